@@ -1,0 +1,44 @@
+using System.Text.Json;
+
+namespace Coffer.Client;
+
+/// <summary>The server refused a request, or could not be used.</summary>
+public sealed class CofferException : Exception
+{
+    /// <summary>An answer that never came or made no sense.</summary>
+    /// <param name="message">What happened.</param>
+    /// <param name="inner">Why.</param>
+    public CofferException(string message, Exception inner) : base(message, inner)
+    {
+    }
+
+    private CofferException(string message) : base(message)
+    {
+    }
+
+    /// <summary>The HTTP status, or 0 if there was no answer.</summary>
+    public int Status { get; private init; }
+
+    /// <summary>A stable word such as <c>resource_missing</c>, or null.</summary>
+    public string? Code { get; private init; }
+
+    /// <summary>The parameter at fault, or null.</summary>
+    public string? Param { get; private init; }
+
+    /// <summary>The id under which the server's log has more, or null.</summary>
+    public string? RequestId { get; private init; }
+
+    internal static CofferException From(HttpResponseMessage response, JsonElement body)
+    {
+        var error = body.ValueKind == JsonValueKind.Object && body.TryGetProperty("error", out var found) ? found : default;
+        return new CofferException(Field("message") ?? $"the server answered {(int)response.StatusCode}")
+        {
+            Status = (int)response.StatusCode,
+            Code = Field("code"),
+            Param = Field("param"),
+            RequestId = response.Headers.TryGetValues("Request-Id", out var ids) ? ids.FirstOrDefault() : null,
+        };
+
+        string? Field(string name) => error.ValueKind == JsonValueKind.Object && error.TryGetProperty(name, out var value) ? value.GetString() : null;
+    }
+}

@@ -1,0 +1,70 @@
+using Coffer.Crypto;
+using Coffer.Storage;
+
+namespace Coffer.Access;
+
+/// <summary>The keys that a first start made, to be shown once.</summary>
+internal sealed record FirstKeys(string TestSecretKey, string? LiveSecretKey, string? AdminKey)
+{
+    public override string ToString() => "[redacted]";
+}
+
+/// <summary>Opens the store's identity at every start; on an empty store makes it, with the first app and keys, in one transaction.</summary>
+internal static class FirstStart
+{
+    private const string DevKeyId = "key_dev";
+    private static readonly AppRow DevApp = new("app_dev", "dev", "acct_dev", 0);
+
+    /// <summary>Where a developer's requests go when they name no account.</summary>
+    public static TenantId DevTenant { get; } = new(DevApp.Id, Livemode: false, DevApp.Account);
+
+    /// <exception cref="ConfigurationException">The store has an identity, but not with this key file.</exception>
+    public static async Task<(Instance Instance, FirstKeys? Keys)> OpenAsync(
+        DataDirectory directory, Engine engine, Committer committer, CofferOptions options, TimeProvider time, CancellationToken ct)
+    {
+        var now = time.GetUtcNow();
+        var isNew = !await Instance.ExistsAsync(engine, ct);
+        if (isNew && !File.Exists(directory.KeyFile))
+            KeyFile.Create(directory.KeyFile, now);
+        var wrapper = KeyFile.Load(directory.KeyFile);
+
+        var rows = new List<RowWrite>();
+        var instance = isNew ? Create() : await Instance.OpenAsync(engine, wrapper, ct);
+        var keys = options.Dev is { } dev
+            ? await DevKeyAsync(dev.Key)
+            : isNew ? Keys() : null;
+        if (rows.Count > 0)
+            await committer.CommitAsync(new Change.Plain([.. rows]));
+        return (instance, keys);
+
+        Instance Create()
+        {
+            var (created, identity) = Instance.Create(wrapper, now.ToUnixTimeSeconds());
+            rows.AddRange(identity);
+            return created;
+        }
+
+        FirstKeys Keys()
+        {
+            var app = Apps.Create("default", now.ToUnixTimeSeconds());
+            rows.Add(new RowWrite.PutApp(app));
+            return new FirstKeys(Key(app, livemode: false), Key(app, livemode: true), Key(null, livemode: true));
+        }
+
+        // One dev key at a time: each start replaces the last one's.
+        async Task<FirstKeys> DevKeyAsync(string? chosen)
+        {
+            if (await engine.FindAppAsync(DevApp.Id, ct) is null)
+                rows.Add(new RowWrite.PutApp(DevApp));
+            rows.Add(new RowWrite.DeleteApiKey(DevKeyId));
+            return new FirstKeys(Key(DevApp, livemode: false, chosen, DevKeyId), null, null);
+        }
+
+        string Key(AppRow? app, bool livemode, string? chosen = null, string? id = null)
+        {
+            var (token, row) = ApiKeys.Create(instance, app, livemode, now.ToUnixTimeSeconds(), chosen, id);
+            rows.Add(new RowWrite.PutApiKey(row));
+            return token;
+        }
+    }
+}

@@ -1,0 +1,80 @@
+// Access: who may do what. This room turns a token into a caller and decides what the caller may do; it never
+// touches a secret. It is also where the store's own identity is made once and proven at every start.
+
+using System.Security.Cryptography;
+using Coffer.Crypto;
+using Coffer.Storage;
+
+namespace Coffer.Access;
+
+/// <summary>
+/// What makes a store this store: a random id that every sealed thing is bound to, the root keys, and the pepper of its
+/// API keys. All of it is sealed: without the right key file a store does not open.
+/// </summary>
+internal sealed class Instance
+{
+    private const string MetaKey = "identity";
+    private const int IdSize = 16;
+    private const int PepperSize = 32;
+
+    private Instance(RootKeys roots, ReadOnlySpan<byte> identity)
+    {
+        Roots = roots;
+        Id = identity[..IdSize].ToArray();
+        TokenKey = MacKey.Derived(identity[IdSize..], "coffer v1 token"u8);
+        ProofKey = MacKey.Derived(identity[IdSize..], "coffer v1 key row"u8);
+    }
+
+    public RootKeys Roots { get; }
+
+    /// <summary>16 random bytes; not a secret.</summary>
+    public byte[] Id { get; }
+
+    /// <summary>Key of the MAC under which a token is stored.</summary>
+    public MacKey TokenKey { get; }
+
+    /// <summary>Key of the MAC that binds an API key's row to its token.</summary>
+    public MacKey ProofKey { get; }
+
+    /// <summary>Whether the store has an identity yet. One that has is never given another.</summary>
+    public static async Task<bool> ExistsAsync(Engine engine, CancellationToken ct) => await engine.FindMetaAsync(MetaKey, ct) is not null;
+
+    /// <summary>The rows that make an empty store this program's, to be committed with whatever else a first start writes.</summary>
+    public static (Instance Instance, RowWrite[] Rows) Create(KeyFile wrapper, long now)
+    {
+        var (root, wrapped) = RootKeys.Generate(1, wrapper);
+        var roots = new RootKeys(root);
+        using var identity = SecretBytes.Rent(IdSize + PepperSize);
+        RandomNumberGenerator.Fill(identity.Span);
+        using var purpose = Purpose();
+        return (new Instance(roots, identity.Span),
+            [new RowWrite.PutRootKey(new RootKeyRow(1, now, wrapped)), new RowWrite.PutMeta(MetaKey, roots.Seal(identity.Span, purpose.Span))]);
+    }
+
+    /// <summary>Proves that the key file belongs to this store.</summary>
+    /// <exception cref="ConfigurationException">It does not, or the store's own keys were changed.</exception>
+    public static async Task<Instance> OpenAsync(Engine engine, KeyFile wrapper, CancellationToken ct)
+    {
+        var keys = new List<SealingKey>();
+        foreach (var row in await engine.ListRootKeysAsync(ct))
+        {
+            keys.Add(RootKeys.Unwrap(row.Version, row.Wrapped, wrapper) ?? throw new ConfigurationException(
+                $"the key file does not open this store (root key {row.Version})",
+                "Put back the key file that this store was made with. Coffer never makes a new key over existing data."));
+        }
+
+        var stored = await engine.FindMetaAsync(MetaKey, ct);
+        return (keys.Count == 0 ? null : Parse(new RootKeys([.. keys]), stored)) ?? throw new ConfigurationException(
+            "the store's identity does not open: its root keys or its meta table were changed",
+            "Restore the store from a backup. Nothing was changed.");
+    }
+
+    private static Instance? Parse(RootKeys roots, byte[]? stored)
+    {
+        using var purpose = Purpose();
+        using var identity = roots.Open(stored, purpose.Span);
+        return identity?.Length == IdSize + PepperSize ? new Instance(roots, identity.Span) : null;
+    }
+
+    private static AssociatedData Purpose() => new("coffer v1 identity"u8);
+}

@@ -1,0 +1,180 @@
+// Api: one file a resource: routes, handlers and the shape of its JSON together. It translates between the wire and
+// the rules and decides nothing itself.
+
+using System.Globalization;
+using Coffer.Http;
+using Coffer.Secrets;
+
+namespace Coffer.Api;
+
+/// <summary>The four verbs of the Secret Store: set, find, list, delete (docs/wire.md).</summary>
+internal sealed class SecretsApi(SecretStore store)
+{
+    private const string Root = "/v1/apps/secrets";
+    private const int LongestCursor = 5_000;
+    private const int DefaultLimit = 10;
+    private const int LargestLimit = 100;
+
+    public IEnumerable<ApiRoute> Routes =>
+    [
+        new("POST", Root, SetAsync),
+        new("GET", Root, ListAsync),
+        new("GET", $"{Root}/find", FindAsync),
+        new("POST", $"{Root}/delete", DeleteAsync),
+    ];
+
+    private async ValueTask<ApiError?> SetAsync(ApiRequest request)
+    {
+        var form = request.Form;
+        form.Only("name", "payload", "scope", "expires_at", "expand");
+        var wantsPayload = WantsPayload(form, onList: false);
+        var name = ReadName(form);
+        var payload = form.RequiredText("payload", Secret.LongestPayload, isSecret: true);
+        var scope = ReadScope(form);
+
+        var outcome = await store.SetAsync(request.Caller, scope, name, payload, form.Integer("expires_at"), Claim(request), request.Cancelled);
+        return Answer(request, outcome, wantsPayload, deleted: false);
+    }
+
+    private async ValueTask<ApiError?> FindAsync(ApiRequest request)
+    {
+        var form = request.Form;
+        form.Only("name", "scope", "expand");
+        var wantsPayload = WantsPayload(form, onList: false);
+        var name = ReadName(form);
+
+        using var secret = await store.FindAsync(request.Caller, ReadScope(form), name, wantsPayload, request.Cancelled);
+        if (secret is null)
+            return ApiError.NoSuchSecret(name.Text);
+        Write(request, secret, wantsPayload);
+        return null;
+    }
+
+    private async ValueTask<ApiError?> ListAsync(ApiRequest request)
+    {
+        var form = request.Form;
+        form.Only("scope", "limit", "starting_after", "ending_before", "expand");
+        var wantsPayload = WantsPayload(form, onList: true);
+        var scope = ReadScope(form);
+        var limit = (int)Math.Clamp(form.Integer("limit") ?? DefaultLimit, 1, LargestLimit);
+        var (after, before) = (ReadCursor(form, "starting_after", newer: false), ReadCursor(form, "ending_before", newer: true));
+        if (after is not null && before is not null)
+            return ApiError.BothCursors();
+
+        var page = await store.ListAsync(request.Caller, scope, after ?? before, limit, wantsPayload, request.Cancelled);
+        var json = request.Json;
+        json.WriteStartObject();
+        json.WriteString("object"u8, "list"u8);
+        json.WriteStartArray("data"u8);
+        foreach (var secret in page.Secrets)
+        {
+            using (secret)
+                WriteSecret(json, secret, wantsPayload, deleted: false);
+        }
+
+        json.WriteEndArray();
+        json.WriteBoolean("has_more"u8, page.HasMore);
+        json.WriteString("url"u8, Root);
+        json.WriteEndObject();
+        return null;
+    }
+
+    private async ValueTask<ApiError?> DeleteAsync(ApiRequest request)
+    {
+        var form = request.Form;
+        form.Only("name", "scope", "expand");
+        var wantsPayload = WantsPayload(form, onList: false);
+        var name = ReadName(form);
+
+        var outcome = await store.DeleteAsync(request.Caller, ReadScope(form), name, wantsPayload, Claim(request), request.Cancelled);
+        return Answer(request, outcome, wantsPayload, deleted: true);
+    }
+
+    private static SecretName ReadName(StripeForm form) => new(form.RequiredText("name", SecretName.LongestName).Span);
+
+    private static Scope ReadScope(StripeForm form)
+    {
+        if (!form.Has("scope"))
+            throw ApiError.ParameterMissing("scope");
+        form.ObjectOf("scope", "type", "user");
+        var type = form.RequiredText("scope[type]", 5_000).Span;
+        var isUser = type.SequenceEqual("user"u8);
+        if (!isUser && !type.SequenceEqual("account"u8))
+            throw ApiError.NotOneOf("scope[type]", "account", "user");
+
+        var user = form.Text("scope[user]", Scope.LongestUser);
+        return (isUser, user) switch
+        {
+            (true, null) => throw ApiError.ParameterMissing("scope[user]"),
+            (true, { } id) => Scope.ForUser(id.Span),
+            (false, null) => Scope.Account,
+            (false, _) => throw ApiError.UserWithAccountScope(),
+        };
+    }
+
+    private static SecretStore.Cursor? ReadCursor(StripeForm form, string param, bool newer) =>
+        form.Text(param, LongestCursor) is { } id ? new SecretStore.Cursor(System.Text.Encoding.UTF8.GetString(id.Span), newer, param) : null;
+
+    private static bool WantsPayload(StripeForm form, bool onList)
+    {
+        var (prefix, wants) = (onList ? "data." : "", false);
+        foreach (var property in form.Strings("expand"))
+        {
+            if (property == $"{prefix}payload")
+                wants = true;
+            else if (property != $"{prefix}scope" && !(onList && property == "data")) // both are there anyway
+                throw ApiError.NotExpandable(property, onList);
+        }
+
+        return wants;
+    }
+
+    private static IdempotencyClaim? Claim(ApiRequest request) =>
+        request.IdempotencyKey is { } key ? new IdempotencyClaim(key, request.RequestId) : null;
+
+    private static ApiError? Answer(ApiRequest request, WriteOutcome outcome, bool wantsPayload, bool deleted)
+    {
+        if (outcome.OriginalRequest is { } original)
+        {
+            request.Headers["Idempotent-Replayed"] = "true";
+            request.Headers["Original-Request"] = original;
+        }
+
+        if (outcome.Secret is not { } secret)
+            return outcome.Error;
+        using (secret)
+            Write(request, secret, wantsPayload, deleted);
+        return null;
+    }
+
+    private static void Write(ApiRequest request, Secret secret, bool wantsPayload, bool deleted = false)
+    {
+        request.Headers["Coffer-Secret-Version"] = secret.Version.ToString(CultureInfo.InvariantCulture);
+        WriteSecret(request.Json, secret, wantsPayload, deleted);
+    }
+
+    // The order of the reference's example: id and object, then the alphabet.
+    private static void WriteSecret(System.Text.Json.Utf8JsonWriter json, Secret secret, bool wantsPayload, bool deleted)
+    {
+        json.WriteStartObject();
+        json.WriteString("id"u8, secret.Id);
+        json.WriteString("object"u8, "apps.secret"u8);
+        json.WriteNumber("created"u8, secret.Created);
+        if (deleted)
+            json.WriteBoolean("deleted"u8, true);
+        if (secret.ExpiresAt is { } at)
+            json.WriteNumber("expires_at"u8, at);
+        else
+            json.WriteNull("expires_at"u8);
+        json.WriteBoolean("livemode"u8, secret.Livemode);
+        json.WriteString("name"u8, secret.Name.Utf8.Span);
+        if (wantsPayload)
+            json.WriteString("payload"u8, secret.Payload!.Value.Span);
+        json.WriteStartObject("scope"u8);
+        json.WriteString("type"u8, secret.Scope.Type);
+        if (secret.Scope.IsUser)
+            json.WriteString("user"u8, secret.Scope.User.Span);
+        json.WriteEndObject();
+        json.WriteEndObject();
+    }
+}

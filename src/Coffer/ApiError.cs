@@ -1,0 +1,208 @@
+// Every refusal the API can give: one named factory each, so that every message stands in one place.
+// It knows no HTTP types, so that every room may use it. Types, codes and wording follow what was recorded
+// of Stripe's API (docs/wire.md); a message says what to do next and never carries a payload or a key.
+
+using System.Globalization;
+
+namespace Coffer;
+
+/// <summary>A refusal with the status, type, code, param and message that the client sees.</summary>
+internal sealed class ApiError : Exception
+{
+    /// <summary>Stands in messages for the address of the documentation page; the writer of the answer fills it in.</summary>
+    public const string Docs = "{docs}";
+
+    private ApiError(int status, string message, string? code = null, string? param = null,
+        string type = "invalid_request_error", Exception? inner = null)
+        : base(message, inner)
+    {
+        (Status, Type, Code, Param) = (status, type, code, param);
+    }
+
+    /// <summary>The HTTP status, 400 to 599.</summary>
+    public int Status { get; }
+
+    /// <summary>One of <c>invalid_request_error</c>, <c>idempotency_error</c>, <c>api_error</c>.</summary>
+    public string Type { get; }
+
+    /// <summary>A stable word for programs, or null where Stripe gives none.</summary>
+    public string? Code { get; }
+
+    /// <summary>The parameter at fault in bracket form, <c>scope[user]</c>, or null.</summary>
+    public string? Param { get; }
+
+    /// <summary>Whether the operator should hear of it: it goes to the log with its cause.</summary>
+    public bool IsFault { get; private init; }
+
+    /// <summary>What <c>Stripe-Should-Retry</c> says; null sends no such header.</summary>
+    public bool? ShouldRetry { get; private init; }
+
+    /// <summary>What <c>Retry-After</c> says; null sends no such header.</summary>
+    public TimeSpan? RetryAfter { get; private init; }
+
+    // --- 401: who are you? ---
+
+    public static ApiError NoApiKey() => new(401,
+        "You did not provide an API key. You need to provide your API key in the Authorization header, using Bearer auth " +
+        $"(e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See {Docs}#authentication for details.");
+
+    public static ApiError SeveralApiKeys() => new(401,
+        "You provided more than one Authorization header. Send exactly one, with one API key.");
+
+    public static ApiError MalformedAuthorization() => new(401,
+        "The Authorization header could not be read. Send 'Authorization: Bearer YOUR_SECRET_KEY', or use Basic auth with the key as user name.");
+
+    public static ApiError InvalidApiKey(string redactedKey) => new(401, $"Invalid API Key provided: {redactedKey}");
+
+    public static ApiError ExpiredApiKey(string redactedKey) => new(401, $"Expired API Key provided: {redactedKey}", "api_key_expired");
+
+    public static ApiError PublishableKey() => new(401,
+        "This API call cannot be made with a publishable API key. Please use a secret API key.", "secret_key_required");
+
+    // --- 403: you may not ---
+
+    public static ApiError AdminKeyOnSecrets() => new(403,
+        "The provided key is an admin key. Admin keys manage Coffer and never reach secrets: use a secret key (sk_test_… or sk_live_…) of the app.");
+
+    // --- 400: the request as such ---
+
+    public static ApiError MalformedStripeVersion(string version) => new(400, $"Invalid Stripe API version: {Shown(version)}");
+
+    public static ApiError MalformedAccount() => new(400,
+        "Invalid account in the Stripe-Account header: send one account id of 1 to 255 letters, digits, '_' and '-'.", param: "Stripe-Account");
+
+    public static ApiError ConflictingAccounts() => new(400,
+        "The Stripe-Account and Stripe-Context headers name different accounts. Send one of them.", param: "Stripe-Account");
+
+    public static ApiError RepeatedHeader(string header) => new(400, $"Received the {header} header more than once. Send it once.");
+
+    public static ApiError MalformedIdempotencyKey() => new(400,
+        "Idempotency Key must be a non-empty string of at most 255 printable ASCII characters.");
+
+    public static ApiError NotFormEncoded() => new(400,
+        "Invalid request (check that your POST content type is application/x-www-form-urlencoded).");
+
+    public static ApiError ContentEncoding() => new(400, "Invalid request: send the body as it is, without Content-Encoding.");
+
+    public static ApiError MalformedEscape(string param) => new(400,
+        $"Invalid percent-encoding in parameter: {Shown(param)}. Encode '%' itself as '%25'.", param: Shown(param));
+
+    public static ApiError InvalidUtf8(string param) => new(400, $"Invalid UTF-8 in parameter: {Shown(param)}.", param: Shown(param));
+
+    public static ApiError MalformedParameterName() => new(400,
+        "Received a parameter whose name could not be read. Names look like 'name', 'scope[type]' or 'expand[]', in UTF-8.");
+
+    public static ApiError TooManyParameters(int limit) => new(400, $"Received too many parameters: at most {limit} are read.");
+
+    public static ApiError BodyTooLarge(int limit) => new(413, $"The request body is too large: at most {limit} bytes are read.");
+
+    public static ApiError UnreadableRequest(int status) => new(status, "The request could not be read to its end as HTTP. Send it again.");
+
+    // --- 400: a parameter ---
+
+    public static ApiError ParameterMissing(string param) => new(400, $"Missing required param: {param}.", "parameter_missing", param);
+
+    public static ApiError ParameterUnknown(IReadOnlyList<string> names) => new(400,
+        (names.Count == 1 ? "Received unknown parameter: " : "Received unknown parameters: ") + string.Join(", ", names.Select(Shown)),
+        "parameter_unknown", Shown(names[0]));
+
+    public static ApiError ParameterConflict(string param) => new(400,
+        $"Received parameter more than once with different values: {Shown(param)}. Send it once, in the query or in the body.", param: Shown(param));
+
+    public static ApiError ParameterEmpty(string param) => new(400,
+        $"You passed an empty string for '{param}'. We assume empty values are an attempt to unset a parameter; however '{param}' cannot be unset. " +
+        $"You should remove '{param}' from your request or supply a non-empty value.", "parameter_invalid_empty", param);
+
+    public static ApiError NotAString(string param) => new(400, $"Invalid string: '{param}' must be a string, not an array or a hash.", param: param);
+
+    public static ApiError NotAnObject(string param) => new(400, "Invalid object", param: param);
+
+    public static ApiError NotAnArray(string param) => new(400, "Invalid array", param: param);
+
+    /// <summary>The value is shown by its two ends, as Stripe does; <paramref name="value"/> is null for a payload, which is never shown.</summary>
+    public static ApiError TooLong(string param, string? value, int limit) => new(400,
+        value is null
+            ? $"Invalid string: '{param}' must be at most {limit} characters"
+            : $"Invalid string: {Ends(value)}; must be at most {limit} characters", param: param);
+
+    public static ApiError NotAnInteger(string param, string value) => new(400, $"Invalid integer: {Shown(value)}", "parameter_invalid_integer", param);
+
+    public static ApiError NotOneOf(string param, params string[] allowed) => new(400,
+        $"Invalid {param}: must be one of {string.Join(" or ", allowed)}", param: param);
+
+    public static ApiError UserWithAccountScope() => new(400,
+        "You cannot send 'scope[user]' when 'scope[type]' is 'account'. Remove 'scope[user]', or set 'scope[type]' to 'user'.", param: "scope[user]");
+
+    public static ApiError ExpiryPast() => new(400,
+        "Invalid timestamp: must be an integer Unix timestamp in the future", param: "expires_at");
+
+    public static ApiError ExpiryTooFar(int years) => new(400,
+        $"Invalid timestamp: must be an integer Unix timestamp in seconds, at most {years} years in the future", param: "expires_at");
+
+    public static ApiError NotExpandable(string property, bool onList) => new(400,
+        $"This property cannot be expanded ({Shown(property)})." +
+        (onList && !property.StartsWith("data", StringComparison.Ordinal) ? $" You may want to try expanding 'data.{Shown(property)}' instead." : ""));
+
+    public static ApiError BothCursors() => new(400,
+        "Received both starting_after and ending_before parameters. Please pass in only one.");
+
+    public static ApiError UnknownCursor(string param, string id) => new(400, $"No such secret: '{Shown(id)}'", "resource_missing", param);
+
+    // --- the outcome of a well-formed request ---
+
+    public static ApiError NoSuchSecret(string name) => new(404, $"No such secret: '{name}'", "resource_missing", "name");
+
+    public static ApiError QuotaReached(int limit) => new(400,
+        $"This scope already holds {limit} secrets, which is the most it may hold. Delete one first; list the scope to see what is stored (GET /v1/apps/secrets).");
+
+    public static ApiError UnknownRoute(string method, string path) => new(404,
+        $"Unrecognized request URL ({Shown(method)}: {Shown(path)}). If you are trying to list objects, remove the trailing slash. " +
+        $"If you are trying to retrieve an object, make sure you passed a valid (non-empty) identifier in your code. Please see {Docs}.");
+
+    public static ApiError IdempotencyMismatch(string key) => new(400,
+        "Keys for idempotent requests can only be used with the same parameters they were first used with. " +
+        $"Try using a key other than '{Shown(key)}' if you meant to execute a different request.", type: "idempotency_error");
+
+    public static ApiError IdempotencyKeyInUse(string key) => new(409,
+        "There is currently another in-progress request using this Idempotent Key (that probably means you submitted twice, " +
+        $"and the other request is still going through): {Shown(key)}. Please try again later.", "idempotency_key_in_use", type: "idempotency_error")
+    { ShouldRetry = true };
+
+    // --- not the client's fault ---
+
+    public static ApiError Overloaded() => new(503, "Too many changes are waiting to be stored. Nothing of this request was stored; try again shortly.",
+        type: "api_error")
+    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
+
+    public static ApiError Stopping() => new(503, "This server is stopping. Nothing of this request was stored; try again shortly.", type: "api_error")
+    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
+
+    public static ApiError StorageUnavailable(Exception inner) => new(503,
+        "The storage cannot be used at the moment. Nothing of this request was stored; try again shortly.", type: "api_error", inner: inner)
+    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
+
+    /// <summary>A stored record failed its proof: it was changed outside Coffer, or the medium is failing.</summary>
+    public static ApiError RecordDamaged(string what) => new(500,
+        $"The stored {what} failed its integrity check and is not given out. Tell the operator of this server the Request-Id.", type: "api_error")
+    { ShouldRetry = false, IsFault = true };
+
+    public static ApiError Internal(Exception bug) => new(500,
+        "An error occurred on our side. It is in the server's log under the Request-Id of this answer.", type: "api_error", inner: bug)
+    { IsFault = true };
+
+    /// <summary>Rebuilds an outcome that was kept under an idempotency key.</summary>
+    public static ApiError Kept(int status, string type, string? code, string? param, string message) => new(status, message, code, param, type);
+
+    /// <summary>Client text within a message: cut to 100 characters, control characters shown as U+FFFD.</summary>
+    private static string Shown(string text)
+    {
+        var cut = text.Length <= 100 ? text : string.Concat(text.AsSpan(0, 100), "...");
+        return string.Create(cut.Length, cut, static (to, from) =>
+        {
+            for (var i = 0; i < from.Length; i++)
+                to[i] = CharUnicodeInfo.GetUnicodeCategory(from[i]) is UnicodeCategory.Control or UnicodeCategory.Surrogate ? '\uFFFD' : from[i];
+        });
+    }
+
+    private static string Ends(string value) => $"{Shown(value[..10])}...{Shown(value[^10..])}";
+}

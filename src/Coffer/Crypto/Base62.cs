@@ -1,0 +1,21 @@
+using System.Buffers;
+
+namespace Coffer.Crypto;
+
+/// <summary>Numbers in base62 of a fixed width. The alphabet is in ASCII order, so text sorts as the numbers do.</summary>
+internal static class Base62
+{
+    public const string Alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+    public static readonly SearchValues<char> Characters = SearchValues.Create(Alphabet);
+
+    /// <summary>Fills <paramref name="destination"/>, most significant digit first; what does not fit is dropped from the top.</summary>
+    public static void Write(ulong value, Span<char> destination)
+    {
+        for (var i = destination.Length - 1; i >= 0; i--)
+        {
+            destination[i] = Alphabet[(int)(value % 62)];
+            value /= 62;
+        }
+    }
+}

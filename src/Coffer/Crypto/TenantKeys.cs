@@ -1,0 +1,85 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+
+namespace Coffer.Crypto;
+
+/// <summary>
+/// The keys of one tenant: versioned keys that seal its records, and from one lasting seed the keys of its blind indexes,
+/// its fingerprints and its cursors. Stored sealed under a root key as: format (1 byte, 1), seed (32),
+/// then for each sealing key its version (4, big-endian) and key (32), oldest first.
+/// </summary>
+internal sealed class TenantKeys : IDisposable
+{
+    public const int IndexSize = 16;
+    private const byte Format = 1;
+    private const int SeedSize = 32;
+    private const int EntrySize = sizeof(uint) + SealingKey.Size;
+
+    private readonly MacKey index;
+    private readonly MacKey fingerprint;
+    private readonly MacKey cursor;
+    private readonly SealingKey[] sealing;
+
+    private TenantKeys(ReadOnlySpan<byte> seed, SealingKey[] sealing)
+    {
+        index = MacKey.Derived(seed, "coffer v1 blind index"u8);
+        fingerprint = MacKey.Derived(seed, "coffer v1 fingerprint"u8);
+        cursor = MacKey.Derived(seed, "coffer v1 cursor"u8);
+        this.sealing = sealing;
+    }
+
+    /// <summary>The key that seals from now on.</summary>
+    public SealingKey Newest => sealing[^1];
+
+    /// <summary>Fresh keys in the form in which they are stored, to be sealed and cleared by the caller.</summary>
+    public static SecretBytes Generate()
+    {
+        var stored = SecretBytes.Rent(1 + SeedSize + EntrySize);
+        stored.Span[0] = Format;
+        RandomNumberGenerator.Fill(stored.Span[1..]);
+        BinaryPrimitives.WriteUInt32BigEndian(stored.Span[(1 + SeedSize)..], 1);
+        return stored;
+    }
+
+    /// <exception cref="CryptographicException">The bytes are not tenant keys that this program knows.</exception>
+    public static TenantKeys Parse(ReadOnlySpan<byte> stored)
+    {
+        var entries = stored.Length - 1 - SeedSize;
+        if (entries < EntrySize || entries % EntrySize != 0 || stored[0] != Format)
+            throw new CryptographicException("Tenant keys are in a form that this program does not know.");
+
+        var keys = new SealingKey[entries / EntrySize];
+        for (var i = 0; i < keys.Length; i++)
+        {
+            var entry = stored.Slice(1 + SeedSize + i * EntrySize, EntrySize);
+            keys[i] = new SealingKey(BinaryPrimitives.ReadUInt32BigEndian(entry), entry[sizeof(uint)..]);
+        }
+
+        return new TenantKeys(stored.Slice(1, SeedSize), keys);
+    }
+
+    /// <summary>The key that an envelope names: looked up, never tried. Null if the tenant has no such key.</summary>
+    public SealingKey? For(ReadOnlySpan<byte> envelope)
+    {
+        var version = Envelope.KeyVersionOf(envelope);
+        return Array.Find(sealing, key => key.Version == version);
+    }
+
+    /// <summary>A deterministic pseudonym of 16 bytes, different in every tenant.</summary>
+    public byte[] BlindIndex(ReadOnlySpan<byte> canonical) => index.Compute(canonical, IndexSize);
+
+    /// <summary>16 bytes that tell whether two requests are the same, without keeping either.</summary>
+    public byte[] Fingerprint(ReadOnlySpan<byte> canonical) => fingerprint.Compute(canonical, IndexSize);
+
+    /// <summary>The first 8 bytes of the MAC that shows an id to be of this tenant.</summary>
+    public ulong CursorMac(ReadOnlySpan<byte> canonical) => BinaryPrimitives.ReadUInt64BigEndian(cursor.Compute(canonical));
+
+    public void Dispose()
+    {
+        index.Dispose();
+        fingerprint.Dispose();
+        cursor.Dispose();
+        foreach (var key in sealing)
+            key.Dispose();
+    }
+}

@@ -1,0 +1,227 @@
+using System.Buffers;
+using System.Collections.Frozen;
+using System.Text.RegularExpressions;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Coffer.Http;
+
+/// <summary>
+/// Every request under /v1, in the order in which its answer is decided (docs/wire.md, "Order of checks"):
+/// 1. route, 2. key and account, 3. Stripe-Version, 4. Idempotency-Key, 5. parameters, 6. the handler.
+/// Whatever happens, the answer is JSON, complete, and has the headers that were recorded of Stripe's.
+/// </summary>
+internal sealed partial class Pipeline
+{
+    /// <summary>The largest body that is read, in bytes, before anything is parsed.</summary>
+    public const int LargestBody = 64 * 1024;
+
+    /// <summary>What <c>Stripe-Version</c> says when the client asks for none: the version of the specification that was implemented.</summary>
+    private const string OwnStripeVersion = "2026-09-30.endive";
+
+    private const int LongestIdempotencyKey = 255;
+    private const string RequestIdAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+    private readonly FrozenDictionary<string, FrozenDictionary<string, Handler>> routes;
+    private readonly Authentication authentication;
+    private readonly ILogger<Pipeline> log;
+
+    /// <param name="routes">Who answers what.</param>
+    /// <param name="authentication">Who asks.</param>
+    /// <param name="log">Where failures go, under the request's id.</param>
+    public Pipeline(IEnumerable<ApiRoute> routes, Authentication authentication, ILogger<Pipeline> log)
+    {
+        this.routes = routes.GroupBy(route => route.Path).ToFrozenDictionary(
+            path => path.Key, path => path.ToFrozenDictionary(route => route.Method, route => route.Handler, StringComparer.Ordinal), StringComparer.Ordinal);
+        this.authentication = authentication;
+        this.log = log;
+    }
+
+    /// <summary>Address of the documentation page that errors point to; known once the server listens.</summary>
+    public string Docs { get; set; } = "/docs/errors";
+
+    public async Task RunAsync(HttpContext context)
+    {
+        var requestId = "req_" + NewRequestId();
+        SetCommonHeaders(context);
+        if (HttpMethods.IsOptions(context.Request.Method))
+        {
+            SetPreflightHeaders(context.Response);
+            return;
+        }
+
+        using var json = new StripeJson();
+        ApiError? error;
+        try
+        {
+            error = await AnswerAsync(context, requestId, json);
+        }
+        catch (ApiError refused)
+        {
+            error = refused;
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            return; // nobody is there to answer
+        }
+        catch (BadHttpRequestException e)
+        {
+            error = e.StatusCode == StatusCodes.Status413PayloadTooLarge ? ApiError.BodyTooLarge(LargestBody) : ApiError.UnreadableRequest(e.StatusCode);
+        }
+        catch (Exception e)
+        {
+            error = ApiError.Internal(e);
+        }
+
+        if (error is not null)
+        {
+            if (error.IsFault)
+                log.LogError(error.InnerException, "{RequestId} answered {Status}: {Message}", requestId, error.Status, error.Message);
+            SetError(context.Response, error, json);
+        }
+
+        if (context.Response.StatusCode == StatusCodes.Status401Unauthorized)
+        {
+            // As recorded: a stranger is told neither a request id nor a version.
+            context.Response.Headers.WWWAuthenticate = "Bearer realm=\"Coffer\"";
+            context.Response.Headers.Remove("Stripe-Version");
+        }
+        else
+        {
+            context.Response.Headers["Request-Id"] = requestId;
+        }
+
+        var body = json.Finish();
+        context.Response.ContentType = "application/json";
+        context.Response.ContentLength = body.Length;
+        context.Response.BodyWriter.Write(body.Span);
+        await context.Response.BodyWriter.FlushAsync(context.RequestAborted);
+    }
+
+    private async ValueTask<ApiError?> AnswerAsync(HttpContext context, string requestId, StripeJson json)
+    {
+        var (request, response) = (context.Request, context.Response);
+
+        // 1. The raw path, as it was sent: no decoding, no trailing slash, no other case.
+        var target = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
+        if (!target.StartsWith('/'))
+            target = $"{request.Path}{request.QueryString}"; // the absolute form, which proxies send
+        var mark = target.IndexOf('?', StringComparison.Ordinal);
+        var path = mark < 0 ? target : target[..mark];
+        if (!routes.TryGetValue(path, out var methods) || !methods.TryGetValue(request.Method, out var handler))
+            return ApiError.UnknownRoute(request.Method, path);
+
+        // 2.
+        var (caller, refusal) = await authentication.FindCallerAsync(request.Headers, context.RequestAborted);
+        if (caller is null)
+            return refusal;
+        if (request.Headers["Stripe-Account"] is { Count: 1 } account)
+            response.Headers["Stripe-Account"] = account;
+
+        // 3. Any well-formed version is taken, however new: SDKs are released more often than servers.
+        if (request.Headers["Stripe-Version"] is { Count: > 0 } version)
+        {
+            if (version.Count > 1)
+                return ApiError.RepeatedHeader("Stripe-Version");
+            if (!StripeVersion().IsMatch(version.ToString()))
+                return ApiError.MalformedStripeVersion(version.ToString());
+            response.Headers["Stripe-Version"] = version;
+        }
+
+        // 4. Only a POST is claimed by its key.
+        string? idempotencyKey = null;
+        if (request.Headers["Idempotency-Key"] is { Count: > 0 } key && HttpMethods.IsPost(request.Method))
+        {
+            if (key.Count > 1)
+                return ApiError.RepeatedHeader("Idempotency-Key");
+            idempotencyKey = key.ToString();
+            if (idempotencyKey.Length is 0 or > LongestIdempotencyKey || idempotencyKey.AsSpan().ContainsAnyExceptInRange(' ', '~'))
+                return ApiError.MalformedIdempotencyKey();
+            response.Headers["Idempotency-Key"] = idempotencyKey;
+            response.Headers["Original-Request"] = requestId;
+        }
+
+        // 5.
+        using var body = await ReadBodyAsync(request, context.RequestAborted);
+        using var form = new StripeForm(mark < 0 ? default : target.AsSpan(mark + 1), body is null ? default : body.Span);
+
+        // 6.
+        var error = await handler(new ApiRequest(caller, form, json, requestId, idempotencyKey, response.Headers, context.RequestAborted));
+        if (error is null && idempotencyKey is not null)
+            response.Headers["Stripe-Should-Retry"] = "false";
+        return error;
+    }
+
+#pragma warning disable RS0030 // A request id is a name, not a secret: it need not be unguessable, and is made for every request.
+    private static string NewRequestId() => Random.Shared.GetString(RequestIdAlphabet, 14);
+#pragma warning restore RS0030
+
+    private static async ValueTask<SecretBytes?> ReadBodyAsync(HttpRequest request, CancellationToken ct)
+    {
+        if (request.ContentLength is 0 or null && request.Headers.TransferEncoding.Count == 0)
+            return null;
+        if (request.Headers.ContentEncoding.Count > 0)
+            throw ApiError.ContentEncoding();
+        if (request.ContentLength > LargestBody)
+            throw ApiError.BodyTooLarge(LargestBody);
+        var type = request.ContentType.AsSpan();
+        if (type.IndexOf(';') is var parameters and >= 0)
+            type = type[..parameters];
+        if (!type.IsEmpty && !type.Trim(' ').Equals("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase))
+            throw ApiError.NotFormEncoded();
+
+        // The server's own limit ends the reading of a body that is longer than it says.
+        var reader = request.BodyReader;
+        while (true)
+        {
+            var read = await reader.ReadAsync(ct);
+            if (read.IsCompleted)
+            {
+                var body = SecretBytes.Rent((int)read.Buffer.Length);
+                read.Buffer.CopyTo(body.Span);
+                reader.AdvanceTo(read.Buffer.End);
+                return body;
+            }
+
+            reader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
+        }
+    }
+
+    // CORS: cookies are never read here, so any origin may ask; it still needs a key.
+    private static void SetCommonHeaders(HttpContext context)
+    {
+        var headers = context.Response.Headers;
+        headers.CacheControl = "no-cache, no-store";
+        headers.Vary = "Origin";
+        headers.AccessControlAllowOrigin = "*";
+        headers.AccessControlAllowCredentials = "true";
+        headers.AccessControlAllowMethods = "GET, HEAD, PUT, PATCH, POST, DELETE";
+        headers.AccessControlExposeHeaders =
+            "Request-Id, Stripe-Manage-Version, Stripe-Should-Retry, X-Stripe-External-Auth-Required, X-Stripe-Privileged-Session-Required";
+        headers.AccessControlMaxAge = "300";
+        headers.ContentSecurityPolicy = "default-src 'none'; frame-ancestors 'none'";
+        headers.XContentTypeOptions = "nosniff";
+        headers["Stripe-Version"] = OwnStripeVersion;
+    }
+
+    private static void SetPreflightHeaders(HttpResponse response)
+    {
+        response.Headers.AccessControlAllowHeaders =
+            "authorization, content-type, idempotency-key, stripe-account, stripe-context, stripe-version, stripe-app, " +
+            "user-agent, x-stripe-client-user-agent, x-stripe-client-telemetry";
+        response.Headers.Remove("Stripe-Version");
+        response.ContentLength = 0;
+    }
+
+    private void SetError(HttpResponse response, ApiError error, StripeJson json)
+    {
+        response.StatusCode = error.Status;
+        if (error.ShouldRetry is { } retry)
+            response.Headers["Stripe-Should-Retry"] = retry ? "true" : "false";
+        if (error.RetryAfter is { } after)
+            response.Headers.RetryAfter = ((int)after.TotalSeconds).ToString(System.Globalization.CultureInfo.InvariantCulture);
+        json.WriteError(error, Docs);
+    }
+
+    [GeneratedRegex(@"\A[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(\.[a-z_]{1,32}){0,2}(; ?[a-z0-9_]{1,64}=v[0-9]{1,9}){0,20}\z", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture | RegexOptions.NonBacktracking)]
+    private static partial Regex StripeVersion();
+}

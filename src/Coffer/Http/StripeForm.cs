@@ -1,0 +1,228 @@
+// Http: the wire protocol. This room has never heard of secrets: it reads forms, writes JSON, knows headers and errors.
+
+using System.Globalization;
+using System.Text;
+using System.Text.Unicode;
+
+namespace Coffer.Http;
+
+/// <summary>
+/// The parameters of a request: query and body as one bag, in Stripe's form grammar (docs/wire.md, "Parameters").
+/// Values are decoded in place in a buffer that is cleared afterwards, so that a payload in a body never becomes a string.
+/// </summary>
+internal sealed class StripeForm : IDisposable
+{
+    /// <summary>How many parameters are read; a client needs fewer than twenty.</summary>
+    public const int MostFields = 200;
+
+    private readonly SecretBytes buffer;
+    private readonly List<Field> fields = [];
+
+    /// <param name="query">The raw query without its question mark; ASCII, as HTTP has it.</param>
+    /// <param name="body">The raw form body; it is copied.</param>
+    /// <exception cref="ApiError">400 that names the parameter that cannot be read.</exception>
+    public StripeForm(ReadOnlySpan<char> query, ReadOnlySpan<byte> body)
+    {
+        buffer = SecretBytes.Rent(query.Length + 1 + body.Length);
+        try
+        {
+            var length = Encoding.UTF8.GetBytes(query, buffer.Span);
+            buffer.Span[length++] = (byte)'&';
+            body.CopyTo(buffer.Span[length..]);
+            Parse(length + body.Length);
+        }
+        catch
+        {
+            buffer.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Refuses every parameter whose first name is none of <paramref name="names"/>.</summary>
+    public void Only(params ReadOnlySpan<string> names)
+    {
+        List<string>? unknown = null;
+        foreach (var field in fields)
+        {
+            if (!names.Contains(field.Root) && unknown?.Contains(field.Name) is not true)
+                (unknown ??= []).Add(field.Name);
+        }
+
+        if (unknown is not null)
+            throw ApiError.ParameterUnknown(unknown);
+    }
+
+    /// <summary>A string of 1 to <paramref name="longest"/> characters (Unicode code points), as UTF-8 that lives as long as the form; null if it was not sent.</summary>
+    /// <param name="param">Its name in bracket form.</param>
+    /// <param name="longest">The most characters it may have.</param>
+    /// <param name="isSecret">Whether it must not be shown in an error.</param>
+    public ReadOnlyMemory<byte>? Text(string param, int longest, bool isSecret = false)
+    {
+        Field? found = null;
+        foreach (var field in fields)
+        {
+            if (field.Name == param)
+            {
+                if (found is { } first && !Value(first).SequenceEqual(Value(field)))
+                    throw ApiError.ParameterConflict(param);
+                found = field;
+            }
+            else if (field.IsWithin(param))
+            {
+                throw ApiError.NotAString(param);
+            }
+        }
+
+        if (found is null)
+            return null;
+        var value = Value(found.Value);
+        if (value.IsEmpty)
+            throw ApiError.ParameterEmpty(param);
+        // No character is shorter than a byte: most values need no counting.
+        if (value.Length > longest && Characters(value) > longest)
+            throw ApiError.TooLong(param, isSecret ? null : Encoding.UTF8.GetString(value), longest);
+        return buffer.Memory[found.Value.From..found.Value.To];
+    }
+
+    /// <summary>The same, refused if it was not sent.</summary>
+    public ReadOnlyMemory<byte> RequiredText(string param, int longest, bool isSecret = false) =>
+        Text(param, longest, isSecret) ?? throw ApiError.ParameterMissing(param);
+
+    /// <summary>A decimal integer; one beyond 64 bits counts as the largest or smallest there is. Null if it was not sent.</summary>
+    public long? Integer(string param)
+    {
+        if (Text(param, 5_000) is not { } utf8)
+            return null;
+        var text = Encoding.UTF8.GetString(utf8.Span);
+        var digits = text.AsSpan(text.StartsWith('-') ? 1 : 0);
+        if (digits.IsEmpty || digits.ContainsAnyExceptInRange('0', '9'))
+            throw ApiError.NotAnInteger(param, text);
+        return long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value)
+            ? value
+            : text.StartsWith('-') ? long.MinValue : long.MaxValue;
+    }
+
+    /// <summary>Whether anything was sent under a name, as a value or as an object or array.</summary>
+    public bool Has(string root) => fields.Exists(field => field.Root == root);
+
+    /// <summary>Checks that what was sent as <paramref name="param"/>, if anything, is an object with no other keys than <paramref name="keys"/>.</summary>
+    public void ObjectOf(string param, params ReadOnlySpan<string> keys)
+    {
+        foreach (var field in fields)
+        {
+            if (field.Root != param)
+                continue;
+            if (field.Name == param || field.Key is null or "")
+                throw ApiError.NotAnObject(param);
+            if (!keys.Contains(field.Key))
+                throw ApiError.ParameterUnknown([field.Name]);
+        }
+    }
+
+    /// <summary>The elements of an array, sent as <c>p[]</c>, <c>p[0]</c> or, for one, <c>p</c>. Empty elements are passed over.</summary>
+    public IReadOnlyList<string> Strings(string param)
+    {
+        List<string>? values = null;
+        foreach (var field in fields)
+        {
+            if (field.Root != param)
+                continue;
+            var isElement = field.Name == param || (field.Key is { } key && !key.AsSpan().ContainsAnyExceptInRange('0', '9') && field.Depth == 1);
+            if (!isElement)
+                throw ApiError.NotAnArray(param);
+            if (!Value(field).IsEmpty)
+                (values ??= []).Add(Encoding.UTF8.GetString(Value(field)));
+        }
+
+        return values ?? (IReadOnlyList<string>)[];
+    }
+
+    public void Dispose() => buffer.Dispose();
+
+    private ReadOnlySpan<byte> Value(Field field) => buffer.Span[field.From..field.To];
+
+    private static int Characters(ReadOnlySpan<byte> utf8)
+    {
+        var count = 0;
+        foreach (var b in utf8)
+            count += (b & 0xC0) == 0x80 ? 0 : 1;
+        return count;
+    }
+
+    private void Parse(int length)
+    {
+        var bytes = buffer.Span[..length];
+        for (var at = 0; at < length;)
+        {
+            var end = bytes[at..].IndexOf((byte)'&') is var amp and >= 0 ? at + amp : length;
+            if (end > at)
+            {
+                if (fields.Count == MostFields)
+                    throw ApiError.TooManyParameters(MostFields);
+                var equals = bytes[at..end].IndexOf((byte)'=') is var eq and >= 0 ? at + eq : end;
+                fields.Add(ParseField(bytes, at, equals, Math.Min(equals + 1, end), end));
+            }
+
+            at = end + 1;
+        }
+    }
+
+    private static Field ParseField(Span<byte> bytes, int from, int nameEnd, int valueFrom, int valueEnd)
+    {
+        if (!TryDecode(bytes[from..nameEnd], out var nameLength) || !Utf8.IsValid(bytes.Slice(from, nameLength)))
+            throw ApiError.MalformedParameterName();
+        var name = Encoding.UTF8.GetString(bytes.Slice(from, nameLength));
+
+        // name, name[], name[0], name[key], name[key][deeper]
+        var bracket = name.IndexOf('[', StringComparison.Ordinal);
+        var depth = bracket < 0 ? 0 : name.Count(c => c == '[');
+        if (name.Length == 0 || bracket == 0 || (bracket > 0 && name[^1] != ']'))
+            throw ApiError.MalformedParameterName();
+        var root = bracket < 0 ? name : name[..bracket];
+        var key = bracket < 0 ? null : name[(bracket + 1)..name.IndexOf(']', StringComparison.Ordinal)];
+
+        if (!TryDecode(bytes[valueFrom..valueEnd], out var valueLength))
+            throw ApiError.MalformedEscape(name);
+        if (!Utf8.IsValid(bytes.Slice(valueFrom, valueLength)))
+            throw ApiError.InvalidUtf8(name);
+        return new Field(name, root, key, depth, valueFrom, valueFrom + valueLength);
+    }
+
+    // Decoding never lengthens, so it is done where the text stands.
+    private static bool TryDecode(Span<byte> text, out int length)
+    {
+        length = 0;
+        for (var i = 0; i < text.Length; i++)
+        {
+            var b = text[i];
+            if (b == '%')
+            {
+                if (i + 2 >= text.Length || !char.IsAsciiHexDigit((char)text[i + 1]) || !char.IsAsciiHexDigit((char)text[i + 2]))
+                    return false;
+                b = (byte)((Nibble(text[i + 1]) << 4) | Nibble(text[i + 2]));
+                i += 2;
+            }
+            else if (b == '+')
+            {
+                b = (byte)' ';
+            }
+
+            text[length++] = b;
+        }
+
+        return true;
+    }
+
+    private static int Nibble(byte hex) => hex <= '9' ? hex - '0' : (hex | 0x20) - 'a' + 10;
+
+    /// <param name="Name">The whole name, decoded: <c>scope[type]</c>.</param>
+    /// <param name="Root">What stands before the first bracket.</param>
+    /// <param name="Key">What stands in the first brackets, or null if there are none.</param>
+    /// <param name="Depth">How many brackets there are.</param>
+    /// <param name="From">Where the value begins in the buffer.</param>
+    /// <param name="To">Where it ends.</param>
+    private readonly record struct Field(string Name, string Root, string? Key, int Depth, int From, int To)
+    {
+        public bool IsWithin(string param) => Name.Length > param.Length && Name[param.Length] == '[' && Name.StartsWith(param, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,90 @@
+using System.Buffers;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+
+namespace Coffer.Http;
+
+/// <summary>
+/// An answer's body as Stripe writes it: two-space indent, a line feed at the end, null fields left out. It is built in
+/// a buffer that is cleared when it is disposed of.
+/// </summary>
+internal sealed class StripeJson : IBufferWriter<byte>, IDisposable
+{
+    private static readonly JsonWriterOptions Options = new()
+    {
+        Indented = true,
+        NewLine = "\n",
+        // The type is application/json with nosniff: nothing reads it as HTML.
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        SkipValidation = true,
+    };
+
+    private SecretBytes buffer = SecretBytes.Rent(4 * 1024);
+    private int length;
+
+    public StripeJson() => Writer = new Utf8JsonWriter(this, Options);
+
+    public Utf8JsonWriter Writer { get; }
+
+    /// <summary>The whole body; call once all is written.</summary>
+    public ReadOnlyMemory<byte> Finish()
+    {
+        Writer.Flush();
+        GetSpan(1)[0] = (byte)'\n';
+        Advance(1);
+        return buffer.Memory[..length];
+    }
+
+    /// <summary>An error's body: its keys in alphabetical order, as recorded.</summary>
+    /// <param name="error">What to say.</param>
+    /// <param name="docs">Address of the documentation page.</param>
+    public void WriteError(ApiError error, string docs)
+    {
+        length = 0; // nothing of a half-written answer is sent
+        Writer.Reset();
+        Writer.WriteStartObject();
+        Writer.WriteStartObject("error"u8);
+        if (error.Code is { } code)
+        {
+            Writer.WriteString("code"u8, code);
+            Writer.WriteString("doc_url"u8, $"{docs}#{code.Replace('_', '-')}");
+        }
+
+        Writer.WriteString("message"u8, error.Message.Replace(ApiError.Docs, docs, StringComparison.Ordinal));
+        if (error.Param is { } param)
+            Writer.WriteString("param"u8, param);
+        Writer.WriteString("type"u8, error.Type);
+        Writer.WriteEndObject();
+        Writer.WriteEndObject();
+    }
+
+    public void Advance(int count) => length += count;
+
+    public Memory<byte> GetMemory(int sizeHint = 0)
+    {
+        Ensure(sizeHint);
+        return buffer.Memory[length..];
+    }
+
+    public Span<byte> GetSpan(int sizeHint = 0)
+    {
+        Ensure(sizeHint);
+        return buffer.Span[length..];
+    }
+
+    public void Dispose()
+    {
+        Writer.Dispose();
+        buffer.Dispose();
+    }
+
+    private void Ensure(int more)
+    {
+        if (buffer.Length - length >= Math.Max(more, 1))
+            return;
+        var larger = SecretBytes.Rent(Math.Max(2 * buffer.Length, length + more));
+        buffer.Span[..length].CopyTo(larger.Span);
+        buffer.Dispose();
+        buffer = larger;
+    }
+}

@@ -1,0 +1,139 @@
+using System.Globalization;
+using System.Text;
+using Coffer.Access;
+using Coffer.Crypto;
+using Coffer.Storage;
+
+namespace Coffer.Secrets;
+
+/// <summary>An idempotency key that came with a request.</summary>
+/// <param name="Key">1 to 255 characters of the client's choice.</param>
+/// <param name="RequestId">The id of this request, to be named by replays as their <c>Original-Request</c>.</param>
+internal sealed record IdempotencyClaim(string Key, string RequestId);
+
+/// <summary>What became of a write: the secret, or the refusal that is kept as its outcome.</summary>
+/// <param name="Secret">The secret set or deleted.</param>
+/// <param name="Error">Why not.</param>
+/// <param name="OriginalRequest">For a replay the id of the request that was carried out; null for that request itself.</param>
+internal sealed record WriteOutcome(Secret? Secret, ApiError? Error, string? OriginalRequest = null);
+
+/// <summary>
+/// The claim on an idempotency key by one write, and the outcome that is kept under it, sealed, in the same transaction
+/// as the change. A kept secret leaves out what the repeated request, being the same, says again: name, scope, and the
+/// payload of a set.
+/// </summary>
+internal sealed class Idempotency(Instance instance, Tenant tenant, IdempotencyClaim claim, byte[] fingerprint)
+{
+    /// <summary>How long an outcome is kept; afterwards the key is as new.</summary>
+    public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
+
+    private const byte RequestTag = 1, StatusTag = 2, IdTag = 3, CreatedTag = 4, ExpiresTag = 5, VersionTag = 6, PayloadTag = 7,
+        TypeTag = 8, CodeTag = 9, ParamTag = 10, MessageTag = 11;
+
+    public IdempotencyKey Row { get; } = new(tenant.Number, tenant.Keys.BlindIndex(Encoding.UTF8.GetBytes("idempotency key " + claim.Key)));
+
+    /// <summary>The row that keeps an outcome.</summary>
+    public RowWrite Keep(WriteOutcome outcome, long now)
+    {
+        var fields = new List<(byte Tag, ReadOnlyMemory<byte> Value)> { (RequestTag, Utf8(claim.RequestId)) };
+        if (outcome.Secret is { } secret)
+        {
+            Add(IdTag, secret.Id);
+            Add(CreatedTag, Text(secret.Created));
+            Add(ExpiresTag, secret.ExpiresAt is { } at ? Text(at) : null);
+            Add(VersionTag, Text(secret.Version));
+            // Only a deleted payload is kept: it is this secret's own, where a set's payload is the request's.
+            if (secret is { Payload: { } payload, Owner: not null })
+                fields.Add((PayloadTag, payload));
+        }
+        else if (outcome.Error is { } error)
+        {
+            Add(StatusTag, Text(error.Status));
+            Add(TypeTag, error.Type);
+            Add(CodeTag, error.Code);
+            Add(ParamTag, error.Param);
+            Add(MessageTag, error.Message);
+        }
+
+        using var plaintext = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value.Span)));
+        var rest = plaintext.Span;
+        foreach (var (tag, value) in fields)
+            rest = Tlv.Write(rest, tag, value.Span);
+        using var bound = Bind(fingerprint, now);
+        return new RowWrite.PutIdempotency(new IdempotencyRow(Row, fingerprint, now, Envelope.Seal(tenant.Keys.Newest, plaintext.Span, bound.Span)));
+
+        void Add(byte tag, string? value)
+        {
+            if (value is not null)
+                fields.Add((tag, Utf8(value)));
+        }
+    }
+
+    /// <summary>The outcome that is kept under the key, if it is of the same request and not yet too old.</summary>
+    /// <param name="kept">What is stored under the key, or null.</param>
+    /// <param name="request">The secret as the repeated request names it: name, scope, mode, and for a set its payload.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <exception cref="ApiError">The key was first used for another request, or the record was changed outside Coffer.</exception>
+    public WriteOutcome? Replay(IdempotencyRow? kept, Secret request, long now)
+    {
+        if (kept is null || kept.Created + (long)KeptFor.TotalSeconds <= now)
+            return null;
+
+        using var bound = Bind(kept.Fingerprint, kept.Created);
+        var key = tenant.Keys.For(kept.Sealed);
+        var plaintext = key is null ? null : Envelope.Open(key, kept.Sealed, bound.Span);
+        if (plaintext is null)
+            throw ApiError.RecordDamaged("idempotency record");
+
+        var owner = plaintext;
+        try
+        {
+            if (!kept.Fingerprint.AsSpan().SequenceEqual(fingerprint))
+                throw ApiError.IdempotencyMismatch(claim.Key);
+
+            var original = Find(RequestTag);
+            if (Find(StatusTag) is { } status)
+                return new WriteOutcome(null, ApiError.Kept((int)Parse(status), Find(TypeTag)!, Find(CodeTag), Find(ParamTag), Find(MessageTag)!), original);
+
+            var secret = request with
+            {
+                Id = Find(IdTag)!,
+                Created = Parse(Find(CreatedTag)!),
+                ExpiresAt = Find(ExpiresTag) is { } at ? Parse(at) : null,
+                Version = Parse(Find(VersionTag)!),
+            };
+            if (Tlv.Find(plaintext.Span, PayloadTag) is { } payload)
+            {
+                secret = secret with { Payload = plaintext.Memory[payload], Owner = plaintext };
+                owner = null;
+            }
+
+            return new WriteOutcome(secret, null, original);
+        }
+        finally
+        {
+            owner?.Dispose();
+        }
+
+        string? Find(byte tag) => Tlv.Find(plaintext.Span, tag) is { } value ? Encoding.UTF8.GetString(plaintext.Span[value]) : null;
+    }
+
+    private AssociatedData Bind(byte[] rowFingerprint, long created)
+    {
+        var bound = new AssociatedData("coffer v1 kept outcome"u8);
+        bound.Add(instance.Id);
+        bound.Add(tenant.Id.App);
+        bound.Add(tenant.Id.Livemode ? 1 : 0);
+        bound.Add(tenant.Id.Account);
+        bound.Add(Row.Key);
+        bound.Add(rowFingerprint);
+        bound.Add(created);
+        return bound;
+    }
+
+    private static byte[] Utf8(string text) => Encoding.UTF8.GetBytes(text);
+
+    private static string Text(long number) => number.ToString(CultureInfo.InvariantCulture);
+
+    private static long Parse(string number) => long.Parse(number, CultureInfo.InvariantCulture);
+}

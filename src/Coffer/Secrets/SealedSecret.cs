@@ -1,0 +1,102 @@
+using Coffer.Access;
+using Coffer.Crypto;
+using Coffer.Storage;
+
+namespace Coffer.Secrets;
+
+/// <summary>
+/// How a secret is turned into a row and back. The plaintext is name, user and payload; everything else of the row is
+/// associated data, so that a changed owner, scope, name, id, version or time is found out, with or without opening.
+/// </summary>
+internal static class SealedSecret
+{
+    private const byte NameTag = 1, UserTag = 2, PayloadTag = 3;
+
+    /// <summary>Where a secret stands: the blind index of its name within its scope.</summary>
+    public static SecretKey KeyOf(Tenant tenant, Scope scope, SecretName name)
+    {
+        using var bound = new AssociatedData("name"u8);
+        bound.Add(scope.Type);
+        bound.Add(scope.User.Span);
+        bound.Add(name.Utf8.Span);
+        return new SecretKey(tenant.Number, tenant.Keys.BlindIndex(bound.Span));
+    }
+
+    /// <summary>The blind index of a scope, under which its secrets are listed and counted.</summary>
+    public static byte[] ScopeOf(Tenant tenant, Scope scope)
+    {
+        using var bound = new AssociatedData("scope"u8);
+        bound.Add(scope.Type);
+        bound.Add(scope.User.Span);
+        return tenant.Keys.BlindIndex(bound.Span);
+    }
+
+    /// <param name="instance">Whose store it is.</param>
+    /// <param name="tenant">Whose secret it is.</param>
+    /// <param name="row">The row, of which everything but <c>Sealed</c> is bound.</param>
+    /// <param name="secret">Name, scope and payload.</param>
+    public static SecretRow Seal(Instance instance, Tenant tenant, SecretRow row, Secret secret)
+    {
+        var name = secret.Name.Utf8.Span;
+        var user = secret.Scope.User.Span;
+        var payload = secret.Payload!.Value.Span;
+        using var plaintext = SecretBytes.Rent(Tlv.SizeOf(name) + Tlv.SizeOf(user) + Tlv.SizeOf(payload));
+        Tlv.Write(Tlv.Write(Tlv.Write(plaintext.Span, NameTag, name), UserTag, user), PayloadTag, payload);
+        using var bound = Bind(instance, tenant, row);
+        return row with { Sealed = Envelope.Seal(tenant.Keys.Newest, plaintext.Span, bound.Span) };
+    }
+
+    /// <summary>The secret without its payload. No plaintext is made: the caller knows the name, and the rest is proven by the commitment.</summary>
+    /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
+    public static Secret Prove(Instance instance, Tenant tenant, SecretRow row, Scope scope, SecretName name)
+    {
+        using var bound = Bind(instance, tenant, row);
+        return tenant.Keys.For(row.Sealed) is { } key && Envelope.Proves(key, row.Sealed, bound.Span)
+            ? new Secret(row.Id, name, scope, tenant.Id.Livemode, row.Created, row.ExpiresAt, row.Version)
+            : throw ApiError.RecordDamaged("secret");
+    }
+
+    /// <summary>The secret with its name as it is sealed, and with its payload if that is wanted.</summary>
+    /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
+    public static Secret Open(Instance instance, Tenant tenant, SecretRow row, Scope scope, bool wantsPayload)
+    {
+        using var bound = Bind(instance, tenant, row);
+        var plaintext = tenant.Keys.For(row.Sealed) is { } key ? Envelope.Open(key, row.Sealed, bound.Span) : null;
+        if (plaintext is null)
+            throw ApiError.RecordDamaged("secret");
+
+        try
+        {
+            if (Tlv.Find(plaintext.Span, NameTag) is not { } name || Tlv.Find(plaintext.Span, UserTag) is not { } user
+                || Tlv.Find(plaintext.Span, PayloadTag) is not { } payload || !plaintext.Span[user].SequenceEqual(scope.User.Span))
+                throw ApiError.RecordDamaged("secret");
+
+            var secret = new Secret(row.Id, new SecretName(plaintext.Span[name]), scope, tenant.Id.Livemode, row.Created, row.ExpiresAt, row.Version);
+            if (!wantsPayload)
+                return secret;
+            secret = secret with { Payload = plaintext.Memory[payload], Owner = plaintext };
+            plaintext = null;
+            return secret;
+        }
+        finally
+        {
+            plaintext?.Dispose();
+        }
+    }
+
+    private static AssociatedData Bind(Instance instance, Tenant tenant, SecretRow row)
+    {
+        var bound = new AssociatedData("coffer v1 secret"u8);
+        bound.Add(instance.Id);
+        bound.Add(tenant.Id.App);
+        bound.Add(tenant.Id.Livemode ? 1 : 0);
+        bound.Add(tenant.Id.Account);
+        bound.Add(row.Scope);
+        bound.Add(row.Key.Name);
+        bound.Add(row.Id);
+        bound.Add(row.Version);
+        bound.Add(row.Created);
+        bound.Add(row.ExpiresAt);
+        return bound;
+    }
+}

@@ -1,0 +1,98 @@
+using Coffer.Access;
+using Coffer.Storage;
+
+namespace Coffer.Secrets;
+
+/// <summary>
+/// A write to one secret, decided in the committer's loop against what is stored at that moment. It may be claimed by an
+/// idempotency key: then its outcome is kept with it, or an earlier outcome is replayed in its stead.
+/// </summary>
+internal abstract class SecretChange : Change
+{
+    private SecretChange(Terms terms, Secret request)
+    {
+        (Given, Request) = (terms, request);
+        SecretAt = SealedSecret.KeyOf(terms.Tenant, request.Scope, request.Name);
+    }
+
+    /// <summary>What a change decides by.</summary>
+    /// <param name="Instance">Whose store it is.</param>
+    /// <param name="Tenant">Whose secret it is.</param>
+    /// <param name="Ids">Where a new secret's id comes from.</param>
+    /// <param name="Time">For created, and for what has expired.</param>
+    /// <param name="Quota">How many secrets the scope may hold.</param>
+    public sealed record Terms(Instance Instance, Tenant Tenant, SecretId Ids, TimeProvider Time, int Quota);
+
+    public Idempotency? Claim { get; set; }
+
+    /// <summary>What became of the write; set once it is committed.</summary>
+    public WriteOutcome? Outcome { get; private set; }
+
+    public override SecretKey? SecretAt { get; }
+
+    public override IdempotencyKey? IdempotencyAt => Claim?.Row;
+
+    protected Terms Given { get; }
+
+    /// <summary>The secret as the request names it: what only the store knows (id, created, version) is empty.</summary>
+    protected Secret Request { get; }
+
+    public sealed override IReadOnlyList<RowWrite> Decide(Found found)
+    {
+        var now = Given.Time.GetUtcNow().ToUnixTimeSeconds();
+        Outcome = Claim?.Replay(found.Idempotency, Request, now);
+        if (Outcome is not null)
+            return [];
+
+        var live = found.Secret is { } row && row.IsLiveAt(now) ? row : null;
+        (Outcome, var write) = Execute(live, found, now);
+        return (write, Claim?.Keep(Outcome, now)) switch
+        {
+            ({ } change, { } kept) => [change, kept],
+            ({ } change, null) => [change],
+            (null, { } kept) => [kept],
+            _ => [],
+        };
+    }
+
+    protected abstract (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now);
+
+    /// <summary>Creates or replaces.</summary>
+    public sealed class Set(Terms terms, Secret request) : SecretChange(terms, request)
+    {
+        protected override (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now)
+        {
+            SecretRow row;
+            if (live is not null)
+            {
+                // What is carried over from the old row is proven first: a replacement must not launder an edit.
+                SealedSecret.Prove(Given.Instance, Given.Tenant, live, Request.Scope, Request.Name);
+                row = live with { Version = live.Version + 1, ExpiresAt = Request.ExpiresAt };
+            }
+            else
+            {
+                var scope = SealedSecret.ScopeOf(Given.Tenant, Request.Scope);
+                if (found.LiveInScope(scope, now) >= Given.Quota)
+                    return (new WriteOutcome(null, ApiError.QuotaReached(Given.Quota)), null);
+                row = new SecretRow(SecretAt!.Value, scope, Given.Ids.Next(Given.Tenant.Keys, scope), 1, now, Request.ExpiresAt, []);
+            }
+
+            var secret = Request with { Id = row.Id, Created = row.Created, Version = row.Version };
+            return (new WriteOutcome(secret, null), new RowWrite.PutSecret(SealedSecret.Seal(Given.Instance, Given.Tenant, row, secret)));
+        }
+    }
+
+    /// <summary>Removes.</summary>
+    public sealed class Delete(Terms terms, Secret request, bool wantsPayload) : SecretChange(terms, request)
+    {
+        protected override (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now)
+        {
+            if (live is null)
+                return (new WriteOutcome(null, ApiError.NoSuchSecret(Request.Name.Text)), null);
+            var secret = wantsPayload
+                ? SealedSecret.Open(Given.Instance, Given.Tenant, live, Request.Scope, wantsPayload: true)
+                : SealedSecret.Prove(Given.Instance, Given.Tenant, live, Request.Scope, Request.Name);
+            return (new WriteOutcome(secret, null), new RowWrite.DeleteSecret(SecretAt!.Value));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// Secrets: the rules, and the only room that decides when plaintext may exist. Every verb asks the Gate first.
+// It knows neither HTTP nor SQL: rows come from and go to Storage, sealed by Crypto.
+
+using System.Collections.Concurrent;
+using Coffer.Access;
+using Coffer.Crypto;
+using Coffer.Storage;
+
+namespace Coffer.Secrets;
+
+/// <summary>Set, find, list and delete, for whoever the caller is.</summary>
+internal sealed class SecretStore(Engine engine, Committer committer, Instance instance, Tenants tenants, TimeProvider time, int secretsPerScope)
+{
+    /// <summary>How far ahead an expiry may lie.</summary>
+    public const int FarthestExpiryYears = 100;
+
+    private readonly SecretId ids = new(time);
+    private readonly ConcurrentDictionary<(long Tenant, Guid Key), bool> inFlight = new();
+
+    /// <summary>A page of a list, newest first.</summary>
+    /// <param name="Secrets">At most as many as were asked for.</param>
+    /// <param name="HasMore">Whether more follow in the direction of the walk.</param>
+    public sealed record Page(IReadOnlyList<Secret> Secrets, bool HasMore);
+
+    /// <summary>A position in a list: the id of a secret of the scope, there or gone, and which way to walk from it.</summary>
+    public sealed record Cursor(string Id, bool Newer, string Param);
+
+    /// <summary>The secret, or null. Its payload is only opened when it is wanted.</summary>
+    public async ValueTask<Secret?> FindAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, CancellationToken ct)
+    {
+        if (await tenants.FindAsync(Gate.RequireTenant(caller), ct) is not { } tenant)
+            return null;
+        var row = await engine.FindSecretAsync(SealedSecret.KeyOf(tenant, scope, name), ct);
+        if (row is null || !row.IsLiveAt(Now()))
+            return null;
+        return wantsPayload
+            ? SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true)
+            : SealedSecret.Prove(instance, tenant, row, scope, name);
+    }
+
+    /// <exception cref="ApiError">The cursor is not an id of this scope.</exception>
+    public async ValueTask<Page> ListAsync(Caller caller, Scope scope, Cursor? cursor, int limit, bool wantsPayload, CancellationToken ct)
+    {
+        var tenant = await tenants.FindAsync(Gate.RequireTenant(caller), ct);
+        var blind = tenant is null ? [] : SealedSecret.ScopeOf(tenant, scope);
+        if (cursor is not null && (tenant is null || !SecretId.BelongsTo(tenant.Keys, blind, cursor.Id)))
+            throw ApiError.UnknownCursor(cursor.Param, cursor.Id);
+        if (tenant is null)
+            return new Page([], HasMore: false);
+
+        var newer = cursor?.Newer ?? false;
+        var rows = await engine.ListSecretsAsync(tenant.Number, blind, cursor?.Id, newer, Now(), limit + 1, ct);
+        var page = rows.Take(limit).Select(row => SealedSecret.Open(instance, tenant, row, scope, wantsPayload)).ToList();
+        if (newer)
+            page.Reverse();
+        return new Page(page, HasMore: rows.Count > limit);
+    }
+
+    /// <summary>Creates or replaces. A replaced secret keeps its id and created, and does not count against the quota.</summary>
+    /// <param name="caller">Who asks.</param>
+    /// <param name="scope">Where it stands.</param>
+    /// <param name="name">What it is called.</param>
+    /// <param name="payload">UTF-8; it must stay as it is until the returned task ends.</param>
+    /// <param name="expiresAt">Unix seconds from which it is absent, or null.</param>
+    /// <param name="claim">The idempotency key, or null.</param>
+    /// <param name="ct">Ends reading, never a change that was handed in.</param>
+    /// <exception cref="ApiError">The expiry is not in the future or too far in it; the idempotency key is in use or was used otherwise.</exception>
+    public async ValueTask<WriteOutcome> SetAsync(
+        Caller caller, Scope scope, SecretName name, ReadOnlyMemory<byte> payload, long? expiresAt, IdempotencyClaim? claim, CancellationToken ct)
+    {
+        var id = Gate.RequireTenant(caller);
+        if (expiresAt <= Now())
+            throw ApiError.ExpiryPast();
+        if (expiresAt > time.GetUtcNow().AddYears(FarthestExpiryYears).ToUnixTimeSeconds())
+            throw ApiError.ExpiryTooFar(FarthestExpiryYears);
+
+        var tenant = await tenants.FindOrAddAsync(id, ct);
+        var request = new Secret("", name, scope, id.Livemode, 0, expiresAt, 0, payload);
+        return await WriteAsync(new SecretChange.Set(Terms(tenant), request), tenant, request, "set", claim);
+    }
+
+    /// <summary>Removes a secret and gives what it was; its payload only when it is wanted.</summary>
+    /// <exception cref="ApiError">The idempotency key is in use or was used otherwise.</exception>
+    public async ValueTask<WriteOutcome> DeleteAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, IdempotencyClaim? claim, CancellationToken ct)
+    {
+        var id = Gate.RequireTenant(caller);
+        // An outcome that is to be kept needs a tenant to be kept under, even if it is that nothing was there.
+        var tenant = claim is null ? await tenants.FindAsync(id, ct) : await tenants.FindOrAddAsync(id, ct);
+        if (tenant is null)
+            return new WriteOutcome(null, ApiError.NoSuchSecret(name.Text));
+
+        var request = new Secret("", name, scope, id.Livemode, 0, null, 0);
+        return await WriteAsync(new SecretChange.Delete(Terms(tenant), request, wantsPayload), tenant, request, wantsPayload ? "delete, with payload" : "delete", claim);
+    }
+
+    private async ValueTask<WriteOutcome> WriteAsync(SecretChange change, Tenant tenant, Secret request, string verb, IdempotencyClaim? claim)
+    {
+        if (claim is null)
+        {
+            await committer.CommitAsync(change);
+            return change.Outcome!;
+        }
+
+        change.Claim = new Idempotency(instance, tenant, claim, Fingerprint(tenant, verb, request));
+        var key = (tenant.Number, new Guid(change.Claim.Row.Key));
+        if (!inFlight.TryAdd(key, true))
+            throw ApiError.IdempotencyKeyInUse(claim.Key);
+        try
+        {
+            await committer.CommitAsync(change);
+            return change.Outcome!;
+        }
+        finally
+        {
+            inFlight.TryRemove(key, out _);
+        }
+    }
+
+    // All that a request says, under the tenant's key: a guess at a payload cannot be tested against the database.
+    private static byte[] Fingerprint(Tenant tenant, string verb, Secret request)
+    {
+        using var said = new AssociatedData("request"u8);
+        said.Add(verb);
+        said.Add(request.Scope.Type);
+        said.Add(request.Scope.User.Span);
+        said.Add(request.Name.Utf8.Span);
+        said.Add(request.Payload is { } payload ? payload.Span : default);
+        said.Add(request.ExpiresAt);
+        return tenant.Keys.Fingerprint(said.Span);
+    }
+
+    private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
+
+    private SecretChange.Terms Terms(Tenant tenant) => new(instance, tenant, ids, time, secretsPerScope);
+}

@@ -1,0 +1,63 @@
+using Coffer.Access;
+using Coffer.Crypto;
+using Coffer.Storage;
+using Microsoft.Extensions.Caching.Memory;
+
+namespace Coffer.Secrets;
+
+/// <summary>A tenant with its keys opened.</summary>
+internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys);
+
+/// <summary>Opens tenants and keeps the opened ones, up to a bound. A tenant is made by the first thing that is stored for it.</summary>
+internal sealed class Tenants(Engine engine, Committer committer, Instance instance, TimeProvider time) : IDisposable
+{
+    /// <summary>How many tenants' keys are kept open: some 50 MB at the most.</summary>
+    private const int Kept = 10_000;
+
+    private readonly MemoryCache opened = new(new MemoryCacheOptions { SizeLimit = Kept });
+
+    /// <summary>The tenant, or null if nothing was ever stored for it.</summary>
+    /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>
+    public async ValueTask<Tenant?> FindAsync(TenantId id, CancellationToken ct)
+    {
+        if (opened.TryGetValue(id, out Tenant? tenant))
+            return tenant;
+        if (await engine.FindTenantAsync(id, ct) is not { } row)
+            return null;
+
+        using var bound = Bind(id);
+        using var keys = instance.Roots.Open(row.SealedKeys, bound.Span) ?? throw ApiError.RecordDamaged("tenant");
+        tenant = new Tenant(row.Id, id, TenantKeys.Parse(keys.Span));
+        // An evicted tenant may still be in use by a request: its keys are cleared when they are finalised.
+        return opened.Set(id, tenant, new MemoryCacheEntryOptions { Size = 1 });
+    }
+
+    public async ValueTask<Tenant> FindOrAddAsync(TenantId id, CancellationToken ct)
+    {
+        if (await FindAsync(id, ct) is { } known)
+            return known;
+
+        // Whoever commits first, on whichever node, decides the keys; all read them back.
+        await committer.CommitAsync(new Change.Plain(new RowWrite.AddTenant(id, time.GetUtcNow().ToUnixTimeSeconds(), NewKeys(id))));
+        return await FindAsync(id, ct) ?? throw ApiError.RecordDamaged("tenant");
+    }
+
+    public void Dispose() => opened.Dispose();
+
+    private byte[] NewKeys(TenantId id)
+    {
+        using var fresh = TenantKeys.Generate();
+        using var bound = Bind(id);
+        return instance.Roots.Seal(fresh.Span, bound.Span);
+    }
+
+    private AssociatedData Bind(TenantId id)
+    {
+        var bound = new AssociatedData("coffer v1 tenant keys"u8);
+        bound.Add(instance.Id);
+        bound.Add(id.App);
+        bound.Add(id.Livemode ? 1 : 0);
+        bound.Add(id.Account);
+        return bound;
+    }
+}

@@ -1,0 +1,123 @@
+// The composition root: what the server is made of, in the order in which it is put together.
+
+using System.Globalization;
+using System.Net;
+using Coffer.Access;
+using Coffer.Api;
+using Coffer.Crypto;
+using Coffer.Http;
+using Coffer.Secrets;
+using Coffer.Storage;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+
+namespace Coffer;
+
+/// <summary>A running Coffer. Disposing of it finishes what runs, stores what waits and closes the store.</summary>
+internal sealed class Server : IAsyncDisposable
+{
+    private readonly WebApplication web;
+    private readonly List<IDisposable> open;
+
+    private Server(WebApplication web, List<IDisposable> open, Uri url, FirstKeys? firstKeys) =>
+        (this.web, this.open, Url, FirstKeys) = (web, open, url, firstKeys);
+
+    /// <summary>Where it listens: never port 0.</summary>
+    public Uri Url { get; }
+
+    /// <summary>The keys that this start made; null if the store had its keys already. They are nowhere else.</summary>
+    public FirstKeys? FirstKeys { get; }
+
+    /// <summary>Starts, and returns once requests are answered.</summary>
+    /// <exception cref="ConfigurationException">It cannot start as it was told to; nothing was changed.</exception>
+    public static async Task<Server> StartAsync(CofferOptions options, TimeProvider time, CancellationToken ct)
+    {
+        var listen = options.Validate();
+        var parts = new List<IDisposable>();
+        try
+        {
+            var directory = Part(DataDirectory.Open(options.Data));
+            var engine = Part<Engine>(SqliteEngine.Open(directory.StoreFile));
+            var committer = Part(new Committer(engine, CofferOptions.WaitingChanges));
+            var (instance, firstKeys) = await FirstStart.OpenAsync(directory, engine, committer, options, time, ct);
+            var apiKeys = Part(new ApiKeys(engine, committer, instance, time, devMode: options.Dev is not null));
+            var tenants = Part(new Tenants(engine, committer, instance, time));
+            var store = new SecretStore(engine, committer, instance, tenants, time, options.SecretsPerScope);
+            if (options.Dev is { SeedFixtures: true })
+                await Fixtures.SeedAsync(store, FirstStart.DevTenant, ct);
+
+            var app = Build(listen, options);
+            var pipeline = new Pipeline(new SecretsApi(store).Routes, new Authentication(apiKeys), app.Services.GetRequiredService<ILogger<Pipeline>>());
+            app.Run(context => context.Request.Path.Value switch
+            {
+                DocsApi.Path => DocsApi.WriteErrorsAsync(context),
+                "/" when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),
+                _ => pipeline.RunAsync(context),
+            });
+
+            await StartListeningAsync(app, listen, ct);
+            var url = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+            pipeline.Docs = new Uri(url, DocsApi.Path).ToString();
+            return new Server(app, parts, url, firstKeys);
+        }
+        catch
+        {
+            Close(parts);
+            throw;
+        }
+
+        T Part<T>(T part) where T : IDisposable
+        {
+            parts.Add(part);
+            return part;
+        }
+    }
+
+    /// <summary>Returns when the process is told to end (SIGTERM, SIGINT) or the token is cancelled.</summary>
+    public Task WaitForStopAsync(CancellationToken ct) => web.WaitForShutdownAsync(ct);
+
+    public async ValueTask DisposeAsync()
+    {
+        // Running requests first, then the changes they handed in, then the store.
+        await web.StopAsync(CancellationToken.None);
+        await web.DisposeAsync();
+        Close(open);
+    }
+
+    private static void Close(List<IDisposable> parts)
+    {
+        for (var i = parts.Count - 1; i >= 0; i--)
+            parts[i].Dispose();
+    }
+
+    private static WebApplication Build(Uri listen, CofferOptions options)
+    {
+        // Nothing of the framework's own configuration (appsettings.json, ASPNETCORE_URLS) is read: settings are ours alone.
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ContentRootPath = options.Data });
+        builder.Logging.AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) = (true, "yyyy-MM-ddTHH:mm:ssZ ", true))
+            .AddFilter((_, level) => level >= LogLevel.Warning);
+        builder.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = Pipeline.LargestBody;
+            kestrel.Limits.MaxRequestLineSize = Pipeline.LargestBody;
+            kestrel.Listen(listen.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(listen.Host.Trim('[', ']')), listen.Port);
+        });
+        return builder.Build();
+    }
+
+    private static async Task StartListeningAsync(WebApplication app, Uri listen, CancellationToken ct)
+    {
+        try
+        {
+            await app.StartAsync(ct);
+        }
+        catch (IOException e)
+        {
+            await app.DisposeAsync();
+            throw new ConfigurationException(string.Create(CultureInfo.InvariantCulture, $"cannot listen at {listen}: {e.Message}"),
+                "End what listens there, or choose another --listen address.");
+        }
+    }
+}

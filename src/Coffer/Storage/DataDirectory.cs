@@ -1,0 +1,54 @@
+namespace Coffer.Storage;
+
+/// <summary>The directory that a store lives in, held by one process at a time.</summary>
+internal sealed class DataDirectory : IDisposable
+{
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+
+    private readonly FileStream held;
+
+    private DataDirectory(string path, FileStream held)
+    {
+        this.held = held;
+        StoreFile = Path.Combine(path, "coffer.db");
+        KeyFile = Path.Combine(path, "coffer.key");
+    }
+
+    public string StoreFile { get; }
+
+    /// <summary>Where the key file is looked for, and made for a store that has none.</summary>
+    public string KeyFile { get; }
+
+    /// <summary>Makes the directory if it is not there, readable by its owner alone, and holds it.</summary>
+    /// <exception cref="ConfigurationException">It cannot be used, or another process holds it.</exception>
+    public static DataDirectory Open(string path)
+    {
+        try
+        {
+            if (OperatingSystem.IsWindows())
+                Directory.CreateDirectory(path);
+            else
+                Directory.CreateDirectory(path, OwnerOnly);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ConfigurationException($"the data directory {path} cannot be made: {e.Message}", "Choose a --data directory that this user may write.");
+        }
+
+        try
+        {
+            // The file stays: removing it would let two processes hold two different ones.
+            return new DataDirectory(path, new FileStream(Path.Combine(path, "coffer.lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None));
+        }
+        catch (UnauthorizedAccessException)
+        {
+            throw new ConfigurationException($"the data directory {path} cannot be written", "Give its ownership to the user that runs Coffer.");
+        }
+        catch (IOException)
+        {
+            throw new ConfigurationException($"another process uses the data directory {path}", "Stop it first, or choose another --data directory.");
+        }
+    }
+
+    public void Dispose() => held.Dispose();
+}

@@ -1,0 +1,44 @@
+// Storage: rows in, rows out. This room sees ciphertext and blind indexes only and never meets Crypto.
+
+namespace Coffer.Storage;
+
+/// <summary>
+/// The seam between Coffer and a database. Reads may come from any thread at any time. <see cref="Write"/> is the
+/// committer's alone. Failures of the medium surface as <see cref="ApiError.StorageUnavailable"/>, translated by the driver's code.
+/// </summary>
+internal abstract class Engine : IDisposable
+{
+    /// <summary>What <c>meta</c> holds under a key, or null.</summary>
+    public abstract ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct);
+
+    /// <summary>All root keys, oldest first.</summary>
+    public abstract ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct);
+
+    public abstract ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct);
+
+    public abstract ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct);
+
+    public abstract ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct);
+
+    /// <summary>The row, expired or not: whether it counts as there is for the caller to decide.</summary>
+    public abstract ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct);
+
+    /// <summary>A page of the scope's unexpired secrets, nearest to the bound first.</summary>
+    /// <param name="tenant">The tenant's number.</param>
+    /// <param name="scope">Blind index of the scope.</param>
+    /// <param name="bound">An id that is not itself in the page, or null to begin at the newest.</param>
+    /// <param name="newer">True walks from the bound to newer ids, false to older ones.</param>
+    /// <param name="now">Unix seconds; a row with <c>expires_at</c> at or before it is absent.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<SecretRow>> ListSecretsAsync(
+        long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct);
+
+    /// <summary>
+    /// Reads for, decides and writes all changes in one transaction, in their order, and returns once it is durable.
+    /// A change whose decision throws is given its exception and leaves no row; the others go on.
+    /// </summary>
+    public abstract void Write(IReadOnlyList<Change> changes);
+
+    public abstract void Dispose();
+}

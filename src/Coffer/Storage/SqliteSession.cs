@@ -1,0 +1,136 @@
+using Microsoft.Data.Sqlite;
+using SQLitePCL;
+
+namespace Coffer.Storage;
+
+/// <summary>
+/// One connection with the statements that were prepared on it. Used by one thread at a time. Statements go to SQLite
+/// without ADO.NET's commands and readers in between, which would take longer than SQLite itself does.
+/// </summary>
+internal sealed class SqliteSession : IDisposable
+{
+    private readonly SqliteConnection connection;
+    private readonly Dictionary<string, sqlite3_stmt> prepared = new(ReferenceEqualityComparer.Instance);
+
+    public SqliteSession(string file)
+    {
+        SqliteNative.Load();
+        connection = new SqliteConnection(new SqliteConnectionStringBuilder
+        {
+            DataSource = file,
+            Pooling = false, // the engine keeps its own sessions, with their statements
+        }.ToString());
+        connection.Open();
+
+        // FULL: a commit is on the disk before it is acknowledged. secure_delete: what is deleted is overwritten.
+        Execute("""
+            PRAGMA busy_timeout = 5000;
+            PRAGMA synchronous = FULL;
+            PRAGMA foreign_keys = ON;
+            PRAGMA secure_delete = ON;
+            PRAGMA trusted_schema = OFF;
+            PRAGMA cell_size_check = ON;
+            """);
+    }
+
+    /// <summary>Runs SQL that is not worth preparing.</summary>
+    public void Execute(string sql)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        command.ExecuteNonQuery();
+    }
+
+    public long Scalar(string sql)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        return (long)command.ExecuteScalar()!;
+    }
+
+    /// <summary>Runs a statement that gives no rows, with its parameters ?1, ?2, …</summary>
+    public void Run(string sql, params ReadOnlySpan<SqliteValue> values)
+    {
+        using var row = Query(sql, values);
+        row.Read();
+    }
+
+    /// <summary>Runs a query; the caller disposes of the row before it uses the same statement again.</summary>
+    /// <param name="sql">A constant: statements are kept by the identity of their text.</param>
+    /// <param name="values">The parameters ?1, ?2, …</param>
+    public SqliteRow Query(string sql, params ReadOnlySpan<SqliteValue> values)
+    {
+        if (!prepared.TryGetValue(sql, out var statement))
+        {
+            SqliteException.ThrowExceptionForRC(raw.sqlite3_prepare_v3(connection.Handle, sql, raw.SQLITE_PREPARE_PERSISTENT, out statement), connection.Handle);
+            prepared.Add(sql, statement);
+        }
+
+        for (var i = 0; i < values.Length; i++)
+            SqliteException.ThrowExceptionForRC(values[i].Bind(statement, i + 1), connection.Handle);
+        return new SqliteRow(connection.Handle!, statement);
+    }
+
+    public void Dispose()
+    {
+        foreach (var statement in prepared.Values)
+            statement.Dispose();
+        connection.Dispose();
+    }
+}
+
+/// <summary>A parameter: a number, a text, bytes, or null.</summary>
+internal readonly struct SqliteValue
+{
+    private readonly object? reference;
+    private readonly long? number;
+
+    private SqliteValue(object? reference, long? number) => (this.reference, this.number) = (reference, number);
+
+    public static implicit operator SqliteValue(long value) => new(null, value);
+
+    public static implicit operator SqliteValue(long? value) => new(null, value);
+
+    public static implicit operator SqliteValue(bool value) => new(null, value ? 1 : 0);
+
+    public static implicit operator SqliteValue(string? value) => new(value, null);
+
+    public static implicit operator SqliteValue(byte[] value) => new(value, null);
+
+    public int Bind(sqlite3_stmt statement, int index) => (reference, number) switch
+    {
+        (_, { } value) => raw.sqlite3_bind_int64(statement, index, value),
+        (byte[] bytes, _) => raw.sqlite3_bind_blob(statement, index, bytes),
+        (string text, _) => raw.sqlite3_bind_text(statement, index, text),
+        _ => raw.sqlite3_bind_null(statement, index),
+    };
+}
+
+/// <summary>The row that a query stands at. Disposing of it makes the statement ready to run again.</summary>
+internal readonly ref struct SqliteRow(sqlite3 database, sqlite3_stmt statement) : IDisposable
+{
+    /// <summary>Goes to the next row; false when there is none.</summary>
+    public bool Read()
+    {
+        var result = raw.sqlite3_step(statement);
+        if (result == raw.SQLITE_ROW)
+            return true;
+        if (result != raw.SQLITE_DONE)
+            SqliteException.ThrowExceptionForRC(result, database);
+        return false;
+    }
+
+    public long Number(int column) => raw.sqlite3_column_int64(statement, column);
+
+    public long? NumberOrNull(int column) => IsNull(column) ? null : Number(column);
+
+    public string Text(int column) => raw.sqlite3_column_text(statement, column).utf8_to_string();
+
+    public string? TextOrNull(int column) => IsNull(column) ? null : Text(column);
+
+    public byte[] Bytes(int column) => raw.sqlite3_column_blob(statement, column).ToArray();
+
+    public void Dispose() => raw.sqlite3_reset(statement);
+
+    private bool IsNull(int column) => raw.sqlite3_column_type(statement, column) == raw.SQLITE_NULL;
+}
