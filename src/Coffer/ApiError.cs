@@ -204,5 +204,5 @@ internal sealed class ApiError : Exception
         });
     }
 
-    private static string Ends(string value) => $"{Shown(value[..10])}...{Shown(value[^10..])}";
+    private static string Ends(string value) => value.Length <= 20 ? Shown(value) : $"{Shown(value[..10])}...{Shown(value[^10..])}";
 }

@@ -44,7 +44,7 @@ internal sealed class Server : IAsyncDisposable
             var tenants = Part(new Tenants(engine, committer, instance, time));
             var store = new SecretStore(engine, committer, instance, tenants, time, options.SecretsPerScope);
             if (options.Dev is { SeedFixtures: true })
-                await Fixtures.SeedAsync(store, FirstStart.DevTenant, ct);
+                await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);
 
             var app = Build(listen, options);
             var pipeline = new Pipeline(new SecretsApi(store).Routes, new Authentication(apiKeys), app.Services.GetRequiredService<ILogger<Pipeline>>());
@@ -120,4 +120,10 @@ internal sealed class Server : IAsyncDisposable
                 "End what listens there, or choose another --listen address.");
         }
     }
+}
+
+/// <summary>The keys that a first start made, to be shown once.</summary>
+internal sealed record FirstKeys(string TestSecretKey, string? LiveSecretKey, string? AdminKey)
+{
+    public override string ToString() => "[redacted]";
 }

@@ -3,20 +3,14 @@ using Coffer.Storage;
 
 namespace Coffer.Access;
 
-/// <summary>The keys that a first start made, to be shown once.</summary>
-internal sealed record FirstKeys(string TestSecretKey, string? LiveSecretKey, string? AdminKey)
-{
-    public override string ToString() => "[redacted]";
-}
-
 /// <summary>Opens the store's identity at every start; on an empty store makes it, with the first app and keys, in one transaction.</summary>
 internal static class FirstStart
 {
     private const string DevKeyId = "key_dev";
     private static readonly AppRow DevApp = new("app_dev", "dev", "acct_dev", 0);
 
-    /// <summary>Where a developer's requests go when they name no account.</summary>
-    public static TenantId DevTenant { get; } = new(DevApp.Id, Livemode: false, DevApp.Account);
+    /// <summary>Who a developer's requests come from when they name no account.</summary>
+    public static Caller DevCaller { get; } = new(DevKeyId, KeyKind.Secret, new TenantId(DevApp.Id, Livemode: false, DevApp.Account));
 
     /// <exception cref="ConfigurationException">The store has an identity, but not with this key file.</exception>
     public static async Task<(Instance Instance, FirstKeys? Keys)> OpenAsync(

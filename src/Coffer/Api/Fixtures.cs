@@ -1,6 +1,5 @@
 using Coffer.Access;
 using Coffer.Secrets;
-using Coffer.Storage;
 
 namespace Coffer.Api;
 
@@ -12,9 +11,8 @@ internal static class Fixtures
 {
     private static readonly (string Name, string Payload)[] Secrets = [("sec_123", "very secret string"), ("my-api-key", "secret_key_xxxxxx")];
 
-    public static async Task SeedAsync(SecretStore store, TenantId tenant, CancellationToken ct)
+    public static async Task SeedAsync(SecretStore store, Caller caller, CancellationToken ct)
     {
-        var caller = new Caller("key_fixtures", KeyKind.Secret, tenant);
         foreach (var (name, payload) in Secrets)
         {
             var outcome = await store.SetAsync(caller, Scope.Account, new SecretName(Utf8(name)), Utf8(payload), null, null, ct);

@@ -57,11 +57,9 @@ internal sealed class SecretsApi(SecretStore store)
         var wantsPayload = WantsPayload(form, onList: true);
         var scope = ReadScope(form);
         var limit = (int)Math.Clamp(form.Integer("limit") ?? DefaultLimit, 1, LargestLimit);
-        var (after, before) = (ReadCursor(form, "starting_after", newer: false), ReadCursor(form, "ending_before", newer: true));
-        if (after is not null && before is not null)
-            return ApiError.BothCursors();
 
-        var page = await store.ListAsync(request.Caller, scope, after ?? before, limit, wantsPayload, request.Cancelled);
+        var page = await store.ListAsync(
+            request.Caller, scope, ReadCursor(form, "starting_after"), ReadCursor(form, "ending_before"), limit, wantsPayload, request.Cancelled);
         var json = request.Json;
         json.WriteStartObject();
         json.WriteString("object"u8, "list"u8);
@@ -112,8 +110,8 @@ internal sealed class SecretsApi(SecretStore store)
         };
     }
 
-    private static SecretStore.Cursor? ReadCursor(StripeForm form, string param, bool newer) =>
-        form.Text(param, LongestCursor) is { } id ? new SecretStore.Cursor(System.Text.Encoding.UTF8.GetString(id.Span), newer, param) : null;
+    private static SecretStore.Cursor? ReadCursor(StripeForm form, string param) =>
+        form.Text(param, LongestCursor) is { } id ? new SecretStore.Cursor(System.Text.Encoding.UTF8.GetString(id.Span), param) : null;
 
     private static bool WantsPayload(StripeForm form, bool onList)
     {

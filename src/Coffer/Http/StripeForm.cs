@@ -175,11 +175,12 @@ internal sealed class StripeForm : IDisposable
 
         // name, name[], name[0], name[key], name[key][deeper]
         var bracket = name.IndexOf('[', StringComparison.Ordinal);
+        var close = name.IndexOf(']', StringComparison.Ordinal);
         var depth = bracket < 0 ? 0 : name.Count(c => c == '[');
-        if (name.Length == 0 || bracket == 0 || (bracket > 0 && name[^1] != ']'))
+        if (name.Length == 0 || bracket == 0 || (bracket > 0 && name[^1] != ']') || (close >= 0 && close < bracket))
             throw ApiError.MalformedParameterName();
         var root = bracket < 0 ? name : name[..bracket];
-        var key = bracket < 0 ? null : name[(bracket + 1)..name.IndexOf(']', StringComparison.Ordinal)];
+        var key = bracket < 0 ? null : name[(bracket + 1)..close];
 
         if (!TryDecode(bytes[valueFrom..valueEnd], out var valueLength))
             throw ApiError.MalformedEscape(name);

@@ -22,8 +22,8 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     /// <param name="HasMore">Whether more follow in the direction of the walk.</param>
     public sealed record Page(IReadOnlyList<Secret> Secrets, bool HasMore);
 
-    /// <summary>A position in a list: the id of a secret of the scope, there or gone, and which way to walk from it.</summary>
-    public sealed record Cursor(string Id, bool Newer, string Param);
+    /// <summary>A position in a list: the id of a secret of the scope, there or gone, and the parameter it came in.</summary>
+    public sealed record Cursor(string Id, string Param);
 
     /// <summary>The secret, or null. Its payload is only opened when it is wanted.</summary>
     public async ValueTask<Secret?> FindAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, CancellationToken ct)
@@ -38,18 +38,32 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
             : SealedSecret.Prove(instance, tenant, row, scope, name);
     }
 
-    /// <exception cref="ApiError">The cursor is not an id of this scope.</exception>
-    public async ValueTask<Page> ListAsync(Caller caller, Scope scope, Cursor? cursor, int limit, bool wantsPayload, CancellationToken ct)
+    /// <summary>A page of a scope: the newest, or those next to a cursor.</summary>
+    /// <param name="caller">Who asks.</param>
+    /// <param name="scope">What to list.</param>
+    /// <param name="after">Begin with what is older than this.</param>
+    /// <param name="before">End with what is newer than this.</param>
+    /// <param name="limit">The most secrets to give.</param>
+    /// <param name="wantsPayload">Whether to give their payloads too.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="ApiError">A cursor is not an id of this scope, or there are two.</exception>
+    public async ValueTask<Page> ListAsync(Caller caller, Scope scope, Cursor? after, Cursor? before, int limit, bool wantsPayload, CancellationToken ct)
     {
         var tenant = await tenants.FindAsync(Gate.RequireTenant(caller), ct);
         var blind = tenant is null ? [] : SealedSecret.ScopeOf(tenant, scope);
-        if (cursor is not null && (tenant is null || !SecretId.BelongsTo(tenant.Keys, blind, cursor.Id)))
-            throw ApiError.UnknownCursor(cursor.Param, cursor.Id);
+        foreach (var cursor in (Cursor?[])[after, before])
+        {
+            if (cursor is not null && (tenant is null || !SecretId.BelongsTo(tenant.Keys, blind, cursor.Id)))
+                throw ApiError.UnknownCursor(cursor.Param, cursor.Id);
+        }
+
+        if (after is not null && before is not null)
+            throw ApiError.BothCursors();
         if (tenant is null)
             return new Page([], HasMore: false);
 
-        var newer = cursor?.Newer ?? false;
-        var rows = await engine.ListSecretsAsync(tenant.Number, blind, cursor?.Id, newer, Now(), limit + 1, ct);
+        var newer = before is not null;
+        var rows = await engine.ListSecretsAsync(tenant.Number, blind, (after ?? before)?.Id, newer, Now(), limit + 1, ct);
         var page = rows.Take(limit).Select(row => SealedSecret.Open(instance, tenant, row, scope, wantsPayload)).ToList();
         if (newer)
             page.Reverse();

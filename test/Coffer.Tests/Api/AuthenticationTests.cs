@@ -1,0 +1,176 @@
+using System.Net.Http.Headers;
+using System.Text;
+using Coffer.Access;
+using Coffer.Crypto;
+using Coffer.Storage;
+
+namespace Coffer.Tests.Api;
+
+/// <summary>Who is let in, and what the others are told (security.md section "Authentication").</summary>
+public sealed class AuthenticationTests : IAsyncLifetime
+{
+    private const string Target = "/v1/apps/secrets?scope[type]=account";
+
+    private TestServer server = null!;
+
+    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
+
+    public ValueTask DisposeAsync() => server.DisposeAsync();
+
+    [Fact]
+    public async Task No_key_is_told_how_to_send_one()
+    {
+        var answer = (await Ask()).IsError(401, null, null,
+            "You did not provide an API key. You need to provide your API key in the Authorization header, using Bearer auth " +
+            $"(e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See {server.Url}docs/errors#authentication for details.");
+        Assert.Equal("Bearer realm=\"Coffer\"", answer.Header("WWW-Authenticate"));
+        Assert.Null(answer.Header("Request-Id"));
+        Assert.Null(answer.Header("Stripe-Version"));
+    }
+
+    [Theory]
+    [InlineData("Bearer")]
+    [InlineData("Bearer ")]
+    [InlineData("Basic")]
+    [InlineData("Basic Og==")] // an empty user name
+    [InlineData("Digest x")]
+    [InlineData("sk_test_x")]
+    [InlineData("Basic !!!")]
+    public async Task A_malformed_header_is_refused(string authorization) => (await Ask(authorization)).IsError(401, null, null);
+
+    [Fact]
+    public async Task Bearer_and_Basic_and_the_unencoded_Basic_that_Stripe_tolerates_are_taken()
+    {
+        var key = server.Keys.TestSecretKey;
+        (await Ask($"Bearer {key}")).IsOk();
+        (await Ask($"bearer {key}")).IsOk();
+        (await Ask("Basic " + Convert.ToBase64String(Encoding.ASCII.GetBytes($"{key}:")))).IsOk();
+        (await Ask("Basic " + Convert.ToBase64String(Encoding.ASCII.GetBytes(key)))).IsOk();
+        (await Ask($"Basic {key}")).IsOk();
+        (await Ask($"Basic {key}:")).IsOk();
+    }
+
+    [Fact]
+    public async Task Two_Authorization_headers_are_refused_even_if_both_are_good()
+    {
+        var key = server.Keys.TestSecretKey;
+        (await Ask($"Bearer {key}", $"Bearer {key}")).IsError(401, null, null);
+        (await Ask($"Bearer {key}", "Basic " + Convert.ToBase64String(Encoding.ASCII.GetBytes($"{key}:")))).IsError(401, null, null);
+    }
+
+    [Fact]
+    public async Task An_unknown_key_is_shown_by_its_ends_only()
+    {
+        var key = Tokens.Generate("sk_test_");
+        (await Ask($"Bearer {key}")).IsError(401, null, null, $"Invalid API Key provided: sk_test_{new string('*', 32)}{key[^4..]}");
+        (await Ask("Bearer sk_test_short")).IsError(401, null, null, "Invalid API Key provided: sk_test_*hort");
+        (await Ask("Bearer sk_x")).IsError(401, null, null, "Invalid API Key provided: ****");
+        (await Ask("Bearer " + new string('a', 10_000))).IsError(401, null, null);
+    }
+
+    [Fact]
+    public async Task A_publishable_key_is_told_apart() => (await Ask("Bearer pk_test_123")).IsError(401, "secret_key_required", null);
+
+    [Fact]
+    public async Task A_key_with_a_wrong_checksum_is_refused_without_a_look_up()
+    {
+        // The engine is closed: any look-up would fail otherwise than by 401.
+        await server.StopAsync();
+        var refusal = await server.OnStoreAsync(async (engine, committer, instance) =>
+        {
+            using var keys = new ApiKeys(engine, committer, instance, server.Time, devMode: false);
+            engine.Dispose();
+            var typo = server.Keys.TestSecretKey[..^1] + (server.Keys.TestSecretKey[^1] == '0' ? '1' : '0');
+            return (await keys.FindCallerAsync(typo, null, default)).Refusal;
+        });
+        Assert.Equal(401, refusal!.Status);
+    }
+
+    [Fact]
+    public async Task A_key_is_refused_once_it_has_expired_and_not_before()
+    {
+        await server.StopAsync();
+        var at = server.Time.Seconds + 60;
+        await OnKeys(keys => keys.ExpireAsync(server.Keys.TestSecretKey, at, default));
+        await server.StartAgainAsync();
+
+        (await server.Client().List()).IsOk(); // within its grace period
+        server.Time.Move(TimeSpan.FromSeconds(59));
+        (await server.Client().List()).IsOk();
+        server.Time.Move(TimeSpan.FromSeconds(1));
+        (await server.Client().List()).IsError(401, "api_key_expired", null);
+        (await server.Client(server.Keys.LiveSecretKey).List()).IsOk();
+    }
+
+    [Fact]
+    public async Task A_revoked_key_is_refused_at_once_where_it_was_revoked()
+    {
+        await server.StopAsync();
+        await OnKeys(async keys =>
+        {
+            Assert.NotNull((await keys.FindCallerAsync(server.Keys.TestSecretKey, null, default)).Caller); // it is cached now
+            await keys.RevokeAsync(server.Keys.TestSecretKey, default);
+            Assert.Equal(401, (await keys.FindCallerAsync(server.Keys.TestSecretKey, null, default)).Refusal!.Status);
+        });
+        await server.StartAgainAsync();
+        (await server.Client().List()).IsError(401, null, null);
+        (await server.Client(server.OtherAppKey).List()).IsOk();
+    }
+
+    [Fact]
+    public async Task An_admin_key_never_reaches_secrets()
+    {
+        var admin = server.Client(server.Keys.AdminKey);
+        (await admin.List()).IsError(403, null, null);
+        (await admin.Find("k")).IsError(403, null, null);
+        (await admin.Set("k")).IsError(403, null, null);
+        (await admin.Delete("k")).IsError(403, null, null);
+    }
+
+    [Fact]
+    public async Task Test_and_live_keys_never_see_each_others_secrets()
+    {
+        var (test, live) = (server.Client(), server.Client(server.Keys.LiveSecretKey));
+        await test.Set("k", "test");
+        (await live.Find("k")).IsError(404, "resource_missing", "name");
+        await live.Set("k", "live");
+        Assert.True((bool)(await live.Find("k")).IsOk().Json["livemode"]!);
+        Assert.Equal("test", (await test.Find("k", null, ("expand[]", "payload"))).Payload);
+        Assert.Equal("live", (await live.Find("k", null, ("expand[]", "payload"))).Payload);
+        await test.Delete("k");
+        (await live.Find("k")).IsOk();
+    }
+
+    [Fact]
+    public async Task Dev_mode_takes_the_developers_key_and_no_live_key()
+    {
+        await using var dev = await TestServer.StartAsync(dev: new("sk_test_anything", SeedFixtures: false));
+        (await dev.Client("sk_test_anything").List()).IsOk();
+        (await dev.Client("sk_test_another").List()).IsError(401, null, null);
+        (await dev.Client("sk_live_anything").List()).IsError(401, null, null);
+    }
+
+    [Fact]
+    public async Task Dev_mode_over_a_store_that_lasts_refuses_its_live_keys()
+    {
+        await server.StopAsync();
+        await server.StartAgainAsync(dev: new("sk_test_anything", SeedFixtures: false));
+        (await server.Client(server.Keys.LiveSecretKey).List()).IsError(401, null, null);
+        (await server.Client().List()).IsOk();
+    }
+
+    private Task<Answer> Ask(params string[] authorization)
+    {
+        var request = new HttpRequestMessage(HttpMethod.Get, new Uri(Target, UriKind.Relative));
+        foreach (var value in authorization)
+            Assert.True(request.Headers.TryAddWithoutValidation("Authorization", value));
+        return server.SendAsync(request);
+    }
+
+    private Task OnKeys(Func<ApiKeys, Task> work) => server.OnStoreAsync(async (engine, committer, instance) =>
+    {
+        using var keys = new ApiKeys(engine, committer, instance, server.Time, devMode: false);
+        await work(keys);
+        return true;
+    });
+}

@@ -1,0 +1,117 @@
+using Coffer.Crypto;
+
+namespace Coffer.Tests.Crypto;
+
+public sealed class KeyFileTests : IDisposable
+{
+    private static readonly DateTimeOffset Now = new(2026, 11, 21, 0, 0, 0, TimeSpan.Zero);
+    private static readonly byte[] Aad = "bound"u8.ToArray();
+
+    private readonly TemporaryDirectory directory = new();
+
+    private string Path => directory.File("coffer.key");
+
+    [Fact]
+    public void A_new_file_is_readable_by_its_owner_alone()
+    {
+        KeyFile.Create(Path, Now);
+        if (!OperatingSystem.IsWindows())
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(Path));
+        Assert.Matches(@"(?m)^coffer-key-v1 1 2026-11-21T00:00:00Z [A-Za-z0-9_-]{43} [0-9a-f]{8}$", File.ReadAllText(Path));
+    }
+
+    [Fact]
+    public void A_file_is_never_overwritten()
+    {
+        KeyFile.Create(Path, Now);
+        var before = File.ReadAllText(Path);
+        Assert.ThrowsAny<IOException>(() => KeyFile.Create(Path, Now));
+        Assert.Equal(before, File.ReadAllText(Path));
+    }
+
+    [Fact]
+    public void The_newest_key_wraps_and_older_ones_still_unwrap()
+    {
+        var (first, second) = (NewLine(1), NewLine(2));
+        File.WriteAllText(Path, first);
+        Restrict();
+        var old = KeyFile.Load(Path).Wrap("key"u8, Aad);
+
+        File.WriteAllText(Path, $"# both\n\n{first}\n{second}\n");
+        var both = KeyFile.Load(Path);
+        Assert.Equal(2u, Envelope.KeyVersionOf(both.Wrap("key"u8, Aad)));
+        using var unwrapped = both.Unwrap(old, Aad);
+        Assert.Equal("key"u8.ToArray(), unwrapped!.Span.ToArray());
+
+        File.WriteAllText(Path, second);
+        Assert.Null(KeyFile.Load(Path).Unwrap(old, Aad));
+    }
+
+    [Theory]
+    [InlineData(UnixFileMode.GroupRead)]
+    [InlineData(UnixFileMode.OtherRead)]
+    [InlineData(UnixFileMode.GroupWrite)]
+    public void A_file_that_is_open_to_others_is_refused(UnixFileMode open)
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "there are no Unix modes here");
+        KeyFile.Create(Path, Now);
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(Path, File.GetUnixFileMode(Path) | open);
+        var refused = Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path));
+        Assert.Contains("chmod 600", refused.Hint, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_missing_file_is_refused_and_not_made()
+    {
+        Assert.Contains("missing", Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path)).Message, StringComparison.Ordinal);
+        Assert.False(File.Exists(Path));
+    }
+
+    [Fact]
+    public void A_file_that_lost_or_changed_any_character_is_refused()
+    {
+        var line = NewLine(1);
+        Restrict();
+        for (var i = 0; i < line.Length; i++)
+        {
+            File.WriteAllText(Path, line[..i] + (line[i] == 'x' ? 'y' : 'x') + line[(i + 1)..]);
+            Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path));
+            File.WriteAllText(Path, line[..i]);
+            Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path));
+        }
+    }
+
+    [Fact]
+    public void Keys_out_of_order_or_twice_are_refused()
+    {
+        var (first, second) = (NewLine(1), NewLine(2));
+        Restrict();
+        foreach (var text in (string[])[$"{second}\n{first}", $"{first}\n{first}"])
+        {
+            File.WriteAllText(Path, text);
+            Assert.Contains("line 2", Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path)).Message, StringComparison.Ordinal);
+        }
+    }
+
+    public void Dispose() => directory.Dispose();
+
+    // A line as Create writes it, with another id.
+    private string NewLine(int id)
+    {
+        var made = directory.File("made.key");
+        KeyFile.Create(made, Now);
+        var line = File.ReadAllLines(made)[1];
+        File.Delete(made);
+        var renumbered = line[..line.LastIndexOf(' ')].Replace("-v1 1 ", $"-v1 {id} ", StringComparison.Ordinal);
+        return $"{renumbered} {Crc32.Compute(System.Text.Encoding.ASCII.GetBytes(renumbered)):x8}";
+    }
+
+    private void Restrict()
+    {
+        if (!File.Exists(Path))
+            File.WriteAllText(Path, "");
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(Path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+    }
+}

@@ -1,0 +1,160 @@
+using System.Security.Cryptography;
+using Coffer.Storage;
+
+namespace Coffer.Tests.Storage;
+
+/// <summary>What every engine must do. Each engine is one subclass.</summary>
+public abstract class EngineContract : IAsyncLifetime
+{
+    private static readonly TenantId Tenant = new("app_1", Livemode: false, "acct_1");
+    private static readonly byte[] Scope = RandomNumberGenerator.GetBytes(16);
+
+    private Engine engine = null!;
+    private long tenant;
+
+    public async ValueTask InitializeAsync()
+    {
+        engine = await OpenAsync();
+        Write(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_own", 1)), new RowWrite.AddTenant(Tenant, 1, [1, 2, 3]));
+        tenant = (await engine.FindTenantAsync(Tenant, default))!.Id;
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        engine.Dispose();
+        GC.SuppressFinalize(this);
+        return CloseAsync();
+    }
+
+    [Fact]
+    public async Task What_is_not_there_is_null()
+    {
+        Assert.Null(await engine.FindMetaAsync("x", default));
+        Assert.Null(await engine.FindAppAsync("x", default));
+        Assert.Null(await engine.FindApiKeyAsync([1], default));
+        Assert.Null(await engine.FindTenantAsync(Tenant with { Livemode = true }, default));
+        Assert.Null(await engine.FindSecretAsync(new SecretKey(tenant, [1]), default));
+        Assert.Empty(await engine.ListSecretsAsync(tenant, [1], null, false, 0, 10, default));
+        Assert.Empty(await engine.ListRootKeysAsync(default));
+    }
+
+    [Fact]
+    public async Task Rows_come_back_as_they_were_put()
+    {
+        var key = new ApiKeyRow([9, 9], "key_1", "app_1", "acct_own", "secret", true, 5, 6, [7, 8]);
+        var secret = NewSecret("b", expiresAt: 77);
+        Write(new RowWrite.PutMeta("m", [1, 0, 255]), new RowWrite.PutRootKey(new RootKeyRow(uint.MaxValue, 3, [4])), new RowWrite.PutApiKey(key), new RowWrite.PutSecret(secret));
+
+        Assert.Equal([1, 0, 255], await engine.FindMetaAsync("m", default));
+        Assert.Equivalent(new RootKeyRow(uint.MaxValue, 3, [4]), Assert.Single(await engine.ListRootKeysAsync(default)), strict: true);
+        Assert.Equivalent(key, await engine.FindApiKeyAsync([9, 9], default), strict: true);
+        Assert.Equivalent(secret, await engine.FindSecretAsync(secret.Key, default), strict: true);
+        Assert.Equal(new AppRow("app_1", "one", "acct_own", 1), await engine.FindAppAsync("app_1", default));
+    }
+
+    [Fact]
+    public async Task The_first_keys_of_a_tenant_stay()
+    {
+        Write(new RowWrite.AddTenant(Tenant, 2, [9]));
+        Assert.Equivalent(new TenantRow(tenant, [1, 2, 3]), await engine.FindTenantAsync(Tenant, default), strict: true);
+    }
+
+    [Fact]
+    public async Task A_secret_put_again_is_replaced_and_deleted_is_gone()
+    {
+        var first = NewSecret("a");
+        var second = first with { Version = 2, Sealed = [5], ExpiresAt = 9 };
+        Write(new RowWrite.PutSecret(first), new RowWrite.PutSecret(second));
+        Assert.Equivalent(second, await engine.FindSecretAsync(first.Key, default), strict: true);
+        Write(new RowWrite.DeleteSecret(first.Key));
+        Assert.Null(await engine.FindSecretAsync(first.Key, default));
+    }
+
+    [Fact]
+    public async Task A_page_is_nearest_to_its_bound_first_and_leaves_out_the_expired()
+    {
+        foreach (var id in (string[])["a", "b", "c", "d", "e"])
+            Write(new RowWrite.PutSecret(NewSecret(id, expiresAt: id == "c" ? 100 : null)));
+        Write(new RowWrite.PutSecret(NewSecret("z") with { Scope = [0] }));
+
+        Assert.Equal("e d c b a", await Page(null, newer: false, now: 99, limit: 10));
+        Assert.Equal("e d b a", await Page(null, newer: false, now: 100, limit: 10));
+        Assert.Equal("b a", await Page("c", newer: false, now: 100, limit: 10));
+        Assert.Equal("d", await Page("c", newer: true, now: 100, limit: 1));
+        Assert.Equal("e d", await Page(null, newer: false, now: 100, limit: 2));
+        Assert.Equal("", await Page("a", newer: false, now: 100, limit: 2));
+
+        async Task<string> Page(string? bound, bool newer, long now, int limit) =>
+            string.Join(' ', (await engine.ListSecretsAsync(tenant, Scope, bound, newer, now, limit, default)).Select(row => row.Id));
+    }
+
+    [Fact]
+    public void A_change_sees_what_those_before_it_in_the_batch_wrote()
+    {
+        var (seen, counts) = (new List<long?>(), new List<int>());
+        var secret = NewSecret("a");
+        engine.Write([.. Enumerable.Range(1, 3).Select(version => new Recording(secret.Key, new IdempotencyKey(tenant, [1]), found =>
+        {
+            seen.Add(found.Secret?.Version);
+            counts.Add(found.LiveInScope(Scope, 0));
+            Assert.Equal(version > 1, found.Idempotency is not null);
+            return [new RowWrite.PutSecret(secret with { Version = version }), new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(tenant, [1]), [2], 3, [4]))];
+        }))]);
+        Assert.Equal([null, 1L, 2L], seen);
+        Assert.Equal([0, 1, 1], counts);
+    }
+
+    [Fact]
+    public void Only_what_is_not_expired_is_counted()
+    {
+        Write(new RowWrite.PutSecret(NewSecret("a")), new RowWrite.PutSecret(NewSecret("b", 100)), new RowWrite.PutSecret(NewSecret("c", 101)));
+        engine.Write([new Recording(new SecretKey(tenant, [0]), null, found =>
+        {
+            Assert.Equal((3, 2, 1), (found.LiveInScope(Scope, 99), found.LiveInScope(Scope, 100), found.LiveInScope(Scope, 101)));
+            return [];
+        })]);
+    }
+
+    [Fact]
+    public async Task Readers_see_a_batch_whole_or_not_at_all()
+    {
+        var (a, b) = (NewSecret("a"), NewSecret("b"));
+        using var stop = new CancellationTokenSource();
+        var reading = Task.Run(async () =>
+        {
+            while (!stop.IsCancellationRequested)
+            {
+                var page = await engine.ListSecretsAsync(tenant, Scope, null, false, 0, 10, default);
+                Assert.Single(page.Select(row => row.Version).DefaultIfEmpty(0).Distinct());
+                Assert.NotEqual(1, page.Count);
+            }
+        }, TestContext.Current.CancellationToken);
+        for (var version = 1; version <= 200; version++)
+            Write(new RowWrite.PutSecret(a with { Version = version }), new RowWrite.PutSecret(b with { Version = version }));
+        await stop.CancelAsync();
+        await reading;
+    }
+
+    /// <summary>An empty store of this engine.</summary>
+    private protected abstract Task<Engine> OpenAsync();
+
+    private protected abstract ValueTask CloseAsync();
+
+    private void Write(params RowWrite[] rows)
+    {
+        var change = new Change.Plain(rows);
+        engine.Write([change]);
+    }
+
+    private SecretRow NewSecret(string id, long? expiresAt = null) =>
+        new(new SecretKey(tenant, RandomNumberGenerator.GetBytes(16)), Scope, id, 1, 10, expiresAt, RandomNumberGenerator.GetBytes(200));
+
+    private sealed class Recording(SecretKey? secret, IdempotencyKey? idempotency, Func<Change.Found, IReadOnlyList<RowWrite>> decide) : Change
+    {
+        public override SecretKey? SecretAt => secret;
+
+        public override IdempotencyKey? IdempotencyAt => idempotency;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found) => decide(found);
+    }
+}

@@ -1,0 +1,168 @@
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json.Nodes;
+using Coffer.Access;
+using Coffer.Crypto;
+using Coffer.Storage;
+
+namespace Coffer.Tests;
+
+/// <summary>
+/// A real server on a free port of this machine, over a real SQLite file in a temporary directory, with two apps. Only
+/// the clock is not the real one.
+/// </summary>
+internal sealed class TestServer : IAsyncDisposable
+{
+    private readonly TemporaryDirectory directory = new();
+    private readonly HttpClient http = new();
+    private Server? server;
+
+    private TestServer(ManualTime time) => Time = time;
+
+    public ManualTime Time { get; }
+
+    public string Data => directory.Path;
+
+    public string StoreFile => directory.File("coffer.db");
+
+    public Uri Url => server!.Url;
+
+    /// <summary>The keys of the first app.</summary>
+    public FirstKeys Keys { get; private set; } = null!;
+
+    /// <summary>The test key of a second app.</summary>
+    public string OtherAppKey { get; private set; } = null!;
+
+    public static async Task<TestServer> StartAsync(int secretsPerScope = 10, CofferOptions.DevOptions? dev = null)
+    {
+        var test = new TestServer(new ManualTime());
+        if (dev is null)
+            await test.MakeStoreAsync();
+        await test.StartAgainAsync(secretsPerScope, dev);
+        test.Keys ??= test.server!.FirstKeys!;
+        return test;
+    }
+
+    /// <summary>Starts the server on its data again, after <see cref="StopAsync"/>.</summary>
+    public async Task StartAgainAsync(int secretsPerScope = 10, CofferOptions.DevOptions? dev = null) =>
+        server = await Server.StartAsync(new CofferOptions { Data = Data, Listen = "http://127.0.0.1:0", SecretsPerScope = secretsPerScope, Dev = dev }, Time, default);
+
+    public async Task StopAsync()
+    {
+        await server!.DisposeAsync();
+        server = null;
+    }
+
+    public Caller Client(string? key = null, string? account = null) => new(this, key ?? Keys.TestSecretKey, account);
+
+    /// <summary>Sends a request as it is; the test decides on every header.</summary>
+    public async Task<Answer> SendAsync(HttpRequestMessage request)
+    {
+        request.RequestUri = new Uri(Url, request.RequestUri!);
+        using var response = await http.SendAsync(request);
+        var text = await response.Content.ReadAsStringAsync();
+        return new Answer((int)response.StatusCode, text, response.Headers, response.Content.Headers);
+    }
+
+    /// <summary>Works on the closed store with the program's own parts: what has no route yet, tests do through this.</summary>
+    public async Task<T> OnStoreAsync<T>(Func<Engine, Committer, Instance, Task<T>> work)
+    {
+        using var held = DataDirectory.Open(Data);
+        using var engine = SqliteEngine.Open(held.StoreFile);
+        using var committer = new Committer(engine, 100);
+        return await work(engine, committer, await Instance.OpenAsync(engine, KeyFile.Load(held.KeyFile), default));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        http.Dispose();
+        if (server is not null)
+            await server.DisposeAsync();
+        directory.Dispose();
+    }
+
+    private async Task MakeStoreAsync()
+    {
+        using var held = DataDirectory.Open(Data);
+        using var engine = SqliteEngine.Open(held.StoreFile);
+        using var committer = new Committer(engine, 100);
+        (var instance, var keys) = await FirstStart.OpenAsync(held, engine, committer, new CofferOptions { Data = Data }, Time, default);
+        Keys = keys!;
+        var app = Apps.Create("other", Time.Seconds);
+        (OtherAppKey, var row) = ApiKeys.Create(instance, app, livemode: false, Time.Seconds);
+        await committer.CommitAsync(new Change.Plain(new RowWrite.PutApp(app), new RowWrite.PutApiKey(row)));
+    }
+
+    /// <summary>Requests with one key, in one account.</summary>
+    internal sealed class Caller(TestServer server, string key, string? account)
+    {
+        private const string Root = "/v1/apps/secrets";
+
+        public Task<Answer> Set(string name, string payload = "payload", string? user = null, params (string, string)[] more) =>
+            Post(Root, [.. Where(user), ("name", name), ("payload", payload), .. more]);
+
+        public Task<Answer> Find(string name, string? user = null, params (string, string)[] more) =>
+            Get($"{Root}/find", [.. Where(user), ("name", name), .. more]);
+
+        public Task<Answer> List(string? user = null, params (string, string)[] more) => Get(Root, [.. Where(user), .. more]);
+
+        public Task<Answer> Delete(string name, string? user = null, params (string, string)[] more) =>
+            Post($"{Root}/delete", [.. Where(user), ("name", name), .. more]);
+
+        public Task<Answer> Get(string path, params (string Name, string Value)[] query) => Raw(HttpMethod.Get, $"{path}?{Encode(query)}", null);
+
+        public Task<Answer> Post(string path, (string Name, string Value)[] form, string? idempotencyKey = null) =>
+            Raw(HttpMethod.Post, path, Encode(form), idempotencyKey);
+
+        public Task<Answer> Raw(HttpMethod method, string target, string? form, string? idempotencyKey = null)
+        {
+            var request = new HttpRequestMessage(method, new Uri(target, UriKind.Relative));
+            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", key);
+            if (account is not null)
+                request.Headers.Add("Stripe-Account", account);
+            if (idempotencyKey is not null)
+                request.Headers.Add("Idempotency-Key", idempotencyKey);
+            if (form is not null)
+                request.Content = new StringContent(form, Encoding.ASCII, new MediaTypeHeaderValue("application/x-www-form-urlencoded"));
+            return server.SendAsync(request);
+        }
+
+        private static IEnumerable<(string, string)> Where(string? user) =>
+            user is null ? [("scope[type]", "account")] : [("scope[type]", "user"), ("scope[user]", user)];
+
+        private static string Encode((string Name, string Value)[] form) =>
+            string.Join('&', form.Select(field => $"{Uri.EscapeDataString(field.Name)}={Uri.EscapeDataString(field.Value)}"));
+    }
+}
+
+/// <summary>What came back.</summary>
+internal sealed record Answer(int Status, string Text, HttpResponseHeaders Headers, HttpContentHeaders ContentHeaders)
+{
+    public JsonNode Json => JsonNode.Parse(Text)!;
+
+    public string? Id => (string?)Json["id"];
+
+    public string? Payload => (string?)Json["payload"];
+
+    public string[] Names => [.. Json["data"]!.AsArray().Select(secret => (string)secret!["name"]!)];
+
+    public string? Header(string name) =>
+        Headers.TryGetValues(name, out var values) || ContentHeaders.TryGetValues(name, out values) ? string.Join(", ", values) : null;
+
+    /// <summary>Checks that this is the error that a client must see.</summary>
+    public Answer IsError(int status, string? code, string? param, string? message = null, string type = "invalid_request_error")
+    {
+        Assert.True(Status == status, $"{Status}: {Text}");
+        var error = Json["error"]!;
+        Assert.Equal((type, code, param), ((string?)error["type"], (string?)error["code"], (string?)error["param"]));
+        if (message is not null)
+            Assert.Equal(message, (string?)error["message"]);
+        return this;
+    }
+
+    public Answer IsOk()
+    {
+        Assert.True(Status == 200, $"{Status}: {Text}");
+        return this;
+    }
+}
