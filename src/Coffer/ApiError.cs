@@ -127,6 +127,9 @@ internal sealed class ApiError : Exception
 
     public static ApiError NotAnInteger(string param, string value) => new(400, $"Invalid integer: {Shown(value)}", "parameter_invalid_integer", param);
 
+    public static ApiError IntegerTooSmall(string param, long least) => new(400,
+        $"This value must be greater than or equal to {least}.", "parameter_invalid_integer", param);
+
     public static ApiError NotOneOf(string param, params string[] allowed) => new(400,
         $"Invalid {param}: must be one of {string.Join(" or ", allowed)}", param: param);
 
@@ -154,6 +157,13 @@ internal sealed class ApiError : Exception
 
     public static ApiError QuotaReached(int limit) => new(400,
         $"This scope already holds {limit} secrets, which is the most it may hold. Delete one first; list the scope to see what is stored (GET /v1/apps/secrets).");
+
+    /// <param name="wanted">What <c>if_version</c> said.</param>
+    /// <param name="found">The version there is; 0 if there is no such secret.</param>
+    public static ApiError VersionMismatch(long wanted, long found) => new(409,
+        $"The secret was changed: its version is {found}, not {wanted} as if_version says (0 means that there is none). " +
+        "Find it again and decide anew; the current version is in the Coffer-Secret-Version header.", "resource_version_mismatch", "if_version")
+    { ShouldRetry = false };
 
     public static ApiError UnknownRoute(string method, string path) => new(404,
         $"Unrecognized request URL ({Shown(method)}: {Shown(path)}). If you are trying to list objects, remove the trailing slash. " +

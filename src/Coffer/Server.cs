@@ -47,14 +47,18 @@ internal sealed class Server : IAsyncDisposable
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);
 
             var app = Build(listen, options);
+            var health = new HealthApi(Part(new Readiness(committer, instance, time)));
             var pipeline = new Pipeline(new SecretsApi(store).Routes, new Authentication(apiKeys), app.Services.GetRequiredService<ILogger<Pipeline>>());
             app.Run(context => context.Request.Path.Value switch
             {
                 DocsApi.Path => DocsApi.WriteErrorsAsync(context),
+                HealthApi.Alive => HealthApi.WriteAliveAsync(context),
+                HealthApi.Ready => health.WriteReadyAsync(context),
                 "/" when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),
                 _ => pipeline.RunAsync(context),
             });
 
+            Part(new Reaper(engine, committer, time, app.Services.GetRequiredService<ILogger<Reaper>>())).Start();
             await StartListeningAsync(app, listen, ct);
             var url = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
             pipeline.Docs = new Uri(url, DocsApi.Path).ToString();

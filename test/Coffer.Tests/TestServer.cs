@@ -146,8 +146,9 @@ internal sealed record Answer(int Status, string Text, HttpResponseHeaders Heade
 
     public string[] Names => [.. Json["data"]!.AsArray().Select(secret => (string)secret!["name"]!)];
 
+    /// <summary>A header as it was sent, or null.</summary>
     public string? Header(string name) =>
-        Headers.TryGetValues(name, out var values) || ContentHeaders.TryGetValues(name, out values) ? string.Join(", ", values) : null;
+        Headers.NonValidated.TryGetValues(name, out var values) || ContentHeaders.NonValidated.TryGetValues(name, out values) ? string.Join(", ", values) : null;
 
     /// <summary>Checks that this is the error that a client must see.</summary>
     public Answer IsError(int status, string? code, string? param, string? message = null, string type = "invalid_request_error")

@@ -69,6 +69,14 @@ internal sealed class Instance
             "Restore the store from a backup. Nothing was changed.");
     }
 
+    /// <summary>Whether the root key still opens what it seals: memory and cryptography work.</summary>
+    public bool ProvesItself()
+    {
+        using var purpose = new AssociatedData("coffer v1 proof of the key"u8);
+        using var opened = Roots.Open(Roots.Seal(Id, purpose.Span), purpose.Span);
+        return opened is not null && opened.Span.SequenceEqual(Id);
+    }
+
     private static Instance? Parse(RootKeys roots, byte[]? stored)
     {
         using var purpose = Purpose();

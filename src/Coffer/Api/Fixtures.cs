@@ -15,7 +15,7 @@ internal static class Fixtures
     {
         foreach (var (name, payload) in Secrets)
         {
-            var outcome = await store.SetAsync(caller, Scope.Account, new SecretName(Utf8(name)), Utf8(payload), null, null, ct);
+            var outcome = await store.SetAsync(caller, Scope.Account, new SecretName(Utf8(name)), Utf8(payload), expiresAt: null, ifVersion: null, claim: null, ct);
             outcome.Secret?.Dispose();
             if (outcome.Error is { } error)
                 throw new ConfigurationException($"the fixtures cannot be stored: {error.Message}", "Start without --seed-fixtures, or with an empty --data directory.");

@@ -26,13 +26,14 @@ internal sealed class SecretsApi(SecretStore store)
     private async ValueTask<ApiError?> SetAsync(ApiRequest request)
     {
         var form = request.Form;
-        form.Only("name", "payload", "scope", "expires_at", "expand");
+        form.Only("name", "payload", "scope", "expires_at", "if_version", "expand");
         var wantsPayload = WantsPayload(form, onList: false);
         var name = ReadName(form);
         var payload = form.RequiredText("payload", Secret.LongestPayload, isSecret: true);
         var scope = ReadScope(form);
 
-        var outcome = await store.SetAsync(request.Caller, scope, name, payload, form.Integer("expires_at"), Claim(request), request.Cancelled);
+        var outcome = await store.SetAsync(
+            request.Caller, scope, name, payload, form.Integer("expires_at"), ReadVersion(form), Claim(request), request.Cancelled);
         return Answer(request, outcome, wantsPayload, deleted: false);
     }
 
@@ -80,11 +81,12 @@ internal sealed class SecretsApi(SecretStore store)
     private async ValueTask<ApiError?> DeleteAsync(ApiRequest request)
     {
         var form = request.Form;
-        form.Only("name", "scope", "expand");
+        form.Only("name", "scope", "if_version", "expand");
         var wantsPayload = WantsPayload(form, onList: false);
         var name = ReadName(form);
 
-        var outcome = await store.DeleteAsync(request.Caller, ReadScope(form), name, wantsPayload, Claim(request), request.Cancelled);
+        var outcome = await store.DeleteAsync(
+            request.Caller, ReadScope(form), name, wantsPayload, ReadVersion(form), Claim(request), request.Cancelled);
         return Answer(request, outcome, wantsPayload, deleted: true);
     }
 
@@ -109,6 +111,9 @@ internal sealed class SecretsApi(SecretStore store)
             (false, _) => throw ApiError.UserWithAccountScope(),
         };
     }
+
+    private static long? ReadVersion(StripeForm form) =>
+        form.Integer("if_version") is { } version ? version >= 0 ? version : throw ApiError.IntegerTooSmall("if_version", 0) : null;
 
     private static SecretStore.Cursor? ReadCursor(StripeForm form, string param) =>
         form.Text(param, LongestCursor) is { } id ? new SecretStore.Cursor(System.Text.Encoding.UTF8.GetString(id.Span), param) : null;

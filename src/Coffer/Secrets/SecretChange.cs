@@ -9,9 +9,11 @@ namespace Coffer.Secrets;
 /// </summary>
 internal abstract class SecretChange : Change
 {
-    private SecretChange(Terms terms, Secret request)
+    private readonly long? ifVersion;
+
+    private SecretChange(Terms terms, Secret request, long? ifVersion)
     {
-        (Given, Request) = (terms, request);
+        (Given, Request, this.ifVersion) = (terms, request, ifVersion);
         SecretAt = SealedSecret.KeyOf(terms.Tenant, request.Scope, request.Name);
     }
 
@@ -45,6 +47,8 @@ internal abstract class SecretChange : Change
             return [];
 
         var live = found.Secret is { } row && row.IsLiveAt(now) ? row : null;
+        if (ifVersion is { } wanted && wanted != (live?.Version ?? 0) && (live is not null || !IsNothingWithoutSecret))
+            throw ApiError.VersionMismatch(wanted, live?.Version ?? 0);
         (Outcome, var write) = Execute(live, found, now);
         return (write, Claim?.Keep(Outcome, now)) switch
         {
@@ -55,11 +59,16 @@ internal abstract class SecretChange : Change
         };
     }
 
+    /// <summary>Whether an absent secret is this change's own refusal, whatever version was asked for.</summary>
+    protected abstract bool IsNothingWithoutSecret { get; }
+
     protected abstract (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now);
 
     /// <summary>Creates or replaces.</summary>
-    public sealed class Set(Terms terms, Secret request) : SecretChange(terms, request)
+    public sealed class Set(Terms terms, Secret request, long? ifVersion) : SecretChange(terms, request, ifVersion)
     {
+        protected override bool IsNothingWithoutSecret => false;
+
         protected override (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now)
         {
             SecretRow row;
@@ -83,8 +92,10 @@ internal abstract class SecretChange : Change
     }
 
     /// <summary>Removes.</summary>
-    public sealed class Delete(Terms terms, Secret request, bool wantsPayload) : SecretChange(terms, request)
+    public sealed class Delete(Terms terms, Secret request, long? ifVersion, bool wantsPayload) : SecretChange(terms, request, ifVersion)
     {
+        protected override bool IsNothingWithoutSecret => true;
+
         protected override (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now)
         {
             if (live is null)

@@ -76,11 +76,12 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     /// <param name="name">What it is called.</param>
     /// <param name="payload">UTF-8; it must stay as it is until the returned task ends.</param>
     /// <param name="expiresAt">Unix seconds from which it is absent, or null.</param>
+    /// <param name="ifVersion">The version it must have now, 0 for none at all; null for whatever there is.</param>
     /// <param name="claim">The idempotency key, or null.</param>
     /// <param name="ct">Ends reading, never a change that was handed in.</param>
-    /// <exception cref="ApiError">The expiry is not in the future or too far in it; the idempotency key is in use or was used otherwise.</exception>
+    /// <exception cref="ApiError">The expiry is not in the future or too far in it; the version is another; the idempotency key is in use or was used otherwise.</exception>
     public async ValueTask<WriteOutcome> SetAsync(
-        Caller caller, Scope scope, SecretName name, ReadOnlyMemory<byte> payload, long? expiresAt, IdempotencyClaim? claim, CancellationToken ct)
+        Caller caller, Scope scope, SecretName name, ReadOnlyMemory<byte> payload, long? expiresAt, long? ifVersion, IdempotencyClaim? claim, CancellationToken ct)
     {
         var id = Gate.RequireTenant(caller);
         if (expiresAt <= Now())
@@ -90,12 +91,13 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
 
         var tenant = await tenants.FindOrAddAsync(id, ct);
         var request = new Secret("", name, scope, id.Livemode, 0, expiresAt, 0, payload);
-        return await WriteAsync(new SecretChange.Set(Terms(tenant), request), tenant, request, "set", claim);
+        return await WriteAsync(new SecretChange.Set(Terms(tenant), request, ifVersion), tenant, request, "set", ifVersion, claim);
     }
 
     /// <summary>Removes a secret and gives what it was; its payload only when it is wanted.</summary>
-    /// <exception cref="ApiError">The idempotency key is in use or was used otherwise.</exception>
-    public async ValueTask<WriteOutcome> DeleteAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, IdempotencyClaim? claim, CancellationToken ct)
+    /// <exception cref="ApiError">The version is another than <paramref name="ifVersion"/>; the idempotency key is in use or was used otherwise.</exception>
+    public async ValueTask<WriteOutcome> DeleteAsync(
+        Caller caller, Scope scope, SecretName name, bool wantsPayload, long? ifVersion, IdempotencyClaim? claim, CancellationToken ct)
     {
         var id = Gate.RequireTenant(caller);
         // An outcome that is to be kept needs a tenant to be kept under, even if it is that nothing was there.
@@ -104,10 +106,11 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
             return new WriteOutcome(null, ApiError.NoSuchSecret(name.Text));
 
         var request = new Secret("", name, scope, id.Livemode, 0, null, 0);
-        return await WriteAsync(new SecretChange.Delete(Terms(tenant), request, wantsPayload), tenant, request, wantsPayload ? "delete, with payload" : "delete", claim);
+        return await WriteAsync(
+            new SecretChange.Delete(Terms(tenant), request, ifVersion, wantsPayload), tenant, request, wantsPayload ? "delete, with payload" : "delete", ifVersion, claim);
     }
 
-    private async ValueTask<WriteOutcome> WriteAsync(SecretChange change, Tenant tenant, Secret request, string verb, IdempotencyClaim? claim)
+    private async ValueTask<WriteOutcome> WriteAsync(SecretChange change, Tenant tenant, Secret request, string verb, long? ifVersion, IdempotencyClaim? claim)
     {
         if (claim is null)
         {
@@ -115,7 +118,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
             return change.Outcome!;
         }
 
-        change.Claim = new Idempotency(instance, tenant, claim, Fingerprint(tenant, verb, request));
+        change.Claim = new Idempotency(instance, tenant, claim, Fingerprint(tenant, verb, request, ifVersion));
         var key = (tenant.Number, new Guid(change.Claim.Row.Key));
         if (!inFlight.TryAdd(key, true))
             throw ApiError.IdempotencyKeyInUse(claim.Key);
@@ -131,7 +134,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     }
 
     // All that a request says, under the tenant's key: a guess at a payload cannot be tested against the database.
-    private static byte[] Fingerprint(Tenant tenant, string verb, Secret request)
+    private static byte[] Fingerprint(Tenant tenant, string verb, Secret request, long? ifVersion)
     {
         using var said = new AssociatedData("request"u8);
         said.Add(verb);
@@ -140,6 +143,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
         said.Add(request.Name.Utf8.Span);
         said.Add(request.Payload is { } payload ? payload.Span : default);
         said.Add(request.ExpiresAt);
+        said.Add(ifVersion);
         return tenant.Keys.Fingerprint(said.Span);
     }
 

@@ -34,6 +34,12 @@ internal abstract class Engine : IDisposable
     public abstract ValueTask<IReadOnlyList<SecretRow>> ListSecretsAsync(
         long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct);
 
+    /// <summary>Where secrets stand that have expired at <paramref name="now"/> (Unix seconds), longest first.</summary>
+    public abstract ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct);
+
+    /// <summary>When the oldest idempotency record was made (Unix seconds), or null if there is none.</summary>
+    public abstract ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct);
+
     /// <summary>
     /// Reads for, decides and writes all changes in one transaction, in their order, and returns once it is durable.
     /// A change whose decision throws is given its exception and leaves no row; the others go on.

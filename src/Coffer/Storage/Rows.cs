@@ -53,4 +53,7 @@ internal abstract record RowWrite
     public sealed record DeleteSecret(SecretKey Key) : RowWrite;
 
     public sealed record PutIdempotency(IdempotencyRow Row) : RowWrite;
+
+    /// <summary>Removes the records among the <paramref name="Limit"/> oldest that were made at or before a Unix second.</summary>
+    public sealed record PruneIdempotency(long MadeBy, int Limit) : RowWrite;
 }

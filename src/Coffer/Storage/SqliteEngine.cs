@@ -84,6 +84,16 @@ internal sealed class SqliteEngine : Engine
         };
     }
 
+    public override ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct) =>
+        List("SELECT tenant, name FROM secrets WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+            static row => new SecretKey(row.Number(0), row.Bytes(1)), now, limit);
+
+    public override async ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct)
+    {
+        var oldest = await List("SELECT created FROM idempotency ORDER BY seq LIMIT 1", static row => row.Number(0));
+        return oldest.Count > 0 ? oldest[0] : null;
+    }
+
     public override void Write(IReadOnlyList<Change> changes)
     {
         try
@@ -189,10 +199,15 @@ internal sealed class SqliteEngine : Engine
                 writer.Run("DELETE FROM secrets WHERE tenant = ?1 AND name = ?2", k.Tenant, k.Name);
                 break;
             case RowWrite.PutIdempotency { Row: var r }:
+                // A key that is used again after its record is too old gets a new place in the order of time.
+                writer.Run("INSERT OR REPLACE INTO idempotency (tenant, key, fingerprint, created, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    r.Key.Tenant, r.Key.Key, r.Fingerprint, r.Created, r.Sealed);
+                break;
+            case RowWrite.PruneIdempotency p:
                 writer.Run("""
-                    INSERT INTO idempotency (tenant, key, fingerprint, created, sealed) VALUES (?1, ?2, ?3, ?4, ?5)
-                    ON CONFLICT (tenant, key) DO UPDATE SET fingerprint = ?3, created = ?4, sealed = ?5
-                    """, r.Key.Tenant, r.Key.Key, r.Fingerprint, r.Created, r.Sealed);
+                    DELETE FROM idempotency
+                    WHERE seq IN (SELECT seq FROM (SELECT seq, created FROM idempotency ORDER BY seq LIMIT ?2) WHERE created <= ?1)
+                    """, p.MadeBy, p.Limit);
                 break;
             case RowWrite.AddTenant t:
                 writer.Run("""
@@ -216,7 +231,7 @@ internal sealed class SqliteEngine : Engine
                 writer.Run("INSERT INTO root_keys (version, created, wrapped) VALUES (?1, ?2, ?3)", r.Version, r.Created, r.Wrapped);
                 break;
             case RowWrite.PutMeta m:
-                writer.Run("INSERT INTO meta (key, value) VALUES (?1, ?2)", m.Key, m.Value);
+                writer.Run("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", m.Key, m.Value);
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(write));

@@ -56,6 +56,10 @@ CREATE TABLE secrets (
 -- list walks it from the newest id down; expires_at is in it so that the quota is counted without the rows.
 CREATE UNIQUE INDEX secrets_by_id ON secrets (tenant, scope, id, expires_at);
 
+-- The Reaper walks it from the longest expired on.
+CREATE INDEX secrets_by_expiry ON secrets (expires_at) WHERE expires_at IS NOT NULL;
+
+-- seq grows with time, so that the oldest records are found without another index.
 CREATE TABLE idempotency (
     seq         INTEGER NOT NULL PRIMARY KEY,
     tenant      INTEGER NOT NULL REFERENCES tenants (id),

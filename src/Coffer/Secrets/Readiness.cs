@@ -1,0 +1,60 @@
+using Coffer.Access;
+using Coffer.Storage;
+
+namespace Coffer.Secrets;
+
+/// <summary>Proves, and does not assume, that this node can do its work: a row is written durably, and the key opens what it sealed.</summary>
+internal sealed class Readiness(Committer committer, Instance instance, TimeProvider time) : IDisposable
+{
+    /// <summary>How long a proof is believed, so that asking often costs nothing.</summary>
+    public static readonly TimeSpan Believed = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long a write may take before the storage counts as away.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
+    private readonly SemaphoreSlim proving = new(1);
+    private IReadOnlyList<Check> last = [];
+    private DateTimeOffset? proven;
+
+    /// <summary>One thing that was proven, or the trouble with it.</summary>
+    public sealed record Check(string Part, string? Trouble);
+
+    public async ValueTask<IReadOnlyList<Check>> ProveAsync(CancellationToken ct)
+    {
+        await proving.WaitAsync(ct);
+        try
+        {
+            var now = time.GetUtcNow();
+            if (proven is null || now < proven || now - proven >= Believed)
+            {
+                last = [new Check("storage", await StorageTroubleAsync()), new Check("key", instance.ProvesItself() ? null : "the key does not open what it sealed")];
+                proven = now;
+            }
+
+            return last;
+        }
+        finally
+        {
+            proving.Release();
+        }
+    }
+
+    public void Dispose() => proving.Dispose();
+
+    private async Task<string?> StorageTroubleAsync()
+    {
+        try
+        {
+            await committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("ready", []))).WaitAsync(Patience);
+            return null;
+        }
+        catch (ApiError e)
+        {
+            return (e.InnerException ?? e).Message;
+        }
+        catch (TimeoutException)
+        {
+            return $"a write was not durable within {Patience.TotalSeconds:0} seconds";
+        }
+    }
+}

@@ -1,0 +1,73 @@
+using Coffer.Storage;
+
+namespace Coffer.Secrets;
+
+/// <summary>
+/// Removes the rows of secrets that have expired and of idempotency records that are too old, in small batches between
+/// other changes. Nothing depends on it but disk space: what is past its time is absent whether or not it came.
+/// </summary>
+internal sealed class Reaper(Engine engine, Committer committer, TimeProvider time, ILogger<Reaper> log) : IDisposable
+{
+    /// <summary>How long it rests between sweeps.</summary>
+    public static readonly TimeSpan Rest = TimeSpan.FromSeconds(10);
+
+    /// <summary>How many rows it removes at a time: few enough that no request waits for it noticeably.</summary>
+    private const int Batch = 200;
+
+    private readonly CancellationTokenSource stop = new();
+    private Task running = Task.CompletedTask;
+
+    public void Start() => running = Task.Run(RunAsync);
+
+    /// <summary>Removes all that is past its time now.</summary>
+    public async Task SweepAsync(CancellationToken ct)
+    {
+        var now = time.GetUtcNow().ToUnixTimeSeconds();
+        while (await engine.ListExpiredAsync(now, Batch, ct) is { Count: > 0 } expired)
+            await Task.WhenAll(expired.Select(key => committer.CommitAsync(new Reaping(key, now))));
+
+        var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
+        while (await engine.FindOldestIdempotencyAsync(ct) <= tooOld)
+            await committer.CommitAsync(new Change.Plain(new RowWrite.PruneIdempotency(tooOld, Batch)));
+    }
+
+    public void Dispose()
+    {
+        stop.Cancel();
+        running.Wait();
+        stop.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        using var timer = new PeriodicTimer(Rest, time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stop.Token))
+            {
+                try
+                {
+                    await SweepAsync(stop.Token);
+                }
+                catch (ApiError e)
+                {
+                    // The storage is away or busy: the next sweep takes what this one left.
+                    log.LogWarning(e.InnerException, "A sweep of expired secrets was put off: {Message}", e.Message);
+                }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // stopped
+        }
+    }
+
+    /// <summary>Removes one secret, unless it was set again since it was seen to be expired.</summary>
+    private sealed class Reaping(SecretKey key, long now) : Change
+    {
+        public override SecretKey? SecretAt => key;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found) =>
+            found.Secret is { } row && !row.IsLiveAt(now) ? [new RowWrite.DeleteSecret(key)] : [];
+    }
+}

@@ -1,0 +1,50 @@
+using Coffer.Access;
+using Coffer.Crypto;
+using Coffer.Secrets;
+using Coffer.Storage;
+
+namespace Coffer.Tests.Api;
+
+/// <summary>Readiness tells the truth: storage and key are proven, not assumed.</summary>
+public sealed class HealthTests
+{
+    [Fact]
+    public async Task A_server_that_works_says_so_without_a_key()
+    {
+        await using var server = await TestServer.StartAsync();
+        var alive = await server.SendAsync(new HttpRequestMessage(HttpMethod.Get, new Uri("/healthz", UriKind.Relative)));
+        Assert.Equal((200, """{"status":"ok"}"""), (alive.Status, alive.Text));
+        var ready = await server.SendAsync(new HttpRequestMessage(HttpMethod.Get, new Uri("/readyz", UriKind.Relative)));
+        Assert.Equal((200, """{"status":"ok","storage":"ok","key":"ok"}"""), (ready.Status, ready.Text));
+        Assert.Equal("application/json", ready.Header("Content-Type"));
+    }
+
+    [Fact]
+    public async Task Storage_that_cannot_be_written_is_found_out_within_a_second_and_so_is_its_return()
+    {
+        using var directory = new TemporaryDirectory();
+        var time = new ManualTime();
+        KeyFile.Create(directory.File("coffer.key"), time.Now);
+        var (instance, rows) = Instance.Create(KeyFile.Load(directory.File("coffer.key")), time.Seconds);
+        using var engine = SqliteEngine.Open(directory.File("coffer.db"));
+        using var committer = new Committer(engine, 100);
+        await committer.CommitAsync(new Change.Plain(rows));
+        using var readiness = new Readiness(committer, instance, time);
+        Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
+
+        // Another connection makes every write of this one fail.
+        using (var session = new SqliteSession(directory.File("coffer.db")))
+        {
+            session.Execute("CREATE TRIGGER broken BEFORE INSERT ON meta BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END");
+            Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble)); // still believed
+            time.Move(Readiness.Believed);
+            var checks = await readiness.ProveAsync(default);
+            Assert.Contains("the disk is gone", Assert.Single(checks, check => check.Part == "storage").Trouble, StringComparison.Ordinal);
+            Assert.Null(Assert.Single(checks, check => check.Part == "key").Trouble);
+            session.Execute("DROP TRIGGER broken");
+        }
+
+        time.Move(Readiness.Believed);
+        Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
+    }
+}
