@@ -45,6 +45,8 @@ internal sealed class CofferOptions
     public Uri Validate()
     {
         var problems = new List<string>();
+        if (string.IsNullOrWhiteSpace(Data))
+            problems.Add("--data names no directory");
         if (!Uri.TryCreate(Listen, UriKind.Absolute, out var url) || url.Scheme != Uri.UriSchemeHttp || url.PathAndQuery != "/" || url.UserInfo.Length > 0
             || !(url.Host == "localhost" || IPAddress.TryParse(url.Host.Trim('[', ']'), out _)))
             problems.Add($"--listen '{Listen}' is not of the form http://IP-ADDRESS:PORT (for TLS, put a proxy in front)");

@@ -29,6 +29,10 @@ catch (CofferException e)
 {
     return Report(ExitCode.For(e), e.Message, ExitCode.HintFor(e));
 }
+catch (InvalidDataException e)
+{
+    return Report(ExitCode.Refused, e.Message, null);
+}
 catch (Exception e) when (e is IOException or UnauthorizedAccessException)
 {
     return Report(ExitCode.Io, e.Message, "Check the path and its permissions.");

@@ -1,7 +1,7 @@
 // The composition root: what the server is made of, in the order in which it is put together.
 
-using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 using Coffer.Access;
 using Coffer.Api;
 using Coffer.Crypto;
@@ -10,6 +10,7 @@ using Coffer.Secrets;
 using Coffer.Storage;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.Extensions.Logging.Console;
 
 namespace Coffer;
 
@@ -34,22 +35,30 @@ internal sealed class Server : IAsyncDisposable
     {
         var listen = options.Validate();
         var parts = new List<IDisposable>();
+        WebApplication? app = null;
         try
         {
             var directory = Part(DataDirectory.Open(options.Data));
             var engine = Part<Engine>(SqliteEngine.Open(directory.StoreFile));
             var committer = Part(new Committer(engine, CofferOptions.WaitingChanges));
+
+            // It listens before a first start makes keys: keys that nobody sees would make the store useless.
+            var opened = new TaskCompletionSource<RequestDelegate>(TaskCreationOptions.RunContinuationsAsynchronously);
+            app = Build(listen);
+            app.Run(async context => await (await opened.Task)(context));
+            var url = await ListenAsync(app, listen, ct);
+
             var (instance, firstKeys) = await FirstStart.OpenAsync(directory, engine, committer, options, time, ct);
             var apiKeys = Part(new ApiKeys(engine, committer, instance, time, devMode: options.Dev is not null));
             var tenants = Part(new Tenants(engine, committer, instance, time));
             var store = new SecretStore(engine, committer, instance, tenants, time, options.SecretsPerScope);
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);
+            Part(new Reaper(engine, committer, time, Log<Reaper>())).Start();
 
-            var app = Build(listen, options);
             var health = new HealthApi(Part(new Readiness(committer, instance, time)));
-            var pipeline = new Pipeline(new SecretsApi(store).Routes, new Authentication(apiKeys), app.Services.GetRequiredService<ILogger<Pipeline>>());
-            app.Run(context => context.Request.Path.Value switch
+            var pipeline = new Pipeline(new SecretsApi(store).Routes, new Authentication(apiKeys), new Uri(url, DocsApi.Path), Log<Pipeline>());
+            opened.SetResult(context => context.Request.Path.Value switch
             {
                 DocsApi.Path => DocsApi.WriteErrorsAsync(context),
                 HealthApi.Alive => HealthApi.WriteAliveAsync(context),
@@ -57,18 +66,17 @@ internal sealed class Server : IAsyncDisposable
                 "/" when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),
                 _ => pipeline.RunAsync(context),
             });
-
-            Part(new Reaper(engine, committer, time, app.Services.GetRequiredService<ILogger<Reaper>>())).Start();
-            await StartListeningAsync(app, listen, ct);
-            var url = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-            pipeline.Docs = new Uri(url, DocsApi.Path).ToString();
             return new Server(app, parts, url, firstKeys);
         }
         catch
         {
+            if (app is not null)
+                await app.DisposeAsync();
             Close(parts);
             throw;
         }
+
+        ILogger<T> Log<T>() => app.Services.GetRequiredService<ILogger<T>>();
 
         T Part<T>(T part) where T : IDisposable
         {
@@ -94,13 +102,13 @@ internal sealed class Server : IAsyncDisposable
             parts[i].Dispose();
     }
 
-    private static WebApplication Build(Uri listen, CofferOptions options)
+    private static WebApplication Build(Uri listen)
     {
         // Nothing of the framework's own configuration (appsettings.json, ASPNETCORE_URLS) is read: settings are ours alone.
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ContentRootPath = options.Data });
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Logging.AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) = (true, "yyyy-MM-ddTHH:mm:ssZ ", true))
-            .AddFilter((_, level) => level >= LogLevel.Warning);
-        builder.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+            .AddFilter((category, level) => level >= LogLevel.Warning && category != "Microsoft.Extensions.Hosting.Internal.Host"); // a failed start is ours to tell
+        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
@@ -111,17 +119,17 @@ internal sealed class Server : IAsyncDisposable
         return builder.Build();
     }
 
-    private static async Task StartListeningAsync(WebApplication app, Uri listen, CancellationToken ct)
+    /// <returns>The address with the port that was taken.</returns>
+    private static async Task<Uri> ListenAsync(WebApplication app, Uri listen, CancellationToken ct)
     {
         try
         {
             await app.StartAsync(ct);
+            return new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
         }
-        catch (IOException e)
+        catch (Exception e) when (e is IOException or SocketException)
         {
-            await app.DisposeAsync();
-            throw new ConfigurationException(string.Create(CultureInfo.InvariantCulture, $"cannot listen at {listen}: {e.Message}"),
-                "End what listens there, or choose another --listen address.");
+            throw new ConfigurationException($"cannot listen at {listen}: {e.Message}", "End what listens there, or choose another --listen address.");
         }
     }
 }

@@ -50,6 +50,10 @@ internal sealed class ApiKeys : IDisposable
         return (token, row with { Proof = Proof(instance, row) });
     }
 
+    /// <summary>The id of a stored key, or null.</summary>
+    public static async Task<string?> FindIdAsync(Engine engine, Instance instance, string token, CancellationToken ct) =>
+        (await engine.FindApiKeyAsync(Mac(instance, token), ct))?.Id;
+
     /// <summary>Who holds <paramref name="token"/>, acting in <paramref name="account"/> (null: the app's own account).</summary>
     /// <returns>The caller, or the 401 that refuses the token. This is a hot path: nothing is thrown for a bad key.</returns>
     public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(string token, string? account, CancellationToken ct)

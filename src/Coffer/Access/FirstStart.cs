@@ -45,9 +45,11 @@ internal static class FirstStart
             return new FirstKeys(Key(app, livemode: false), Key(app, livemode: true), Key(null, livemode: true));
         }
 
-        // One dev key at a time: each start replaces the last one's.
+        // One dev key at a time: each start replaces the last one's. A key that is another app's already stays that app's.
         async Task<FirstKeys> DevKeyAsync(string? chosen)
         {
+            if (chosen is not null && await ApiKeys.FindIdAsync(engine, instance, chosen, ct) is { } known && known != DevKeyId)
+                return new FirstKeys(chosen, null, null);
             if (await engine.FindAppAsync(DevApp.Id, ct) is null)
                 rows.Add(new RowWrite.PutApp(DevApp));
             rows.Add(new RowWrite.DeleteApiKey(DevKeyId));

@@ -13,7 +13,7 @@ internal static class ExitCode
     /// <summary>The command line is wrong.</summary>
     public const int Usage = 64;
 
-    /// <summary>The server refused the request.</summary>
+    /// <summary>What was given cannot be stored: the server refused the request, or the payload is not text.</summary>
     public const int Refused = 65;
 
     /// <summary>The server cannot be reached or cannot answer now; trying later may help.</summary>

@@ -21,12 +21,27 @@ internal static class SecretsVerb
     private static readonly Option<string?> Account = new("--account") { Description = "The account to act in; the app's own if it is left out.", HelpName = "ACCT", Recursive = true };
     private static readonly Option<string?> User = new("--user") { Description = "The user whose scope is meant; the account scope if it is left out.", HelpName = "USR", Recursive = true };
     private static readonly Option<bool> Json = new("--json") { Description = "Print JSON, for scripts.", Recursive = true };
+    private static readonly string[] TimeFormats = ["yyyy-MM-dd'T'HH:mm:ssK", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFK", "yyyy-MM-dd'T'HH:mmK", "yyyy-MM-dd"];
     private static readonly JsonSerializerOptions JsonOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    public static Command Command() => new("secrets", "Set, find, list and delete secrets on a running server. The key is read from COFFER_API_KEY.")
+    public static Command Command()
     {
-        Url, Account, User, Json, Set(), Find(), List(), Delete(),
-    };
+        User.Validators.Add(result =>
+        {
+            // As in --user "$USER_ID" where the variable is not set: what is one person's must not become everybody's.
+            if (result.GetValueOrDefault<string?>() is "")
+                result.AddError("--user is empty. Leave it out for the account scope");
+        });
+        Account.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<string?>() is { } account && !IsHeaderText(account))
+                result.AddError("--account is empty or has characters that no account id has");
+        });
+        return new Command("secrets", "Set, find, list and delete secrets on a running server. The key is read from COFFER_API_KEY.")
+        {
+            Url, Account, User, Json, Set(), Find(), List(), Delete(),
+        };
+    }
 
     private static Command Set()
     {
@@ -70,7 +85,7 @@ internal static class SecretsVerb
             if (secret is null)
                 return ReportAbsent(parsed.GetRequiredValue(name));
             if (onlyPayload)
-                Console.Out.Write(secret.Payload);
+                await WriteRawAsync(secret.Payload!, ct);
             else
                 Print(parsed, secret);
             return ExitCode.Ok;
@@ -114,16 +129,27 @@ internal static class SecretsVerb
 
     private static Argument<string> NameArgument() => new("name") { Description = "The secret's name, compared exactly.", HelpName = "NAME" };
 
-    private static SecretScope Scope(ParseResult parsed) => parsed.GetValue(User) is { Length: > 0 } user ? SecretScope.ForUser(user) : SecretScope.Account;
+    private static SecretScope Scope(ParseResult parsed) => parsed.GetValue(User) is { } user ? SecretScope.ForUser(user) : SecretScope.Account;
 
     private static CofferClient Connect(ParseResult parsed)
     {
         if (!Uri.TryCreate(parsed.GetRequiredValue(Url), UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https"))
             throw new ConfigurationException($"'{parsed.GetRequiredValue(Url)}' is not the URL of a server", "Give --url or COFFER_URL as http://ADDRESS:PORT.");
-        var key = Environment.GetEnvironmentVariable("COFFER_API_KEY");
-        return string.IsNullOrWhiteSpace(key)
-            ? throw new ConfigurationException("COFFER_API_KEY is not set", "Set it to a secret key, sk_test_… or sk_live_…; it is not an option because command lines are not private.")
-            : new CofferClient(url, key.Trim(), parsed.GetValue(Account));
+        var key = Environment.GetEnvironmentVariable("COFFER_API_KEY")?.Trim();
+        if (string.IsNullOrEmpty(key))
+            throw new ConfigurationException("COFFER_API_KEY is not set", "Set it to a secret key, sk_test_… or sk_live_…; it is not an option because command lines are not private.");
+        if (!IsHeaderText(key))
+            throw new ConfigurationException("COFFER_API_KEY has characters that no key has", "Set it to one key, on one line.");
+        return new CofferClient(url, key, parsed.GetValue(Account));
+    }
+
+    private static bool IsHeaderText(string text) => text.Length > 0 && !text.AsSpan().ContainsAnyExceptInRange(' ', '~');
+
+    // Past Console.Out, which would write it in the locale's encoding.
+    private static async Task WriteRawAsync(string payload, CancellationToken ct)
+    {
+        await using var output = Console.OpenStandardOutput();
+        await output.WriteAsync(Encoding.UTF8.GetBytes(payload), ct);
     }
 
     private static async Task<string> ReadPayloadAsync(string? file, CancellationToken ct)
@@ -144,16 +170,16 @@ internal static class SecretsVerb
         {
             return new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true).GetString(utf8);
         }
-        catch (DecoderFallbackException)
+        catch (DecoderFallbackException e)
         {
-            throw new ConfigurationException("the payload is not UTF-8 text", "Encode binary payloads, for example as Base64.");
+            throw new InvalidDataException("the payload is not UTF-8 text: encode binary payloads, for example as Base64", e);
         }
     }
 
     private static DateTimeOffset? ParseTime(string text) =>
         long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds) && seconds <= DateTimeOffset.MaxValue.ToUnixTimeSeconds()
             ? DateTimeOffset.FromUnixTimeSeconds(seconds)
-            : DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : null;
+            : DateTimeOffset.TryParseExact(text, TimeFormats, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : null;
 
     private static int ReportAbsent(string name)
     {

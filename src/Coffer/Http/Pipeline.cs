@@ -23,21 +23,21 @@ internal sealed partial class Pipeline
 
     private readonly FrozenDictionary<string, FrozenDictionary<string, Handler>> routes;
     private readonly Authentication authentication;
+    private readonly string docs;
     private readonly ILogger<Pipeline> log;
 
     /// <param name="routes">Who answers what.</param>
     /// <param name="authentication">Who asks.</param>
+    /// <param name="docs">Address of the documentation page that errors point to.</param>
     /// <param name="log">Where failures go, under the request's id.</param>
-    public Pipeline(IEnumerable<ApiRoute> routes, Authentication authentication, ILogger<Pipeline> log)
+    public Pipeline(IEnumerable<ApiRoute> routes, Authentication authentication, Uri docs, ILogger<Pipeline> log)
     {
         this.routes = routes.GroupBy(route => route.Path).ToFrozenDictionary(
             path => path.Key, path => path.ToFrozenDictionary(route => route.Method, route => route.Handler, StringComparer.Ordinal), StringComparer.Ordinal);
         this.authentication = authentication;
+        this.docs = docs.ToString();
         this.log = log;
     }
-
-    /// <summary>Address of the documentation page that errors point to; known once the server listens.</summary>
-    public string Docs { get; set; } = "/docs/errors";
 
     public async Task RunAsync(HttpContext context)
     {
@@ -219,7 +219,7 @@ internal sealed partial class Pipeline
             response.Headers["Stripe-Should-Retry"] = retry ? "true" : "false";
         if (error.RetryAfter is { } after)
             response.Headers.RetryAfter = ((int)after.TotalSeconds).ToString(System.Globalization.CultureInfo.InvariantCulture);
-        json.WriteError(error, Docs);
+        json.WriteError(error, docs);
     }
 
     [GeneratedRegex(@"\A[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(\.[a-z_]{1,32}){0,2}(; ?[a-z0-9_]{1,64}=v[0-9]{1,9}){0,20}\z", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture | RegexOptions.NonBacktracking)]

@@ -23,6 +23,7 @@ internal sealed class DataDirectory : IDisposable
     /// <exception cref="ConfigurationException">It cannot be used, or another process holds it.</exception>
     public static DataDirectory Open(string path)
     {
+        path = Path.GetFullPath(path);
         try
         {
             if (OperatingSystem.IsWindows())
@@ -38,7 +39,10 @@ internal sealed class DataDirectory : IDisposable
         try
         {
             // The file stays: removing it would let two processes hold two different ones.
-            return new DataDirectory(path, new FileStream(Path.Combine(path, "coffer.lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None));
+            var directory = new DataDirectory(path, OpenOwn(Path.Combine(path, "coffer.lock"), FileShare.None));
+            // SQLite gives its log and index the mode of the store file: the directory may be another's choice, the files are not.
+            OpenOwn(directory.StoreFile, FileShare.ReadWrite).Dispose();
+            return directory;
         }
         catch (UnauthorizedAccessException)
         {
@@ -51,4 +55,13 @@ internal sealed class DataDirectory : IDisposable
     }
 
     public void Dispose() => held.Dispose();
+
+    /// <summary>Opens a file, or makes it readable by its owner alone.</summary>
+    private static FileStream OpenOwn(string file, FileShare share)
+    {
+        var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = share };
+        if (!OperatingSystem.IsWindows())
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        return new FileStream(file, options);
+    }
 }

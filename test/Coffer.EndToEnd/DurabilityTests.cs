@@ -1,0 +1,134 @@
+using System.Collections.Concurrent;
+
+namespace Coffer.EndToEnd;
+
+/// <summary>What was answered is kept, however the process ends; what was not answered is there whole or not at all.</summary>
+public sealed class DurabilityTests
+{
+    private const int Writers = 6;
+    private const int EnoughAnswers = 150;
+
+    /// <summary>Long enough that a payload torn apart could be told from a whole one.</summary>
+    private static readonly string Filling = new('x', 3_000);
+
+    [Fact]
+    public async Task Every_answered_request_outlives_a_graceful_stop_under_load()
+    {
+        using var data = new TemporaryDirectory();
+        string key;
+        Load load;
+        await using (var coffer = await ServeAsync(data))
+        {
+            key = coffer.TestKey;
+            load = new Load(coffer);
+            await load.UntilAnsweredAsync(EnoughAnswers);
+            coffer.Signal();
+            await load.EndedAsync();
+            Assert.Equal(0, await coffer.ExitAsync());
+            Assert.Empty(coffer.Stderr);
+        }
+
+        await CheckAsync(data, key, load);
+    }
+
+    [Fact]
+    public async Task Every_answered_request_outlives_a_crash_under_load()
+    {
+        using var data = new TemporaryDirectory();
+        string key;
+        Load load;
+        await using (var coffer = await ServeAsync(data))
+        {
+            key = coffer.TestKey;
+            load = new Load(coffer);
+            await load.UntilAnsweredAsync(EnoughAnswers);
+            Assert.Equal(128 + 9, await coffer.CrashAsync());
+            await load.EndedAsync();
+        }
+
+        await CheckAsync(data, key, load);
+    }
+
+    [Fact]
+    public async Task A_crash_right_after_the_answer_loses_nothing()
+    {
+        using var data = new TemporaryDirectory();
+        string? key = null;
+        for (var round = 0; round < 3; round++)
+        {
+            await using var coffer = await CofferProcess.ServeAsync(data);
+            key ??= coffer.TestKey;
+            using var client = new WireClient(coffer.Url, key);
+            for (var before = 0; before < round; before++)
+                Assert.Equal($"payload {before}", (await client.FindAsync($"round {before}")).Is(200).Payload);
+            var replayed = (await client.SetAsync("first of all", "p", idempotencyKey: "once")).Is(200).Headers.Contains("Idempotent-Replayed");
+            Assert.Equal(round > 0, replayed); // what is kept under an idempotency key is kept with the change
+            (await client.SetAsync($"round {round}", $"payload {round}")).Is(200);
+            await coffer.CrashAsync();
+        }
+    }
+
+    private static Task<CofferProcess> ServeAsync(TemporaryDirectory data) => CofferProcess.ServeAsync(data, "--secrets-per-scope", "10000");
+
+    private static async Task CheckAsync(TemporaryDirectory data, string key, Load load)
+    {
+        Assert.True(load.Answered.Count >= EnoughAnswers);
+        await using var coffer = await ServeAsync(data);
+        using var client = new WireClient(coffer.Url, key);
+        for (var writer = 0; writer < Writers; writer++)
+        {
+            var kept = await client.PayloadsAsync(Load.User(writer));
+            Assert.Empty(load.Answered.Where(name => name.StartsWith($"{writer}-", StringComparison.Ordinal)).Except(kept.Keys));
+            foreach (var (name, payload) in kept)
+                Assert.Equal(Load.Payload(name), payload);
+        }
+    }
+
+    /// <summary>Several clients that set one secret after another until the server is gone.</summary>
+    private sealed class Load
+    {
+        private readonly ConcurrentQueue<string> answered = new();
+        private readonly Task[] writers;
+
+        public Load(CofferProcess coffer) => writers = [.. Enumerable.Range(0, Writers).Select(writer => WriteAsync(coffer.Url, coffer.TestKey, writer))];
+
+        /// <summary>The names of all secrets whose set was answered 200.</summary>
+        public IReadOnlyCollection<string> Answered => answered;
+
+        public static string User(int writer) => $"usr_{writer}";
+
+        public static string Payload(string name) => $"{name} {Filling} {name}";
+
+        public async Task UntilAnsweredAsync(int count)
+        {
+            while (answered.Count < count)
+            {
+                Assert.DoesNotContain(writers, writer => writer.IsCompleted); // a refusal would otherwise be waited for in vain
+                await Task.Delay(5, TestContext.Current.CancellationToken);
+            }
+        }
+
+        public Task EndedAsync() => Task.WhenAll(writers).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+
+        private async Task WriteAsync(Uri url, string key, int writer)
+        {
+            using var client = new WireClient(url, key);
+            try
+            {
+                for (var number = 0; ; number++)
+                {
+                    var name = $"{writer}-{number}";
+                    var answer = await client.SetAsync(name, Payload(name), User(writer), idempotencyKey: name);
+                    if (answer.Status == 503)
+                        return; // "stopping": nothing of it was stored, and the client was told
+                    answer.Is(200);
+                    answered.Enqueue(name);
+                }
+            }
+            catch (HttpRequestException)
+            {
+                // The server is gone, between two requests or within one: that is how a client learns of it.
+            }
+        }
+    }
+}

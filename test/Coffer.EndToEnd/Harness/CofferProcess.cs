@@ -1,0 +1,170 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.Json;
+
+namespace Coffer.EndToEnd;
+
+/// <summary>The real program as a server of its own, on a free port. Disposing of it ends that process and no other.</summary>
+public sealed class CofferProcess : IAsyncDisposable
+{
+    private const int SigTerm = 15;
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
+
+    private readonly Process process;
+    private readonly TemporaryDirectory own = new();
+    private readonly StringBuilder output = new();
+    private readonly StringBuilder errors = new();
+
+    private CofferProcess(IEnumerable<string> arguments, string? folder)
+    {
+        ReadyFile = own.File("ready.json");
+        process = new Process
+        {
+            StartInfo = Ran.Start(Needs.Program, [.. arguments, "--ready-file", ReadyFile],
+                new Dictionary<string, string> { ["TMPDIR"] = own.Path }, folder),
+        };
+        process.OutputDataReceived += (_, line) => Append(output, line.Data);
+        process.ErrorDataReceived += (_, line) => Append(errors, line.Data);
+    }
+
+    /// <summary>Where it writes, by its own account, what it is ready with.</summary>
+    public string ReadyFile { get; }
+
+    /// <summary>The ready file's content.</summary>
+    public JsonElement Ready { get; private set; }
+
+    public Uri Url => new(Ready.GetProperty("url").GetString()!);
+
+    public string TestKey => Ready.GetProperty("test_secret_key").GetString()!;
+
+    public string LiveKey => Ready.GetProperty("live_secret_key").GetString()!;
+
+    public string AdminKey => Ready.GetProperty("admin_key").GetString()!;
+
+    public int Pid => process.Id;
+
+    /// <summary>The temporary stores that there are of it: it has a temporary directory of its own.</summary>
+    public IEnumerable<string> TemporaryStores => Directory.EnumerateDirectories(own.Path, "coffer-dev-*");
+
+    public string Stdout => Text(output);
+
+    public string Stderr => Text(errors);
+
+    public static Task<CofferProcess> DevAsync(params string[] more) => StartAsync(["dev", .. more]);
+
+    public static Task<CofferProcess> ServeAsync(TemporaryDirectory data, params string[] more) => StartAsync(["serve", "--data", data.Path, .. more]);
+
+    /// <summary>Starts it on a free port of loopback and returns once it says that it is ready.</summary>
+    /// <param name="arguments">The command line without <c>--listen</c> and <c>--ready-file</c>.</param>
+    /// <param name="folder">The working directory; null is that of the tests.</param>
+    public static async Task<CofferProcess> StartAsync(string[] arguments, string? folder = null)
+    {
+        var coffer = new CofferProcess([.. arguments, "--listen", "http://127.0.0.1:0"], folder);
+        coffer.process.Start();
+        coffer.process.StandardInput.Close();
+        coffer.process.BeginOutputReadLine();
+        coffer.process.BeginErrorReadLine();
+        try
+        {
+            await UntilAsync(() => File.Exists(coffer.ReadyFile) || coffer.process.HasExited, () => $"not ready after {Patience}: {coffer.Stderr}");
+            if (!File.Exists(coffer.ReadyFile))
+                throw new InvalidOperationException($"coffer {string.Join(' ', arguments)} ended with {await coffer.ExitAsync()}: {coffer.Stderr}");
+            coffer.Ready = JsonElement.Parse(await File.ReadAllTextAsync(coffer.ReadyFile));
+            return coffer;
+        }
+        catch
+        {
+            await coffer.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>What it has printed, once that contains <paramref name="text"/>: it prints after it is ready.</summary>
+    public async Task<string> PrintedAsync(string text)
+    {
+        await UntilAsync(() => Stdout.Contains(text, StringComparison.Ordinal), () => $"'{text}' was not printed after {Patience}, but: {Stdout}");
+        return Stdout;
+    }
+
+    /// <summary>Asks it to stop (SIGTERM) and returns its exit code.</summary>
+    public Task<int> StopAsync()
+    {
+        Signal();
+        return ExitAsync();
+    }
+
+    /// <summary>Sends SIGTERM and does not wait.</summary>
+    public void Signal()
+    {
+        if (!process.HasExited)
+            Assert.Equal(0, Kill(process.Id, SigTerm));
+    }
+
+    /// <summary>Ends it as a crash does: SIGKILL, which no program sees coming.</summary>
+    public Task<int> CrashAsync()
+    {
+        process.Kill();
+        return ExitAsync();
+    }
+
+    /// <summary>Its exit code, once it has ended and all that it printed is read.</summary>
+    public async Task<int> ExitAsync()
+    {
+        using var deadline = new CancellationTokenSource(Patience);
+        await process.WaitForExitAsync(deadline.Token);
+        return process.ExitCode;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!process.HasExited)
+            await CrashAsync();
+        process.Dispose();
+        own.Dispose();
+    }
+
+    private static void Append(StringBuilder text, string? line)
+    {
+        if (line is null)
+            return;
+        lock (text)
+            text.Append(line).Append('\n');
+    }
+
+    private static string Text(StringBuilder text)
+    {
+        lock (text)
+            return text.ToString();
+    }
+
+    private static async Task UntilAsync(Func<bool> isSo, Func<string> complaint)
+    {
+        for (var waited = Stopwatch.StartNew(); !isSo(); await Task.Delay(Pause, TestContext.Current.CancellationToken))
+        {
+            if (waited.Elapsed > Patience)
+                throw new TimeoutException(complaint());
+        }
+    }
+
+    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int Kill(int pid, int signal);
+}
+
+/// <summary>One server for all tests of a class; each keeps to an account of its own.</summary>
+public sealed class ServedStore : IAsyncLifetime
+{
+    private readonly TemporaryDirectory data = new();
+
+    public CofferProcess Coffer { get; private set; } = null!;
+
+    public async ValueTask InitializeAsync() => Coffer = await CofferProcess.ServeAsync(data);
+
+    public async ValueTask DisposeAsync()
+    {
+        await Coffer.DisposeAsync();
+        data.Dispose();
+    }
+}

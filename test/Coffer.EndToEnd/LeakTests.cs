@@ -1,0 +1,159 @@
+using System.Net.Http.Headers;
+using System.Text;
+
+namespace Coffer.EndToEnd;
+
+/// <summary>No payload, name, user id, idempotency key or API key is in plaintext in the store's files or in what the server prints.</summary>
+public sealed class LeakTests
+{
+    private static readonly string[] ApiKeys = ["test key", "live key", "admin key"];
+
+    private readonly Canaries canaries = new();
+
+    [Fact]
+    public async Task Nothing_that_went_through_any_flow_is_in_the_files_or_the_output()
+    {
+        using var data = new TemporaryDirectory();
+        var (name, user) = (canaries.Plant("name"), canaries.Plant("user id"));
+        string test, live, admin;
+        await using (var first = await CofferProcess.ServeAsync(data))
+        {
+            test = canaries.Watch("test key", first.TestKey);
+            live = canaries.Watch("live key", first.LiveKey);
+            admin = canaries.Watch("admin key", first.AdminKey);
+            await SucceedAsync(first.Url, test, name, user);
+            await SucceedAsync(first.Url, live, canaries.Plant("name in live mode"), canaries.Plant("user id in live mode"));
+            await FailAsync(first.Url, test, admin);
+
+            var running = data.Contents();
+            Assert.NotEmpty(running["coffer.db-wal"]); // or there would be nothing to search in while it runs
+            canaries.AssertNotIn(running);
+            Assert.Equal(0, await first.StopAsync());
+            canaries.AssertNotIn("the first start's standard error", first.Stderr);
+            canaries.AssertNotIn("the first start's standard output", first.Stdout, excepting: ApiKeys); // it shows them, once
+        }
+
+        var stopped = data.Contents();
+        canaries.AssertNotIn(stopped);
+        Assert.True(stopped["coffer.db"].AsSpan().IndexOf("acct_1"u8) >= 0); // account ids are no secret: what is searched is what was written
+
+        await using var second = await CofferProcess.ServeAsync(data);
+        await SucceedAsync(second.Url, test, name, user);
+        await FailAsync(second.Url, live, admin);
+        canaries.AssertNotIn(data.Contents());
+        Assert.Equal(0, await second.StopAsync());
+        canaries.AssertNotIn("the second start's output", second.Stdout + second.Stderr);
+        canaries.AssertNotIn(data.Contents());
+    }
+
+    [Fact]
+    public async Task A_crash_leaves_nothing_readable_behind()
+    {
+        using var data = new TemporaryDirectory();
+        await using var coffer = await CofferProcess.ServeAsync(data);
+        await SucceedAsync(coffer.Url, canaries.Watch("test key", coffer.TestKey), canaries.Plant("name"), canaries.Plant("user id"));
+        await coffer.CrashAsync();
+        canaries.AssertNotIn(data.Contents());
+        canaries.AssertNotIn("the output", coffer.Stdout + coffer.Stderr, excepting: ApiKeys);
+    }
+
+    [Fact]
+    public async Task A_damaged_record_is_reported_without_what_it_holds()
+    {
+        using var data = new TemporaryDirectory();
+        string key;
+        var (name, payload, user) = (canaries.Plant("name"), canaries.Plant("payload"), canaries.Plant("user id"));
+        await using (var coffer = await CofferProcess.ServeAsync(data))
+        {
+            key = canaries.Watch("test key", coffer.TestKey);
+            using var client = new WireClient(coffer.Url, key);
+            (await client.SetAsync(name, payload, user)).Is(200);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        await data.SqlAsync("UPDATE secrets SET created = created - 1");
+        await using var restarted = await CofferProcess.ServeAsync(data);
+        using (var client = new WireClient(restarted.Url, key))
+        {
+            var found = (await client.FindAsync(name, user)).Is(500);
+            canaries.AssertNotIn("the answer", found.Body.ToString());
+            (await client.ListAsync(user)).Is(500);
+            (await client.SetAsync(name, payload, user)).Is(500);
+            Assert.Contains(Assert.Single(found.Headers.GetValues("Request-Id")), restarted.Stderr, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(0, await restarted.StopAsync());
+        canaries.AssertNotIn("the output", restarted.Stdout + restarted.Stderr);
+        canaries.AssertNotIn(data.Contents());
+    }
+
+    [Fact]
+    public void The_search_finds_a_canary_in_every_form()
+    {
+        using var files = new TemporaryDirectory();
+        var canary = canaries.Plant("marker");
+        var utf8 = Encoding.UTF8.GetBytes(canary);
+        foreach (var written in (byte[][])[utf8, Encoding.Unicode.GetBytes(canary), Encoding.ASCII.GetBytes(Convert.ToHexString(utf8)),
+            Encoding.ASCII.GetBytes(Convert.ToHexStringLower(utf8)), Base64("", canary), Base64("1", canary), Base64("12", canary), Base64("123", canary)])
+        {
+            File.WriteAllBytes(files.File("haystack"), [0xFF, .. written, 0xFF]);
+            Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => canaries.AssertNotIn(files.Contents()));
+        }
+
+        File.WriteAllBytes(files.File("haystack"), utf8[1..]);
+        canaries.AssertNotIn(files.Contents());
+
+        static byte[] Base64(string before, string text) => Encoding.ASCII.GetBytes(Convert.ToBase64String(Encoding.UTF8.GetBytes($"{before}{text}after")));
+    }
+
+    private int round;
+
+    // Every verb, with outcomes that are kept under idempotency keys: a set's, a replay's, a delete's with payload, a refusal's.
+    private async Task SucceedAsync(Uri url, string key, string name, string user)
+    {
+        round++;
+        var payload = canaries.Plant($"payload of round {round}");
+        var setting = canaries.Plant($"idempotency key of set {round}");
+        var deleting = canaries.Plant($"idempotency key of delete {round}");
+        var missing = canaries.Plant($"idempotency key of refusal {round}");
+        using var client = new WireClient(url, key, "acct_1");
+        foreach (var of in (string?[])[user, null])
+        {
+            Assert.Equal(name, (await client.SetAsync(name, payload, of, $"{setting}{of}")).Is(200).Body.GetProperty("name").GetString());
+            Assert.Equal("true", Assert.Single((await client.SetAsync(name, payload, of, $"{setting}{of}")).Is(200).Headers.GetValues("Idempotent-Replayed")));
+            Assert.Equal(payload, (await client.FindAsync(name, of)).Is(200).Payload);
+            Assert.Contains(payload, (await client.ListAsync(of)).Is(200).Body.ToString(), StringComparison.Ordinal);
+            (await client.SetAsync($"{name} to delete", payload, of)).Is(200);
+            Assert.Equal(payload, (await client.DeleteAsync($"{name} to delete", of, $"{deleting}{of}")).Is(200).Payload);
+            Assert.Equal(payload, (await client.DeleteAsync($"{name} to delete", of, $"{deleting}{of}")).Is(200).Payload);
+            (await client.DeleteAsync($"{name} missing", of, $"{missing}{of}")).Is(404);
+            (await client.DeleteAsync($"{name} missing", of, $"{missing}{of}")).Is(404);
+            (await client.SetAsync(name, $"other {payload}", of, $"{setting}{of}")).Is(400);
+        }
+    }
+
+    private async Task FailAsync(Uri url, string key, string admin)
+    {
+        round++;
+        var word = canaries.Plant($"word of refused requests {round}");
+        using var client = new WireClient(url, key);
+        (await client.FindAsync(word)).Is(404);
+        (await client.FindAsync(word, word)).Is(404);
+        (await client.ListAsync(after: word)).Is(400);
+        (await client.GetAsync("/v1/apps/secrets", ("scope[type]", word))).Is(400);
+        (await client.GetAsync("/v1/apps/secrets", ("scope[type]", "account"), (word, word))).Is(400);
+        (await client.SetAsync(word, string.Concat(Enumerable.Repeat(word, 200)))).Is(400);
+        (await client.SetAsync(word, word, idempotencyKey: string.Concat(Enumerable.Repeat(word, 10)))).Is(400);
+        (await client.GetAsync($"/v1/{word}", ("payload", word))).Is(404);
+        foreach (var (type, body) in ((string, string)[])[("application/json", $$"""{"payload":"{{word}}"}"""), ("application/x-www-form-urlencoded", $"payload={word}%zz&name={word}")])
+        {
+            using var malformed = new HttpRequestMessage(HttpMethod.Post, "/v1/apps/secrets") { Content = new StringContent(body, new MediaTypeHeaderValue(type)) };
+            (await client.SendAsync(malformed)).Is(400);
+        }
+
+        using var asAdmin = new WireClient(url, admin);
+        (await asAdmin.SetAsync(word, word, word, word)).Is(403);
+        using var stranger = new WireClient(url, $"sk_test_{word}");
+        (await stranger.SetAsync(word, word, word, word)).Is(401);
+    }
+}

@@ -1,0 +1,190 @@
+// The official Node SDK as a client of Coffer: node node.mjs SCENARIO. Each scenario is one test; it ends with 1, and
+// says why, when something is not as Stripe's API has it. COFFER_URL, COFFER_API_KEY and COFFER_ADMIN_KEY name the
+// server. Every scenario keeps to an account of its own, so that they may run at once.
+
+import assert from 'node:assert/strict';
+import Stripe from 'stripe';
+
+const { COFFER_URL, COFFER_API_KEY, COFFER_ADMIN_KEY } = process.env;
+const { hostname, port } = new URL(COFFER_URL);
+const name = process.argv[2];
+const stripeAccount = `acct_node_${name}`;
+const connect = (key = COFFER_API_KEY, options = { stripeAccount }) => new Stripe(key, { host: hostname, port, protocol: 'http', ...options });
+const { secrets } = connect().apps;
+const { errors } = Stripe;
+const scope = { type: 'account' };
+const expand = ['payload'];
+const absent = { statusCode: 404, code: 'resource_missing', param: 'name', type: 'StripeInvalidRequestError' };
+
+const refused = async (type, expected, call) => {
+  const error = await call().then(answer => assert.fail(`not refused: ${JSON.stringify(answer)}`), error => error);
+  assert(error instanceof type, `${error} is no ${type.name}`);
+  for (const [field, value] of Object.entries(expected)) assert.deepEqual(error[field], value, field);
+  return error;
+};
+
+const fill = async count => {
+  const names = Array.from({ length: count }, (_, i) => `secret-${i}`);
+  for (const name of names) await secrets.create({ scope, name, payload: `payload of ${name}` });
+  return names;
+};
+
+const namesOf = async list => {
+  const names = [];
+  for await (const secret of list) names.push(secret.name);
+  return names;
+};
+
+const scenarios = {
+  async set() {
+    const secret = await secrets.create({ scope, name: 'my-api-key', payload: 'secret_key_xxxxxx' });
+    assert.match(secret.id, /^appsecret_[0-9A-Za-z]{30}$/);
+    assert.deepEqual({ ...secret, id: '', created: 0 },
+      { id: '', object: 'apps.secret', created: 0, expires_at: null, livemode: false, name: 'my-api-key', scope });
+    assert.match(secret.lastResponse.requestId, /^req_[0-9A-Za-z]{14}$/);
+    assert.equal(secret.lastResponse.headers['stripe-account'], stripeAccount);
+    assert.equal(secret.lastResponse.headers['stripe-version'], Stripe.API_VERSION);
+    const expanded = await secrets.create({ scope, name: 'my-api-key', payload: 'ключ 🔑 +%&=', expand });
+    assert.equal(expanded.payload, 'ключ 🔑 +%&=');
+    assert.equal(expanded.id, secret.id, 'replacing keeps the id');
+    assert.equal(expanded.created, secret.created, 'and when it was created');
+  },
+
+  async find() {
+    await secrets.create({ scope, name: 'k', payload: 'p' });
+    const found = await secrets.find({ scope, name: 'k' });
+    assert(!('payload' in found), 'absent, not null');
+    assert.equal((await secrets.find({ scope, name: 'k', expand })).payload, 'p');
+    const [listed] = (await secrets.list({ scope })).data;
+    assert(!('payload' in listed));
+    assert.equal((await secrets.list({ scope, expand: ['data.payload'] })).data[0].payload, 'p');
+  },
+
+  async user_scope() {
+    const [ann, bob] = ['usr_ann', 'usr_bob'].map(user => ({ type: 'user', user }));
+    const secret = await secrets.create({ scope: ann, name: 'token', payload: 'of Ann' });
+    assert.deepEqual(secret.scope, ann);
+    for (const other of [bob, scope]) await refused(errors.StripeInvalidRequestError, absent, () => secrets.find({ scope: other, name: 'token' }));
+    await secrets.create({ scope: bob, name: 'token', payload: 'of Bob' });
+    assert.equal((await secrets.find({ scope: ann, name: 'token', expand })).payload, 'of Ann');
+    assert.deepEqual((await secrets.list({ scope })).data, []);
+  },
+
+  async account() {
+    const own = connect(COFFER_API_KEY, {}).apps.secrets; // no account in its configuration: named by each request
+    const [one, two] = ['acct_one', 'acct_two'].map(stripeAccount => ({ stripeAccount }));
+    await own.create({ scope, name: 'config', payload: 'of one' }, one);
+    await own.create({ scope, name: 'config', payload: 'of its own' });
+    await refused(errors.StripeInvalidRequestError, absent, () => own.find({ scope, name: 'config' }, two));
+    assert.equal((await own.find({ scope, name: 'config', expand }, one)).payload, 'of one');
+    assert.equal((await own.find({ scope, name: 'config', expand })).payload, 'of its own');
+    assert.equal((await own.deleteWhere({ scope, name: 'config' })).deleted, true);
+    assert.equal((await own.find({ scope, name: 'config' }, one)).name, 'config');
+  },
+
+  async pages() {
+    const newestFirst = (await fill(10)).reverse();
+    const first = await secrets.list({ scope, limit: 3 });
+    assert.deepEqual([first.object, first.url, first.has_more, first.data.length], ['list', '/v1/apps/secrets', true, 3]);
+    assert.deepEqual(await namesOf(secrets.list({ scope, limit: 3 })), newestFirst);
+    const all = await secrets.list({ scope, limit: 3 }).autoPagingToArray({ limit: 100 });
+    assert.deepEqual(all.map(secret => secret.name), newestFirst);
+    const oldest = all.at(-1);
+    assert.deepEqual(await namesOf(secrets.list({ scope, limit: 3, ending_before: oldest.id })), newestFirst.slice(0, 9).reverse());
+    await secrets.deleteWhere({ scope, name: all[4].name });
+    assert.deepEqual(await namesOf(secrets.list({ scope, limit: 3, starting_after: all[4].id })), newestFirst.slice(5), 'a dead cursor is a place');
+  },
+
+  async delete() {
+    const set = await secrets.create({ scope, name: 'gone', payload: 'p' });
+    const { deleted, ...secret } = await secrets.deleteWhere({ scope, name: 'gone' });
+    assert.equal(deleted, true);
+    assert.deepEqual({ ...secret }, { ...set });
+    await refused(errors.StripeInvalidRequestError, { ...absent, message: "No such secret: 'gone'" }, () => secrets.find({ scope, name: 'gone' }));
+    await refused(errors.StripeInvalidRequestError, absent, () => secrets.deleteWhere({ scope, name: 'gone' }));
+  },
+
+  async authentication_error() {
+    const unknown = connect('sk_test_51NotOfThisStore').apps.secrets;
+    const error = await refused(errors.StripeAuthenticationError, { statusCode: 401, rawType: 'invalid_request_error', requestId: undefined },
+      () => unknown.list({ scope }));
+    assert.match(error.message, /^Invalid API Key provided: sk_test_\*+tore$/);
+  },
+
+  async permission_error() {
+    const admin = connect(COFFER_ADMIN_KEY).apps.secrets;
+    for (const call of [() => admin.list({ scope }), () => admin.create({ scope, name: 'k', payload: 'p' }), () => admin.find({ scope, name: 'k' })])
+      await refused(errors.StripePermissionError, { statusCode: 403, rawType: 'invalid_request_error' }, call);
+  },
+
+  async invalid_request_error() {
+    const bad = (expected, params) => refused(errors.StripeInvalidRequestError, { statusCode: 400, ...expected }, () => secrets.create(params));
+    const good = { scope, name: 'k', payload: 'p' };
+    const { doc_url } = await bad({ code: 'parameter_missing', param: 'payload' }, { scope, name: 'k' });
+    assert.equal((await fetch(doc_url.split('#')[0])).status, 200, 'the page that errors point to is served');
+    await bad({ code: 'parameter_missing', param: 'scope[user]' }, { ...good, scope: { type: 'user' } });
+    await bad({ code: 'parameter_unknown', param: 'nmae' }, { ...good, nmae: 'k' });
+    await bad({ code: undefined, param: 'scope[type]' }, { ...good, scope: { type: 'team' } });
+    await bad({ code: undefined, param: 'expires_at' }, { ...good, expires_at: 1 });
+    await bad({ code: undefined, param: 'payload' }, { ...good, payload: 'x'.repeat(5001) });
+    await refused(errors.StripeInvalidRequestError, { statusCode: 400, code: 'resource_missing', param: 'starting_after' },
+      () => secrets.list({ scope, starting_after: 'appsecret_5110hHS1707T6fjBnah1LkdIwHu7ix' }));
+    await refused(errors.StripeInvalidRequestError, absent, () => secrets.find({ scope, name: 'k' }));
+  },
+
+  async idempotency_error() {
+    const once = { idempotencyKey: 'once' };
+    await secrets.create({ scope, name: 'k', payload: 'first' }, once);
+    for (const call of [() => secrets.create({ scope, name: 'k', payload: 'other' }, once), () => secrets.deleteWhere({ scope, name: 'k' }, once)])
+      await refused(errors.StripeIdempotencyError, { statusCode: 400, rawType: 'idempotency_error' }, call);
+    assert.equal((await secrets.find({ scope, name: 'k', expand })).payload, 'first');
+  },
+
+  async idempotent_replay() {
+    const params = { scope, name: 'k', payload: 'p', expand };
+    const [first, second] = [await secrets.create(params, { idempotencyKey: 'again' }), await secrets.create(params, { idempotencyKey: 'again' })];
+    assert.deepEqual({ ...second }, { ...first });
+    const headers = second.lastResponse.headers;
+    assert.equal(first.lastResponse.headers['idempotent-replayed'], undefined);
+    assert.equal(headers['idempotent-replayed'], 'true');
+    assert.equal(headers['idempotency-key'], 'again');
+    assert.equal(headers['original-request'], first.lastResponse.requestId);
+    assert.notEqual(second.lastResponse.requestId, first.lastResponse.requestId);
+    assert.equal(headers['coffer-secret-version'], '1', 'it was set once');
+  },
+
+  async expiry() {
+    // The SDK sends null as an empty value, which Stripe does not take for "never".
+    await refused(errors.StripeInvalidRequestError, { statusCode: 400, code: 'parameter_invalid_empty', param: 'expires_at' },
+      () => secrets.create({ scope, name: 'k', payload: 'p', expires_at: null }));
+    const soon = Math.floor(Date.now() / 1000) + 2;
+    assert.equal((await secrets.create({ scope, name: 'k', payload: 'p', expires_at: soon })).expires_at, soon);
+    while (Date.now() <= soon * 1000) await new Promise(resolve => setTimeout(resolve, 100));
+    await refused(errors.StripeInvalidRequestError, absent, () => secrets.find({ scope, name: 'k' }));
+    assert.deepEqual((await secrets.list({ scope })).data, []);
+  },
+
+  async concurrent() {
+    const names = ['region', 'token', 'refresh', 'project', 'settings'];
+    const created = await Promise.all(names.map(name => secrets.create({ scope, name, payload: JSON.stringify({ name }) })));
+    assert.equal(new Set(created.map(secret => secret.id)).size, 5);
+    assert.deepEqual((await namesOf(secrets.list({ scope }))).sort(), [...names].sort());
+    const deleted = await Promise.all(names.map(name => secrets.deleteWhere({ scope, name })));
+    assert(deleted.every(secret => secret.deleted));
+    assert.deepEqual((await secrets.list({ scope })).data, []);
+  },
+
+  async quota() {
+    const tries = await Promise.allSettled(Array.from({ length: 15 }, (_, i) => secrets.create({ scope, name: `n${i}`, payload: 'p' })));
+    assert.equal(tries.filter(one => one.status === 'fulfilled').length, 10, 'exact under concurrency');
+    const error = await refused(errors.StripeInvalidRequestError, { statusCode: 400 }, () => secrets.create({ scope, name: 'one more', payload: 'p' }));
+    assert.match(error.message, /\b10\b/);
+    const kept = (await secrets.list({ scope })).data[0];
+    assert.equal((await secrets.create({ scope, name: kept.name, payload: 'replaced' })).id, kept.id);
+    await secrets.create({ scope: { type: 'user', user: 'usr_1' }, name: 'another scope', payload: 'p' });
+    await secrets.deleteWhere({ scope, name: kept.name });
+    await secrets.create({ scope, name: 'one more', payload: 'p' });
+  },
+};
+
+await scenarios[name]();
