@@ -12,7 +12,8 @@ public static class Needs
 {
     private const string Install = "'make test' as root installs it";
 
-    private static readonly string Repository = FindRepository();
+    /// <summary>The checkout that the tests were built from.</summary>
+    public static string Repository { get; } = FindRepository();
 
     private static readonly string Project = Path.Combine(Repository, "test", "Coffer.EndToEnd");
 
@@ -50,7 +51,8 @@ public static class Needs
 
     public static string Curl() => OnPath("curl");
 
-    private static string OnPath(string program)
+    /// <summary>A program that a shell would find.</summary>
+    public static string OnPath(string program)
     {
         var found = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
             .Select(folder => Path.Combine(folder, program))

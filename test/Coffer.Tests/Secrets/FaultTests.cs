@@ -1,0 +1,147 @@
+using System.Text;
+using Coffer.Access;
+using Coffer.Crypto;
+using Coffer.Secrets;
+using Coffer.Storage;
+
+namespace Coffer.Tests.Secrets;
+
+/// <summary>
+/// The engine fails at its n-th call, for every n there is: before it does the work, or after it did and before it could
+/// say so, as a crash between commit and answer. The client repeats with the same idempotency key, as the SDKs do; every
+/// operation must then have had one effect, and nothing else may have changed.
+/// </summary>
+public sealed class FaultTests : IDisposable
+{
+    private readonly TemporaryDirectory directory = new();
+    private readonly ManualTime time = new();
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Wherever_the_storage_fails_a_repeated_request_has_one_effect(bool afterwards)
+    {
+        var n = 0;
+        for (var failed = true; failed; n++)
+            failed = await RunAsync(n, afterwards);
+        // A transaction for each of the twelve operations, and the tenant's: fewer calls would mean that the test sees nothing.
+        Assert.InRange(n, 15, 100);
+    }
+
+    /// <returns>Whether the n-th call came.</returns>
+    private async Task<bool> RunAsync(int n, bool afterwards)
+    {
+        var data = directory.File($"{n}-{afterwards}");
+        Directory.CreateDirectory(data);
+        KeyFile.Create(Path.Combine(data, "coffer.key"), time.Now);
+        var (instance, rows) = Instance.Create(KeyFile.Load(Path.Combine(data, "coffer.key")), time.Seconds);
+        using var engine = new FaultyEngine(SqliteEngine.Open(Path.Combine(data, "coffer.db")));
+        using var committer = new Committer(engine, 100);
+        var app = Apps.Create("app", time.Seconds);
+        await committer.CommitAsync(new Change.Plain([.. rows, new RowWrite.PutApp(app)]));
+        using var tenants = new Tenants(engine, committer, instance, time);
+        var store = new SecretStore(engine, committer, instance, tenants, time, secretsPerScope: 3);
+        var caller = new Coffer.Access.Caller("key_1", KeyKind.Secret, new TenantId(app.Id, false, "acct_1"));
+        var model = new Dictionary<string, (string Payload, long Version)>();
+
+        engine.FailAt(n, afterwards);
+        for (var i = 0; i < 12; i++)
+        {
+            var (name, payload) = ($"k{i * 7 % 5}", $"payload {i}");
+            var deletes = i % 4 == 3;
+            var outcome = await RepeatAsync(() => deletes
+                ? store.DeleteAsync(caller, Scope.Account, Name(name), wantsPayload: true, ifVersion: null, new IdempotencyClaim($"key {i}", $"req_{i}"), default)
+                : store.SetAsync(caller, Scope.Account, Name(name), Encoding.UTF8.GetBytes(payload), null, null, new IdempotencyClaim($"key {i}", $"req_{i}"), default));
+
+            // What must have come of it, whether this was the first outcome or its replay.
+            var known = model.TryGetValue(name, out var before);
+            if (deletes)
+            {
+                Assert.Equal(known ? before.Payload : null, outcome.Secret is { } gone ? Encoding.UTF8.GetString(gone.Payload!.Value.Span) : null);
+                model.Remove(name);
+            }
+            else if (!known && model.Count == 3)
+            {
+                Assert.Equal(400, outcome.Error!.Status);
+            }
+            else
+            {
+                Assert.Equal(before.Version + 1, outcome.Secret!.Version);
+                model[name] = (payload, before.Version + 1);
+            }
+        }
+
+        var happened = engine.Failed;
+        engine.FailAt(null, afterwards);
+        var page = await store.ListAsync(caller, Scope.Account, null, null, 100, wantsPayload: true, default);
+        Assert.Equal(model.OrderBy(entry => entry.Key), page.Secrets
+            .Select(secret => KeyValuePair.Create(secret.Name.Text, (Encoding.UTF8.GetString(secret.Payload!.Value.Span), secret.Version))).OrderBy(entry => entry.Key));
+        return happened;
+    }
+
+    private static async Task<WriteOutcome> RepeatAsync(Func<ValueTask<WriteOutcome>> request)
+    {
+        try
+        {
+            return await request();
+        }
+        catch (ApiError e) when (e.Status == 503)
+        {
+            Assert.True(e.ShouldRetry);
+            return await request();
+        }
+    }
+
+    private static SecretName Name(string name) => new(Encoding.UTF8.GetBytes(name));
+
+    public void Dispose() => directory.Dispose();
+
+    /// <summary>A real engine, one call of which fails.</summary>
+    private sealed class FaultyEngine(Engine real) : Engine
+    {
+        private int? left;
+        private bool after;
+
+        public bool Failed { get; private set; }
+
+        public void FailAt(int? call, bool afterwards) => (left, after, Failed) = (call, afterwards, false);
+
+        public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => Call(() => real.FindMetaAsync(key, ct));
+
+        public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) => Call(() => real.ListRootKeysAsync(ct));
+
+        public override ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => Call(() => real.FindAppAsync(id, ct));
+
+        public override ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) => Call(() => real.FindApiKeyAsync(mac, ct));
+
+        public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) => Call(() => real.FindTenantAsync(tenant, ct));
+
+        public override ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct) => Call(() => real.FindSecretAsync(key, ct));
+
+        public override ValueTask<IReadOnlyList<SecretRow>> ListSecretsAsync(
+            long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct) =>
+            Call(() => real.ListSecretsAsync(tenant, scope, bound, newer, now, limit, ct));
+
+        public override ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct) => Call(() => real.ListExpiredAsync(now, limit, ct));
+
+        public override ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct) => Call(() => real.FindOldestIdempotencyAsync(ct));
+
+        public override void Write(IReadOnlyList<Change> changes) => Call(() =>
+        {
+            real.Write(changes);
+            return true;
+        });
+
+        public override void Dispose() => real.Dispose();
+
+        private T Call<T>(Func<T> work)
+        {
+            var fails = left-- == 0;
+            Failed |= fails;
+            if (fails && !after)
+                throw ApiError.StorageUnavailable(new IOException("the engine fails before its work"));
+            var result = work();
+            return fails ? throw ApiError.StorageUnavailable(new IOException("the engine fails after its work")) : result;
+        }
+    }
+}
