@@ -1,0 +1,98 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+
+#pragma warning disable RS0030 // Random: nothing here is a secret, and a failure must be repeatable from the seed that it names.
+
+namespace Coffer.EndToEnd;
+
+/// <summary>
+/// One store, killed again and again at random moments while clients change it. Whatever was answered holds, whatever
+/// was not is there whole or not at all, and sending it again with its idempotency key does it exactly once.
+/// </summary>
+/// <remarks><c>COFFER_CRASH_KILLS</c> says how often (the nightly form is 200), <c>COFFER_CRASH_SEED</c> repeats a run's operations and pauses.</remarks>
+public sealed class CrashTests
+{
+    private const int Writers = 8;
+    private const int FewestKills = 10;
+
+    [Fact]
+    public async Task Kill_after_kill_what_was_answered_holds_and_what_was_not_happens_once_when_sent_again()
+    {
+        var seed = Setting("COFFER_CRASH_SEED") ?? RandomNumberGenerator.GetInt32(int.MaxValue);
+        var kills = Setting("COFFER_CRASH_KILLS") ?? FewestKills;
+        Say($"COFFER_CRASH_SEED={seed} COFFER_CRASH_KILLS={kills}");
+        var tally = new Tally();
+        try
+        {
+            await RunAsync(seed, kills, tally);
+        }
+        catch (Exception e) when (!TestContext.Current.CancellationToken.IsCancellationRequested)
+        {
+            Assert.Fail($"with COFFER_CRASH_SEED={seed}, after {tally}: {e}");
+        }
+        finally
+        {
+            Say(tally.ToString());
+        }
+
+        // A run in which next to nothing happened would prove nothing.
+        Assert.Equal(kills, tally.Kills);
+        Assert.True(tally.Answered > kills, tally.ToString());
+        Assert.Equal(kills * Writers, tally.Applied + tally.NotApplied + tally.Invisible);
+    }
+
+    private static async Task RunAsync(int seed, int kills, Tally tally)
+    {
+        var random = new Random(seed);
+        var writers = Enumerable.Range(0, Writers).Select(number => new CrashWriter(number, new Random(random.Next()))).ToArray();
+        using var data = new TemporaryDirectory();
+        string? key = null;
+        while (true)
+        {
+            await using var coffer = await CofferProcess.ServeAsync(data, "--secrets-per-scope", "100");
+            key ??= coffer.TestKey;
+            using var clients = new AccountClients(coffer.Url, key);
+            foreach (var writer in writers)
+                await writer.CheckAsync(clients, tally);
+            if (tally.Kills == kills)
+                return;
+
+            var running = Task.WhenAll(writers.Select(writer => writer.RunAsync(clients, tally)));
+            await Task.Delay(random.Next(20, 401), TestContext.Current.CancellationToken);
+            Assert.False(running.IsCompleted, $"every writer stopped before the kill: {coffer.Stderr}");
+            Assert.Equal(128 + 9, await coffer.CrashAsync());
+            tally.Kills++;
+            await running.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        }
+    }
+
+    private static int? Setting(string name) =>
+        Environment.GetEnvironmentVariable(name) is { Length: > 0 } text ? int.Parse(text) : null;
+
+    private static void Say(string line) => TestContext.Current.TestOutputHelper?.WriteLine(line);
+
+    /// <summary>What happened in a run.</summary>
+    internal sealed class Tally
+    {
+        private readonly Stopwatch running = Stopwatch.StartNew();
+        private int answered;
+
+        public int Kills { get; set; }
+
+        public int Answered => answered;
+
+        /// <summary>Operations that no answer came for, and that were found done.</summary>
+        public int Applied { get; set; }
+
+        /// <summary>Operations that no answer came for, and that were found not done.</summary>
+        public int NotApplied { get; set; }
+
+        /// <summary>Operations that no answer came for, and that leave nothing to tell by: deletes of what was not there.</summary>
+        public int Invisible { get; set; }
+
+        public void AddAnswered() => Interlocked.Increment(ref answered);
+
+        public override string ToString() =>
+            $"{Kills} kills, {Answered} acknowledged operations, in flight: {Applied} found applied, {NotApplied} not applied, {Invisible} deletes of nothing; {running.Elapsed.TotalSeconds:0.0} s";
+    }
+}

@@ -1,0 +1,157 @@
+using System.Diagnostics;
+
+namespace Coffer.EndToEnd;
+
+/// <summary>The medium fails under a running server: it says so, gives out nothing wrong, loses nothing, and needs no restart.</summary>
+public sealed class FaultTests
+{
+    private static readonly TimeSpan Soon = TimeSpan.FromSeconds(8);
+
+    [Fact]
+    public async Task A_disk_that_sets_have_filled_refuses_them_until_it_grows_and_loses_nothing()
+    {
+        await using var disk = await SmallDisk.MountAsync("3m");
+        var kept = new Dictionary<(string Account, string Name), string>();
+        string key;
+        await using (var coffer = await ServeAsync(disk.Path))
+        {
+            key = coffer.TestKey;
+            using var clients = new AccountClients(coffer.Url, key);
+            var (refusal, refused) = await SetUntilRefusedAsync(clients, kept);
+            AssertUnavailable(refusal);
+            Assert.True(kept.Count >= 20, $"the disk was full after {kept.Count} sets");
+            (await clients[refused.Account].FindAsync(refused.Name)).Is(404);
+            await AssertKeptAsync(clients, kept);
+
+            await disk.ResizeAsync("32m");
+            kept[refused] = Payload(refused.Name);
+            await UntilAsync(async () => (await clients[refused.Account].SetAsync(refused.Name, kept[refused])).Status == 200, "sets work again without a restart");
+            await AssertKeptAsync(clients, kept);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        await using var again = await ServeAsync(disk.Path);
+        using var afterwards = new AccountClients(again.Url, key);
+        await AssertKeptAsync(afterwards, kept);
+    }
+
+    [Fact]
+    public async Task Readiness_names_the_storage_while_no_byte_is_free_and_is_well_again_afterwards()
+    {
+        await using var disk = await SmallDisk.MountAsync("3m");
+        await using var coffer = await ServeAsync(disk.Path);
+        using var client = new WireClient(coffer.Url, coffer.TestKey);
+        var payload = Payload("before");
+        (await client.SetAsync("before", payload)).Is(200);
+        (await client.GetAsync("/readyz")).Is(200);
+        disk.Fill();
+
+        // A little of the log is on the disk already: what still fits into it, a proof of readiness too, is still stored.
+        await UntilAsync(async () => (await client.SetAsync("before", payload)).Status == 503, "a full disk refuses sets");
+        await UntilAsync(async () => (await client.GetAsync("/readyz")).Status == 503, "readiness tells that the disk is full");
+        AssertUnavailable(await client.SetAsync("during", "x"));
+        var unready = (await client.GetAsync("/readyz")).Is(503);
+        Assert.Equal("unavailable", unready.Body.GetProperty("status").GetString());
+        Assert.NotEqual("ok", unready.Body.GetProperty("storage").GetString());
+        Assert.Equal("ok", unready.Body.GetProperty("key").GetString());
+        (await client.GetAsync("/healthz")).Is(200);
+        Assert.Equal(payload, (await client.FindAsync("before")).Is(200).Payload);
+
+        disk.Free();
+        await UntilAsync(async () => (await client.GetAsync("/readyz")).Status == 200, "readiness is well again");
+        (await client.FindAsync("during")).Is(404);
+        (await client.SetAsync("during", "x")).Is(200);
+        Assert.Equal(payload, (await client.FindAsync("before")).Is(200).Payload);
+    }
+
+    [Fact]
+    public async Task A_store_that_another_process_holds_refuses_sets_in_time_and_finds_go_on()
+    {
+        const string Hold = """
+            import pathlib, sqlite3, sys, time
+            db = sqlite3.connect(sys.argv[1], isolation_level=None)
+            db.execute("BEGIN IMMEDIATE")
+            pathlib.Path(sys.argv[2]).touch()
+            time.sleep(7)
+            db.execute("ROLLBACK")
+            """;
+        using var data = new TemporaryDirectory();
+        await using var coffer = await ServeAsync(data.Path);
+        using var client = new WireClient(coffer.Url, coffer.TestKey);
+        (await client.SetAsync("before", "p")).Is(200);
+        var held = data.File("held");
+        var holder = Ran.ProgramAsync(Needs.Python(), ["-c", Hold, data.File("coffer.db"), held]);
+        await UntilAsync(() => Task.FromResult(File.Exists(held)), "the other process holds the store");
+
+        // They come one after another, so that not all of them can share one wait; the client gives up after 30 seconds.
+        var waited = Stopwatch.StartNew();
+        var sets = new List<Task<Answer>>();
+        while (!holder.IsCompleted)
+        {
+            sets.Add(client.SetAsync($"during {sets.Count}", $"p{sets.Count}"));
+            var asked = Stopwatch.StartNew();
+            Assert.Equal("p", (await client.FindAsync("before")).Is(200).Payload);
+            Assert.True(asked.Elapsed < TimeSpan.FromSeconds(2), $"a find took {asked.Elapsed}");
+            await Task.Delay(500, TestContext.Current.CancellationToken);
+        }
+
+        (await holder).EndedWith(0);
+        var answers = await Task.WhenAll(sets);
+        Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), $"the last set was answered after {waited.Elapsed}");
+        Assert.Contains(answers, answer => answer.Status == 503); // it is held for longer than a set waits
+        for (var number = 0; number < answers.Length; number++)
+        {
+            var found = await client.FindAsync($"during {number}");
+            if (answers[number].Status != 503)
+            {
+                answers[number].Is(200);
+                Assert.Equal($"p{number}", found.Is(200).Payload);
+                continue;
+            }
+
+            AssertUnavailable(answers[number]);
+            found.Is(404);
+        }
+
+        (await client.SetAsync("after", "p")).Is(200);
+    }
+
+    private static Task<CofferProcess> ServeAsync(string data) =>
+        CofferProcess.StartAsync(["serve", "--data", data, "--secrets-per-scope", "10000"]);
+
+    private static async Task<(Answer Refusal, (string Account, string Name) Refused)> SetUntilRefusedAsync(
+        AccountClients clients, Dictionary<(string Account, string Name), string> kept)
+    {
+        for (var number = 0; ; number++)
+        {
+            var place = (Account: $"acct_{number % 10}", Name: $"secret {number}");
+            var answer = await clients[place.Account].SetAsync(place.Name, Payload(place.Name));
+            if (answer.Status == 503)
+                return (answer, place);
+            answer.Is(200);
+            kept.Add(place, Payload(place.Name));
+        }
+    }
+
+    private static async Task AssertKeptAsync(AccountClients clients, Dictionary<(string Account, string Name), string> kept)
+    {
+        foreach (var ((account, name), payload) in kept)
+            Assert.Equal(payload, (await clients[account].FindAsync(name)).Is(200).Payload);
+    }
+
+    private static void AssertUnavailable(Answer answer)
+    {
+        Assert.Equal("api_error", answer.Is(503).Body.GetProperty("error").GetProperty("type").GetString());
+        Assert.Equal("true", Assert.Single(answer.Headers.GetValues("Stripe-Should-Retry")));
+        Assert.InRange(int.Parse(Assert.Single(answer.Headers.GetValues("Retry-After"))), 1, 60);
+    }
+
+    /// <summary>As long as a payload may be, and unlike any other.</summary>
+    private static string Payload(string name) => name.PadRight(5_000, 'x');
+
+    private static async Task UntilAsync(Func<Task<bool>> isSo, string what)
+    {
+        for (var waited = Stopwatch.StartNew(); !await isSo(); await Task.Delay(100, TestContext.Current.CancellationToken))
+            Assert.True(waited.Elapsed < Soon, $"after {waited.Elapsed} it is still not so that {what}");
+    }
+}
