@@ -29,6 +29,9 @@ internal sealed class CofferOptions
     /// <summary>A file that says, as JSON, where the server listens, once it answers.</summary>
     public string? ReadyFile { get; init; }
 
+    /// <summary>The file that the audit log's checkpoints are appended to; null is in the data directory. Best on another medium.</summary>
+    public string? Checkpoints { get; init; }
+
     /// <summary>How many secrets a scope may hold, 1 to 10,000.</summary>
     public int SecretsPerScope { get; init; } = DefaultSecretsPerScope;
 

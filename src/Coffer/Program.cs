@@ -10,6 +10,7 @@ var root = new RootCommand("Coffer, a self-hosted secret store for app platforms
     DevVerb.Command(),
     ServeVerb.Command(),
     SecretsVerb.Command(),
+    AuditVerb.Command(),
 };
 
 var parsed = root.Parse(args);

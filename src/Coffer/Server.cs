@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using Coffer.Access;
 using Coffer.Api;
+using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Http;
 using Coffer.Secrets;
@@ -17,6 +18,9 @@ namespace Coffer;
 /// <summary>A running Coffer. Disposing of it finishes what runs, stores what waits and closes the store.</summary>
 internal sealed class Server : IAsyncDisposable
 {
+    /// <summary>Whose audit chain it is: a SQLite store has one node, whichever process it is.</summary>
+    private const string Node = "node_1";
+
     private readonly WebApplication web;
     private readonly List<IDisposable> open;
 
@@ -40,7 +44,6 @@ internal sealed class Server : IAsyncDisposable
         {
             var directory = Part(DataDirectory.Open(options.Data));
             var engine = Part<Engine>(SqliteEngine.Open(directory.StoreFile));
-            var committer = Part(new Committer(engine, CofferOptions.WaitingChanges));
 
             // It listens before a first start makes keys: keys that nobody sees would make the store useless.
             var opened = new TaskCompletionSource<RequestDelegate>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -48,15 +51,23 @@ internal sealed class Server : IAsyncDisposable
             app.Run(async context => await (await opened.Task)(context));
             var url = await ListenAsync(app, listen, ct);
 
-            var (instance, firstKeys) = await FirstStart.OpenAsync(directory, engine, committer, options, time, ct);
-            var apiKeys = Part(new ApiKeys(engine, committer, instance, time, devMode: options.Dev is not null));
+            var (instance, firstKeys, firstChange) = await FirstStart.OpenAsync(directory, engine, options, time, ct);
+            var chain = new AuditChain(instance.AuditKey, instance.Id, Node, await engine.FindLastAuditAsync(Node, ct), time);
+            var checkpoints = Part(new Checkpoints(chain, instance.AuditSigningKey, instance.Id, options.Checkpoints ?? directory.CheckpointFile, time, Log<Checkpoints>()));
+            checkpoints.Start();
+            var committer = Part(new Committer(engine, CofferOptions.WaitingChanges, chain.InLoop(engine)));
+            await committer.CommitAsync(firstChange);
+
+            var refusals = Part(new Refusals(time));
+            refusals.Start(committer);
+            var apiKeys = Part(new ApiKeys(engine, committer, instance, refusals, time, devMode: options.Dev is not null));
             var tenants = Part(new Tenants(engine, committer, instance, time));
-            var store = new SecretStore(engine, committer, instance, tenants, time, options.SecretsPerScope);
+            var store = new SecretStore(engine, committer, instance, new Gate(refusals), tenants, time, options.SecretsPerScope);
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);
             Part(new Reaper(engine, committer, time, Log<Reaper>())).Start();
 
-            var health = new HealthApi(Part(new Readiness(committer, instance, time)));
+            var health = new HealthApi(Part(new Readiness(committer, instance, checkpoints, time)));
             var pipeline = new Pipeline(new SecretsApi(store).Routes, new Authentication(apiKeys), new Uri(url, DocsApi.Path), Log<Pipeline>());
             opened.SetResult(context => context.Request.Path.Value switch
             {
@@ -68,11 +79,13 @@ internal sealed class Server : IAsyncDisposable
             });
             return new Server(app, parts, url, firstKeys);
         }
-        catch
+        catch (Exception e)
         {
             if (app is not null)
                 await app.DisposeAsync();
             Close(parts);
+            if (e is ApiError { IsFault: true })
+                throw new ConfigurationException($"the store in {options.Data} cannot be used: {(e.InnerException ?? e).Message}", "Check the disk; if the store is damaged, restore it from a back-up.");
             throw;
         }
 

@@ -2,6 +2,7 @@ using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json.Nodes;
 using Coffer.Access;
+using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Storage;
 
@@ -69,8 +70,10 @@ internal sealed class TestServer : IAsyncDisposable
     {
         using var held = DataDirectory.Open(Data);
         using var engine = SqliteEngine.Open(held.StoreFile);
-        using var committer = new Committer(engine, 100);
-        return await work(engine, committer, await Instance.OpenAsync(engine, KeyFile.Load(held.KeyFile), default));
+        var instance = await Instance.OpenAsync(engine, KeyFile.Load(held.KeyFile), default);
+        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", await engine.FindLastAuditAsync("node_1", default), Time);
+        using var committer = new Committer(engine, 100, chain.InLoop(engine));
+        return await work(engine, committer, instance);
     }
 
     public async ValueTask DisposeAsync()
@@ -85,8 +88,9 @@ internal sealed class TestServer : IAsyncDisposable
     {
         using var held = DataDirectory.Open(Data);
         using var engine = SqliteEngine.Open(held.StoreFile);
-        using var committer = new Committer(engine, 100);
-        (var instance, var keys) = await FirstStart.OpenAsync(held, engine, committer, new CofferOptions { Data = Data }, Time, default);
+        (var instance, var keys, var change) = await FirstStart.OpenAsync(held, engine, new CofferOptions { Data = Data }, Time, default);
+        using var committer = new Committer(engine, 100, new AuditChain(instance.AuditKey, instance.Id, "node_1", null, Time).InLoop(engine));
+        await committer.CommitAsync(change);
         Keys = keys!;
         var app = Apps.Create("other", Time.Seconds);
         (OtherAppKey, var row) = ApiKeys.Create(instance, app, livemode: false, Time.Seconds);

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
+using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Storage;
 using Microsoft.Extensions.Caching.Memory;
@@ -22,6 +23,7 @@ internal sealed class ApiKeys : IDisposable
     private readonly Engine engine;
     private readonly Committer committer;
     private readonly Instance instance;
+    private readonly Refusals refusals;
     private readonly TimeProvider time;
     private readonly bool devMode;
     private readonly MemoryCache proven = new(new MemoryCacheOptions { SizeLimit = CachedKeys });
@@ -29,10 +31,11 @@ internal sealed class ApiKeys : IDisposable
     /// <param name="engine">Where keys are read.</param>
     /// <param name="committer">Through which keys are written.</param>
     /// <param name="instance">Whose keys they are.</param>
+    /// <param name="refusals">Where refused keys are counted.</param>
     /// <param name="time">For created and expires_at.</param>
     /// <param name="devMode">Takes keys without Coffer's marker and checksum (<c>sk_test_anything</c>), and no live key at all.</param>
-    public ApiKeys(Engine engine, Committer committer, Instance instance, TimeProvider time, bool devMode) =>
-        (this.engine, this.committer, this.instance, this.time, this.devMode) = (engine, committer, instance, time, devMode);
+    public ApiKeys(Engine engine, Committer committer, Instance instance, Refusals refusals, TimeProvider time, bool devMode) =>
+        (this.engine, this.committer, this.instance, this.refusals, this.time, this.devMode) = (engine, committer, instance, refusals, time, devMode);
 
     /// <summary>A new key. The token is shown once, here, and is nowhere else.</summary>
     /// <param name="app">The app that it is for; null for an admin key.</param>
@@ -50,30 +53,45 @@ internal sealed class ApiKeys : IDisposable
         return (token, row with { Proof = Proof(instance, row) });
     }
 
+    /// <summary>The audit entry about a change of a key.</summary>
+    public static AuditEntry Entry(string verb, ApiKeyRow key) => new(verb, "ok")
+    {
+        Key = key.Id,
+        Tenant = key.App is null ? null : new TenantId(key.App, key.Livemode, key.Account!),
+    };
+
     /// <summary>The id of a stored key, or null.</summary>
     public static async Task<string?> FindIdAsync(Engine engine, Instance instance, string token, CancellationToken ct) =>
         (await engine.FindApiKeyAsync(Mac(instance, token), ct))?.Id;
 
     /// <summary>Who holds <paramref name="token"/>, acting in <paramref name="account"/> (null: the app's own account).</summary>
     /// <returns>The caller, or the 401 that refuses the token. This is a hot path: nothing is thrown for a bad key.</returns>
-    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(string token, string? account, CancellationToken ct)
+    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(string token, string? account, Origin origin, CancellationToken ct)
     {
         if (token.StartsWith("pk_", StringComparison.Ordinal))
             return (null, ApiError.PublishableKey());
         if (token.Length > LongestToken || !(Tokens.IsWellFormed(token) || devMode))
+        {
+            refusals.Count("unknown_key", null, origin.RequestId, origin.Remote);
             return (null, ApiError.InvalidApiKey(Redacted(token)));
+        }
 
         var key = await FindAsync(token, ct);
         if (key is null || (devMode && key.Livemode))
+        {
+            refusals.Count(key is null ? "unknown_key" : "live_key_in_dev_mode", key?.Id, origin.RequestId, origin.Remote);
             return (null, ApiError.InvalidApiKey(Redacted(token)));
+        }
+
         if (key.ExpiresAt <= time.GetUtcNow().ToUnixTimeSeconds())
         {
+            refusals.Count("expired_key", key.Id, origin.RequestId, origin.Remote);
             return (null, ApiError.ExpiredApiKey(Redacted(token)));
         }
 
         return key.Kind == Word(KeyKind.Admin)
-            ? (new Caller(key.Id, KeyKind.Admin, null), null)
-            : (new Caller(key.Id, KeyKind.Secret, new TenantId(key.App!, key.Livemode, account ?? key.Account!)), null);
+            ? (new Caller(key.Id, KeyKind.Admin, null, origin), null)
+            : (new Caller(key.Id, KeyKind.Secret, new TenantId(key.App!, key.Livemode, account ?? key.Account!), origin), null);
     }
 
     /// <summary>Ends a key's life at a time of choice: a rolled key's grace period.</summary>
@@ -86,7 +104,7 @@ internal sealed class ApiKeys : IDisposable
         if (await engine.FindApiKeyAsync(mac, ct) is not { } row)
             return;
         row = row with { ExpiresAt = at };
-        await committer.CommitAsync(new Change.Plain(new RowWrite.PutApiKey(row with { Proof = Proof(instance, row) })));
+        await committer.CommitAsync(new Change.Plain(new RowWrite.PutApiKey(row with { Proof = Proof(instance, row) })) { Notes = [Entry("expire_key", row)] });
         Forget(token);
     }
 
@@ -96,7 +114,7 @@ internal sealed class ApiKeys : IDisposable
         var mac = Mac(instance, token);
         if (await engine.FindApiKeyAsync(mac, ct) is not { } row)
             return;
-        await committer.CommitAsync(new Change.Plain(new RowWrite.DeleteApiKey(row.Id)));
+        await committer.CommitAsync(new Change.Plain(new RowWrite.DeleteApiKey(row.Id)) { Notes = [Entry("revoke_key", row)] });
         Forget(token);
     }
 

@@ -1,3 +1,4 @@
+using Coffer.Audit;
 using Coffer.Storage;
 
 namespace Coffer.Access;
@@ -12,8 +13,26 @@ internal enum KeyKind
     Admin,
 }
 
+/// <summary>Where a request came from: the id that its answer carries, and the address at the other end of the connection.</summary>
+internal sealed record Origin(string RequestId, string Remote)
+{
+    /// <summary>The program itself.</summary>
+    public static readonly Origin Internal = new("", "");
+}
+
 /// <summary>Who is asking: a proven API key, and the account that the request is about.</summary>
 /// <param name="KeyId">The key's id, <c>key_…</c>: safe to log, unlike the key.</param>
 /// <param name="Kind">What the key is for.</param>
 /// <param name="Tenant">App, mode and account; null for an admin key, which has none.</param>
-internal sealed record Caller(string KeyId, KeyKind Kind, TenantId? Tenant);
+/// <param name="Origin">The request that it asks with.</param>
+internal sealed record Caller(string KeyId, KeyKind Kind, TenantId? Tenant, Origin Origin)
+{
+    /// <summary>An audit entry about something that this caller asked for.</summary>
+    public AuditEntry Entry(string verb, string outcome) => new(verb, outcome)
+    {
+        Request = Origin.RequestId,
+        Remote = Origin.Remote,
+        Key = KeyId,
+        Tenant = Tenant,
+    };
+}

@@ -10,11 +10,12 @@ internal static class FirstStart
     private static readonly AppRow DevApp = new("app_dev", "dev", "acct_dev", 0);
 
     /// <summary>Who a developer's requests come from when they name no account.</summary>
-    public static Caller DevCaller { get; } = new(DevKeyId, KeyKind.Secret, new TenantId(DevApp.Id, Livemode: false, DevApp.Account));
+    public static Caller DevCaller { get; } = new(DevKeyId, KeyKind.Secret, new TenantId(DevApp.Id, Livemode: false, DevApp.Account), Origin.Internal);
 
     /// <exception cref="ConfigurationException">The store has an identity, but not with this key file.</exception>
-    public static async Task<(Instance Instance, FirstKeys? Keys)> OpenAsync(
-        DataDirectory directory, Engine engine, Committer committer, CofferOptions options, TimeProvider time, CancellationToken ct)
+    /// <returns>The identity, the keys that are new, and the change that has to be committed before either is used.</returns>
+    public static async Task<(Instance Instance, FirstKeys? Keys, Change Change)> OpenAsync(
+        DataDirectory directory, Engine engine, CofferOptions options, TimeProvider time, CancellationToken ct)
     {
         var now = time.GetUtcNow();
         var isNew = !await Instance.ExistsAsync(engine, ct);
@@ -22,14 +23,12 @@ internal static class FirstStart
             KeyFile.Create(directory.KeyFile, now);
         var wrapper = KeyFile.Load(directory.KeyFile);
 
-        var rows = new List<RowWrite>();
+        var (rows, notes) = (new List<RowWrite>(), new List<Note>());
         var instance = isNew ? Create() : await Instance.OpenAsync(engine, wrapper, ct);
         var keys = options.Dev is { } dev
             ? await DevKeyAsync(dev.Key)
             : isNew ? Keys() : null;
-        if (rows.Count > 0)
-            await committer.CommitAsync(new Change.Plain([.. rows]));
-        return (instance, keys);
+        return (instance, keys, new Change.Plain([.. rows]) { Notes = notes });
 
         Instance Create()
         {
@@ -60,6 +59,7 @@ internal static class FirstStart
         {
             var (token, row) = ApiKeys.Create(instance, app, livemode, now.ToUnixTimeSeconds(), chosen, id);
             rows.Add(new RowWrite.PutApiKey(row));
+            notes.Add(ApiKeys.Entry("create_key", row));
             return token;
         }
     }

@@ -1,15 +1,18 @@
+using Coffer.Audit;
 using Coffer.Storage;
 
 namespace Coffer.Access;
 
-/// <summary>The one place that decides whether a caller may reach secrets. Every verb asks it first.</summary>
-internal static class Gate
+/// <summary>The one place that decides whether a caller may reach secrets, and puts refusals on record. Every verb asks it first.</summary>
+internal sealed class Gate(Refusals refusals)
 {
     /// <returns>The tenant that the caller acts in.</returns>
     /// <exception cref="ApiError">403: the key is not one that reaches secrets.</exception>
-    public static TenantId RequireTenant(Caller caller) => caller switch
+    public TenantId RequireTenant(Caller caller)
     {
-        { Kind: KeyKind.Secret, Tenant: { } tenant } => tenant,
-        _ => throw ApiError.AdminKeyOnSecrets(),
-    };
+        if (caller is { Kind: KeyKind.Secret, Tenant: { } tenant })
+            return tenant;
+        refusals.Count("admin_key_on_secrets", caller.KeyId, caller.Origin.RequestId, caller.Origin.Remote);
+        throw ApiError.AdminKeyOnSecrets();
+    }
 }

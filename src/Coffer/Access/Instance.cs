@@ -14,15 +14,18 @@ namespace Coffer.Access;
 internal sealed class Instance
 {
     private const string MetaKey = "identity";
+    private const string SigningMetaKey = "audit signing key";
     private const int IdSize = 16;
     private const int PepperSize = 32;
 
-    private Instance(RootKeys roots, ReadOnlySpan<byte> identity)
+    private Instance(RootKeys roots, ReadOnlySpan<byte> identity, ECDsa auditSigningKey)
     {
+        AuditSigningKey = auditSigningKey;
         Roots = roots;
         Id = identity[..IdSize].ToArray();
         TokenKey = MacKey.Derived(identity[IdSize..], "coffer v1 token"u8);
         ProofKey = MacKey.Derived(identity[IdSize..], "coffer v1 key row"u8);
+        AuditKey = MacKey.Derived(identity[IdSize..], "coffer v1 audit"u8);
     }
 
     public RootKeys Roots { get; }
@@ -36,6 +39,12 @@ internal sealed class Instance
     /// <summary>Key of the MAC that binds an API key's row to its token.</summary>
     public MacKey ProofKey { get; }
 
+    /// <summary>Key of the MACs that chain the audit log.</summary>
+    public MacKey AuditKey { get; }
+
+    /// <summary>ECDSA P-256: signs the audit log's checkpoints.</summary>
+    public ECDsa AuditSigningKey { get; }
+
     /// <summary>Whether the store has an identity yet. One that has is never given another.</summary>
     public static async Task<bool> ExistsAsync(Engine engine, CancellationToken ct) => await engine.FindMetaAsync(MetaKey, ct) is not null;
 
@@ -47,26 +56,46 @@ internal sealed class Instance
         using var identity = SecretBytes.Rent(IdSize + PepperSize);
         RandomNumberGenerator.Fill(identity.Span);
         using var purpose = Purpose();
-        return (new Instance(roots, identity.Span),
-            [new RowWrite.PutRootKey(new RootKeyRow(1, now, wrapped)), new RowWrite.PutMeta(MetaKey, roots.Seal(identity.Span, purpose.Span))]);
+        var signing = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var signingPurpose = SigningPurpose(identity.Span[..IdSize]);
+        var pkcs8 = signing.ExportPkcs8PrivateKey();
+        var sealedSigning = roots.Seal(pkcs8, signingPurpose.Span);
+        CryptographicOperations.ZeroMemory(pkcs8);
+        return (new Instance(roots, identity.Span, signing),
+        [
+            new RowWrite.PutRootKey(new RootKeyRow(1, now, wrapped)),
+            new RowWrite.PutMeta(MetaKey, roots.Seal(identity.Span, purpose.Span)),
+            new RowWrite.PutMeta(SigningMetaKey, sealedSigning),
+        ]);
     }
 
     /// <summary>Proves that the key file belongs to this store.</summary>
     /// <exception cref="ConfigurationException">It does not, or the store's own keys were changed.</exception>
-    public static async Task<Instance> OpenAsync(Engine engine, KeyFile wrapper, CancellationToken ct)
+    public static async Task<Instance> OpenAsync(Engine engine, KeyFile wrapper, CancellationToken ct) =>
+        Open(await engine.ListRootKeysAsync(ct), await StoredAsync(engine, ct), wrapper);
+
+    /// <summary>What a store holds of its identity, sealed; with the root keys and the key file it opens elsewhere too.</summary>
+    public static async Task<Dictionary<string, byte[]>> StoredAsync(Engine engine, CancellationToken ct)
     {
-        var keys = new List<SealingKey>();
-        foreach (var row in await engine.ListRootKeysAsync(ct))
+        var stored = new Dictionary<string, byte[]>();
+        foreach (var name in (string[])[MetaKey, SigningMetaKey])
         {
-            keys.Add(RootKeys.Unwrap(row.Version, row.Wrapped, wrapper) ?? throw new ConfigurationException(
-                $"the key file does not open this store (root key {row.Version})",
-                "Put back the key file that this store was made with. Coffer never makes a new key over existing data."));
+            if (await engine.FindMetaAsync(name, ct) is { } value)
+                stored.Add(name, value);
         }
 
-        var stored = await engine.FindMetaAsync(MetaKey, ct);
-        return (keys.Count == 0 ? null : Parse(new RootKeys([.. keys]), stored)) ?? throw new ConfigurationException(
-            "the store's identity does not open: its root keys or its meta table were changed",
-            "Restore the store from a backup. Nothing was changed.");
+        return stored;
+    }
+
+    /// <inheritdoc cref="OpenAsync"/>
+    public static Instance Open(IReadOnlyList<RootKeyRow> roots, IReadOnlyDictionary<string, byte[]> stored, KeyFile wrapper)
+    {
+        var keys = roots.Select(row => RootKeys.Unwrap(row.Version, row.Wrapped, wrapper) ?? throw new ConfigurationException(
+            $"the key file does not open this store (root key {row.Version})",
+            "Put back the key file that this store was made with. Coffer never makes a new key over existing data.")).ToArray();
+        return (keys.Length == 0 ? null : Parse(new RootKeys(keys), stored.GetValueOrDefault(MetaKey), stored.GetValueOrDefault(SigningMetaKey)))
+            ?? throw new ConfigurationException("the store's identity does not open: its root keys or its meta table were changed",
+                "Restore the store from a backup. Nothing was changed.");
     }
 
     /// <summary>Whether the root key still opens what it seals: memory and cryptography work.</summary>
@@ -77,11 +106,26 @@ internal sealed class Instance
         return opened is not null && opened.Span.SequenceEqual(Id);
     }
 
-    private static Instance? Parse(RootKeys roots, byte[]? stored)
+    private static Instance? Parse(RootKeys roots, byte[]? stored, byte[]? storedSigning)
     {
         using var purpose = Purpose();
         using var identity = roots.Open(stored, purpose.Span);
-        return identity?.Length == IdSize + PepperSize ? new Instance(roots, identity.Span) : null;
+        if (identity?.Length != IdSize + PepperSize)
+            return null;
+        using var signingPurpose = SigningPurpose(identity.Span[..IdSize]);
+        using var pkcs8 = roots.Open(storedSigning, signingPurpose.Span);
+        if (pkcs8 is null)
+            return null;
+        var signing = ECDsa.Create();
+        signing.ImportPkcs8PrivateKey(pkcs8.Span, out _);
+        return new Instance(roots, identity.Span, signing);
+    }
+
+    private static AssociatedData SigningPurpose(ReadOnlySpan<byte> instance)
+    {
+        var purpose = new AssociatedData("coffer v1 audit signing key"u8);
+        purpose.Add(instance);
+        return purpose;
     }
 
     private static AssociatedData Purpose() => new("coffer v1 identity"u8);

@@ -133,7 +133,7 @@ internal sealed class SecretsApi(SecretStore store)
     }
 
     private static IdempotencyClaim? Claim(ApiRequest request) =>
-        request.IdempotencyKey is { } key ? new IdempotencyClaim(key, request.RequestId) : null;
+        request.IdempotencyKey is { } key ? new IdempotencyClaim(key, request.Caller.Origin.RequestId) : null;
 
     private static ApiError? Answer(ApiRequest request, WriteOutcome outcome, bool wantsPayload, bool deleted)
     {

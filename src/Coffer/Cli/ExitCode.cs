@@ -10,6 +10,9 @@ internal static class ExitCode
     /// <summary>There is no such secret.</summary>
     public const int Absent = 1;
 
+    /// <summary>The audit log does not verify.</summary>
+    public const int Unverified = 2;
+
     /// <summary>The command line is wrong.</summary>
     public const int Usage = 64;
 

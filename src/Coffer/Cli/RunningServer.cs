@@ -25,9 +25,10 @@ internal static class RunningServer
         if (options.ReadyFile is { } stale)
             File.Delete(stale);
         await using var server = await Server.StartAsync(options, TimeProvider.System, ct);
+        // First what is shown once, then what can fail.
+        announce(server);
         if (options.ReadyFile is { } path)
             WriteReadyFile(path, server);
-        announce(server);
         await server.WaitForStopAsync(ct);
         return ExitCode.Ok;
     }

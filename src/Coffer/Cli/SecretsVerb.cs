@@ -176,7 +176,8 @@ internal static class SecretsVerb
         }
     }
 
-    private static DateTimeOffset? ParseTime(string text) =>
+    /// <summary>Unix seconds or ISO 8601; null if it is neither.</summary>
+    internal static DateTimeOffset? ParseTime(string text) =>
         long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds) && seconds <= DateTimeOffset.MaxValue.ToUnixTimeSeconds()
             ? DateTimeOffset.FromUnixTimeSeconds(seconds)
             : DateTimeOffset.TryParseExact(text, TimeFormats, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : null;

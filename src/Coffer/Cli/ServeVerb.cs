@@ -17,10 +17,16 @@ internal static class ServeVerb
             DefaultValueFactory = _ => CofferOptions.DefaultSecretsPerScope,
         };
 
+        var checkpoints = new Option<string?>("--audit-checkpoints")
+        {
+            Description = "The file that checkpoints of the audit log are appended to, best on another medium; without it one in the data directory.",
+            HelpName = "FILE",
+        };
+
         var command = new Command("serve",
             "Serve a store that lasts. The first start makes the store, its key file and the first keys, and prints those keys once.\n\n" +
             "Example: coffer serve --data /var/lib/coffer")
-        { data, listen, readyFile, quota, insecure };
+        { data, listen, readyFile, quota, insecure, checkpoints };
         command.SetAction((parsed, ct) => RunningServer.RunAsync(new CofferOptions
         {
             Data = parsed.GetRequiredValue(data),
@@ -28,6 +34,7 @@ internal static class ServeVerb
             ReadyFile = parsed.GetValue(readyFile),
             SecretsPerScope = parsed.GetValue(quota),
             InsecureHttp = parsed.GetValue(insecure),
+            Checkpoints = parsed.GetValue(checkpoints),
         }, server => Announce(server, parsed.GetRequiredValue(data)), ct));
         return command;
     }

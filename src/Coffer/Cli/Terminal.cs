@@ -13,9 +13,7 @@ internal static class Terminal
     public static void WriteTable(IReadOnlyCollection<StoredSecret> secrets)
     {
         var withPayload = secrets.Any(secret => secret.Payload is not null);
-        var table = new Table { Border = TableBorder.None };
-        foreach (var column in (string[])["NAME", "SCOPE", "MODE", "CREATED", "EXPIRES", "ID", .. withPayload ? ["PAYLOAD"] : Array.Empty<string>()])
-            table.AddColumn(new TableColumn(column) { NoWrap = true, Padding = new Padding(0, 0, 2, 0) });
+        var table = Table(["NAME", "SCOPE", "MODE", "CREATED", "EXPIRES", "ID", .. withPayload ? ["PAYLOAD"] : Array.Empty<string>()]);
         foreach (var secret in secrets)
         {
             string[] cells = [secret.Name, secret.Scope.User is { } user ? $"user {user}" : "account", secret.Livemode ? "live" : "test",
@@ -23,6 +21,20 @@ internal static class Terminal
             table.AddRow(cells.Select(cell => new Text(Shown(cell))));
         }
 
+        Write(table);
+    }
+
+    /// <summary>An empty table without lines, its columns as wide as they need to be.</summary>
+    public static Table Table(IEnumerable<string> columns)
+    {
+        var table = new Table { Border = TableBorder.None };
+        foreach (var column in columns)
+            table.AddColumn(new TableColumn(column) { NoWrap = true, Padding = new Padding(0, 0, 2, 0) });
+        return table;
+    }
+
+    public static void Write(Table table)
+    {
         // A pipe has no width to fit into.
         if (Console.IsOutputRedirected)
             AnsiConsole.Profile.Width = 100_000;

@@ -3,7 +3,7 @@ using Coffer.Access;
 namespace Coffer.Http;
 
 /// <summary>What a handler is given: who asks, with what parameters, and where to write the answer.</summary>
-internal sealed class ApiRequest(Caller caller, StripeForm form, StripeJson json, string requestId, string? idempotencyKey, IHeaderDictionary headers, CancellationToken ct)
+internal sealed class ApiRequest(Caller caller, StripeForm form, StripeJson json, string? idempotencyKey, IHeaderDictionary headers, CancellationToken ct)
 {
     public Caller Caller => caller;
 
@@ -11,8 +11,6 @@ internal sealed class ApiRequest(Caller caller, StripeForm form, StripeJson json
 
     /// <summary>The answer of a handler that does not refuse. The status is 200: the .NET SDK takes no other for success.</summary>
     public System.Text.Json.Utf8JsonWriter Json => json.Writer;
-
-    public string RequestId => requestId;
 
     /// <summary>1 to 255 characters, on a POST that has one.</summary>
     public string? IdempotencyKey => idempotencyKey;

@@ -16,13 +16,13 @@ internal sealed class Authentication(ApiKeys keys)
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
 
     /// <returns>The caller, or the refusal: 401 for the key, 400 for the account.</returns>
-    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(IHeaderDictionary headers, CancellationToken ct)
+    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(IHeaderDictionary headers, Origin origin, CancellationToken ct)
     {
         var (token, refusal) = Token(headers.Authorization);
         if (token is null)
             return (null, refusal);
         var (account, malformed) = Account(headers);
-        var (caller, refused) = await keys.FindCallerAsync(token, account, ct);
+        var (caller, refused) = await keys.FindCallerAsync(token, account, origin, ct);
         return refused is not null ? (null, refused) : malformed is not null ? (null, malformed) : (caller, null);
     }
 

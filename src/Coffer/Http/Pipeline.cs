@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Collections.Frozen;
 using System.Text.RegularExpressions;
+using Coffer.Access;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Coffer.Http;
@@ -111,7 +112,8 @@ internal sealed partial class Pipeline
             return ApiError.UnknownRoute(request.Method, path);
 
         // 2.
-        var (caller, refusal) = await authentication.FindCallerAsync(request.Headers, context.RequestAborted);
+        var (caller, refusal) = await authentication.FindCallerAsync(
+            request.Headers, new Origin(requestId, context.Connection.RemoteIpAddress?.ToString() ?? ""), context.RequestAborted);
         if (caller is null)
             return refusal;
         if (request.Headers["Stripe-Account"] is { Count: 1 } account)
@@ -145,7 +147,7 @@ internal sealed partial class Pipeline
         using var form = new StripeForm(mark < 0 ? default : target.AsSpan(mark + 1), body is null ? default : body.Span);
 
         // 6.
-        var error = await handler(new ApiRequest(caller, form, json, requestId, idempotencyKey, response.Headers, context.RequestAborted));
+        var error = await handler(new ApiRequest(caller, form, json, idempotencyKey, response.Headers, context.RequestAborted));
         if (error is null && idempotencyKey is not null)
             response.Headers["Stripe-Should-Retry"] = "false";
         return error;

@@ -1,16 +1,20 @@
 using Coffer.Access;
+using Coffer.Audit;
 using Coffer.Storage;
 
 namespace Coffer.Secrets;
 
 /// <summary>Proves, and does not assume, that this node can do its work: a row is written durably, and the key opens what it sealed.</summary>
-internal sealed class Readiness(Committer committer, Instance instance, TimeProvider time) : IDisposable
+internal sealed class Readiness(Committer committer, Instance instance, Checkpoints checkpoints, TimeProvider time) : IDisposable
 {
     /// <summary>How long a proof is believed, so that asking often costs nothing.</summary>
     public static readonly TimeSpan Believed = TimeSpan.FromSeconds(1);
 
     /// <summary>How long a write may take before the storage counts as away.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
+    /// <summary>As much as a change may take: a smaller proof would still fit where no secret does.</summary>
+    private const int ProofSize = 32 * 1024;
 
     private readonly SemaphoreSlim proving = new(1);
     private IReadOnlyList<Check> last = [];
@@ -27,7 +31,8 @@ internal sealed class Readiness(Committer committer, Instance instance, TimeProv
             var now = time.GetUtcNow();
             if (proven is null || now < proven || now - proven >= Believed)
             {
-                last = [new Check("storage", await StorageTroubleAsync()), new Check("key", instance.ProvesItself() ? null : "the key does not open what it sealed")];
+                last = [new Check("storage", await StorageTroubleAsync()), new Check("key", instance.ProvesItself() ? null : "the key does not open what it sealed"),
+                    new Check("audit", checkpoints.Trouble)];
                 proven = now;
             }
 
@@ -45,7 +50,7 @@ internal sealed class Readiness(Committer committer, Instance instance, TimeProv
     {
         try
         {
-            await committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("ready", []))).WaitAsync(Patience);
+            await committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("ready", new byte[ProofSize]))).WaitAsync(Patience);
             return null;
         }
         catch (ApiError e)

@@ -1,3 +1,4 @@
+using Coffer.Audit;
 using Coffer.Storage;
 
 namespace Coffer.Secrets;
@@ -67,7 +68,16 @@ internal sealed class Reaper(Engine engine, Committer committer, TimeProvider ti
     {
         public override SecretKey? SecretAt => key;
 
-        public override IReadOnlyList<RowWrite> Decide(Found found) =>
-            found.Secret is { } row && !row.IsLiveAt(now) ? [new RowWrite.DeleteSecret(key)] : [];
+        private SecretRow? reaped;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            reaped = found.Secret is { } row && !row.IsLiveAt(now) ? row : null;
+            return reaped is null ? [] : [new RowWrite.DeleteSecret(key)];
+        }
+
+        // The tenant's number alone: whose it is would take a look-up, and the entry of its set says it.
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
+            reaped is null ? [] : [new AuditEntry("expire", "ok") { Name = key.Name, Version = reaped.Version }];
     }
 }

@@ -37,6 +37,9 @@ internal sealed class Scope
 
     public bool IsUser => !User.IsEmpty;
 
+    /// <summary>The same as text.</summary>
+    public string Word => IsUser ? "user" : "account";
+
     /// <summary>The word on the wire and in blind indexes.</summary>
     public ReadOnlySpan<byte> Type => IsUser ? "user"u8 : "account"u8;
 

@@ -20,10 +20,11 @@ internal abstract class SecretChange : Change
     /// <summary>What a change decides by.</summary>
     /// <param name="Instance">Whose store it is.</param>
     /// <param name="Tenant">Whose secret it is.</param>
+    /// <param name="Caller">Who asks for it.</param>
     /// <param name="Ids">Where a new secret's id comes from.</param>
     /// <param name="Time">For created, and for what has expired.</param>
     /// <param name="Quota">How many secrets the scope may hold.</param>
-    public sealed record Terms(Instance Instance, Tenant Tenant, SecretId Ids, TimeProvider Time, int Quota);
+    public sealed record Terms(Instance Instance, Tenant Tenant, Caller Caller, SecretId Ids, TimeProvider Time, int Quota);
 
     public Idempotency? Claim { get; set; }
 
@@ -59,14 +60,35 @@ internal abstract class SecretChange : Change
         };
     }
 
+    public sealed override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
+    [
+        Given.Caller.Entry(Verb, Word(refusal)) with { Scope = Request.Scope.Word, Name = SecretAt!.Value.Name, Version = Outcome?.Secret?.Version },
+    ];
+
+    protected abstract string Verb { get; }
+
     /// <summary>Whether an absent secret is this change's own refusal, whatever version was asked for.</summary>
     protected abstract bool IsNothingWithoutSecret { get; }
+
+    private string Word(Exception? refusal) => (refusal, Outcome) switch
+    {
+        (ApiError { Code: "resource_version_mismatch" }, _) => "version_mismatch",
+        (ApiError { Type: "idempotency_error" }, _) => "idempotency_mismatch",
+        (ApiError { IsFault: true }, _) => "damaged",
+        (not null, _) => "failed",
+        (_, { OriginalRequest: not null }) => "replayed",
+        (_, { Error.Code: "resource_missing" }) => "absent",
+        (_, { Error: not null }) => "quota_reached",
+        _ => "ok",
+    };
 
     protected abstract (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now);
 
     /// <summary>Creates or replaces.</summary>
     public sealed class Set(Terms terms, Secret request, long? ifVersion) : SecretChange(terms, request, ifVersion)
     {
+        protected override string Verb => "set";
+
         protected override bool IsNothingWithoutSecret => false;
 
         protected override (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now)
@@ -94,6 +116,8 @@ internal abstract class SecretChange : Change
     /// <summary>Removes.</summary>
     public sealed class Delete(Terms terms, Secret request, long? ifVersion, bool wantsPayload) : SecretChange(terms, request, ifVersion)
     {
+        protected override string Verb => "delete";
+
         protected override bool IsNothingWithoutSecret => true;
 
         protected override (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now)

@@ -9,7 +9,7 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>Set, find, list and delete, for whoever the caller is.</summary>
-internal sealed class SecretStore(Engine engine, Committer committer, Instance instance, Tenants tenants, TimeProvider time, int secretsPerScope)
+internal sealed class SecretStore(Engine engine, Committer committer, Instance instance, Gate gate, Tenants tenants, TimeProvider time, int secretsPerScope)
 {
     /// <summary>How far ahead an expiry may lie.</summary>
     public const int FarthestExpiryYears = 100;
@@ -28,14 +28,31 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     /// <summary>The secret, or null. Its payload is only opened when it is wanted.</summary>
     public async ValueTask<Secret?> FindAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, CancellationToken ct)
     {
-        if (await tenants.FindAsync(Gate.RequireTenant(caller), ct) is not { } tenant)
+        if (await tenants.FindAsync(gate.RequireTenant(caller), ct) is not { } tenant)
             return null;
         var row = await engine.FindSecretAsync(SealedSecret.KeyOf(tenant, scope, name), ct);
         if (row is null || !row.IsLiveAt(Now()))
             return null;
-        return wantsPayload
-            ? SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true)
-            : SealedSecret.Prove(instance, tenant, row, scope, name);
+        if (!wantsPayload)
+            return SealedSecret.Prove(instance, tenant, row, scope, name);
+        return (await OnRecordAsync(caller, "find", [row], [SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true)]))[0];
+    }
+
+    // A payload leaves only after the entry about it is durable.
+    private async ValueTask<IReadOnlyList<Secret>> OnRecordAsync(Caller caller, string verb, IReadOnlyList<SecretRow> rows, IReadOnlyList<Secret> secrets)
+    {
+        try
+        {
+            await committer.CommitAsync(new Change.Noted(
+                [.. rows.Zip(secrets, (row, secret) => caller.Entry(verb, "ok") with { Scope = secret.Scope.Word, Name = row.Key.Name, Version = row.Version })]));
+            return secrets;
+        }
+        catch
+        {
+            foreach (var secret in secrets)
+                secret.Dispose();
+            throw;
+        }
     }
 
     /// <summary>A page of a scope: the newest, or those next to a cursor.</summary>
@@ -49,7 +66,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     /// <exception cref="ApiError">A cursor is not an id of this scope, or there are two.</exception>
     public async ValueTask<Page> ListAsync(Caller caller, Scope scope, Cursor? after, Cursor? before, int limit, bool wantsPayload, CancellationToken ct)
     {
-        var tenant = await tenants.FindAsync(Gate.RequireTenant(caller), ct);
+        var tenant = await tenants.FindAsync(gate.RequireTenant(caller), ct);
         var blind = tenant is null ? [] : SealedSecret.ScopeOf(tenant, scope);
         foreach (var cursor in (Cursor?[])[after, before])
         {
@@ -64,10 +81,11 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
 
         var newer = before is not null;
         var rows = await engine.ListSecretsAsync(tenant.Number, blind, (after ?? before)?.Id, newer, Now(), limit + 1, ct);
-        var page = rows.Take(limit).Select(row => SealedSecret.Open(instance, tenant, row, scope, wantsPayload)).ToList();
-        if (newer)
-            page.Reverse();
-        return new Page(page, HasMore: rows.Count > limit);
+        var shown = rows.Take(limit).ToList();
+        IReadOnlyList<Secret> page = [.. shown.Select(row => SealedSecret.Open(instance, tenant, row, scope, wantsPayload))];
+        if (wantsPayload && page.Count > 0)
+            await OnRecordAsync(caller, "list", shown, page);
+        return new Page(newer ? [.. page.Reverse()] : page, HasMore: rows.Count > limit);
     }
 
     /// <summary>Creates or replaces. A replaced secret keeps its id and created, and does not count against the quota.</summary>
@@ -83,7 +101,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     public async ValueTask<WriteOutcome> SetAsync(
         Caller caller, Scope scope, SecretName name, ReadOnlyMemory<byte> payload, long? expiresAt, long? ifVersion, IdempotencyClaim? claim, CancellationToken ct)
     {
-        var id = Gate.RequireTenant(caller);
+        var id = gate.RequireTenant(caller);
         if (expiresAt <= Now())
             throw ApiError.ExpiryPast();
         if (expiresAt > time.GetUtcNow().AddYears(FarthestExpiryYears).ToUnixTimeSeconds())
@@ -91,7 +109,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
 
         var tenant = await tenants.FindOrAddAsync(id, ct);
         var request = new Secret("", name, scope, id.Livemode, 0, expiresAt, 0, payload);
-        return await WriteAsync(new SecretChange.Set(Terms(tenant), request, ifVersion), tenant, request, "set", ifVersion, claim);
+        return await WriteAsync(new SecretChange.Set(Terms(tenant, caller), request, ifVersion), tenant, request, "set", ifVersion, claim);
     }
 
     /// <summary>Removes a secret and gives what it was; its payload only when it is wanted.</summary>
@@ -99,7 +117,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     public async ValueTask<WriteOutcome> DeleteAsync(
         Caller caller, Scope scope, SecretName name, bool wantsPayload, long? ifVersion, IdempotencyClaim? claim, CancellationToken ct)
     {
-        var id = Gate.RequireTenant(caller);
+        var id = gate.RequireTenant(caller);
         // An outcome that is to be kept needs a tenant to be kept under, even if it is that nothing was there.
         var tenant = claim is null ? await tenants.FindAsync(id, ct) : await tenants.FindOrAddAsync(id, ct);
         if (tenant is null)
@@ -107,7 +125,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
 
         var request = new Secret("", name, scope, id.Livemode, 0, null, 0);
         return await WriteAsync(
-            new SecretChange.Delete(Terms(tenant), request, ifVersion, wantsPayload), tenant, request, wantsPayload ? "delete, with payload" : "delete", ifVersion, claim);
+            new SecretChange.Delete(Terms(tenant, caller), request, ifVersion, wantsPayload), tenant, request, wantsPayload ? "delete, with payload" : "delete", ifVersion, claim);
     }
 
     private async ValueTask<WriteOutcome> WriteAsync(SecretChange change, Tenant tenant, Secret request, string verb, long? ifVersion, IdempotencyClaim? claim)
@@ -118,7 +136,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
             return change.Outcome!;
         }
 
-        change.Claim = new Idempotency(instance, tenant, claim, Fingerprint(tenant, verb, request, ifVersion));
+        change.Claim = new Idempotency(instance, tenant, claim, Fingerprint(tenant, verb, request, ifVersion, claim));
         var key = (tenant.Number, new Guid(change.Claim.Row.Key));
         if (!inFlight.TryAdd(key, true))
             throw ApiError.IdempotencyKeyInUse(claim.Key);
@@ -133,10 +151,12 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
         }
     }
 
-    // All that a request says, under the tenant's key: a guess at a payload cannot be tested against the database.
-    private static byte[] Fingerprint(Tenant tenant, string verb, Secret request, long? ifVersion)
+    // All that a request says, under the tenant's key: a guess at a payload cannot be tested against the database. With the
+    // idempotency key in it, not even that two requests said the same can be seen there.
+    private static byte[] Fingerprint(Tenant tenant, string verb, Secret request, long? ifVersion, IdempotencyClaim claim)
     {
         using var said = new AssociatedData("request"u8);
+        said.Add(claim.Key);
         said.Add(verb);
         said.Add(request.Scope.Type);
         said.Add(request.Scope.User.Span);
@@ -149,5 +169,5 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
 
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
 
-    private SecretChange.Terms Terms(Tenant tenant) => new(instance, tenant, ids, time, secretsPerScope);
+    private SecretChange.Terms Terms(Tenant tenant, Caller caller) => new(instance, tenant, caller, ids, time, secretsPerScope);
 }

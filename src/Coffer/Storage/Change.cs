@@ -24,6 +24,10 @@ internal abstract class Change
     /// </summary>
     public abstract IReadOnlyList<RowWrite> Decide(Found found);
 
+    /// <summary>What goes on record about the decision, in the same transaction; asked after <see cref="Decide"/>.</summary>
+    /// <param name="refusal">What <see cref="Decide"/> threw, or null.</param>
+    public virtual IReadOnlyList<Note> NotesOn(Exception? refusal) => [];
+
     public void Complete() => committed.TrySetResult();
 
     public void Fail(Exception reason) => committed.TrySetException(reason);
@@ -34,9 +38,21 @@ internal abstract class Change
     /// <param name="LiveInScope">Counts the secrets in a scope (blind index) of the same tenant that are not expired at a Unix second.</param>
     public readonly record struct Found(SecretRow? Secret, IdempotencyRow? Idempotency, Func<byte[], long, int> LiveInScope);
 
+    /// <summary>Nothing but something to put on record.</summary>
+    public sealed class Noted(params Note[] notes) : Change
+    {
+        public override IReadOnlyList<RowWrite> Decide(Found found) => [];
+
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => notes;
+    }
+
     /// <summary>Rows that need no decision.</summary>
     public sealed class Plain(params RowWrite[] rows) : Change
     {
+        public IReadOnlyList<Note> Notes { get; init; } = [];
+
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => Notes;
+
         public override IReadOnlyList<RowWrite> Decide(Found found) => rows;
     }
 }

@@ -10,19 +10,25 @@ internal sealed class Committer : IDisposable
 
     private readonly Engine engine;
     private readonly int capacity;
+    private readonly Chain chain;
     private readonly Queue<Change> waiting = new();
     private readonly Thread loop;
     private bool stopping;
 
     /// <param name="engine">Where changes are written.</param>
     /// <param name="capacity">How many changes may wait; one more is refused with 503.</param>
-    public Committer(Engine engine, int capacity)
+    /// <param name="chain">The audit's part: it runs in the loop, where the order is decided.</param>
+    public Committer(Engine engine, int capacity, Chain chain)
     {
-        this.engine = engine;
-        this.capacity = capacity;
+        (this.engine, this.capacity, this.chain) = (engine, capacity, chain);
         loop = new Thread(Run) { Name = "committer", IsBackground = true };
         loop.Start();
     }
+
+    /// <summary>What the audit does in the loop, handed in because this room knows no cryptography.</summary>
+    /// <param name="Append">Makes the row that puts notes on record.</param>
+    /// <param name="Recover">Finds out how far the record has come. Called after a failed transaction, of which it is uncertain whether it was stored.</param>
+    public sealed record Chain(Func<IReadOnlyList<Note>, AuditStep?> Append, Action Recover);
 
     /// <summary>Returns when the change is durable. It cannot be cancelled: once handed in, it may be stored.</summary>
     /// <exception cref="ApiError">503 when too many wait or the storage cannot be used; or the change's own refusal.</exception>
@@ -57,17 +63,25 @@ internal sealed class Committer : IDisposable
     private void Run()
     {
         var batch = new List<Change>(LargestBatch);
+        var isUncertain = false;
         while (Take(batch))
         {
             try
             {
-                engine.Write(batch);
+                if (isUncertain)
+                    chain.Recover();
+                isUncertain = false;
+                AuditStep? step = null;
+                engine.Write(batch, notes => (step = chain.Append(notes))?.Row);
+                step?.Durable();
                 foreach (var change in batch)
                     change.Complete();
             }
             catch (Exception failure)
             {
-                // The transaction is rolled back: every change learns that nothing of it was stored.
+                // The transaction is rolled back: every change learns that nothing of it was stored. Should the failure have come
+                // after the commit, a repetition with the same idempotency key finds the outcome.
+                isUncertain = true;
                 foreach (var change in batch)
                     change.Fail(failure);
             }

@@ -10,14 +10,20 @@ internal sealed class DataDirectory : IDisposable
     private DataDirectory(string path, FileStream held)
     {
         this.held = held;
-        StoreFile = Path.Combine(path, "coffer.db");
-        KeyFile = Path.Combine(path, "coffer.key");
+        (StoreFile, KeyFile, CheckpointFile) = FilesOf(path);
     }
 
     public string StoreFile { get; }
 
     /// <summary>Where the key file is looked for, and made for a store that has none.</summary>
     public string KeyFile { get; }
+
+    /// <summary>Where the audit log's checkpoints go unless told otherwise.</summary>
+    public string CheckpointFile { get; }
+
+    /// <summary>Where the store, its key file and its checkpoints are in a directory, whoever holds it.</summary>
+    public static (string Store, string Key, string Checkpoints) FilesOf(string path) =>
+        (Path.Combine(path, "coffer.db"), Path.Combine(path, "coffer.key"), Path.Combine(path, "audit-checkpoints.jsonl"));
 
     /// <summary>Makes the directory if it is not there, readable by its owner alone, and holds it.</summary>
     /// <exception cref="ConfigurationException">It cannot be used, or another process holds it.</exception>

@@ -42,9 +42,20 @@ internal abstract class Engine : IDisposable
 
     /// <summary>
     /// Reads for, decides and writes all changes in one transaction, in their order, and returns once it is durable.
-    /// A change whose decision throws is given its exception and leaves no row; the others go on.
+    /// A change whose decision throws is given its exception and leaves no row; the others go on. What they all have to put
+    /// on record goes through <paramref name="chain"/>, whose row is part of the transaction.
     /// </summary>
-    public abstract void Write(IReadOnlyList<Change> changes);
+    public abstract void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain);
+
+    /// <summary>Audit rows in the order in which they were written, or the other way round, with their numbers.</summary>
+    /// <param name="bound">A number that is not itself given; 0 begins at the first, <see cref="long.MaxValue"/> backwards at the last.</param>
+    /// <param name="newestFirst">Which way.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct);
+
+    /// <summary>The last audit row of a node, or null.</summary>
+    public abstract ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct);
 
     public abstract void Dispose();
 }

@@ -30,6 +30,15 @@ internal sealed record AppRow(string Id, string Name, string Account, long Creat
 /// <summary>An API key as stored. <paramref name="App"/> is null for an admin key. The token itself is nowhere.</summary>
 internal sealed record ApiKeyRow(byte[] Mac, string Id, string? App, string? Account, string Kind, bool Livemode, long Created, long? ExpiresAt, byte[] Proof);
 
+/// <summary>Something to be put on record with a change. What it says is not this room's business.</summary>
+internal abstract record Note;
+
+/// <summary>The audit entries of one commit of one node: numbers <paramref name="First"/> to <paramref name="Last"/>, a line each.</summary>
+internal sealed record AuditRow(string Node, long First, long Last, long Time, byte[] Mac, byte[] Entries);
+
+/// <summary>The row that puts notes on record, and what to do once it is durable.</summary>
+internal sealed record AuditStep(RowWrite Row, Action Durable);
+
 internal sealed record RootKeyRow(uint Version, long Created, byte[] Wrapped);
 
 /// <summary>One row written or removed; the committer's vocabulary.</summary>
@@ -51,6 +60,8 @@ internal abstract record RowWrite
     public sealed record PutSecret(SecretRow Row) : RowWrite;
 
     public sealed record DeleteSecret(SecretKey Key) : RowWrite;
+
+    public sealed record PutAudit(AuditRow Row) : RowWrite;
 
     public sealed record PutIdempotency(IdempotencyRow Row) : RowWrite;
 

@@ -16,6 +16,8 @@ internal sealed class SqliteEngine : Engine
     private const string SecretColumns = "SELECT tenant, name, scope, id, version, created, expires_at, sealed FROM secrets";
     private const string SecretByKey = $"{SecretColumns} WHERE tenant = ?1 AND name = ?2";
 
+    private const string AuditColumns = "SELECT node, first, last, time, mac, entries, row FROM audit";
+
     private readonly string file;
     private readonly SqliteSession writer;
     private readonly ConcurrentBag<SqliteSession> readers = [];
@@ -94,29 +96,45 @@ internal sealed class SqliteEngine : Engine
         return oldest.Count > 0 ? oldest[0] : null;
     }
 
-    public override void Write(IReadOnlyList<Change> changes)
+    public override ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct) => newestFirst
+        ? List($"{AuditColumns} WHERE row < ?1 ORDER BY row DESC LIMIT ?2", static row => (row.Number(6), ToAudit(row)), bound, limit)
+        : List($"{AuditColumns} WHERE row > ?1 ORDER BY row LIMIT ?2", static row => (row.Number(6), ToAudit(row)), bound, limit);
+
+    public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) =>
+        Find($"{AuditColumns} WHERE node = ?1 ORDER BY row DESC LIMIT 1", ToAudit, node);
+
+    public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
     {
+        var refusals = new List<(Change Change, Exception Refusal)>();
         try
         {
             writer.Run("BEGIN IMMEDIATE");
+            var notes = new List<Note>();
             foreach (var change in changes)
             {
-                IReadOnlyList<RowWrite> rows;
+                IReadOnlyList<RowWrite> rows = [];
+                Exception? refused = null;
                 try
                 {
                     rows = change.Decide(FindFor(change));
                 }
                 catch (Exception refusal) when (refusal is not SqliteException)
                 {
-                    change.Fail(refusal);
-                    continue;
+                    refused = refusal;
+                    refusals.Add((change, refusal));
                 }
 
                 foreach (var row in rows)
                     Apply(row);
+                notes.AddRange(change.NotesOn(refused));
             }
 
+            if (chain(notes) is { } audit)
+                Apply(audit);
             writer.Run("COMMIT");
+            // A refusal is answered once its entry is durable, like everything else.
+            foreach (var (change, refusal) in refusals)
+                change.Fail(refusal);
         }
         catch (SqliteException e)
         {
@@ -139,8 +157,7 @@ internal sealed class SqliteEngine : Engine
 
     private static void Migrate(SqliteSession session, string file)
     {
-        session.Execute("PRAGMA journal_mode = WAL");
-        session.Execute("BEGIN IMMEDIATE");
+        // Looked at before anything is changed: what is not ours is left as it is.
         var found = session.Scalar("PRAGMA user_version");
         var tables = session.Scalar("SELECT count(*) FROM sqlite_master");
         if (found == 0 ? tables > 0 : session.Scalar("PRAGMA application_id") != ApplicationId)
@@ -151,6 +168,8 @@ internal sealed class SqliteEngine : Engine
             throw new ConfigurationException($"the store {file} was written by a newer Coffer (schema {found}; this program knows {migrations.Count})",
                 "Run the Coffer that wrote it, or a newer one. Nothing was changed.");
 
+        session.Execute("PRAGMA journal_mode = WAL");
+        session.Execute("BEGIN IMMEDIATE");
         for (var number = (int)found + 1; number <= migrations.Count; number++)
             session.Execute($"{migrations[number - 1]};PRAGMA application_id = {ApplicationId};PRAGMA user_version = {number}");
         session.Execute("COMMIT");
@@ -202,6 +221,10 @@ internal sealed class SqliteEngine : Engine
                 // A key that is used again after its record is too old gets a new place in the order of time.
                 writer.Run("INSERT OR REPLACE INTO idempotency (tenant, key, fingerprint, created, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
                     r.Key.Tenant, r.Key.Key, r.Fingerprint, r.Created, r.Sealed);
+                break;
+            case RowWrite.PutAudit { Row: var r }:
+                writer.Run("INSERT INTO audit (node, first, last, time, mac, entries) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    r.Node, r.First, r.Last, r.Time, r.Mac, r.Entries);
                 break;
             case RowWrite.PruneIdempotency p:
                 writer.Run("""
@@ -311,6 +334,8 @@ internal sealed class SqliteEngine : Engine
 
     private static SecretRow ToSecret(SqliteRow row) => new(
         new SecretKey(row.Number(0), row.Bytes(1)), row.Bytes(2), row.Text(3), row.Number(4), row.Number(5), row.NumberOrNull(6), row.Bytes(7));
+
+    private static AuditRow ToAudit(SqliteRow row) => new(row.Text(0), row.Number(1), row.Number(2), row.Number(3), row.Bytes(4), row.Bytes(5));
 
     private static IdempotencyRow ToIdempotency(SqliteRow row) =>
         new(new IdempotencyKey(row.Number(0), row.Bytes(1)), row.Bytes(2), row.Number(3), row.Bytes(4));

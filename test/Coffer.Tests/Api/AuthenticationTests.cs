@@ -1,6 +1,7 @@
 using System.Net.Http.Headers;
 using System.Text;
 using Coffer.Access;
+using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Storage;
 
@@ -78,10 +79,11 @@ public sealed class AuthenticationTests : IAsyncLifetime
         await server.StopAsync();
         var refusal = await server.OnStoreAsync(async (engine, committer, instance) =>
         {
-            using var keys = new ApiKeys(engine, committer, instance, server.Time, devMode: false);
+            using var refusals = new Refusals(server.Time);
+            using var keys = new ApiKeys(engine, committer, instance, refusals, server.Time, devMode: false);
             engine.Dispose();
             var typo = server.Keys.TestSecretKey[..^1] + (server.Keys.TestSecretKey[^1] == '0' ? '1' : '0');
-            return (await keys.FindCallerAsync(typo, null, default)).Refusal;
+            return (await keys.FindCallerAsync(typo, null, Origin.Internal, default)).Refusal;
         });
         Assert.Equal(401, refusal!.Status);
     }
@@ -108,9 +110,9 @@ public sealed class AuthenticationTests : IAsyncLifetime
         await server.StopAsync();
         await OnKeys(async keys =>
         {
-            Assert.NotNull((await keys.FindCallerAsync(server.Keys.TestSecretKey, null, default)).Caller); // it is cached now
+            Assert.NotNull((await keys.FindCallerAsync(server.Keys.TestSecretKey, null, Origin.Internal, default)).Caller); // it is cached now
             await keys.RevokeAsync(server.Keys.TestSecretKey, default);
-            Assert.Equal(401, (await keys.FindCallerAsync(server.Keys.TestSecretKey, null, default)).Refusal!.Status);
+            Assert.Equal(401, (await keys.FindCallerAsync(server.Keys.TestSecretKey, null, Origin.Internal, default)).Refusal!.Status);
         });
         await server.StartAgainAsync();
         (await server.Client().List()).IsError(401, null, null);
@@ -169,7 +171,8 @@ public sealed class AuthenticationTests : IAsyncLifetime
 
     private Task OnKeys(Func<ApiKeys, Task> work) => server.OnStoreAsync(async (engine, committer, instance) =>
     {
-        using var keys = new ApiKeys(engine, committer, instance, server.Time, devMode: false);
+        using var refusals = new Refusals(server.Time);
+        using var keys = new ApiKeys(engine, committer, instance, refusals, server.Time, devMode: false);
         await work(keys);
         return true;
     });

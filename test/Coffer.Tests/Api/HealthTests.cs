@@ -1,7 +1,9 @@
 using Coffer.Access;
+using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Secrets;
 using Coffer.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Api;
 
@@ -15,7 +17,7 @@ public sealed class HealthTests
         var alive = await server.SendAsync(new HttpRequestMessage(HttpMethod.Get, new Uri("/healthz", UriKind.Relative)));
         Assert.Equal((200, """{"status":"ok"}"""), (alive.Status, alive.Text));
         var ready = await server.SendAsync(new HttpRequestMessage(HttpMethod.Get, new Uri("/readyz", UriKind.Relative)));
-        Assert.Equal((200, """{"status":"ok","storage":"ok","key":"ok"}"""), (ready.Status, ready.Text));
+        Assert.Equal((200, """{"status":"ok","storage":"ok","key":"ok","audit":"ok"}"""), (ready.Status, ready.Text));
         Assert.Equal("application/json", ready.Header("Content-Type"));
     }
 
@@ -27,9 +29,11 @@ public sealed class HealthTests
         KeyFile.Create(directory.File("coffer.key"), time.Now);
         var (instance, rows) = Instance.Create(KeyFile.Load(directory.File("coffer.key")), time.Seconds);
         using var engine = SqliteEngine.Open(directory.File("coffer.db"));
-        using var committer = new Committer(engine, 100);
+        using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
         await committer.CommitAsync(new Change.Plain(rows));
-        using var readiness = new Readiness(committer, instance, time);
+        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
+        using var checkpoints = new Checkpoints(chain, instance.AuditSigningKey, instance.Id, directory.File("checkpoints"), time, NullLogger<Checkpoints>.Instance);
+        using var readiness = new Readiness(committer, instance, checkpoints, time);
         Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
 
         // Another connection makes every write of this one fail.

@@ -10,8 +10,9 @@ public sealed class HouseTests
     {
         ["Crypto"] = [],
         ["Storage"] = [],
-        ["Access"] = ["Storage", "Crypto"],
-        ["Secrets"] = ["Access", "Crypto", "Storage"],
+        ["Audit"] = ["Crypto", "Storage"],
+        ["Access"] = ["Storage", "Crypto", "Audit"],
+        ["Secrets"] = ["Access", "Crypto", "Audit", "Storage"],
         ["Http"] = ["Access"],
         ["Api"] = ["Http", "Secrets", "Access"],
         // The command line knows the client and starts the server: the composition root, which stands in no room.

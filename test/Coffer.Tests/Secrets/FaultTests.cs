@@ -1,5 +1,6 @@
 using System.Text;
 using Coffer.Access;
+using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Secrets;
 using Coffer.Storage;
@@ -36,12 +37,14 @@ public sealed class FaultTests : IDisposable
         KeyFile.Create(Path.Combine(data, "coffer.key"), time.Now);
         var (instance, rows) = Instance.Create(KeyFile.Load(Path.Combine(data, "coffer.key")), time.Seconds);
         using var engine = new FaultyEngine(SqliteEngine.Open(Path.Combine(data, "coffer.db")));
-        using var committer = new Committer(engine, 100);
+        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
+        using var refusals = new Refusals(time);
+        using var committer = new Committer(engine, 100, chain.InLoop(engine));
         var app = Apps.Create("app", time.Seconds);
         await committer.CommitAsync(new Change.Plain([.. rows, new RowWrite.PutApp(app)]));
         using var tenants = new Tenants(engine, committer, instance, time);
-        var store = new SecretStore(engine, committer, instance, tenants, time, secretsPerScope: 3);
-        var caller = new Coffer.Access.Caller("key_1", KeyKind.Secret, new TenantId(app.Id, false, "acct_1"));
+        var store = new SecretStore(engine, committer, instance, new Gate(refusals), tenants, time, secretsPerScope: 3);
+        var caller = new Coffer.Access.Caller("key_1", KeyKind.Secret, new TenantId(app.Id, false, "acct_1"), Origin.Internal);
         var model = new Dictionary<string, (string Payload, long Version)>();
 
         engine.FailAt(n, afterwards);
@@ -76,6 +79,15 @@ public sealed class FaultTests : IDisposable
         var page = await store.ListAsync(caller, Scope.Account, null, null, 100, wantsPayload: true, default);
         Assert.Equal(model.OrderBy(entry => entry.Key), page.Secrets
             .Select(secret => KeyValuePair.Create(secret.Name.Text, (Encoding.UTF8.GetString(secret.Payload!.Value.Span), secret.Version))).OrderBy(entry => entry.Key));
+
+        // And the log has an entry for each effect, in a chain that holds, wherever it failed.
+        var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        var log = await engine.ListAuditAsync(0, newestFirst: false, 1_000, default);
+        foreach (var (_, row) in log)
+            verification.Add(row);
+        Assert.Empty(verification.Problems);
+        Assert.Equal(12, log.SelectMany(row => Verification.Lines(row.Row)).Count(line =>
+            Verification.Field(line, "verb") is "set" or "delete" && Verification.Field(line, "outcome") is not "replayed"));
         return happened;
     }
 
@@ -126,9 +138,14 @@ public sealed class FaultTests : IDisposable
 
         public override ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct) => Call(() => real.FindOldestIdempotencyAsync(ct));
 
-        public override void Write(IReadOnlyList<Change> changes) => Call(() =>
+        public override ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct) =>
+            Call(() => real.ListAuditAsync(bound, newestFirst, limit, ct));
+
+        public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Call(() => real.FindLastAuditAsync(node, ct));
+
+        public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain) => Call(() =>
         {
-            real.Write(changes);
+            real.Write(changes, chain);
             return true;
         });
 

@@ -15,7 +15,7 @@ public sealed class ReaperTests : IDisposable
     public ReaperTests()
     {
         engine = SqliteEngine.Open(directory.File("coffer.db"));
-        committer = new Committer(engine, 10_000);
+        committer = new Committer(engine, 10_000, new Committer.Chain(_ => null, () => { }));
         reaper = new Reaper(engine, committer, time, NullLogger<Reaper>.Instance);
     }
 

@@ -12,7 +12,7 @@ public sealed class CommitterTests : IDisposable
     [Fact]
     public async Task A_change_that_is_refused_refuses_only_itself()
     {
-        using var committer = new Committer(engine, 1_000);
+        using var committer = new Committer(engine, 1_000, NoAudit);
         var changes = Enumerable.Range(0, 100).Select<int, Change>(i => i % 3 == 0 ? new Refusing() : Put($"{i}")).ToList();
         var results = await Task.WhenAll(changes.Select(async (change, i) =>
         {
@@ -37,7 +37,7 @@ public sealed class CommitterTests : IDisposable
     public async Task A_full_queue_refuses_with_503_and_loses_nothing_that_it_took()
     {
         using var held = new ManualResetEventSlim();
-        using var committer = new Committer(engine, capacity: 10);
+        using var committer = new Committer(engine, 10, NoAudit);
         var blocking = new Blocking(held);
         var first = committer.CommitAsync(blocking);
         blocking.Running.Wait(TestContext.Current.CancellationToken);
@@ -57,7 +57,7 @@ public sealed class CommitterTests : IDisposable
     public async Task Stopping_stores_what_waits_and_takes_nothing_more()
     {
         using var held = new ManualResetEventSlim();
-        var committer = new Committer(engine, 1_000);
+        var committer = new Committer(engine, 1_000, NoAudit);
         var blocking = new Blocking(held);
         _ = committer.CommitAsync(blocking);
         blocking.Running.Wait(TestContext.Current.CancellationToken);
@@ -74,7 +74,7 @@ public sealed class CommitterTests : IDisposable
     [Fact]
     public async Task A_failed_transaction_fails_all_its_changes_and_the_next_one_works()
     {
-        using var committer = new Committer(engine, 100);
+        using var committer = new Committer(engine, 100, NoAudit);
         var app = new RowWrite.PutApp(new AppRow("app_1", "one", "acct_1", 0));
         await committer.CommitAsync(new Change.Plain(app));
         // The same app twice breaks a constraint of the table: the whole transaction is rolled back.
@@ -90,6 +90,8 @@ public sealed class CommitterTests : IDisposable
         engine.Dispose();
         directory.Dispose();
     }
+
+    private static readonly Committer.Chain NoAudit = new(_ => null, () => { });
 
     private static Change.Plain Put(string key) => new(new RowWrite.PutMeta(key, [1]));
 

@@ -99,7 +99,7 @@ public abstract class EngineContract : IAsyncLifetime
             counts.Add(found.LiveInScope(Scope, 0));
             Assert.Equal(version > 1, found.Idempotency is not null);
             return [new RowWrite.PutSecret(secret with { Version = version }), new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(tenant, [1]), [2], 3, [4]))];
-        }))]);
+        }))], _ => null);
         Assert.Equal([null, 1L, 2L], seen);
         Assert.Equal([0, 1, 1], counts);
     }
@@ -112,7 +112,7 @@ public abstract class EngineContract : IAsyncLifetime
         {
             Assert.Equal((3, 2, 1), (found.LiveInScope(Scope, 99), found.LiveInScope(Scope, 100), found.LiveInScope(Scope, 101)));
             return [];
-        })]);
+        })], _ => null);
     }
 
     [Fact]
@@ -143,7 +143,7 @@ public abstract class EngineContract : IAsyncLifetime
     private void Write(params RowWrite[] rows)
     {
         var change = new Change.Plain(rows);
-        engine.Write([change]);
+        engine.Write([change], _ => null);
     }
 
     private SecretRow NewSecret(string id, long? expiresAt = null) =>

@@ -69,3 +69,14 @@ CREATE TABLE idempotency (
     sealed      BLOB NOT NULL,
     UNIQUE (tenant, key)
 );
+
+-- One row a commit: its entries, a line of JSON each, and the chain's MAC over them and all before them.
+CREATE TABLE audit (
+    row     INTEGER NOT NULL PRIMARY KEY,
+    node    TEXT NOT NULL,
+    first   INTEGER NOT NULL,
+    last    INTEGER NOT NULL,
+    time    INTEGER NOT NULL,
+    mac     BLOB NOT NULL,
+    entries BLOB NOT NULL
+);

@@ -1,0 +1,81 @@
+// Audit: what was decided, by whom, in an order that cannot be changed unnoticed. No entry holds a payload or a name in
+// clear, and no request waits for anything here but the commit that its own change is part of.
+
+using System.Globalization;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Coffer.Storage;
+
+namespace Coffer.Audit;
+
+/// <summary>One decision. Fields that do not apply are null and left out.</summary>
+/// <param name="Verb">set, find, list, delete, expire, authenticate, create_key, revoke_key, expire_key.</param>
+/// <param name="Outcome">ok, replayed, absent, or the reason of a refusal in one word.</param>
+internal sealed record AuditEntry(string Verb, string Outcome) : Note
+{
+    private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
+
+    /// <summary>The id that the request's answer carries; null where the program itself decided, such as the Reaper.</summary>
+    public string? Request { get; init; }
+
+    /// <summary>The address at the other end of the connection.</summary>
+    public string? Remote { get; init; }
+
+    /// <summary>The id of the API key, never the key.</summary>
+    public string? Key { get; init; }
+
+    public TenantId? Tenant { get; init; }
+
+    /// <summary>account or user.</summary>
+    public string? Scope { get; init; }
+
+    /// <summary>The blind index of the name in its scope.</summary>
+    public byte[]? Name { get; init; }
+
+    /// <summary>The version that the decision led to or was about.</summary>
+    public long? Version { get; init; }
+
+    /// <summary>How many decisions this entry stands for, where a flood of them is counted instead of written out.</summary>
+    public long? Count { get; init; }
+
+    /// <summary>The entry as one line of JSON without its line feed: what the chain covers and what an export holds.</summary>
+    public byte[] ToLine(string node, long sequence, DateTimeOffset time)
+    {
+        using var buffer = new MemoryStream(256);
+        using (var json = new Utf8JsonWriter(buffer, Options))
+        {
+            json.WriteStartObject();
+            json.WriteNumber("seq"u8, sequence);
+            json.WriteString("node"u8, node);
+            json.WriteString("time"u8, time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture));
+            json.WriteString("verb"u8, Verb);
+            json.WriteString("outcome"u8, Outcome);
+            Text("request", Request);
+            Text("remote", Remote);
+            Text("key", Key);
+            if (Tenant is { } tenant)
+            {
+                json.WriteString("app"u8, tenant.App);
+                json.WriteString("mode"u8, tenant.Livemode ? "live"u8 : "test"u8);
+                json.WriteString("account"u8, tenant.Account);
+            }
+
+            Text("scope", Scope);
+            Text("name", Name is null ? null : Convert.ToHexStringLower(Name));
+            if (Version is { } version)
+                json.WriteNumber("version"u8, version);
+            if (Count is { } count)
+                json.WriteNumber("count"u8, count);
+            json.WriteEndObject();
+
+            void Text(string field, string? value)
+            {
+                if (!string.IsNullOrEmpty(value))
+                    json.WriteString(field, value);
+            }
+        }
+
+        return buffer.ToArray();
+    }
+}

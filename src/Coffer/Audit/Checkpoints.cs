@@ -1,0 +1,58 @@
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Coffer.Audit;
+
+/// <summary>Appends a checkpoint to a file outside the database, every minute in which the chain grew, and at shutdown.</summary>
+internal sealed class Checkpoints(AuditChain chain, ECDsa signingKey, byte[] instance, string file, TimeProvider time, ILogger<Checkpoints> log) : IDisposable
+{
+    public static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
+
+    private readonly Lock writing = new();
+    private ITimer? timer;
+    private long written;
+    private string? trouble;
+
+    /// <summary>Why the last checkpoint could not be written, or null.</summary>
+    public string? Trouble => Volatile.Read(ref trouble);
+
+    public void Start()
+    {
+        written = chain.Position.Sequence;
+        timer = time.CreateTimer(_ => Write(), null, Interval, Interval);
+    }
+
+    /// <summary>Writes a checkpoint if the chain grew since the last.</summary>
+    public void Write()
+    {
+        lock (writing)
+        {
+            var position = chain.Position;
+            if (position.Sequence == written)
+                return;
+            try
+            {
+                var options = new FileStreamOptions { Mode = FileMode.Append, Access = FileAccess.Write, Share = FileShare.Read };
+                if (!OperatingSystem.IsWindows())
+                    options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+                using var stream = new FileStream(file, options);
+                stream.Write(Encoding.UTF8.GetBytes(Checkpoint.Sign(signingKey, instance, chain.Node, position, time.GetUtcNow()).ToLine() + "\n"));
+                stream.Flush(flushToDisk: true);
+                written = position.Sequence;
+                Volatile.Write(ref trouble, null);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                Volatile.Write(ref trouble, e.Message);
+                log.LogError(e, "A checkpoint of the audit log could not be written");
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        timer?.Dispose();
+        if (timer is not null)
+            Write();
+    }
+}

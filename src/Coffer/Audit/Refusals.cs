@@ -1,0 +1,64 @@
+using System.Collections.Concurrent;
+using Coffer.Storage;
+
+namespace Coffer.Audit;
+
+/// <summary>
+/// Counts refusals at the door, where anyone may knock, and writes an entry a second for each kind with how many there
+/// were: a flood of bad keys is on record and cannot fill the disk.
+/// </summary>
+internal sealed class Refusals(TimeProvider time) : IDisposable
+{
+    public static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    /// <summary>How many kinds (known keys, mostly) are told apart within a second; the rest count as one.</summary>
+    private const int MostKinds = 1_000;
+
+    private readonly ConcurrentDictionary<(string Outcome, string? Key), (AuditEntry First, long Count)> counted = new();
+    private Committer? committer;
+    private ITimer? timer;
+
+    public void Start(Committer to)
+    {
+        committer = to;
+        timer = time.CreateTimer(_ => _ = FlushAsync(), null, Interval, Interval);
+    }
+
+    /// <param name="outcome">Why, in one word.</param>
+    /// <param name="key">The id of the key, if it is a known one.</param>
+    /// <param name="request">The id of the request.</param>
+    /// <param name="remote">Where it came from; of those that count as one, the first is kept.</param>
+    public void Count(string outcome, string? key, string request, string remote)
+    {
+        if (counted.Count >= MostKinds)
+            (outcome, key) = ("others", null);
+        counted.AddOrUpdate((outcome, key), _ => (new AuditEntry("authenticate", outcome) { Key = key, Request = request, Remote = remote }, 1), (_, known) => (known.First, known.Count + 1));
+    }
+
+    /// <summary>Writes what was counted since the last time.</summary>
+    public async Task FlushAsync()
+    {
+        foreach (var kind in counted.Keys)
+        {
+            if (!counted.TryRemove(kind, out var refused))
+                continue;
+            try
+            {
+                await committer!.CommitAsync(new Change.Noted(refused.First with { Count = refused.Count }));
+            }
+            catch (ApiError)
+            {
+                // The storage is away: they go on record when it is back.
+                counted.AddOrUpdate(kind, refused, (_, later) => (refused.First, refused.Count + later.Count));
+                return;
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        timer?.Dispose();
+        if (committer is not null)
+            FlushAsync().Wait();
+    }
+}

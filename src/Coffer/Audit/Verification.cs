@@ -1,0 +1,114 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+using Coffer.Crypto;
+using Coffer.Storage;
+
+namespace Coffer.Audit;
+
+/// <summary>
+/// Goes through audit rows in the order in which they were written and finds the first place of each node where the
+/// chain is broken; then holds the checkpoints against what was found.
+/// </summary>
+internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance)
+{
+    private readonly Dictionary<string, ChainPosition> positions = new();
+    private readonly Dictionary<(string Node, long Sequence), byte[]> macs = new();
+    private readonly HashSet<string> broken = [];
+    private readonly List<string> problems = [];
+
+    /// <summary>What is wrong, in words that name the place; empty when all is well.</summary>
+    public IReadOnlyList<string> Problems => problems;
+
+    public long Entries { get; private set; }
+
+    public int Checkpoints { get; private set; }
+
+    public IReadOnlyCollection<string> Nodes => positions.Keys;
+
+    /// <summary>The next row. After a node's first bad row its later ones cannot be judged and are passed over.</summary>
+    public void Add(AuditRow row)
+    {
+        var at = positions.TryGetValue(row.Node, out var known) ? known : AuditChain.Start(key, instance, row.Node);
+        if (broken.Contains(row.Node))
+            return;
+        if (row.First != at.Sequence + 1)
+        {
+            Break(row.Node, row.First > at.Sequence + 1
+                ? $"entries {at.Sequence + 1} to {row.First - 1} of {row.Node} are missing"
+                : $"entry {row.First} of {row.Node} stands where entry {at.Sequence + 1} should: rows were put in another order or in twice");
+            return;
+        }
+
+        var (sequence, mac) = (at.Sequence, at.Mac);
+        foreach (var line in Lines(row))
+        {
+            mac = AuditChain.Step(key, mac, line.Span);
+            macs[(row.Node, ++sequence)] = mac;
+        }
+
+        if (sequence != row.Last || !CryptographicOperations.FixedTimeEquals(mac, row.Mac))
+        {
+            for (var entry = row.First; entry <= sequence; entry++)
+                macs.Remove((row.Node, entry));
+            Break(row.Node, $"entries {row.First} to {row.Last} of {row.Node} were changed");
+            return;
+        }
+
+        Entries += row.Last - row.First + 1;
+        positions[row.Node] = new ChainPosition(row.Last, row.Mac);
+    }
+
+    /// <summary>A line of the checkpoint file; call after the last row.</summary>
+    /// <param name="line">The line.</param>
+    /// <param name="number">Which line of the file it is, from 1.</param>
+    public void AddCheckpoint(string line, int number)
+    {
+        if (string.IsNullOrWhiteSpace(line))
+            return;
+        if (Checkpoint.Parse(line) is not { } checkpoint || !checkpoint.IsSignedBy(signingKey, instance))
+        {
+            problems.Add($"line {number} of the checkpoints is not a checkpoint that this store signed");
+            return;
+        }
+
+        Checkpoints++;
+        if (broken.Contains(checkpoint.Node))
+            return;
+        var last = positions.GetValueOrDefault(checkpoint.Node)?.Sequence ?? 0;
+        if (checkpoint.Sequence > last)
+            Break(checkpoint.Node, $"the log of {checkpoint.Node} ends at entry {last}, but at {checkpoint.Time:yyyy-MM-dd HH:mm:ss}Z it had {checkpoint.Sequence}: its tail was cut, or an old copy was put back");
+        else if (!CryptographicOperations.FixedTimeEquals(macs[(checkpoint.Node, checkpoint.Sequence)], checkpoint.Mac))
+            Break(checkpoint.Node, $"entry {checkpoint.Sequence} of {checkpoint.Node} is not the one that the checkpoint of {checkpoint.Time:yyyy-MM-dd HH:mm:ss}Z saw: the log was written anew");
+    }
+
+    /// <summary>The entries of a row, a line each.</summary>
+    public static IEnumerable<ReadOnlyMemory<byte>> Lines(AuditRow row)
+    {
+        for (var at = 0; at < row.Entries.Length;)
+        {
+            var end = row.Entries.AsSpan(at).IndexOf((byte)'\n') is var feed and >= 0 ? at + feed : row.Entries.Length;
+            yield return row.Entries.AsMemory(at, end - at);
+            at = end + 1;
+        }
+    }
+
+    /// <summary>An entry's field as text, or null.</summary>
+    public static string? Field(ReadOnlyMemory<byte> line, string name)
+    {
+        try
+        {
+            using var json = JsonDocument.Parse(line);
+            return json.RootElement.TryGetProperty(name, out var value) ? value.ToString() : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private void Break(string node, string problem)
+    {
+        broken.Add(node);
+        problems.Add(problem);
+    }
+}

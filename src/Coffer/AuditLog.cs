@@ -1,0 +1,182 @@
+// Puts the audit log's parts together for the command line, as Server.cs does for serving: over the files of a data
+// directory, whether or not a server runs on it, or over an exported file with nothing but the key file.
+
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Crypto;
+using Coffer.Storage;
+
+namespace Coffer;
+
+/// <summary>Reads, exports and verifies audit logs.</summary>
+internal static class AuditLog
+{
+    private const int Batch = 500;
+
+    /// <summary>What to list; null takes all.</summary>
+    public sealed record Filter(string? App, string? Account, string? Verb, string? Outcome, string? Key, DateTimeOffset? Since, DateTimeOffset? Until)
+    {
+        public bool Takes(ReadOnlyMemory<byte> line) =>
+            Is("app", App, line) && Is("account", Account, line) && Is("verb", Verb, line) && Is("outcome", Outcome, line) && Is("key", Key, line)
+            && (Since is null || Time(line) >= Since) && (Until is null || Time(line) < Until);
+
+        private static bool Is(string field, string? wanted, ReadOnlyMemory<byte> line) => wanted is null || Verification.Field(line, field) == wanted;
+
+        private static DateTimeOffset? Time(ReadOnlyMemory<byte> line) =>
+            Verification.Field(line, "time") is { } text ? DateTimeOffset.Parse(text, CultureInfo.InvariantCulture) : null;
+    }
+
+    /// <summary>What a verification found.</summary>
+    /// <param name="Problems">What is wrong, naming the place; empty when all is well.</param>
+    /// <param name="Entries">How many entries verify.</param>
+    /// <param name="Checkpoints">How many checkpoints were held against them.</param>
+    public sealed record Report(IReadOnlyList<string> Problems, long Entries, int Checkpoints);
+
+    /// <summary>The newest entries that a filter takes, newest first, as lines of JSON.</summary>
+    public static async Task<IReadOnlyList<string>> ListAsync(string data, Filter filter, int limit, CancellationToken ct)
+    {
+        using var engine = Open(data);
+        var found = new List<string>();
+        var bound = long.MaxValue;
+        while (found.Count < limit && await engine.ListAuditAsync(bound, newestFirst: true, Batch, ct) is { Count: > 0 } rows)
+        {
+            foreach (var (number, row) in rows)
+            {
+                found.AddRange(Verification.Lines(row).Reverse().Where(filter.Takes).Select(line => Encoding.UTF8.GetString(line.Span)));
+                bound = number;
+            }
+        }
+
+        return [.. found.Take(limit)];
+    }
+
+    /// <summary>
+    /// Writes the whole log as lines of JSON: a header with the store's keys, wrapped as they are stored; each commit's
+    /// entries, and after them its seal.
+    /// </summary>
+    public static async Task ExportAsync(string data, TextWriter to, CancellationToken ct)
+    {
+        using var engine = Open(data);
+        var roots = await engine.ListRootKeysAsync(ct);
+        var header = new JsonObject
+        {
+            ["coffer_audit_export"] = 1,
+            ["root_keys"] = new JsonArray([.. roots.Select(root => new JsonObject { ["version"] = root.Version, ["wrapped"] = Convert.ToBase64String(root.Wrapped) })]),
+            ["meta"] = new JsonObject((await Instance.StoredAsync(engine, ct)).Select(meta => KeyValuePair.Create(meta.Key, (JsonNode?)Convert.ToBase64String(meta.Value)))),
+        };
+        await to.WriteLineAsync(header.ToJsonString());
+        await foreach (var row in RowsAsync(engine, ct))
+        {
+            foreach (var line in Verification.Lines(row))
+                await to.WriteLineAsync(Encoding.UTF8.GetString(line.Span));
+            await to.WriteLineAsync(new JsonObject
+            {
+                ["seal"] = Convert.ToHexStringLower(row.Mac),
+                ["node"] = row.Node,
+                ["first"] = row.First,
+                ["last"] = row.Last,
+            }.ToJsonString());
+        }
+    }
+
+    /// <summary>Verifies the log of a data directory against its key and its checkpoints.</summary>
+    public static async Task<Report> VerifyStoreAsync(string data, string? checkpoints, CancellationToken ct)
+    {
+        using var engine = Open(data);
+        var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(data);
+        var verification = Verifier(await Instance.OpenAsync(engine, KeyFile.Load(keyFile), ct));
+        await foreach (var row in RowsAsync(engine, ct))
+            verification.Add(row);
+        return Finish(verification, checkpoints ?? (File.Exists(checkpointFile) ? checkpointFile : null));
+    }
+
+    /// <summary>Verifies an exported log with nothing but the key file, and checkpoints if there are any.</summary>
+    /// <exception cref="ConfigurationException">The file is no export, or the key file is not the store's.</exception>
+    public static Report VerifyExport(string file, string keyFile, string? checkpoints)
+    {
+        using var lines = File.ReadLines(file).GetEnumerator();
+        var verification = Verifier(OpenExported(lines.MoveNext() ? lines.Current : "", KeyFile.Load(keyFile), file));
+        using var entries = new MemoryStream();
+        var number = 1;
+        while (lines.MoveNext())
+        {
+            number++;
+            if (!lines.Current.StartsWith("{\"seal\":", StringComparison.Ordinal))
+            {
+                entries.Write(Encoding.UTF8.GetBytes(lines.Current + "\n"));
+                continue;
+            }
+
+            try
+            {
+                var seal = JsonNode.Parse(lines.Current)!;
+                verification.Add(new AuditRow((string)seal["node"]!, (long)seal["first"]!, (long)seal["last"]!, 0, Convert.FromHexString((string)seal["seal"]!), entries.ToArray()));
+            }
+            catch (Exception e) when (e is JsonException or FormatException or ArgumentNullException or InvalidOperationException)
+            {
+                return new Report([$"line {number} of {file} was changed: it is not a seal any more"], verification.Entries, 0);
+            }
+
+            entries.SetLength(0);
+        }
+
+        var report = Finish(verification, checkpoints);
+        return entries.Length == 0 ? report : report with { Problems = [.. report.Problems, $"{file} ends in entries without their seal: it was cut"] };
+    }
+
+    private static Verification Verifier(Instance instance) => new(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+
+    private static Report Finish(Verification verification, string? checkpoints)
+    {
+        var number = 0;
+        foreach (var line in checkpoints is null ? [] : File.ReadLines(checkpoints))
+            verification.AddCheckpoint(line, ++number);
+        return new Report(verification.Problems, verification.Entries, verification.Checkpoints);
+    }
+
+    private static Instance OpenExported(string header, KeyFile wrapper, string file)
+    {
+        try
+        {
+            var json = JsonNode.Parse(header)!;
+            if ((int?)json["coffer_audit_export"] == 1)
+            {
+                return Instance.Open(
+                    [.. json["root_keys"]!.AsArray().Select(root => new RootKeyRow((uint)root!["version"]!, 0, Convert.FromBase64String((string)root["wrapped"]!)))],
+                    json["meta"]!.AsObject().ToDictionary(meta => meta.Key, meta => Convert.FromBase64String((string)meta.Value!)), wrapper);
+            }
+        }
+        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException or NullReferenceException)
+        {
+            // said below
+        }
+
+        throw new ConfigurationException($"{file} is not an exported audit log, or its first line was changed", "Export it again with: coffer audit export --data DIR");
+    }
+
+    private static async IAsyncEnumerable<AuditRow> RowsAsync(Engine engine, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)
+    {
+        var bound = 0L;
+        while (await engine.ListAuditAsync(bound, newestFirst: false, Batch, ct) is { Count: > 0 } rows)
+        {
+            foreach (var (number, row) in rows)
+            {
+                bound = number;
+                yield return row;
+            }
+        }
+    }
+
+    // Beside a running server, if there is one: nothing is written.
+    private static SqliteEngine Open(string data)
+    {
+        var (store, _, _) = DataDirectory.FilesOf(data);
+        return File.Exists(store)
+            ? SqliteEngine.Open(store)
+            : throw new ConfigurationException($"there is no store in {data}", "Give the --data directory of a store.");
+    }
+}

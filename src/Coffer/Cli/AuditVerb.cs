@@ -1,0 +1,115 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using Spectre.Console;
+
+namespace Coffer.Cli;
+
+/// <summary><c>coffer audit verify|list|export</c>: over a data directory, beside a running server or not, or over an exported file.</summary>
+internal static class AuditVerb
+{
+    public static Command Command() => new("audit", "Verify, list and export the audit log.") { Verify(), List(), Export() };
+
+    private static Command Verify()
+    {
+        var (data, checkpoints) = (DataOption(), new Option<string?>("--checkpoints") { Description = "The checkpoint file; without it the one in the data directory.", HelpName = "FILE" });
+        var file = new Option<string?>("--file") { Description = "An exported log, in place of a data directory.", HelpName = "FILE" };
+        var key = new Option<string?>("--key-file") { Description = "The store's key file, to verify an exported log.", HelpName = "FILE" };
+        var command = new Command("verify",
+            "Prove that no entry was changed, moved or taken away, and hold the log against its checkpoints. Ends with 2 and names the first bad place of each node otherwise.\n\n" +
+            "Example: coffer audit verify --data /var/lib/coffer")
+        { data, file, key, checkpoints };
+        command.Validators.Add(parsed =>
+        {
+            if ((parsed.GetValue(data) is null) == (parsed.GetValue(file) is null))
+                parsed.AddError("Give --data, or --file with --key-file");
+            else if ((parsed.GetValue(file) is null) != (parsed.GetValue(key) is null))
+                parsed.AddError("--file and --key-file go together");
+        });
+        command.SetAction(async (parsed, ct) =>
+        {
+            var report = parsed.GetValue(file) is { } exported
+                ? AuditLog.VerifyExport(exported, parsed.GetValue(key)!, parsed.GetValue(checkpoints))
+                : await AuditLog.VerifyStoreAsync(parsed.GetValue(data)!, parsed.GetValue(checkpoints), ct);
+            foreach (var problem in report.Problems)
+                Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
+            Console.WriteLine($"{report.Entries} entries verify, {report.Checkpoints} checkpoints, {report.Problems.Count} problems");
+            return report.Problems.Count == 0 ? ExitCode.Ok : ExitCode.Unverified;
+        });
+        return command;
+    }
+
+    private static Command List()
+    {
+        var data = DataOption(required: true);
+        var (app, account, verb) = (Text("--app", "APP"), Text("--account", "ACCT"), Text("--verb", "VERB"));
+        var (outcome, key) = (Text("--outcome", "WORD"), Text("--key", "KEY_ID"));
+        var (since, until) = (Text("--since", "TIME"), Text("--until", "TIME"));
+        var limit = new Option<int>("--limit") { Description = "The most entries to show.", DefaultValueFactory = _ => 50 };
+        var json = new Option<bool>("--json") { Description = "Print the entries as they are, a line of JSON each." };
+        var command = new Command("list", "Show the newest entries, newest first.\n\nExample: coffer audit list --data /var/lib/coffer --account acct_1 --verb find")
+        { data, app, account, verb, outcome, key, since, until, limit, json };
+        command.Validators.Add(parsed =>
+        {
+            foreach (var option in (Option<string?>[])[since, until])
+            {
+                if (parsed.GetValue(option) is { } text && SecretsVerb.ParseTime(text) is null)
+                    parsed.AddError($"{option.Name} '{text}' is neither Unix seconds nor an ISO 8601 time such as 2030-01-31T12:00:00Z.");
+            }
+
+            if (parsed.GetValue(limit) < 1)
+                parsed.AddError("--limit is at least 1.");
+        });
+        command.SetAction(async (parsed, ct) =>
+        {
+            var lines = await AuditLog.ListAsync(parsed.GetRequiredValue(data)!, new AuditLog.Filter(
+                parsed.GetValue(app), parsed.GetValue(account), parsed.GetValue(verb), parsed.GetValue(outcome), parsed.GetValue(key), Time(since), Time(until)),
+                parsed.GetValue(limit), ct);
+            if (parsed.GetValue(json))
+            {
+                foreach (var line in lines)
+                    Console.WriteLine(line);
+            }
+            else
+            {
+                WriteTable(lines);
+            }
+
+            return ExitCode.Ok;
+
+            DateTimeOffset? Time(Option<string?> option) => parsed.GetValue(option) is { } text ? SecretsVerb.ParseTime(text) : null;
+        });
+        return command;
+
+        static Option<string?> Text(string name, string help) => new(name) { HelpName = help };
+    }
+
+    private static Command Export()
+    {
+        var data = DataOption(required: true);
+        var command = new Command("export", "Write the whole log to standard output as lines of JSON, with what is needed to verify it elsewhere.\n\nExample: coffer audit export --data /var/lib/coffer > audit.jsonl")
+        { data };
+        command.SetAction(async (parsed, ct) =>
+        {
+            await using var output = new StreamWriter(Console.OpenStandardOutput()) { NewLine = "\n" };
+            await AuditLog.ExportAsync(parsed.GetRequiredValue(data)!, output, ct);
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Option<string?> DataOption(bool required = false) =>
+        new("--data") { Description = "The data directory.", HelpName = "DIR", Required = required };
+
+    private static void WriteTable(IReadOnlyList<string> lines)
+    {
+        string[] columns = ["seq", "time", "verb", "outcome", "account", "scope", "name", "key", "request", "remote", "count"];
+        var table = Terminal.Table(columns.Select(column => column.ToUpperInvariant()));
+        foreach (var line in lines)
+        {
+            var entry = JsonNode.Parse(line)!;
+            table.AddRow(columns.Select(column => new Text(Terminal.Shown(entry[column]?.ToString() ?? ""))));
+        }
+
+        Terminal.Write(table);
+    }
+}

@@ -1,0 +1,151 @@
+using Microsoft.Data.Sqlite;
+
+namespace Coffer.Tests.Audit;
+
+/// <summary>Whatever is done to the log by hand is found, with the place where it begins.</summary>
+public sealed class VerificationTests : IAsyncLifetime
+{
+    private TestServer server = null!;
+
+    private string Export => Path.Combine(server.Data, "export.jsonl");
+
+    private string KeyFile => Path.Combine(server.Data, "coffer.key");
+
+    private string Checkpoints => Path.Combine(server.Data, "audit-checkpoints.jsonl");
+
+    public async ValueTask InitializeAsync()
+    {
+        server = await TestServer.StartAsync();
+        for (var i = 0; i < 8; i++)
+            (await server.Client().Set($"k{i}")).IsOk();
+    }
+
+    public ValueTask DisposeAsync() => server.DisposeAsync();
+
+    [Fact]
+    public async Task An_untouched_log_verifies_beside_the_running_server_after_it_and_offline()
+    {
+        Assert.Empty((await VerifyAsync()).Problems);
+        await server.StopAsync();
+        var report = await VerifyAsync();
+        Assert.Empty(report.Problems);
+        Assert.Equal((3 + 8, 1), (report.Entries, report.Checkpoints));
+
+        await ExportAsync();
+        var offline = AuditLog.VerifyExport(Export, KeyFile, Checkpoints);
+        Assert.Empty(offline.Problems);
+        Assert.Equal((report.Entries, 1), (offline.Entries, offline.Checkpoints));
+    }
+
+    [Fact]
+    public async Task The_chain_goes_on_over_restarts()
+    {
+        await server.StopAsync();
+        await server.StartAgainAsync();
+        await server.Client().Delete("k0");
+        await server.StopAsync();
+        var report = await VerifyAsync();
+        Assert.Empty(report.Problems);
+        Assert.Equal((3 + 8 + 1, 2), (report.Entries, report.Checkpoints));
+    }
+
+    [Theory]
+    [InlineData("UPDATE audit SET entries = replace(entries, '\"outcome\":\"ok\"', '\"outcome\":\"no\"') WHERE first = 6", "entries 6 to 6 of node_1 were changed")]
+    [InlineData("UPDATE audit SET entries = substr(entries, 1, length(entries) - 2) WHERE first = 6", "entries 6 to 6 of node_1 were changed")]
+    [InlineData("UPDATE audit SET mac = zeroblob(32) WHERE first = 6", "entries 6 to 6 of node_1 were changed")]
+    [InlineData("UPDATE audit SET last = 7 WHERE first = 6", "entries 6 to 7 of node_1 were changed")]
+    [InlineData("DELETE FROM audit WHERE first = 6", "entries 6 to 6 of node_1 are missing")]
+    [InlineData("DELETE FROM audit WHERE first BETWEEN 5 AND 7", "entries 5 to 7 of node_1 are missing")]
+    [InlineData("DELETE FROM audit WHERE first = 1", "entries 1 to 3 of node_1 are missing")]
+    [InlineData("INSERT INTO audit (node, first, last, time, mac, entries) SELECT node, first, last, time, mac, entries FROM audit WHERE first = 6", "entry 6 of node_1 stands where entry 12 should")]
+    [InlineData("UPDATE audit SET row = 1000 - row WHERE first > 3", "entries 4 to 10 of node_1 are missing")]
+    [InlineData("UPDATE audit SET entries = (SELECT a.entries FROM audit a WHERE a.first = 7) WHERE first = 6", "entries 6 to 6 of node_1 were changed")]
+    [InlineData("DELETE FROM audit WHERE first > 8", "its tail was cut, or an old copy was put back")]
+    [InlineData("DELETE FROM audit", "its tail was cut, or an old copy was put back")]
+    public async Task Tampering_is_found_with_its_place(string sql, string expected)
+    {
+        await server.StopAsync();
+        Execute(sql);
+        Assert.Contains(expected, Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+        await ExportAsync();
+        Assert.Contains(expected, Assert.Single(AuditLog.VerifyExport(Export, KeyFile, Checkpoints).Problems), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Yesterdays_database_put_back_is_found_even_after_it_was_used_again()
+    {
+        await server.StopAsync();
+        File.Copy(server.StoreFile, server.StoreFile + ".yesterday");
+        await server.StartAgainAsync();
+        for (var i = 0; i < 5; i++)
+            (await server.Client().Set($"k{i}", "today")).IsOk();
+        await server.StopAsync();
+
+        File.Move(server.StoreFile + ".yesterday", server.StoreFile, overwrite: true);
+        Assert.Contains("its tail was cut, or an old copy was put back", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+
+        await server.StartAgainAsync();
+        for (var i = 0; i < 9; i++)
+            (await server.Client().Set($"k{i}", "the day after")).IsOk();
+        await server.StopAsync();
+        Assert.Contains("the log was written anew", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_made_up_or_edited_checkpoint_is_found()
+    {
+        await server.StopAsync();
+        var line = File.ReadAllText(Checkpoints);
+        File.AppendAllText(Checkpoints, line.Replace("\"seq\":11", "\"seq\":10", StringComparison.Ordinal));
+        Assert.Contains("line 2 of the checkpoints", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+        File.WriteAllText(Checkpoints, $"nonsense\n{line}");
+        Assert.Contains("line 1 of the checkpoints", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_export_that_was_edited_or_cut_is_found()
+    {
+        await server.StopAsync();
+        await ExportAsync();
+        var lines = File.ReadAllLines(Export);
+        foreach (var (edit, expected) in ((Func<string[]>, string)[])[
+            (() => [.. lines.Select((line, i) => i == 5 ? line.Replace("set", "get", StringComparison.Ordinal) : line)], "were changed"),
+            (() => [.. lines[..^1]], "it was cut"),
+            (() => [.. lines[..^2]], "its tail was cut"),
+            (() => [.. lines[..5], .. lines[7..]], "are missing"),
+            (() => [.. lines[..^1], lines[^1].Replace("{\"seal\":\"", "{\"seal\":\"zz", StringComparison.Ordinal)], "is not a seal any more")])
+        {
+            File.WriteAllLines(Export, edit());
+            Assert.Contains(AuditLog.VerifyExport(Export, KeyFile, Checkpoints).Problems, problem => problem.Contains(expected, StringComparison.Ordinal));
+        }
+
+        File.WriteAllLines(Export, lines[1..]);
+        Assert.Contains("is not an exported audit log", Assert.Throws<ConfigurationException>(() => AuditLog.VerifyExport(Export, KeyFile, null)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Another_stores_key_file_verifies_nothing()
+    {
+        await server.StopAsync();
+        await ExportAsync();
+        await using var other = await TestServer.StartAsync();
+        Assert.Throws<ConfigurationException>(() => AuditLog.VerifyExport(Export, Path.Combine(other.Data, "coffer.key"), null));
+    }
+
+    private Task<AuditLog.Report> VerifyAsync() => AuditLog.VerifyStoreAsync(server.Data, null, default);
+
+    private async Task ExportAsync()
+    {
+        await using var file = new StreamWriter(Export);
+        await AuditLog.ExportAsync(server.Data, file, default);
+    }
+
+    private void Execute(string sql)
+    {
+        using var connection = new SqliteConnection($"Data Source={server.StoreFile};Pooling=False");
+        connection.Open();
+        using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        Assert.NotEqual(0, command.ExecuteNonQuery());
+    }
+}
