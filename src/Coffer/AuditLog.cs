@@ -68,6 +68,8 @@ internal static class AuditLog
             ["root_keys"] = new JsonArray([.. roots.Select(root => new JsonObject { ["version"] = root.Version, ["wrapped"] = Convert.ToBase64String(root.Wrapped) })]),
             ["meta"] = new JsonObject((await Instance.StoredAsync(engine, ct)).Select(meta => KeyValuePair.Create(meta.Key, (JsonNode?)Convert.ToBase64String(meta.Value)))),
         };
+        foreach (var (key, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
+            header["meta"]![key] = Convert.ToBase64String(value);
         await to.WriteLineAsync(header.ToJsonString());
         await foreach (var row in RowsAsync(engine, ct))
         {
@@ -89,6 +91,8 @@ internal static class AuditLog
         using var engine = Open(data);
         var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(data);
         var verification = Verifier(await Instance.OpenAsync(engine, KeyFile.Load(keyFile), ct));
+        foreach (var (key, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
+            verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
         await foreach (var row in RowsAsync(engine, ct))
             verification.Add(row);
         return Finish(verification, checkpoints ?? (File.Exists(checkpointFile) ? checkpointFile : null));
@@ -99,7 +103,10 @@ internal static class AuditLog
     public static Report VerifyExport(string file, string keyFile, string? checkpoints)
     {
         using var lines = File.ReadLines(file).GetEnumerator();
-        var verification = Verifier(OpenExported(lines.MoveNext() ? lines.Current : "", KeyFile.Load(keyFile), file));
+        var (instance, meta) = OpenExported(lines.MoveNext() ? lines.Current : "", KeyFile.Load(keyFile), file);
+        var verification = Verifier(instance);
+        foreach (var (key, value) in meta.Where(entry => entry.Key.StartsWith(AuditCut.MetaPrefix, StringComparison.Ordinal)))
+            verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
         using var entries = new MemoryStream();
         var number = 1;
         while (lines.MoveNext())
@@ -138,16 +145,17 @@ internal static class AuditLog
         return new Report(verification.Problems, verification.Entries, verification.Checkpoints);
     }
 
-    private static Instance OpenExported(string header, KeyFile wrapper, string file)
+    private static (Instance Instance, Dictionary<string, byte[]> Meta) OpenExported(string header, KeyFile wrapper, string file)
     {
         try
         {
             var json = JsonNode.Parse(header)!;
             if ((int?)json["coffer_audit_export"] == 1)
             {
-                return Instance.Open(
+                var meta = json["meta"]!.AsObject().ToDictionary(entry => entry.Key, entry => Convert.FromBase64String((string)entry.Value!));
+                return (Instance.Open(
                     [.. json["root_keys"]!.AsArray().Select(root => new RootKeyRow((uint)root!["version"]!, 0, Convert.FromBase64String((string)root["wrapped"]!)))],
-                    json["meta"]!.AsObject().ToDictionary(meta => meta.Key, meta => Convert.FromBase64String((string)meta.Value!)), wrapper);
+                    meta, wrapper), meta);
             }
         }
         catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException or NullReferenceException)

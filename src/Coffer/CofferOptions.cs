@@ -32,6 +32,15 @@ internal sealed class CofferOptions
     /// <summary>The file that the audit log's checkpoints are appended to; null is in the data directory. Best on another medium.</summary>
     public string? Checkpoints { get; init; }
 
+    /// <summary>How long audit entries are kept, in days; null keeps them all.</summary>
+    public int? AuditRetentionDays { get; init; }
+
+    /// <summary>How reads go on record: <c>durable</c> before they are answered, or <c>buffered</c> within one commit of it. Never off.</summary>
+    public string Audit { get; init; } = "durable";
+
+    /// <summary>Whether finds and lists without payload are on record too.</summary>
+    public bool AuditMetadataReads { get; init; }
+
     /// <summary>How many secrets a scope may hold, 1 to 10,000.</summary>
     public int SecretsPerScope { get; init; } = DefaultSecretsPerScope;
 
@@ -59,6 +68,10 @@ internal sealed class CofferOptions
             problems.Add($"--listen '{Listen}' would send secrets in plain text over the network: listen on 127.0.0.1 behind a TLS proxy, or say --insecure-http");
         if (SecretsPerScope is < 1 or > MostSecretsPerScope)
             problems.Add($"--secrets-per-scope {SecretsPerScope} is not within 1 to {MostSecretsPerScope}");
+        if (AuditRetentionDays is < 1)
+            problems.Add($"--audit-retention-days {AuditRetentionDays} is not at least 1");
+        if (Audit is not ("durable" or "buffered"))
+            problems.Add($"--audit '{Audit}' is neither 'durable' nor 'buffered': there is no other mode, and it cannot be turned off");
         if (Dev?.Key is { } key && !(key.StartsWith("sk_test_", StringComparison.Ordinal) && key.Length is > 8 and <= 255 && key.All(c => char.IsAsciiLetterOrDigit(c) || c == '_')))
             problems.Add("--key must be sk_test_ and then letters, digits or '_': dev mode takes test keys only");
         return problems.Count == 0 ? url! : throw new ConfigurationException(string.Join("; ", problems), "Run the command with --help to see what it takes.");

@@ -39,6 +39,7 @@ internal sealed class Server : IAsyncDisposable
     {
         var listen = options.Validate();
         var parts = new List<IDisposable>();
+        var opened = new TaskCompletionSource<RequestDelegate>(TaskCreationOptions.RunContinuationsAsynchronously);
         WebApplication? app = null;
         try
         {
@@ -46,13 +47,12 @@ internal sealed class Server : IAsyncDisposable
             var engine = Part<Engine>(SqliteEngine.Open(directory.StoreFile));
 
             // It listens before a first start makes keys: keys that nobody sees would make the store useless.
-            var opened = new TaskCompletionSource<RequestDelegate>(TaskCreationOptions.RunContinuationsAsynchronously);
             app = Build(listen);
-            app.Run(async context => await (await opened.Task)(context));
+            app.Run(context => opened.Task.IsCompletedSuccessfully ? opened.Task.Result(context) : WhenOpenedAsync(context));
             var url = await ListenAsync(app, listen, ct);
 
             var (instance, firstKeys, firstChange) = await FirstStart.OpenAsync(directory, engine, options, time, ct);
-            var chain = new AuditChain(instance.AuditKey, instance.Id, Node, await engine.FindLastAuditAsync(Node, ct), time);
+            var chain = Part(new AuditChain(instance.AuditKey, instance.Id, Node, await engine.FindLastAuditAsync(Node, ct), time));
             var checkpoints = Part(new Checkpoints(chain, instance.AuditSigningKey, instance.Id, options.Checkpoints ?? directory.CheckpointFile, time, Log<Checkpoints>()));
             checkpoints.Start();
             var committer = Part(new Committer(engine, CofferOptions.WaitingChanges, chain.InLoop(engine)));
@@ -60,14 +60,16 @@ internal sealed class Server : IAsyncDisposable
 
             var refusals = Part(new Refusals(time));
             refusals.Start(committer);
+            var recorder = new Recorder(committer, new AuditPolicy(options.Audit == "buffered", options.AuditMetadataReads), Log<Recorder>());
+            var retention = options.AuditRetentionDays is { } days ? new Retention(engine, committer, instance.AuditKey, instance.Id, TimeSpan.FromDays(days), time) : null;
             var apiKeys = Part(new ApiKeys(engine, committer, instance, refusals, time, devMode: options.Dev is not null));
             var tenants = Part(new Tenants(engine, committer, instance, time));
-            var store = new SecretStore(engine, committer, instance, new Gate(refusals), tenants, time, options.SecretsPerScope);
+            var store = new SecretStore(engine, committer, instance, new Gate(refusals, recorder), tenants, time, options.SecretsPerScope);
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);
-            Part(new Reaper(engine, committer, time, Log<Reaper>())).Start();
+            Part(new Reaper(engine, committer, retention, time, Log<Reaper>())).Start();
 
-            var health = new HealthApi(Part(new Readiness(committer, instance, checkpoints, time)));
+            var health = new HealthApi(Part(new Readiness(committer, instance, () => checkpoints.Trouble ?? recorder.Trouble, time)));
             var pipeline = new Pipeline(new SecretsApi(store).Routes, new Authentication(apiKeys), new Uri(url, DocsApi.Path), Log<Pipeline>());
             opened.SetResult(context => context.Request.Path.Value switch
             {
@@ -88,6 +90,8 @@ internal sealed class Server : IAsyncDisposable
                 throw new ConfigurationException($"the store in {options.Data} cannot be used: {(e.InnerException ?? e).Message}", "Check the disk; if the store is damaged, restore it from a back-up.");
             throw;
         }
+
+        async Task WhenOpenedAsync(HttpContext context) => await (await opened.Task)(context);
 
         ILogger<T> Log<T>() => app.Services.GetRequiredService<ILogger<T>>();
 

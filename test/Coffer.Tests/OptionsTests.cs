@@ -43,9 +43,9 @@ public sealed class OptionsTests
     [Fact]
     public void All_problems_are_told_at_once()
     {
-        var options = new CofferOptions { Data = ".", Listen = "nowhere", SecretsPerScope = 10_001, Dev = new("sk_live_x", false) };
+        var options = new CofferOptions { Data = ".", Listen = "nowhere", SecretsPerScope = 10_001, Audit = "off", AuditRetentionDays = 0, Dev = new("sk_live_x", false) };
         var message = Assert.Throws<ConfigurationException>(options.Validate).Message;
-        foreach (var name in (string[])["--listen", "--secrets-per-scope", "--key"])
+        foreach (var name in (string[])["--listen", "--secrets-per-scope", "--key", "--audit", "--audit-retention-days"])
             Assert.Contains(name, message, StringComparison.Ordinal);
     }
 

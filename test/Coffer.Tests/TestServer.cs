@@ -45,8 +45,9 @@ internal sealed class TestServer : IAsyncDisposable
     }
 
     /// <summary>Starts the server on its data again, after <see cref="StopAsync"/>.</summary>
-    public async Task StartAgainAsync(int secretsPerScope = 10, CofferOptions.DevOptions? dev = null) =>
-        server = await Server.StartAsync(new CofferOptions { Data = Data, Listen = "http://127.0.0.1:0", SecretsPerScope = secretsPerScope, Dev = dev }, Time, default);
+    public async Task StartAgainAsync(int secretsPerScope = 10, CofferOptions.DevOptions? dev = null, bool auditsMetadata = false) =>
+        server = await Server.StartAsync(
+            new CofferOptions { Data = Data, Listen = "http://127.0.0.1:0", SecretsPerScope = secretsPerScope, Dev = dev, AuditMetadataReads = auditsMetadata }, Time, default);
 
     public async Task StopAsync()
     {

@@ -1,3 +1,7 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using Coffer.Crypto;
 using Coffer.Storage;
 
@@ -11,12 +15,16 @@ internal sealed record ChainPosition(long Sequence, byte[] Mac);
 /// the node. Whoever has not the key can neither change, reorder, insert nor take away an entry unnoticed, but for the
 /// newest ones: those are what checkpoints are for.
 /// </summary>
-internal sealed class AuditChain
+internal sealed class AuditChain : IDisposable
 {
     private readonly MacKey key;
     private readonly string node;
     private readonly TimeProvider time;
     private readonly ChainPosition start;
+
+    // The committer's loop alone writes lines.
+    private readonly ArrayBufferWriter<byte> lines = new(64 * 1024);
+    private readonly Utf8JsonWriter json;
     private ChainPosition position;
 
     /// <param name="key">K_audit.</param>
@@ -27,6 +35,7 @@ internal sealed class AuditChain
     public AuditChain(MacKey key, byte[] instance, string node, AuditRow? last, TimeProvider time)
     {
         (this.key, this.node, this.time) = (key, node, time);
+        json = new Utf8JsonWriter(lines, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
         start = Start(key, instance, node);
         position = start;
         Resume(last);
@@ -61,6 +70,8 @@ internal sealed class AuditChain
         return mac;
     }
 
+    public void Dispose() => json.Dispose();
+
     /// <summary>The committer's chain step: the row that holds these entries, in their order. It counts once it is durable.</summary>
     private AuditStep? Append(IReadOnlyList<Note> notes)
     {
@@ -68,18 +79,20 @@ internal sealed class AuditChain
             return null;
 
         var now = time.GetUtcNow();
+        var at = now.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture);
         var (sequence, mac) = (Position.Sequence, Position.Mac);
-        using var lines = new MemoryStream(notes.Count * 256);
-        foreach (var entry in notes.Cast<AuditEntry>())
+        lines.ResetWrittenCount();
+        foreach (var entry in notes)
         {
-            var line = entry.ToLine(node, ++sequence, now);
-            mac = Step(key, mac, line);
-            lines.Write(line);
-            lines.WriteByte((byte)'\n');
+            var begin = lines.WrittenCount;
+            json.Reset();
+            ((AuditEntry)entry).WriteLine(json, node, ++sequence, at);
+            mac = Step(key, mac, lines.WrittenSpan[begin..]);
+            lines.Write("\n"u8);
         }
 
         var next = new ChainPosition(sequence, mac);
-        var row = new AuditRow(node, sequence - notes.Count + 1, sequence, now.ToUnixTimeSeconds(), mac, lines.ToArray());
+        var row = new AuditRow(node, sequence - notes.Count + 1, sequence, now.ToUnixTimeSeconds(), mac, lines.WrittenSpan.ToArray());
         return new AuditStep(new RowWrite.PutAudit(row), () => Volatile.Write(ref position, next));
     }
 }

@@ -1,9 +1,6 @@
 // Audit: what was decided, by whom, in an order that cannot be changed unnoticed. No entry holds a payload or a name in
 // clear, and no request waits for anything here but the commit that its own change is part of.
 
-using System.Globalization;
-using System.Text;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using Coffer.Storage;
 
@@ -14,8 +11,6 @@ namespace Coffer.Audit;
 /// <param name="Outcome">ok, replayed, absent, or the reason of a refusal in one word.</param>
 internal sealed record AuditEntry(string Verb, string Outcome) : Note
 {
-    private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
-
     /// <summary>The id that the request's answer carries; null where the program itself decided, such as the Reaper.</summary>
     public string? Request { get; init; }
 
@@ -40,42 +35,41 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
     public long? Count { get; init; }
 
     /// <summary>The entry as one line of JSON without its line feed: what the chain covers and what an export holds.</summary>
-    public byte[] ToLine(string node, long sequence, DateTimeOffset time)
+    /// <param name="json">An empty writer without indentation.</param>
+    /// <param name="node">Whose chain it is.</param>
+    /// <param name="sequence">Its number in the chain, from 1.</param>
+    /// <param name="time">When it was decided, in ISO 8601.</param>
+    public void WriteLine(Utf8JsonWriter json, string node, long sequence, string time)
     {
-        using var buffer = new MemoryStream(256);
-        using (var json = new Utf8JsonWriter(buffer, Options))
+        json.WriteStartObject();
+        json.WriteNumber("seq"u8, sequence);
+        json.WriteString("node"u8, node);
+        json.WriteString("time"u8, time);
+        json.WriteString("verb"u8, Verb);
+        json.WriteString("outcome"u8, Outcome);
+        Text("request"u8, Request);
+        Text("remote"u8, Remote);
+        Text("key"u8, Key);
+        if (Tenant is { } tenant)
         {
-            json.WriteStartObject();
-            json.WriteNumber("seq"u8, sequence);
-            json.WriteString("node"u8, node);
-            json.WriteString("time"u8, time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture));
-            json.WriteString("verb"u8, Verb);
-            json.WriteString("outcome"u8, Outcome);
-            Text("request", Request);
-            Text("remote", Remote);
-            Text("key", Key);
-            if (Tenant is { } tenant)
-            {
-                json.WriteString("app"u8, tenant.App);
-                json.WriteString("mode"u8, tenant.Livemode ? "live"u8 : "test"u8);
-                json.WriteString("account"u8, tenant.Account);
-            }
-
-            Text("scope", Scope);
-            Text("name", Name is null ? null : Convert.ToHexStringLower(Name));
-            if (Version is { } version)
-                json.WriteNumber("version"u8, version);
-            if (Count is { } count)
-                json.WriteNumber("count"u8, count);
-            json.WriteEndObject();
-
-            void Text(string field, string? value)
-            {
-                if (!string.IsNullOrEmpty(value))
-                    json.WriteString(field, value);
-            }
+            json.WriteString("app"u8, tenant.App);
+            json.WriteString("mode"u8, tenant.Livemode ? "live"u8 : "test"u8);
+            json.WriteString("account"u8, tenant.Account);
         }
 
-        return buffer.ToArray();
+        Text("scope"u8, Scope);
+        Text("name"u8, Name is null ? null : Convert.ToHexStringLower(Name));
+        if (Version is { } version)
+            json.WriteNumber("version"u8, version);
+        if (Count is { } count)
+            json.WriteNumber("count"u8, count);
+        json.WriteEndObject();
+        json.Flush();
+
+        void Text(ReadOnlySpan<byte> field, string? value)
+        {
+            if (!string.IsNullOrEmpty(value))
+                json.WriteString(field, value);
+        }
     }
 }

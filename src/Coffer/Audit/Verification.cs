@@ -13,6 +13,7 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
 {
     private readonly Dictionary<string, ChainPosition> positions = new();
     private readonly Dictionary<(string Node, long Sequence), byte[]> macs = new();
+    private readonly Dictionary<string, long> cuts = new();
     private readonly HashSet<string> broken = [];
     private readonly List<string> problems = [];
 
@@ -24,6 +25,16 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
     public int Checkpoints { get; private set; }
 
     public IReadOnlyCollection<string> Nodes => positions.Keys;
+
+    /// <summary>Where a node's log begins, if its oldest rows were removed by retention; call before the first row.</summary>
+    public void AddCut(string node, byte[] value)
+    {
+        if (AuditCut.Read(key, instance, node, value) is { } position)
+            positions[node] = position;
+        else
+            Break(node, $"the note of where the log of {node} begins was not written by this store");
+        cuts[node] = positions.GetValueOrDefault(node)?.Sequence ?? 0;
+    }
 
     /// <summary>The next row. After a node's first bad row its later ones cannot be judged and are passed over.</summary>
     public void Add(AuditRow row)
@@ -77,7 +88,7 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         var last = positions.GetValueOrDefault(checkpoint.Node)?.Sequence ?? 0;
         if (checkpoint.Sequence > last)
             Break(checkpoint.Node, $"the log of {checkpoint.Node} ends at entry {last}, but at {checkpoint.Time:yyyy-MM-dd HH:mm:ss}Z it had {checkpoint.Sequence}: its tail was cut, or an old copy was put back");
-        else if (!CryptographicOperations.FixedTimeEquals(macs[(checkpoint.Node, checkpoint.Sequence)], checkpoint.Mac))
+        else if (checkpoint.Sequence > cuts.GetValueOrDefault(checkpoint.Node) && !CryptographicOperations.FixedTimeEquals(macs[(checkpoint.Node, checkpoint.Sequence)], checkpoint.Mac))
             Break(checkpoint.Node, $"entry {checkpoint.Sequence} of {checkpoint.Node} is not the one that the checkpoint of {checkpoint.Time:yyyy-MM-dd HH:mm:ss}Z saw: the log was written anew");
     }
 

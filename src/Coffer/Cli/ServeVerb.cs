@@ -23,10 +23,19 @@ internal static class ServeVerb
             HelpName = "FILE",
         };
 
+        var retention = new Option<int?>("--audit-retention-days") { Description = "How long audit entries are kept; without it, for ever.", HelpName = "N" };
+        var audit = new Option<string>("--audit")
+        {
+            Description = "durable: a payload leaves after its audit entry is on the disk. buffered: its entry follows within one commit, and is lost if the process dies in between.",
+            HelpName = "MODE",
+            DefaultValueFactory = _ => "durable",
+        };
+        var metadata = new Option<bool>("--audit-metadata-reads") { Description = "Put finds and lists without payload on record too." };
+
         var command = new Command("serve",
             "Serve a store that lasts. The first start makes the store, its key file and the first keys, and prints those keys once.\n\n" +
             "Example: coffer serve --data /var/lib/coffer")
-        { data, listen, readyFile, quota, insecure, checkpoints };
+        { data, listen, readyFile, quota, insecure, checkpoints, retention, audit, metadata };
         command.SetAction((parsed, ct) => RunningServer.RunAsync(new CofferOptions
         {
             Data = parsed.GetRequiredValue(data),
@@ -35,6 +44,9 @@ internal static class ServeVerb
             SecretsPerScope = parsed.GetValue(quota),
             InsecureHttp = parsed.GetValue(insecure),
             Checkpoints = parsed.GetValue(checkpoints),
+            AuditRetentionDays = parsed.GetValue(retention),
+            Audit = parsed.GetRequiredValue(audit),
+            AuditMetadataReads = parsed.GetValue(metadata),
         }, server => Announce(server, parsed.GetRequiredValue(data)), ct));
         return command;
     }

@@ -7,7 +7,10 @@ using System.Security.Cryptography;
 
 namespace Coffer.Crypto;
 
-/// <summary>One XAES-256-GCM key. Safe for use from several threads at once: it holds no cipher state between calls.</summary>
+/// <summary>
+/// One XAES-256-GCM key. Safe for use from several threads at once. It keeps one prepared AES context to spare: setting the
+/// key up for each derivation would take longer than the derivation.
+/// </summary>
 internal sealed class Xaes256Gcm : IDisposable
 {
     public const int KeySize = 32;
@@ -17,6 +20,7 @@ internal sealed class Xaes256Gcm : IDisposable
 
     private readonly SecretBytes key;
     private readonly SecretBytes k1;
+    private ICryptoTransform? spare;
 
     public Xaes256Gcm(ReadOnlySpan<byte> key)
     {
@@ -24,9 +28,8 @@ internal sealed class Xaes256Gcm : IDisposable
         this.key = SecretBytes.ForKey(key);
 
         // K1 depends on the key alone (SP 800-38B subkey generation), so it is made once.
-        Span<byte> l = stackalloc byte[Block];
-        l.Clear();
-        EncryptBlocks(l, l);
+        var l = new byte[Block];
+        EncryptBlocks(l);
         var carry = (byte)(l[0] >> 7);
         for (var i = 0; i < Block - 1; i++)
             l[i] = (byte)((l[i] << 1) | (l[i + 1] >> 7));
@@ -62,6 +65,7 @@ internal sealed class Xaes256Gcm : IDisposable
 
     public void Dispose()
     {
+        Interlocked.Exchange(ref spare, null)?.Dispose();
         key.Dispose();
         k1.Dispose();
     }
@@ -71,27 +75,36 @@ internal sealed class Xaes256Gcm : IDisposable
         ArgumentOutOfRangeException.ThrowIfNotEqual(nonce.Length, NonceSize);
 
         // M1 = 00 01 "X" 00 || N[0..12), M2 = 00 02 "X" 00 || N[0..12); Kx = AES(M1 ^ K1) || AES(M2 ^ K1)
-        Span<byte> m = stackalloc byte[2 * Block];
+        var m = new byte[2 * Block];
         for (var half = 0; half < 2; half++)
         {
-            var mi = m.Slice(half * Block, Block);
+            var mi = m.AsSpan(half * Block, Block);
             (mi[0], mi[1], mi[2], mi[3]) = (0, (byte)(half + 1), (byte)'X', 0);
             nonce[..12].CopyTo(mi[4..]);
             for (var i = 0; i < Block; i++)
                 mi[i] ^= k1.Span[i];
         }
 
-        EncryptBlocks(m, m);
+        EncryptBlocks(m);
         var gcm = new AesGcm(m, TagSize);
         CryptographicOperations.ZeroMemory(m);
         return gcm;
     }
 
     // Plain AES on whole blocks, as the derivation is specified; this is not a mode that any data is sealed with.
-    private void EncryptBlocks(ReadOnlySpan<byte> blocks, Span<byte> destination)
+    private void EncryptBlocks(byte[] blocks)
+    {
+        var context = Interlocked.Exchange(ref spare, null) ?? Prepare();
+        context.TransformBlock(blocks, 0, blocks.Length, blocks, 0);
+        Interlocked.Exchange(ref spare, context)?.Dispose();
+    }
+
+    private ICryptoTransform Prepare()
     {
         using var aes = Aes.Create();
+        aes.Mode = CipherMode.ECB;
+        aes.Padding = PaddingMode.None;
         aes.SetKey(key.Span);
-        aes.EncryptEcb(blocks, destination, PaddingMode.None);
+        return aes.CreateEncryptor();
     }
 }

@@ -1,11 +1,10 @@
 using Coffer.Access;
-using Coffer.Audit;
 using Coffer.Storage;
 
 namespace Coffer.Secrets;
 
 /// <summary>Proves, and does not assume, that this node can do its work: a row is written durably, and the key opens what it sealed.</summary>
-internal sealed class Readiness(Committer committer, Instance instance, Checkpoints checkpoints, TimeProvider time) : IDisposable
+internal sealed class Readiness(Committer committer, Instance instance, Func<string?> auditTrouble, TimeProvider time) : IDisposable
 {
     /// <summary>How long a proof is believed, so that asking often costs nothing.</summary>
     public static readonly TimeSpan Believed = TimeSpan.FromSeconds(1);
@@ -32,7 +31,7 @@ internal sealed class Readiness(Committer committer, Instance instance, Checkpoi
             if (proven is null || now < proven || now - proven >= Believed)
             {
                 last = [new Check("storage", await StorageTroubleAsync()), new Check("key", instance.ProvesItself() ? null : "the key does not open what it sealed"),
-                    new Check("audit", checkpoints.Trouble)];
+                    new Check("audit", auditTrouble())];
                 proven = now;
             }
 

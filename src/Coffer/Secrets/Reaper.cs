@@ -4,10 +4,10 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>
-/// Removes the rows of secrets that have expired and of idempotency records that are too old, in small batches between
+/// Removes the rows of secrets that have expired, and idempotency records and audit rows that are too old, in small batches between
 /// other changes. Nothing depends on it but disk space: what is past its time is absent whether or not it came.
 /// </summary>
-internal sealed class Reaper(Engine engine, Committer committer, TimeProvider time, ILogger<Reaper> log) : IDisposable
+internal sealed class Reaper(Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log) : IDisposable
 {
     /// <summary>How long it rests between sweeps.</summary>
     public static readonly TimeSpan Rest = TimeSpan.FromSeconds(10);
@@ -30,6 +30,9 @@ internal sealed class Reaper(Engine engine, Committer committer, TimeProvider ti
         var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
         while (await engine.FindOldestIdempotencyAsync(ct) <= tooOld)
             await committer.CommitAsync(new Change.Plain(new RowWrite.PruneIdempotency(tooOld, Batch)));
+
+        if (retention is not null)
+            await retention.SweepAsync(ct);
     }
 
     public void Dispose()
@@ -78,6 +81,6 @@ internal sealed class Reaper(Engine engine, Committer committer, TimeProvider ti
 
         // The tenant's number alone: whose it is would take a look-up, and the entry of its set says it.
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
-            reaped is null ? [] : [new AuditEntry("expire", "ok") { Name = key.Name, Version = reaped.Version }];
+            reaped is null ? [] : [new AuditEntry("expire", "expired") { Name = key.Name, Version = reaped.Version }];
     }
 }

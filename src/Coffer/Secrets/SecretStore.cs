@@ -32,19 +32,26 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
             return null;
         var row = await engine.FindSecretAsync(SealedSecret.KeyOf(tenant, scope, name), ct);
         if (row is null || !row.IsLiveAt(Now()))
+        {
+            if (gate.TakesMetadata)
+                await gate.PassAsync(caller.Entry("find", "absent") with { Scope = scope.Word, Name = SealedSecret.KeyOf(tenant, scope, name).Name });
             return null;
-        if (!wantsPayload)
-            return SealedSecret.Prove(instance, tenant, row, scope, name);
-        return (await OnRecordAsync(caller, "find", [row], [SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true)]))[0];
+        }
+
+        if (wantsPayload)
+            return (await PassAsync(caller, "find", [row], [SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true)]))[0];
+        var secret = SealedSecret.Prove(instance, tenant, row, scope, name);
+        if (gate.TakesMetadata)
+            await gate.PassAsync(caller.Entry("find_metadata", "ok") with { Scope = scope.Word, Name = row.Key.Name, Version = row.Version });
+        return secret;
     }
 
-    // A payload leaves only after the entry about it is durable.
-    private async ValueTask<IReadOnlyList<Secret>> OnRecordAsync(Caller caller, string verb, IReadOnlyList<SecretRow> rows, IReadOnlyList<Secret> secrets)
+    // A payload leaves only after the entry about it is durable; if it cannot be, what was opened is cleared.
+    private async ValueTask<IReadOnlyList<Secret>> PassAsync(Caller caller, string verb, IReadOnlyList<SecretRow> rows, IReadOnlyList<Secret> secrets)
     {
         try
         {
-            await committer.CommitAsync(new Change.Noted(
-                [.. rows.Zip(secrets, (row, secret) => caller.Entry(verb, "ok") with { Scope = secret.Scope.Word, Name = row.Key.Name, Version = row.Version })]));
+            await gate.PassAsync([.. rows.Zip(secrets, (row, secret) => caller.Entry(verb, "ok") with { Scope = secret.Scope.Word, Name = row.Key.Name, Version = row.Version })]);
             return secrets;
         }
         catch
@@ -84,7 +91,9 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
         var shown = rows.Take(limit).ToList();
         IReadOnlyList<Secret> page = [.. shown.Select(row => SealedSecret.Open(instance, tenant, row, scope, wantsPayload))];
         if (wantsPayload && page.Count > 0)
-            await OnRecordAsync(caller, "list", shown, page);
+            await PassAsync(caller, "list", shown, page);
+        else if (gate.TakesMetadata)
+            await gate.PassAsync(caller.Entry("list_metadata", "ok") with { Scope = scope.Word, Count = page.Count });
         return new Page(newer ? [.. page.Reverse()] : page, HasMore: rows.Count > limit);
     }
 

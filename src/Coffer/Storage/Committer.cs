@@ -8,12 +8,19 @@ internal sealed class Committer : IDisposable
 {
     private const int LargestBatch = 256;
 
+    /// <summary>The least batch that tells of load: after it, the loop waits a moment for as many to come again.</summary>
+    private const int Load = 4;
+
+    /// <summary>The longest such moment. A sync costs the machine more than the wait, and shared by more it costs each less.</summary>
+    private static readonly TimeSpan Linger = TimeSpan.FromMilliseconds(1);
+
     private readonly Engine engine;
     private readonly int capacity;
     private readonly Chain chain;
     private readonly Queue<Change> waiting = new();
     private readonly Thread loop;
     private bool stopping;
+    private int expected;
 
     /// <param name="engine">Where changes are written.</param>
     /// <param name="capacity">How many changes may wait; one more is refused with 503.</param>
@@ -41,7 +48,7 @@ internal sealed class Committer : IDisposable
             if (waiting.Count >= capacity)
                 throw ApiError.Overloaded();
             waiting.Enqueue(change);
-            if (waiting.Count == 1)
+            if (waiting.Count == 1 || waiting.Count == expected)
                 Monitor.Pulse(waiting);
         }
 
@@ -95,8 +102,11 @@ internal sealed class Committer : IDisposable
         {
             while (waiting.Count == 0 && !stopping)
                 Monitor.Wait(waiting);
+            if (expected >= Load && waiting.Count < expected && !stopping)
+                Monitor.Wait(waiting, Linger);
             while (batch.Count < LargestBatch && waiting.TryDequeue(out var change))
                 batch.Add(change);
+            expected = batch.Count;
         }
 
         return batch.Count > 0;

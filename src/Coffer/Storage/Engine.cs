@@ -11,6 +11,9 @@ internal abstract class Engine : IDisposable
     /// <summary>What <c>meta</c> holds under a key, or null.</summary>
     public abstract ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct);
 
+    /// <summary>What <c>meta</c> holds under all keys that begin with a prefix.</summary>
+    public abstract ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct);
+
     /// <summary>All root keys, oldest first.</summary>
     public abstract ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct);
 

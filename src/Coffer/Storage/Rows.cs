@@ -63,6 +63,9 @@ internal abstract record RowWrite
 
     public sealed record PutAudit(AuditRow Row) : RowWrite;
 
+    /// <summary>Removes the audit rows up to a number.</summary>
+    public sealed record PruneAudit(long UpTo) : RowWrite;
+
     public sealed record PutIdempotency(IdempotencyRow Row) : RowWrite;
 
     /// <summary>Removes the records among the <paramref name="Limit"/> oldest that were made at or before a Unix second.</summary>

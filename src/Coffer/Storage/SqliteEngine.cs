@@ -51,6 +51,9 @@ internal sealed class SqliteEngine : Engine
     public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) =>
         Find("SELECT value FROM meta WHERE key = ?1", static row => row.Bytes(0), key);
 
+    public override ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) =>
+        List("SELECT key, value FROM meta WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key", static row => (row.Text(0), row.Bytes(1)), prefix);
+
     public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) =>
         List("SELECT version, created, wrapped FROM root_keys ORDER BY version",
             static row => new RootKeyRow((uint)row.Number(0), row.Number(1), row.Bytes(2)));
@@ -225,6 +228,9 @@ internal sealed class SqliteEngine : Engine
             case RowWrite.PutAudit { Row: var r }:
                 writer.Run("INSERT INTO audit (node, first, last, time, mac, entries) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                     r.Node, r.First, r.Last, r.Time, r.Mac, r.Entries);
+                break;
+            case RowWrite.PruneAudit p:
+                writer.Run("DELETE FROM audit WHERE row <= ?1", p.UpTo);
                 break;
             case RowWrite.PruneIdempotency p:
                 writer.Run("""

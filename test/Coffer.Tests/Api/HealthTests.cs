@@ -33,7 +33,7 @@ public sealed class HealthTests
         await committer.CommitAsync(new Change.Plain(rows));
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
         using var checkpoints = new Checkpoints(chain, instance.AuditSigningKey, instance.Id, directory.File("checkpoints"), time, NullLogger<Checkpoints>.Instance);
-        using var readiness = new Readiness(committer, instance, checkpoints, time);
+        using var readiness = new Readiness(committer, instance, () => checkpoints.Trouble, time);
         Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
 
         // Another connection makes every write of this one fail.

@@ -70,6 +70,18 @@ public sealed class AuditEntriesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Reads_of_metadata_are_on_record_when_that_is_asked_for()
+    {
+        await Client.Set("k", "payload");
+        await server.StopAsync();
+        await server.StartAgainAsync(auditsMetadata: true);
+        await Client.Find("k");
+        await Client.Find("none");
+        await Client.List();
+        Assert.Equal(["list_metadata ok", "find absent", "find_metadata ok", "set ok"], (await LogAsync()).Take(4).Select(entry => $"{entry["verb"]} {entry["outcome"]}"));
+    }
+
+    [Fact]
     public async Task A_flood_of_refusals_is_counted_in_few_entries()
     {
         var before = (await LogAsync()).Count;
@@ -91,7 +103,7 @@ public sealed class AuditEntriesTests : IAsyncLifetime
         await server.StopAsync();
         await server.OnStoreAsync(async (engine, committer, _) =>
         {
-            using var reaper = new Coffer.Secrets.Reaper(engine, committer, server.Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Secrets.Reaper>.Instance);
+            using var reaper = new Coffer.Secrets.Reaper(engine, committer, null, server.Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Secrets.Reaper>.Instance);
             await reaper.SweepAsync(default);
             return true;
         });

@@ -1,3 +1,4 @@
+using Coffer.Audit;
 using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Audit;
@@ -89,6 +90,35 @@ public sealed class VerificationTests : IAsyncLifetime
             (await server.Client().Set($"k{i}", "the day after")).IsOk();
         await server.StopAsync();
         Assert.Contains("the log was written anew", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_is_left_after_retention_verifies_and_a_cut_by_hand_does_not()
+    {
+        server.Time.Move(TimeSpan.FromDays(31));
+        (await server.Client().Set("k1", "a month later")).IsOk();
+        await server.StopAsync();
+        await server.OnStoreAsync(async (engine, committer, instance) =>
+        {
+            await new Retention(engine, committer, instance.AuditKey, instance.Id, TimeSpan.FromDays(30), server.Time).SweepAsync(default);
+            return true;
+        });
+
+        // Of 12 entries the 11 old ones are gone; the young one and the one about the removal are left.
+        var report = await VerifyAsync();
+        Assert.Empty(report.Problems);
+        Assert.Equal((2, 1), (report.Entries, report.Checkpoints));
+        var newest = (await AuditLog.ListAsync(server.Data, new(null, null, null, null, null, null, null), 1, default))[0];
+        Assert.Contains("\"verb\":\"prune_audit\",\"outcome\":\"ok\",\"count\":11", newest, StringComparison.Ordinal);
+        await ExportAsync();
+        Assert.Empty(AuditLog.VerifyExport(Export, KeyFile, Checkpoints).Problems);
+
+        Execute("DELETE FROM audit WHERE first = 12");
+        Assert.Contains("entries 12 to 12 of node_1 are missing", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+        Execute("UPDATE meta SET value = zeroblob(72) WHERE key = 'audit cut node_1'");
+        Assert.Contains("was not written by this store", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+        Execute("DELETE FROM meta WHERE key = 'audit cut node_1'");
+        Assert.Contains("are missing", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -4,6 +4,7 @@ using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Secrets;
 using Coffer.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Secrets;
 
@@ -42,8 +43,9 @@ public sealed class FaultTests : IDisposable
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
         var app = Apps.Create("app", time.Seconds);
         await committer.CommitAsync(new Change.Plain([.. rows, new RowWrite.PutApp(app)]));
+        var recorder = new Recorder(committer, new AuditPolicy(Buffered: false, MetadataReads: false), NullLogger<Recorder>.Instance);
         using var tenants = new Tenants(engine, committer, instance, time);
-        var store = new SecretStore(engine, committer, instance, new Gate(refusals), tenants, time, secretsPerScope: 3);
+        var store = new SecretStore(engine, committer, instance, new Gate(refusals, recorder), tenants, time, secretsPerScope: 3);
         var caller = new Coffer.Access.Caller("key_1", KeyKind.Secret, new TenantId(app.Id, false, "acct_1"), Origin.Internal);
         var model = new Dictionary<string, (string Payload, long Version)>();
 
@@ -119,6 +121,8 @@ public sealed class FaultTests : IDisposable
         public void FailAt(int? call, bool afterwards) => (left, after, Failed) = (call, afterwards, false);
 
         public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => Call(() => real.FindMetaAsync(key, ct));
+
+        public override ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) => Call(() => real.ListMetaAsync(prefix, ct));
 
         public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) => Call(() => real.ListRootKeysAsync(ct));
 

@@ -16,7 +16,7 @@ public sealed class ReaperTests : IDisposable
     {
         engine = SqliteEngine.Open(directory.File("coffer.db"));
         committer = new Committer(engine, 10_000, new Committer.Chain(_ => null, () => { }));
-        reaper = new Reaper(engine, committer, time, NullLogger<Reaper>.Instance);
+        reaper = new Reaper(engine, committer, null, time, NullLogger<Reaper>.Instance);
     }
 
     [Fact]
@@ -62,7 +62,7 @@ public sealed class ReaperTests : IDisposable
         await server.StopAsync();
         await server.OnStoreAsync(async (store, changes, _) =>
         {
-            using var sweeper = new Reaper(store, changes, server.Time, NullLogger<Reaper>.Instance);
+            using var sweeper = new Reaper(store, changes, null, server.Time, NullLogger<Reaper>.Instance);
             await sweeper.SweepAsync(default);
             return true;
         });
