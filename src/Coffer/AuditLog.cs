@@ -27,7 +27,7 @@ internal static class AuditLog
         private static bool Is(string field, string? wanted, ReadOnlyMemory<byte> line) => wanted is null || Verification.Field(line, field) == wanted;
 
         private static DateTimeOffset? Time(ReadOnlyMemory<byte> line) =>
-            Verification.Field(line, "time") is { } text ? DateTimeOffset.Parse(text, CultureInfo.InvariantCulture) : null;
+            Verification.Field(line, "time") is { } text && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time) ? time : null;
     }
 
     /// <summary>What a verification found.</summary>
@@ -35,6 +35,9 @@ internal static class AuditLog
     /// <param name="Entries">How many entries verify.</param>
     /// <param name="Checkpoints">How many checkpoints were held against them.</param>
     public sealed record Report(IReadOnlyList<string> Problems, long Entries, int Checkpoints);
+
+    /// <summary>A field of an entry as text; null if it has none, or was changed so that it is no JSON any more.</summary>
+    public static string? Field(string line, string name) => Verification.Field(Encoding.UTF8.GetBytes(line), name);
 
     /// <summary>The newest entries that a filter takes, newest first, as lines of JSON.</summary>
     public static async Task<IReadOnlyList<string>> ListAsync(string data, Filter filter, int limit, CancellationToken ct)
@@ -121,7 +124,7 @@ internal static class AuditLog
             try
             {
                 var seal = JsonNode.Parse(lines.Current)!;
-                verification.Add(new AuditRow((string)seal["node"]!, (long)seal["first"]!, (long)seal["last"]!, 0, Convert.FromHexString((string)seal["seal"]!), entries.ToArray()));
+                verification.Add(new AuditRow((string)seal["node"]!, (long)seal["first"]!, (long)seal["last"]!, Convert.FromHexString((string)seal["seal"]!), entries.ToArray()));
             }
             catch (Exception e) when (e is JsonException or FormatException or ArgumentNullException or InvalidOperationException)
             {
@@ -179,7 +182,7 @@ internal static class AuditLog
         }
     }
 
-    // Beside a running server, if there is one: nothing is written.
+    // Beside a running server, if there is one. Opening brings the schema up to date as a start would; no row is touched.
     private static SqliteEngine Open(string data)
     {
         var (store, _, _) = DataDirectory.FilesOf(data);

@@ -30,6 +30,10 @@ catch (CofferException e)
 {
     return Report(ExitCode.For(e), e.Message, ExitCode.HintFor(e));
 }
+catch (ApiError e)
+{
+    return Report(ExitCode.Io, $"the store cannot be read: {(e.InnerException ?? e).Message}", "Check the disk; if the store is damaged, restore it from a back-up.");
+}
 catch (InvalidDataException e)
 {
     return Report(ExitCode.Refused, e.Message, null);

@@ -61,7 +61,8 @@ internal sealed class Server : IAsyncDisposable
             var refusals = Part(new Refusals(time));
             refusals.Start(committer);
             var recorder = new Recorder(committer, new AuditPolicy(options.Audit == "buffered", options.AuditMetadataReads), Log<Recorder>());
-            var retention = options.AuditRetentionDays is { } days ? new Retention(engine, committer, instance.AuditKey, instance.Id, TimeSpan.FromDays(days), time) : null;
+            var retention = options.AuditRetentionDays is { } days ? new Retention(
+                engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(days), time, Log<Retention>()) : null;
             var apiKeys = Part(new ApiKeys(engine, committer, instance, refusals, time, devMode: options.Dev is not null));
             var tenants = Part(new Tenants(engine, committer, instance, time));
             var store = new SecretStore(engine, committer, instance, new Gate(refusals, recorder), tenants, time, options.SecretsPerScope);

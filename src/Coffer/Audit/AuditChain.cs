@@ -92,7 +92,7 @@ internal sealed class AuditChain : IDisposable
         }
 
         var next = new ChainPosition(sequence, mac);
-        var row = new AuditRow(node, sequence - notes.Count + 1, sequence, now.ToUnixTimeSeconds(), mac, lines.WrittenSpan.ToArray());
+        var row = new AuditRow(node, sequence - notes.Count + 1, sequence, mac, lines.WrittenSpan.ToArray());
         return new AuditStep(new RowWrite.PutAudit(row), () => Volatile.Write(ref position, next));
     }
 }

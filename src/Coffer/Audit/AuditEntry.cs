@@ -7,7 +7,7 @@ using Coffer.Storage;
 namespace Coffer.Audit;
 
 /// <summary>One decision. Fields that do not apply are null and left out.</summary>
-/// <param name="Verb">set, find, list, delete, expire, authenticate, create_key, revoke_key, expire_key.</param>
+/// <param name="Verb">set, find, list, delete, find_metadata, list_metadata, expire, authenticate, create_key, revoke_key, expire_key, prune_audit.</param>
 /// <param name="Outcome">ok, replayed, absent, or the reason of a refusal in one word.</param>
 internal sealed record AuditEntry(string Verb, string Outcome) : Note
 {

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using Coffer.Crypto;
 using Coffer.Storage;
 
@@ -5,31 +6,55 @@ namespace Coffer.Audit;
 
 /// <summary>
 /// Removes audit rows that are older than they are kept, whole commits at a time, and says in the same transaction where
-/// the log begins from now on. The removal is on record itself.
+/// the log begins from now on. The removal is on record itself. Only what verifies is removed, by the time that its
+/// entries say: nobody can have a row removed early, or an edited one removed at all.
 /// </summary>
-internal sealed class Retention(Engine engine, Committer committer, MacKey key, byte[] instance, TimeSpan keep, TimeProvider time)
+internal sealed class Retention(Engine engine, Committer committer, MacKey key, ECDsa signingKey, byte[] instance, TimeSpan keep, TimeProvider time, ILogger<Retention> log)
 {
     private const int Batch = 200;
 
     public async Task SweepAsync(CancellationToken ct)
     {
-        var cutoff = (time.GetUtcNow() - keep).ToUnixTimeSeconds();
         while (true)
         {
-            // Rows are in the order of time: the first that is young enough ends it.
             var rows = await engine.ListAuditAsync(0, newestFirst: false, Batch, ct);
-            var old = rows.TakeWhile(row => row.Row.Time < cutoff).ToList();
+            var old = await OldestAsync([.. rows.Select(row => row.Row)], time.GetUtcNow() - keep, ct);
             if (old.Count == 0)
                 return;
 
-            var cuts = old.GroupBy(row => row.Row.Node).Select(node => node.Last().Row)
+            var cuts = old.GroupBy(row => row.Node).Select(node => node.Last())
                 .Select(last => AuditCut.Write(key, instance, last.Node, new ChainPosition(last.Last, last.Mac)));
-            await committer.CommitAsync(new Change.Plain([.. cuts, new RowWrite.PruneAudit(old[^1].Number)])
+            await committer.CommitAsync(new Change.Plain([.. cuts, new RowWrite.PruneAudit(rows[old.Count - 1].Number)])
             {
-                Notes = [new AuditEntry("prune_audit", "ok") { Count = old.Sum(row => row.Row.Last - row.Row.First + 1) }],
+                Notes = [new AuditEntry("prune_audit", "ok") { Count = old.Sum(row => row.Last - row.First + 1) }],
             });
             if (old.Count < rows.Count)
                 return;
         }
+    }
+
+    // Rows are in the order of time: the first that is young enough, or that does not verify, ends it.
+    private async Task<List<AuditRow>> OldestAsync(IReadOnlyList<AuditRow> rows, DateTimeOffset cutoff, CancellationToken ct)
+    {
+        var verification = new Verification(key, signingKey, instance);
+        foreach (var (name, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
+            verification.AddCut(name[AuditCut.MetaPrefix.Length..], value);
+
+        var old = new List<AuditRow>();
+        foreach (var row in rows)
+        {
+            if (!(Verification.TimeOf(row) < cutoff))
+                break;
+            verification.Add(row);
+            if (verification.Problems.Count > 0)
+            {
+                log.LogError("Nothing more is removed from the audit log: {Problem}", verification.Problems[0]);
+                break;
+            }
+
+            old.Add(row);
+        }
+
+        return old;
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using Coffer.Crypto;
@@ -91,6 +92,10 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         else if (checkpoint.Sequence > cuts.GetValueOrDefault(checkpoint.Node) && !CryptographicOperations.FixedTimeEquals(macs[(checkpoint.Node, checkpoint.Sequence)], checkpoint.Mac))
             Break(checkpoint.Node, $"entry {checkpoint.Sequence} of {checkpoint.Node} is not the one that the checkpoint of {checkpoint.Time:yyyy-MM-dd HH:mm:ss}Z saw: the log was written anew");
     }
+
+    /// <summary>When a row's last entry was decided, from the entry itself; null if it does not say.</summary>
+    public static DateTimeOffset? TimeOf(AuditRow row) =>
+        Field(Lines(row).LastOrDefault(), "time") is { } text && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time) ? time : null;
 
     /// <summary>The entries of a row, a line each.</summary>
     public static IEnumerable<ReadOnlyMemory<byte>> Lines(AuditRow row)

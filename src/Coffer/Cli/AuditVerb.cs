@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text.Json.Nodes;
 using Spectre.Console;
 
 namespace Coffer.Cli;
@@ -56,8 +55,11 @@ internal static class AuditVerb
                     parsed.AddError($"{option.Name} '{text}' is neither Unix seconds nor an ISO 8601 time such as 2030-01-31T12:00:00Z.");
             }
 
-            if (parsed.GetValue(limit) < 1)
-                parsed.AddError("--limit is at least 1.");
+        });
+        limit.Validators.Add(given =>
+        {
+            if (given.GetValueOrDefault<int>() < 1)
+                given.AddError("--limit is at least 1.");
         });
         command.SetAction(async (parsed, ct) =>
         {
@@ -106,8 +108,7 @@ internal static class AuditVerb
         var table = Terminal.Table(columns.Select(column => column.ToUpperInvariant()));
         foreach (var line in lines)
         {
-            var entry = JsonNode.Parse(line)!;
-            table.AddRow(columns.Select(column => new Text(Terminal.Shown(entry[column]?.ToString() ?? ""))));
+            table.AddRow(columns.Select(column => new Text(Terminal.Shown(AuditLog.Field(line, column) ?? ""))));
         }
 
         Terminal.Write(table);

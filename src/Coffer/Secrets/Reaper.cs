@@ -79,7 +79,7 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
             return reaped is null ? [] : [new RowWrite.DeleteSecret(key)];
         }
 
-        // The tenant's number alone: whose it is would take a look-up, and the entry of its set says it.
+        // Whose it was would take a look-up: the entry of its set, under the same name, says it.
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
             reaped is null ? [] : [new AuditEntry("expire", "expired") { Name = key.Name, Version = reaped.Version }];
     }

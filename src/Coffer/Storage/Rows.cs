@@ -34,7 +34,7 @@ internal sealed record ApiKeyRow(byte[] Mac, string Id, string? App, string? Acc
 internal abstract record Note;
 
 /// <summary>The audit entries of one commit of one node: numbers <paramref name="First"/> to <paramref name="Last"/>, a line each.</summary>
-internal sealed record AuditRow(string Node, long First, long Last, long Time, byte[] Mac, byte[] Entries);
+internal sealed record AuditRow(string Node, long First, long Last, byte[] Mac, byte[] Entries);
 
 /// <summary>The row that puts notes on record, and what to do once it is durable.</summary>
 internal sealed record AuditStep(RowWrite Row, Action Durable);

@@ -16,7 +16,7 @@ internal sealed class SqliteEngine : Engine
     private const string SecretColumns = "SELECT tenant, name, scope, id, version, created, expires_at, sealed FROM secrets";
     private const string SecretByKey = $"{SecretColumns} WHERE tenant = ?1 AND name = ?2";
 
-    private const string AuditColumns = "SELECT node, first, last, time, mac, entries, row FROM audit";
+    private const string AuditColumns = "SELECT node, first, last, mac, entries, row FROM audit";
 
     private readonly string file;
     private readonly SqliteSession writer;
@@ -100,8 +100,8 @@ internal sealed class SqliteEngine : Engine
     }
 
     public override ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct) => newestFirst
-        ? List($"{AuditColumns} WHERE row < ?1 ORDER BY row DESC LIMIT ?2", static row => (row.Number(6), ToAudit(row)), bound, limit)
-        : List($"{AuditColumns} WHERE row > ?1 ORDER BY row LIMIT ?2", static row => (row.Number(6), ToAudit(row)), bound, limit);
+        ? List($"{AuditColumns} WHERE row < ?1 ORDER BY row DESC LIMIT ?2", static row => (row.Number(5), ToAudit(row)), bound, limit)
+        : List($"{AuditColumns} WHERE row > ?1 ORDER BY row LIMIT ?2", static row => (row.Number(5), ToAudit(row)), bound, limit);
 
     public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) =>
         Find($"{AuditColumns} WHERE node = ?1 ORDER BY row DESC LIMIT 1", ToAudit, node);
@@ -226,8 +226,7 @@ internal sealed class SqliteEngine : Engine
                     r.Key.Tenant, r.Key.Key, r.Fingerprint, r.Created, r.Sealed);
                 break;
             case RowWrite.PutAudit { Row: var r }:
-                writer.Run("INSERT INTO audit (node, first, last, time, mac, entries) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    r.Node, r.First, r.Last, r.Time, r.Mac, r.Entries);
+                writer.Run("INSERT INTO audit (node, first, last, mac, entries) VALUES (?1, ?2, ?3, ?4, ?5)", r.Node, r.First, r.Last, r.Mac, r.Entries);
                 break;
             case RowWrite.PruneAudit p:
                 writer.Run("DELETE FROM audit WHERE row <= ?1", p.UpTo);
@@ -341,7 +340,7 @@ internal sealed class SqliteEngine : Engine
     private static SecretRow ToSecret(SqliteRow row) => new(
         new SecretKey(row.Number(0), row.Bytes(1)), row.Bytes(2), row.Text(3), row.Number(4), row.Number(5), row.NumberOrNull(6), row.Bytes(7));
 
-    private static AuditRow ToAudit(SqliteRow row) => new(row.Text(0), row.Number(1), row.Number(2), row.Number(3), row.Bytes(4), row.Bytes(5));
+    private static AuditRow ToAudit(SqliteRow row) => new(row.Text(0), row.Number(1), row.Number(2), row.Bytes(3), row.Bytes(4));
 
     private static IdempotencyRow ToIdempotency(SqliteRow row) =>
         new(new IdempotencyKey(row.Number(0), row.Bytes(1)), row.Bytes(2), row.Number(3), row.Bytes(4));

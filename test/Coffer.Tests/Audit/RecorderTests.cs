@@ -39,7 +39,7 @@ public sealed class RecorderTests : IDisposable
         using var broken = SqliteEngine.Open(directory.File("broken.db"));
         using (var session = new SqliteSession(directory.File("broken.db")))
             session.Execute("DROP TABLE audit");
-        var row = new AuditStep(new RowWrite.PutAudit(new AuditRow("n", 1, 1, 0, [], [])), () => { });
+        var row = new AuditStep(new RowWrite.PutAudit(new AuditRow("n", 1, 1, [], [])), () => { });
         using var failing = new Committer(broken, 10, new Committer.Chain(_ => row, () => { }));
         var (strict, loose) = (NewRecorder(buffered: false, failing), NewRecorder(buffered: true, failing));
         _ = failing.CommitAsync(new Blocking(held));

@@ -1,5 +1,8 @@
+using Coffer.Access;
 using Coffer.Audit;
+using Coffer.Storage;
 using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Audit;
 
@@ -58,7 +61,7 @@ public sealed class VerificationTests : IAsyncLifetime
     [InlineData("DELETE FROM audit WHERE first = 6", "entries 6 to 6 of node_1 are missing")]
     [InlineData("DELETE FROM audit WHERE first BETWEEN 5 AND 7", "entries 5 to 7 of node_1 are missing")]
     [InlineData("DELETE FROM audit WHERE first = 1", "entries 1 to 3 of node_1 are missing")]
-    [InlineData("INSERT INTO audit (node, first, last, time, mac, entries) SELECT node, first, last, time, mac, entries FROM audit WHERE first = 6", "entry 6 of node_1 stands where entry 12 should")]
+    [InlineData("INSERT INTO audit (node, first, last, mac, entries) SELECT node, first, last, mac, entries FROM audit WHERE first = 6", "entry 6 of node_1 stands where entry 12 should")]
     [InlineData("UPDATE audit SET row = 1000 - row WHERE first > 3", "entries 4 to 10 of node_1 are missing")]
     [InlineData("UPDATE audit SET entries = (SELECT a.entries FROM audit a WHERE a.first = 7) WHERE first = 6", "entries 6 to 6 of node_1 were changed")]
     [InlineData("DELETE FROM audit WHERE first > 8", "its tail was cut, or an old copy was put back")]
@@ -100,7 +103,7 @@ public sealed class VerificationTests : IAsyncLifetime
         await server.StopAsync();
         await server.OnStoreAsync(async (engine, committer, instance) =>
         {
-            await new Retention(engine, committer, instance.AuditKey, instance.Id, TimeSpan.FromDays(30), server.Time).SweepAsync(default);
+            await NewRetention(engine, committer, instance).SweepAsync(default);
             return true;
         });
 
@@ -161,6 +164,22 @@ public sealed class VerificationTests : IAsyncLifetime
         await using var other = await TestServer.StartAsync();
         Assert.Throws<ConfigurationException>(() => AuditLog.VerifyExport(Export, Path.Combine(other.Data, "coffer.key"), null));
     }
+
+    [Fact]
+    public async Task Retention_removes_nothing_that_was_made_to_look_old()
+    {
+        await server.StopAsync();
+        Execute("UPDATE audit SET entries = replace(entries, '2026-', '2016-')");
+        await server.OnStoreAsync(async (engine, committer, instance) =>
+        {
+            await NewRetention(engine, committer, instance).SweepAsync(default);
+            Assert.Equal(11, (await engine.ListAuditAsync(0, newestFirst: false, 100, default)).Sum(row => row.Row.Last - row.Row.First + 1));
+            return true;
+        });
+    }
+
+    private Retention NewRetention(Engine engine, Committer committer, Instance instance) => new(
+        engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(30), server.Time, NullLogger<Retention>.Instance);
 
     private Task<AuditLog.Report> VerifyAsync() => AuditLog.VerifyStoreAsync(server.Data, null, default);
 

@@ -76,7 +76,6 @@ CREATE TABLE audit (
     node    TEXT NOT NULL,
     first   INTEGER NOT NULL,
     last    INTEGER NOT NULL,
-    time    INTEGER NOT NULL,
     mac     BLOB NOT NULL,
     entries BLOB NOT NULL
 );
