@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
+using System.Text.Json;
 
 #pragma warning disable RS0030 // Random: nothing here is a secret, and a failure must be repeatable from the seed that it names.
 
@@ -53,9 +54,13 @@ public sealed class CrashTests
             key ??= coffer.TestKey;
             using var clients = new AccountClients(coffer.Url, key);
             foreach (var writer in writers)
-                await writer.CheckAsync(clients, tally);
+                await CheckAsync(writer, coffer, clients, tally);
+            await AuditVerb.VerifiedAsync(data);
             if (tally.Kills == kills)
+            {
+                await AssertOnRecordOnceAsync(data, writers, tally);
                 return;
+            }
 
             var running = Task.WhenAll(writers.Select(writer => writer.RunAsync(clients, tally)));
             await Task.Delay(random.Next(20, 401), TestContext.Current.CancellationToken);
@@ -63,6 +68,34 @@ public sealed class CrashTests
             Assert.Equal(128 + 9, await coffer.CrashAsync());
             tally.Kills++;
             await running.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        }
+    }
+
+    private static async Task CheckAsync(CrashWriter writer, CofferProcess coffer, AccountClients clients, Tally tally)
+    {
+        try
+        {
+            await writer.CheckAsync(clients, tally);
+        }
+        catch (Exception e) when (coffer.Stderr.Length > 0)
+        {
+            throw new InvalidOperationException($"the server said: {coffer.Stderr}", e); // the answer alone does not say why
+        }
+    }
+
+    /// <summary>Each operation is on record once as what it did, whichever of its requests did it, and nothing else is.</summary>
+    private static async Task AssertOnRecordOnceAsync(TemporaryDirectory data, CrashWriter[] writers, Tally tally)
+    {
+        var done = writers.SelectMany(writer => writer.Done).ToList();
+        foreach (var outcome in (string[])["ok", "absent"])
+        {
+            var entries = new List<JsonElement>();
+            foreach (var verb in (string[])["set", "delete"])
+                entries.AddRange(await AuditVerb.ListAsync(data, "--verb", verb, "--outcome", outcome));
+            tally.OnRecord += entries.Count;
+            Assert.Equal(
+                done.Where(operation => operation.HadEffect == (outcome == "ok")).Select(operation => operation.Request).Order(StringComparer.Ordinal),
+                entries.Select(entry => entry.GetProperty("request").GetString()!).Order(StringComparer.Ordinal));
         }
     }
 
@@ -90,9 +123,12 @@ public sealed class CrashTests
         /// <summary>Operations that no answer came for, and that leave nothing to tell by: deletes of what was not there.</summary>
         public int Invisible { get; set; }
 
+        /// <summary>Entries of the audit log that say that an operation was done, or that there was nothing to delete.</summary>
+        public int OnRecord { get; set; }
+
         public void AddAnswered() => Interlocked.Increment(ref answered);
 
         public override string ToString() =>
-            $"{Kills} kills, {Answered} acknowledged operations, in flight: {Applied} found applied, {NotApplied} not applied, {Invisible} deletes of nothing; {running.Elapsed.TotalSeconds:0.0} s";
+            $"{Kills} kills, {Answered} acknowledged operations, in flight: {Applied} found applied, {NotApplied} not applied, {Invisible} deletes of nothing; {OnRecord} operations on record; {running.Elapsed.TotalSeconds:0.0} s";
     }
 }

@@ -18,6 +18,9 @@ internal sealed class CrashWriter(int number, Random random)
     private Operation? inFlight;
     private int operations;
 
+    /// <summary>Every operation in the end, by the request that carried it out, and whether that changed anything.</summary>
+    public List<(string Request, bool HadEffect)> Done { get; } = [];
+
     private sealed record Place(string Account, string? User, string Name);
 
     /// <summary>A secret that is there; absence is null. A set after a delete begins again with version 1.</summary>
@@ -101,8 +104,7 @@ internal sealed class CrashWriter(int number, Random random)
         var again = (await SendAsync(clients, first.Operation)).Is(first.Answer.Status);
         Assert.True(IsReplay(again), $"{first.Operation.Key} was done again");
         Assert.Equal(Said(first.Answer), Said(again));
-        var carriedOut = IsReplay(first.Answer) ? "Original-Request" : "Request-Id";
-        Assert.Equal(first.Answer.Headers.GetValues(carriedOut), again.Headers.GetValues("Original-Request"));
+        Assert.Equal(CarriedOutBy(first.Answer), CarriedOutBy(again));
     }
 
     /// <summary>The answer must fit what was there before, whether it came at once or to a retry.</summary>
@@ -117,7 +119,10 @@ internal sealed class CrashWriter(int number, Random random)
             Assert.Equal(before, new State(answer.Payload!, Version(answer)));
         expected[operation.Place] = after;
         answered.Add((operation, answer));
+        Done.Add((CarriedOutBy(answer), answer.Status == 200));
     }
+
+    private static string CarriedOutBy(Answer answer) => answer.Headers.GetValues(IsReplay(answer) ? "Original-Request" : "Request-Id").Single();
 
     private Operation Next()
     {

@@ -20,8 +20,9 @@ public sealed class FaultTests
             var (refusal, refused) = await SetUntilRefusedAsync(clients, kept);
             AssertUnavailable(refusal);
             Assert.True(kept.Count >= 20, $"the disk was full after {kept.Count} sets");
-            (await clients[refused.Account].FindAsync(refused.Name)).Is(404);
-            await AssertKeptAsync(clients, kept);
+            (await clients[refused.Account].FindBareAsync(refused.Name)).Is(404);
+            foreach (var (account, name) in kept.Keys)
+                (await clients[account].FindBareAsync(name)).Is(200);
 
             await disk.ResizeAsync("32m");
             kept[refused] = Payload(refused.Name);
@@ -43,19 +44,19 @@ public sealed class FaultTests
         using var client = new WireClient(coffer.Url, coffer.TestKey);
         var payload = Payload("before");
         (await client.SetAsync("before", payload)).Is(200);
-        (await client.GetAsync("/readyz")).Is(200);
         disk.Fill();
 
-        // A little of the log is on the disk already: what still fits into it, a proof of readiness too, is still stored.
-        await UntilAsync(async () => (await client.SetAsync("before", payload)).Status == 503, "a full disk refuses sets");
-        await UntilAsync(async () => (await client.GetAsync("/readyz")).Status == 503, "readiness tells that the disk is full");
-        AssertUnavailable(await client.SetAsync("during", "x"));
+        // The first proof at once: what it takes does not fit into the little of the log that is on the disk already.
         var unready = (await client.GetAsync("/readyz")).Is(503);
+        await UntilAsync(async () => (await client.SetAsync("before", payload)).Status == 503, "a full disk refuses sets");
         Assert.Equal("unavailable", unready.Body.GetProperty("status").GetString());
         Assert.NotEqual("ok", unready.Body.GetProperty("storage").GetString());
         Assert.Equal("ok", unready.Body.GetProperty("key").GetString());
+        Assert.Equal("ok", unready.Body.GetProperty("audit").GetString());
         (await client.GetAsync("/healthz")).Is(200);
-        Assert.Equal(payload, (await client.FindAsync("before")).Is(200).Payload);
+        AssertUnavailable(await client.SetAsync("during", payload));
+        (await client.FindBareAsync("before")).Is(200);
+        AssertUnavailable(await UntilUnavailableAsync(() => client.FindAsync("before"))); // no payload leaves unless that is on record
 
         disk.Free();
         await UntilAsync(async () => (await client.GetAsync("/readyz")).Status == 200, "readiness is well again");
@@ -65,7 +66,7 @@ public sealed class FaultTests
     }
 
     [Fact]
-    public async Task A_store_that_another_process_holds_refuses_sets_in_time_and_finds_go_on()
+    public async Task A_store_that_another_process_holds_refuses_what_must_be_written_in_time_and_the_rest_goes_on()
     {
         const string Hold = """
             import pathlib, sqlite3, sys, time
@@ -85,19 +86,28 @@ public sealed class FaultTests
 
         // They come one after another, so that not all of them can share one wait; the client gives up after 30 seconds.
         var waited = Stopwatch.StartNew();
-        var sets = new List<Task<Answer>>();
+        var (sets, reads) = (new List<Task<Answer>>(), new List<Task<Answer>>());
         while (!holder.IsCompleted)
         {
             sets.Add(client.SetAsync($"during {sets.Count}", $"p{sets.Count}"));
+            reads.Add(client.FindAsync("before"));
             var asked = Stopwatch.StartNew();
-            Assert.Equal("p", (await client.FindAsync("before")).Is(200).Payload);
+            (await client.FindBareAsync("before")).Is(200);
             Assert.True(asked.Elapsed < TimeSpan.FromSeconds(2), $"a find took {asked.Elapsed}");
             await Task.Delay(500, TestContext.Current.CancellationToken);
         }
 
         (await holder).EndedWith(0);
         var answers = await Task.WhenAll(sets);
-        Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), $"the last set was answered after {waited.Elapsed}");
+        foreach (var read in await Task.WhenAll(reads))
+        {
+            if (read.Status == 503)
+                AssertUnavailable(read);
+            else
+                Assert.Equal("p", read.Is(200).Payload);
+        }
+
+        Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), $"the last request was answered after {waited.Elapsed}");
         Assert.Contains(answers, answer => answer.Status == 503); // it is held for longer than a set waits
         for (var number = 0; number < answers.Length; number++)
         {
@@ -148,6 +158,13 @@ public sealed class FaultTests
 
     /// <summary>As long as a payload may be, and unlike any other.</summary>
     private static string Payload(string name) => name.PadRight(5_000, 'x');
+
+    private static async Task<Answer> UntilUnavailableAsync(Func<Task<Answer>> ask)
+    {
+        var answer = await ask();
+        await UntilAsync(async () => (answer = await ask()).Status == 503, "it is refused");
+        return answer;
+    }
 
     private static async Task UntilAsync(Func<Task<bool>> isSo, string what)
     {

@@ -17,12 +17,12 @@ public sealed class CofferProcess : IAsyncDisposable
     private readonly StringBuilder output = new();
     private readonly StringBuilder errors = new();
 
-    private CofferProcess(IEnumerable<string> arguments, string? folder)
+    private CofferProcess(string[] line, string? folder)
     {
         ReadyFile = own.File("ready.json");
         process = new Process
         {
-            StartInfo = Ran.Start(Needs.Program, [.. arguments, "--ready-file", ReadyFile],
+            StartInfo = Ran.Start(line[0], [.. line[1..], "--ready-file", ReadyFile],
                 new Dictionary<string, string> { ["TMPDIR"] = own.Path }, folder),
         };
         process.OutputDataReceived += (_, line) => Append(output, line.Data);
@@ -59,9 +59,11 @@ public sealed class CofferProcess : IAsyncDisposable
     /// <summary>Starts it on a free port of loopback and returns once it says that it is ready.</summary>
     /// <param name="arguments">The command line without <c>--listen</c> and <c>--ready-file</c>.</param>
     /// <param name="folder">The working directory; null is that of the tests.</param>
-    public static async Task<CofferProcess> StartAsync(string[] arguments, string? folder = null)
+    /// <param name="under">A program and its arguments that become this one, such as <see cref="Strace.Under"/>.</param>
+    /// <exception cref="EndedException">It ended before it was ready.</exception>
+    public static async Task<CofferProcess> StartAsync(string[] arguments, string? folder = null, string[]? under = null)
     {
-        var coffer = new CofferProcess([.. arguments, "--listen", "http://127.0.0.1:0"], folder);
+        var coffer = new CofferProcess([.. under ?? [], Needs.Program, .. arguments, "--listen", "http://127.0.0.1:0"], folder);
         coffer.process.Start();
         coffer.process.StandardInput.Close();
         coffer.process.BeginOutputReadLine();
@@ -70,7 +72,7 @@ public sealed class CofferProcess : IAsyncDisposable
         {
             await UntilAsync(() => File.Exists(coffer.ReadyFile) || coffer.process.HasExited, () => $"not ready after {Patience}: {coffer.Stderr}");
             if (!File.Exists(coffer.ReadyFile))
-                throw new InvalidOperationException($"coffer {string.Join(' ', arguments)} ended with {await coffer.ExitAsync()}: {coffer.Stderr}");
+                throw new EndedException(await coffer.ExitAsync(), $"coffer {string.Join(' ', arguments)}", coffer.Stderr);
             coffer.Ready = JsonElement.Parse(await File.ReadAllTextAsync(coffer.ReadyFile));
             return coffer;
         }
@@ -151,6 +153,12 @@ public sealed class CofferProcess : IAsyncDisposable
     [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int Kill(int pid, int signal);
+}
+
+/// <summary>A server ended before it was ready.</summary>
+public sealed class EndedException(int exit, string line, string stderr) : Exception($"{line} ended with {exit}: {stderr}")
+{
+    public int Exit { get; } = exit;
 }
 
 /// <summary>One server for all tests of a class; each keeps to an account of its own.</summary>

@@ -49,6 +49,9 @@ public static class Needs
         return Path;
     }
 
+    /// <summary>Kills a process at a named system call, or makes the call fail.</summary>
+    public static string Strace() => OnPath("strace");
+
     public static string Curl() => OnPath("curl");
 
     /// <summary>A program that a shell would find.</summary>

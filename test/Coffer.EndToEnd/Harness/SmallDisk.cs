@@ -36,7 +36,10 @@ public sealed class SmallDisk : IAsyncDisposable
         return disk;
     }
 
-    public async Task ResizeAsync(string size) => (await Ran.ProgramAsync(Needs.OnPath("mount"), ["-o", $"remount,size={size}", Path])).EndedWith(0);
+    public Task ResizeAsync(string size) => RemountAsync($"size={size}");
+
+    /// <param name="options">As mount(8) reads them: <c>ro</c>, which it refuses while a file is open for writing.</param>
+    public async Task RemountAsync(string options) => (await Ran.ProgramAsync(Needs.OnPath("mount"), ["-o", $"remount,{options}", Path])).EndedWith(0);
 
     /// <summary>Takes every byte that is free.</summary>
     public void Fill()

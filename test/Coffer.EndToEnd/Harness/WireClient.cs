@@ -46,6 +46,9 @@ public sealed class WireClient : IDisposable
     public Task<Answer> FindAsync(string name, string? user = null) =>
         GetAsync($"{Secrets}/find", [.. Scope(user), ("name", name), ("expand[]", "payload")]);
 
+    /// <summary>Finds a secret without its payload: nothing of it leaves, so nothing is put on record first.</summary>
+    public Task<Answer> FindBareAsync(string name, string? user = null) => GetAsync($"{Secrets}/find", [.. Scope(user), ("name", name)]);
+
     /// <summary>Lists a scope's newest hundred, or the hundred after a cursor, with payloads.</summary>
     public Task<Answer> ListAsync(string? user = null, string? after = null)
     {

@@ -1,0 +1,85 @@
+using System.Diagnostics;
+
+namespace Coffer.EndToEnd;
+
+/// <summary>The file system turns read-only, as one does that found an error in itself: reading goes on, and writing when it may again.</summary>
+public sealed class ReadOnlyTests
+{
+    /// <summary>By whatever call a file is changed.</summary>
+    private const string Writing = "pwrite64,pwritev,write,fdatasync,fsync,ftruncate,fallocate";
+
+    [Fact]
+    public async Task A_store_that_turns_read_only_refuses_sets_until_it_may_be_written_again_and_loses_nothing()
+    {
+        using var data = new TemporaryDirectory();
+        string key;
+        await using (var coffer = await CofferProcess.ServeAsync(data))
+        {
+            key = coffer.TestKey;
+            using var client = new WireClient(coffer.Url, key);
+            (await client.SetAsync("before", "p")).Is(200);
+
+            // With its files open for writing a mount cannot be made read-only; the kernel does that by itself, and so does strace.
+            await using (await Strace.AttachAsync(coffer, Writing, "error=EROFS", data.File("coffer.db"), data.File("coffer.db-wal"), data.File("audit-checkpoints.jsonl")))
+            {
+                AssertUnavailable(await client.SetAsync("during", "p", idempotencyKey: "during"));
+                AssertUnavailable(await client.DeleteAsync("before"));
+                AssertUnavailable(await client.FindAsync("before"));
+                AssertUnavailable(await client.ListAsync());
+                (await client.FindBareAsync("before")).Is(200);
+                (await client.FindBareAsync("during")).Is(404);
+                var unready = (await client.GetAsync("/readyz")).Is(503);
+                Assert.Equal("unavailable", unready.Body.GetProperty("status").GetString());
+                Assert.Contains("I/O error", unready.Body.GetProperty("storage").GetString(), StringComparison.Ordinal);
+                Assert.Equal("ok", unready.Body.GetProperty("key").GetString());
+                (await client.GetAsync("/healthz")).Is(200);
+            }
+
+            Assert.Equal("p", (await client.FindAsync("before")).Is(200).Payload);
+            (await client.FindAsync("during")).Is(404);
+            var during = (await client.SetAsync("during", "p", idempotencyKey: "during")).Is(200);
+            Assert.False(during.Headers.Contains("Idempotent-Replayed")); // what was refused was not done
+            await UntilReadyAsync(client);
+            await AuditVerb.VerifiedAsync(data);
+            Assert.Equal(2, (await AuditVerb.ListAsync(data, "--verb", "set", "--outcome", "ok")).Count);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        await using var again = await CofferProcess.ServeAsync(data);
+        using var afterwards = new WireClient(again.Url, key);
+        Assert.Equal(["before", "during"], (await afterwards.PayloadsAsync()).Keys.Order(StringComparer.Ordinal));
+        await AuditVerb.VerifiedAsync(data);
+    }
+
+    [Fact]
+    public async Task A_start_on_a_read_only_file_system_is_refused_with_78_and_changes_nothing()
+    {
+        await using var disk = await SmallDisk.MountAsync("8m");
+        string key;
+        await using (var coffer = await ServeAsync(disk))
+        {
+            key = coffer.TestKey;
+            using var client = new WireClient(coffer.Url, key);
+            (await client.SetAsync("k", "p")).Is(200);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        await disk.RemountAsync("ro");
+        (await Ran.CofferAsync("serve", "--data", disk.Path, "--listen", "http://127.0.0.1:0")).Refused(78, disk.Path);
+        await disk.RemountAsync("rw");
+        await using var again = await ServeAsync(disk);
+        using var afterwards = new WireClient(again.Url, key);
+        Assert.Equal("p", (await afterwards.FindAsync("k")).Is(200).Payload);
+    }
+
+    private static Task<CofferProcess> ServeAsync(SmallDisk disk) => CofferProcess.StartAsync(["serve", "--data", disk.Path]);
+
+    private static async Task UntilReadyAsync(WireClient client)
+    {
+        // A proof is believed for a second, also one that failed.
+        for (var waited = Stopwatch.StartNew(); (await client.GetAsync("/readyz")).Status != 200; await Task.Delay(100, TestContext.Current.CancellationToken))
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(5), "readiness is not well again");
+    }
+
+    private static void AssertUnavailable(Answer answer) => Assert.Equal("true", Assert.Single(answer.Is(503).Headers.GetValues("Stripe-Should-Retry")));
+}
