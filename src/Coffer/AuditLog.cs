@@ -93,12 +93,14 @@ internal static class AuditLog
     {
         using var engine = Open(data);
         var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(data);
+        // Read before the rows: one that a running server adds meanwhile would speak of entries that were not read.
+        var signed = checkpoints is not null || File.Exists(checkpointFile) ? File.ReadAllLines(checkpoints ?? checkpointFile) : [];
         var verification = Verifier(await Instance.OpenAsync(engine, KeyFile.Load(keyFile), ct));
         foreach (var (key, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
             verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
         await foreach (var row in RowsAsync(engine, ct))
             verification.Add(row);
-        return Finish(verification, checkpoints ?? (File.Exists(checkpointFile) ? checkpointFile : null));
+        return Finish(verification, signed);
     }
 
     /// <summary>Verifies an exported log with nothing but the key file, and checkpoints if there are any.</summary>
@@ -134,16 +136,16 @@ internal static class AuditLog
             entries.SetLength(0);
         }
 
-        var report = Finish(verification, checkpoints);
+        var report = Finish(verification, checkpoints is null ? [] : File.ReadAllLines(checkpoints));
         return entries.Length == 0 ? report : report with { Problems = [.. report.Problems, $"{file} ends in entries without their seal: it was cut"] };
     }
 
     private static Verification Verifier(Instance instance) => new(instance.AuditKey, instance.AuditSigningKey, instance.Id);
 
-    private static Report Finish(Verification verification, string? checkpoints)
+    private static Report Finish(Verification verification, string[] checkpoints)
     {
         var number = 0;
-        foreach (var line in checkpoints is null ? [] : File.ReadLines(checkpoints))
+        foreach (var line in checkpoints)
             verification.AddCheckpoint(line, ++number);
         return new Report(verification.Problems, verification.Entries, verification.Checkpoints);
     }
@@ -182,7 +184,7 @@ internal static class AuditLog
         }
     }
 
-    // Beside a running server, if there is one. Opening brings the schema up to date as a start would; no row is touched.
+    // Beside a running server, if there is one: a store whose schema is up to date is not written.
     private static SqliteEngine Open(string data)
     {
         var (store, _, _) = DataDirectory.FilesOf(data);

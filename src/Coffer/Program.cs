@@ -1,5 +1,4 @@
 // The verb table and the exit codes.
-
 using System.CommandLine;
 using Coffer;
 using Coffer.Cli;
@@ -13,7 +12,16 @@ var root = new RootCommand("Coffer, a self-hosted secret store for app platforms
     AuditVerb.Command(),
 };
 
-var parsed = root.Parse(args);
+ParseResult parsed;
+try
+{
+    parsed = root.Parse(args);
+}
+catch (InvalidOperationException e) // a validator asked for a value that could not be read
+{
+    return Report(ExitCode.Usage, e.Message.TrimEnd('.'), "Run the command with --help to see what it takes.");
+}
+
 if (parsed.Errors.Count > 0)
     return Report(ExitCode.Usage, string.Join("; ", parsed.Errors.Select(error => error.Message.TrimEnd('.'))), "Run the command with --help to see what it takes.");
 

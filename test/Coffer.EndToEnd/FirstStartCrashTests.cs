@@ -13,7 +13,7 @@ public sealed class FirstStartCrashTests
     [InlineData("coffer.db-wal", "pwrite64", 30)]
     [InlineData("coffer.db-wal", "fdatasync,fsync", 1)]
     [InlineData("coffer.db-wal", "fdatasync,fsync", 2)]
-    [InlineData("coffer.key", "fdatasync,fsync", 1)] // the key file is written, and the store knows nothing of it
+    [InlineData("coffer.key.new", "fdatasync,fsync", 1)] // the key file is written, and does not have its name yet
     public async Task A_first_start_that_is_killed_leaves_nothing_that_the_next_is_stuck_with(string file, string calls, int nth)
     {
         using var data = new TemporaryDirectory();
@@ -21,11 +21,11 @@ public sealed class FirstStartCrashTests
         await AssertGoesOnAsync(data);
     }
 
-    [Fact(Skip = "the key file is made under its own name before it is written: killed between the two, the next start ends with 78")]
+    [Fact]
     public async Task A_first_start_that_is_killed_before_its_key_file_is_written_leaves_nothing_that_the_next_is_stuck_with()
     {
         using var data = new TemporaryDirectory();
-        await KillStartAsync(data, "coffer.key", "pwrite64", nth: 1);
+        await KillStartAsync(data, "coffer.key.new", "pwrite64", nth: 1);
         await AssertGoesOnAsync(data);
     }
 

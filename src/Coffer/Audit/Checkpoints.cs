@@ -36,6 +36,9 @@ internal sealed class Checkpoints(AuditChain chain, ECDsa signingKey, byte[] ins
                 if (!OperatingSystem.IsWindows())
                     options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
                 using var stream = new FileStream(file, options);
+                // A line that a crash has torn stays one line: this one begins anew.
+                if (EndsInTornLine())
+                    stream.WriteByte((byte)'\n');
                 stream.Write(Encoding.UTF8.GetBytes(Checkpoint.Sign(signingKey, instance, chain.Node, position, time.GetUtcNow()).ToLine() + "\n"));
                 stream.Flush(flushToDisk: true);
                 written = position.Sequence;
@@ -47,6 +50,15 @@ internal sealed class Checkpoints(AuditChain chain, ECDsa signingKey, byte[] ins
                 log.LogError(e, "A checkpoint of the audit log could not be written");
             }
         }
+    }
+
+    private bool EndsInTornLine()
+    {
+        using var existing = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        if (existing.Length == 0)
+            return false;
+        existing.Seek(-1, SeekOrigin.End);
+        return existing.ReadByte() != '\n';
     }
 
     public void Dispose()

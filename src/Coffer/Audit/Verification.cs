@@ -75,9 +75,10 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
     /// <param name="number">Which line of the file it is, from 1.</param>
     public void AddCheckpoint(string line, int number)
     {
-        if (string.IsNullOrWhiteSpace(line))
+        // A line that is no checkpoint, as one that a crash has torn, says nothing: like one that was taken out.
+        if (Checkpoint.Parse(line) is not { } checkpoint)
             return;
-        if (Checkpoint.Parse(line) is not { } checkpoint || !checkpoint.IsSignedBy(signingKey, instance))
+        if (!checkpoint.IsSignedBy(signingKey, instance))
         {
             problems.Add($"line {number} of the checkpoints is not a checkpoint that this store signed");
             return;

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Spectre.Console;
 
 namespace Coffer.Cli;
@@ -58,7 +59,7 @@ internal static class AuditVerb
         });
         limit.Validators.Add(given =>
         {
-            if (given.GetValueOrDefault<int>() < 1)
+            if (given.Tokens is [var token] && int.TryParse(token.Value, CultureInfo.InvariantCulture, out var most) && most < 1)
                 given.AddError("--limit is at least 1.");
         });
         command.SetAction(async (parsed, ct) =>

@@ -29,12 +29,12 @@ internal static class SecretsVerb
         User.Validators.Add(result =>
         {
             // As in --user "$USER_ID" where the variable is not set: what is one person's must not become everybody's.
-            if (result.GetValueOrDefault<string?>() is "")
+            if (result.Tokens is [{ Value: "" }])
                 result.AddError("--user is empty. Leave it out for the account scope");
         });
         Account.Validators.Add(result =>
         {
-            if (result.GetValueOrDefault<string?>() is { } account && !IsHeaderText(account))
+            if (result.Tokens is [var account] && !IsHeaderText(account.Value))
                 result.AddError("--account is empty or has characters that no account id has");
         });
         return new Command("secrets", "Set, find, list and delete secrets on a running server. The key is read from COFFER_API_KEY.")

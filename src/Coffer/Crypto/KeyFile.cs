@@ -30,12 +30,18 @@ internal sealed class KeyFile
         var text = "# The key to everything in this Coffer store. Keep a copy apart from the store: without it nothing can be opened.\n"
                    + $"{line} {Checksum(line)}\n";
 
-        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, Share = FileShare.None };
+        // Under its own name only once it is whole and on the disk: a start that is killed must not leave half a key file.
+        var written = path + ".new";
+        var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, Share = FileShare.None };
         if (!OperatingSystem.IsWindows())
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        using var file = new FileStream(path, options);
-        file.Write(Encoding.ASCII.GetBytes(text));
-        file.Flush(flushToDisk: true);
+        using (var file = new FileStream(written, options))
+        {
+            file.Write(Encoding.ASCII.GetBytes(text));
+            file.Flush(flushToDisk: true);
+        }
+
+        File.Move(written, path);
     }
 
     /// <exception cref="ConfigurationException">The file is missing, open to others, or not a key file; the message says what to do.</exception>

@@ -5,6 +5,9 @@ internal sealed class DataDirectory : IDisposable
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
+    // EWOULDBLOCK: somebody else holds the lock.
+    private const int LockedOnLinux = 11, LockedOnMacOS = 35;
+
     private readonly FileStream held;
 
     private DataDirectory(string path, FileStream held)
@@ -53,6 +56,10 @@ internal sealed class DataDirectory : IDisposable
         catch (UnauthorizedAccessException)
         {
             throw new ConfigurationException($"the data directory {path} cannot be written", "Give its ownership to the user that runs Coffer.");
+        }
+        catch (IOException e) when (e.HResult is not (LockedOnLinux or LockedOnMacOS) && !OperatingSystem.IsWindows())
+        {
+            throw new ConfigurationException($"the data directory {path} cannot be written: {e.Message}", "Choose a --data directory on a medium that can be written.");
         }
         catch (IOException)
         {

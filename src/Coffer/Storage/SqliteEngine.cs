@@ -172,6 +172,8 @@ internal sealed class SqliteEngine : Engine
                 "Run the Coffer that wrote it, or a newer one. Nothing was changed.");
 
         session.Execute("PRAGMA journal_mode = WAL");
+        if (found == migrations.Count)
+            return;
         session.Execute("BEGIN IMMEDIATE");
         for (var number = (int)found + 1; number <= migrations.Count; number++)
             session.Execute($"{migrations[number - 1]};PRAGMA application_id = {ApplicationId};PRAGMA user_version = {number}");
