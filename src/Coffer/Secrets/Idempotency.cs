@@ -120,11 +120,7 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, IdempotencyC
 
     private AssociatedData Bind(byte[] rowFingerprint, long created)
     {
-        var bound = new AssociatedData("coffer v1 kept outcome"u8);
-        bound.Add(instance.Id);
-        bound.Add(tenant.Id.App);
-        bound.Add(tenant.Id.Livemode ? 1 : 0);
-        bound.Add(tenant.Id.Account);
+        var bound = Tenants.Bound("coffer v1 kept outcome"u8, instance, tenant.Id);
         bound.Add(Row.Key);
         bound.Add(rowFingerprint);
         bound.Add(created);

@@ -86,11 +86,7 @@ internal static class SealedSecret
 
     private static AssociatedData Bind(Instance instance, Tenant tenant, SecretRow row)
     {
-        var bound = new AssociatedData("coffer v1 secret"u8);
-        bound.Add(instance.Id);
-        bound.Add(tenant.Id.App);
-        bound.Add(tenant.Id.Livemode ? 1 : 0);
-        bound.Add(tenant.Id.Account);
+        var bound = Tenants.Bound("coffer v1 secret"u8, instance, tenant.Id);
         bound.Add(row.Scope);
         bound.Add(row.Key.Name);
         bound.Add(row.Id);

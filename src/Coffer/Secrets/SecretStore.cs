@@ -30,11 +30,12 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     {
         if (await tenants.FindAsync(gate.RequireTenant(caller), ct) is not { } tenant)
             return null;
-        var row = await engine.FindSecretAsync(SealedSecret.KeyOf(tenant, scope, name), ct);
+        var key = SealedSecret.KeyOf(tenant, scope, name);
+        var row = await engine.FindSecretAsync(key, ct);
         if (row is null || !row.IsLiveAt(Now()))
         {
             if (gate.TakesMetadata)
-                await gate.PassAsync(caller.Entry("find", "absent") with { Scope = scope.Word, Name = SealedSecret.KeyOf(tenant, scope, name).Name });
+                await gate.PassAsync(caller.Entry("find", "absent") with { Scope = scope.Word, Name = key.Name });
             return null;
         }
 

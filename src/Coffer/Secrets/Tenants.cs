@@ -25,7 +25,7 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
         if (await engine.FindTenantAsync(id, ct) is not { } row)
             return null;
 
-        using var bound = Bind(id);
+        using var bound = Bound("coffer v1 tenant keys"u8, instance, id);
         using var keys = instance.Roots.Open(row.SealedKeys, bound.Span) ?? throw ApiError.RecordDamaged("tenant");
         tenant = new Tenant(row.Id, id, TenantKeys.Parse(keys.Span));
         // An evicted tenant may still be in use by a request: its keys are cleared when they are finalised.
@@ -47,13 +47,14 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
     private byte[] NewKeys(TenantId id)
     {
         using var fresh = TenantKeys.Generate();
-        using var bound = Bind(id);
+        using var bound = Bound("coffer v1 tenant keys"u8, instance, id);
         return instance.Roots.Seal(fresh.Span, bound.Span);
     }
 
-    private AssociatedData Bind(TenantId id)
+    /// <summary>The beginning of all that is bound to a tenant: what for, the store, and whose it is.</summary>
+    public static AssociatedData Bound(ReadOnlySpan<byte> purpose, Instance instance, TenantId id)
     {
-        var bound = new AssociatedData("coffer v1 tenant keys"u8);
+        var bound = new AssociatedData(purpose);
         bound.Add(instance.Id);
         bound.Add(id.App);
         bound.Add(id.Livemode ? 1 : 0);

@@ -11,13 +11,13 @@ public sealed class RecorderTests : IDisposable
     private readonly SqliteEngine engine;
     private readonly Committer committer;
     private readonly ManualResetEventSlim held = new();
-    private readonly Blocking blocking;
+    private readonly BlockingChange blocking;
 
     public RecorderTests()
     {
         engine = SqliteEngine.Open(directory.File("coffer.db"));
         committer = new Committer(engine, 10, new Committer.Chain(_ => null, () => { }));
-        blocking = new Blocking(held);
+        blocking = new BlockingChange(held);
         _ = committer.CommitAsync(blocking);
         blocking.Running.Wait(TestContext.Current.CancellationToken);
     }
@@ -42,7 +42,7 @@ public sealed class RecorderTests : IDisposable
         var row = new AuditStep(new RowWrite.PutAudit(new AuditRow("n", 1, 1, [], [])), () => { });
         using var failing = new Committer(broken, 10, new Committer.Chain(_ => row, () => { }));
         var (strict, loose) = (NewRecorder(buffered: false, failing), NewRecorder(buffered: true, failing));
-        _ = failing.CommitAsync(new Blocking(held));
+        _ = failing.CommitAsync(new BlockingChange(held));
         await loose.PutAsync(new AuditEntry("find", "ok"));
         held.Set();
         await Assert.ThrowsAsync<ApiError>(() => strict.PutAsync(new AuditEntry("find", "ok")).AsTask());
@@ -72,16 +72,4 @@ public sealed class RecorderTests : IDisposable
 
     private Recorder NewRecorder(bool buffered, Committer? through = null) =>
         new(through ?? committer, new AuditPolicy(buffered, MetadataReads: false), NullLogger<Recorder>.Instance);
-
-    private sealed class Blocking(ManualResetEventSlim held) : Change
-    {
-        public ManualResetEventSlim Running { get; } = new();
-
-        public override IReadOnlyList<RowWrite> Decide(Found found)
-        {
-            Running.Set();
-            held.Wait();
-            return [];
-        }
-    }
 }

@@ -38,7 +38,7 @@ public sealed class CommitterTests : IDisposable
     {
         using var held = new ManualResetEventSlim();
         using var committer = new Committer(engine, 10, NoAudit);
-        var blocking = new Blocking(held);
+        var blocking = new BlockingChange(held);
         var first = committer.CommitAsync(blocking);
         blocking.Running.Wait(TestContext.Current.CancellationToken);
 
@@ -58,7 +58,7 @@ public sealed class CommitterTests : IDisposable
     {
         using var held = new ManualResetEventSlim();
         var committer = new Committer(engine, 1_000, NoAudit);
-        var blocking = new Blocking(held);
+        var blocking = new BlockingChange(held);
         _ = committer.CommitAsync(blocking);
         blocking.Running.Wait(TestContext.Current.CancellationToken);
         var waiting = Enumerable.Range(0, 500).Select(i => committer.CommitAsync(Put($"{i}"))).ToList();
@@ -98,17 +98,5 @@ public sealed class CommitterTests : IDisposable
     private sealed class Refusing : Change
     {
         public override IReadOnlyList<RowWrite> Decide(Found found) => throw new InvalidOperationException("no");
-    }
-
-    private sealed class Blocking(ManualResetEventSlim held) : Change
-    {
-        public ManualResetEventSlim Running { get; } = new();
-
-        public override IReadOnlyList<RowWrite> Decide(Found found)
-        {
-            Running.Set();
-            held.Wait();
-            return [];
-        }
     }
 }
