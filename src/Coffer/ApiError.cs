@@ -64,6 +64,41 @@ internal sealed class ApiError : Exception
     public static ApiError AdminKeyOnSecrets() => new(403,
         "The provided key is an admin key. Admin keys manage Coffer and never reach secrets: use a secret key (sk_test_… or sk_live_…) of the app.");
 
+    public static ApiError AdminKeyRequired() => new(403,
+        "The management plane takes admin keys (ak_…) only. Use the admin key that the server printed when it first started.");
+
+    public static ApiError SecretKeyRequired() => new(403, "This needs a secret key (sk_test_… or sk_live_…) of the app's backend; the provided key is of another kind.");
+
+    public static ApiError EphemeralKeyRequired() => new(403, "This needs an ephemeral key (ek_test_… or ek_live_…): what is signed is the user of the key.");
+
+    public static ApiError PermissionMissing(string permission) => new(403,
+        $"The provided key does not have the permission '{permission}', which this request needs. Use a key that has it.");
+
+    public static ApiError AnotherUser() => new(403,
+        "The provided key reaches the account scope and the scope of its own user only. Name that user in 'scope[user]', or use a key of the app's backend.",
+        param: "scope[user]");
+
+    public static ApiError AnotherAccount() => new(403,
+        "The provided key is for one account, which is not the one that the Stripe-Account header names. Leave the header out, or use a key for that account.");
+
+    public static ApiError AddressNotAllowed() => new(403, "The provided key is not taken from this address. Use it from one of its networks, or ask the operator to add this one.");
+
+    public static ApiError WebOriginNotAllowed() => new(403, "The app's keys are not taken from pages of this web origin. Ask the operator to add it to the app's origins.");
+
+    public static ApiError AppDisabled() => new(403, "The app of the provided key is disabled. Nothing was deleted; ask the operator to enable it.");
+
+    public static ApiError AppDeleted() => new(403, "The app of the provided key was deleted.");
+
+    // --- 429: too fast ---
+
+    public static ApiError RateLimited(bool livemode) => new(429, livemode
+        ? $"Request rate limit exceeded. Slow down and try again shortly. See {Docs}#rate-limit."
+        : $"Testmode request rate limit exceeded. Slow down and try again shortly. See {Docs}#rate-limit.", "rate_limit")
+    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
+
+    public static ApiError TooManyBadKeys() => new(429, "Too many requests with bad API keys came from this address. Check the key, and try again shortly.", "rate_limit")
+    { RetryAfter = TimeSpan.FromSeconds(1) };
+
     // --- 400: the request as such ---
 
     public static ApiError MalformedStripeVersion(string version) => new(400, $"Invalid Stripe API version: {Shown(version)}");
@@ -130,6 +165,14 @@ internal sealed class ApiError : Exception
     public static ApiError IntegerTooSmall(string param, long least) => new(400,
         $"This value must be greater than or equal to {least}.", "parameter_invalid_integer", param);
 
+    public static ApiError OutOfRange(string param, long least, long most) => new(400,
+        $"Invalid {param}: must be an integer from {least} to {most}.", "parameter_invalid_integer", param);
+
+    public static ApiError NotABoolean(string param, string value) => new(400, $"Invalid boolean: {Shown(value)}", param: param);
+
+    /// <summary>A parameter that is well formed as such; <paramref name="rule"/> says what it must be.</summary>
+    public static ApiError Unusable(string param, string rule) => new(400, $"Invalid {param}: {rule}.", param: param);
+
     public static ApiError NotOneOf(string param, params string[] allowed) => new(400,
         $"Invalid {param}: must be one of {string.Join(" or ", allowed)}", param: param);
 
@@ -154,6 +197,14 @@ internal sealed class ApiError : Exception
     // --- the outcome of a well-formed request ---
 
     public static ApiError NoSuchSecret(string name) => new(404, $"No such secret: '{name}'", "resource_missing", "name");
+
+    public static ApiError NoSuch(string noun, string id) => new(404, $"No such {noun}: '{Shown(id)}'", "resource_missing", "id");
+
+    public static ApiError UnknownPosition(string noun, string id) => new(400, $"No such {noun}: '{Shown(id)}'", "resource_missing", "starting_after");
+
+    public static ApiError AppNotEmpty() => new(400, "The app still has accounts for which something is stored. Forget them first; list them to see which (GET /admin/v1/apps/{app}/accounts).");
+
+    public static ApiError LastAdminKey() => new(400, "This is the last admin key that does not expire: without it nobody could manage this store. Create another first, or roll this one.");
 
     public static ApiError QuotaReached(int limit) => new(400,
         $"This scope already holds {limit} secrets, which is the most it may hold. Delete one first; list the scope to see what is stored (GET /v1/apps/secrets).");

@@ -18,17 +18,7 @@ internal static class AuditLog
     private const int Batch = 500;
 
     /// <summary>What to list; null takes all.</summary>
-    public sealed record Filter(string? App, string? Account, string? Verb, string? Outcome, string? Key, DateTimeOffset? Since, DateTimeOffset? Until)
-    {
-        public bool Takes(ReadOnlyMemory<byte> line) =>
-            Is("app", App, line) && Is("account", Account, line) && Is("verb", Verb, line) && Is("outcome", Outcome, line) && Is("key", Key, line)
-            && (Since is null || Time(line) >= Since) && (Until is null || Time(line) < Until);
-
-        private static bool Is(string field, string? wanted, ReadOnlyMemory<byte> line) => wanted is null || Verification.Field(line, field) == wanted;
-
-        private static DateTimeOffset? Time(ReadOnlyMemory<byte> line) =>
-            Verification.Field(line, "time") is { } text && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time) ? time : null;
-    }
+    public sealed record Filter(string? App, string? Account, string? Verb, string? Outcome, string? Key, DateTimeOffset? Since, DateTimeOffset? Until);
 
     /// <summary>What a verification found.</summary>
     /// <param name="Problems">What is wrong, naming the place; empty when all is well.</param>
@@ -43,18 +33,8 @@ internal static class AuditLog
     public static async Task<IReadOnlyList<string>> ListAsync(string data, Filter filter, int limit, CancellationToken ct)
     {
         using var engine = Open(data);
-        var found = new List<string>();
-        var bound = long.MaxValue;
-        while (found.Count < limit && await engine.ListAuditAsync(bound, newestFirst: true, Batch, ct) is { Count: > 0 } rows)
-        {
-            foreach (var (number, row) in rows)
-            {
-                found.AddRange(Verification.Lines(row).Reverse().Where(filter.Takes).Select(line => Encoding.UTF8.GetString(line.Span)));
-                bound = number;
-            }
-        }
-
-        return [.. found.Take(limit)];
+        var taken = new AuditTrail.Filter(filter.App, filter.Account, filter.Verb, filter.Outcome, filter.Key, filter.Since, filter.Until);
+        return [.. (await AuditTrail.ListAsync(engine, taken, after: null, limit, ct)).Select(entry => Encoding.UTF8.GetString(entry.Line.Span))];
     }
 
     /// <summary>

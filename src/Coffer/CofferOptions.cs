@@ -44,6 +44,12 @@ internal sealed class CofferOptions
     /// <summary>How many secrets a scope may hold, 1 to 10,000.</summary>
     public int SecretsPerScope { get; init; } = DefaultSecretsPerScope;
 
+    /// <summary>How many requests a second each key may make; 0 is no limit.</summary>
+    public int RatePerKey { get; init; } = 5_000;
+
+    /// <summary>How many refused keys a second one address may send before only known keys are looked up for it; 0 is no limit.</summary>
+    public int RatePerAddress { get; init; } = 20;
+
     /// <summary>Dev mode; null serves.</summary>
     public DevOptions? Dev { get; init; }
 

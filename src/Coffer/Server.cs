@@ -63,21 +63,40 @@ internal sealed class Server : IAsyncDisposable
             var recorder = new Recorder(committer, new AuditPolicy(options.Audit == "buffered", options.AuditMetadataReads), Log<Recorder>());
             var retention = options.AuditRetentionDays is { } days ? new Retention(
                 engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(days), time, Log<Retention>()) : null;
-            var apiKeys = Part(new ApiKeys(engine, committer, instance, refusals, time, devMode: options.Dev is not null));
-            var tenants = Part(new Tenants(engine, committer, instance, time));
-            var store = new SecretStore(engine, committer, instance, new Gate(refusals, recorder), tenants, time, options.SecretsPerScope);
+            var gate = new Gate(refusals, recorder);
+            var epoch = new Epoch();
+            var management = new Management(committer, instance, epoch, time);
+            var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
+            var ephemeralKeys = new EphemeralKeys(instance, apps, new Revocations(engine, epoch, time), management, gate, time);
+            var apiKeys = Part(new ApiKeys(engine, committer, instance, apps, ephemeralKeys, gate, time, devMode: options.Dev is not null));
+            var tenants = Part(new Tenants(engine, committer, instance, epoch, time));
+            var store = new SecretStore(engine, committer, instance, gate, tenants, time, options.SecretsPerScope);
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);
             Part(new Reaper(engine, committer, retention, time, Log<Reaper>())).Start();
 
+            var authentication = new Authentication(apiKeys, Part(new RateLimits(options.RatePerKey, options.RatePerAddress, time)));
+            var docs = new Uri(url, DocsApi.Path);
+            var pipeline = new Pipeline(
+                [.. new SecretsApi(store).Routes, .. new EphemeralKeysApi(ephemeralKeys, new Signatures(gate, time)).Routes],
+                authentication, isAdmin: false, docs, Log<Pipeline>());
+            var admin = new Pipeline(
+                [
+                    .. new AppsApi(apps).Routes,
+                    .. new ApiKeysApi(new KeyRing(engine, instance, gate, management)).Routes,
+                    .. new AccountsApi(new Accounts(engine, instance, gate, management, tenants, time)).Routes,
+                    .. new AuditApi(new AuditTrail(engine, gate)).Routes,
+                    .. new SettingsApi(gate, instance, options).Routes,
+                ],
+                authentication, isAdmin: true, docs, Log<Pipeline>());
             var health = new HealthApi(Part(new Readiness(committer, instance, () => checkpoints.Trouble ?? recorder.Trouble, time)));
-            var pipeline = new Pipeline(new SecretsApi(store).Routes, new Authentication(apiKeys), new Uri(url, DocsApi.Path), Log<Pipeline>());
             opened.SetResult(context => context.Request.Path.Value switch
             {
                 DocsApi.Path => DocsApi.WriteErrorsAsync(context),
                 HealthApi.Alive => HealthApi.WriteAliveAsync(context),
                 HealthApi.Ready => health.WriteReadyAsync(context),
                 "/" when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),
+                { } path when path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal) => admin.RunAsync(context),
                 _ => pipeline.RunAsync(context),
             });
             return new Server(app, parts, url, firstKeys);
@@ -153,7 +172,7 @@ internal sealed class Server : IAsyncDisposable
 }
 
 /// <summary>The keys that a first start made, to be shown once.</summary>
-internal sealed record FirstKeys(string TestSecretKey, string? LiveSecretKey, string? AdminKey)
+internal sealed record FirstKeys(string TestSecretKey, string? LiveSecretKey, string? AdminKey, string? SigningSecret)
 {
     public override string ToString() => "[redacted]";
 }

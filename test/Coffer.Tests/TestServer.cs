@@ -57,6 +57,20 @@ internal sealed class TestServer : IAsyncDisposable
 
     public Caller Client(string? key = null, string? account = null) => new(this, key ?? Keys.TestSecretKey, account);
 
+    /// <summary>Requests to the management plane.</summary>
+    public Caller Admin => Client(Keys.AdminKey);
+
+    /// <summary>The id of the first app.</summary>
+    public async Task<string> AppIdAsync() => (string)(await KeyAsync(type: "secret", livemode: false))["app"]!;
+
+    /// <summary>The first app's key of a kind, as the management plane shows it.</summary>
+    public async Task<JsonNode> KeyAsync(string type, bool? livemode) =>
+        (await Admin.Get("/admin/v1/api_keys", ("limit", "100"))).IsOk().Json["data"]!.AsArray()
+            .Last(key => (string?)key!["type"] == type && (bool?)key["livemode"] == livemode && (type == "admin" || (string?)key["app"] != OtherApp))!;
+
+    /// <summary>The id of the second app.</summary>
+    public string OtherApp { get; private set; } = "";
+
     /// <summary>Sends a request as it is; the test decides on every header.</summary>
     public async Task<Answer> SendAsync(HttpRequestMessage request)
     {
@@ -93,8 +107,9 @@ internal sealed class TestServer : IAsyncDisposable
         using var committer = new Committer(engine, 100, new AuditChain(instance.AuditKey, instance.Id, "node_1", null, Time).InLoop(engine));
         await committer.CommitAsync(change);
         Keys = keys!;
-        var app = Apps.Create("other", Time.Seconds);
-        (OtherAppKey, var row) = ApiKeys.Create(instance, app, livemode: false, Time.Seconds);
+        var app = App.Create("other", Time.Seconds).App.ToRow(instance);
+        (OtherAppKey, var row) = ApiKey.Create(instance, app, livemode: false, Time.Seconds);
+        OtherApp = app.Id;
         await committer.CommitAsync(new Change.Plain(new RowWrite.PutApp(app), new RowWrite.PutApiKey(row)));
     }
 

@@ -9,24 +9,87 @@ internal enum KeyKind
     /// <summary><c>sk_test_…</c>, <c>sk_live_…</c>: an app's backend; every scope of every account of its app and mode.</summary>
     Secret,
 
+    /// <summary><c>rk_test_…</c>, <c>rk_live_…</c>: the same with fewer permissions, or in one account only.</summary>
+    Restricted,
+
+    /// <summary><c>ek_test_…</c>, <c>ek_live_…</c>: a browser; one account's own scope and one user's in it.</summary>
+    Ephemeral,
+
     /// <summary><c>ak_…</c>: the management plane, never a secret.</summary>
     Admin,
 }
 
-/// <summary>Where a request came from: the id that its answer carries, and the address at the other end of the connection.</summary>
-internal sealed record Origin(string RequestId, string Remote)
+/// <summary>What a key may do with secrets.</summary>
+[Flags]
+internal enum Permissions
+{
+    None = 0,
+
+    /// <summary>Find and list; a payload of any verb.</summary>
+    SecretRead = 1,
+
+    /// <summary>Set and delete.</summary>
+    SecretWrite = 2,
+
+    All = SecretRead | SecretWrite,
+}
+
+/// <summary>Permissions as words.</summary>
+internal static class PermissionWords
+{
+    public const string SecretRead = "secret_read", SecretWrite = "secret_write";
+
+    public static IEnumerable<string> Words(this Permissions permissions)
+    {
+        if (permissions.HasFlag(Permissions.SecretRead))
+            yield return SecretRead;
+        if (permissions.HasFlag(Permissions.SecretWrite))
+            yield return SecretWrite;
+    }
+
+    /// <returns>Null if a word is none.</returns>
+    public static Permissions? Parse(IEnumerable<string> words)
+    {
+        var permissions = Permissions.None;
+        foreach (var word in words)
+        {
+            if (word is not (SecretRead or SecretWrite))
+                return null;
+            permissions |= word == SecretRead ? Permissions.SecretRead : Permissions.SecretWrite;
+        }
+
+        return permissions;
+    }
+}
+
+/// <summary>Where a request came from.</summary>
+/// <param name="RequestId">The id that its answer carries.</param>
+/// <param name="Remote">The address at the other end of the connection.</param>
+/// <param name="WebOrigin">The web origin of the page that asks, if a browser says so.</param>
+internal sealed record Origin(string RequestId, string Remote, string? WebOrigin = null)
 {
     /// <summary>The program itself.</summary>
     public static readonly Origin Internal = new("", "");
 }
 
 /// <summary>Who is asking: a proven API key, and the account that the request is about.</summary>
-/// <param name="KeyId">The key's id, <c>key_…</c>: safe to log, unlike the key.</param>
+/// <param name="KeyId">The key's id, <c>key_…</c> or <c>ephkey_…</c>: safe to log, unlike the key.</param>
 /// <param name="Kind">What the key is for.</param>
 /// <param name="Tenant">App, mode and account; null for an admin key, which has none.</param>
 /// <param name="Origin">The request that it asks with.</param>
 internal sealed record Caller(string KeyId, KeyKind Kind, TenantId? Tenant, Origin Origin)
 {
+    /// <summary>The app; null for an admin key.</summary>
+    public App? App { get; init; }
+
+    public Permissions Permissions { get; init; } = Permissions.All;
+
+    /// <summary>The mode of the key; an admin key has none, and counts as live.</summary>
+    public bool Livemode => Tenant?.Livemode ?? true;
+
+    /// <summary>Of an ephemeral key: the one user whose scope it reaches, as exact UTF-8 bytes.</summary>
+    public ReadOnlyMemory<byte> User { get; init; }
+
     /// <summary>An audit entry about something that this caller asked for.</summary>
     public AuditEntry Entry(string verb, string outcome) => new(verb, outcome)
     {

@@ -6,7 +6,7 @@ namespace Coffer.Access;
 /// <summary>Opens the store's identity at every start; on an empty store makes it, with the first app and keys, in one transaction.</summary>
 internal static class FirstStart
 {
-    private const string DevKeyId = "key_dev";
+    private const string DevKeyId = "key_dev", DevAdminKeyId = "key_dev_admin";
     private static readonly AppRow DevApp = new("app_dev", "dev", "acct_dev", 0);
 
     /// <summary>Who a developer's requests come from when they name no account.</summary>
@@ -39,27 +39,30 @@ internal static class FirstStart
 
         FirstKeys Keys()
         {
-            var app = Apps.Create("default", now.ToUnixTimeSeconds());
+            var (created, signingSecret) = App.Create("default", now.ToUnixTimeSeconds());
+            var app = created.ToRow(instance);
             rows.Add(new RowWrite.PutApp(app));
-            return new FirstKeys(Key(app, livemode: false), Key(app, livemode: true), Key(null, livemode: true));
+            return new FirstKeys(Key(app, livemode: false), Key(app, livemode: true), Key(null, livemode: true), signingSecret);
         }
 
-        // One dev key at a time: each start replaces the last one's. A key that is another app's already stays that app's.
+        // One dev key of each kind at a time: each start replaces the last one's. A key that is another app's already stays that app's.
         async Task<FirstKeys> DevKeyAsync(string? chosen)
         {
-            if (chosen is not null && await ApiKeys.FindIdAsync(engine, instance, chosen, ct) is { } known && known != DevKeyId)
-                return new FirstKeys(chosen, null, null);
+            rows.Add(new RowWrite.DeleteApiKey(DevAdminKeyId));
+            var admin = Key(null, livemode: true, id: DevAdminKeyId);
+            if (chosen is not null && await ApiKey.FindIdAsync(engine, instance, chosen, ct) is { } known && known != DevKeyId)
+                return new FirstKeys(chosen, null, admin, null);
             if (await engine.FindAppAsync(DevApp.Id, ct) is null)
                 rows.Add(new RowWrite.PutApp(DevApp));
             rows.Add(new RowWrite.DeleteApiKey(DevKeyId));
-            return new FirstKeys(Key(DevApp, livemode: false, chosen, DevKeyId), null, null);
+            return new FirstKeys(Key(DevApp, livemode: false, chosen, DevKeyId), null, admin, null);
         }
 
         string Key(AppRow? app, bool livemode, string? chosen = null, string? id = null)
         {
-            var (token, row) = ApiKeys.Create(instance, app, livemode, now.ToUnixTimeSeconds(), chosen, id);
+            var (token, row) = ApiKey.Create(instance, app, livemode, now.ToUnixTimeSeconds(), chosen, id);
             rows.Add(new RowWrite.PutApiKey(row));
-            notes.Add(ApiKeys.Entry("create_key", row));
+            notes.Add(ApiKey.Entry("create_key", row));
             return token;
         }
     }

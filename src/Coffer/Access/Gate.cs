@@ -1,9 +1,10 @@
+using System.Net;
 using Coffer.Audit;
 using Coffer.Storage;
 
 namespace Coffer.Access;
 
-/// <summary>The one place that decides whether a caller may reach secrets, and puts refusals on record. Every verb asks it first.</summary>
+/// <summary>The one place that decides what a caller may do, and puts refusals on record. Every verb asks it first.</summary>
 internal sealed class Gate(Refusals refusals, Recorder recorder)
 {
     /// <summary>Whether reads of metadata are on record too.</summary>
@@ -13,13 +14,71 @@ internal sealed class Gate(Refusals refusals, Recorder recorder)
     /// <exception cref="ApiError">503: it cannot be put on record, so it must not leave.</exception>
     public ValueTask PassAsync(params AuditEntry[] read) => recorder.PutAsync(read);
 
-    /// <returns>The tenant that the caller acts in.</returns>
-    /// <exception cref="ApiError">403: the key is not one that reaches secrets.</exception>
-    public TenantId RequireTenant(Caller caller)
+    /// <summary>Counts a refusal and gives it back.</summary>
+    /// <param name="outcome">Why, in one word, for the audit log.</param>
+    /// <param name="keyId">The id of the key, if it is a known one.</param>
+    /// <param name="origin">The request.</param>
+    /// <param name="error">What the client is told.</param>
+    public ApiError Refuse(string outcome, string? keyId, Origin origin, ApiError error)
     {
-        if (caller is { Kind: KeyKind.Secret, Tenant: { } tenant })
-            return tenant;
-        refusals.Count("admin_key_on_secrets", caller.KeyId, caller.Origin.RequestId, caller.Origin.Remote);
-        throw ApiError.AdminKeyOnSecrets();
+        refusals.Count(outcome, keyId, origin.RequestId, origin.Remote);
+        return error;
     }
+
+    /// <summary>Whether a proven key may be used at all, from where it is used.</summary>
+    /// <param name="caller">Who asks.</param>
+    /// <param name="networks">Where the key may be used; empty is anywhere.</param>
+    public ApiError? Admit(Caller caller, IReadOnlyList<IPNetwork> networks)
+    {
+        if (networks.Count > 0 && !(IPAddress.TryParse(caller.Origin.Remote, out var remote) && networks.Any(network => network.Contains(Plain(remote)))))
+            return Refuse("address_not_allowed", caller, ApiError.AddressNotAllowed());
+        if (caller.App is { IsDisabled: true })
+            return Refuse("app_disabled", caller, ApiError.AppDisabled());
+        if (caller is { App.Origins: { Count: > 0 } origins, Origin.WebOrigin: { } web } && !origins.Contains(web, StringComparer.Ordinal))
+            return Refuse("web_origin_not_allowed", caller, ApiError.WebOriginNotAllowed());
+        return null;
+    }
+
+    /// <param name="caller">Who asks.</param>
+    /// <param name="needed">What the verb does.</param>
+    /// <param name="user">Whose scope is meant, as exact UTF-8 bytes; empty is the account's own scope.</param>
+    /// <returns>The tenant that the caller acts in.</returns>
+    /// <exception cref="ApiError">403: the key does not reach that, whether or not anything is there.</exception>
+    public TenantId RequireScope(Caller caller, Permissions needed, ReadOnlySpan<byte> user)
+    {
+        if (caller.Tenant is not { } tenant)
+            throw Refuse("admin_key_on_secrets", caller, ApiError.AdminKeyOnSecrets());
+        if ((needed & ~caller.Permissions) is not Permissions.None and var missing)
+            throw Refuse("permission_missing", caller, ApiError.PermissionMissing(missing.Words().First()));
+        if (caller.Kind == KeyKind.Ephemeral && !user.IsEmpty && !user.SequenceEqual(caller.User.Span))
+            throw Refuse("another_user", caller, ApiError.AnotherUser());
+        return tenant;
+    }
+
+    /// <exception cref="ApiError">403: the key is not an admin key.</exception>
+    public void RequireAdmin(Caller caller)
+    {
+        if (caller.Kind != KeyKind.Admin)
+            throw Refuse("not_an_admin_key", caller, ApiError.AdminKeyRequired());
+    }
+
+    /// <summary>The same for a read that needs nothing else, which is on record when this returns.</summary>
+    public async ValueTask RequireAdminAsync(Caller caller, string verb)
+    {
+        RequireAdmin(caller);
+        await PassAsync(caller.Entry(verb, "ok"));
+    }
+
+    /// <returns>The app and the tenant.</returns>
+    /// <exception cref="ApiError">403: the key is not one of the kind.</exception>
+    public (App App, TenantId Tenant) RequireKind(Caller caller, KeyKind kind)
+    {
+        if (caller.Kind == kind && caller is { App: { } app, Tenant: { } tenant })
+            return (app, tenant);
+        throw Refuse("wrong_kind_of_key", caller, kind == KeyKind.Ephemeral ? ApiError.EphemeralKeyRequired() : ApiError.SecretKeyRequired());
+    }
+
+    private ApiError Refuse(string outcome, Caller caller, ApiError error) => Refuse(outcome, caller.KeyId, caller.Origin, error);
+
+    private static IPAddress Plain(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
 }

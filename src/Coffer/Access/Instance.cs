@@ -26,6 +26,9 @@ internal sealed class Instance
         TokenKey = MacKey.Derived(identity[IdSize..], "coffer v1 token"u8);
         ProofKey = MacKey.Derived(identity[IdSize..], "coffer v1 key row"u8);
         AuditKey = MacKey.Derived(identity[IdSize..], "coffer v1 audit"u8);
+        EphemeralIdKey = MacKey.Derived(identity[IdSize..], "coffer v1 ephemeral key id"u8);
+        EphemeralKey = SealingKey.Derived(identity[IdSize..], "coffer v1 ephemeral key"u8);
+        ReplyKey = SealingKey.Derived(identity[IdSize..], "coffer v1 reply"u8);
     }
 
     public RootKeys Roots { get; }
@@ -42,7 +45,16 @@ internal sealed class Instance
     /// <summary>Key of the MACs that chain the audit log.</summary>
     public MacKey AuditKey { get; }
 
-    /// <summary>ECDSA P-256: signs the audit log's checkpoints.</summary>
+    /// <summary>Key of the MAC that shows an id to be of an ephemeral key of an account.</summary>
+    public MacKey EphemeralIdKey { get; }
+
+    /// <summary>Seals the claims of ephemeral keys. It outlives a rotation of the root keys, as the pepper does.</summary>
+    public SealingKey EphemeralKey { get; }
+
+    /// <summary>Seals what idempotency keys have kept outside tenants.</summary>
+    public SealingKey ReplyKey { get; }
+
+    /// <summary>ECDSA P-256: signs the audit log's checkpoints and the receipts of what was forgotten.</summary>
     public ECDsa AuditSigningKey { get; }
 
     /// <summary>Whether the store has an identity yet. One that has is never given another.</summary>

@@ -2,6 +2,7 @@
 // the rules and decides nothing itself.
 
 using System.Globalization;
+using System.Text.Json;
 using Coffer.Http;
 using Coffer.Secrets;
 
@@ -156,12 +157,21 @@ internal sealed class SecretsApi(SecretStore store)
         WriteSecret(request.Json, secret, wantsPayload, deleted);
     }
 
+    /// <summary>A secret as the management plane shows it: with whose it is, and its version.</summary>
+    public static void WriteOwned(Utf8JsonWriter json, Accounts.Owned owned, bool wantsPayload) => WriteSecret(json, owned.Secret, wantsPayload, deleted: false, owned);
+
     // The order of the reference's example: id and object, then the alphabet.
-    private static void WriteSecret(System.Text.Json.Utf8JsonWriter json, Secret secret, bool wantsPayload, bool deleted)
+    private static void WriteSecret(Utf8JsonWriter json, Secret secret, bool wantsPayload, bool deleted, Accounts.Owned? owned = null)
     {
         json.WriteStartObject();
         json.WriteString("id"u8, secret.Id);
         json.WriteString("object"u8, "apps.secret"u8);
+        if (owned is not null)
+        {
+            json.WriteString("account"u8, owned.Account);
+            json.WriteString("app"u8, owned.App);
+        }
+
         json.WriteNumber("created"u8, secret.Created);
         if (deleted)
             json.WriteBoolean("deleted"u8, true);
@@ -178,6 +188,8 @@ internal sealed class SecretsApi(SecretStore store)
         if (secret.Scope.IsUser)
             json.WriteString("user"u8, secret.Scope.User.Span);
         json.WriteEndObject();
+        if (owned is not null)
+            json.WriteNumber("version"u8, secret.Version);
         json.WriteEndObject();
     }
 }

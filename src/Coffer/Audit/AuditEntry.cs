@@ -7,7 +7,7 @@ using Coffer.Storage;
 namespace Coffer.Audit;
 
 /// <summary>One decision. Fields that do not apply are null and left out.</summary>
-/// <param name="Verb">set, find, list, delete, find_metadata, list_metadata, expire, authenticate, create_key, revoke_key, expire_key, prune_audit.</param>
+/// <param name="Verb">What was asked for, in the words of docs/operating.md.</param>
 /// <param name="Outcome">ok, replayed, absent, or the reason of a refusal in one word.</param>
 internal sealed record AuditEntry(string Verb, string Outcome) : Note
 {
@@ -17,10 +17,22 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
     /// <summary>The address at the other end of the connection.</summary>
     public string? Remote { get; init; }
 
-    /// <summary>The id of the API key, never the key.</summary>
+    /// <summary>The id of the API key that asked, never the key.</summary>
     public string? Key { get; init; }
 
     public TenantId? Tenant { get; init; }
+
+    /// <summary>The app, where no mode is meant.</summary>
+    public string? App { get; init; }
+
+    /// <summary>The account, where no mode is meant.</summary>
+    public string? Account { get; init; }
+
+    /// <summary>The id of what it is about, if that is neither the key that asked nor a name.</summary>
+    public string? Target { get; init; }
+
+    /// <summary>Why, in the words of who asked.</summary>
+    public string? Reason { get; init; }
 
     /// <summary>account or user.</summary>
     public string? Scope { get; init; }
@@ -56,7 +68,14 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
             json.WriteString("mode"u8, tenant.Livemode ? "live"u8 : "test"u8);
             json.WriteString("account"u8, tenant.Account);
         }
+        else
+        {
+            Text("app"u8, App);
+            Text("account"u8, Account);
+        }
 
+        Text("target"u8, Target);
+        Text("reason"u8, Reason);
         Text("scope"u8, Scope);
         Text("name"u8, Name is null ? null : Convert.ToHexStringLower(Name));
         if (Version is { } version)

@@ -18,4 +18,18 @@ internal static class Base62
             value /= 62;
         }
     }
+
+    /// <summary>The number that was written; null if a character is not of the alphabet or it is beyond 64 bits.</summary>
+    public static ulong? Read(ReadOnlySpan<char> text)
+    {
+        UInt128 value = 0;
+        foreach (var c in text)
+        {
+            var digit = Alphabet.IndexOf(c, StringComparison.Ordinal);
+            if (digit < 0 || (value = value * 62 + (uint)digit) > ulong.MaxValue)
+                return null;
+        }
+
+        return (ulong)value;
+    }
 }

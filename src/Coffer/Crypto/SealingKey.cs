@@ -21,6 +21,16 @@ internal sealed class SealingKey : IDisposable
         Commitment = MacKey.Derived(key, "coffer v1 envelope commitment"u8);
     }
 
+    /// <summary>The first key for the use that <paramref name="label"/> names, derived from another (HKDF-Expand, RFC 5869).</summary>
+    public static SealingKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label)
+    {
+        Span<byte> derived = stackalloc byte[Size];
+        HKDF.Expand(HashAlgorithmName.SHA256, from, derived, label);
+        var key = new SealingKey(1, derived);
+        CryptographicOperations.ZeroMemory(derived);
+        return key;
+    }
+
     public uint Version { get; }
 
     public Xaes256Gcm Cipher { get; }

@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 
@@ -29,13 +31,30 @@ internal static class Tokens
             && token[^ChecksumLength..].SequenceEqual(Checksum(token[..^ChecksumLength]));
     }
 
+    /// <summary>A token that is what it says: sealed bytes in base64url in the place of randomness.</summary>
+    public static string Seal(string prefix, ReadOnlySpan<byte> envelope)
+    {
+        var head = prefix + Marker + Base64Url.EncodeToString(envelope);
+        return head + Checksum(head);
+    }
+
+    /// <summary>The sealed bytes; null if the form or the checksum is wrong.</summary>
+    public static byte[]? Unseal(string prefix, string token)
+    {
+        var begin = prefix.Length + Marker.Length;
+        if (token.Length <= begin + ChecksumLength || !token.StartsWith(prefix + Marker, StringComparison.Ordinal) || !Ascii.IsValid(token)
+            || !token.AsSpan(token.Length - ChecksumLength).SequenceEqual(Checksum(token.AsSpan(0, token.Length - ChecksumLength))))
+            return null;
+        var text = token.AsSpan(begin..^ChecksumLength);
+        return Base64Url.IsValid(text) ? Base64Url.DecodeFromChars(text) : null;
+    }
+
     private static string Checksum(ReadOnlySpan<char> head)
     {
-        Span<byte> bytes = stackalloc byte[128];
+        var bytes = ArrayPool<byte>.Shared.Rent(Encoding.UTF8.GetMaxByteCount(head.Length));
         Span<char> checksum = stackalloc char[ChecksumLength];
-        if (!Encoding.UTF8.TryGetBytes(head, bytes, out var length))
-            return "";
-        Base62.Write(Crc32.Compute(bytes[..length]), checksum);
+        Base62.Write(Crc32.Compute(bytes.AsSpan(0, Encoding.UTF8.GetBytes(head, bytes))), checksum);
+        ArrayPool<byte>.Shared.Return(bytes, clearArray: true);
         return new string(checksum);
     }
 }

@@ -8,23 +8,41 @@ namespace Coffer.Http;
 /// <summary>
 /// Reads who is asking from the headers. A key comes as Bearer, or as Basic with the key as user name (encoded, or as it
 /// is, which Stripe tolerates). Two Authorization headers are refused: which of them counts is how authorization is confused.
+/// Whoever asks too fast is told so here, before anything is parsed.
 /// </summary>
-internal sealed class Authentication(ApiKeys keys)
+internal sealed class Authentication(ApiKeys keys, RateLimits limits)
 {
     private const int LongestAccount = 255;
     private static readonly SearchValues<char> AccountCharacters =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
 
-    /// <returns>The caller, or the refusal: 401 for the key, 400 for the account.</returns>
-    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(IHeaderDictionary headers, Origin origin, CancellationToken ct)
+    /// <param name="context">The request.</param>
+    /// <param name="requestId">The id that its answer carries.</param>
+    /// <param name="readsAccount">Whether the headers may name an account.</param>
+    /// <returns>The caller, or the refusal: 401 for the key, 403 for where it is used, 429 for how often, 400 for the account.</returns>
+    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(HttpContext context, string requestId, bool readsAccount)
     {
+        var (headers, address) = (context.Request.Headers, context.Connection.RemoteIpAddress);
         var (token, refusal) = Token(headers.Authorization);
         if (token is null)
             return (null, refusal);
-        var (account, malformed) = Account(headers);
-        var (caller, refused) = await keys.FindCallerAsync(token, account, origin, ct);
-        return refused is not null ? (null, refused) : malformed is not null ? (null, malformed) : (caller, null);
+        var (account, malformed) = readsAccount ? Account(headers) : default;
+        var origin = new Origin(requestId, address?.ToString() ?? "", headers.Origin is { Count: > 0 } web ? web.ToString() : null);
+        var (caller, refused) = await keys.FindCallerAsync(token, account, origin, limits.IsFlooding(address), context.RequestAborted);
+        if (refused is not null)
+        {
+            if (refused.Status == StatusCodes.Status401Unauthorized)
+                limits.CountRefused(address);
+            return (null, refused);
+        }
+
+        if (!limits.TakeForKey(caller!.KeyId))
+            return (null, ApiError.RateLimited(caller.Livemode));
+        return malformed is not null ? (null, malformed) : (caller, null);
     }
+
+    /// <summary>Whether a text has the form of an account's id.</summary>
+    public static bool IsAccount(string id) => id.Length is > 0 and <= LongestAccount && !id.AsSpan().ContainsAnyExcept(AccountCharacters);
 
     private static (string? Token, ApiError? Refusal) Token(StringValues authorization)
     {
@@ -68,8 +86,6 @@ internal sealed class Authentication(ApiKeys keys)
         if (account.Count == 1 && context.Count == 1 && account.ToString() != context.ToString())
             return (null, ApiError.ConflictingAccounts());
         var id = (account.Count == 1 ? account : context).ToString();
-        return id.Length is 0 or > LongestAccount || id.AsSpan().ContainsAnyExcept(AccountCharacters)
-            ? (null, ApiError.MalformedAccount())
-            : (id, null);
+        return IsAccount(id) ? (id, null) : (null, ApiError.MalformedAccount());
     }
 }

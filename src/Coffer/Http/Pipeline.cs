@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Collections.Frozen;
 using System.Text.RegularExpressions;
 using Coffer.Access;
 using Microsoft.AspNetCore.Http.Features;
@@ -7,7 +6,7 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Coffer.Http;
 
 /// <summary>
-/// Every request under /v1, in the order in which its answer is decided (docs/wire.md, "Order of checks"):
+/// Every request under /v1 or, without CORS and accounts, under /admin/v1, in the order in which its answer is decided (docs/wire.md, "Order of checks"):
 /// 1. route, 2. key and account, 3. Stripe-Version, 4. Idempotency-Key, 5. parameters, 6. the handler.
 /// Whatever happens, the answer is JSON, complete, and has the headers that were recorded of Stripe's.
 /// </summary>
@@ -22,20 +21,22 @@ internal sealed partial class Pipeline
     private const int LongestIdempotencyKey = 255;
     private const string RequestIdAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-    private readonly FrozenDictionary<string, FrozenDictionary<string, Handler>> routes;
+    private readonly Routes routes;
     private readonly Authentication authentication;
+    private readonly bool isAdmin;
     private readonly string docs;
     private readonly ILogger<Pipeline> log;
 
     /// <param name="routes">Who answers what.</param>
     /// <param name="authentication">Who asks.</param>
+    /// <param name="isAdmin">Whether it is the management plane: no page in a browser may use it, and no header names an account.</param>
     /// <param name="docs">Address of the documentation page that errors point to.</param>
     /// <param name="log">Where failures go, under the request's id.</param>
-    public Pipeline(IEnumerable<ApiRoute> routes, Authentication authentication, Uri docs, ILogger<Pipeline> log)
+    public Pipeline(IEnumerable<ApiRoute> routes, Authentication authentication, bool isAdmin, Uri docs, ILogger<Pipeline> log)
     {
-        this.routes = routes.GroupBy(route => route.Path).ToFrozenDictionary(
-            path => path.Key, path => path.ToFrozenDictionary(route => route.Method, route => route.Handler, StringComparer.Ordinal), StringComparer.Ordinal);
+        this.routes = new Routes(routes);
         this.authentication = authentication;
+        this.isAdmin = isAdmin;
         this.docs = docs.ToString();
         this.log = log;
     }
@@ -44,7 +45,7 @@ internal sealed partial class Pipeline
     {
         var requestId = "req_" + NewRequestId();
         SetCommonHeaders(context);
-        if (HttpMethods.IsOptions(context.Request.Method))
+        if (HttpMethods.IsOptions(context.Request.Method) && !isAdmin)
         {
             SetPreflightHeaders(context.Response);
             return;
@@ -108,16 +109,18 @@ internal sealed partial class Pipeline
             target = $"{request.Path}{request.QueryString}"; // the absolute form, which proxies send
         var mark = target.IndexOf('?', StringComparison.Ordinal);
         var path = mark < 0 ? target : target[..mark];
-        if (!routes.TryGetValue(path, out var methods) || !methods.TryGetValue(request.Method, out var handler))
+        if (routes.Find(request.Method, path) is not { } route)
             return ApiError.UnknownRoute(request.Method, path);
 
         // 2.
-        var (caller, refusal) = await authentication.FindCallerAsync(
-            request.Headers, new Origin(requestId, context.Connection.RemoteIpAddress?.ToString() ?? ""), context.RequestAborted);
+        var (caller, refusal) = await authentication.FindCallerAsync(context, requestId, readsAccount: !isAdmin);
         if (caller is null)
             return refusal;
-        if (request.Headers["Stripe-Account"] is { Count: 1 } account)
+        if (!isAdmin && request.Headers["Stripe-Account"] is { Count: 1 } account)
             response.Headers["Stripe-Account"] = account;
+        // An app that has chosen its origins answers to each of them by name.
+        if (caller is { App.Origins.Count: > 0, Origin.WebOrigin: { } origin })
+            response.Headers.AccessControlAllowOrigin = origin;
 
         // 3. Any well-formed version is taken, however new: SDKs are released more often than servers.
         if (request.Headers["Stripe-Version"] is { Count: > 0 } version)
@@ -147,7 +150,7 @@ internal sealed partial class Pipeline
         using var form = new StripeForm(mark < 0 ? default : target.AsSpan(mark + 1), body is null ? default : body.Span);
 
         // 6.
-        var error = await handler(new ApiRequest(caller, form, json, idempotencyKey, response.Headers, context.RequestAborted));
+        var error = await route.Handler(new ApiRequest(caller, route.Target, form, json, idempotencyKey, response.Headers, context.RequestAborted));
         if (error is null && idempotencyKey is not null)
             response.Headers["Stripe-Should-Retry"] = "false";
         return error;
@@ -188,11 +191,17 @@ internal sealed partial class Pipeline
         }
     }
 
-    // CORS: cookies are never read here, so any origin may ask; it still needs a key.
-    private static void SetCommonHeaders(HttpContext context)
+    private void SetCommonHeaders(HttpContext context)
     {
         var headers = context.Response.Headers;
         headers.CacheControl = "no-cache, no-store";
+        headers.ContentSecurityPolicy = "default-src 'none'; frame-ancestors 'none'";
+        headers.XContentTypeOptions = "nosniff";
+        headers["Stripe-Version"] = OwnStripeVersion;
+        if (isAdmin)
+            return;
+
+        // CORS: cookies are never read here, so any origin may ask; it still needs a key.
         headers.Vary = "Origin";
         headers.AccessControlAllowOrigin = "*";
         headers.AccessControlAllowCredentials = "true";
@@ -200,9 +209,6 @@ internal sealed partial class Pipeline
         headers.AccessControlExposeHeaders =
             "Request-Id, Stripe-Manage-Version, Stripe-Should-Retry, X-Stripe-External-Auth-Required, X-Stripe-Privileged-Session-Required";
         headers.AccessControlMaxAge = "300";
-        headers.ContentSecurityPolicy = "default-src 'none'; frame-ancestors 'none'";
-        headers.XContentTypeOptions = "nosniff";
-        headers["Stripe-Version"] = OwnStripeVersion;
     }
 
     private static void SetPreflightHeaders(HttpResponse response)

@@ -102,6 +102,34 @@ internal sealed class StripeForm : IDisposable
             : text.StartsWith('-') ? long.MinValue : long.MaxValue;
     }
 
+    /// <summary><c>true</c> or <c>false</c>; null if it was not sent.</summary>
+    public bool? Boolean(string param) => Text(param, 5_000) is not { } utf8 ? null
+        : utf8.Span.SequenceEqual("true"u8) ? true
+        : utf8.Span.SequenceEqual("false"u8) ? false
+        : throw ApiError.NotABoolean(param, Encoding.UTF8.GetString(utf8.Span));
+
+    /// <summary>Whether a parameter was sent empty, which takes a setting back.</summary>
+    public bool IsEmpty(string param) => fields.Exists(field => field.Name == param) && fields.TrueForAll(field => field.Root != param || (field.Name == param && field.From == field.To));
+
+    /// <summary>All that was sent, whatever its order: names and values, each after its length.</summary>
+    public byte[] Canonical()
+    {
+        using var said = new MemoryStream();
+        foreach (var field in fields.OrderBy(field => field.Name, StringComparer.Ordinal).ThenBy(field => Encoding.UTF8.GetString(Value(field)), StringComparer.Ordinal))
+        {
+            Write(Encoding.UTF8.GetBytes(field.Name));
+            Write(Value(field));
+        }
+
+        return said.ToArray();
+
+        void Write(ReadOnlySpan<byte> text)
+        {
+            said.Write(BitConverter.GetBytes(text.Length));
+            said.Write(text);
+        }
+    }
+
     /// <summary>Whether anything was sent under a name, as a value or as an object or array.</summary>
     public bool Has(string root) => fields.Exists(field => field.Root == root);
 

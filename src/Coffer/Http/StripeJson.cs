@@ -35,6 +35,15 @@ internal sealed class StripeJson : IBufferWriter<byte>, IDisposable
         return buffer.Memory[..length];
     }
 
+    /// <summary>What was written, apart from the answer that it may become, for the caller to dispose of.</summary>
+    public static SecretBytes Written(Action<Utf8JsonWriter> write)
+    {
+        using var json = new StripeJson();
+        write(json.Writer);
+        json.Writer.Flush();
+        return SecretBytes.Copy(json.buffer.Span[..json.length]);
+    }
+
     /// <summary>An error's body: its keys in alphabetical order, as recorded.</summary>
     /// <param name="error">What to say.</param>
     /// <param name="docs">Address of the documentation page.</param>

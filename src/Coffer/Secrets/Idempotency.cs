@@ -22,7 +22,7 @@ internal sealed record WriteOutcome(Secret? Secret, ApiError? Error, string? Ori
 /// as the change. A kept secret leaves out what the repeated request, being the same, says again: name, scope, and the
 /// payload of a set.
 /// </summary>
-internal sealed class Idempotency(Instance instance, Tenant tenant, IdempotencyClaim claim, byte[] fingerprint)
+internal sealed class Idempotency(Instance instance, Tenant tenant, Caller caller, IdempotencyClaim claim, byte[] fingerprint)
 {
     /// <summary>How long an outcome is kept; afterwards the key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
@@ -30,7 +30,9 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, IdempotencyC
     private const byte RequestTag = 1, StatusTag = 2, IdTag = 3, CreatedTag = 4, ExpiresTag = 5, VersionTag = 6, PayloadTag = 7,
         TypeTag = 8, CodeTag = 9, ParamTag = 10, MessageTag = 11;
 
-    public IdempotencyKey Row { get; } = new(tenant.Number, tenant.Keys.BlindIndex(Encoding.UTF8.GetBytes("idempotency key " + claim.Key)));
+    public string Key => claim.Key;
+
+    public IdempotencyKey Row { get; } = new(tenant.Number, IndexOf(tenant, caller, claim.Key));
 
     /// <summary>The row that keeps an outcome.</summary>
     public RowWrite Keep(WriteOutcome outcome, long now)
@@ -116,6 +118,17 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, IdempotencyC
         }
 
         string? Find(byte tag) => Tlv.Find(plaintext.Span, tag) is { } value ? Encoding.UTF8.GetString(plaintext.Span[value]) : null;
+    }
+
+    // Backends of an app share what their keys claim; what a browser claims is its user's.
+    private static byte[] IndexOf(Tenant tenant, Caller caller, string key)
+    {
+        if (caller.Kind != KeyKind.Ephemeral)
+            return tenant.Keys.BlindIndex(Encoding.UTF8.GetBytes("idempotency key " + key));
+        using var bound = new AssociatedData("idempotency key of a user"u8);
+        bound.Add(caller.User.Span);
+        bound.Add(key);
+        return tenant.Keys.BlindIndex(bound.Span);
     }
 
     private AssociatedData Bind(byte[] rowFingerprint, long created)

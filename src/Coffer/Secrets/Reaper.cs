@@ -1,3 +1,4 @@
+using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Storage;
 
@@ -31,6 +32,7 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
         while (await engine.FindOldestIdempotencyAsync(ct) <= tooOld)
             await committer.CommitAsync(new Change.Plain(new RowWrite.PruneIdempotency(tooOld, Batch)));
 
+        await committer.CommitAsync(new Change.Plain(new RowWrite.PruneManagement(now - (long)Management.KeptFor.TotalSeconds, now)));
         if (retention is not null)
             await retention.SweepAsync(ct);
     }

@@ -57,8 +57,13 @@ internal static class SealedSecret
     }
 
     /// <summary>The secret with its name as it is sealed, and with its payload if that is wanted.</summary>
+    /// <param name="instance">Whose store it is.</param>
+    /// <param name="tenant">Whose secret it is.</param>
+    /// <param name="row">The row.</param>
+    /// <param name="scope">The scope that it must stand in; null takes the one that it says itself, under the same proof.</param>
+    /// <param name="wantsPayload">Whether to give the payload.</param>
     /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
-    public static Secret Open(Instance instance, Tenant tenant, SecretRow row, Scope scope, bool wantsPayload)
+    public static Secret Open(Instance instance, Tenant tenant, SecretRow row, Scope? scope, bool wantsPayload)
     {
         using var bound = Bind(instance, tenant, row);
         var plaintext = tenant.Keys.For(row.Sealed) is { } key ? Envelope.Open(key, row.Sealed, bound.Span) : null;
@@ -68,8 +73,9 @@ internal static class SealedSecret
         try
         {
             if (Tlv.Find(plaintext.Span, NameTag) is not { } name || Tlv.Find(plaintext.Span, UserTag) is not { } user
-                || Tlv.Find(plaintext.Span, PayloadTag) is not { } payload || !plaintext.Span[user].SequenceEqual(scope.User.Span))
+                || Tlv.Find(plaintext.Span, PayloadTag) is not { } payload || (scope is not null && !plaintext.Span[user].SequenceEqual(scope.User.Span)))
                 throw ApiError.RecordDamaged("secret");
+            scope ??= plaintext.Span[user].IsEmpty ? Scope.Account : Scope.ForUser(plaintext.Span[user]);
 
             var secret = new Secret(row.Id, new SecretName(plaintext.Span[name]), scope, tenant.Id.Livemode, row.Created, row.ExpiresAt, row.Version);
             if (!wantsPayload)

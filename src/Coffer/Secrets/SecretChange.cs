@@ -17,6 +17,9 @@ internal abstract class SecretChange : Change
         SecretAt = SealedSecret.KeyOf(terms.Tenant, request.Scope, request.Name);
     }
 
+    /// <summary>Refuses a change whose tenant was shredded after it was looked up: it is to be looked up again.</summary>
+    public sealed class TenantGoneException : Exception;
+
     /// <summary>What a change decides by.</summary>
     /// <param name="Instance">Whose store it is.</param>
     /// <param name="Tenant">Whose secret it is.</param>
@@ -42,6 +45,8 @@ internal abstract class SecretChange : Change
 
     public sealed override IReadOnlyList<RowWrite> Decide(Found found)
     {
+        if (!found.HasTenant)
+            throw new TenantGoneException();
         var now = Given.Time.GetUtcNow().ToUnixTimeSeconds();
         Outcome = Claim?.Replay(found.Idempotency, Request, now);
         if (Outcome is not null)
@@ -60,7 +65,7 @@ internal abstract class SecretChange : Change
         };
     }
 
-    public sealed override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
+    public sealed override IReadOnlyList<Note> NotesOn(Exception? refusal) => refusal is TenantGoneException ? [] :
     [
         Given.Caller.Entry(Verb, Word(refusal)) with { Scope = Request.Scope.Word, Name = SecretAt!.Value.Name, Version = Outcome?.Secret?.Version },
     ];

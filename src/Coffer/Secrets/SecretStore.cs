@@ -28,7 +28,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     /// <summary>The secret, or null. Its payload is only opened when it is wanted.</summary>
     public async ValueTask<Secret?> FindAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, CancellationToken ct)
     {
-        if (await tenants.FindAsync(gate.RequireTenant(caller), ct) is not { } tenant)
+        if (await tenants.FindAsync(gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span), ct) is not { } tenant)
             return null;
         var key = SealedSecret.KeyOf(tenant, scope, name);
         var row = await engine.FindSecretAsync(key, ct);
@@ -74,7 +74,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     /// <exception cref="ApiError">A cursor is not an id of this scope, or there are two.</exception>
     public async ValueTask<Page> ListAsync(Caller caller, Scope scope, Cursor? after, Cursor? before, int limit, bool wantsPayload, CancellationToken ct)
     {
-        var tenant = await tenants.FindAsync(gate.RequireTenant(caller), ct);
+        var tenant = await tenants.FindAsync(gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span), ct);
         var blind = tenant is null ? [] : SealedSecret.ScopeOf(tenant, scope);
         foreach (var cursor in (Cursor?[])[after, before])
         {
@@ -111,15 +111,14 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     public async ValueTask<WriteOutcome> SetAsync(
         Caller caller, Scope scope, SecretName name, ReadOnlyMemory<byte> payload, long? expiresAt, long? ifVersion, IdempotencyClaim? claim, CancellationToken ct)
     {
-        var id = gate.RequireTenant(caller);
+        var id = gate.RequireScope(caller, Permissions.SecretWrite, scope.User.Span);
         if (expiresAt <= Now())
             throw ApiError.ExpiryPast();
         if (expiresAt > time.GetUtcNow().AddYears(FarthestExpiryYears).ToUnixTimeSeconds())
             throw ApiError.ExpiryTooFar(FarthestExpiryYears);
 
-        var tenant = await tenants.FindOrAddAsync(id, ct);
         var request = new Secret("", name, scope, id.Livemode, 0, expiresAt, 0, payload);
-        return await WriteAsync(new SecretChange.Set(Terms(tenant, caller), request, ifVersion), tenant, request, "set", ifVersion, claim);
+        return await WriteAsync(caller, id, adds: true, request, "set", ifVersion, claim, terms => new SecretChange.Set(terms, request, ifVersion), ct);
     }
 
     /// <summary>Removes a secret and gives what it was; its payload only when it is wanted.</summary>
@@ -127,18 +126,34 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     public async ValueTask<WriteOutcome> DeleteAsync(
         Caller caller, Scope scope, SecretName name, bool wantsPayload, long? ifVersion, IdempotencyClaim? claim, CancellationToken ct)
     {
-        var id = gate.RequireTenant(caller);
-        // An outcome that is to be kept needs a tenant to be kept under, even if it is that nothing was there.
-        var tenant = claim is null ? await tenants.FindAsync(id, ct) : await tenants.FindOrAddAsync(id, ct);
-        if (tenant is null)
-            return new WriteOutcome(null, ApiError.NoSuchSecret(name.Text));
-
+        var id = gate.RequireScope(caller, wantsPayload ? Permissions.All : Permissions.SecretWrite, scope.User.Span);
         var request = new Secret("", name, scope, id.Livemode, 0, null, 0);
-        return await WriteAsync(
-            new SecretChange.Delete(Terms(tenant, caller), request, ifVersion, wantsPayload), tenant, request, wantsPayload ? "delete, with payload" : "delete", ifVersion, claim);
+        // An outcome that is to be kept needs a tenant to be kept under, even if it is that nothing was there.
+        return await WriteAsync(caller, id, adds: claim is not null, request, wantsPayload ? "delete, with payload" : "delete", ifVersion, claim,
+            terms => new SecretChange.Delete(terms, request, ifVersion, wantsPayload), ct);
     }
 
-    private async ValueTask<WriteOutcome> WriteAsync(SecretChange change, Tenant tenant, Secret request, string verb, long? ifVersion, IdempotencyClaim? claim)
+    private async ValueTask<WriteOutcome> WriteAsync(
+        Caller caller, TenantId id, bool adds, Secret request, string verb, long? ifVersion, IdempotencyClaim? claim, Func<SecretChange.Terms, SecretChange> change, CancellationToken ct)
+    {
+        while (true)
+        {
+            if ((adds ? await tenants.FindOrAddAsync(id, ct) : await tenants.FindAsync(id, ct)) is not { } tenant)
+                return new WriteOutcome(null, ApiError.NoSuchSecret(request.Name.Text));
+            try
+            {
+                var terms = new SecretChange.Terms(instance, tenant, caller, ids, time, caller.App?.SecretsPerScope ?? secretsPerScope);
+                return await CommitAsync(change(terms), claim is null ? null : new Idempotency(instance, tenant, caller, claim, Fingerprint(tenant, verb, request, ifVersion, claim)));
+            }
+            catch (SecretChange.TenantGoneException)
+            {
+                tenants.Forget(id);
+                ct.ThrowIfCancellationRequested();
+            }
+        }
+    }
+
+    private async ValueTask<WriteOutcome> CommitAsync(SecretChange change, Idempotency? claim)
     {
         if (claim is null)
         {
@@ -146,8 +161,8 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
             return change.Outcome!;
         }
 
-        change.Claim = new Idempotency(instance, tenant, claim, Fingerprint(tenant, verb, request, ifVersion, claim));
-        var key = (tenant.Number, new Guid(change.Claim.Row.Key));
+        change.Claim = claim;
+        var key = (claim.Row.Tenant, new Guid(claim.Row.Key));
         if (!inFlight.TryAdd(key, true))
             throw ApiError.IdempotencyKeyInUse(claim.Key);
         try
@@ -178,6 +193,4 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     }
 
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
-
-    private SecretChange.Terms Terms(Tenant tenant, Caller caller) => new(instance, tenant, caller, ids, time, secretsPerScope);
 }

@@ -6,10 +6,10 @@ using Microsoft.Extensions.Caching.Memory;
 namespace Coffer.Secrets;
 
 /// <summary>A tenant with its keys opened.</summary>
-internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys);
+internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys, long Epoch);
 
 /// <summary>Opens tenants and keeps the opened ones, up to a bound. A tenant is made by the first thing that is stored for it.</summary>
-internal sealed class Tenants(Engine engine, Committer committer, Instance instance, TimeProvider time) : IDisposable
+internal sealed class Tenants(Engine engine, Committer committer, Instance instance, Epoch epoch, TimeProvider time) : IDisposable
 {
     /// <summary>How many tenants' keys are kept open: some 50 MB at the most.</summary>
     private const int Kept = 10_000;
@@ -20,14 +20,18 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
     /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>
     public async ValueTask<Tenant?> FindAsync(TenantId id, CancellationToken ct)
     {
-        if (opened.TryGetValue(id, out Tenant? tenant))
+        var current = epoch.Current;
+        if (opened.TryGetValue(id, out Tenant? tenant) && tenant!.Epoch == current)
             return tenant;
         if (await engine.FindTenantAsync(id, ct) is not { } row)
+        {
+            opened.Remove(id);
             return null;
+        }
 
         using var bound = Bound("coffer v1 tenant keys"u8, instance, id);
         using var keys = instance.Roots.Open(row.SealedKeys, bound.Span) ?? throw ApiError.RecordDamaged("tenant");
-        tenant = new Tenant(row.Id, id, TenantKeys.Parse(keys.Span));
+        tenant = new Tenant(row.Id, id, TenantKeys.Parse(keys.Span), current);
         // An evicted tenant may still be in use by a request: its keys are cleared when they are finalised.
         return opened.Set(id, tenant, new MemoryCacheEntryOptions { Size = 1 });
     }
@@ -39,8 +43,11 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
 
         // Whoever commits first, on whichever node, decides the keys; all read them back.
         await committer.CommitAsync(new Change.Plain(new RowWrite.AddTenant(id, time.GetUtcNow().ToUnixTimeSeconds(), NewKeys(id))));
-        return await FindAsync(id, ct) ?? throw ApiError.RecordDamaged("tenant");
+        return await FindAsync(id, ct) ?? throw ApiError.AppDeleted();
     }
+
+    /// <summary>Has a tenant read anew that turned out to be gone.</summary>
+    public void Forget(TenantId id) => opened.Remove(id);
 
     public void Dispose() => opened.Dispose();
 

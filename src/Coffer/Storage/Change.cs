@@ -15,6 +15,9 @@ internal abstract class Change
     /// <summary>The idempotency record that is read before <see cref="Decide"/>, or null.</summary>
     public virtual IdempotencyKey? IdempotencyAt => null;
 
+    /// <summary>What of the management plane is read before <see cref="Decide"/>, or null.</summary>
+    public virtual ManagementKey? ManagementAt => null;
+
     /// <summary>Completes when the change is durable; fails when it was refused or could not be stored.</summary>
     public Task Committed => committed.Task;
 
@@ -33,10 +36,40 @@ internal abstract class Change
     public void Fail(Exception reason) => committed.TrySetException(reason);
 
     /// <summary>What is stored when a change decides.</summary>
+    /// <param name="HasTenant">Whether the tenant of <see cref="SecretAt"/> is there: it may have been shredded since it was looked up.</param>
     /// <param name="Secret">The row that <see cref="SecretAt"/> names, expired or not, or null.</param>
     /// <param name="Idempotency">The record that <see cref="IdempotencyAt"/> names, however old, or null.</param>
     /// <param name="LiveInScope">Counts the secrets in a scope (blind index) of the same tenant that are not expired at a Unix second.</param>
-    public readonly record struct Found(SecretRow? Secret, IdempotencyRow? Idempotency, Func<byte[], long, int> LiveInScope);
+    /// <param name="Management">What <see cref="ManagementAt"/> names, or null.</param>
+    public readonly record struct Found(
+        bool HasTenant, SecretRow? Secret, IdempotencyRow? Idempotency, Func<byte[], long, int> LiveInScope, ManagementFound? Management = null);
+
+    /// <summary>What of the management plane a change decides by.</summary>
+    /// <param name="Now">Unix seconds, for what counts as expired.</param>
+    public sealed record ManagementKey(long Now)
+    {
+        /// <summary>The id of an app.</summary>
+        public string? App { get; init; }
+
+        /// <summary>The id of a key.</summary>
+        public string? ApiKey { get; init; }
+
+        /// <summary>An account of the app.</summary>
+        public string? Account { get; init; }
+
+        /// <summary>Where a kept reply stands.</summary>
+        public byte[]? Reply { get; init; }
+    }
+
+    /// <summary>What is stored of it.</summary>
+    /// <param name="App">The app, or null.</param>
+    /// <param name="AppHasTenants">Whether anything was ever stored for the app and not forgotten.</param>
+    /// <param name="ApiKey">The key, or null.</param>
+    /// <param name="OtherAdminKeys">How many admin keys there are beside it that do not expire.</param>
+    /// <param name="Tenants">The tenants of the account.</param>
+    /// <param name="Reply">The kept reply, however old, or null.</param>
+    public sealed record ManagementFound(
+        AppRow? App, bool AppHasTenants, ApiKeyRow? ApiKey, long OtherAdminKeys, IReadOnlyList<CountedTenantRow> Tenants, ReplyRow? Reply);
 
     /// <summary>Nothing but something to put on record.</summary>
     public sealed class Noted(params Note[] notes) : Change

@@ -19,7 +19,31 @@ internal abstract class Engine : IDisposable
 
     public abstract ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct);
 
+    /// <summary>A page of all apps, newest first.</summary>
+    /// <param name="bound">The id of the app that it begins after, or null.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct);
+
     public abstract ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct);
+
+    public abstract ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct);
+
+    /// <summary>A page of the keys of an app, or of all keys, newest first.</summary>
+    /// <param name="app">The app, or null for all keys.</param>
+    /// <param name="bound">The id of the key that it begins after, or null.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<ApiKeyRow>> ListApiKeysAsync(string? app, string? bound, int limit, CancellationToken ct);
+
+    /// <summary>By what all keys are found.</summary>
+    public abstract ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct);
+
+    /// <summary>What is not over at a Unix second.</summary>
+    public abstract ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long now, CancellationToken ct);
+
+    /// <summary>A page of the accounts of an app in the order of their ids, with their unexpired secrets counted.</summary>
+    public abstract ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct);
 
     public abstract ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct);
 
@@ -36,6 +60,25 @@ internal abstract class Engine : IDisposable
     /// <param name="ct">Ends the wait.</param>
     public abstract ValueTask<IReadOnlyList<SecretRow>> ListSecretsAsync(
         long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct);
+
+    /// <summary>A page of all unexpired secrets of a tenant, newest first.</summary>
+    /// <param name="tenant">The tenant's number.</param>
+    /// <param name="bound">An id that the page begins after, or null.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<SecretRow>> ListTenantSecretsAsync(long tenant, string? bound, long now, int limit, CancellationToken ct);
+
+    /// <summary>An unexpired secret of a tenant by its id.</summary>
+    public abstract ValueTask<SecretRow?> FindSecretAsync(long tenant, string id, long now, CancellationToken ct);
+
+    /// <summary>A page of unexpired secrets across tenants: by expiry if the filter has one, or else by tenant; then by tenant and blind name.</summary>
+    /// <param name="filter">Which secrets.</param>
+    /// <param name="after">The last one of the page before, or null.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<FoundSecretRow>> SearchSecretsAsync(SecretFilter filter, (long? ExpiresAt, SecretKey Key)? after, long now, int limit, CancellationToken ct);
 
     /// <summary>Where secrets stand that have expired at <paramref name="now"/> (Unix seconds), longest first.</summary>
     public abstract ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct);

@@ -25,10 +25,46 @@ internal readonly record struct IdempotencyKey(long Tenant, byte[] Key);
 /// <summary>The kept outcome of a write: what it was asked for (fingerprint), when, and the sealed reply.</summary>
 internal sealed record IdempotencyRow(IdempotencyKey Key, byte[] Fingerprint, long Created, byte[] Sealed);
 
-internal sealed record AppRow(string Id, string Name, string Account, long Created);
+/// <summary>An app; <paramref name="Sealed"/> is what it is set to, null if nothing ever was.</summary>
+internal sealed record AppRow(string Id, string Name, string Account, long Created, byte[]? Sealed = null);
 
 /// <summary>An API key as stored. <paramref name="App"/> is null for an admin key. The token itself is nowhere.</summary>
-internal sealed record ApiKeyRow(byte[] Mac, string Id, string? App, string? Account, string Kind, bool Livemode, long Created, long? ExpiresAt, byte[] Proof);
+internal sealed record ApiKeyRow(byte[] Mac, string Id, string? App, string? Account, string Kind, bool Livemode, long Created, long? ExpiresAt, byte[] Proof)
+{
+    /// <summary>What a restricted key may do, as words with commas between; null for other keys.</summary>
+    public string? Permissions { get; init; }
+
+    /// <summary>The one account of a restricted key, or null.</summary>
+    public string? PinnedAccount { get; init; }
+
+    /// <summary>The networks that the key is taken from, in CIDR form with commas between; null is any.</summary>
+    public string? Addresses { get; init; }
+
+    /// <summary>The Unix second at which the hour of its last use began, or null.</summary>
+    public long? LastUsed { get; init; }
+}
+
+/// <summary>An account of an app: when something was first stored for it, and how many unexpired secrets it has in each mode.</summary>
+internal sealed record AccountRow(string Account, long Created, long Test, long Live);
+
+/// <summary>A tenant of an account, with how many unexpired secrets it has.</summary>
+internal sealed record CountedTenantRow(long Id, bool Livemode, long Secrets);
+
+/// <summary>What ends ephemeral keys early: those of a subject that were made at or before a Unix second. Kept until the last of them has expired.</summary>
+internal sealed record RevocationRow(string Subject, long MadeUntil, long KeptUntil);
+
+/// <summary>The kept reply to a write outside tenants: whose, what it was asked for, when, and the sealed body.</summary>
+internal sealed record ReplyRow(byte[] Key, byte[]? Owner, byte[] Fingerprint, long Created, byte[] Sealed);
+
+/// <summary>Which secrets a search takes; null takes all.</summary>
+/// <param name="App">The app.</param>
+/// <param name="Account">The account.</param>
+/// <param name="Livemode">The mode.</param>
+/// <param name="ExpiringBefore">A Unix second before which a secret expires; with it the order is that of expiry.</param>
+internal sealed record SecretFilter(string? App, string? Account, bool? Livemode, long? ExpiringBefore);
+
+/// <summary>A secret that a search found, and whose it is.</summary>
+internal sealed record FoundSecretRow(TenantId Tenant, SecretRow Secret);
 
 /// <summary>Something to be put on record with a change. What it says is not this room's business.</summary>
 internal abstract record Note;
@@ -48,14 +84,25 @@ internal abstract record RowWrite
 
     public sealed record PutRootKey(RootKeyRow Row) : RowWrite;
 
+    /// <summary>Adds an app, or changes its name and what it is set to.</summary>
     public sealed record PutApp(AppRow Row) : RowWrite;
 
+    /// <summary>Removes an app that has no tenants, with its keys.</summary>
+    public sealed record DeleteApp(string Id) : RowWrite;
+
+    /// <summary>Adds a key, or changes when it expires.</summary>
     public sealed record PutApiKey(ApiKeyRow Row) : RowWrite;
+
+    /// <summary>Notes the hour in which a key was used; one that is gone is left alone.</summary>
+    public sealed record TouchApiKey(string Id, long LastUsed) : RowWrite;
 
     public sealed record DeleteApiKey(string Id) : RowWrite;
 
-    /// <summary>Adds a tenant unless it is there: the first to come decides its keys.</summary>
+    /// <summary>Adds a tenant unless it is there, the first to come deciding its keys, or its app is not.</summary>
     public sealed record AddTenant(TenantId Tenant, long Created, byte[] SealedKeys) : RowWrite;
+
+    /// <summary>Removes a tenant's keys and all that hangs under it; what was removed is not left in the engine's files.</summary>
+    public sealed record ShredTenant(long Tenant) : RowWrite;
 
     public sealed record PutSecret(SecretRow Row) : RowWrite;
 
@@ -70,4 +117,14 @@ internal abstract record RowWrite
 
     /// <summary>Removes the records among the <paramref name="Limit"/> oldest that were made at or before a Unix second.</summary>
     public sealed record PruneIdempotency(long MadeBy, int Limit) : RowWrite;
+
+    public sealed record PutReply(ReplyRow Row) : RowWrite;
+
+    /// <summary>Removes the replies about an account.</summary>
+    public sealed record DeleteReplies(byte[] Owner) : RowWrite;
+
+    public sealed record PutRevocation(RevocationRow Row) : RowWrite;
+
+    /// <summary>Removes replies made at or before a Unix second, and revocations that need not be kept at another.</summary>
+    public sealed record PruneManagement(long RepliesMadeBy, long Now) : RowWrite;
 }

@@ -48,7 +48,7 @@ internal sealed class SqliteSession : IDisposable
         return (long)command.ExecuteScalar()!;
     }
 
-    /// <summary>Runs a statement that gives no rows, with its parameters ?1, ?2, …</summary>
+    /// <summary>Runs a statement that gives no rows, with its parameters $1, $2, …</summary>
     public void Run(string sql, params ReadOnlySpan<SqliteValue> values)
     {
         using var row = Query(sql, values);
@@ -57,7 +57,7 @@ internal sealed class SqliteSession : IDisposable
 
     /// <summary>Runs a query; the caller disposes of the row before it uses the same statement again.</summary>
     /// <param name="sql">A constant: statements are kept by the identity of their text.</param>
-    /// <param name="values">The parameters ?1, ?2, …</param>
+    /// <param name="values">The parameters $1, $2, …</param>
     public SqliteRow Query(string sql, params ReadOnlySpan<SqliteValue> values)
     {
         if (!prepared.TryGetValue(sql, out var statement))
@@ -93,9 +93,11 @@ internal readonly struct SqliteValue
 
     public static implicit operator SqliteValue(bool value) => new(null, value ? 1 : 0);
 
+    public static implicit operator SqliteValue(bool? value) => new(null, value is { } given ? given ? 1 : 0 : null);
+
     public static implicit operator SqliteValue(string? value) => new(value, null);
 
-    public static implicit operator SqliteValue(byte[] value) => new(value, null);
+    public static implicit operator SqliteValue(byte[]? value) => new(value, null);
 
     public int Bind(sqlite3_stmt statement, int index) => (reference, number) switch
     {
@@ -127,6 +129,8 @@ internal readonly ref struct SqliteRow(sqlite3 database, sqlite3_stmt statement)
     public string Text(int column) => raw.sqlite3_column_text(statement, column).utf8_to_string();
 
     public string? TextOrNull(int column) => IsNull(column) ? null : Text(column);
+
+    public byte[]? BytesOrNull(int column) => IsNull(column) ? null : Bytes(column);
 
     public byte[] Bytes(int column) => raw.sqlite3_column_blob(statement, column).ToArray();
 

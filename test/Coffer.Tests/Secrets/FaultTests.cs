@@ -41,10 +41,10 @@ public sealed class FaultTests : IDisposable
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
         using var refusals = new Refusals(time);
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
-        var app = Apps.Create("app", time.Seconds);
+        var app = App.Create("app", time.Seconds).App.ToRow(instance);
         await committer.CommitAsync(new Change.Plain([.. rows, new RowWrite.PutApp(app)]));
         var recorder = new Recorder(committer, new AuditPolicy(Buffered: false, MetadataReads: false), NullLogger<Recorder>.Instance);
-        using var tenants = new Tenants(engine, committer, instance, time);
+        using var tenants = new Tenants(engine, committer, instance, new Epoch(), time);
         var store = new SecretStore(engine, committer, instance, new Gate(refusals, recorder), tenants, time, secretsPerScope: 3);
         var caller = new Coffer.Access.Caller("key_1", KeyKind.Secret, new TenantId(app.Id, false, "acct_1"), Origin.Internal);
         var model = new Dictionary<string, (string Payload, long Version)>();
@@ -129,6 +129,29 @@ public sealed class FaultTests : IDisposable
         public override ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => Call(() => real.FindAppAsync(id, ct));
 
         public override ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) => Call(() => real.FindApiKeyAsync(mac, ct));
+
+        public override ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct) => Call(() => real.ListAppsAsync(bound, limit, ct));
+
+        public override ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct) => Call(() => real.FindApiKeyAsync(id, ct));
+
+        public override ValueTask<IReadOnlyList<ApiKeyRow>> ListApiKeysAsync(string? app, string? bound, int limit, CancellationToken ct) =>
+            Call(() => real.ListApiKeysAsync(app, bound, limit, ct));
+
+        public override ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => Call(() => real.ListApiKeyMacsAsync(ct));
+
+        public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long now, CancellationToken ct) => Call(() => real.ListRevocationsAsync(now, ct));
+
+        public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>
+            Call(() => real.ListAccountsAsync(app, bound, now, limit, ct));
+
+        public override ValueTask<IReadOnlyList<SecretRow>> ListTenantSecretsAsync(long tenant, string? bound, long now, int limit, CancellationToken ct) =>
+            Call(() => real.ListTenantSecretsAsync(tenant, bound, now, limit, ct));
+
+        public override ValueTask<SecretRow?> FindSecretAsync(long tenant, string id, long now, CancellationToken ct) => Call(() => real.FindSecretAsync(tenant, id, now, ct));
+
+        public override ValueTask<IReadOnlyList<FoundSecretRow>> SearchSecretsAsync(
+            SecretFilter filter, (long? ExpiresAt, SecretKey Key)? after, long now, int limit, CancellationToken ct) =>
+            Call(() => real.SearchSecretsAsync(filter, after, now, limit, ct));
 
         public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) => Call(() => real.FindTenantAsync(tenant, ct));
 

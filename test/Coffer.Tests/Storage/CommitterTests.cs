@@ -75,10 +75,10 @@ public sealed class CommitterTests : IDisposable
     public async Task A_failed_transaction_fails_all_its_changes_and_the_next_one_works()
     {
         using var committer = new Committer(engine, 100, NoAudit);
-        var app = new RowWrite.PutApp(new AppRow("app_1", "one", "acct_1", 0));
-        await committer.CommitAsync(new Change.Plain(app));
-        // The same app twice breaks a constraint of the table: the whole transaction is rolled back.
-        var failure = await Assert.ThrowsAsync<ApiError>(() => committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("new", []), app)));
+        var root = new RowWrite.PutRootKey(new RootKeyRow(1, 0, [1]));
+        await committer.CommitAsync(new Change.Plain(root));
+        // The same root key twice breaks a constraint of the table: the whole transaction is rolled back.
+        var failure = await Assert.ThrowsAsync<ApiError>(() => committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("new", []), root)));
         Assert.Equal((503, true), (failure.Status, failure.IsFault));
         Assert.Null(await engine.FindMetaAsync("new", default));
         await committer.CommitAsync(Put("after"));

@@ -1,10 +1,10 @@
 using System.Buffers.Binary;
 
-namespace Coffer.Secrets;
+namespace Coffer.Crypto;
 
 /// <summary>
-/// Tagged fields in sealed plaintexts: tag (1 byte), length (4, big-endian), value. Tags grow, each stands once at most,
-/// and an absent field is left out, so that a form can gain fields without a new version.
+/// Tagged fields in sealed plaintexts: tag (1 byte), length (4, big-endian), value. An absent field is left out, so that
+/// a form can gain fields without a new version.
 /// </summary>
 internal static class Tlv
 {
@@ -22,9 +22,20 @@ internal static class Tlv
     }
 
     /// <summary>Where the value of a field stands, or null if there is no such field or the bytes are not well formed.</summary>
-    public static Range? Find(ReadOnlySpan<byte> fields, byte tag)
+    public static Range? Find(ReadOnlySpan<byte> fields, byte tag) => Find(fields, tag, 0);
+
+    /// <summary>Where the values of all fields of a tag stand, in their order.</summary>
+    public static IReadOnlyList<Range> All(ReadOnlySpan<byte> fields, byte tag)
     {
-        for (var at = 0; fields.Length - at >= Header;)
+        var found = new List<Range>();
+        while (Find(fields, tag, found.Count == 0 ? 0 : found[^1].End.Value) is { } next)
+            found.Add(next);
+        return found;
+    }
+
+    private static Range? Find(ReadOnlySpan<byte> fields, byte tag, int from)
+    {
+        for (var at = from; fields.Length - at >= Header;)
         {
             var length = BinaryPrimitives.ReadInt32BigEndian(fields[(at + 1)..]);
             var value = at + Header;

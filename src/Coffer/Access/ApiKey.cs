@@ -1,0 +1,133 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Text;
+using Coffer.Audit;
+using Coffer.Crypto;
+using Coffer.Storage;
+
+namespace Coffer.Access;
+
+/// <summary>
+/// A stored API key. The store holds a keyed hash of the token, and a proof that binds the rest of the row to it, so that
+/// someone who can write the database can neither mint a key, nor turn one into another app's, nor widen what it may do.
+/// </summary>
+internal sealed record ApiKey(ApiKeyRow Row)
+{
+    public const int MostAddresses = 20;
+
+    public string Id => Row.Id;
+
+    /// <summary>Null for an admin key.</summary>
+    public string? App => Row.App;
+
+    /// <summary>The one account of a restricted key, or null.</summary>
+    public string? PinnedAccount => Row.PinnedAccount;
+
+    public bool Livemode => Row.Livemode;
+
+    /// <summary>Unix seconds.</summary>
+    public long Created => Row.Created;
+
+    /// <summary>From this Unix second on it is refused, or null.</summary>
+    public long? ExpiresAt => Row.ExpiresAt;
+
+    /// <summary>The Unix second at which the hour of its last use began, or null.</summary>
+    public long? LastUsed => Row.LastUsed;
+
+    public KeyKind Kind => Row.Kind switch
+    {
+        "admin" => KeyKind.Admin,
+        "restricted" => KeyKind.Restricted,
+        _ => KeyKind.Secret,
+    };
+
+    /// <summary>What it may do with secrets.</summary>
+    public Permissions Permissions => Kind switch
+    {
+        KeyKind.Admin => Permissions.None,
+        KeyKind.Restricted => PermissionWords.Parse(Split(Row.Permissions)) ?? Permissions.None,
+        _ => Permissions.All,
+    };
+
+    /// <summary>Where it may be used; empty is anywhere.</summary>
+    public IReadOnlyList<IPNetwork> Networks => [.. Split(Row.Addresses).Select(IPNetwork.Parse)];
+
+    public static string Word(KeyKind kind) => kind switch
+    {
+        KeyKind.Admin => "admin",
+        KeyKind.Restricted => "restricted",
+        _ => "secret",
+    };
+
+    /// <summary>A new key. The token is shown once, here, and is nowhere else.</summary>
+    /// <param name="instance">Whose key it is.</param>
+    /// <param name="app">The app that it is for; null for an admin key.</param>
+    /// <param name="livemode">Live or test; an admin key has no mode.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="token">A token of the developer's choice, for dev mode; null makes one.</param>
+    /// <param name="id">The key's id; null makes one.</param>
+    public static (string Token, ApiKeyRow Row) Create(Instance instance, AppRow? app, bool livemode, long now, string? token = null, string? id = null) =>
+        Create(instance, new ApiKeyRow([], id ?? NewId(), app?.Id, app?.Account, Word(app is null ? KeyKind.Admin : KeyKind.Secret), livemode, now, ExpiresAt: null, Proof: []), token);
+
+    /// <summary>A new token for a row that says all but the token.</summary>
+    public static (string Token, ApiKeyRow Row) Create(Instance instance, ApiKeyRow row, string? token = null)
+    {
+        token ??= Tokens.Generate(Prefix(new ApiKey(row).Kind, row.Livemode));
+        return (token, Prove(instance, row with { Mac = Mac(instance, token) }));
+    }
+
+    public static string NewId() => "key_" + RandomNumberGenerator.GetString(Base62.Alphabet, 24);
+
+    /// <summary>By what the row of a token is found.</summary>
+    public static byte[] Mac(Instance instance, string token) => instance.TokenKey.Compute(Encoding.UTF8.GetBytes(token));
+
+    /// <summary>The row with its proof.</summary>
+    public static ApiKeyRow Prove(Instance instance, ApiKeyRow row) => row with { Proof = ProofOf(instance, row) };
+
+    /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
+    public static ApiKey From(Instance instance, ApiKeyRow row) => CryptographicOperations.FixedTimeEquals(row.Proof, ProofOf(instance, row))
+        ? new ApiKey(row)
+        : throw ApiError.RecordDamaged("API key");
+
+    /// <summary>The audit entry about a change of a key.</summary>
+    public static AuditEntry Entry(string verb, ApiKeyRow key) => new(verb, "ok")
+    {
+        Target = key.Id,
+        Tenant = key.App is null ? null : new TenantId(key.App, key.Livemode, key.Account!),
+    };
+
+    /// <summary>The id of a stored key, or null.</summary>
+    public static async Task<string?> FindIdAsync(Engine engine, Instance instance, string token, CancellationToken ct) =>
+        (await engine.FindApiKeyAsync(Mac(instance, token), ct))?.Id;
+
+    private static byte[] ProofOf(Instance instance, ApiKeyRow row)
+    {
+        using var bound = new AssociatedData("coffer v1 key row"u8);
+        bound.Add(row.Mac);
+        bound.Add(row.Id);
+        bound.Add(row.App ?? "");
+        bound.Add(row.Account ?? "");
+        bound.Add(row.Kind);
+        bound.Add(row.Livemode ? 1 : 0);
+        bound.Add(row.Created);
+        bound.Add(row.ExpiresAt);
+        // Keys that were made before there were restrictions have none, and their proofs end here.
+        if (row.Permissions is not null || row.PinnedAccount is not null || row.Addresses is not null)
+        {
+            bound.Add(row.Permissions ?? "");
+            bound.Add(row.PinnedAccount ?? "");
+            bound.Add(row.Addresses ?? "");
+        }
+
+        return instance.ProofKey.Compute(bound.Span);
+    }
+
+    private static string[] Split(string? words) => words?.Split(',') ?? [];
+
+    private static string Prefix(KeyKind kind, bool livemode) => kind switch
+    {
+        KeyKind.Admin => "ak_",
+        KeyKind.Restricted => livemode ? "rk_live_" : "rk_test_",
+        _ => livemode ? "sk_live_" : "sk_test_",
+    };
+}

@@ -1,0 +1,113 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text;
+using Coffer.Crypto;
+using Coffer.Storage;
+
+namespace Coffer.Access;
+
+/// <summary>
+/// A key for a browser. It has no row: the token is its claims, sealed, so that it is proven without a look-up. Its id,
+/// <c>ephkey_…</c>, says when it was made and when it expires, and a MAC in it shows whose it is.
+/// </summary>
+/// <param name="Id"><c>ephkey_</c> and 33 base62 characters.</param>
+/// <param name="Tenant">App, mode and account.</param>
+/// <param name="User">The one user, as exact UTF-8 bytes.</param>
+/// <param name="Permissions">What it may do.</param>
+/// <param name="MintedBy">The id of the secret key that minted it.</param>
+/// <param name="Created">Unix seconds.</param>
+/// <param name="Expires">From this Unix second on it is refused.</param>
+internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<byte> User, Permissions Permissions, string MintedBy, long Created, long Expires)
+{
+    private const string IdPrefix = "ephkey_";
+    private const int PartLength = 11;
+    private const int IdLength = 7 + 3 * PartLength;
+    private const byte IdTag = 1, AppTag = 2, AccountTag = 3, UserTag = 4, PermissionsTag = 5, MintedByTag = 6;
+
+    public string Account => Tenant.Account;
+
+    public bool Livemode => Tenant.Livemode;
+
+    public static string NewId(Instance instance, TenantId tenant, long created, long expires)
+    {
+        Span<char> id = stackalloc char[IdLength];
+        IdPrefix.CopyTo(id);
+        var rest = id[IdPrefix.Length..];
+        Base62.Write(((ulong)created << 32) | (uint)expires, rest[..PartLength]);
+        RandomNumberGenerator.GetItems(Base62.Alphabet, rest.Slice(PartLength, PartLength));
+        Base62.Write(Mac(instance, tenant, id[..^PartLength]), rest[^PartLength..]);
+        return new string(id);
+    }
+
+    /// <summary>When a key of this tenant was made and expires, by its id alone; null if the id is not one of this tenant.</summary>
+    public static (long Created, long Expires)? Times(Instance instance, TenantId tenant, string id)
+    {
+        if (id.Length != IdLength || !id.StartsWith(IdPrefix, StringComparison.Ordinal) || Base62.Read(id.AsSpan(IdPrefix.Length, PartLength)) is not { } times)
+            return null;
+        Span<char> mac = stackalloc char[PartLength];
+        Base62.Write(Mac(instance, tenant, id.AsSpan(0, IdLength - PartLength)), mac);
+        return CryptographicOperations.FixedTimeEquals(MemoryMarshal.AsBytes(mac), MemoryMarshal.AsBytes(id.AsSpan(IdLength - PartLength)))
+            ? ((long)(times >> 32), (long)(times & uint.MaxValue))
+            : null;
+    }
+
+    /// <summary>The token.</summary>
+    public string Seal(Instance instance)
+    {
+        (byte Tag, byte[] Value)[] fields =
+        [
+            (IdTag, Utf8(Id)), (AppTag, Utf8(Tenant.App)), (AccountTag, Utf8(Tenant.Account)), (UserTag, User.ToArray()),
+            (PermissionsTag, [(byte)Permissions]), (MintedByTag, Utf8(MintedBy)),
+        ];
+        using var claims = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value)));
+        var rest = claims.Span;
+        foreach (var (tag, value) in fields)
+            rest = Tlv.Write(rest, tag, value);
+        using var bound = Bind(instance, Tenant.Livemode);
+        return Tokens.Seal(PrefixOf(Tenant.Livemode), Envelope.Seal(instance.EphemeralKey, claims.Span, bound.Span));
+    }
+
+    /// <summary>The key that a token is; null if it was not made here, or was changed.</summary>
+    public static EphemeralKey? Open(Instance instance, string token)
+    {
+        var livemode = token.StartsWith(PrefixOf(livemode: true), StringComparison.Ordinal);
+        if (Tokens.Unseal(PrefixOf(livemode), token) is not { } envelope)
+            return null;
+        using var bound = Bind(instance, livemode);
+        using var claims = Envelope.Open(instance.EphemeralKey, envelope, bound.Span);
+        if (claims is null)
+            return null;
+        var tenant = new TenantId(Text(AppTag), livemode, Text(AccountTag));
+        var (created, expires) = Times(instance, tenant, Text(IdTag)) ?? throw new CryptographicException("The claims of an ephemeral key contradict its id.");
+        return new EphemeralKey(Text(IdTag), tenant, Bytes(UserTag).ToArray(), (Permissions)Bytes(PermissionsTag)[0], Text(MintedByTag), created, expires);
+
+        ReadOnlySpan<byte> Bytes(byte tag) => Tlv.Find(claims.Span, tag) is { } at ? claims.Span[at] : throw new CryptographicException("An ephemeral key lacks a claim.");
+
+        string Text(byte tag) => Encoding.UTF8.GetString(Bytes(tag));
+    }
+
+    public override string ToString() => $"{Id} [redacted]";
+
+    private static string PrefixOf(bool livemode) => livemode ? "ek_live_" : "ek_test_";
+
+    private static ulong Mac(Instance instance, TenantId tenant, ReadOnlySpan<char> head)
+    {
+        using var bound = new AssociatedData("coffer v1 ephemeral key id"u8);
+        bound.Add(tenant.App);
+        bound.Add(tenant.Livemode ? 1 : 0);
+        bound.Add(tenant.Account);
+        bound.Add(new string(head));
+        return BinaryPrimitives.ReadUInt64BigEndian(instance.EphemeralIdKey.Compute(bound.Span));
+    }
+
+    private static AssociatedData Bind(Instance instance, bool livemode)
+    {
+        var bound = new AssociatedData("coffer v1 ephemeral key"u8);
+        bound.Add(instance.Id);
+        bound.Add(livemode ? 1 : 0);
+        return bound;
+    }
+
+    private static byte[] Utf8(string text) => Encoding.UTF8.GetBytes(text);
+}

@@ -1,0 +1,144 @@
+using System.Buffers.Binary;
+using System.Buffers.Text;
+using System.Text.Json;
+using Coffer.Access;
+using Coffer.Http;
+using Coffer.Secrets;
+using static Coffer.Api.ManagementWire;
+
+namespace Coffer.Api;
+
+/// <summary>Accounts of apps and their secrets' metadata, for who has an admin key (docs/management.md, "Accounts" and "Secrets").</summary>
+internal sealed class AccountsApi(Accounts accounts)
+{
+    private const string All = $"{Root}/apps/{{app}}/accounts", One = $"{All}/{{account}}", Search = $"{Root}/secrets/search";
+
+    public IEnumerable<ApiRoute> Routes =>
+    [
+        new("GET", All, ListAsync),
+        new("POST", $"{One}/export", ExportAsync),
+        new("POST", $"{One}/forget", ForgetAsync),
+        new("POST", $"{One}/secrets/{{secret}}/reveal", RevealAsync),
+        new("GET", Search, SearchAsync),
+    ];
+
+    private async ValueTask<ApiError?> ListAsync(ApiRequest request)
+    {
+        request.Form.Only("limit", "starting_after");
+        var (after, limit) = Page(request.Form);
+        var app = request.Target.Id("app");
+        var found = await accounts.ListAsync(request.Caller, app, after, limit + 1, request.Cancelled);
+        return WriteList(request, found, limit, (json, account) =>
+        {
+            json.WriteStartObject();
+            json.WriteString("id"u8, account.Id);
+            json.WriteString("object"u8, "account"u8);
+            json.WriteString("app"u8, app);
+            json.WriteNumber("created"u8, account.Created);
+            WriteCounts(json, account.Test, account.Live);
+            json.WriteEndObject();
+        });
+    }
+
+    private async ValueTask<ApiError?> ExportAsync(ApiRequest request)
+    {
+        request.Form.Only("reason", "livemode", "limit", "starting_after");
+        var reason = RequiredText(request.Form, "reason", Accounts.LongestReason);
+        var (after, limit) = Page(request.Form);
+        if (after is not null && !after.StartsWith(SecretId.Prefix, StringComparison.Ordinal))
+            throw ApiError.UnknownPosition("secret", after);
+        var (secrets, hasMore) = await accounts.ExportAsync(
+            request.Caller, request.Target.Id("app"), request.Target.Id("account"), request.Form.Boolean("livemode") ?? false, reason, after, limit, request.Cancelled);
+        try
+        {
+            return WriteList(request, secrets, hasMore, (json, owned) => SecretsApi.WriteOwned(json, owned, wantsPayload: true));
+        }
+        finally
+        {
+            foreach (var owned in secrets)
+                owned.Dispose();
+        }
+    }
+
+    private ValueTask<ApiError?> ForgetAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        return AnswerAsync<Accounts.Forgotten>(request, WriteForgotten, write => accounts.ForgetAsync(write, request.Target.Id("app"), request.Target.Id("account")));
+    }
+
+    private async ValueTask<ApiError?> RevealAsync(ApiRequest request)
+    {
+        request.Form.Only("reason");
+        var reason = RequiredText(request.Form, "reason", Accounts.LongestReason);
+        var target = request.Target;
+        using var owned = await accounts.RevealAsync(request.Caller, target.Id("app"), target.Id("account"), target.Id("secret"), reason, request.Cancelled);
+        SecretsApi.WriteOwned(request.Json, owned, wantsPayload: true);
+        return null;
+    }
+
+    private async ValueTask<ApiError?> SearchAsync(ApiRequest request)
+    {
+        var form = request.Form;
+        form.Only("app", "account", "livemode", "expiring_before", "limit", "page");
+        var (_, limit) = Page(form);
+        var after = Text(form, "page") is { } page ? Parse(page) ?? throw ApiError.Unusable("page", "send the next_page of the page before, as it is") : null;
+        var found = await accounts.SearchAsync(
+            request.Caller, Text(form, "app"), Text(form, "account"), form.Boolean("livemode"), form.Integer("expiring_before"), after, limit, request.Cancelled);
+
+        var json = request.Json;
+        json.WriteStartObject();
+        json.WriteString("object"u8, "search_result"u8);
+        json.WriteStartArray("data"u8);
+        foreach (var owned in found.Secrets)
+        {
+            using (owned)
+                SecretsApi.WriteOwned(json, owned, wantsPayload: false);
+        }
+
+        json.WriteEndArray();
+        json.WriteBoolean("has_more"u8, found.Next is not null);
+        json.WriteString("next_page"u8, found.Next is { } next ? Token(next) : null);
+        json.WriteString("url"u8, Search);
+        json.WriteEndObject();
+        return null;
+    }
+
+    // A position in base64url: expiry (8 bytes, big-endian, 0 for none), tenant (8), blind name (16).
+    private static string Token(Accounts.Position position)
+    {
+        Span<byte> bytes = stackalloc byte[16 + position.Name.Length];
+        BinaryPrimitives.WriteInt64BigEndian(bytes, position.ExpiresAt ?? 0);
+        BinaryPrimitives.WriteInt64BigEndian(bytes[8..], position.Tenant);
+        position.Name.CopyTo(bytes[16..]);
+        return Base64Url.EncodeToString(bytes);
+    }
+
+    private static Accounts.Position? Parse(string page)
+    {
+        if (page.Length != 43 || !Base64Url.IsValid(page))
+            return null;
+        var bytes = Base64Url.DecodeFromChars(page);
+        var expires = BinaryPrimitives.ReadInt64BigEndian(bytes);
+        return new Accounts.Position(expires == 0 ? null : expires, BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(8)), bytes[16..]);
+    }
+
+    private static void WriteForgotten(Utf8JsonWriter json, Accounts.Forgotten forgotten)
+    {
+        json.WriteStartObject();
+        json.WriteString("object"u8, "account.forgotten"u8);
+        json.WriteString("account"u8, forgotten.Account);
+        json.WriteString("app"u8, forgotten.App);
+        json.WriteNumber("forgotten_at"u8, forgotten.At);
+        WriteCounts(json, forgotten.Test, forgotten.Live);
+        json.WriteString("receipt"u8, forgotten.Receipt);
+        json.WriteEndObject();
+    }
+
+    private static void WriteCounts(Utf8JsonWriter json, long test, long live)
+    {
+        json.WriteStartObject("secrets"u8);
+        json.WriteNumber("live"u8, live);
+        json.WriteNumber("test"u8, test);
+        json.WriteEndObject();
+    }
+}

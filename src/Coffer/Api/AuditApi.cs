@@ -1,0 +1,39 @@
+using System.Text.Json;
+using Coffer.Access;
+using Coffer.Http;
+using static Coffer.Api.ManagementWire;
+
+namespace Coffer.Api;
+
+/// <summary>The audit log and the settings in force, for who has an admin key (docs/management.md, "Audit log" and "Settings").</summary>
+internal sealed class AuditApi(AuditTrail trail)
+{
+    public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/audit", ListAsync)];
+
+    private async ValueTask<ApiError?> ListAsync(ApiRequest request)
+    {
+        var form = request.Form;
+        form.Only("app", "account", "verb", "outcome", "key", "since", "until", "limit", "starting_after");
+        var (after, limit) = Page(form);
+        var filter = new AuditTrail.Filter(
+            Text(form, "app"), Text(form, "account"), Text(form, "verb"), Text(form, "outcome"), Text(form, "key"), Time(form, "since"), Time(form, "until"));
+        var found = await trail.ListAsync(request.Caller, filter, after, limit + 1, request.Cancelled);
+        return WriteList(request, found, limit, Write);
+    }
+
+    // Seconds beyond what .NET can count are as good as its end.
+    private static DateTimeOffset? Time(StripeForm form, string param) => form.Integer(param) is { } seconds
+        ? DateTimeOffset.FromUnixTimeSeconds(Math.Clamp(seconds, 0, DateTimeOffset.MaxValue.ToUnixTimeSeconds()))
+        : null;
+
+    private static void Write(Utf8JsonWriter json, AuditTrail.Entry entry)
+    {
+        using var line = JsonDocument.Parse(entry.Line);
+        json.WriteStartObject();
+        json.WriteString("id"u8, entry.Id);
+        json.WriteString("object"u8, "audit_entry"u8);
+        foreach (var field in line.RootElement.EnumerateObject())
+            field.WriteTo(json);
+        json.WriteEndObject();
+    }
+}

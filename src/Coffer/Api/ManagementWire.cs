@@ -1,0 +1,88 @@
+using System.Text;
+using System.Text.Json;
+using Coffer.Access;
+using Coffer.Http;
+
+namespace Coffer.Api;
+
+/// <summary>What the resources of the management plane share: lists, and writes whose answers are kept (docs/management.md).</summary>
+internal static class ManagementWire
+{
+    public const string Root = "/admin/v1";
+
+    public const int LongestGrace = 604_800;
+
+    private const int LongestText = 5_000;
+    private const int DefaultLimit = 10, LargestLimit = 100;
+
+    /// <summary>Writes the answer of a write, new or kept.</summary>
+    public static async ValueTask<ApiError?> AnswerAsync<T>(ApiRequest request, Action<Utf8JsonWriter, T> shape, Func<Management.Request<T>, Task<Reply>> write)
+    {
+        var (method, path) = (request.Target.Method, request.Target.Path);
+        var reply = await write(new Management.Request<T>(
+            request.Caller, request.IdempotencyKey, [.. Encoding.UTF8.GetBytes($"{method} {path}\n"), .. request.Form.Canonical()],
+            outcome => StripeJson.Written(json => shape(json, outcome))));
+        using (reply.Body)
+            request.Json.WriteRawValue(reply.Body.Span, skipInputValidation: true);
+        if (reply.OriginalRequest is { } original)
+        {
+            request.Headers["Idempotent-Replayed"] = "true";
+            request.Headers["Original-Request"] = original;
+        }
+
+        return null;
+    }
+
+    /// <summary>Where a list begins and how long it may be.</summary>
+    public static (string? After, int Limit) Page(StripeForm form) =>
+        (Text(form, "starting_after"), (int)Math.Clamp(form.Integer("limit") ?? DefaultLimit, 1, LargestLimit));
+
+    /// <summary>Writes a page of what was found with one more than the limit.</summary>
+    public static ApiError? WriteList<T>(ApiRequest request, IReadOnlyList<T> found, int limit, Action<Utf8JsonWriter, T> shape) =>
+        WriteList(request, found.Take(limit), found.Count > limit, shape);
+
+    public static ApiError? WriteList<T>(ApiRequest request, IEnumerable<T> page, bool hasMore, Action<Utf8JsonWriter, T> shape)
+    {
+        var json = request.Json;
+        json.WriteStartObject();
+        json.WriteString("object"u8, "list"u8);
+        json.WriteStartArray("data"u8);
+        foreach (var element in page)
+            shape(json, element);
+        json.WriteEndArray();
+        json.WriteBoolean("has_more"u8, hasMore);
+        json.WriteString("url"u8, request.Target.Path);
+        json.WriteEndObject();
+        return null;
+    }
+
+    public static string? Text(StripeForm form, string param, int longest = LongestText) =>
+        form.Text(param, longest) is { } utf8 ? Encoding.UTF8.GetString(utf8.Span) : null;
+
+    public static string RequiredText(StripeForm form, string param, int longest = LongestText) =>
+        Text(form, param, longest) ?? throw ApiError.ParameterMissing(param);
+
+    public static long Grace(StripeForm form) => form.Integer("grace_period") is not { } grace ? throw ApiError.ParameterMissing("grace_period")
+        : grace is >= 0 and <= LongestGrace ? grace : throw ApiError.OutOfRange("grace_period", 0, LongestGrace);
+
+    public static Permissions? ReadPermissions(StripeForm form) => form.Has("permissions")
+        ? PermissionWords.Parse(form.Strings("permissions")) is { } permissions and not Permissions.None ? permissions
+            : throw ApiError.NotOneOf("permissions", PermissionWords.SecretRead, PermissionWords.SecretWrite)
+        : null;
+
+    public static void WriteTime(Utf8JsonWriter json, string name, long? at)
+    {
+        if (at is { } seconds)
+            json.WriteNumber(name, seconds);
+        else
+            json.WriteNull(name);
+    }
+
+    public static void WriteStrings(Utf8JsonWriter json, string name, IEnumerable<string> values)
+    {
+        json.WriteStartArray(name);
+        foreach (var value in values)
+            json.WriteStringValue(value);
+        json.WriteEndArray();
+    }
+}

@@ -1,0 +1,36 @@
+using System.Buffers.Text;
+using System.Reflection;
+using Coffer.Access;
+using Coffer.Http;
+using static Coffer.Api.ManagementWire;
+
+namespace Coffer.Api;
+
+/// <summary>What is in force on this node, for who has an admin key (docs/management.md, "Settings").</summary>
+internal sealed class SettingsApi(Gate gate, Instance instance, CofferOptions options)
+{
+    public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/settings", ShowAsync)];
+
+    private async ValueTask<ApiError?> ShowAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        await gate.RequireAdminAsync(request.Caller, "show_settings");
+        var json = request.Json;
+        var key = instance.AuditSigningKey.ExportParameters(includePrivateParameters: false).Q;
+        json.WriteStartObject();
+        json.WriteString("object"u8, "settings"u8);
+        json.WriteString("instance"u8, Convert.ToHexStringLower(instance.Id));
+        json.WriteStartObject("receipt_key"u8);
+        json.WriteString("crv"u8, "P-256"u8);
+        json.WriteString("kty"u8, "EC"u8);
+        json.WriteString("x"u8, Base64Url.EncodeToString(key.X));
+        json.WriteString("y"u8, Base64Url.EncodeToString(key.Y));
+        json.WriteEndObject();
+        json.WriteStartArray("settings"u8);
+        _ = options; // MERGE: options.InForce
+        json.WriteEndArray();
+        json.WriteString("version"u8, Assembly.GetExecutingAssembly().GetName().Version!.ToString(3));
+        json.WriteEndObject();
+        return null;
+    }
+}
