@@ -2,8 +2,8 @@ using System.Net;
 
 namespace Coffer;
 
-/// <summary>Every setting, with its default and its limits.</summary>
-internal sealed class CofferOptions
+/// <summary>What the server is told, as values. Where they come from, their names and their limits stand in <see cref="Settings"/>.</summary>
+internal sealed record CofferOptions
 {
     /// <summary>Where Coffer listens unless told otherwise: loopback, so that nothing is open by accident.</summary>
     public const string DefaultListen = "http://127.0.0.1:26333";
@@ -17,14 +17,44 @@ internal sealed class CofferOptions
     /// <summary>How many changes may wait to be stored before further ones are answered 503.</summary>
     public const int WaitingChanges = 4_096;
 
+    /// <summary>Far beyond a busy platform, and what a process with the usual limit on open files can hold.</summary>
+    public const int DefaultConnections = 10_000;
+
+    /// <summary>Requests a second that no honest app sends with one key.</summary>
+    public const int DefaultRatePerKey = 5_000;
+
+    /// <summary>Failed authentications a second: a misconfigured fleet behind one address gets through, guessing does not.</summary>
+    public const int DefaultRatePerAddress = 20;
+
     /// <summary>The directory of the store and its key file. Made if it is not there.</summary>
     public required string Data { get; init; }
 
-    /// <summary>One http URL: address and port. Port 0 takes a free one.</summary>
+    /// <summary>One http or https URL: address and port. Port 0 takes a free one.</summary>
     public string Listen { get; init; } = DefaultListen;
+
+    /// <summary>A second address of the same form, for the management plane; null has none.</summary>
+    public string? AdminListen { get; init; }
+
+    /// <summary>PEM file of the certificate, first, and its chain; null serves no https. Goes with <see cref="TlsKey"/>.</summary>
+    public string? TlsCert { get; init; }
+
+    /// <summary>PEM file of the certificate's key, unencrypted: PKCS#8, PKCS#1 or SEC1.</summary>
+    public string? TlsKey { get; init; }
 
     /// <summary>Whether plain HTTP may be spoken beyond this machine, because something in front of Coffer encrypts.</summary>
     public bool InsecureHttp { get; init; }
+
+    /// <summary>The most connections at once on each address, 1 to 1,000,000; one more is closed.</summary>
+    public int Connections { get; init; } = DefaultConnections;
+
+    /// <summary>Whose <c>X-Forwarded-For</c> is believed; empty is nobody's.</summary>
+    public IReadOnlyList<IPNetwork> TrustedProxies { get; init; } = [];
+
+    /// <summary>Requests a second that each key may send, 0 to 1,000,000; 0 is no limit.</summary>
+    public int RatePerKey { get; init; } = DefaultRatePerKey;
+
+    /// <summary>Failed authentications a second that one address may cause, 0 to 1,000,000; 0 is no limit.</summary>
+    public int RatePerAddress { get; init; } = DefaultRatePerAddress;
 
     /// <summary>A file that says, as JSON, where the server listens, once it answers.</summary>
     public string? ReadyFile { get; init; }
@@ -32,7 +62,7 @@ internal sealed class CofferOptions
     /// <summary>The file that the audit log's checkpoints are appended to; null is in the data directory. Best on another medium.</summary>
     public string? Checkpoints { get; init; }
 
-    /// <summary>How long audit entries are kept, in days; null keeps them all.</summary>
+    /// <summary>How long audit entries are kept, in days, 1 to 36,500; null keeps them all.</summary>
     public int? AuditRetentionDays { get; init; }
 
     /// <summary>How reads go on record: <c>durable</c> before they are answered, or <c>buffered</c> within one commit of it. Never off.</summary>
@@ -44,42 +74,74 @@ internal sealed class CofferOptions
     /// <summary>How many secrets a scope may hold, 1 to 10,000.</summary>
     public int SecretsPerScope { get; init; } = DefaultSecretsPerScope;
 
-    /// <summary>How many requests a second each key may make; 0 is no limit.</summary>
-    public int RatePerKey { get; init; } = 5_000;
-
-    /// <summary>How many refused keys a second one address may send before only known keys are looked up for it; 0 is no limit.</summary>
-    public int RatePerAddress { get; init; } = 20;
-
     /// <summary>Dev mode; null serves.</summary>
     public DevOptions? Dev { get; init; }
+
+    /// <summary>Every setting with its value and where that is from, to be shown; empty when the options were not read by <see cref="Configuration"/>.</summary>
+    public IReadOnlyList<SettingInForce> InForce { get; init; } = [];
+
+    /// <summary>What <see cref="Configuration"/> could not make sense of; <see cref="Validate"/> refuses it.</summary>
+    public IReadOnlyList<string> Misread { get; init; } = [];
 
     /// <summary>What <c>coffer dev</c> adds: loopback only, test keys only.</summary>
     /// <param name="Key">The test key, of the developer's choice; null makes one.</param>
     /// <param name="SeedFixtures">Whether to store what the official SDKs' own test suites expect to find.</param>
     public sealed record DevOptions(string? Key, bool SeedFixtures);
 
-    /// <summary>The validated address to listen at.</summary>
-    /// <exception cref="ConfigurationException">All that is wrong with the settings, at once.</exception>
-    public Uri Validate()
+    /// <exception cref="ConfigurationException">All that could not be read and that does not go together, at once.</exception>
+    public void Validate()
     {
-        var problems = new List<string>();
-        if (string.IsNullOrWhiteSpace(Data))
-            problems.Add("--data names no directory");
-        if (!Uri.TryCreate(Listen, UriKind.Absolute, out var url) || url.Scheme != Uri.UriSchemeHttp || url.PathAndQuery != "/" || url.UserInfo.Length > 0
-            || !(url.Host == "localhost" || IPAddress.TryParse(url.Host.Trim('[', ']'), out _)))
-            problems.Add($"--listen '{Listen}' is not of the form http://IP-ADDRESS:PORT (for TLS, put a proxy in front)");
-        else if (!url.IsLoopback && Dev is not null)
-            problems.Add($"--listen '{Listen}' is not a loopback address: dev mode serves this machine only");
-        else if (!url.IsLoopback && !InsecureHttp)
-            problems.Add($"--listen '{Listen}' would send secrets in plain text over the network: listen on 127.0.0.1 behind a TLS proxy, or say --insecure-http");
-        if (SecretsPerScope is < 1 or > MostSecretsPerScope)
-            problems.Add($"--secrets-per-scope {SecretsPerScope} is not within 1 to {MostSecretsPerScope}");
-        if (AuditRetentionDays is < 1)
-            problems.Add($"--audit-retention-days {AuditRetentionDays} is not at least 1");
-        if (Audit is not ("durable" or "buffered"))
-            problems.Add($"--audit '{Audit}' is neither 'durable' nor 'buffered': there is no other mode, and it cannot be turned off");
-        if (Dev?.Key is { } key && !(key.StartsWith("sk_test_", StringComparison.Ordinal) && key.Length is > 8 and <= 255 && key.All(c => char.IsAsciiLetterOrDigit(c) || c == '_')))
-            problems.Add("--key must be sk_test_ and then letters, digits or '_': dev mode takes test keys only");
-        return problems.Count == 0 ? url! : throw new ConfigurationException(string.Join("; ", problems), "Run the command with --help to see what it takes.");
+        string[] problems = [.. Misread, .. Problems()];
+        if (problems.Length > 0)
+            throw new ConfigurationException(string.Join("; ", problems), "Run coffer settings to see what there is to set, and how.");
     }
+
+    /// <summary>The URL of an address to listen at; null if the text is none.</summary>
+    public static Uri? Address(string text) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https" && url.PathAndQuery == "/" && url.Fragment.Length == 0
+            && url.UserInfo.Length == 0 && (url.Host == "localhost" || IPAddress.TryParse(url.Host.Trim('[', ']'), out _)) ? url : null;
+
+    /// <summary>Where a validated URL listens; <c>localhost</c> is 127.0.0.1.</summary>
+    public static IPEndPoint EndPoint(Uri url) => new(url.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(url.Host.Trim('[', ']')), url.Port);
+
+    public override string ToString() => Settings.Redacted;
+
+    // What does not go together, each by the name that the operator wrote. What a setting may be on its own is in the table.
+    private IEnumerable<string> Problems()
+    {
+        var (listen, admin) = (Address(Listen), AdminListen is null ? null : Address(AdminListen));
+        foreach (var problem in Problems("listen", Listen, listen))
+            yield return problem;
+        if (AdminListen is not null)
+        {
+            foreach (var problem in Problems("admin-listen", AdminListen, admin))
+                yield return problem;
+        }
+
+        if (listen is not null && admin is not null && listen.Port != 0 && EndPoint(listen).Equals(EndPoint(admin)))
+            yield return $"{Written("admin-listen")} '{AdminListen}' is the address of {Written("listen")}: give the management plane one of its own, or none";
+
+        if ((TlsCert is null) != (TlsKey is null))
+            yield return TlsKey is null ? $"{Written("tls-cert")} needs --tls-key with it" : $"{Written("tls-key")} needs --tls-cert with it";
+        else if (TlsCert is null && (IsTls(listen) || IsTls(admin)))
+            yield return $"{(IsTls(listen) ? Written("listen") : Written("admin-listen"))} is https, which needs --tls-cert and --tls-key";
+        else if (TlsCert is not null && !IsTls(listen) && !IsTls(admin))
+            yield return $"{Written("tls-cert")} and {Written("tls-key")} are given, but no address to listen at is https";
+        else if (TlsCert is not null && TlsCertificate.Problem(TlsCert, TlsKey!) is { } problem)
+            yield return problem;
+    }
+
+    private static bool IsTls(Uri? url) => url?.Scheme == Uri.UriSchemeHttps;
+
+    private IEnumerable<string> Problems(string name, string text, Uri? url)
+    {
+        if (url is null)
+            yield return $"{Written(name)} '{text}' is not of the form http://IP-ADDRESS:PORT or https://IP-ADDRESS:PORT";
+        else if (!url.IsLoopback && Dev is not null)
+            yield return $"{Written(name)} '{text}' is not a loopback address: dev mode serves this machine only";
+        else if (!url.IsLoopback && !IsTls(url) && !InsecureHttp)
+            yield return $"{Written(name)} '{text}' would send secrets in plain text over the network: give an https:// address with --tls-cert and --tls-key, or listen on 127.0.0.1 behind a TLS proxy, or say --insecure-http";
+    }
+
+    private string Written(string name) => InForce.FirstOrDefault(setting => setting.Name == name)?.Written ?? $"--{name}";
 }

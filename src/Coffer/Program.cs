@@ -7,7 +7,7 @@ using Coffer.Client;
 var root = new RootCommand("Coffer, a self-hosted secret store for app platforms. It speaks the wire protocol of the Stripe Apps Secret Store.")
 {
     DevVerb.Command(),
-    ServeVerb.Command(),
+    ServeVerb.Command(), SettingsVerb.Command(),
     SecretsVerb.Command(),
     AuditVerb.Command(),
 };

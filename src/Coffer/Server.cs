@@ -1,7 +1,5 @@
 // The composition root: what the server is made of, in the order in which it is put together.
 
-using System.Net;
-using System.Net.Sockets;
 using Coffer.Access;
 using Coffer.Api;
 using Coffer.Audit;
@@ -9,9 +7,6 @@ using Coffer.Crypto;
 using Coffer.Http;
 using Coffer.Secrets;
 using Coffer.Storage;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.Extensions.Logging.Console;
 
 namespace Coffer;
 
@@ -24,11 +19,22 @@ internal sealed class Server : IAsyncDisposable
     private readonly WebApplication web;
     private readonly List<IDisposable> open;
 
-    private Server(WebApplication web, List<IDisposable> open, Uri url, FirstKeys? firstKeys) =>
-        (this.web, this.open, Url, FirstKeys) = (web, open, url, firstKeys);
+    /// <summary>What an address answers: the API, the management plane with health, or all of it where there is one address only.</summary>
+    private enum Planes
+    {
+        Public,
+        Admin,
+        Both,
+    }
+
+    private Server(WebApplication web, List<IDisposable> open, Uri url, Uri? adminUrl, FirstKeys? firstKeys) =>
+        (this.web, this.open, Url, AdminUrl, FirstKeys) = (web, open, url, adminUrl, firstKeys);
 
     /// <summary>Where it listens: never port 0.</summary>
     public Uri Url { get; }
+
+    /// <summary>Where the management plane is reached, if it has an address of its own: never port 0.</summary>
+    public Uri? AdminUrl { get; }
 
     /// <summary>The keys that this start made; null if the store had its keys already. They are nowhere else.</summary>
     public FirstKeys? FirstKeys { get; }
@@ -37,7 +43,7 @@ internal sealed class Server : IAsyncDisposable
     /// <exception cref="ConfigurationException">It cannot start as it was told to; nothing was changed.</exception>
     public static async Task<Server> StartAsync(CofferOptions options, TimeProvider time, CancellationToken ct)
     {
-        var listen = options.Validate();
+        options.Validate();
         var parts = new List<IDisposable>();
         var opened = new TaskCompletionSource<RequestDelegate>(TaskCreationOptions.RunContinuationsAsynchronously);
         WebApplication? app = null;
@@ -47,9 +53,9 @@ internal sealed class Server : IAsyncDisposable
             var engine = Part<Engine>(SqliteEngine.Open(directory.StoreFile));
 
             // It listens before a first start makes keys: keys that nobody sees would make the store useless.
-            app = Build(listen);
+            app = Listeners.Build(options, time);
             app.Run(context => opened.Task.IsCompletedSuccessfully ? opened.Task.Result(context) : WhenOpenedAsync(context));
-            var url = await ListenAsync(app, listen, ct);
+            var (url, adminUrl) = await Listeners.ListenAsync(app, options, ct);
 
             var (instance, firstKeys, firstChange) = await FirstStart.OpenAsync(directory, engine, options, time, ct);
             var chain = Part(new AuditChain(instance.AuditKey, instance.Id, Node, await engine.FindLastAuditAsync(Node, ct), time));
@@ -90,16 +96,17 @@ internal sealed class Server : IAsyncDisposable
                 ],
                 authentication, isAdmin: true, docs, Log<Pipeline>());
             var health = new HealthApi(Part(new Readiness(committer, instance, () => checkpoints.Trouble ?? recorder.Trouble, time)));
-            opened.SetResult(context => context.Request.Path.Value switch
+            opened.SetResult(context => (context.Request.Path.Value, Plane(context)) switch
             {
-                DocsApi.Path => DocsApi.WriteErrorsAsync(context),
-                HealthApi.Alive => HealthApi.WriteAliveAsync(context),
-                HealthApi.Ready => health.WriteReadyAsync(context),
-                "/" when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),
-                { } path when path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal) => admin.RunAsync(context),
+                (DocsApi.Path, _) => DocsApi.WriteErrorsAsync(context),
+                (HealthApi.Alive, not Planes.Public) => HealthApi.WriteAliveAsync(context),
+                (HealthApi.Ready, not Planes.Public) => health.WriteReadyAsync(context),
+                ("/", not Planes.Admin) when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),
+                (_, Planes.Admin) => admin.RunAsync(context),
+                ({ } path, Planes.Both) when path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal) => admin.RunAsync(context),
                 _ => pipeline.RunAsync(context),
             });
-            return new Server(app, parts, url, firstKeys);
+            return new Server(app, parts, url, adminUrl, firstKeys);
         }
         catch (Exception e)
         {
@@ -112,6 +119,8 @@ internal sealed class Server : IAsyncDisposable
         }
 
         async Task WhenOpenedAsync(HttpContext context) => await (await opened.Task)(context);
+
+        Planes Plane(HttpContext context) => options.AdminListen is null ? Planes.Both : Listeners.IsAdmin(context) ? Planes.Admin : Planes.Public;
 
         ILogger<T> Log<T>() => app.Services.GetRequiredService<ILogger<T>>();
 
@@ -137,37 +146,6 @@ internal sealed class Server : IAsyncDisposable
     {
         for (var i = parts.Count - 1; i >= 0; i--)
             parts[i].Dispose();
-    }
-
-    private static WebApplication Build(Uri listen)
-    {
-        // Nothing of the framework's own configuration (appsettings.json, ASPNETCORE_URLS) is read: settings are ours alone.
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Logging.AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) = (true, "yyyy-MM-ddTHH:mm:ssZ ", true))
-            .AddFilter((category, level) => level >= LogLevel.Warning && category != "Microsoft.Extensions.Hosting.Internal.Host"); // a failed start is ours to tell
-        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = Pipeline.LargestBody;
-            kestrel.Limits.MaxRequestLineSize = Pipeline.LargestBody;
-            kestrel.Listen(listen.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(listen.Host.Trim('[', ']')), listen.Port);
-        });
-        return builder.Build();
-    }
-
-    /// <returns>The address with the port that was taken.</returns>
-    private static async Task<Uri> ListenAsync(WebApplication app, Uri listen, CancellationToken ct)
-    {
-        try
-        {
-            await app.StartAsync(ct);
-            return new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-        }
-        catch (Exception e) when (e is IOException or SocketException)
-        {
-            throw new ConfigurationException($"cannot listen at {listen}: {e.Message}", "End what listens there, or choose another --listen address.");
-        }
     }
 }
 

@@ -10,7 +10,7 @@ namespace Coffer.EndToEnd;
 /// One store, killed again and again at random moments while clients change it. Whatever was answered holds, whatever
 /// was not is there whole or not at all, and sending it again with its idempotency key does it exactly once.
 /// </summary>
-/// <remarks><c>COFFER_CRASH_KILLS</c> says how often (the nightly form is 200), <c>COFFER_CRASH_SEED</c> repeats a run's operations and pauses.</remarks>
+/// <remarks><c>CRASH_KILLS</c> says how often (the nightly form is 200), <c>CRASH_SEED</c> repeats a run's operations and pauses.</remarks>
 public sealed class CrashTests
 {
     private const int Writers = 8;
@@ -19,9 +19,9 @@ public sealed class CrashTests
     [Fact]
     public async Task Kill_after_kill_what_was_answered_holds_and_what_was_not_happens_once_when_sent_again()
     {
-        var seed = Setting("COFFER_CRASH_SEED") ?? RandomNumberGenerator.GetInt32(int.MaxValue);
-        var kills = Setting("COFFER_CRASH_KILLS") ?? FewestKills;
-        Say($"COFFER_CRASH_SEED={seed} COFFER_CRASH_KILLS={kills}");
+        var seed = Setting("CRASH_SEED") ?? RandomNumberGenerator.GetInt32(int.MaxValue);
+        var kills = Setting("CRASH_KILLS") ?? FewestKills;
+        Say($"CRASH_SEED={seed} CRASH_KILLS={kills}");
         var tally = new Tally();
         try
         {
@@ -29,7 +29,7 @@ public sealed class CrashTests
         }
         catch (Exception e) when (!TestContext.Current.CancellationToken.IsCancellationRequested)
         {
-            Assert.Fail($"with COFFER_CRASH_SEED={seed}, after {tally}: {e}");
+            Assert.Fail($"with CRASH_SEED={seed}, after {tally}: {e}");
         }
         finally
         {

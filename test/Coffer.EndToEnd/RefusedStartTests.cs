@@ -118,7 +118,7 @@ public sealed class RefusedStartTests
         using var data = await StoreAsync();
         var before = data.Fingerprint();
         var ran = (await ServeAsync(data, "http://0.0.0.0:0", "--secrets-per-scope", "0")).Refused(78, "--listen 'http://0.0.0.0:0'");
-        Assert.Contains("--secrets-per-scope 0", ran.Stderr, StringComparison.Ordinal);
+        Assert.Contains("--secrets-per-scope '0'", ran.Stderr, StringComparison.Ordinal);
         Assert.Equal(before, data.Fingerprint());
     }
 

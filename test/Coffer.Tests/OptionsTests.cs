@@ -1,5 +1,8 @@
+using System.Net;
+
 namespace Coffer.Tests;
 
+/// <summary>Which addresses may be listened at, and what has to go together.</summary>
 public sealed class OptionsTests
 {
     [Theory]
@@ -7,7 +10,11 @@ public sealed class OptionsTests
     [InlineData("http://localhost:80")]
     [InlineData("http://[::1]:0")]
     [InlineData("http://127.9.9.9:1")]
-    public void Loopback_needs_no_more_words(string listen) => Assert.Equal(new Uri(listen), Options(listen).Validate());
+    public void Loopback_needs_no_more_words(string listen)
+    {
+        Options(listen).Validate();
+        Options("http://127.0.0.1:26333", admin: listen.Replace("26333", "1", StringComparison.Ordinal)).Validate();
+    }
 
     [Theory]
     [InlineData("http://0.0.0.0:26333")]
@@ -15,40 +22,70 @@ public sealed class OptionsTests
     [InlineData("http://[::]:26333")]
     public void Plain_HTTP_beyond_this_machine_needs_the_operators_word(string listen)
     {
-        Assert.Contains("--insecure-http", Assert.Throws<ConfigurationException>(() => Options(listen).Validate()).Message, StringComparison.Ordinal);
-        Assert.Equal(new Uri(listen), Options(listen, insecure: true).Validate());
-        Assert.Contains("this machine only", Assert.Throws<ConfigurationException>(() => Options(listen, insecure: true, dev: new(null, false)).Validate()).Message, StringComparison.Ordinal);
+        foreach (var options in (CofferOptions[])[Options(listen), Options("http://127.0.0.1:0", admin: listen)])
+        {
+            var message = Refusal(options);
+            foreach (var word in (string[])["--insecure-http", "https://", "--tls-cert", $"listen '{listen}'"])
+                Assert.Contains(word, message, StringComparison.Ordinal);
+            (options with { InsecureHttp = true }).Validate();
+        }
+
+        Assert.Contains("this machine only", Refusal(Options(listen, dev: new(null, false)) with { InsecureHttp = true }), StringComparison.Ordinal);
+        Assert.Contains("this machine only", Refusal(Options(listen.Replace("http", "https", StringComparison.Ordinal), dev: new(null, false))), StringComparison.Ordinal);
     }
 
     [Theory]
     [InlineData("127.0.0.1:26333")]
-    [InlineData("https://127.0.0.1:26333")]
+    [InlineData("ftp://127.0.0.1:26333")]
     [InlineData("http://example.com:26333")]
     [InlineData("http://127.0.0.1:26333/path")]
+    [InlineData("http://127.0.0.1:26333/#fragment")]
     [InlineData("http://user@127.0.0.1:26333")]
     [InlineData("http://127.0.0.1:99999")]
     [InlineData("")]
-    public void An_address_that_cannot_be_listened_at_is_refused(string listen) =>
-        Assert.Contains("--listen", Assert.Throws<ConfigurationException>(() => Options(listen, insecure: true).Validate()).Message, StringComparison.Ordinal);
-
-    [Theory]
-    [InlineData("sk_live_anything")]
-    [InlineData("rk_test_anything")]
-    [InlineData("sk_test_")]
-    [InlineData("sk_test_with space")]
-    [InlineData("anything")]
-    public void Dev_mode_takes_test_keys_only(string key) =>
-        Assert.Contains("--key", Assert.Throws<ConfigurationException>(() => Options("http://127.0.0.1:1", dev: new(key, false)).Validate()).Message, StringComparison.Ordinal);
-
-    [Fact]
-    public void All_problems_are_told_at_once()
+    public void An_address_that_cannot_be_listened_at_is_refused(string listen)
     {
-        var options = new CofferOptions { Data = ".", Listen = "nowhere", SecretsPerScope = 10_001, Audit = "off", AuditRetentionDays = 0, Dev = new("sk_live_x", false) };
-        var message = Assert.Throws<ConfigurationException>(options.Validate).Message;
-        foreach (var name in (string[])["--listen", "--secrets-per-scope", "--key", "--audit", "--audit-retention-days"])
-            Assert.Contains(name, message, StringComparison.Ordinal);
+        Assert.StartsWith($"--listen '{listen}' is not of the form", Refusal(Options(listen) with { InsecureHttp = true }), StringComparison.Ordinal);
+        Assert.StartsWith($"--admin-listen '{listen}' is not of the form", Refusal(Options("http://127.0.0.1:0", admin: listen) with { InsecureHttp = true }), StringComparison.Ordinal);
     }
 
-    private static CofferOptions Options(string listen, bool insecure = false, CofferOptions.DevOptions? dev = null) =>
-        new() { Data = ".", Listen = listen, InsecureHttp = insecure, Dev = dev };
+    [Theory]
+    [InlineData("http://127.0.0.1:26333", "http://127.0.0.1:26333")]
+    [InlineData("http://127.0.0.1:26333", "http://localhost:26333")]
+    [InlineData("http://127.0.0.1:26333", "https://127.0.0.1:26333")]
+    public void The_management_plane_has_an_address_of_its_own(string listen, string admin) =>
+        Assert.Contains("--admin-listen", Refusal(Options(listen, admin)), StringComparison.Ordinal);
+
+    [Fact]
+    public void Two_free_ports_are_two_addresses() => Options("http://127.0.0.1:0", "http://127.0.0.1:0").Validate();
+
+    [Fact]
+    public void Certificate_key_and_https_go_together()
+    {
+        using var files = new PemFiles();
+        var tls = Options("https://127.0.0.1:0") with { TlsCert = files.Cert, TlsKey = files.Key };
+        tls.Validate();
+        (tls with { Listen = "https://0.0.0.0:0" }).Validate(); // encrypted: no other word is needed
+        (tls with { Listen = "http://127.0.0.1:0", AdminListen = "https://0.0.0.0:0" }).Validate();
+        (tls with { Dev = new(null, false) }).Validate();
+
+        Assert.Equal("--tls-cert needs --tls-key with it", Refusal(tls with { TlsKey = null }));
+        Assert.Equal("--tls-key needs --tls-cert with it", Refusal(tls with { TlsCert = null }));
+        Assert.Equal("--listen is https, which needs --tls-cert and --tls-key", Refusal(Options("https://127.0.0.1:0")));
+        Assert.Equal("--admin-listen is https, which needs --tls-cert and --tls-key", Refusal(Options("http://127.0.0.1:0", admin: "https://127.0.0.1:0")));
+        Assert.Contains("no address to listen at is https", Refusal(tls with { Listen = "http://127.0.0.1:0" }), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Options_show_nothing_when_printed() => Assert.Equal("[redacted]", Options("http://127.0.0.1:0", dev: new("sk_test_x", false)).ToString());
+
+    [Fact]
+    public void A_proxy_is_no_more_than_its_network() => Assert.Equal(
+        [IPNetwork.Parse("10.0.0.0/8"), IPNetwork.Parse("192.0.2.1/32"), IPNetwork.Parse("2001:db8::1/128")],
+        Configuration.ForDev(new Dictionary<string, string> { ["trusted-proxies"] = "10.0.0.0/8, 192.0.2.1,2001:db8::1" }).TrustedProxies);
+
+    private static string Refusal(CofferOptions options) => Assert.Throws<ConfigurationException>(options.Validate).Message;
+
+    private static CofferOptions Options(string listen, string? admin = null, CofferOptions.DevOptions? dev = null) =>
+        new() { Data = ".", Listen = listen, AdminListen = admin, Dev = dev };
 }

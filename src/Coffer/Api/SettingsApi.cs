@@ -27,7 +27,15 @@ internal sealed class SettingsApi(Gate gate, Instance instance, CofferOptions op
         json.WriteString("y"u8, Base64Url.EncodeToString(key.Y));
         json.WriteEndObject();
         json.WriteStartArray("settings"u8);
-        _ = options; // MERGE: options.InForce
+        foreach (var setting in options.InForce)
+        {
+            json.WriteStartObject();
+            json.WriteString("name"u8, setting.Name);
+            json.WriteString("source"u8, setting.Source);
+            json.WriteString("value"u8, setting.Value);
+            json.WriteEndObject();
+        }
+
         json.WriteEndArray();
         json.WriteString("version"u8, Assembly.GetExecutingAssembly().GetName().Version!.ToString(3));
         json.WriteEndObject();

@@ -7,34 +7,26 @@ internal static class DevVerb
 {
     public static Command Command()
     {
-        var listen = RunningServer.ListenOption();
-        var key = new Option<string?>("--key") { Description = "The test key, such as sk_test_anything; without it a fresh one is made at each start.", HelpName = "KEY" };
-        var data = new Option<string?>("--data") { Description = "Keep the store in this directory; without it the store is gone when the server stops.", HelpName = "DIR" };
-        var readyFile = RunningServer.ReadyFileOption();
-        var seed = new Option<bool>("--seed-fixtures") { Description = "Store what the official SDKs' own test suites expect to find." };
-
+        var flags = RunningServer.Flags(Settings.All.Where(setting => setting.InDev));
         var command = new Command("dev",
-            "Serve a store for development: this machine only, test keys only, one app.\n\n" +
-            "Example: coffer dev --key sk_test_anything")
-        { listen, key, data, readyFile, seed };
+            "Serve a store for development: this machine only, test keys only, one app with an admin key to manage it. It reads no variables and no file.\n\n" +
+            "Example: coffer dev --key sk_test_anything");
+        foreach (var flag in flags)
+            command.Options.Add(flag);
         command.SetAction(async (parsed, ct) =>
         {
-            var kept = parsed.GetValue(data);
-            var directory = kept ?? Directory.CreateTempSubdirectory("coffer-dev-").FullName;
+            var options = Configuration.ForDev(RunningServer.Given(parsed, flags));
+            var kept = options.Data.Length > 0;
+            if (!kept)
+                options = options with { Data = Directory.CreateTempSubdirectory("coffer-dev-").FullName };
             try
             {
-                return await RunningServer.RunAsync(new CofferOptions
-                {
-                    Data = directory,
-                    Listen = parsed.GetRequiredValue(listen),
-                    ReadyFile = parsed.GetValue(readyFile),
-                    Dev = new CofferOptions.DevOptions(parsed.GetValue(key), parsed.GetValue(seed)),
-                }, server => Announce(server, kept), ct);
+                return await RunningServer.RunAsync(options, server => Announce(server, kept ? options.Data : null), ct);
             }
             finally
             {
-                if (kept is null)
-                    Directory.Delete(directory, recursive: true);
+                if (!kept)
+                    Directory.Delete(options.Data, recursive: true);
             }
         });
         return command;
@@ -48,6 +40,7 @@ internal static class DevVerb
 
               export COFFER_URL={url}
               export COFFER_API_KEY={key}
+              export COFFER_ADMIN_KEY={server.FirstKeys.AdminKey}
 
             Set a secret:
 

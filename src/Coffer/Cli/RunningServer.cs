@@ -6,18 +6,18 @@ namespace Coffer.Cli;
 /// <summary>What <c>dev</c> and <c>serve</c> share: their common options, the ready file, and running until told to stop.</summary>
 internal static class RunningServer
 {
-    public static Option<string> ListenOption() => new("--listen")
+    /// <summary>A flag for each of the settings. Their values are text: flags, environment and file are read alike.</summary>
+    public static IReadOnlyList<Option<string?>> Flags(IEnumerable<Setting> settings) => [.. settings.Select(setting => new Option<string?>($"--{setting.Name}")
     {
-        Description = "Address and port to listen at; port 0 takes a free one.",
-        HelpName = "URL",
-        DefaultValueFactory = _ => CofferOptions.DefaultListen,
-    };
+        Description = $"{setting.Help} Default: {setting.Default}.",
+        HelpName = setting.Value,
+        Arity = setting.IsSwitch ? ArgumentArity.ZeroOrOne : ArgumentArity.ExactlyOne,
+    })];
 
-    public static Option<string?> ReadyFileOption() => new("--ready-file")
-    {
-        Description = "Write this JSON file (mode 0600) once requests are answered: url, pid, and the keys if they were just made.",
-        HelpName = "FILE",
-    };
+    /// <summary>The values of the flags that were given, by the settings' names.</summary>
+    public static IReadOnlyDictionary<string, string> Given(ParseResult parsed, IEnumerable<Option<string?>> flags) =>
+        flags.Where(flag => parsed.GetResult(flag) is not null)
+            .ToDictionary(flag => flag.Name.TrimStart('-'), flag => parsed.GetResult(flag)!.Tokens is [var value] ? value.Value : "true");
 
     public static async Task<int> RunAsync(CofferOptions options, Action<Server> announce, CancellationToken ct)
     {
@@ -35,9 +35,13 @@ internal static class RunningServer
 
     private static void WriteReadyFile(string path, Server server)
     {
-        var ready = new JsonObject { ["url"] = server.Url.ToString().TrimEnd('/'), ["pid"] = Environment.ProcessId };
+        var ready = new JsonObject { ["url"] = server.Url.ToString().TrimEnd('/') };
+        if (server.AdminUrl is { } admin)
+            ready["admin_url"] = admin.ToString().TrimEnd('/');
+        ready["pid"] = Environment.ProcessId;
         foreach (var (name, key) in ((string, string?)[])[
-            ("test_secret_key", server.FirstKeys?.TestSecretKey), ("live_secret_key", server.FirstKeys?.LiveSecretKey), ("admin_key", server.FirstKeys?.AdminKey)])
+            ("test_secret_key", server.FirstKeys?.TestSecretKey), ("live_secret_key", server.FirstKeys?.LiveSecretKey), ("admin_key", server.FirstKeys?.AdminKey),
+            ("signing_secret", server.FirstKeys?.SigningSecret)])
         {
             if (key is not null)
                 ready[name] = key;

@@ -17,13 +17,13 @@ public sealed class CofferProcess : IAsyncDisposable
     private readonly StringBuilder output = new();
     private readonly StringBuilder errors = new();
 
-    private CofferProcess(string[] line, string? folder)
+    private CofferProcess(string[] line, string? folder, IReadOnlyDictionary<string, string>? environment)
     {
         ReadyFile = own.File("ready.json");
         process = new Process
         {
             StartInfo = Ran.Start(line[0], [.. line[1..], "--ready-file", ReadyFile],
-                new Dictionary<string, string> { ["TMPDIR"] = own.Path }, folder),
+                new Dictionary<string, string>(environment ?? new Dictionary<string, string>()) { ["TMPDIR"] = own.Path }, folder),
         };
         process.OutputDataReceived += (_, line) => Append(output, line.Data);
         process.ErrorDataReceived += (_, line) => Append(errors, line.Data);
@@ -57,13 +57,15 @@ public sealed class CofferProcess : IAsyncDisposable
     public static Task<CofferProcess> ServeAsync(TemporaryDirectory data, params string[] more) => StartAsync(["serve", "--data", data.Path, .. more]);
 
     /// <summary>Starts it on a free port of loopback and returns once it says that it is ready.</summary>
-    /// <param name="arguments">The command line without <c>--listen</c> and <c>--ready-file</c>.</param>
+    /// <param name="arguments">The command line without <c>--ready-file</c>, and without <c>--listen</c> if that is to be any free port.</param>
     /// <param name="folder">The working directory; null is that of the tests.</param>
     /// <param name="under">A program and its arguments that become this one, such as <see cref="Strace.Under"/>.</param>
+    /// <param name="environment">Variables beside those of the tests.</param>
     /// <exception cref="EndedException">It ended before it was ready.</exception>
-    public static async Task<CofferProcess> StartAsync(string[] arguments, string? folder = null, string[]? under = null)
+    public static async Task<CofferProcess> StartAsync(string[] arguments, string? folder = null, string[]? under = null, IReadOnlyDictionary<string, string>? environment = null)
     {
-        var coffer = new CofferProcess([.. under ?? [], Needs.Program, .. arguments, "--listen", "http://127.0.0.1:0"], folder);
+        string[] listen = arguments.Contains("--listen") ? [] : ["--listen", "http://127.0.0.1:0"];
+        var coffer = new CofferProcess([.. under ?? [], Needs.Program, .. arguments, .. listen], folder, environment);
         coffer.process.Start();
         coffer.process.StandardInput.Close();
         coffer.process.BeginOutputReadLine();

@@ -84,7 +84,7 @@ public sealed record Ran(string Line, int ExitCode, byte[] Output, string Stderr
             StandardErrorEncoding = Encoding.UTF8,
             StandardOutputEncoding = Encoding.UTF8,
         };
-        foreach (var name in (string[])["COFFER_URL", "COFFER_API_KEY"])
+        foreach (var name in start.Environment.Keys.Where(name => name.StartsWith("COFFER_", StringComparison.Ordinal)).ToArray())
             start.Environment.Remove(name);
         start.Environment["NO_PROXY"] = start.Environment["no_proxy"] = "127.0.0.1,localhost";
         foreach (var (name, value) in environment ?? new Dictionary<string, string>())

@@ -1,0 +1,51 @@
+using System.CommandLine;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Spectre.Console;
+
+namespace Coffer.Cli;
+
+/// <summary><c>coffer settings</c>: what there is to set, and how. It reads nothing and needs no server.</summary>
+internal static class SettingsVerb
+{
+    private static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    public static Command Command()
+    {
+        var json = new Option<bool>("--json") { Description = "Print JSON, for scripts." };
+        var command = new Command("settings",
+            "Show every setting of coffer serve and coffer dev: its name, which is its flag and its name in the file, its variable, its default and what it is for. " +
+            "A flag goes before a variable, a variable before a line of the file.\n\n" +
+            "Example, three times the same:\n" +
+            "  coffer serve --data /var/lib/coffer --secrets-per-scope 20\n" +
+            "  COFFER_DATA=/var/lib/coffer COFFER_SECRETS_PER_SCOPE=20 coffer serve\n" +
+            "  coffer serve --config /etc/coffer.conf    # a file with the lines: data = /var/lib/coffer, secrets-per-scope = 20")
+        { json };
+        command.SetAction(parsed =>
+        {
+            if (parsed.GetValue(json))
+            {
+                Console.WriteLine(JsonSerializer.Serialize(Settings.All.Select(setting => new Dictionary<string, object?>
+                {
+                    ["name"] = setting.Name,
+                    ["environment"] = setting.InServe ? setting.Environment : null,
+                    ["value"] = setting.Value,
+                    ["default"] = setting.Default,
+                    ["serve"] = setting.InServe,
+                    ["dev"] = setting.InDev,
+                    ["help"] = setting.Help,
+                }), Readable));
+                return ExitCode.Ok;
+            }
+
+            var table = Terminal.Table(["SETTING", "ENVIRONMENT", "DEFAULT", "FOR"]);
+            foreach (var column in table.Columns.Skip(2))
+                column.NoWrap = false; // texts
+            foreach (var setting in Settings.All)
+                table.AddRow(new Text(setting.Name), new Text(setting.InServe ? setting.Environment : "dev only"), new Text(setting.Default), new Text(setting.Help));
+            Terminal.Write(table);
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+}

@@ -1,0 +1,149 @@
+// Where Coffer is reached: the web server with its addresses, TLS, and every limit that stands in front of all parsing.
+
+using System.Net.Sockets;
+using Coffer.Http;
+using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.HttpOverrides;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
+using Microsoft.Extensions.Logging.Console;
+
+namespace Coffer;
+
+/// <summary>Builds the web server and has it listen; what it answers with is the composition root's.</summary>
+internal static class Listeners
+{
+    /// <summary>All headers of a request, in bytes; over HTTP/2 with the request line. An honest one has under 2 KiB.</summary>
+    public const int LargestHead = 32 * 1024;
+
+    /// <summary>An official SDK sends about a dozen, proxies put a handful before them.</summary>
+    public const int MostHeaders = 64;
+
+    /// <summary>Requests at once on one HTTP/2 connection: what RFC 9113 asks for at least, and browsers and SDKs expect.</summary>
+    public const int MostStreams = 100;
+
+    /// <summary>The table that compresses HTTP/2 headers, in bytes each connection: the protocol's default.</summary>
+    public const int HeaderTable = 4096;
+
+    /// <summary>As Stripe sends it: a year, and browsers may know it beforehand.</summary>
+    public const string StrictTransport = "max-age=31556926; includeSubDomains; preload";
+
+    /// <summary>A head is one packet or a few, and a handshake is too. Who takes longer holds connections open on purpose.</summary>
+    public static readonly TimeSpan HeadTimeout = TimeSpan.FromSeconds(10);
+
+    /// <summary>Longer than proxies and SDKs keep an idle connection, so that it is they who close it and no request meets a closed one.</summary>
+    public static readonly TimeSpan IdleTimeout = TimeSpan.FromSeconds(130);
+
+    /// <summary>Bytes a second, after 5 seconds' grace, below which a body or the reading of an answer is cut off.</summary>
+    private static readonly MinDataRate SlowestBody = new(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
+
+    private static readonly object AdminMark = new();
+
+    /// <summary>Whether the request came in at <see cref="CofferOptions.AdminListen"/>.</summary>
+    public static bool IsAdmin(HttpContext context) =>
+        context.Features.Get<IConnectionItemsFeature>()?.Items.ContainsKey(AdminMark) ?? false;
+
+    /// <param name="options">Validated ones.</param>
+    /// <param name="time">When the certificate is looked at again.</param>
+    public static WebApplication Build(CofferOptions options, TimeProvider time)
+    {
+        // Nothing of the framework's own configuration (appsettings.json, ASPNETCORE_URLS) is read: settings are ours alone.
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Logging.AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) = (true, "yyyy-MM-ddTHH:mm:ssZ ", true))
+            .AddFilter((category, level) => level >= LogLevel.Warning && category != "Microsoft.Extensions.Hosting.Internal.Host"); // a failed start is ours to tell
+        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            Limit(kestrel.Limits, options);
+            var tls = options is { TlsCert: { } cert, TlsKey: { } key }
+                ? new TlsCertificate(cert, key, time, kestrel.ApplicationServices.GetRequiredService<ILogger<TlsCertificate>>())
+                : null;
+            Listen(kestrel, options.Listen, tls, admin: false);
+            if (options.AdminListen is { } admin)
+                Listen(kestrel, admin, tls, admin: true);
+        });
+
+        var app = builder.Build();
+        if (options.TrustedProxies.Count > 0)
+            app.UseForwardedHeaders(Forwarded(options.TrustedProxies));
+        if (options.TlsCert is not null)
+        {
+            app.Use((context, next) =>
+            {
+                if (context.Request.IsHttps)
+                    context.Response.Headers.StrictTransportSecurity = StrictTransport;
+                return next(context);
+            });
+        }
+
+        return app;
+    }
+
+    /// <returns>The addresses with the ports that were taken: never port 0.</returns>
+    /// <exception cref="ConfigurationException">An address cannot be listened at.</exception>
+    public static async Task<(Uri Url, Uri? AdminUrl)> ListenAsync(WebApplication app, CofferOptions options, CancellationToken ct)
+    {
+        try
+        {
+            await app.StartAsync(ct);
+            var addresses = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Select(address => new Uri(address)).ToArray();
+            return (addresses[0], addresses.ElementAtOrDefault(1));
+        }
+        catch (Exception e) when (e is IOException or SocketException)
+        {
+            var where = string.Join(" or ", ((string?[])[options.Listen, options.AdminListen]).OfType<string>().Select(url => new Uri(url)));
+            throw new ConfigurationException($"cannot listen at {where}: {e.Message}",
+                $"End what listens there, or choose another --listen{(options.AdminListen is null ? "" : " or --admin-listen")} address.");
+        }
+    }
+
+    private static void Limit(KestrelServerLimits limits, CofferOptions options)
+    {
+        limits.MaxRequestBodySize = Pipeline.LargestBody;
+        limits.MaxRequestLineSize = Pipeline.LargestBody;
+        limits.MaxRequestHeadersTotalSize = LargestHead;
+        limits.MaxRequestHeaderCount = MostHeaders;
+        limits.RequestHeadersTimeout = HeadTimeout;
+        limits.KeepAliveTimeout = IdleTimeout;
+        limits.MinRequestBodyDataRate = limits.MinResponseDataRate = SlowestBody;
+        limits.MaxConcurrentConnections = options.Connections;
+        limits.Http2.MaxStreamsPerConnection = MostStreams;
+        limits.Http2.HeaderTableSize = HeaderTable;
+        limits.Http2.MaxRequestHeaderFieldSize = LargestHead;
+    }
+
+    private static void Listen(KestrelServerOptions kestrel, string url, TlsCertificate? tls, bool admin)
+    {
+        var address = CofferOptions.Address(url)!;
+        kestrel.Listen(CofferOptions.EndPoint(address), listen =>
+        {
+            if (admin)
+            {
+                listen.Use(next => connection =>
+                {
+                    connection.Items[AdminMark] = true;
+                    return next(connection);
+                });
+            }
+
+            var isTls = address.Scheme == Uri.UriSchemeHttps;
+            listen.Protocols = isTls ? HttpProtocols.Http1AndHttp2 : HttpProtocols.Http1;
+            if (isTls)
+                listen.UseHttps(new TlsHandshakeCallbackOptions { HandshakeTimeout = HeadTimeout, OnConnection = _ => ValueTask.FromResult(tls!.Handshake()) });
+        });
+    }
+
+    private static ForwardedHeadersOptions Forwarded(IReadOnlyList<System.Net.IPNetwork> proxies)
+    {
+        // However many of them a request came through: what the first one that is not ours says of itself is believed.
+        var forwarded = new ForwardedHeadersOptions { ForwardedHeaders = ForwardedHeaders.XForwardedFor, ForwardLimit = null };
+        forwarded.KnownProxies.Clear();
+        forwarded.KnownIPNetworks.Clear();
+        foreach (var proxy in proxies)
+            forwarded.KnownIPNetworks.Add(proxy);
+        return forwarded;
+    }
+}

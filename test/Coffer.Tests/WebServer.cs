@@ -1,0 +1,81 @@
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+
+namespace Coffer.Tests;
+
+/// <summary>The listeners with nothing of Coffer behind them but one answer: who asked, how, and where.</summary>
+internal sealed class WebServer : IAsyncDisposable
+{
+    private readonly WebApplication app;
+
+    private WebServer(WebApplication app, Uri url, Uri? adminUrl) => (this.app, Url, AdminUrl) = (app, url, adminUrl);
+
+    public Uri Url { get; }
+
+    public Uri? AdminUrl { get; }
+
+    public static async Task<WebServer> StartAsync(CofferOptions options, TimeProvider? time = null)
+    {
+        options.Validate();
+        var web = Listeners.Build(options, time ?? TimeProvider.System);
+        web.Run(Describe);
+        var (url, admin) = await Listeners.ListenAsync(web, options, default);
+        return new WebServer(web, url, admin);
+    }
+
+    public static async Task<WebServer> StartAsync(PemFiles files, TimeProvider? time = null) =>
+        await StartAsync(new CofferOptions { Data = ".", Listen = "https://127.0.0.1:0", TlsCert = files.Cert, TlsKey = files.Key }, time);
+
+    public Task<Answer> SendAsync(string head) => RawHttp.SendAsync(Url, System.Text.Encoding.ASCII.GetBytes(head));
+
+    /// <summary>Connects with TLS, trusting the root alone; no intermediate is known but those that the server sends.</summary>
+    public async Task<SslStream> ConnectAsync(X509Certificate2 root, SslProtocols protocols = SslProtocols.None)
+    {
+        var tcp = new TcpClient();
+        await tcp.ConnectAsync(Url.Host, Url.Port);
+        var tls = new SslStream(tcp.GetStream());
+        await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
+        {
+            TargetHost = "127.0.0.1",
+            EnabledSslProtocols = protocols,
+            CertificateChainPolicy = Trust(root),
+        });
+        return tls;
+    }
+
+    /// <summary>A client that trusts the root alone.</summary>
+    public static HttpClient Client(X509Certificate2 root, Version version) => new(new SocketsHttpHandler
+    {
+        UseProxy = false,
+        SslOptions = new SslClientAuthenticationOptions { CertificateChainPolicy = Trust(root) },
+    })
+    {
+        DefaultRequestVersion = version,
+        DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
+    };
+
+    public async ValueTask DisposeAsync()
+    {
+        await app.StopAsync();
+        await app.DisposeAsync();
+    }
+
+    private static Task Describe(HttpContext context)
+    {
+        var text = $"{context.Request.Protocol} {context.Connection.RemoteIpAddress} {(Listeners.IsAdmin(context) ? "admin" : "public")}";
+        context.Response.ContentLength = text.Length;
+        return context.Response.WriteAsync(text);
+    }
+
+    private static X509ChainPolicy Trust(X509Certificate2 root) => new()
+    {
+        TrustMode = X509ChainTrustMode.CustomRootTrust,
+        CustomTrustStore = { root },
+        RevocationMode = X509RevocationMode.NoCheck,
+        DisableCertificateDownloads = true,
+    };
+}
