@@ -18,11 +18,11 @@ public sealed class DevTests
     }
 
     [Fact]
-    public async Task The_ready_file_is_the_owners_alone_and_names_no_key_beyond_the_test_key()
+    public async Task The_ready_file_is_the_owners_alone_and_names_the_test_key_and_the_admin_key()
     {
         await using var coffer = await CofferProcess.DevAsync();
         Assert.Equal(OwnerReadsAndWrites, File.GetUnixFileMode(coffer.ReadyFile));
-        Assert.Equal(["url", "pid", "test_secret_key"], coffer.Ready.EnumerateObject().Select(field => field.Name));
+        Assert.Equal(["url", "pid", "test_secret_key", "admin_key"], coffer.Ready.EnumerateObject().Select(field => field.Name));
         Assert.Equal(coffer.Pid, coffer.Ready.GetProperty("pid").GetInt32());
         Assert.StartsWith("sk_test_", coffer.TestKey, StringComparison.Ordinal);
         Assert.NotEqual(0, coffer.Url.Port);

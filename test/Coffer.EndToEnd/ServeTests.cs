@@ -13,7 +13,7 @@ public sealed class ServeTests
         Assert.True(File.Exists(data.File("coffer.db")));
         Assert.Equal(OwnerReadsAndWrites, File.GetUnixFileMode(data.File("coffer.key")));
         Assert.Equal(OwnerReadsAndWrites, File.GetUnixFileMode(coffer.ReadyFile));
-        Assert.Equal(["url", "pid", "test_secret_key", "live_secret_key", "admin_key"], coffer.Ready.EnumerateObject().Select(field => field.Name));
+        Assert.Equal(["url", "pid", "test_secret_key", "live_secret_key", "admin_key", "signing_secret"], coffer.Ready.EnumerateObject().Select(field => field.Name));
         Assert.Equal(coffer.Pid, coffer.Ready.GetProperty("pid").GetInt32());
         Assert.StartsWith("sk_test_", coffer.TestKey, StringComparison.Ordinal);
         Assert.StartsWith("sk_live_", coffer.LiveKey, StringComparison.Ordinal);

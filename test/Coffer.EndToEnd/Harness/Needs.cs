@@ -54,6 +54,18 @@ public static class Needs
 
     public static string Curl() => OnPath("curl");
 
+    /// <summary>A browser, headless.</summary>
+    public static string Chromium() => OnPath("chromium");
+
+    /// <summary>What makes one script of many for a browser, installed with the SDKs.</summary>
+    public static string Bundler()
+    {
+        var bundler = Path.Combine(SdkFolder, "node_modules", ".bin", "esbuild");
+        if (!File.Exists(bundler))
+            Missing("esbuild (npm ci in test/Coffer.EndToEnd/sdk)");
+        return bundler;
+    }
+
     /// <summary>A program that a shell would find.</summary>
     public static string OnPath(string program)
     {
