@@ -1,6 +1,6 @@
 -- set of a 200-byte payload over 1,000 names in 500 user scopes, each request with a fresh idempotency key.
 local payload = string.rep("p", 200)
-local headers = { ["Content-Type"] = "application/x-www-form-urlencoded", ["Authorization"] = "Bearer sk_test_bench" }
+local headers = { ["Content-Type"] = "application/x-www-form-urlencoded", ["Authorization"] = "Bearer " .. os.getenv("key") }
 local run = os.getenv("run") or os.time()
 local n = 0
 request = function()

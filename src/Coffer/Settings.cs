@@ -107,16 +107,8 @@ internal static class Settings
             : number < least || number > most ? throw new FormatException($"is not within {least} to {most}")
             : apply(options, number));
 
-    private static IPNetwork Network(string item)
-    {
-        var text = item.Trim();
-        if (IPAddress.TryParse(text, out var address))
-            return new IPNetwork(address, address.GetAddressBytes().Length * 8);
-        // 10.0.0.1/8 would be taken as 10.0.0.0/8, which may be more than was meant.
-        return IPNetwork.TryParse(text, out var network) && IPAddress.Parse(text.AsSpan(0, text.IndexOf('/', StringComparison.Ordinal))).Equals(network.BaseAddress)
-            ? network
-            : throw new FormatException($"is not a list of addresses and networks: '{text}' is neither an address nor a network such as 10.0.0.0/8, with zeros after its prefix");
-    }
+    private static IPNetwork Network(string item) => Networks.Parse(item.Trim())
+        ?? throw new FormatException($"is not a list of addresses and networks: '{item.Trim()}' is neither an address nor a network such as 10.0.0.0/8, with zeros after its prefix");
 
     private static bool IsTestKey(string key) =>
         key.StartsWith("sk_test_", StringComparison.Ordinal) && key.Length is > 8 and <= 255 && key.All(c => char.IsAsciiLetterOrDigit(c) || c == '_');

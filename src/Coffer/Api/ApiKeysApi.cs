@@ -79,9 +79,8 @@ internal sealed class ApiKeysApi(KeyRing keys)
 
     private static List<IPNetwork> ReadNetworks(StripeForm form)
     {
-        var networks = form.Strings("addresses").Select(text => IPNetwork.TryParse(text, out var network) ? network
-            : IPAddress.TryParse(text, out var address) ? new IPNetwork(address, address.GetAddressBytes().Length * 8)
-            : throw ApiError.Unusable("addresses", "write each as an address or in CIDR form, such as 203.0.113.0/24")).Distinct().ToList();
+        var networks = form.Strings("addresses").Select(text => Networks.Parse(text)
+            ?? throw ApiError.Unusable("addresses", "write each as an address or as a network such as 203.0.113.0/24, with zeros after its prefix")).Distinct().ToList();
         return networks.Count <= ApiKey.MostAddresses ? networks : throw ApiError.Unusable("addresses", $"there are at most {ApiKey.MostAddresses}");
     }
 
