@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Net;
-using System.Net.Http.Headers;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 
@@ -14,26 +12,16 @@ namespace Coffer.Client;
 public sealed class CofferClient : IDisposable
 {
     private const string Secrets = "v1/apps/secrets";
-    private const int Retries = 2;
-    private const int PageSize = 100;
+    private const string EphemeralKeys = "v1/ephemeral_keys";
 
-    private readonly HttpClient http;
-    private readonly TimeProvider time;
+    private readonly Transport transport;
 
     /// <param name="url">Where the server listens, such as <c>http://127.0.0.1:26333</c>.</param>
-    /// <param name="apiKey">A secret key, <c>sk_test_…</c> or <c>sk_live_…</c>.</param>
-    /// <param name="account">The account to act in; null is the app's own.</param>
+    /// <param name="apiKey">A key of an app: secret, <c>sk_…</c>; restricted, <c>rk_…</c>; or ephemeral, <c>ek_…</c>.</param>
+    /// <param name="account">The account to act in; null is the key's own, or the app's.</param>
     /// <param name="time">For the waits between retries; null is the system's clock.</param>
-    public CofferClient(Uri url, string apiKey, string? account = null, TimeProvider? time = null)
-    {
-        ArgumentNullException.ThrowIfNull(url);
-        ArgumentException.ThrowIfNullOrWhiteSpace(apiKey);
-        this.time = time ?? TimeProvider.System;
-        http = new HttpClient { BaseAddress = new Uri(url.ToString().TrimEnd('/') + "/"), Timeout = TimeSpan.FromSeconds(80) };
-        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", apiKey);
-        if (account is not null)
-            http.DefaultRequestHeaders.Add("Stripe-Account", account);
-    }
+    public CofferClient(Uri url, string apiKey, string? account = null, TimeProvider? time = null) =>
+        transport = new Transport(url, apiKey, account, time);
 
     /// <summary>Creates a secret, or replaces the one of that name in that scope.</summary>
     /// <param name="scope">Where it stands.</param>
@@ -42,29 +30,19 @@ public sealed class CofferClient : IDisposable
     /// <param name="expiresAt">When it is gone by itself, at most 100 years from now; null is never. Whole seconds count.</param>
     /// <param name="ct">Ends the wait; the change may have been made.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    public async Task<StoredSecret> SetAsync(SecretScope scope, string name, string payload, DateTimeOffset? expiresAt = null, CancellationToken ct = default)
-    {
-        var form = Form(scope, name);
-        form.Add(new("payload", payload));
-        if (expiresAt is { } at)
-            form.Add(new("expires_at", at.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture)));
-        using var body = await SendAsync(HttpMethod.Post, Secrets, form, ct).ConfigureAwait(false);
-        return Read(body.RootElement);
-    }
+    public async Task<StoredSecret> SetAsync(SecretScope scope, string name, string payload, DateTimeOffset? expiresAt = null, CancellationToken ct = default) =>
+        Read(await transport.SendAsync(
+            HttpMethod.Post, Secrets, [.. Form(scope, name), ("payload", payload), ("expires_at", expiresAt is { } at ? Number(at.ToUnixTimeSeconds()) : null)], ct).ConfigureAwait(false));
 
     /// <summary>The secret of that name in that scope, or null. Its payload is only sent when it is asked for.</summary>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
     public async Task<StoredSecret?> FindAsync(SecretScope scope, string name, bool withPayload = false, CancellationToken ct = default)
     {
-        var form = Form(scope, name);
-        if (withPayload)
-            form.Add(new("expand[]", "payload"));
         try
         {
-            using var body = await SendAsync(HttpMethod.Get, $"{Secrets}/find", form, ct).ConfigureAwait(false);
-            return Read(body.RootElement);
+            return Read(await transport.SendAsync(HttpMethod.Get, $"{Secrets}/find", [.. Form(scope, name), ("expand[]", withPayload ? "payload" : null)], ct).ConfigureAwait(false));
         }
-        catch (CofferException e) when (e is { Status: 404, Code: "resource_missing" })
+        catch (CofferException e) when (e.IsAbsent)
         {
             return null;
         }
@@ -74,27 +52,9 @@ public sealed class CofferClient : IDisposable
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
     public async IAsyncEnumerable<StoredSecret> ListAsync(SecretScope scope, bool withPayload = false, [EnumeratorCancellation] CancellationToken ct = default)
     {
-        string? last = null;
-        while (true)
-        {
-            var form = Form(scope, name: null);
-            form.Add(new("limit", PageSize.ToString(CultureInfo.InvariantCulture)));
-            if (withPayload)
-                form.Add(new("expand[]", "data.payload"));
-            if (last is not null)
-                form.Add(new("starting_after", last));
-
-            using var body = await SendAsync(HttpMethod.Get, Secrets, form, ct).ConfigureAwait(false);
-            foreach (var element in body.RootElement.GetProperty("data").EnumerateArray())
-            {
-                var secret = Read(element);
-                last = secret.Id;
-                yield return secret;
-            }
-
-            if (!body.RootElement.GetProperty("has_more").GetBoolean())
-                yield break;
-        }
+        var form = Form(scope, name: null).Append(("expand[]", withPayload ? "data.payload" : null));
+        await foreach (var element in transport.ListAsync(HttpMethod.Get, Secrets, form, ct).ConfigureAwait(false))
+            yield return Read(element);
     }
 
     /// <summary>Deletes the secret of that name in that scope and gives what it was, or null if there was none.</summary>
@@ -103,91 +63,64 @@ public sealed class CofferClient : IDisposable
     {
         try
         {
-            using var body = await SendAsync(HttpMethod.Post, $"{Secrets}/delete", Form(scope, name), ct).ConfigureAwait(false);
-            return Read(body.RootElement);
+            return Read(await transport.SendAsync(HttpMethod.Post, $"{Secrets}/delete", Form(scope, name), ct).ConfigureAwait(false));
         }
-        catch (CofferException e) when (e is { Status: 404, Code: "resource_missing" })
+        catch (CofferException e) when (e.IsAbsent)
         {
             return null;
         }
     }
 
-    /// <inheritdoc/>
-    public void Dispose() => http.Dispose();
-
-    private static List<KeyValuePair<string, string>> Form(SecretScope scope, string? name)
+    /// <summary>Mints a key for one user of this client's account, to be given to that user's browser. It needs a secret key.</summary>
+    /// <param name="user">The user whom it stands for: an opaque id of the host platform, 1 to 5,000 characters.</param>
+    /// <param name="life">How long it is taken: 1 minute to 24 hours, in whole seconds; null is 1 hour.</param>
+    /// <param name="permissions"><c>secret_read</c>, <c>secret_write</c>; null leaves them to the server.</param>
+    /// <param name="ct">Ends the wait; the key may have been minted.</param>
+    /// <exception cref="CofferException">The server refused or could not be used.</exception>
+    public async Task<EphemeralKey> MintAsync(string user, TimeSpan? life = null, IEnumerable<string>? permissions = null, CancellationToken ct = default)
     {
-        ArgumentNullException.ThrowIfNull(scope);
-        var form = new List<KeyValuePair<string, string>> { new("scope[type]", scope.User is null ? "account" : "user") };
-        if (scope.User is not null)
-            form.Add(new("scope[user]", scope.User));
-        if (name is not null)
-            form.Add(new("name", name));
-        return form;
+        var form = (permissions ?? []).Select(permission => ("permissions[]", (string?)permission))
+            .Prepend(("expires_in", life is { } span ? Number((long)span.TotalSeconds) : null)).Prepend(("user", user));
+        var json = await transport.SendAsync(HttpMethod.Post, EphemeralKeys, form, ct).ConfigureAwait(false);
+        return new EphemeralKey(
+            json.GetProperty("id").GetString()!,
+            json.GetProperty("account").GetString()!,
+            json.GetProperty("user").GetString()!,
+            json.GetProperty("livemode").GetBoolean(),
+            [.. json.GetProperty("permissions").EnumerateArray().Select(permission => permission.GetString()!)],
+            DateTimeOffset.FromUnixTimeSeconds(json.GetProperty("created").GetInt64()),
+            DateTimeOffset.FromUnixTimeSeconds(json.GetProperty("expires").GetInt64()),
+            json.GetProperty("secret").GetString()!);
     }
 
-    private async Task<JsonDocument> SendAsync(HttpMethod method, string path, List<KeyValuePair<string, string>> form, CancellationToken ct)
-    {
-        var key = Guid.NewGuid().ToString();
-        for (var attempt = 0; ; attempt++)
-        {
-            try
-            {
-                using var request = await RequestAsync(method, path, form, key, ct).ConfigureAwait(false);
-                using var response = await http.SendAsync(request, ct).ConfigureAwait(false);
-                var body = await ParseAsync(response, ct).ConfigureAwait(false);
-                if (response.StatusCode == HttpStatusCode.OK)
-                    return body;
-                using (body)
-                {
-                    if (attempt == Retries || !ShouldRetry(response))
-                        throw CofferException.From(response, body.RootElement);
-                }
-            }
-            catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.ConnectionError || attempt == Retries)
-            {
-                // Where nothing listens, trying again would only delay the news.
-                throw new CofferException($"no answer from {http.BaseAddress}: {e.Message}", e);
-            }
-            catch (HttpRequestException)
-            {
-                // The connection broke: the request may have been carried out, and its idempotency key makes a repeat safe.
-            }
-
-            await Task.Delay(TimeSpan.FromMilliseconds(250 << attempt), time, ct).ConfigureAwait(false);
-        }
-    }
-
-    private static async Task<HttpRequestMessage> RequestAsync(HttpMethod method, string path, List<KeyValuePair<string, string>> form, string key, CancellationToken ct)
-    {
-        var encoded = new FormUrlEncodedContent(form);
-        if (method == HttpMethod.Post)
-        {
-            var post = new HttpRequestMessage(method, path) { Content = encoded };
-            post.Headers.Add("Idempotency-Key", key);
-            return post;
-        }
-
-        using (encoded)
-            return new HttpRequestMessage(method, $"{path}?{await encoded.ReadAsStringAsync(ct).ConfigureAwait(false)}");
-    }
-
-    private static bool ShouldRetry(HttpResponseMessage response) =>
-        response.Headers.TryGetValues("Stripe-Should-Retry", out var says)
-            ? says.Contains("true", StringComparer.Ordinal)
-            : response.StatusCode >= HttpStatusCode.InternalServerError;
-
-    private static async Task<JsonDocument> ParseAsync(HttpResponseMessage response, CancellationToken ct)
+    /// <summary>Ends an ephemeral key before its time; false if there is no such key.</summary>
+    /// <param name="id"><c>ephkey_…</c></param>
+    /// <param name="ct">Ends the wait; the key may have been ended.</param>
+    /// <exception cref="CofferException">The server refused or could not be used.</exception>
+    /// <exception cref="ArgumentException">That is no id: it has more than letters, digits, <c>_</c> and <c>-</c>.</exception>
+    public async Task<bool> ExpireAsync(string id, CancellationToken ct = default)
     {
         try
         {
-            return await JsonDocument.ParseAsync(await response.Content.ReadAsStreamAsync(ct).ConfigureAwait(false), cancellationToken: ct).ConfigureAwait(false);
+            await transport.SendAsync(HttpMethod.Delete, $"{EphemeralKeys}/{Transport.Id(id)}", [], ct).ConfigureAwait(false);
+            return true;
         }
-        catch (JsonException e)
+        catch (CofferException e) when (e.IsAbsent)
         {
-            throw new CofferException($"the answer ({(int)response.StatusCode}) is not JSON: is a Coffer server at that address?", e);
+            return false;
         }
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => transport.Dispose();
+
+    private static IEnumerable<(string Name, string? Value)> Form(SecretScope scope, string? name)
+    {
+        ArgumentNullException.ThrowIfNull(scope);
+        return [("scope[type]", scope.User is null ? "account" : "user"), ("scope[user]", scope.User), ("name", name)];
+    }
+
+    private static string Number(long number) => number.ToString(CultureInfo.InvariantCulture);
 
     private static StoredSecret Read(JsonElement json)
     {

@@ -12,12 +12,15 @@ public sealed class CofferException : Exception
     {
     }
 
-    private CofferException(string message) : base(message)
+    internal CofferException(string message) : base(message)
     {
     }
 
     /// <summary>The HTTP status, or 0 if there was no answer.</summary>
     public int Status { get; private init; }
+
+    /// <summary>Whether the request was understood and what it names is not there.</summary>
+    public bool IsAbsent => this is { Status: 404, Code: "resource_missing" };
 
     /// <summary>A stable word such as <c>resource_missing</c>, or null.</summary>
     public string? Code { get; private init; }

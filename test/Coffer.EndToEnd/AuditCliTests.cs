@@ -124,7 +124,8 @@ public sealed class AuditCliTests
         (await AuditAsync("verify", "--data", data.Path, "--file", nowhere)).Refused(64, "--data, or --file", "--help");
         (await AuditAsync("list", "--data", data.Path, "--limit", "0")).Refused(64, "--limit is at least 1", "--help");
         (await AuditAsync("list", "--data", data.Path, "--limit", Limit, "--since", "yesterday")).Refused(64, "'yesterday'", "--help");
-        (await AuditAsync("list", "--limit", Limit)).Refused(64, "--data", "--help");
+        (await AuditAsync("list", "--limit", Limit)).Refused(78, "COFFER_ADMIN_KEY is not set", "ak_");
+        (await AuditAsync("list", "--data", data.Path, "--url", "http://127.0.0.1:1")).Refused(64, "--data or --url", "--help");
         foreach (var verb in (string[])["verify", "list", "export"])
             (await AuditAsync([verb, "--data", nowhere, .. verb == "list" ? ["--limit", Limit] : Array.Empty<string>()])).Refused(78, nowhere, "--data");
         (await AuditAsync("verify", "--file", nowhere, "--key-file", data.File("coffer.key"))).Refused(74, nowhere);

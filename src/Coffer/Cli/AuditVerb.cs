@@ -4,7 +4,7 @@ using Spectre.Console;
 
 namespace Coffer.Cli;
 
-/// <summary><c>coffer audit verify|list|export</c>: over a data directory, beside a running server or not, or over an exported file.</summary>
+/// <summary><c>coffer audit verify|list|export</c>: over a data directory, beside a running server or not, or over an exported file; <c>list</c> also asks a running server.</summary>
 internal static class AuditVerb
 {
     public static Command Command() => new("audit", "Verify, list and export the audit log.") { Verify(), List(), Export() };
@@ -40,22 +40,19 @@ internal static class AuditVerb
 
     private static Command List()
     {
-        var data = DataOption(required: true);
+        var data = DataOption();
         var (app, account, verb) = (Text("--app", "APP"), Text("--account", "ACCT"), Text("--verb", "VERB"));
         var (outcome, key) = (Text("--outcome", "WORD"), Text("--key", "KEY_ID"));
-        var (since, until) = (Text("--since", "TIME"), Text("--until", "TIME"));
+        var (since, until) = (Parameters.Time("--since", "Not what is older"), Parameters.Time("--until", "Only what is older"));
         var limit = new Option<int>("--limit") { Description = "The most entries to show.", DefaultValueFactory = _ => 50 };
-        var json = new Option<bool>("--json") { Description = "Print the entries as they are, a line of JSON each." };
-        var command = new Command("list", "Show the newest entries, newest first.\n\nExample: coffer audit list --data /var/lib/coffer --account acct_1 --verb find")
-        { data, app, account, verb, outcome, key, since, until, limit, json };
+        var command = new Command("list",
+            "Show the newest entries, newest first: of a running server, with the admin key in COFFER_ADMIN_KEY, or with --data of a data directory. With --json an entry is a line.\n\n" +
+            "Example: coffer audit list --account acct_1 --verb find")
+        { data, app, account, verb, outcome, key, since, until, limit, Connection.AdminUrl, Parameters.Json };
         command.Validators.Add(parsed =>
         {
-            foreach (var option in (Option<string?>[])[since, until])
-            {
-                if (parsed.GetValue(option) is { } text && SecretsVerb.ParseTime(text) is null)
-                    parsed.AddError($"{option.Name} '{text}' is neither Unix seconds nor an ISO 8601 time such as 2030-01-31T12:00:00Z.");
-            }
-
+            if (parsed.GetResult(data) is not null && parsed.GetResult(Connection.AdminUrl) is { Implicit: false })
+                parsed.AddError("Give --data or --url, not both");
         });
         limit.Validators.Add(given =>
         {
@@ -64,26 +61,32 @@ internal static class AuditVerb
         });
         command.SetAction(async (parsed, ct) =>
         {
-            var lines = await AuditLog.ListAsync(parsed.GetRequiredValue(data)!, new AuditLog.Filter(
-                parsed.GetValue(app), parsed.GetValue(account), parsed.GetValue(verb), parsed.GetValue(outcome), parsed.GetValue(key), Time(since), Time(until)),
-                parsed.GetValue(limit), ct);
-            if (parsed.GetValue(json))
-            {
-                foreach (var line in lines)
-                    Console.WriteLine(line);
-            }
+            var filter = new AuditLog.Filter(
+                parsed.GetValue(app), parsed.GetValue(account), parsed.GetValue(verb), parsed.GetValue(outcome), parsed.GetValue(key), parsed.GetValue(since), parsed.GetValue(until));
+            var lines = parsed.GetValue(data) is { } directory
+                ? await AuditLog.ListAsync(directory, filter, parsed.GetValue(limit), ct)
+                : await AskAsync(parsed, filter, parsed.GetValue(limit), ct);
+            if (parsed.GetValue(Parameters.Json))
+                Terminal.WriteRaw(string.Concat(lines.Select(line => line + "\n")));
             else
-            {
                 WriteTable(lines);
-            }
-
             return ExitCode.Ok;
-
-            DateTimeOffset? Time(Option<string?> option) => parsed.GetValue(option) is { } text ? SecretsVerb.ParseTime(text) : null;
         });
         return command;
 
         static Option<string?> Text(string name, string help) => new(name) { HelpName = help };
+    }
+
+    // A line each, as from a data directory: a script need not know where the log was read.
+    private static async Task<IReadOnlyList<string>> AskAsync(ParseResult parsed, AuditLog.Filter filter, int limit, CancellationToken ct)
+    {
+        using var admin = Connection.Admin(parsed);
+        return await admin.ListAsync("audit",
+        [
+            ("app", filter.App), ("account", filter.Account), ("verb", filter.Verb), ("outcome", filter.Outcome), ("key", filter.Key),
+            ("since", Parameters.UnixSeconds(filter.Since)), ("until", Parameters.UnixSeconds(filter.Until)),
+            ("limit", Math.Min(limit, 100).ToString(CultureInfo.InvariantCulture)),
+        ], ct).Take(limit).Select(Terminal.JsonLine).ToListAsync(ct);
     }
 
     private static Command Export()

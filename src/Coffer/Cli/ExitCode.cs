@@ -1,5 +1,3 @@
-using Coffer.Client;
-
 namespace Coffer.Cli;
 
 /// <summary>What the process says when it ends (BSD sysexits where one fits). Scripts may rely on them.</summary>
@@ -7,13 +5,13 @@ internal static class ExitCode
 {
     public const int Ok = 0;
 
-    /// <summary>There is no such secret.</summary>
+    /// <summary>What the command line names is not there: no such secret, app, key.</summary>
     public const int Absent = 1;
 
     /// <summary>The audit log does not verify.</summary>
     public const int Unverified = 2;
 
-    /// <summary>The command line is wrong.</summary>
+    /// <summary>The command line is wrong, or what it asks for was not confirmed.</summary>
     public const int Usage = 64;
 
     /// <summary>What was given cannot be stored: the server refused the request, or the payload is not text.</summary>
@@ -30,18 +28,4 @@ internal static class ExitCode
 
     /// <summary>Coffer cannot start as it was told to: settings, data directory or key file.</summary>
     public const int Configuration = 78;
-
-    public static int For(CofferException e) => e.Status switch
-    {
-        401 or 403 => Permission,
-        0 or >= 500 => Unavailable,
-        _ => Refused,
-    };
-
-    public static string? HintFor(CofferException e) => e.Status switch
-    {
-        401 => "Set COFFER_API_KEY to the secret key that the server printed when it first started.",
-        0 => "Check --url or COFFER_URL, and that the server runs.",
-        _ => e.RequestId is { } id ? $"The server knows this request as {id}." : null,
-    };
 }

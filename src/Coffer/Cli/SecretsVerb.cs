@@ -1,28 +1,29 @@
 using System.CommandLine;
-using System.Globalization;
 using System.Text;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using Coffer.Client;
 using Spectre.Console;
 
 namespace Coffer.Cli;
 
-/// <summary><c>coffer secrets set|find|list|delete</c>: the four verbs against a running server.</summary>
+/// <summary>
+/// <c>coffer secrets set|find|list|delete</c>: the four verbs, with a key of the app. <c>search|reveal</c>: what an operator
+/// may see of them, with an admin key.
+/// </summary>
 internal static class SecretsVerb
 {
-    private static readonly Option<string> Url = new("--url")
-    {
-        Description = "The server. Also COFFER_URL.",
-        DefaultValueFactory = _ => Environment.GetEnvironmentVariable("COFFER_URL") is { Length: > 0 } url ? url : CofferOptions.DefaultListen,
-        Recursive = true,
-    };
+    private static readonly Option<string?> Account = new("--account") { Description = "The account to act in; the app's own if it is left out.", HelpName = "ACCT" };
+    private static readonly Option<string?> User = new("--user") { Description = "The user whose scope is meant; the account scope if it is left out.", HelpName = "USR" };
 
-    private static readonly Option<string?> Account = new("--account") { Description = "The account to act in; the app's own if it is left out.", HelpName = "ACCT", Recursive = true };
-    private static readonly Option<string?> User = new("--user") { Description = "The user whose scope is meant; the account scope if it is left out.", HelpName = "USR", Recursive = true };
-    private static readonly Option<bool> Json = new("--json") { Description = "Print JSON, for scripts.", Recursive = true };
-    private static readonly string[] TimeFormats = ["yyyy-MM-dd'T'HH:mm:ssK", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFK", "yyyy-MM-dd'T'HH:mmK", "yyyy-MM-dd"];
-    private static readonly JsonSerializerOptions JsonOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly Listing Secrets = new(
+        ("NAME", Listing.Text("name")),
+        ("SCOPE", secret => secret.GetProperty("scope") is var scope && scope.TryGetProperty("user", out var user) ? $"user {user}" : "account"),
+        ("MODE", Listing.Mode),
+        ("CREATED", Listing.Time("created")),
+        ("EXPIRES", Listing.Time("expires_at")),
+        ("ID", Listing.Text("id")));
+
+    private static readonly Listing WithPayload = Secrets.With(("PAYLOAD", Listing.Text("payload")));
 
     public static Command Command()
     {
@@ -34,12 +35,12 @@ internal static class SecretsVerb
         });
         Account.Validators.Add(result =>
         {
-            if (result.Tokens is [var account] && !IsHeaderText(account.Value))
+            if (result.Tokens is [var account] && !Connection.IsHeaderText(account.Value))
                 result.AddError("--account is empty or has characters that no account id has");
         });
-        return new Command("secrets", "Set, find, list and delete secrets on a running server. The key is read from COFFER_API_KEY.")
+        return new Command("secrets", "Set, find, list and delete secrets on a running server, with the key in COFFER_API_KEY. Search and reveal them with the one in COFFER_ADMIN_KEY.")
         {
-            Url, Account, User, Json, Set(), Find(), List(), Delete(),
+            Set(), Find(), List(), Delete(), Search(), Reveal(),
         };
     }
 
@@ -48,7 +49,7 @@ internal static class SecretsVerb
         var name = NameArgument();
         var payload = new Option<string?>("--payload") { Description = "The payload. Other users of this machine may see it while the command runs: prefer a file or standard input." };
         var file = new Option<string?>("--payload-file") { Description = "A file whose whole content, UTF-8, is the payload.", HelpName = "FILE" };
-        var expires = new Option<string?>("--expires-at") { Description = "When it is gone by itself: Unix seconds or ISO 8601.", HelpName = "TIME" };
+        var expires = Parameters.Time("--expires-at", "When it is gone by itself");
         var command = new Command("set",
             "Create a secret, or replace the one of that name. Without --payload or --payload-file the payload is standard input, to the last byte.\n\n" +
             "Example: printf %s \"$TOKEN\" | coffer secrets set my-api-key")
@@ -57,99 +58,129 @@ internal static class SecretsVerb
         {
             if (parsed.GetValue(payload) is not null && parsed.GetValue(file) is not null)
                 parsed.AddError("Give --payload or --payload-file, not both.");
-            if (parsed.GetValue(expires) is { } text && ParseTime(text) is null)
-                parsed.AddError($"--expires-at '{text}' is neither Unix seconds nor an ISO 8601 time such as 2030-01-31T12:00:00Z.");
         });
-        command.SetAction(async (parsed, ct) =>
+        return OnSecrets(command, async (client, parsed, ct) =>
         {
-            using var client = Connect(parsed);
             var text = parsed.GetValue(payload) ?? await ReadPayloadAsync(parsed.GetValue(file), ct);
-            Print(parsed, await client.SetAsync(Scope(parsed), parsed.GetRequiredValue(name), text, parsed.GetValue(expires) is { } at ? ParseTime(at) : null, ct));
+            Secrets.Print(parsed, Shape(await client.SetAsync(Scope(parsed), parsed.GetRequiredValue(name), text, parsed.GetValue(expires), ct)));
             return ExitCode.Ok;
         });
-        return command;
     }
 
     private static Command Find()
     {
         var name = NameArgument();
         var withPayload = new Option<bool>("--with-payload") { Description = "Show the payload too." };
-        var raw = new Option<bool>("--raw") { Description = "Print the payload and nothing else, to the last byte." };
+        var raw = RawOption();
         var command = new Command("find", "Show one secret, without its payload unless it is asked for. Ends with 1 if there is none.\n\nExample: coffer secrets find my-api-key --raw")
         { name, withPayload, raw };
-        command.SetAction(async (parsed, ct) =>
+        return OnSecrets(command, async (client, parsed, ct) =>
         {
-            using var client = Connect(parsed);
-            var onlyPayload = parsed.GetValue(raw);
-            var secret = await client.FindAsync(Scope(parsed), parsed.GetRequiredValue(name), onlyPayload || parsed.GetValue(withPayload), ct);
+            var (payloadOnly, payloadToo) = (parsed.GetValue(raw), parsed.GetValue(withPayload));
+            var secret = await client.FindAsync(Scope(parsed), parsed.GetRequiredValue(name), payloadOnly || payloadToo, ct);
             if (secret is null)
-                return ReportAbsent(parsed.GetRequiredValue(name));
-            if (onlyPayload)
-                await WriteRawAsync(secret.Payload!, ct);
+                return Absent(parsed.GetRequiredValue(name));
+            if (payloadOnly)
+                Terminal.WriteRaw(secret.Payload!);
             else
-                Print(parsed, secret);
+                (payloadToo ? WithPayload : Secrets).Print(parsed, Shape(secret));
             return ExitCode.Ok;
         });
-        return command;
     }
 
     private static Command List()
     {
         var withPayload = new Option<bool>("--with-payload") { Description = "Show the payloads too." };
         var command = new Command("list", "Show all secrets of a scope, newest first.\n\nExample: coffer secrets list --account acct_1 --user usr_1") { withPayload };
-        command.SetAction(async (parsed, ct) =>
+        return OnSecrets(command, async (client, parsed, ct) =>
         {
-            using var client = Connect(parsed);
-            var secrets = new List<StoredSecret>();
-            await foreach (var secret in client.ListAsync(Scope(parsed), parsed.GetValue(withPayload), ct))
-                secrets.Add(secret);
-            if (parsed.GetValue(Json))
-                Console.WriteLine(JsonSerializer.Serialize(secrets.Select(Shape), JsonOptions));
-            else
-                Terminal.WriteTable(secrets);
+            var payloadToo = parsed.GetValue(withPayload);
+            (payloadToo ? WithPayload : Secrets).Print(parsed, await client.ListAsync(Scope(parsed), payloadToo, ct).Select(Shape).ToListAsync(ct));
             return ExitCode.Ok;
         });
-        return command;
     }
 
     private static Command Delete()
     {
         var name = NameArgument();
         var command = new Command("delete", "Delete one secret. Ends with 1 if there is none.\n\nExample: coffer secrets delete my-api-key") { name };
-        command.SetAction(async (parsed, ct) =>
+        return OnSecrets(command, async (client, parsed, ct) =>
         {
-            using var client = Connect(parsed);
             if (await client.DeleteAsync(Scope(parsed), parsed.GetRequiredValue(name), ct) is not { } secret)
-                return ReportAbsent(parsed.GetRequiredValue(name));
-            Print(parsed, secret);
+                return Absent(parsed.GetRequiredValue(name));
+            Secrets.Print(parsed, Shape(secret));
             return ExitCode.Ok;
         });
-        return command;
+    }
+
+    private static Command Search()
+    {
+        var app = Parameters.Id("--app", "APP", "Only secrets of this app.");
+        var account = Parameters.Id("--account", "ACCT", "Only secrets of this account.");
+        var live = new Option<bool>("--live") { Description = "Only live mode." };
+        var test = new Option<bool>("--test") { Description = "Only test mode." };
+        var expiring = Parameters.Time("--expiring-before", "Only what expires before then, soonest first");
+        var command = new Command("search",
+            "Show secrets of all apps and accounts, never their payloads, with the admin key in COFFER_ADMIN_KEY.\n\n" +
+            "Example: coffer secrets search --live --expiring-before 2030-01-31")
+        { app, account, live, test, expiring };
+        command.Validators.Add(parsed =>
+        {
+            if (parsed.GetValue(live) && parsed.GetValue(test))
+                parsed.AddError("Give --live or --test, not both.");
+        });
+        return Connection.OnAdmin(command, async (admin, parsed, ct) =>
+        {
+            var found = admin.ListAsync("secrets/search",
+            [
+                ("app", parsed.GetValue(app)), ("account", parsed.GetValue(account)),
+                ("livemode", parsed.GetValue(live) ? "true" : parsed.GetValue(test) ? "false" : null),
+                ("expiring_before", Parameters.UnixSeconds(parsed.GetValue(expiring))),
+            ], ct);
+            Secrets.With(("VERSION", Listing.Text("version")), ("APP", Listing.Text("app")), ("ACCOUNT", Listing.Text("account")))
+                .Print(parsed, await found.ToListAsync(ct));
+            return ExitCode.Ok;
+        });
+    }
+
+    private static Command Reveal()
+    {
+        var id = Parameters.IdArgument("secret", "SECRET_ID", "The secret's id, appsecret_….");
+        var app = Parameters.Id("--app", "APP", "The app that it belongs to.", required: true);
+        var account = Parameters.Id("--account", "ACCT", "The account that it belongs to.", required: true);
+        var (reason, raw) = (Parameters.Reason(), RawOption());
+        var command = new Command("reveal",
+            "Show one secret with its payload, with the admin key in COFFER_ADMIN_KEY. Who did it and why goes into the audit log first. Ends with 1 if there is none.\n\n" +
+            "Example: coffer secrets reveal appsecret_1 --app app_1 --account acct_1 --reason \"ticket 4711\"")
+        { id, app, account, reason, raw };
+        return Connection.OnAdmin(command, async (admin, parsed, ct) =>
+        {
+            var path = $"apps/{parsed.GetValue(app)}/accounts/{parsed.GetValue(account)}/secrets/{parsed.GetValue(id)}/reveal";
+            var secret = await admin.ChangeAsync(path, [("reason", parsed.GetValue(reason))], ct);
+            if (parsed.GetValue(raw))
+                Terminal.WriteRaw(secret.GetProperty("payload").GetString()!);
+            else
+                WithPayload.Print(parsed, secret);
+            return ExitCode.Ok;
+        });
     }
 
     private static Argument<string> NameArgument() => new("name") { Description = "The secret's name, compared exactly.", HelpName = "NAME" };
 
+    private static Option<bool> RawOption() => new("--raw") { Description = "Print the payload and nothing else, to the last byte." };
+
     private static SecretScope Scope(ParseResult parsed) => parsed.GetValue(User) is { } user ? SecretScope.ForUser(user) : SecretScope.Account;
 
-    private static CofferClient Connect(ParseResult parsed)
+    private static Command OnSecrets(Command command, Func<CofferClient, ParseResult, CancellationToken, Task<int>> action)
     {
-        if (!Uri.TryCreate(parsed.GetRequiredValue(Url), UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https"))
-            throw new ConfigurationException($"'{parsed.GetRequiredValue(Url)}' is not the URL of a server", "Give --url or COFFER_URL as http://ADDRESS:PORT.");
-        var key = Environment.GetEnvironmentVariable("COFFER_API_KEY")?.Trim();
-        if (string.IsNullOrEmpty(key))
-            throw new ConfigurationException("COFFER_API_KEY is not set", "Set it to a secret key, sk_test_… or sk_live_…; it is not an option because command lines are not private.");
-        if (!IsHeaderText(key))
-            throw new ConfigurationException("COFFER_API_KEY has characters that no key has", "Set it to one key, on one line.");
-        return new CofferClient(url, key, parsed.GetValue(Account));
-    }
-
-    private static bool IsHeaderText(string text) => text.Length > 0 && !text.AsSpan().ContainsAnyExceptInRange(' ', '~');
-
-    // Past Console.Out, which would write it in the locale's encoding.
-    private static async Task WriteRawAsync(string payload, CancellationToken ct)
-    {
-        await using var output = Console.OpenStandardOutput();
-        await output.WriteAsync(Encoding.UTF8.GetBytes(payload), ct);
+        foreach (var option in (Option[])[Connection.Url, Account, User, Parameters.Json])
+            command.Add(option);
+        command.SetAction(async (parsed, ct) =>
+        {
+            using var client = Connection.Client(parsed, parsed.GetValue(Account));
+            return await action(client, parsed, ct);
+        });
+        return command;
     }
 
     private static async Task<string> ReadPayloadAsync(string? file, CancellationToken ct)
@@ -176,29 +207,11 @@ internal static class SecretsVerb
         }
     }
 
-    /// <summary>Unix seconds or ISO 8601; null if it is neither.</summary>
-    internal static DateTimeOffset? ParseTime(string text) =>
-        long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds) && seconds <= DateTimeOffset.MaxValue.ToUnixTimeSeconds()
-            ? DateTimeOffset.FromUnixTimeSeconds(seconds)
-            : DateTimeOffset.TryParseExact(text, TimeFormats, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : null;
-
-    private static int ReportAbsent(string name)
-    {
-        Console.Error.WriteLine($"coffer: error: no such secret: '{Terminal.Shown(name)}'");
-        Console.Error.WriteLine("coffer: hint: Check the mode of the key, --account, --user and the exact spelling; or it has expired.");
-        return ExitCode.Absent;
-    }
-
-    private static void Print(ParseResult parsed, StoredSecret secret)
-    {
-        if (parsed.GetValue(Json))
-            Console.WriteLine(JsonSerializer.Serialize(Shape(secret), JsonOptions));
-        else
-            Terminal.WriteTable([secret]);
-    }
+    private static int Absent(string name) =>
+        new Failure(ExitCode.Absent, $"no such secret: '{name}'", "Check the mode of the key, --account, --user and the exact spelling; or it has expired.").Report();
 
     // The fields of the API, under its names.
-    private static Dictionary<string, object?> Shape(StoredSecret secret)
+    private static JsonElement Shape(StoredSecret secret)
     {
         var shape = new Dictionary<string, object?>
         {
@@ -211,6 +224,6 @@ internal static class SecretsVerb
         };
         if (secret.Payload is not null)
             shape["payload"] = secret.Payload;
-        return shape;
+        return JsonSerializer.SerializeToElement(shape);
     }
 }

@@ -1,4 +1,6 @@
-using Coffer.Client;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using Spectre.Console;
 
 namespace Coffer.Cli;
@@ -6,23 +8,11 @@ namespace Coffer.Cli;
 /// <summary>What people see. Nothing that came from a server or a file reaches a terminal as control characters.</summary>
 internal static class Terminal
 {
+    private static readonly JsonSerializerOptions Json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     /// <summary>Text with control characters, and those that reorder a line, written out.</summary>
     public static string Shown(string text) => string.Concat(text.Select(c =>
         char.IsControl(c) || c is '\u2028' or '\u2029' or (>= '\u202A' and <= '\u202E') or (>= '\u2066' and <= '\u2069') ? $"\\u{(int)c:x4}" : c.ToString()));
-
-    public static void WriteTable(IReadOnlyCollection<StoredSecret> secrets)
-    {
-        var withPayload = secrets.Any(secret => secret.Payload is not null);
-        var table = Table(["NAME", "SCOPE", "MODE", "CREATED", "EXPIRES", "ID", .. withPayload ? ["PAYLOAD"] : Array.Empty<string>()]);
-        foreach (var secret in secrets)
-        {
-            string[] cells = [secret.Name, secret.Scope.User is { } user ? $"user {user}" : "account", secret.Livemode ? "live" : "test",
-                Time(secret.Created), secret.ExpiresAt is { } at ? Time(at) : "never", secret.Id, .. withPayload ? [secret.Payload!] : Array.Empty<string>()];
-            table.AddRow(cells.Select(cell => new Text(Shown(cell))));
-        }
-
-        Write(table);
-    }
 
     /// <summary>An empty table without lines, its columns as wide as they need to be.</summary>
     public static Table Table(IEnumerable<string> columns)
@@ -35,11 +25,38 @@ internal static class Terminal
 
     public static void Write(Table table)
     {
-        // A pipe has no width to fit into.
-        if (Console.IsOutputRedirected)
-            AnsiConsole.Profile.Width = 100_000;
+        // Not fitted into a window: that would break ids, which are there to be copied, and drop columns.
+        AnsiConsole.Profile.Width = 100_000;
         AnsiConsole.Write(table);
     }
 
-    private static string Time(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture);
+    /// <summary>One line of JSON, whatever the locale.</summary>
+    public static void WriteJson<T>(T value) => WriteRaw(JsonLine(value) + "\n");
+
+    public static string JsonLine<T>(T value) => JsonSerializer.Serialize(value, Json);
+
+    /// <summary>Exactly this in UTF-8: past <see cref="Console.Out"/>, which would write it in the locale's encoding.</summary>
+    public static void WriteRaw(string text)
+    {
+        using var output = Console.OpenStandardOutput();
+        output.Write(Encoding.UTF8.GetBytes(text));
+    }
+
+    /// <summary>Asks before what cannot be undone; says what is missing if the answer is not yes, or nobody is there to ask.</summary>
+    public static bool Confirmed(bool yes, string question)
+    {
+        if (yes)
+            return true;
+        if (Console.IsInputRedirected)
+        {
+            new Failure(ExitCode.Usage, "this cannot be undone, and there is no terminal to ask at", "Give --yes if you mean it.").Report();
+            return false;
+        }
+
+        Console.Error.Write($"{Shown(question)} This cannot be undone. [y/N] ");
+        if (Console.ReadLine()?.Trim() is "y" or "Y" or "yes")
+            return true;
+        new Failure(ExitCode.Usage, "nothing was done: it was not confirmed", "Answer y, or give --yes.").Report();
+        return false;
+    }
 }

@@ -1,0 +1,159 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+
+namespace Coffer.Cli;
+
+/// <summary><c>coffer apps create|list|show|rename|set|disable|enable|delete|roll-signing-secret</c>, on the management plane.</summary>
+internal static class AppsVerb
+{
+    private static readonly Listing Apps = new(
+        ("ID", Listing.Text("id")),
+        ("NAME", Listing.Text("name")),
+        ("STATE", app => Listing.Text("disabled")(app) == "true" ? "disabled" : "enabled"),
+        ("ACCOUNT", Listing.Text("account")),
+        ("QUOTA", Listing.Text("secrets_per_scope", "default")),
+        ("ORIGINS", Listing.Text("origins", "any")),
+        ("SIGNING SECRETS", Listing.Text("signing_secrets")),
+        ("CREATED", Listing.Time("created")));
+
+    public static Command Command() => new("apps", "Make, change and delete apps on a running server. The admin key is read from COFFER_ADMIN_KEY.")
+    {
+        Create(), List(), Show(), Rename(), Set(), Switch("disable", "Refuse every key of an app; nothing is deleted.", "true"),
+        Switch("enable", "Take the keys of an app again.", "false"), Delete(), RollSigningSecret(),
+    };
+
+    private static Command Create()
+    {
+        var (name, quota, origins) = (NameArgument(), QuotaOption("N"), OriginsOption());
+        var command = new Command("create",
+            "Make an app. Its signing secret is shown once; make keys for it with: coffer keys create.\n\nExample: coffer apps create \"Acme CRM\" --origin https://app.example.com")
+        { name, quota, origins };
+        return Connection.OnAdmin(command, async (admin, parsed, ct) =>
+        {
+            Apps.Print(parsed, await admin.ChangeAsync("apps",
+                [("name", parsed.GetValue(name)), ("secrets_per_scope", parsed.GetValue(quota)), .. Parameters.Elements("origins", parsed.GetValue(origins))], ct), shownOnce: "signing_secret");
+            return ExitCode.Ok;
+        });
+    }
+
+    private static Command List() => Connection.OnAdmin(new Command("list", "Show all apps, newest first.\n\nExample: coffer apps list"), async (admin, parsed, ct) =>
+    {
+        Apps.Print(parsed, await admin.ListAsync("apps", ct: ct).ToListAsync(ct));
+        return ExitCode.Ok;
+    });
+
+    private static Command Show()
+    {
+        var app = AppArgument();
+        return Connection.OnAdmin(new Command("show", "Show one app. Ends with 1 if there is none.\n\nExample: coffer apps show app_1") { app }, async (admin, parsed, ct) =>
+        {
+            Apps.Print(parsed, await admin.FindAsync($"apps/{parsed.GetValue(app)}", ct));
+            return ExitCode.Ok;
+        });
+    }
+
+    private static Command Rename()
+    {
+        var (app, name) = (AppArgument(), NameArgument());
+        return Change(new Command("rename", "Give an app another name.\n\nExample: coffer apps rename app_1 \"Acme CRM 2\"") { app, name }, app, parsed => [("name", parsed.GetValue(name))]);
+    }
+
+    private static Command Set()
+    {
+        var (app, quota, origins) = (AppArgument(), QuotaOption("N|default"), OriginsOption());
+        var any = new Option<bool>("--any-origin") { Description = "Take the app's keys from pages of any origin again." };
+        var command = new Command("set",
+            "Change the quota of an app, or from which web origins its keys are taken: those given take the place of all before.\n\n" +
+            "Example: coffer apps set app_1 --secrets-per-scope 50 --origin https://app.example.com")
+        { app, quota, origins, any };
+        command.Validators.Add(parsed =>
+        {
+            if (parsed.GetResult(quota) is null && parsed.GetResult(origins) is null && !parsed.GetValue(any))
+                parsed.AddError("Give --secrets-per-scope, --origin or --any-origin");
+            else if (parsed.GetResult(origins) is not null && parsed.GetValue(any))
+                parsed.AddError("Give --origin or --any-origin, not both");
+        });
+        return Change(command, app, parsed =>
+        [
+            ("secrets_per_scope", parsed.GetValue(quota) is "default" ? "" : parsed.GetValue(quota)),
+            ("origins", parsed.GetValue(any) ? "" : null), // an empty value clears
+            .. Parameters.Elements("origins", parsed.GetValue(origins)),
+        ]);
+    }
+
+    private static Command Switch(string name, string description, string disabled)
+    {
+        var app = AppArgument();
+        return Change(new Command(name, $"{description}\n\nExample: coffer apps {name} app_1") { app }, app, _ => [("disabled", disabled)]);
+    }
+
+    private static Command Delete()
+    {
+        var app = AppArgument();
+        var forget = new Option<bool>("--forget-accounts") { Description = "Forget all its accounts first. Their receipts are not kept: for those, use coffer accounts forget." };
+        var command = new Command("delete",
+            "Delete an app and revoke its keys, once nothing is stored for it: forget its accounts first, or with it. Ends with 1 if there is none.\n\n" +
+            "Example: coffer apps delete app_1 --forget-accounts")
+        { app, forget, Parameters.Yes };
+        return Connection.OnAdmin(command, async (admin, parsed, ct) =>
+        {
+            var path = $"apps/{parsed.GetValue(app)}";
+            var name = Listing.Text("name")(await admin.FindAsync(path, ct));
+            List<JsonElement> accounts = parsed.GetValue(forget) ? await admin.ListAsync($"{path}/accounts", ct: ct).ToListAsync(ct) : [];
+            var more = parsed.GetValue(forget) ? $", and forget {Count(accounts.Count, "account")} with all secrets" : "";
+            if (!Terminal.Confirmed(parsed.GetValue(Parameters.Yes), $"Delete the app {parsed.GetValue(app)} ({name}) with its keys{more}?"))
+                return ExitCode.Usage;
+            foreach (var account in accounts)
+                await admin.ChangeAsync($"{path}/accounts/{account.GetProperty("id").GetString()}/forget", ct: ct);
+            var deleted = await admin.DeleteAsync(path, ct);
+            if (parsed.GetValue(Parameters.Json))
+                Terminal.WriteJson(deleted);
+            else
+                Console.WriteLine($"{(parsed.GetValue(forget) ? $"{Count(accounts.Count, "account")} forgotten; " : "")}the app {parsed.GetValue(app)} ({Terminal.Shown(name)}) is deleted");
+            return ExitCode.Ok;
+        });
+    }
+
+    private static Command RollSigningSecret()
+    {
+        var app = AppArgument();
+        var grace = Parameters.Duration("--grace", "How long the last one signs too, at most 7d", required: true);
+        var command = new Command("roll-signing-secret", "Make a new signing secret, and show it once.\n\nExample: coffer apps roll-signing-secret app_1 --grace 24h") { app, grace };
+        return Connection.OnAdmin(command, async (admin, parsed, ct) =>
+        {
+            Apps.Print(parsed, await admin.ChangeAsync($"apps/{parsed.GetValue(app)}/signing_secret/roll", [("grace_period", Parameters.Seconds(parsed.GetValue(grace)))], ct), shownOnce: "signing_secret");
+            return ExitCode.Ok;
+        });
+    }
+
+    private static Command Change(Command command, Argument<string> app, Func<ParseResult, IEnumerable<(string Name, string? Value)>> fields) =>
+        Connection.OnAdmin(command, async (admin, parsed, ct) =>
+        {
+            Apps.Print(parsed, await admin.ChangeAsync($"apps/{parsed.GetValue(app)}", fields(parsed), ct));
+            return ExitCode.Ok;
+        });
+
+    private static Argument<string> AppArgument() => Parameters.IdArgument("app", "APP", "The app's id, app_….");
+
+    private static Argument<string> NameArgument() => new("name") { Description = "A name for people, 1 to 200 characters; it need not be unique.", HelpName = "NAME" };
+
+    private static Option<string?> QuotaOption(string help)
+    {
+        var quota = new Option<string?>("--secrets-per-scope") { Description = $"How many secrets a scope may hold, 1 to {CofferOptions.MostSecretsPerScope}; the server's own default otherwise.", HelpName = help };
+        quota.Validators.Add(result =>
+        {
+            if (result.Tokens is [var token] && !int.TryParse(token.Value, NumberStyles.None, CultureInfo.InvariantCulture, out _) && !(token.Value == "default" && help != "N"))
+                result.AddError($"--secrets-per-scope '{token.Value}' is not a number");
+        });
+        return quota;
+    }
+
+    private static Option<string[]> OriginsOption() => new("--origin")
+    {
+        Description = "A web origin whose pages may use the app's keys, such as https://app.example.com; may be given several times. None is any.",
+        HelpName = "URL",
+    };
+
+    private static string Count(int number, string what) => $"{number} {what}{(number == 1 ? "" : "s")}";
+}

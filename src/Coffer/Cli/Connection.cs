@@ -1,0 +1,54 @@
+using System.CommandLine;
+using Coffer.Client;
+
+namespace Coffer.Cli;
+
+/// <summary>Which server a command speaks to, and with which key. Keys come from the environment: command lines are not private.</summary>
+internal static class Connection
+{
+    public static readonly Option<string> Url = UrlOption("COFFER_URL");
+
+    public static readonly Option<string> AdminUrl = UrlOption("COFFER_ADMIN_URL", "COFFER_URL");
+
+    /// <summary>A client with the key of an app.</summary>
+    public static CofferClient Client(ParseResult parsed, string? account) =>
+        new(Server(parsed.GetRequiredValue(Url), "COFFER_URL"), Key("COFFER_API_KEY", "a secret key, sk_test_… or sk_live_…"), account);
+
+    /// <summary>A client with an admin key.</summary>
+    public static CofferAdmin Admin(ParseResult parsed) =>
+        new(Server(parsed.GetRequiredValue(AdminUrl), "COFFER_ADMIN_URL"), Key("COFFER_ADMIN_KEY", "an admin key, ak_…"));
+
+    /// <summary>Makes a command one of the management plane: it takes <c>--url</c> and <c>--json</c>, and its action a client.</summary>
+    public static Command OnAdmin(Command command, Func<CofferAdmin, ParseResult, CancellationToken, Task<int>> action)
+    {
+        command.Add(AdminUrl);
+        command.Add(Parameters.Json);
+        command.SetAction(async (parsed, ct) =>
+        {
+            using var admin = Admin(parsed);
+            return await action(admin, parsed, ct);
+        });
+        return command;
+    }
+
+    public static bool IsHeaderText(string text) => text.Length > 0 && !text.AsSpan().ContainsAnyExceptInRange(' ', '~');
+
+    private static Option<string> UrlOption(params string[] variables) => new("--url")
+    {
+        Description = $"The server. Also {string.Join(" or ", variables)}.",
+        HelpName = "URL",
+        DefaultValueFactory = _ => variables.Select(Environment.GetEnvironmentVariable).FirstOrDefault(url => !string.IsNullOrEmpty(url)) ?? CofferOptions.DefaultListen,
+    };
+
+    private static Uri Server(string text, string variable) => Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
+        ? url
+        : throw new ConfigurationException($"'{text}' is not the URL of a server", $"Give --url or {variable} as http://ADDRESS:PORT.");
+
+    private static string Key(string variable, string kind)
+    {
+        var key = Environment.GetEnvironmentVariable(variable)?.Trim();
+        if (string.IsNullOrEmpty(key))
+            throw new ConfigurationException($"{variable} is not set", $"Set it to {kind}; it is not an option because command lines are not private.");
+        return IsHeaderText(key) ? key : throw new ConfigurationException($"{variable} has characters that no key has", "Set it to one key, on one line.");
+    }
+}

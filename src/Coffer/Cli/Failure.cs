@@ -1,0 +1,50 @@
+using Coffer.Client;
+
+namespace Coffer.Cli;
+
+/// <summary>How a command ends that does not end well.</summary>
+/// <param name="Code">One of <see cref="ExitCode"/>.</param>
+/// <param name="Error">What is wrong, in lower case and without a full stop.</param>
+/// <param name="Hint">What to do, as whole sentences; null if there is nothing to say.</param>
+internal sealed record Failure(int Code, string Error, string? Hint)
+{
+    public static Failure Usage(IEnumerable<string> errors) =>
+        new(ExitCode.Usage, string.Join("; ", errors.Select(error => error.TrimEnd('.'))), "Run the command with --help to see what it takes.");
+
+    /// <summary>What an exception means to the person at the terminal; null if it is a bug.</summary>
+    public static Failure? Of(Exception e) => e switch
+    {
+        ConfigurationException wrong => new(ExitCode.Configuration, wrong.Message, wrong.Hint),
+        CofferException refused => new(CodeOf(refused), refused.Message, HintFor(refused)),
+        ApiError => new(ExitCode.Io, $"the store cannot be read: {(e.InnerException ?? e).Message}", "Check the disk; if the store is damaged, restore it from a back-up."),
+        InvalidDataException => new(ExitCode.Refused, e.Message, null),
+        IOException or UnauthorizedAccessException => new(ExitCode.Io, e.Message, "Check the path and its permissions."),
+        _ => null,
+    };
+
+    /// <summary>Says it on standard error and gives the exit code.</summary>
+    public int Report()
+    {
+        Console.Error.WriteLine($"coffer: error: {Terminal.Shown(Error)}");
+        if (Hint is not null)
+            Console.Error.WriteLine($"coffer: hint: {Terminal.Shown(Hint)}");
+        return Code;
+    }
+
+    private static int CodeOf(CofferException e) => e.Status switch
+    {
+        404 when e.IsAbsent => ExitCode.Absent,
+        401 or 403 => ExitCode.Permission,
+        0 or 429 or >= 500 => ExitCode.Unavailable,
+        _ => ExitCode.Refused,
+    };
+
+    private static string? HintFor(CofferException e) => e.Status switch
+    {
+        401 => "Set COFFER_API_KEY to a secret key of the app; the management commands take an admin key, in COFFER_ADMIN_KEY.",
+        404 when e.IsAbsent => "Check the id and --app; the list commands show what is there.",
+        404 => "Check --url: is a Coffer server there? Its management plane may be at an address of its own: see COFFER_ADMIN_URL.",
+        0 => "Check --url, COFFER_URL and COFFER_ADMIN_URL, and that the server runs.",
+        _ => e.RequestId is { } id ? $"The server knows this request as {id}." : null,
+    };
+}

@@ -1,0 +1,68 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using Spectre.Console;
+
+namespace Coffer.Cli;
+
+/// <summary>How things of the API look on a terminal: a line each, under these columns. With <c>--json</c> they are printed as they came.</summary>
+internal sealed class Listing(params (string Title, Func<JsonElement, string> Cell)[] columns)
+{
+    public static readonly Func<JsonElement, string> Mode = thing => Text("livemode")(thing) switch
+    {
+        "true" => "live",
+        "false" => "test",
+        _ => "",
+    };
+
+    /// <summary>A field as text: an array with commas between its elements, and another word for none.</summary>
+    public static Func<JsonElement, string> Text(string field, string none = "") => thing => thing.TryGetProperty(field, out var value) ? Text(value, none) : none;
+
+    /// <summary>A field in Unix seconds as a time.</summary>
+    public static Func<JsonElement, string> Time(string field, string none = "never") => thing =>
+        thing.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.Number
+            ? DateTimeOffset.FromUnixTimeSeconds(value.GetInt64()).UtcDateTime.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture)
+            : none;
+
+    public Listing With(params (string Title, Func<JsonElement, string> Cell)[] more) => new([.. columns, .. more]);
+
+    public void Print(ParseResult parsed, IReadOnlyList<JsonElement> things)
+    {
+        if (parsed.GetValue(Parameters.Json))
+            Terminal.WriteJson(things);
+        else
+            WriteTable(things);
+    }
+
+    /// <param name="parsed">Says whether it is JSON.</param>
+    /// <param name="thing">What to print.</param>
+    /// <param name="shownOnce">A field that the server does not give again: it gets lines of its own, which say so.</param>
+    public void Print(ParseResult parsed, JsonElement thing, string? shownOnce = null)
+    {
+        if (parsed.GetValue(Parameters.Json))
+        {
+            Terminal.WriteJson(thing);
+            return;
+        }
+
+        WriteTable([thing]);
+        if (shownOnce is not null)
+            Console.WriteLine($"\n  {shownOnce.Replace('_', ' ')}  {Terminal.Shown(Text(shownOnce)(thing))}\n\nKeep it now: it is not shown again.");
+    }
+
+    private static string Text(JsonElement value, string none) => value.ValueKind switch
+    {
+        JsonValueKind.Null => none,
+        JsonValueKind.Array => value.GetArrayLength() == 0 ? none : string.Join(", ", value.EnumerateArray().Select(element => Text(element, ""))),
+        JsonValueKind.String => value.GetString()!,
+        _ => value.GetRawText(),
+    };
+
+    private void WriteTable(IReadOnlyList<JsonElement> things)
+    {
+        var table = Terminal.Table(columns.Select(column => column.Title));
+        foreach (var thing in things)
+            table.AddRow(columns.Select(column => new Text(Terminal.Shown(column.Cell(thing)))));
+        Terminal.Write(table);
+    }
+}

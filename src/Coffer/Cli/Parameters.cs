@@ -1,0 +1,99 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+
+namespace Coffer.Cli;
+
+/// <summary>Arguments and options that several verbs take, read in one way: ids, times, durations.</summary>
+internal static class Parameters
+{
+    private static readonly string[] TimeFormats = ["yyyy-MM-dd'T'HH:mm:ssK", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFK", "yyyy-MM-dd'T'HH:mmK", "yyyy-MM-dd"];
+
+    public static readonly Option<bool> Json = new("--json") { Description = "Print JSON, for scripts." };
+    public static readonly Option<bool> Yes = new("--yes") { Description = "Do not ask. Without a terminal there is nobody to ask, and it is needed." };
+
+    /// <summary>An id as an argument. An empty one, as a variable that is not set gives, is refused.</summary>
+    public static Argument<string> IdArgument(string name, string help, string description)
+    {
+        var id = new Argument<string>(name) { Description = description, HelpName = help };
+        id.Validators.Add(result => CheckId(result, help));
+        return id;
+    }
+
+    /// <summary>An id as an option. An empty one is refused, not taken for none.</summary>
+    public static Option<string?> Id(string name, string help, string description, bool required = false)
+    {
+        var id = new Option<string?>(name) { Description = description, HelpName = help, Required = required };
+        id.Validators.Add(result => CheckId(result, name));
+        return id;
+    }
+
+    /// <summary>The reason for which an operator looks at payloads.</summary>
+    public static Option<string> Reason() => new("--reason") { Description = "Why, for the audit log: 1 to 500 characters.", HelpName = "TEXT", Required = true };
+
+    /// <summary>A moment: Unix seconds or ISO 8601.</summary>
+    public static Option<DateTimeOffset?> Time(string name, string description) => new(name)
+    {
+        Description = $"{description}: Unix seconds or ISO 8601.",
+        HelpName = "TIME",
+        CustomParser = result => Read(result, ParseTime, text => $"{name} '{text}' is neither Unix seconds nor an ISO 8601 time such as 2030-01-31T12:00:00Z."),
+    };
+
+    /// <summary>A length of time: a number and its unit.</summary>
+    public static Option<TimeSpan?> Duration(string name, string description, bool required = false) => new(name)
+    {
+        Description = $"{description}. Such as 90s, 15m, 24h, 7d.",
+        HelpName = "DURATION",
+        Required = required,
+        CustomParser = result => Read(result, ParseDuration, text => $"{name} '{text}' is not a duration such as 0, 90s, 15m, 24h or 7d."),
+    };
+
+    /// <summary>Unix seconds or ISO 8601; null if it is neither.</summary>
+    internal static DateTimeOffset? ParseTime(string text) =>
+        long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds) && seconds <= DateTimeOffset.MaxValue.ToUnixTimeSeconds()
+            ? DateTimeOffset.FromUnixTimeSeconds(seconds)
+            : DateTimeOffset.TryParseExact(text, TimeFormats, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : null;
+
+    /// <summary>A whole number with its unit, <c>s</c>, <c>m</c>, <c>h</c> or <c>d</c>, which only 0 may lack; null if it is none, or more than 100,000 days.</summary>
+    internal static TimeSpan? ParseDuration(string text)
+    {
+        if (text == "0")
+            return TimeSpan.Zero;
+        var unit = text.AsSpan() switch
+        {
+            [.., 's'] => TimeSpan.FromSeconds(1),
+            [.., 'm'] => TimeSpan.FromMinutes(1),
+            [.., 'h'] => TimeSpan.FromHours(1),
+            [.., 'd'] => TimeSpan.FromDays(1),
+            _ => TimeSpan.Zero,
+        };
+        return unit > TimeSpan.Zero && long.TryParse(text.AsSpan()[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            && number <= TimeSpan.FromDays(100_000) / unit ? number * unit : null;
+    }
+
+    /// <summary>A moment as a field of the API; null stays null.</summary>
+    public static string? UnixSeconds(DateTimeOffset? time) => time?.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>A length of time as a field of the API; null stays null.</summary>
+    public static string? Seconds(TimeSpan? span) => span is { } given ? ((long)given.TotalSeconds).ToString(CultureInfo.InvariantCulture) : null;
+
+    /// <summary>The elements of an array as a field of the API.</summary>
+    public static IEnumerable<(string Name, string? Value)> Elements(string name, IEnumerable<string>? values) =>
+        (values ?? []).Select(value => ($"{name}[]", (string?)value));
+
+    private static T? Read<T>(ArgumentResult result, Func<string, T?> parse, Func<string, string> complaint) where T : struct
+    {
+        if (result.Tokens is not [var token])
+            return null;
+        var value = parse(token.Value);
+        if (value is null)
+            result.AddError(complaint(token.Value));
+        return value;
+    }
+
+    private static void CheckId(SymbolResult result, string what)
+    {
+        if (result.Tokens is [var token] && !(token.Value.Length > 0 && token.Value.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-')))
+            result.AddError($"{what} '{token.Value}' is not an id: those have letters, digits, '_' and '-'.");
+    }
+}

@@ -1,0 +1,65 @@
+using Coffer.Cli;
+
+namespace Coffer.Tests.Cli;
+
+/// <summary>Times and durations as an operator writes them.</summary>
+public sealed class ParametersTests
+{
+    [Theory]
+    [InlineData("0", 0)]
+    [InlineData("0s", 0)]
+    [InlineData("90s", 90)]
+    [InlineData("15m", 900)]
+    [InlineData("24h", 86_400)]
+    [InlineData("7d", 604_800)]
+    [InlineData("100000d", 8_640_000_000)]
+    public void A_duration_is_a_number_and_its_unit(string text, long seconds)
+    {
+        Assert.Equal(TimeSpan.FromSeconds(seconds), Parameters.ParseDuration(text));
+        Assert.Equal($"{seconds}", Parameters.Seconds(Parameters.ParseDuration(text)));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("90")] // seconds or minutes?
+    [InlineData("s")]
+    [InlineData("1.5h")]
+    [InlineData("-1s")]
+    [InlineData("+1s")]
+    [InlineData(" 1s")]
+    [InlineData("1 s")]
+    [InlineData("1S")]
+    [InlineData("1w")]
+    [InlineData("1h30m")]
+    [InlineData("00:15:00")]
+    [InlineData("100001d")]
+    [InlineData("9223372036854775807s")]
+    [InlineData("9223372036854775808s")]
+    public void A_duration_that_could_be_read_in_two_ways_or_none_is_none(string text) => Assert.Null(Parameters.ParseDuration(text));
+
+    [Theory]
+    [InlineData("4105080000", 4_105_080_000)]
+    [InlineData("2100-01-31T12:00:00Z", 4_105_080_000)]
+    [InlineData("2100-01-31T14:00:00+02:00", 4_105_080_000)]
+    [InlineData("2100-01-31T12:00", 4_105_080_000)]
+    [InlineData("2100-01-31", 4_105_036_800)]
+    public void A_time_is_Unix_seconds_or_ISO_8601_in_UTC(string text, long seconds) => Assert.Equal($"{seconds}", Parameters.UnixSeconds(Parameters.ParseTime(text)));
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("soon")]
+    [InlineData("-1")]
+    [InlineData("01/02/2100")]
+    [InlineData("12:00")]
+    [InlineData("9223372036854775807")]
+    public void A_time_that_is_neither_is_none(string text) => Assert.Null(Parameters.ParseTime(text));
+
+    [Fact]
+    public void What_is_not_given_is_not_sent()
+    {
+        Assert.Null(Parameters.Seconds(null));
+        Assert.Null(Parameters.UnixSeconds(null));
+        Assert.Empty(Parameters.Elements("origins", null));
+        Assert.Equal([("origins[]", "a"), ("origins[]", "b")], Parameters.Elements("origins", ["a", "b"]));
+    }
+}
