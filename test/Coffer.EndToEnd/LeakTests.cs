@@ -47,6 +47,48 @@ public sealed class LeakTests
     }
 
     [Fact]
+    public async Task No_key_that_is_managed_and_nothing_that_is_revealed_is_in_the_files_or_the_output()
+    {
+        using var data = new TemporaryDirectory();
+        await using var coffer = await CofferProcess.ServeAsync(data);
+        using var admin = new WireClient(coffer.Url, canaries.Watch("admin key", coffer.AdminKey));
+        canaries.Watch("first signing secret", coffer.Ready.GetProperty("signing_secret").GetString()!);
+        var (name, user, payload, retry) = (canaries.Plant("name"), canaries.Plant("user id"), canaries.Plant("payload"), canaries.Plant("idempotency key"));
+
+        var created = (await admin.PostAsync("/admin/v1/apps", [("name", "Acme")], $"{retry} app")).Is(200).Body;
+        var app = created.GetProperty("id").GetString()!;
+        Watch("signing secret", created, "signing_secret");
+        Watch("rolled signing secret", (await admin.PostAsync($"/admin/v1/apps/{app}/signing_secret/roll", [("grace_period", "60")], $"{retry} roll")).Is(200).Body, "signing_secret");
+        var key = (await admin.PostAsync("/admin/v1/api_keys", [("type", "secret"), ("app", app)], $"{retry} key")).Is(200).Body;
+        Watch("secret key", key, "secret");
+        Watch("restricted key", (await admin.PostAsync("/admin/v1/api_keys", [("type", "restricted"), ("app", app), ("permissions[]", "secret_read")], $"{retry} rk")).Is(200).Body, "secret");
+        var rolled = (await admin.PostAsync($"/admin/v1/api_keys/{key.GetProperty("id").GetString()}/roll", [("grace_period", "60")], $"{retry} rolled")).Is(200).Body;
+
+        using var backend = new WireClient(coffer.Url, Watch("rolled key", rolled, "secret"), "acct_1");
+        var secret = (await backend.SetAsync(name, payload, user)).Is(200).Body.GetProperty("id").GetString();
+        var minted = (await backend.PostAsync("/v1/ephemeral_keys", [("user", user)], $"{retry} mint")).Is(200).Body;
+        using var page = new WireClient(coffer.Url, Watch("ephemeral key", minted, "secret"));
+        Assert.Equal(payload, (await page.FindAsync(name, user)).Is(200).Payload);
+        (await page.FindAsync(name, canaries.Plant("another user id"))).Is(403);
+        (await page.GetAsync("/v1/apps/app_embedded_backend_signature", ("payload", $$"""{"of":"{{canaries.Plant("signed payload")}}"}"""))).Is(200);
+
+        var account = $"/admin/v1/apps/{app}/accounts/acct_1";
+        Assert.Equal(payload, (await admin.PostAsync($"{account}/secrets/{secret}/reveal", [("reason", "a test")])).Is(200).Payload);
+        Assert.Contains(payload, (await admin.PostAsync($"{account}/export", [("reason", "a test")])).Is(200).Body.ToString(), StringComparison.Ordinal);
+        Assert.Contains(name, (await admin.GetAsync("/admin/v1/secrets/search", ("app", app))).Is(200).Body.ToString(), StringComparison.Ordinal);
+        Assert.Contains("reveal", (await admin.GetAsync("/admin/v1/audit", ("limit", "100"))).Is(200).Body.ToString(), StringComparison.Ordinal);
+        canaries.AssertNotIn(data.Contents());
+        (await admin.PostAsync($"{account}/forget", [], $"{retry} forget")).Is(200);
+
+        Assert.Equal(0, await coffer.StopAsync());
+        canaries.AssertNotIn(data.Contents());
+        canaries.AssertNotIn("standard error", coffer.Stderr);
+        canaries.AssertNotIn("standard output", coffer.Stdout, excepting: ["admin key", "first signing secret"]); // it shows them, once
+
+        string Watch(string what, System.Text.Json.JsonElement answer, string field) => canaries.Watch(what, answer.GetProperty(field).GetString()!);
+    }
+
+    [Fact]
     public async Task A_crash_leaves_nothing_readable_behind()
     {
         using var data = new TemporaryDirectory();
