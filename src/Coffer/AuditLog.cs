@@ -75,12 +75,12 @@ internal static class AuditLog
         var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(data);
         // Read before the rows: one that a running server adds meanwhile would speak of entries that were not read.
         var signed = checkpoints is not null || File.Exists(checkpointFile) ? File.ReadAllLines(checkpoints ?? checkpointFile) : [];
-        var verification = Verifier(await Instance.OpenAsync(engine, KeyFile.Load(keyFile), ct));
+        var verification = Verifier(await Instance.OpenAsync(engine, KeyFile.Load(keyFile), ct), signed);
         foreach (var (key, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
             verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
         await foreach (var row in RowsAsync(engine, ct))
             verification.Add(row);
-        return Finish(verification, signed);
+        return Finish(verification);
     }
 
     /// <summary>Verifies an exported log with nothing but the key file, and checkpoints if there are any.</summary>
@@ -89,7 +89,7 @@ internal static class AuditLog
     {
         using var lines = File.ReadLines(file).GetEnumerator();
         var (instance, meta) = OpenExported(lines.MoveNext() ? lines.Current : "", KeyFile.Load(keyFile), file);
-        var verification = Verifier(instance);
+        var verification = Verifier(instance, checkpoints is null ? [] : File.ReadAllLines(checkpoints));
         foreach (var (key, value) in meta.Where(entry => entry.Key.StartsWith(AuditCut.MetaPrefix, StringComparison.Ordinal)))
             verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
         using var entries = new MemoryStream();
@@ -116,17 +116,15 @@ internal static class AuditLog
             entries.SetLength(0);
         }
 
-        var report = Finish(verification, checkpoints is null ? [] : File.ReadAllLines(checkpoints));
+        var report = Finish(verification);
         return entries.Length == 0 ? report : report with { Problems = [.. report.Problems, $"{file} ends in entries without their seal: it was cut"] };
     }
 
-    private static Verification Verifier(Instance instance) => new(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+    private static Verification Verifier(Instance instance, string[] checkpoints) => new(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
 
-    private static Report Finish(Verification verification, string[] checkpoints)
+    private static Report Finish(Verification verification)
     {
-        var number = 0;
-        foreach (var line in checkpoints)
-            verification.AddCheckpoint(line, ++number);
+        verification.Finish();
         return new Report(verification.Problems, verification.Entries, verification.Checkpoints);
     }
 

@@ -8,12 +8,18 @@ namespace Coffer.Audit;
 
 /// <summary>
 /// Goes through audit rows in the order in which they were written and finds the first place of each node where the
-/// chain is broken; then holds the checkpoints against what was found.
+/// chain is broken; then holds the checkpoints against what was found. Of the rows it keeps what the checkpoints speak of, however long the log is.
 /// </summary>
-internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance)
+/// <param name="key">K_audit.</param>
+/// <param name="signingKey">What checkpoints are signed with.</param>
+/// <param name="instance">The store's id.</param>
+/// <param name="checkpoints">The lines of the checkpoint file, read before the rows.</param>
+internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance, IReadOnlyList<string>? checkpoints = null)
 {
     private readonly Dictionary<string, ChainPosition> positions = new();
-    private readonly Dictionary<(string Node, long Sequence), byte[]> macs = new();
+
+    // The MACs of the entries that checkpoints speak of, once they are seen.
+    private readonly Dictionary<(string Node, long Sequence), byte[]?> macs = Watched(checkpoints ?? []);
     private readonly Dictionary<string, long> cuts = new();
     private readonly HashSet<string> broken = [];
     private readonly List<string> problems = [];
@@ -55,13 +61,12 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         foreach (var line in Lines(row))
         {
             mac = AuditChain.Step(key, mac, line.Span);
-            macs[(row.Node, ++sequence)] = mac;
+            if (macs.ContainsKey((row.Node, ++sequence)))
+                macs[(row.Node, sequence)] = mac;
         }
 
         if (sequence != row.Last || !CryptographicOperations.FixedTimeEquals(mac, row.Mac))
         {
-            for (var entry = row.First; entry <= sequence; entry++)
-                macs.Remove((row.Node, entry));
             Break(row.Node, $"entries {row.First} to {row.Last} of {row.Node} were changed");
             return;
         }
@@ -70,10 +75,24 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         positions[row.Node] = new ChainPosition(row.Last, row.Mac);
     }
 
-    /// <summary>A line of the checkpoint file; call after the last row.</summary>
-    /// <param name="line">The line.</param>
-    /// <param name="number">Which line of the file it is, from 1.</param>
-    public void AddCheckpoint(string line, int number)
+    /// <summary>Holds the checkpoints against the rows; call after the last one.</summary>
+    public void Finish()
+    {
+        var number = 0;
+        foreach (var line in checkpoints ?? [])
+            Hold(line, ++number);
+    }
+
+    private static Dictionary<(string Node, long Sequence), byte[]?> Watched(IReadOnlyList<string> lines)
+    {
+        var watched = new Dictionary<(string Node, long Sequence), byte[]?>();
+        foreach (var checkpoint in lines.Select(Checkpoint.Parse).OfType<Checkpoint>())
+            watched.TryAdd((checkpoint.Node, checkpoint.Sequence), null);
+        return watched;
+    }
+
+    // number is that of the line in the file, from 1.
+    private void Hold(string line, int number)
     {
         // A line that is no checkpoint, as one that a crash has torn, says nothing: like one that was taken out.
         if (Checkpoint.Parse(line) is not { } checkpoint)
@@ -90,7 +109,7 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         var last = positions.GetValueOrDefault(checkpoint.Node)?.Sequence ?? 0;
         if (checkpoint.Sequence > last)
             Break(checkpoint.Node, $"the log of {checkpoint.Node} ends at entry {last}, but at {checkpoint.Time:yyyy-MM-dd HH:mm:ss}Z it had {checkpoint.Sequence}: its tail was cut, or an old copy was put back");
-        else if (checkpoint.Sequence > cuts.GetValueOrDefault(checkpoint.Node) && !CryptographicOperations.FixedTimeEquals(macs[(checkpoint.Node, checkpoint.Sequence)], checkpoint.Mac))
+        else if (checkpoint.Sequence > cuts.GetValueOrDefault(checkpoint.Node) && !CryptographicOperations.FixedTimeEquals(macs[(checkpoint.Node, checkpoint.Sequence)]!, checkpoint.Mac))
             Break(checkpoint.Node, $"entry {checkpoint.Sequence} of {checkpoint.Node} is not the one that the checkpoint of {checkpoint.Time:yyyy-MM-dd HH:mm:ss}Z saw: the log was written anew");
     }
 
