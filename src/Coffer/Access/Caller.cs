@@ -25,7 +25,7 @@ internal enum Permissions
 {
     None = 0,
 
-    /// <summary>Find and list; a payload of any verb.</summary>
+    /// <summary>Find and list, and the payload of what is deleted.</summary>
     SecretRead = 1,
 
     /// <summary>Set and delete.</summary>

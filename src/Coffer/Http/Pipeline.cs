@@ -106,7 +106,7 @@ internal sealed partial class Pipeline
         // 1. The raw path, as it was sent: no decoding, no trailing slash, no other case.
         var target = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
         if (!target.StartsWith('/'))
-            target = $"{request.Path}{request.QueryString}"; // the absolute form, which proxies send
+            target = WithoutAuthority(target);
         var mark = target.IndexOf('?', StringComparison.Ordinal);
         var path = mark < 0 ? target : target[..mark];
         if (routes.Find(request.Method, path) is not { } route)
@@ -154,6 +154,14 @@ internal sealed partial class Pipeline
         if (error is null && idempotencyKey is not null)
             response.Headers["Stripe-Should-Retry"] = "false";
         return error;
+    }
+
+    /// <summary>Path and query of the absolute form, which proxies send; as they were sent, too, where the framework has decoded them.</summary>
+    private static string WithoutAuthority(string target)
+    {
+        var scheme = target.IndexOf("://", StringComparison.Ordinal);
+        var end = scheme < 0 ? -1 : target.AsSpan(scheme + 3).IndexOfAny('/', '?', '#');
+        return end >= 0 && target[scheme + 3 + end] == '/' ? target[(scheme + 3 + end)..] : "/";
     }
 
 #pragma warning disable RS0030 // A request id is a name, not a secret: it need not be unguessable, and is made for every request.
