@@ -5,8 +5,8 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>
-/// Removes the rows of secrets that have expired, and idempotency records and audit rows that are too old, in small batches between
-/// other changes. Nothing depends on it but disk space: what is past its time is absent whether or not it came.
+/// Removes the rows of secrets that have expired, and idempotency records, kept replies, revocations and audit rows that are too old, in
+/// small batches between other changes. Nothing depends on it but disk space: what is past its time is absent whether or not it came.
 /// </summary>
 internal sealed class Reaper(Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log) : IDisposable
 {
@@ -16,7 +16,11 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
     /// <summary>How many rows it removes at a time: few enough that no request waits for it noticeably.</summary>
     private const int Batch = 200;
 
+    /// <summary>How long it leaves kept replies and revocations alone.</summary>
+    private static readonly TimeSpan ManagementRest = TimeSpan.FromHours(1);
+
     private readonly CancellationTokenSource stop = new();
+    private long pruned;
     private Task running = Task.CompletedTask;
 
     public void Start() => running = Task.Run(RunAsync);
@@ -32,7 +36,13 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
         while (await engine.FindOldestIdempotencyAsync(ct) <= tooOld)
             await committer.CommitAsync(new Change.Plain(new RowWrite.PruneIdempotency(tooOld, Batch)));
 
-        await committer.CommitAsync(new Change.Plain(new RowWrite.PruneManagement(now - (long)Management.KeptFor.TotalSeconds, now)));
+        // Few, and no burden: an idle server need not write for them at each sweep.
+        if (now - pruned >= (long)ManagementRest.TotalSeconds || now < pruned)
+        {
+            await committer.CommitAsync(new Change.Plain(new RowWrite.PruneManagement(now - (long)Management.KeptFor.TotalSeconds, now)));
+            pruned = now;
+        }
+
         if (retention is not null)
             await retention.SweepAsync(ct);
     }

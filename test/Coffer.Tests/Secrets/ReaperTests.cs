@@ -70,6 +70,23 @@ public sealed class ReaperTests : IDisposable
         Assert.Equal(["k3"], (await server.Client().List()).IsOk().Names);
     }
 
+    [Fact]
+    public async Task Kept_replies_and_revocations_are_removed_once_they_are_too_old()
+    {
+        var now = time.Seconds;
+        await Put(
+            new RowWrite.PutReply(new ReplyRow([1], null, [1], now - 86_400, [1])), new RowWrite.PutReply(new ReplyRow([2], null, [1], now - 86_399, [1])),
+            new RowWrite.PutRevocation(new RevocationRow("over", now - 10, now)), new RowWrite.PutRevocation(new RevocationRow("in force", now - 10, now + 1)));
+        await reaper.SweepAsync(default);
+        using (var session = new SqliteSession(directory.File("coffer.db")))
+        {
+            Assert.Equal(1, session.Scalar("SELECT count(*) FROM replies WHERE key = x'02'"));
+            Assert.Equal(1, session.Scalar("SELECT count(*) FROM replies"));
+            Assert.Equal(1, session.Scalar("SELECT count(*) FROM revocations WHERE subject = 'in force'"));
+            Assert.Equal(1, session.Scalar("SELECT count(*) FROM revocations"));
+        }
+    }
+
     public void Dispose()
     {
         reaper.Dispose();
