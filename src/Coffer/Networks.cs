@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 
 namespace Coffer;
 
@@ -8,11 +9,14 @@ internal static class Networks
     /// <summary>A network in CIDR form, or an address, which is a network of one; null if it is neither.</summary>
     public static IPNetwork? Parse(string text)
     {
-        if (IPAddress.TryParse(text, out var address))
-            return new IPNetwork(address, address.GetAddressBytes().Length * 8);
+        // .NET reads more than is meant: 010.1 as inet_aton does, which is 8.0.0.1, and zones, brackets and ports.
+        var host = text.Split('/')[0];
+        if (!IPAddress.TryParse(host, out var address) || host.AsSpan().ContainsAny("%[]") || (address.AddressFamily == AddressFamily.InterNetwork && address.ToString() != host))
+            return null;
         // 10.0.0.1/8 would be taken as 10.0.0.0/8, which may be more than was meant.
-        return IPNetwork.TryParse(text, out var network) && IPAddress.Parse(text.AsSpan(0, text.IndexOf('/', StringComparison.Ordinal))).Equals(network.BaseAddress)
-            ? network
-            : null;
+        if (!IPNetwork.TryParse(host == text ? $"{host}/{address.GetAddressBytes().Length * 8}" : text, out var network) || !network.BaseAddress.Equals(address))
+            return null;
+        // A client that speaks IPv4 over IPv6 is known by its IPv4 address.
+        return address.IsIPv4MappedToIPv6 && network.PrefixLength >= 96 ? new IPNetwork(address.MapToIPv4(), network.PrefixLength - 96) : network;
     }
 }

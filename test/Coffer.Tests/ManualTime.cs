@@ -4,6 +4,7 @@ namespace Coffer.Tests;
 internal sealed class ManualTime : TimeProvider
 {
     private long ticks = new DateTimeOffset(2026, 11, 21, 12, 0, 0, TimeSpan.Zero).Ticks;
+    private long elapsed;
 
     public DateTimeOffset Now => new(Volatile.Read(ref ticks), TimeSpan.Zero);
 
@@ -11,5 +12,14 @@ internal sealed class ManualTime : TimeProvider
 
     public override DateTimeOffset GetUtcNow() => Now;
 
-    public void Move(TimeSpan by) => Interlocked.Add(ref ticks, by.Ticks);
+    // As a machine's: what measures how much time has passed never goes back.
+    public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+    public override long GetTimestamp() => Volatile.Read(ref elapsed);
+
+    public void Move(TimeSpan by)
+    {
+        Interlocked.Add(ref ticks, by.Ticks);
+        Interlocked.Add(ref elapsed, Math.Max(by.Ticks, 0));
+    }
 }

@@ -45,9 +45,19 @@ internal sealed class TestServer : IAsyncDisposable
     }
 
     /// <summary>Starts the server on its data again, after <see cref="StopAsync"/>.</summary>
-    public async Task StartAgainAsync(int secretsPerScope = 10, CofferOptions.DevOptions? dev = null, bool auditsMetadata = false) =>
-        server = await Server.StartAsync(
-            new CofferOptions { Data = Data, Listen = "http://127.0.0.1:0", SecretsPerScope = secretsPerScope, Dev = dev, AuditMetadataReads = auditsMetadata }, Time, default);
+    public async Task StartAgainAsync(
+        int secretsPerScope = 10, CofferOptions.DevOptions? dev = null, bool auditsMetadata = false, int ratePerKey = 0, int ratePerAddress = 0) =>
+        server = await Server.StartAsync(new CofferOptions
+        {
+            Data = Data,
+            Listen = "http://127.0.0.1:0",
+            SecretsPerScope = secretsPerScope,
+            Dev = dev,
+            AuditMetadataReads = auditsMetadata,
+            // The clock stands still, so a bucket would never fill again: only tests of the rates have any.
+            RatePerKey = ratePerKey,
+            RatePerAddress = ratePerAddress,
+        }, Time, default);
 
     public async Task StopAsync()
     {
@@ -55,7 +65,10 @@ internal sealed class TestServer : IAsyncDisposable
         server = null;
     }
 
-    public Caller Client(string? key = null, string? account = null) => new(this, key ?? Keys.TestSecretKey, account);
+    /// <param name="key">The key; null is the first app's test key.</param>
+    /// <param name="account">What Stripe-Account says, if anything.</param>
+    /// <param name="origin">The web origin that a browser says it asks for, if any.</param>
+    public Caller Client(string? key = null, string? account = null, string? origin = null) => new(this, key ?? Keys.TestSecretKey, account, origin);
 
     /// <summary>Requests to the management plane.</summary>
     public Caller Admin => Client(Keys.AdminKey);
@@ -114,7 +127,7 @@ internal sealed class TestServer : IAsyncDisposable
     }
 
     /// <summary>Requests with one key, in one account.</summary>
-    internal sealed class Caller(TestServer server, string key, string? account)
+    internal sealed class Caller(TestServer server, string key, string? account, string? origin)
     {
         private const string Root = "/v1/apps/secrets";
 
@@ -140,6 +153,8 @@ internal sealed class TestServer : IAsyncDisposable
             request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", key);
             if (account is not null)
                 request.Headers.Add("Stripe-Account", account);
+            if (origin is not null)
+                Assert.True(request.Headers.TryAddWithoutValidation("Origin", origin));
             if (idempotencyKey is not null)
                 request.Headers.Add("Idempotency-Key", idempotencyKey);
             if (form is not null)

@@ -58,15 +58,15 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
         return new Shown(app ?? throw ApiError.NoSuch("app", id), Now());
     }
 
-    /// <summary>A page of all apps, newest first.</summary>
+    /// <summary>A page of all apps, newest first; and one more, not on record, if there are more.</summary>
     /// <exception cref="ApiError">400: there is no app <paramref name="after"/>.</exception>
     public async Task<IReadOnlyList<Shown>> ListAsync(Caller caller, string? after, int limit, CancellationToken ct)
     {
         gate.RequireAdmin(caller);
         if (after is not null && await engine.FindAppAsync(after, ct) is null)
             throw ApiError.UnknownPosition("app", after);
-        var rows = await engine.ListAppsAsync(after, limit, ct);
-        await gate.PassAsync(caller.Entry("list_apps", "ok") with { Count = rows.Count });
+        var rows = await engine.ListAppsAsync(after, limit + 1, ct);
+        await gate.PassAsync(caller.Entry("list_apps", "ok") with { Count = Math.Min(rows.Count, limit) });
         return [.. rows.Select(row => new Shown(App.From(row, instance), Now()))];
     }
 

@@ -25,13 +25,13 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
 
     private const int Batch = 500;
 
-    /// <summary>A page, for the management plane.</summary>
+    /// <summary>A page, for the management plane; and one more, not on record, if there are more.</summary>
     /// <exception cref="ApiError">403: not an admin key. 400: <paramref name="after"/> is no position.</exception>
     public async Task<IReadOnlyList<Entry>> ListAsync(Caller caller, Filter filter, string? after, int limit, CancellationToken ct)
     {
         gate.RequireAdmin(caller);
-        var entries = await ListAsync(engine, filter, after, limit, ct);
-        await gate.PassAsync(caller.Entry("list_audit", "ok") with { Count = entries.Count });
+        var entries = await ListAsync(engine, filter, after, limit + 1, ct);
+        await gate.PassAsync(caller.Entry("list_audit", "ok") with { Count = Math.Min(entries.Count, limit) });
         return entries;
     }
 

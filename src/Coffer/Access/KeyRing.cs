@@ -31,15 +31,15 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         return ApiKey.From(instance, row ?? throw ApiError.NoSuch("API key", id));
     }
 
-    /// <summary>A page of the keys of an app, or of all keys, newest first.</summary>
+    /// <summary>A page of the keys of an app, or of all keys, newest first; and one more, not on record, if there are more.</summary>
     /// <exception cref="ApiError">400: there is no key <paramref name="after"/>.</exception>
     public async Task<IReadOnlyList<ApiKey>> ListAsync(Caller caller, string? app, string? after, int limit, CancellationToken ct)
     {
         gate.RequireAdmin(caller);
         if (after is not null && await engine.FindApiKeyAsync(after, ct) is null)
             throw ApiError.UnknownPosition("API key", after);
-        var rows = await engine.ListApiKeysAsync(app, after, limit, ct);
-        await gate.PassAsync(caller.Entry("list_keys", "ok") with { App = app, Count = rows.Count });
+        var rows = await engine.ListApiKeysAsync(app, after, limit + 1, ct);
+        await gate.PassAsync(caller.Entry("list_keys", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
         return [.. rows.Select(row => ApiKey.From(instance, row))];
     }
 

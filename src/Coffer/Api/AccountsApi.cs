@@ -27,7 +27,7 @@ internal sealed class AccountsApi(Accounts accounts)
         request.Form.Only("limit", "starting_after");
         var (after, limit) = Page(request.Form);
         var app = request.Target.Id("app");
-        var found = await accounts.ListAsync(request.Caller, app, after, limit + 1, request.Cancelled);
+        var found = await accounts.ListAsync(request.Caller, app, after, limit, request.Cancelled);
         return WriteList(request, found, limit, (json, account) =>
         {
             json.WriteStartObject();
@@ -118,6 +118,8 @@ internal sealed class AccountsApi(Accounts accounts)
         if (page.Length != 43 || !Base64Url.IsValid(page))
             return null;
         var bytes = Base64Url.DecodeFromChars(page);
+        if (bytes.Length != 32)
+            return null; // .NET passes over white space
         var expires = BinaryPrimitives.ReadInt64BigEndian(bytes);
         return new Accounts.Position(expires == 0 ? null : expires, BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(8)), bytes[16..]);
     }

@@ -53,7 +53,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
     {
         request.Form.Only("app", "limit", "starting_after");
         var (after, limit) = Page(request.Form);
-        var found = await keys.ListAsync(request.Caller, Text(request.Form, "app"), after, limit + 1, request.Cancelled);
+        var found = await keys.ListAsync(request.Caller, Text(request.Form, "app"), after, limit, request.Cancelled);
         return WriteList(request, found, limit, (json, key) => Write(json, new KeyRing.Shown(key)));
     }
 

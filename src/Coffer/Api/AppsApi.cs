@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using Coffer.Access;
 using Coffer.Http;
@@ -33,7 +34,7 @@ internal sealed class AppsApi(Apps apps)
     {
         request.Form.Only("limit", "starting_after");
         var (after, limit) = Page(request.Form);
-        var found = await apps.ListAsync(request.Caller, after, limit + 1, request.Cancelled);
+        var found = await apps.ListAsync(request.Caller, after, limit, request.Cancelled);
         return WriteList(request, found, limit, Write);
     }
 
@@ -78,10 +79,11 @@ internal sealed class AppsApi(Apps apps)
         var origins = form.Strings("origins").Distinct(StringComparer.Ordinal).ToList();
         if (origins.Count > App.MostOrigins)
             throw ApiError.Unusable("origins", $"there are at most {App.MostOrigins}");
-        // As a browser writes it in the Origin header (RFC 6454, section 6.2): nothing after the authority, no default port.
+        // As a browser writes it in the Origin header (RFC 6454, section 6.2): ASCII, nothing but scheme and host before a port that is not the default.
         foreach (var origin in origins)
         {
-            if (!Uri.TryCreate(origin, UriKind.Absolute, out var uri) || uri.Scheme is not ("https" or "http") || uri.GetLeftPart(UriPartial.Authority) != origin)
+            if (!Uri.TryCreate(origin, UriKind.Absolute, out var uri) || uri.Scheme is not ("https" or "http") || uri.UserInfo.Length > 0
+                || !Ascii.IsValid(origin) || uri.GetLeftPart(UriPartial.Authority) != origin)
                 throw ApiError.Unusable("origins", "write each as browsers do, such as https://app.example.com");
         }
 

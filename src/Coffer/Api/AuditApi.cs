@@ -17,7 +17,7 @@ internal sealed class AuditApi(AuditTrail trail)
         var (after, limit) = Page(form);
         var filter = new AuditTrail.Filter(
             Text(form, "app"), Text(form, "account"), Text(form, "verb"), Text(form, "outcome"), Text(form, "key"), Time(form, "since"), Time(form, "until"));
-        var found = await trail.ListAsync(request.Caller, filter, after, limit + 1, request.Cancelled);
+        var found = await trail.ListAsync(request.Caller, filter, after, limit, request.Cancelled);
         return WriteList(request, found, limit, Write);
     }
 

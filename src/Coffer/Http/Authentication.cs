@@ -13,14 +13,19 @@ namespace Coffer.Http;
 internal sealed class Authentication(ApiKeys keys, RateLimits limits)
 {
     private const int LongestAccount = 255;
+
+    /// <summary>Base64 of more than the longest ephemeral key and a password; what headers may have anyway is twice as much.</summary>
+    private const int LongestCredentials = 16 * 1024;
+
     private static readonly SearchValues<char> AccountCharacters =
         SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
 
     /// <param name="context">The request.</param>
     /// <param name="requestId">The id that its answer carries.</param>
     /// <param name="readsAccount">Whether the headers may name an account.</param>
+    /// <param name="isAgain">Whether the request was counted before.</param>
     /// <returns>The caller, or the refusal: 401 for the key, 403 for where it is used, 429 for how often, 400 for the account.</returns>
-    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(HttpContext context, string requestId, bool readsAccount)
+    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(HttpContext context, string requestId, bool readsAccount, bool isAgain = false)
     {
         var (headers, address) = (context.Request.Headers, context.Connection.RemoteIpAddress);
         var (token, refusal) = Token(headers.Authorization);
@@ -36,8 +41,8 @@ internal sealed class Authentication(ApiKeys keys, RateLimits limits)
             return (null, refused);
         }
 
-        if (!limits.TakeForKey(caller!.KeyId))
-            return (null, ApiError.RateLimited(caller.Livemode));
+        if (!isAgain && !limits.TakeForKey(caller!.KeyId))
+            return (null, ApiError.RateLimited(caller!.Livemode));
         return malformed is not null ? (null, malformed) : (caller, null);
     }
 
@@ -66,13 +71,15 @@ internal sealed class Authentication(ApiKeys keys, RateLimits limits)
             return (null, ApiError.MalformedAuthorization());
 
         // A key holds '_', which Base64 does not: what decodes is an encoded user name and password.
-        Span<byte> decoded = stackalloc byte[512];
         if (credentials.Contains('_'))
             return (credentials.TrimEnd(':').ToString(), null);
-        if (credentials.Length > 512 || !Convert.TryFromBase64Chars(credentials, decoded, out var length))
+        if (credentials.Length > LongestCredentials)
             return (null, ApiError.MalformedAuthorization());
-        var colon = decoded[..length].IndexOf((byte)':');
-        var user = Encoding.UTF8.GetString(decoded[..(colon < 0 ? length : colon)]);
+        using var decoded = SecretBytes.Rent(credentials.Length);
+        if (!Convert.TryFromBase64Chars(credentials, decoded.Span, out var length))
+            return (null, ApiError.MalformedAuthorization());
+        var colon = decoded.Span[..length].IndexOf((byte)':');
+        var user = Encoding.UTF8.GetString(decoded.Span[..(colon < 0 ? length : colon)]);
         return user.Length == 0 ? (null, ApiError.NoApiKey()) : (user, null);
     }
 

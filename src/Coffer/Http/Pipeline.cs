@@ -119,7 +119,7 @@ internal sealed partial class Pipeline
         if (!isAdmin && request.Headers["Stripe-Account"] is { Count: 1 } account)
             response.Headers["Stripe-Account"] = account;
         // An app that has chosen its origins answers to each of them by name.
-        if (caller is { App.Origins.Count: > 0, Origin.WebOrigin: { } origin })
+        if (!isAdmin && caller is { App.Origins.Count: > 0, Origin.WebOrigin: { } origin })
             response.Headers.AccessControlAllowOrigin = origin;
 
         // 3. Any well-formed version is taken, however new: SDKs are released more often than servers.
@@ -145,8 +145,14 @@ internal sealed partial class Pipeline
             response.Headers["Original-Request"] = requestId;
         }
 
-        // 5.
-        using var body = await ReadBodyAsync(request, context.RequestAborted);
+        // 5. What had to be waited for may come after its key was revoked: the key is proven anew.
+        var reading = ReadBodyAsync(request, context.RequestAborted);
+        var isLate = !reading.IsCompleted;
+        using var body = await reading;
+        if (isLate)
+            (caller, refusal) = await authentication.FindCallerAsync(context, requestId, readsAccount: !isAdmin, isAgain: true);
+        if (caller is null)
+            return refusal;
         using var form = new StripeForm(mark < 0 ? default : target.AsSpan(mark + 1), body is null ? default : body.Span);
 
         // 6.

@@ -30,13 +30,13 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// <summary>What was forgotten: how many unexpired secrets of each mode there were, when, and the signed statement of it.</summary>
     public sealed record Forgotten(string App, string Account, long Test, long Live, long At, string Receipt);
 
-    /// <summary>A page of the accounts of an app in the order of their ids.</summary>
+    /// <summary>A page of the accounts of an app in the order of their ids; and one more, not on record, if there are more.</summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public async Task<IReadOnlyList<Account>> ListAsync(Caller caller, string app, string? after, int limit, CancellationToken ct)
     {
         await RequireAppAsync(caller, app, ct);
-        var rows = await engine.ListAccountsAsync(app, after, Now(), limit, ct);
-        await gate.PassAsync(caller.Entry("list_accounts", "ok") with { App = app, Count = rows.Count });
+        var rows = await engine.ListAccountsAsync(app, after, Now(), limit + 1, ct);
+        await gate.PassAsync(caller.Entry("list_accounts", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
         return [.. rows.Select(row => new Account(row.Account, row.Created, row.Test, row.Live))];
     }
 

@@ -36,14 +36,22 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
         return opened.Set(id, tenant, new MemoryCacheEntryOptions { Size = 1 });
     }
 
+    /// <exception cref="ApiError">403: the app was deleted.</exception>
     public async ValueTask<Tenant> FindOrAddAsync(TenantId id, CancellationToken ct)
     {
         if (await FindAsync(id, ct) is { } known)
             return known;
 
-        // Whoever commits first, on whichever node, decides the keys; all read them back.
-        await committer.CommitAsync(new Change.Plain(new RowWrite.AddTenant(id, time.GetUtcNow().ToUnixTimeSeconds(), NewKeys(id))));
-        return await FindAsync(id, ct) ?? throw ApiError.AppDeleted();
+        while (true)
+        {
+            // Whoever commits first, on whichever node, decides the keys; all read them back.
+            await committer.CommitAsync(new Change.Plain(new RowWrite.AddTenant(id, time.GetUtcNow().ToUnixTimeSeconds(), NewKeys(id))));
+            if (await FindAsync(id, ct) is { } added)
+                return added;
+            // Not there: its app is not either, or its account was forgotten in between.
+            if (await engine.FindAppAsync(id.App, ct) is null)
+                throw ApiError.AppDeleted();
+        }
     }
 
     /// <summary>Has a tenant read anew that turned out to be gone.</summary>

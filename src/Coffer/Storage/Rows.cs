@@ -123,6 +123,7 @@ internal abstract record RowWrite
     /// <summary>Removes the replies about an account.</summary>
     public sealed record DeleteReplies(byte[] Owner) : RowWrite;
 
+    /// <summary>Adds a revocation, or extends the one of its subject: neither of its times ever goes back, even if a clock does.</summary>
     public sealed record PutRevocation(RevocationRow Row) : RowWrite;
 
     /// <summary>Removes replies made at or before a Unix second, and revocations that need not be kept at another.</summary>

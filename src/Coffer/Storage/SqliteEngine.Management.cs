@@ -82,6 +82,8 @@ internal sealed partial class SqliteEngine
     public override ValueTask<IReadOnlyList<FoundSecretRow>> SearchSecretsAsync(
         SecretFilter filter, (long? ExpiresAt, SecretKey Key)? after, long now, int limit, CancellationToken ct)
     {
+        if (filter.ExpiringBefore is not null && after?.ExpiresAt <= now)
+            after = null; // all up to there has expired meanwhile, and so may have what comes next
         var (tenant, name) = after is { } bound ? (bound.Key.Tenant, bound.Key.Name) : (0, []);
         return filter.ExpiringBefore is { } before
             ? List(SearchByExpiry, ToFound, tenant, name, after?.ExpiresAt ?? now + 1, filter.App, filter.Account, filter.Livemode, before, limit)

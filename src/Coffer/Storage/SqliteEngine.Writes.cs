@@ -134,7 +134,7 @@ internal sealed partial class SqliteEngine
             case RowWrite.PutRevocation { Row: var r }:
                 writer.Run("""
                     INSERT INTO revocations (subject, made_until, kept_until) VALUES ($1, $2, $3)
-                    ON CONFLICT (subject) DO UPDATE SET made_until = $2, kept_until = $3
+                    ON CONFLICT (subject) DO UPDATE SET made_until = max(made_until, $2), kept_until = max(kept_until, $3)
                     """, r.Subject, r.MadeUntil, r.KeptUntil);
                 break;
             case RowWrite.PruneManagement p:

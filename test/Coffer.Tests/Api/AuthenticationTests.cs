@@ -75,13 +75,16 @@ public sealed class AuthenticationTests : IAsyncLifetime
     [Fact]
     public async Task A_key_with_a_wrong_checksum_is_refused_without_a_look_up()
     {
-        // The engine is closed: any look-up would fail otherwise than by 401.
+        // The store is gone: any look-up fails otherwise than by 401.
         await server.StopAsync();
         var refusal = await server.OnStoreAsync(async (engine, committer, instance) =>
         {
             using var refusals = new Refusals(server.Time);
-            using var keys = new ApiKeys(engine, committer, instance, null!, null!, new Gate(refusals, null!), server.Time, devMode: false);
+            using var apps = new Apps(engine, instance, null!, null!, new Epoch(), server.Time);
+            using var keys = new ApiKeys(engine, committer, instance, apps, null!, new Gate(refusals, null!), server.Time, devMode: false);
             engine.Dispose();
+            File.Delete(server.StoreFile);
+            await Assert.ThrowsAsync<ApiError>(async () => await keys.FindCallerAsync(server.Keys.TestSecretKey, null, Origin.Internal, isFlooding: false, default));
             var typo = server.Keys.TestSecretKey[..^1] + (server.Keys.TestSecretKey[^1] == '0' ? '1' : '0');
             return (await keys.FindCallerAsync(typo, null, Origin.Internal, isFlooding: false, default)).Refusal;
         });

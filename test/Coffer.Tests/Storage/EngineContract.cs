@@ -4,7 +4,7 @@ using Coffer.Storage;
 namespace Coffer.Tests.Storage;
 
 /// <summary>What every engine must do. Each engine is one subclass.</summary>
-public abstract class EngineContract : IAsyncLifetime
+public abstract partial class EngineContract : IAsyncLifetime
 {
     private static readonly TenantId Tenant = new("app_1", Livemode: false, "acct_1");
     private static readonly byte[] Scope = RandomNumberGenerator.GetBytes(16);

@@ -1,0 +1,136 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Text;
+using Coffer.Tests.Api.Management;
+using static Coffer.Tests.Api.Management.Operator;
+
+namespace Coffer.Tests.Api;
+
+/// <summary>Keys and signing secrets are rolled while requests run: none fails within the grace period, none is taken after it.</summary>
+public sealed class RollingTests : IAsyncLifetime
+{
+    private const int Clients = 4;
+    private const string Signature = "/v1/apps/app_embedded_backend_signature";
+
+    private TestServer server = null!;
+
+    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
+
+    public ValueTask DisposeAsync() => server.DisposeAsync();
+
+    [Fact]
+    public async Task No_request_fails_while_a_key_is_rolled_and_none_is_taken_after_its_grace()
+    {
+        for (var client = 0; client < Clients; client++)
+            (await server.Client().Set($"k{client}")).IsOk();
+        var token = server.Keys.TestSecretKey;
+        for (var round = 0; round < 5; round++)
+        {
+            var current = token;
+            var asked = new int[Clients];
+            using var stop = new CancellationTokenSource();
+            var asking = Enumerable.Range(0, Clients).Select(client => Task.Run(async () =>
+            {
+                for (; !stop.IsCancellationRequested; asked[client]++)
+                {
+                    // Whoever was told of the new key goes on with it, the others with the old one.
+                    var caller = server.Client(client % 2 == 0 ? Volatile.Read(ref token) : current);
+                    (await caller.Set($"k{client}", $"{asked[client]}")).IsOk();
+                    Assert.Equal($"{asked[client]}", (await caller.Find($"k{client}", null, ("expand[]", "payload"))).IsOk().Payload);
+                }
+            })).ToList();
+
+            await MoreAsync(asked);
+            var id = (await server.Admin.Get(Keys, ("limit", "100"))).IsOk().Json["data"]!.AsArray()
+                .Single(key => (string?)key!["type"] == "secret" && key["expires_at"] is null && (bool)key["livemode"]! == false && (string?)key["app"] != server.OtherApp)!.Id();
+            var next = (await server.Admin.Post($"{Keys}/{id}/roll", [("grace_period", "10")])).IsOk().Json.Secret();
+            Volatile.Write(ref token, next);
+            await MoreAsync(asked);
+            server.Time.Move(TimeSpan.FromSeconds(9));
+            await MoreAsync(asked);
+            await stop.CancelAsync();
+            await Task.WhenAll(asking);
+
+            server.Time.Move(TimeSpan.FromSeconds(1));
+            var late = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => server.Client(current).List()));
+            Assert.All(late, answer => answer.IsError(401, "api_key_expired", null));
+            (await server.Client(next).List()).IsOk();
+        }
+    }
+
+    [Fact]
+    public async Task A_key_without_grace_is_taken_by_no_request_that_begins_after_the_answer()
+    {
+        for (var round = 0; round < 10; round++)
+        {
+            var key = await server.NewKeyAsync("secret", server.OtherApp);
+            using var stop = new CancellationTokenSource();
+            var statuses = new ConcurrentBag<int>();
+            var asked = new int[Clients];
+            var asking = Enumerable.Range(0, Clients).Select(client => Task.Run(async () =>
+            {
+                for (; !stop.IsCancellationRequested; asked[client]++)
+                    statuses.Add((await server.Client(key.Secret()).List()).Status);
+            })).ToList();
+            await MoreAsync(asked);
+            (await server.Admin.Post($"{Keys}/{key.Id()}/{(round % 2 == 0 ? "revoke" : "roll")}", round % 2 == 0 ? [] : [("grace_period", "0")])).IsOk();
+            var late = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => server.Client(key.Secret()).List()));
+            Assert.All(late, answer => Assert.Equal(401, answer.Status));
+            await stop.CancelAsync();
+            await Task.WhenAll(asking);
+            Assert.Equal([200, 401], statuses.Distinct().Order().Take(2));
+        }
+    }
+
+    [Fact]
+    public async Task Every_signature_verifies_with_the_old_secret_within_its_grace_and_none_after_it()
+    {
+        var browser = server.Client(await server.MintAsync("usr_1", "acct_1"));
+        var roll = $"{Apps}/{await server.AppIdAsync()}/signing_secret/roll";
+        var secret = server.Keys.SigningSecret!;
+        for (var round = 0; round < 5; round++)
+        {
+            // A backend that has not heard of the roll yet.
+            var known = secret;
+            var asked = new int[Clients];
+            using var stop = new CancellationTokenSource();
+            var asking = Enumerable.Range(0, Clients).Select(client => Task.Run(async () =>
+            {
+                for (; !stop.IsCancellationRequested; asked[client]++)
+                    Assert.True(IsSigned((await browser.Get(Signature)).IsOk(), known));
+            })).ToList();
+            await MoreAsync(asked);
+            secret = (string)(await server.Admin.Post(roll, [("grace_period", "10")])).IsOk().Json["signing_secret"]!;
+            Assert.True(IsSigned(await browser.Get(Signature), secret));
+            await MoreAsync(asked);
+            server.Time.Move(TimeSpan.FromSeconds(9));
+            await MoreAsync(asked);
+            await stop.CancelAsync();
+            await Task.WhenAll(asking);
+
+            server.Time.Move(TimeSpan.FromSeconds(1));
+            foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => browser.Get(Signature))))
+                Assert.Equal((false, true), (IsSigned(answer, known), IsSigned(answer, secret)));
+        }
+    }
+
+    /// <summary>Returns when each client has asked some times more.</summary>
+    private static async Task MoreAsync(int[] asked)
+    {
+        var before = asked.ToArray();
+        for (var i = 0; Enumerable.Range(0, asked.Length).Any(client => Volatile.Read(ref asked[client]) < before[client] + 5); i++)
+        {
+            Assert.InRange(i, 0, 3_000);
+            await Task.Delay(5);
+        }
+    }
+
+    // As Stripe's own libraries verify: any of the signatures will do.
+    private static bool IsSigned(Answer answer, string secret)
+    {
+        var fields = ((string)answer.IsOk().Json["signature"]!).Split(',').Select(field => field.Split('=')).ToList();
+        var signed = Convert.ToHexStringLower(HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret),
+            Encoding.UTF8.GetBytes(fields.Single(field => field[0] == "t")[1] + ".{\"user_id\":\"usr_1\",\"account_id\":\"acct_1\"}")));
+        return fields.Any(field => field[0] == "v1" && field[1] == signed);
+    }
+}
