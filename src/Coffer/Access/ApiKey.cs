@@ -13,6 +13,9 @@ namespace Coffer.Access;
 /// </summary>
 internal sealed record ApiKey(ApiKeyRow Row)
 {
+    /// <summary>Whether the row was changed outside Coffer: then the key is refused, and what the row says may not be so.</summary>
+    public bool IsDamaged { get; private init; }
+
     public const int MostAddresses = 20;
 
     public string Id => Row.Id;
@@ -50,7 +53,7 @@ internal sealed record ApiKey(ApiKeyRow Row)
     };
 
     /// <summary>Where it may be used; empty is anywhere.</summary>
-    public IReadOnlyList<IPNetwork> Networks => [.. Split(Row.Addresses).Select(IPNetwork.Parse)];
+    public IReadOnlyList<IPNetwork> Networks => [.. Split(Row.Addresses).Select(text => IPNetwork.TryParse(text, out var network) ? network : default)];
 
     public static string Word(KeyKind kind) => kind switch
     {
@@ -85,9 +88,11 @@ internal sealed record ApiKey(ApiKeyRow Row)
     public static ApiKeyRow Prove(Instance instance, ApiKeyRow row) => row with { Proof = ProofOf(instance, row) };
 
     /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
-    public static ApiKey From(Instance instance, ApiKeyRow row) => CryptographicOperations.FixedTimeEquals(row.Proof, ProofOf(instance, row))
-        ? new ApiKey(row)
-        : throw ApiError.RecordDamaged("API key");
+    public static ApiKey From(Instance instance, ApiKeyRow row) => Seen(instance, row) is { IsDamaged: false } key ? key : throw ApiError.RecordDamaged("API key");
+
+    /// <summary>The key as it stands there, damaged or not: to be shown, or revoked.</summary>
+    public static ApiKey Seen(Instance instance, ApiKeyRow row) =>
+        new(row) { IsDamaged = !CryptographicOperations.FixedTimeEquals(row.Proof, ProofOf(instance, row)) };
 
     /// <summary>The audit entry about a change of a key.</summary>
     public static AuditEntry Entry(string verb, ApiKeyRow key) => new(verb, "ok")

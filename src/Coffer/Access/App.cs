@@ -37,6 +37,9 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         return (new App(NewId("app_"), name, NewId("acct_"), now) { SigningSecrets = [secret] }, text);
     }
 
+    /// <summary>Whether what it is set to was changed outside Coffer: then its keys are refused, and nothing of it is known but its id and name.</summary>
+    public bool IsDamaged { get; private init; }
+
     public IEnumerable<SigningSecret> SigningSecretsAt(long now) => SigningSecrets.Where(secret => !(secret.ExpiresAt <= now));
 
     public AppRow ToRow(Instance instance)
@@ -63,13 +66,18 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     }
 
     /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
-    public static App From(AppRow row, Instance instance)
+    public static App From(AppRow row, Instance instance) => Seen(row, instance) is { IsDamaged: false } app ? app : throw ApiError.RecordDamaged("app");
+
+    /// <summary>The app as it stands there, damaged or not: to be shown, or deleted.</summary>
+    public static App Seen(AppRow row, Instance instance)
     {
         var app = new App(row.Id, row.Name, row.Account, row.Created);
         if (row.Sealed is null)
             return app;
         using var bound = Bind(instance, row.Id, row.Account, row.Created);
-        using var settings = instance.Roots.Open(row.Sealed, bound.Span) ?? throw ApiError.RecordDamaged("app");
+        using var settings = instance.Roots.Open(row.Sealed, bound.Span);
+        if (settings is null)
+            return app with { IsDamaged = true };
         var fields = settings.Memory;
         return app with
         {

@@ -53,7 +53,7 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
     public async Task<Shown> RequireAsync(Caller caller, string id, CancellationToken ct)
     {
         gate.RequireAdmin(caller);
-        var app = await engine.FindAppAsync(id, ct) is { } row ? App.From(row, instance) : null;
+        var app = await engine.FindAppAsync(id, ct) is { } row ? App.Seen(row, instance) : null;
         await gate.PassAsync(caller.Entry("show_app", app is null ? "absent" : "ok") with { App = id });
         return new Shown(app ?? throw ApiError.NoSuch("app", id), Now());
     }
@@ -67,7 +67,7 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
             throw ApiError.UnknownPosition("app", after);
         var rows = await engine.ListAppsAsync(after, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_apps", "ok") with { Count = Math.Min(rows.Count, limit) });
-        return [.. rows.Select(row => new Shown(App.From(row, instance), Now()))];
+        return [.. rows.Select(row => new Shown(App.Seen(row, instance), Now()))];
     }
 
     public Task<Reply> CreateAsync(Management.Request<Shown> request, Settings settings)
@@ -107,7 +107,7 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
         var entry = request.Caller.Entry("delete_app", "ok") with { App = id };
         return management.WriteAsync(request, new Change.ManagementKey(0) { App = id }, entry, (found, now) =>
         {
-            var app = App.From(found.App ?? throw ApiError.NoSuch("app", id), instance);
+            var app = App.Seen(found.App ?? throw ApiError.NoSuch("app", id), instance);
             return found.AppHasTenants
                 ? throw ApiError.AppNotEmpty()
                 : new(new Shown(app, now, IsDeleted: true), [new RowWrite.DeleteApp(id)], entry);

@@ -28,7 +28,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         gate.RequireAdmin(caller);
         var row = await engine.FindApiKeyAsync(id, ct);
         await gate.PassAsync(caller.Entry("show_key", row is null ? "absent" : "ok") with { Target = id });
-        return ApiKey.From(instance, row ?? throw ApiError.NoSuch("API key", id));
+        return ApiKey.Seen(instance, row ?? throw ApiError.NoSuch("API key", id));
     }
 
     /// <summary>A page of the keys of an app, or of all keys, newest first; and one more, not on record, if there are more.</summary>
@@ -40,7 +40,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             throw ApiError.UnknownPosition("API key", after);
         var rows = await engine.ListApiKeysAsync(app, after, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_keys", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
-        return [.. rows.Select(row => ApiKey.From(instance, row))];
+        return [.. rows.Select(row => ApiKey.Seen(instance, row))];
     }
 
     /// <exception cref="ApiError">400: there is no such app; or the expiry is not in the future.</exception>
@@ -93,10 +93,10 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         var entry = request.Caller.Entry("revoke_key", "ok") with { Target = id };
         return management.WriteAsync(request, new Change.ManagementKey(0) { ApiKey = id }, entry, (found, now) =>
         {
-            var key = ApiKey.From(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id));
-            if (key is { Kind: KeyKind.Admin, Row.ExpiresAt: null } && found.OtherAdminKeys == 0)
+            var key = ApiKey.Seen(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id));
+            if (key is { Kind: KeyKind.Admin, Row.ExpiresAt: null, IsDamaged: false } && found.OtherAdminKeys == 0)
                 throw ApiError.LastAdminKey();
-            RowWrite[] rows = key.Kind == KeyKind.Secret
+            RowWrite[] rows = key.Kind == KeyKind.Secret || key.IsDamaged
                 ? [new RowWrite.DeleteApiKey(id), Revocations.Write(id, now, now + EphemeralKeys.LongestLife)]
                 : [new RowWrite.DeleteApiKey(id)];
             return new(new Shown(key, IsRevoked: true), rows, entry with { Tenant = Tenant(key.Row) });

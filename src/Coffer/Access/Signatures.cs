@@ -10,7 +10,7 @@ namespace Coffer.Access;
 /// </summary>
 internal sealed class Signatures(Gate gate, TimeProvider time)
 {
-    /// <summary>The longest payload, in bytes.</summary>
+    /// <summary>The longest payload, in characters.</summary>
     public const int LongestPayload = 5_000;
 
     /// <param name="caller">Who asks; its key says for whom it is signed.</param>

@@ -94,6 +94,8 @@ internal sealed class ApiKeysApi(KeyRing keys)
         WriteStrings(json, "addresses", key.Networks.Select(network => network.ToString()));
         json.WriteString("app"u8, key.App);
         json.WriteNumber("created"u8, key.Created);
+        if (key.IsDamaged)
+            json.WriteBoolean("damaged"u8, true);
         WriteTime(json, "expires_at", key.ExpiresAt);
         WriteTime(json, "last_used", key.LastUsed);
         if (kind == KeyKind.Admin)

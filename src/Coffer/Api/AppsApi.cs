@@ -98,6 +98,8 @@ internal sealed class AppsApi(Apps apps)
         json.WriteString("object"u8, "app"u8);
         json.WriteString("account"u8, app.Account);
         json.WriteNumber("created"u8, app.Created);
+        if (app.IsDamaged)
+            json.WriteBoolean("damaged"u8, true);
         if (shown.IsDeleted)
             json.WriteBoolean("deleted"u8, true);
         json.WriteBoolean("disabled"u8, app.IsDisabled);

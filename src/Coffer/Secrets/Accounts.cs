@@ -34,7 +34,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public async Task<IReadOnlyList<Account>> ListAsync(Caller caller, string app, string? after, int limit, CancellationToken ct)
     {
-        await RequireAppAsync(caller, app, ct);
+        await RequireAppAsync(caller, "list_accounts", app, ct);
         var rows = await engine.ListAccountsAsync(app, after, Now(), limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_accounts", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
         return [.. rows.Select(row => new Account(row.Account, row.Created, row.Test, row.Live))];
@@ -45,7 +45,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     public async Task<(IReadOnlyList<Owned> Secrets, bool HasMore)> ExportAsync(
         Caller caller, string app, string account, bool livemode, string reason, string? after, int limit, CancellationToken ct)
     {
-        await RequireAppAsync(caller, app, ct);
+        await RequireAppAsync(caller, "export", app, ct);
         var id = new TenantId(app, livemode, account);
         if (await tenants.FindAsync(id, ct) is not { } tenant)
         {
@@ -62,7 +62,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// <exception cref="ApiError">404: there is no such secret of that account.</exception>
     public async Task<Owned> RevealAsync(Caller caller, string app, string account, string id, string reason, CancellationToken ct)
     {
-        await RequireAppAsync(caller, app, ct);
+        await RequireAppAsync(caller, "reveal", app, ct);
         foreach (var livemode in (bool[])[false, true])
         {
             if (await tenants.FindAsync(new TenantId(app, livemode, account), ct) is { } tenant && await engine.FindSecretAsync(tenant.Number, id, Now(), ct) is { } row)
@@ -147,11 +147,13 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         }
     }
 
-    private async Task RequireAppAsync(Caller caller, string app, CancellationToken ct)
+    private async Task RequireAppAsync(Caller caller, string verb, string app, CancellationToken ct)
     {
         gate.RequireAdmin(caller);
-        if (await engine.FindAppAsync(app, ct) is null)
-            throw ApiError.NoSuch("app", app);
+        if (await engine.FindAppAsync(app, ct) is not null)
+            return;
+        await gate.PassAsync(caller.Entry(verb, "absent") with { App = app });
+        throw ApiError.NoSuch("app", app);
     }
 
     /// <summary>RFC 7515, compact serialisation, ES256: any JOSE library verifies it with the store's public key.</summary>

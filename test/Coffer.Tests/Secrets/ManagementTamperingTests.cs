@@ -56,9 +56,16 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         await server.StartAgainAsync();
         foreach (var answer in (Answer[])[
             await Client.Find("k"), await Client.Set("k"), await Client.List(), await Client.Get(Apps), await server.Client(token, "acct_2").Find("k"),
-            await server.Admin.Get($"{Keys}/{keyId}"), await server.Admin.Post($"{Keys}/{keyId}/roll", [("grace_period", "0")])])
+            await server.Admin.Post($"{Keys}/{keyId}/roll", [("grace_period", "0")])])
             answer.IsError(500, null, null, "The stored API key failed its integrity check and is not given out. Tell the operator of this server the Request-Id.", "api_error");
         (await server.Client().List()).IsOk();
+
+        // It is shown as what it is, does not hide the others, and can be revoked.
+        Assert.True((bool?)(await server.Admin.Get($"{Keys}/{keyId}")).IsOk().Json["damaged"]);
+        var all = (await server.Admin.Get(Keys, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
+        Assert.Equal(keyId, (string?)Assert.Single(all, key => key!["damaged"] is not null)!["id"]);
+        (await server.Admin.Post($"{Keys}/{keyId}/revoke", [])).IsOk();
+        (await Client.Find("k")).IsError(401, null, null);
     }
 
     [Fact]
@@ -101,9 +108,11 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         Execute($"CREATE TEMP TABLE o AS SELECT * FROM apps; UPDATE apps SET {edit}");
         await server.StartAgainAsync();
         foreach (var answer in (Answer[])[
-            await server.Client().List(), await Client.List(), await server.Client(server.OtherAppKey).List(), await browser.List(), await server.Admin.Get($"{Apps}/{app}"),
-            await server.Admin.Get(Apps), await server.Admin.Post($"{Apps}/{app}", [("name", "laundered")]), await server.Admin.Post($"{Apps}/{app}/signing_secret/roll", [("grace_period", "9")])])
+            await server.Client().List(), await Client.List(), await server.Client(server.OtherAppKey).List(), await browser.List(),
+            await server.Admin.Post($"{Apps}/{app}", [("name", "laundered")]), await server.Admin.Post($"{Apps}/{app}/signing_secret/roll", [("grace_period", "9")])])
             answer.IsError(500, null, null, type: "api_error");
+        Assert.True((bool?)(await server.Admin.Get($"{Apps}/{app}")).IsOk().Json["damaged"]);
+        Assert.NotEmpty((await server.Admin.Get(Apps)).IsOk().Json["data"]!.AsArray());
 
         async Task<string> MintOfOtherAsync() => (await server.Client(server.OtherAppKey).Post(Ephemeral, [("user", "usr_1")])).IsOk().Json.Secret();
     }
