@@ -17,6 +17,12 @@ internal static class AuditLog
 {
     private const int Batch = 500;
 
+    /// <summary>Which log: that of a data directory, or of a database with the key file and the checkpoints of a data directory.</summary>
+    public readonly record struct Source(string Data, string? Store)
+    {
+        public static implicit operator Source(string data) => new(data, null);
+    }
+
     /// <summary>What to list; null takes all.</summary>
     public sealed record Filter(string? App, string? Account, string? Verb, string? Outcome, string? Key, DateTimeOffset? Since, DateTimeOffset? Until);
 
@@ -30,9 +36,9 @@ internal static class AuditLog
     public static string? Field(string line, string name) => Verification.Field(Encoding.UTF8.GetBytes(line), name);
 
     /// <summary>The newest entries that a filter takes, newest first, as lines of JSON.</summary>
-    public static async Task<IReadOnlyList<string>> ListAsync(string data, Filter filter, int limit, CancellationToken ct)
+    public static async Task<IReadOnlyList<string>> ListAsync(Source source, Filter filter, int limit, CancellationToken ct)
     {
-        using var engine = Open(data);
+        using var engine = await OpenAsync(source, ct);
         var taken = new AuditTrail.Filter(filter.App, filter.Account, filter.Verb, filter.Outcome, filter.Key, filter.Since, filter.Until);
         return [.. (await AuditTrail.ListAsync(engine, taken, after: null, limit, ct)).Select(entry => Encoding.UTF8.GetString(entry.Line.Span))];
     }
@@ -41,9 +47,9 @@ internal static class AuditLog
     /// Writes the whole log as lines of JSON: a header with the store's keys, wrapped as they are stored; each commit's
     /// entries, and after them its seal.
     /// </summary>
-    public static async Task ExportAsync(string data, TextWriter to, CancellationToken ct)
+    public static async Task ExportAsync(Source source, TextWriter to, CancellationToken ct)
     {
-        using var engine = Open(data);
+        using var engine = await OpenAsync(source, ct);
         var roots = await engine.ListRootKeysAsync(ct);
         var header = new JsonObject
         {
@@ -69,10 +75,10 @@ internal static class AuditLog
     }
 
     /// <summary>Verifies the log of a data directory against its key and its checkpoints.</summary>
-    public static async Task<Report> VerifyStoreAsync(string data, string? checkpoints, CancellationToken ct)
+    public static async Task<Report> VerifyStoreAsync(Source source, string? checkpoints, CancellationToken ct)
     {
-        using var engine = Open(data);
-        var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(data);
+        using var engine = await OpenAsync(source, ct);
+        var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(source.Data);
         // Read before the rows: one that a running server adds meanwhile would speak of entries that were not read.
         var signed = checkpoints is not null || File.Exists(checkpointFile) ? File.ReadAllLines(checkpoints ?? checkpointFile) : [];
         var verification = Verifier(await Instance.OpenAsync(engine, KeyFile.Load(keyFile), ct), signed);
@@ -163,11 +169,13 @@ internal static class AuditLog
     }
 
     // Beside a running server, if there is one: a store whose schema is up to date is not written.
-    private static SqliteEngine Open(string data)
+    private static async Task<Engine> OpenAsync(Source source, CancellationToken ct)
     {
-        var (store, _, _) = DataDirectory.FilesOf(data);
+        if (source.Store is { } database)
+            return await PostgresEngine.OpenSnapshotAsync(database, ct);
+        var (store, _, _) = DataDirectory.FilesOf(source.Data);
         return File.Exists(store)
             ? SqliteEngine.Open(store)
-            : throw new ConfigurationException($"there is no store in {data}", "Give the --data directory of a store.");
+            : throw new ConfigurationException($"there is no store in {source.Data}", "Give the --data directory of a store.");
     }
 }

@@ -1,4 +1,5 @@
 using System.Net;
+using Coffer.Storage;
 
 namespace Coffer;
 
@@ -28,6 +29,9 @@ internal sealed record CofferOptions
 
     /// <summary>The directory of the store and its key file. Made if it is not there.</summary>
     public required string Data { get; init; }
+
+    /// <summary>The PostgreSQL database of the store, as an Npgsql connection string; null is a SQLite file in the data directory. It may hold a password: never show it.</summary>
+    public string? Store { get; init; }
 
     /// <summary>One http or https URL: address and port. Port 0 takes a free one.</summary>
     public string Listen { get; init; } = DefaultListen;
@@ -117,6 +121,9 @@ internal sealed record CofferOptions
             foreach (var problem in Problems("admin-listen", AdminListen, admin))
                 yield return problem;
         }
+
+        if (Store is not null && PostgresAddress.Parse(Store) is null)
+            yield return $"{Written("store")} is not a connection string that names a host. {PostgresAddress.Form.TrimEnd('.')}";
 
         if (listen is not null && admin is not null && listen.Port != 0 && EndPoint(listen).Equals(EndPoint(admin)))
             yield return $"{Written("admin-listen")} '{AdminListen}' is the address of {Written("listen")}: give the management plane one of its own, or none";

@@ -13,9 +13,6 @@ namespace Coffer;
 /// <summary>A running Coffer. Disposing of it finishes what runs, stores what waits and closes the store.</summary>
 internal sealed class Server : IAsyncDisposable
 {
-    /// <summary>Whose audit chain it is: a SQLite store has one node, whichever process it is.</summary>
-    private const string Node = "node_1";
-
     private readonly WebApplication web;
     private readonly List<IDisposable> open;
 
@@ -27,14 +24,17 @@ internal sealed class Server : IAsyncDisposable
         Both,
     }
 
-    private Server(WebApplication web, List<IDisposable> open, Uri url, Uri? adminUrl, FirstKeys? firstKeys) =>
-        (this.web, this.open, Url, AdminUrl, FirstKeys) = (web, open, url, adminUrl, firstKeys);
+    private Server(WebApplication web, List<IDisposable> open, Uri url, Uri? adminUrl, string store, FirstKeys? firstKeys) =>
+        (this.web, this.open, Url, AdminUrl, Store, FirstKeys) = (web, open, url, adminUrl, store, firstKeys);
 
     /// <summary>Where it listens: never port 0.</summary>
     public Uri Url { get; }
 
     /// <summary>Where the management plane is reached, if it has an address of its own: never port 0.</summary>
     public Uri? AdminUrl { get; }
+
+    /// <summary>Where the store is, in words that may be shown.</summary>
+    public string Store { get; }
 
     /// <summary>The keys that this start made; null if the store had its keys already. They are nowhere else.</summary>
     public FirstKeys? FirstKeys { get; }
@@ -44,21 +44,26 @@ internal sealed class Server : IAsyncDisposable
     public static async Task<Server> StartAsync(CofferOptions options, TimeProvider time, CancellationToken ct)
     {
         options.Validate();
+        var shown = options.Store is null ? options.Data : PostgresAddress.Parse(options.Store)!.Shown;
         var parts = new List<IDisposable>();
         var opened = new TaskCompletionSource<RequestDelegate>(TaskCreationOptions.RunContinuationsAsynchronously);
         WebApplication? app = null;
         try
         {
-            var directory = Part(DataDirectory.Open(options.Data));
-            var engine = Part<Engine>(SqliteEngine.Open(directory.StoreFile));
+            var directory = Part(DataDirectory.Open(options.Data, holdsStore: options.Store is null));
+            var engine = Part<Engine>(options.Store is { } database ? await PostgresEngine.OpenAsync(database, ct) : SqliteEngine.Open(directory.StoreFile));
+            var epoch = new Epoch();
+            engine.Changed = epoch.Advance;
 
             // It listens before a first start makes keys: keys that nobody sees would make the store useless.
             app = Listeners.Build(options, time);
             app.Run(context => opened.Task.IsCompletedSuccessfully ? opened.Task.Result(context) : WhenOpenedAsync(context));
             var (url, adminUrl) = await Listeners.ListenAsync(app, options, ct);
 
+            await engine.JoinAsync(ct);
+            await using var start = await engine.HoldStartAsync(ct); // of nodes that start at once, one makes the identity
             var (instance, firstKeys, firstChange) = await FirstStart.OpenAsync(directory, engine, options, time, ct);
-            var chain = Part(new AuditChain(instance.AuditKey, instance.Id, Node, await engine.FindLastAuditAsync(Node, ct), time));
+            var chain = Part(new AuditChain(instance.AuditKey, instance.Id, engine.Node, await engine.FindLastAuditAsync(engine.Node, ct), time));
             var checkpoints = Part(new Checkpoints(chain, instance.AuditSigningKey, instance.Id, options.Checkpoints ?? directory.CheckpointFile, time, Log<Checkpoints>()));
             checkpoints.Start();
             var committer = Part(new Committer(engine, CofferOptions.WaitingChanges, chain.InLoop(engine)));
@@ -70,7 +75,6 @@ internal sealed class Server : IAsyncDisposable
             var retention = options.AuditRetentionDays is { } days ? new Retention(
                 engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(days), time, Log<Retention>()) : null;
             var gate = new Gate(refusals, recorder);
-            var epoch = new Epoch();
             var management = new Management(committer, instance, epoch, time);
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
             var ephemeralKeys = new EphemeralKeys(instance, apps, new Revocations(engine, epoch, time), management, gate, time);
@@ -106,7 +110,7 @@ internal sealed class Server : IAsyncDisposable
                 ({ } path, Planes.Both) when path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal) => admin.RunAsync(context),
                 _ => pipeline.RunAsync(context),
             });
-            return new Server(app, parts, url, adminUrl, firstKeys);
+            return new Server(app, parts, url, adminUrl, shown, firstKeys);
         }
         catch (Exception e)
         {
@@ -114,7 +118,8 @@ internal sealed class Server : IAsyncDisposable
                 await app.DisposeAsync();
             Close(parts);
             if (e is ApiError { IsFault: true })
-                throw new ConfigurationException($"the store in {options.Data} cannot be used: {(e.InnerException ?? e).Message}", "Check the disk; if the store is damaged, restore it from a back-up.");
+                throw new ConfigurationException($"the store in {shown} cannot be used: {(e.InnerException ?? e).Message}",
+                    options.Store is null ? "Check the disk; if the store is damaged, restore it from a back-up." : "Check the database; if it is damaged, restore it from a back-up.");
             throw;
         }
 

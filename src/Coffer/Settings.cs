@@ -55,6 +55,9 @@ internal static class Settings
     [
         Text("data", "DIR", "a temporary one, in dev only", "Directory of the store and its key file; made if it is not there.",
             (options, text) => options with { Data = text }) with { InDev = true },
+        Text("store", "CONNECTION", "a SQLite file in the data directory",
+            "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE.",
+            (options, text) => options with { Store = text }) with { IsPrivate = true },
         Text("listen", "URL", CofferOptions.DefaultListen, "Address and port to listen at, http or https; port 0 takes a free one.",
             (options, text) => options with { Listen = text }) with { InDev = true },
         Text("admin-listen", "URL", "none", "A second address, http or https, for the management plane alone.",

@@ -39,6 +39,7 @@ public sealed class SettingsTests : IDisposable
 
     [Theory]
     [InlineData("data", "/d")]
+    [InlineData("store", "Host=db.example;Database=coffer")]
     [InlineData("listen", "http://127.0.0.1:1")]
     [InlineData("admin-listen", "http://127.0.0.1:2")]
     [InlineData("tls-cert", "c.pem")]
@@ -69,7 +70,7 @@ public sealed class SettingsTests : IDisposable
         foreach (var each in options)
         {
             Assert.Empty(each.Misread);
-            Assert.Equal(value, InForce(each, name).Value);
+            Assert.Equal(setting.IsPrivate ? Settings.Redacted : value, InForce(each, name).Value);
             var changed = typeof(CofferOptions).GetProperties().Where(property => property.Name is not ("InForce" or "Misread" or "Data" or "EqualityContract")
                 && property.GetValue(each) is var now && !Equals(now, property.GetValue(new CofferOptions { Data = "" })) && now is not IPNetwork[] { Length: 0 });
             Assert.Equal(name == "data" ? 0 : 1, changed.Count());

@@ -21,6 +21,8 @@ internal static class FirstStart
         var isNew = !await Instance.ExistsAsync(engine, ct);
         if (isNew && !File.Exists(directory.KeyFile))
             KeyFile.Create(directory.KeyFile, now);
+        else if (options.Store is not null && !File.Exists(directory.KeyFile))
+            throw new ConfigurationException($"the key file {directory.KeyFile} is missing", "This store has a key file already: copy coffer.key from the --data directory of a node that has it. All nodes of a store need the same one.");
         var wrapper = KeyFile.Load(directory.KeyFile);
 
         var (rows, notes) = (new List<RowWrite>(), new List<Note>());

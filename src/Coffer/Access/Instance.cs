@@ -104,7 +104,7 @@ internal sealed class Instance
     {
         var keys = roots.Select(row => RootKeys.Unwrap(row.Version, row.Wrapped, wrapper) ?? throw new ConfigurationException(
             $"the key file does not open this store (root key {row.Version})",
-            "Put back the key file that this store was made with. Coffer never makes a new key over existing data.")).ToArray();
+            "Put back the key file that this store was made with; all nodes of a store need the same coffer.key. Coffer never makes a new key over existing data.")).ToArray();
         return (keys.Length == 0 ? null : Parse(new RootKeys(keys), stored.GetValueOrDefault(MetaKey), stored.GetValueOrDefault(SigningMetaKey)))
             ?? throw new ConfigurationException("the store's identity does not open: its root keys or its meta table were changed",
                 "Restore the store from a backup. Nothing was changed.");

@@ -18,40 +18,37 @@ internal sealed record ChainPosition(long Sequence, byte[] Mac);
 internal sealed class AuditChain : IDisposable
 {
     private readonly MacKey key;
-    private readonly string node;
+    private readonly byte[] instance;
     private readonly TimeProvider time;
-    private readonly ChainPosition start;
 
     // The committer's loop alone writes lines.
     private readonly ArrayBufferWriter<byte> lines = new(64 * 1024);
     private readonly Utf8JsonWriter json;
-    private ChainPosition position;
+    private Place place;
 
     /// <param name="key">K_audit.</param>
     /// <param name="instance">The store's id.</param>
-    /// <param name="node">Whose chain it is; the names of a store's nodes are distinct.</param>
+    /// <param name="node">Whose chain it is at first; the names of a store's nodes are distinct.</param>
     /// <param name="last">The node's last row, or null at the beginning.</param>
     /// <param name="time">For the entries' times.</param>
     public AuditChain(MacKey key, byte[] instance, string node, AuditRow? last, TimeProvider time)
     {
-        (this.key, this.node, this.time) = (key, node, time);
+        (this.key, this.instance, this.time) = (key, instance, time);
         json = new Utf8JsonWriter(lines, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
-        start = Start(key, instance, node);
-        position = start;
-        Resume(last);
+        place = PlaceAfter(node, last);
     }
 
-    public string Node => node;
+    /// <summary>A position in the chain of a node.</summary>
+    public sealed record Place(string Node, ChainPosition Position);
+
+    /// <summary>What is durable so far, and of which node.</summary>
+    public Place At => Volatile.Read(ref place);
 
     /// <summary>What is durable so far.</summary>
-    public ChainPosition Position => Volatile.Read(ref position);
+    public ChainPosition Position => At.Position;
 
-    /// <summary>Goes on from the node's last row, or from the beginning if there is none.</summary>
-    public void Resume(AuditRow? last) => Volatile.Write(ref position, last is null ? start : new ChainPosition(last.Last, last.Mac));
-
-    /// <summary>The committer's part of the audit, over this engine.</summary>
-    public Committer.Chain InLoop(Engine engine) =>
-        new(Append, () => Resume(engine.FindLastAuditAsync(node, CancellationToken.None).AsTask().GetAwaiter().GetResult()));
+    /// <summary>The committer's part of the audit, over this engine: the chain is that of the node that the engine says this process is.</summary>
+    public Committer.Chain InLoop(Engine engine) => new(Append, () => Resume(engine), () => engine.Node != At.Node);
 
     /// <summary>The position before the first entry.</summary>
     public static ChainPosition Start(MacKey key, byte[] instance, string node)
@@ -72,6 +69,15 @@ internal sealed class AuditChain : IDisposable
 
     public void Dispose() => json.Dispose();
 
+    // From the node's last row, or from the beginning if there is none.
+    private void Resume(Engine engine)
+    {
+        var node = engine.Node;
+        Volatile.Write(ref place, PlaceAfter(node, engine.FindLastAuditAsync(node, CancellationToken.None).AsTask().GetAwaiter().GetResult()));
+    }
+
+    private Place PlaceAfter(string node, AuditRow? last) => new(node, last is null ? Start(key, instance, node) : new ChainPosition(last.Last, last.Mac));
+
     /// <summary>The committer's chain step: the row that holds these entries, in their order. It counts once it is durable.</summary>
     private AuditStep? Append(IReadOnlyList<Note> notes)
     {
@@ -80,7 +86,7 @@ internal sealed class AuditChain : IDisposable
 
         var now = time.GetUtcNow();
         var at = now.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture);
-        var (sequence, mac) = (Position.Sequence, Position.Mac);
+        var (node, (sequence, mac)) = At;
         lines.ResetWrittenCount();
         foreach (var entry in notes)
         {
@@ -93,6 +99,6 @@ internal sealed class AuditChain : IDisposable
 
         var next = new ChainPosition(sequence, mac);
         var row = new AuditRow(node, sequence - notes.Count + 1, sequence, mac, lines.WrittenSpan.ToArray());
-        return new AuditStep(new RowWrite.PutAudit(row), () => Volatile.Write(ref position, next));
+        return new AuditStep(new RowWrite.PutAudit(row), () => Volatile.Write(ref place, new Place(node, next)));
     }
 }

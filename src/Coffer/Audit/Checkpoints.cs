@@ -10,7 +10,7 @@ internal sealed class Checkpoints(AuditChain chain, ECDsa signingKey, byte[] ins
 
     private readonly Lock writing = new();
     private ITimer? timer;
-    private long written;
+    private (string Node, long Sequence) written;
     private string? trouble;
 
     /// <summary>Why the last checkpoint could not be written, or null.</summary>
@@ -18,7 +18,7 @@ internal sealed class Checkpoints(AuditChain chain, ECDsa signingKey, byte[] ins
 
     public void Start()
     {
-        written = chain.Position.Sequence;
+        written = (chain.At.Node, chain.Position.Sequence);
         timer = time.CreateTimer(_ => Write(), null, Interval, Interval);
     }
 
@@ -27,8 +27,8 @@ internal sealed class Checkpoints(AuditChain chain, ECDsa signingKey, byte[] ins
     {
         lock (writing)
         {
-            var position = chain.Position;
-            if (position.Sequence == written)
+            var (node, position) = chain.At;
+            if (written == (node, position.Sequence))
                 return;
             try
             {
@@ -39,9 +39,9 @@ internal sealed class Checkpoints(AuditChain chain, ECDsa signingKey, byte[] ins
                 // A line that a crash has torn stays one line: this one begins anew.
                 if (EndsInTornLine())
                     stream.WriteByte((byte)'\n');
-                stream.Write(Encoding.UTF8.GetBytes(Checkpoint.Sign(signingKey, instance, chain.Node, position, time.GetUtcNow()).ToLine() + "\n"));
+                stream.Write(Encoding.UTF8.GetBytes(Checkpoint.Sign(signingKey, instance, node, position, time.GetUtcNow()).ToLine() + "\n"));
                 stream.Flush(flushToDisk: true);
-                written = position.Sequence;
+                written = (node, position.Sequence);
                 Volatile.Write(ref trouble, null);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)

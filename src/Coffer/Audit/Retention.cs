@@ -24,10 +24,8 @@ internal sealed class Retention(Engine engine, Committer committer, MacKey key, 
 
             var cuts = old.GroupBy(row => row.Node).Select(node => node.Last())
                 .Select(last => AuditCut.Write(key, instance, last.Node, new ChainPosition(last.Last, last.Mac)));
-            await committer.CommitAsync(new Change.Plain([.. cuts, new RowWrite.PruneAudit(rows[old.Count - 1].Number)])
-            {
-                Notes = [new AuditEntry("prune_audit", "ok") { Count = old.Sum(row => row.Last - row.First + 1) }],
-            });
+            await committer.CommitAsync(new Pruning(rows[0].Number, [.. cuts, new RowWrite.PruneAudit(rows[old.Count - 1].Number)],
+                new AuditEntry("prune_audit", "ok") { Count = old.Sum(row => row.Last - row.First + 1) }));
             if (old.Count < rows.Count)
                 return;
         }
@@ -56,5 +54,21 @@ internal sealed class Retention(Engine engine, Committer committer, MacKey key, 
         }
 
         return old;
+    }
+
+    /// <summary>Removes what was read, unless another node has removed some of it since: where the log begins must not move back.</summary>
+    private sealed class Pruning(long oldest, RowWrite[] rows, AuditEntry entry) : Change
+    {
+        private bool isDone;
+
+        public override ManagementKey ManagementAt { get; } = new(0) { AsksOldestAudit = true };
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            isDone = found.Management!.OldestAudit != oldest;
+            return isDone ? [] : rows;
+        }
+
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => isDone ? [] : [entry];
     }
 }

@@ -13,11 +13,12 @@ internal static class AuditVerb
     {
         var (data, checkpoints) = (DataOption(), new Option<string?>("--checkpoints") { Description = "The checkpoint file; without it the one in the data directory.", HelpName = "FILE" });
         var file = new Option<string?>("--file") { Description = "An exported log, in place of a data directory.", HelpName = "FILE" };
+        var store = RunningServer.StoreOption();
         var key = new Option<string?>("--key-file") { Description = "The store's key file, to verify an exported log.", HelpName = "FILE" };
         var command = new Command("verify",
             "Prove that no entry was changed, moved or taken away, and hold the log against its checkpoints. Ends with 2 and names the first bad place of each node otherwise.\n\n" +
             "Example: coffer audit verify --data /var/lib/coffer")
-        { data, file, key, checkpoints };
+        { data, store, file, key, checkpoints };
         command.Validators.Add(parsed =>
         {
             if ((parsed.GetValue(data) is null) == (parsed.GetValue(file) is null))
@@ -29,7 +30,7 @@ internal static class AuditVerb
         {
             var report = parsed.GetValue(file) is { } exported
                 ? AuditLog.VerifyExport(exported, parsed.GetValue(key)!, parsed.GetValue(checkpoints))
-                : await AuditLog.VerifyStoreAsync(parsed.GetValue(data)!, parsed.GetValue(checkpoints), ct);
+                : await AuditLog.VerifyStoreAsync(new(parsed.GetValue(data)!, RunningServer.Store(parsed, store)), parsed.GetValue(checkpoints), ct);
             foreach (var problem in report.Problems)
                 Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
             Console.WriteLine($"{report.Entries} entries verify, {report.Checkpoints} checkpoints, {report.Problems.Count} problems");
@@ -40,7 +41,7 @@ internal static class AuditVerb
 
     private static Command List()
     {
-        var data = DataOption();
+        var (data, store) = (DataOption(), RunningServer.StoreOption());
         var (app, account, verb) = (Text("--app", "APP"), Text("--account", "ACCT"), Text("--verb", "VERB"));
         var (outcome, key) = (Text("--outcome", "WORD"), Text("--key", "KEY_ID"));
         var (since, until) = (Parameters.Time("--since", "Not what is older"), Parameters.Time("--until", "Only what is older"));
@@ -48,7 +49,7 @@ internal static class AuditVerb
         var command = new Command("list",
             "Show the newest entries, newest first: of a running server, with the admin key in COFFER_ADMIN_KEY, or with --data of a data directory. With --json an entry is a line.\n\n" +
             "Example: coffer audit list --account acct_1 --verb find")
-        { data, app, account, verb, outcome, key, since, until, limit, Connection.AdminUrl, Parameters.Json };
+        { data, store, app, account, verb, outcome, key, since, until, limit, Connection.AdminUrl, Parameters.Json };
         command.Validators.Add(parsed =>
         {
             if (parsed.GetResult(data) is not null && parsed.GetResult(Connection.AdminUrl) is { Implicit: false })
@@ -64,7 +65,7 @@ internal static class AuditVerb
             var filter = new AuditLog.Filter(
                 parsed.GetValue(app), parsed.GetValue(account), parsed.GetValue(verb), parsed.GetValue(outcome), parsed.GetValue(key), parsed.GetValue(since), parsed.GetValue(until));
             var lines = parsed.GetValue(data) is { } directory
-                ? await AuditLog.ListAsync(directory, filter, parsed.GetValue(limit), ct)
+                ? await AuditLog.ListAsync(new(directory, RunningServer.Store(parsed, store)), filter, parsed.GetValue(limit), ct)
                 : await AskAsync(parsed, filter, parsed.GetValue(limit), ct);
             if (parsed.GetValue(Parameters.Json))
                 Terminal.WriteRaw(string.Concat(lines.Select(line => line + "\n")));
@@ -91,13 +92,13 @@ internal static class AuditVerb
 
     private static Command Export()
     {
-        var data = DataOption(required: true);
+        var (data, store) = (DataOption(required: true), RunningServer.StoreOption());
         var command = new Command("export", "Write the whole log to standard output as lines of JSON, with what is needed to verify it elsewhere.\n\nExample: coffer audit export --data /var/lib/coffer > audit.jsonl")
-        { data };
+        { data, store };
         command.SetAction(async (parsed, ct) =>
         {
             await using var output = new StreamWriter(Console.OpenStandardOutput()) { NewLine = "\n" };
-            await AuditLog.ExportAsync(parsed.GetRequiredValue(data)!, output, ct);
+            await AuditLog.ExportAsync(new(parsed.GetRequiredValue(data)!, RunningServer.Store(parsed, store)), output, ct);
             return ExitCode.Ok;
         });
         return command;

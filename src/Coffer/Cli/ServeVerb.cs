@@ -2,7 +2,7 @@ using System.CommandLine;
 
 namespace Coffer.Cli;
 
-/// <summary><c>coffer serve</c>: the embedded default, one process and a SQLite file.</summary>
+/// <summary><c>coffer serve</c>: one process and a SQLite file, or one of several nodes on a PostgreSQL database.</summary>
 internal static class ServeVerb
 {
     public static Command Command()
@@ -26,7 +26,7 @@ internal static class ServeVerb
 
     private static void Announce(Server server, string data)
     {
-        Console.WriteLine($"Coffer serves {server.Url} from {data}{(server.AdminUrl is { } admin ? $", the management plane at {admin}" : "")}");
+        Console.WriteLine($"Coffer serves {server.Url} from {server.Store}{(server.AdminUrl is { } admin ? $", the management plane at {admin}" : "")}");
         if (server.FirstKeys is { } keys)
         {
             Console.WriteLine($"""

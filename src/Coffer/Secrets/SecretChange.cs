@@ -92,6 +92,10 @@ internal abstract class SecretChange : Change
     /// <summary>Creates or replaces.</summary>
     public sealed class Set(Terms terms, Secret request, long? ifVersion) : SecretChange(terms, request, ifVersion)
     {
+        private ScopeKey? scope;
+
+        public override ScopeKey? ScopeAt => scope ??= new ScopeKey(Given.Tenant.Number, SealedSecret.ScopeOf(Given.Tenant, Request.Scope));
+
         protected override string Verb => "set";
 
         protected override bool IsNothingWithoutSecret => false;
@@ -107,10 +111,10 @@ internal abstract class SecretChange : Change
             }
             else
             {
-                var scope = SealedSecret.ScopeOf(Given.Tenant, Request.Scope);
-                if (found.LiveInScope(scope, now) >= Given.Quota)
+                if (found.LiveInScope(now) >= Given.Quota)
                     return (new WriteOutcome(null, ApiError.QuotaReached(Given.Quota)), null);
-                row = new SecretRow(SecretAt!.Value, scope, Given.Ids.Next(Given.Tenant.Keys, scope), 1, now, Request.ExpiresAt, []);
+                var blind = ScopeAt!.Value.Scope;
+                row = new SecretRow(SecretAt!.Value, blind, Given.Ids.Next(Given.Tenant.Keys, blind), 1, now, Request.ExpiresAt, []);
             }
 
             var secret = Request with { Id = row.Id, Created = row.Created, Version = row.Version };

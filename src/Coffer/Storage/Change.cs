@@ -12,6 +12,9 @@ internal abstract class Change
     /// <summary>The secret that is read before <see cref="Decide"/>, or null.</summary>
     public virtual SecretKey? SecretAt => null;
 
+    /// <summary>The scope in which the change may count, or null.</summary>
+    public virtual ScopeKey? ScopeAt => null;
+
     /// <summary>The idempotency record that is read before <see cref="Decide"/>, or null.</summary>
     public virtual IdempotencyKey? IdempotencyAt => null;
 
@@ -39,10 +42,10 @@ internal abstract class Change
     /// <param name="HasTenant">Whether the tenant of <see cref="SecretAt"/> is there: it may have been shredded since it was looked up.</param>
     /// <param name="Secret">The row that <see cref="SecretAt"/> names, expired or not, or null.</param>
     /// <param name="Idempotency">The record that <see cref="IdempotencyAt"/> names, however old, or null.</param>
-    /// <param name="LiveInScope">Counts the secrets in a scope (blind index) of the same tenant that are not expired at a Unix second.</param>
+    /// <param name="LiveInScope">Counts the secrets in <see cref="ScopeAt"/> that are not expired at a Unix second.</param>
     /// <param name="Management">What <see cref="ManagementAt"/> names, or null.</param>
     public readonly record struct Found(
-        bool HasTenant, SecretRow? Secret, IdempotencyRow? Idempotency, Func<byte[], long, int> LiveInScope, ManagementFound? Management = null);
+        bool HasTenant, SecretRow? Secret, IdempotencyRow? Idempotency, Func<long, int> LiveInScope, ManagementFound? Management = null);
 
     /// <summary>What of the management plane a change decides by.</summary>
     /// <param name="Now">Unix seconds, for what counts as expired.</param>
@@ -59,6 +62,9 @@ internal abstract class Change
 
         /// <summary>Where a kept reply stands.</summary>
         public byte[]? Reply { get; init; }
+
+        /// <summary>Whether the number of the oldest audit row is read.</summary>
+        public bool AsksOldestAudit { get; init; }
     }
 
     /// <summary>What is stored of it.</summary>
@@ -69,7 +75,11 @@ internal abstract class Change
     /// <param name="Tenants">The tenants of the account.</param>
     /// <param name="Reply">The kept reply, however old, or null.</param>
     public sealed record ManagementFound(
-        AppRow? App, bool AppHasTenants, ApiKeyRow? ApiKey, long OtherAdminKeys, IReadOnlyList<CountedTenantRow> Tenants, ReplyRow? Reply);
+        AppRow? App, bool AppHasTenants, ApiKeyRow? ApiKey, long OtherAdminKeys, IReadOnlyList<CountedTenantRow> Tenants, ReplyRow? Reply)
+    {
+        /// <summary>The number of the oldest audit row; 0 if there is none.</summary>
+        public long OldestAudit { get; init; }
+    }
 
     /// <summary>Nothing but something to put on record.</summary>
     public sealed class Noted(params Note[] notes) : Change

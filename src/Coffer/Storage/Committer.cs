@@ -35,7 +35,8 @@ internal sealed class Committer : IDisposable
     /// <summary>What the audit does in the loop, handed in because this room knows no cryptography.</summary>
     /// <param name="Append">Makes the row that puts notes on record.</param>
     /// <param name="Recover">Finds out how far the record has come. Called after a failed transaction, of which it is uncertain whether it was stored.</param>
-    public sealed record Chain(Func<IReadOnlyList<Note>, AuditStep?> Append, Action Recover);
+    /// <param name="HasMoved">Whether this process has become another node, whose record is to be found first; null is never.</param>
+    public sealed record Chain(Func<IReadOnlyList<Note>, AuditStep?> Append, Action Recover, Func<bool>? HasMoved = null);
 
     /// <summary>Returns when the change is durable. It cannot be cancelled: once handed in, it may be stored.</summary>
     /// <exception cref="ApiError">503 when too many wait or the storage cannot be used; or the change's own refusal.</exception>
@@ -75,7 +76,7 @@ internal sealed class Committer : IDisposable
         {
             try
             {
-                if (isUncertain)
+                if (isUncertain || chain.HasMoved?.Invoke() == true)
                     chain.Recover();
                 isUncertain = false;
                 AuditStep? step = null;

@@ -30,7 +30,9 @@ internal sealed class DataDirectory : IDisposable
 
     /// <summary>Makes the directory if it is not there, readable by its owner alone, and holds it.</summary>
     /// <exception cref="ConfigurationException">It cannot be used, or another process holds it.</exception>
-    public static DataDirectory Open(string path)
+    /// <param name="path">The directory.</param>
+    /// <param name="holdsStore">Whether the store is in it, and not in a database elsewhere.</param>
+    public static DataDirectory Open(string path, bool holdsStore = true)
     {
         path = Path.GetFullPath(path);
         try
@@ -50,7 +52,8 @@ internal sealed class DataDirectory : IDisposable
             // The file stays: removing it would let two processes hold two different ones.
             var directory = new DataDirectory(path, OpenOwn(Path.Combine(path, "coffer.lock"), FileShare.None));
             // SQLite gives its log and index the mode of the store file: the directory may be another's choice, the files are not.
-            OpenOwn(directory.StoreFile, FileShare.ReadWrite).Dispose();
+            if (holdsStore)
+                OpenOwn(directory.StoreFile, FileShare.ReadWrite).Dispose();
             return directory;
         }
         catch (UnauthorizedAccessException)

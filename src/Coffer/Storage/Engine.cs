@@ -8,6 +8,18 @@ namespace Coffer.Storage;
 /// </summary>
 internal abstract class Engine : IDisposable
 {
+    /// <summary>Called, on any thread, when apps, keys, revocations or tenants were changed by whichever node. An embedded store has no other nodes and never calls.</summary>
+    public Action Changed { get; set; } = static () => { };
+
+    /// <summary>Whose audit chain this process writes: distinct among the processes on a store, but for moments in which the storage refuses one of two.</summary>
+    public virtual string Node => "node_1";
+
+    /// <summary>Becomes a node of the store: takes a name, and hears of changes from now on.</summary>
+    public virtual Task JoinAsync(CancellationToken ct) => Task.CompletedTask;
+
+    /// <summary>Waits until no other node is starting, and keeps others from it until disposed of. An embedded store is held by its data directory.</summary>
+    public virtual ValueTask<IAsyncDisposable?> HoldStartAsync(CancellationToken ct) => ValueTask.FromResult<IAsyncDisposable?>(null);
+
     /// <summary>What <c>meta</c> holds under a key, or null.</summary>
     public abstract ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct);
 

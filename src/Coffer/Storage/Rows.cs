@@ -12,6 +12,9 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys);
 /// <summary>Where a secret stands: tenant number and the blind index (16 bytes) of its name in its scope.</summary>
 internal readonly record struct SecretKey(long Tenant, byte[] Name);
 
+/// <summary>A scope: tenant number and the blind index (16 bytes) of the scope.</summary>
+internal readonly record struct ScopeKey(long Tenant, byte[] Scope);
+
 /// <summary>A secret as stored. <paramref name="Scope"/> is the blind index (16 bytes) of its scope; times are Unix seconds.</summary>
 internal sealed record SecretRow(SecretKey Key, byte[] Scope, string Id, long Version, long Created, long? ExpiresAt, byte[] Sealed)
 {

@@ -58,32 +58,32 @@ internal sealed partial class SqliteEngine
 
     private Change.Found FindFor(Change change) => new(
         change.SecretAt is { } hung && Number("SELECT count(*) FROM tenants WHERE id = $1", hung.Tenant) > 0,
-        change.SecretAt is { } secret ? First(writer, SecretByKey, ToSecret, secret.Tenant, secret.Name) : null,
+        change.SecretAt is { } secret ? First(writer, Sql.SecretByKey, Columns.ToSecret, secret.Tenant, secret.Name) : null,
         change.IdempotencyAt is { } key
-            ? First(writer, "SELECT tenant, key, fingerprint, created, sealed FROM idempotency WHERE tenant = $1 AND key = $2", ToIdempotency, key.Tenant, key.Key)
+            ? First(writer, Sql.IdempotencyByKey, Columns.ToIdempotency, key.Tenant, key.Key)
             : null,
-        (scope, now) => change.SecretAt is { } at
-            ? (int)Number("SELECT count(*) FROM secrets WHERE tenant = $1 AND scope = $2 AND (expires_at IS NULL OR expires_at > $3)", at.Tenant, scope, now)
-            : 0,
+        now => change.ScopeAt is { } at
+            ? (int)Number("SELECT count(*) FROM secrets WHERE tenant = $1 AND scope = $2 AND (expires_at IS NULL OR expires_at > $3)", at.Tenant, at.Scope, now)
+            : throw new InvalidOperationException("a change counts in the scope that it names in ScopeAt"),
         change.ManagementAt is { } management ? FindFor(management) : null);
 
     private Change.ManagementFound FindFor(Change.ManagementKey at) => new(
-        at.App is { } app ? First(writer, AppById, ToApp, app) : null,
+        at.App is { } app ? First(writer, Sql.AppById, Columns.ToApp, app) : null,
         at.App is not null && Number("SELECT EXISTS (SELECT 1 FROM tenants WHERE app = $1)", at.App) != 0,
-        at.ApiKey is { } key ? First(writer, ApiKeyById, ToApiKey, key) : null,
-        at.ApiKey is null ? 0 : Number("SELECT count(*) FROM api_keys WHERE kind = 'admin' AND expires_at IS NULL AND id <> $1", at.ApiKey),
+        at.ApiKey is { } key ? First(writer, Sql.ApiKeyById, Columns.ToApiKey, key) : null,
+        at.ApiKey is null ? 0 : Number(Sql.OtherAdminKeys, at.ApiKey),
         at is { App: not null, Account: not null } ? CountedTenants(at.App, at.Account, at.Now) : [],
-        at.Reply is { } reply ? First(writer, "SELECT key, owner, fingerprint, created, sealed FROM replies WHERE key = $1", ToReply, reply) : null);
+        at.Reply is { } reply ? First(writer, Sql.ReplyByKey, Columns.ToReply, reply) : null)
+    {
+        OldestAudit = at.AsksOldestAudit ? Number(Sql.OldestAudit) : 0,
+    };
 
     private List<CountedTenantRow> CountedTenants(string app, string account, long now)
     {
         var tenants = new List<CountedTenantRow>();
-        using var row = writer.Query("""
-            SELECT id, livemode, (SELECT count(*) FROM secrets WHERE tenant = t.id AND (expires_at IS NULL OR expires_at > $1))
-            FROM tenants t WHERE app = $2 AND account = $3 ORDER BY id
-            """, now, app, account);
+        using var row = writer.Query(Sql.CountedTenants, now, app, account);
         while (row.Read())
-            tenants.Add(new CountedTenantRow(row.Number(0), row.Number(1) != 0, row.Number(2)));
+            tenants.Add(Columns.ToCountedTenant(row));
         return tenants;
     }
 
@@ -101,7 +101,7 @@ internal sealed partial class SqliteEngine
             case RowWrite.PutSecret { Row: var r }:
                 writer.Run("""
                     INSERT INTO secrets (tenant, name, scope, id, version, created, expires_at, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                    ON CONFLICT (tenant, name) DO UPDATE SET id = $4, version = $5, created = $6, expires_at = $7, sealed = $8
+                    ON CONFLICT (tenant, name) DO UPDATE SET scope = $3, id = $4, version = $5, created = $6, expires_at = $7, sealed = $8
                     """, r.Key.Tenant, r.Key.Name, r.Scope, r.Id, r.Version, r.Created, r.ExpiresAt, r.Sealed);
                 break;
             case RowWrite.DeleteSecret { Key: var k }:
@@ -113,38 +113,32 @@ internal sealed partial class SqliteEngine
                     r.Key.Tenant, r.Key.Key, r.Fingerprint, r.Created, r.Sealed);
                 break;
             case RowWrite.PutAudit { Row: var r }:
-                writer.Run("INSERT INTO audit (node, first, last, mac, entries) VALUES ($1, $2, $3, $4, $5)", r.Node, r.First, r.Last, r.Mac, r.Entries);
+                writer.Run(Sql.PutAudit, r.Node, r.First, r.Last, r.Mac, r.Entries);
                 break;
             case RowWrite.PruneAudit p:
-                writer.Run("DELETE FROM audit WHERE row <= $1", p.UpTo);
+                writer.Run(Sql.PruneAudit, p.UpTo);
                 break;
             case RowWrite.PruneIdempotency p:
-                writer.Run("""
-                    DELETE FROM idempotency
-                    WHERE seq IN (SELECT seq FROM (SELECT seq, created FROM idempotency ORDER BY seq LIMIT $1) WHERE created <= $2)
-                    """, p.Limit, p.MadeBy);
+                writer.Run(Sql.PruneIdempotency, p.Limit, p.MadeBy);
                 break;
             case RowWrite.PutReply { Row: var r }:
                 writer.Run("INSERT OR REPLACE INTO replies (key, owner, fingerprint, created, sealed) VALUES ($1, $2, $3, $4, $5)",
                     r.Key, r.Owner, r.Fingerprint, r.Created, r.Sealed);
                 break;
             case RowWrite.DeleteReplies { Owner: var owner }:
-                writer.Run("DELETE FROM replies WHERE owner = $1", owner);
+                writer.Run(Sql.DeleteReplies, owner);
                 break;
             case RowWrite.PutRevocation { Row: var r }:
-                writer.Run("""
-                    INSERT INTO revocations (subject, made_until, kept_until) VALUES ($1, $2, $3)
-                    ON CONFLICT (subject) DO UPDATE SET made_until = max(made_until, $2), kept_until = max(kept_until, $3)
-                    """, r.Subject, r.MadeUntil, r.KeptUntil);
+                writer.Run(Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil);
                 break;
             case RowWrite.PruneManagement p:
-                writer.Run("DELETE FROM replies WHERE created <= $1", p.RepliesMadeBy);
-                writer.Run("DELETE FROM revocations WHERE kept_until <= $1", p.Now);
+                writer.Run(Sql.PruneReplies, p.RepliesMadeBy);
+                writer.Run(Sql.PruneRevocations, p.Now);
                 break;
             case RowWrite.ShredTenant { Tenant: var tenant }:
-                writer.Run("DELETE FROM secrets WHERE tenant = $1", tenant);
-                writer.Run("DELETE FROM idempotency WHERE tenant = $1", tenant);
-                writer.Run("DELETE FROM tenants WHERE id = $1", tenant);
+                writer.Run(Sql.DeleteSecretsOfTenant, tenant);
+                writer.Run(Sql.DeleteIdempotencyOfTenant, tenant);
+                writer.Run(Sql.DeleteTenant, tenant);
                 hasShredded = true;
                 break;
             case RowWrite.AddTenant t:
@@ -155,33 +149,26 @@ internal sealed partial class SqliteEngine
                     """, t.Tenant.Livemode, t.Tenant.Account, t.Created, t.SealedKeys, t.Tenant.App);
                 break;
             case RowWrite.PutApiKey { Row: var r }:
-                writer.Run("""
-                    INSERT INTO api_keys (mac, id, app, kind, livemode, created, expires_at, proof, permissions, pinned_account, addresses)
-                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-                    ON CONFLICT (mac) DO UPDATE SET expires_at = $7, proof = $8
-                    """, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof, r.Permissions, r.PinnedAccount, r.Addresses);
+                writer.Run(Sql.PutApiKey, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof, r.Permissions, r.PinnedAccount, r.Addresses);
                 break;
             case RowWrite.TouchApiKey k:
-                writer.Run("UPDATE api_keys SET last_used = $1 WHERE id = $2", k.LastUsed, k.Id);
+                writer.Run(Sql.TouchApiKey, k.LastUsed, k.Id);
                 break;
             case RowWrite.DeleteApiKey { Id: var id }:
-                writer.Run("DELETE FROM api_keys WHERE id = $1", id);
+                writer.Run(Sql.DeleteApiKey, id);
                 break;
             case RowWrite.PutApp { Row: var r }:
-                writer.Run("""
-                    INSERT INTO apps (id, name, account, created, sealed) VALUES ($1, $2, $3, $4, $5)
-                    ON CONFLICT (id) DO UPDATE SET name = $2, sealed = $5
-                    """, r.Id, r.Name, r.Account, r.Created, r.Sealed);
+                writer.Run(Sql.PutApp, r.Id, r.Name, r.Account, r.Created, r.Sealed);
                 break;
             case RowWrite.DeleteApp { Id: var id }:
-                writer.Run("DELETE FROM api_keys WHERE app = $1", id);
-                writer.Run("DELETE FROM apps WHERE id = $1", id);
+                writer.Run(Sql.DeleteApiKeysOfApp, id);
+                writer.Run(Sql.DeleteApp, id);
                 break;
             case RowWrite.PutRootKey { Row: var r }:
-                writer.Run("INSERT INTO root_keys (version, created, wrapped) VALUES ($1, $2, $3)", r.Version, r.Created, r.Wrapped);
+                writer.Run(Sql.PutRootKey, r.Version, r.Created, r.Wrapped);
                 break;
             case RowWrite.PutMeta m:
-                writer.Run("INSERT OR REPLACE INTO meta (key, value) VALUES ($1, $2)", m.Key, m.Value);
+                writer.Run(Sql.PutMeta, m.Key, m.Value);
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(write));

@@ -109,7 +109,7 @@ internal readonly struct SqliteValue
 }
 
 /// <summary>The row that a query stands at. Disposing of it makes the statement ready to run again.</summary>
-internal readonly ref struct SqliteRow(sqlite3 database, sqlite3_stmt statement) : IDisposable
+internal readonly ref struct SqliteRow(sqlite3 database, sqlite3_stmt statement) : IRow, IDisposable
 {
     /// <summary>Goes to the next row; false when there is none.</summary>
     public bool Read()

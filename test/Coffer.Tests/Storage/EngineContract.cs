@@ -96,7 +96,7 @@ public abstract partial class EngineContract : IAsyncLifetime
         engine.Write([.. Enumerable.Range(1, 3).Select(version => new Recording(secret.Key, new IdempotencyKey(tenant, [1]), found =>
         {
             seen.Add(found.Secret?.Version);
-            counts.Add(found.LiveInScope(Scope, 0));
+            counts.Add(found.LiveInScope(0));
             Assert.Equal(version > 1, found.Idempotency is not null);
             return [new RowWrite.PutSecret(secret with { Version = version }), new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(tenant, [1]), [2], 3, [4]))];
         }))], _ => null);
@@ -110,7 +110,7 @@ public abstract partial class EngineContract : IAsyncLifetime
         Write(new RowWrite.PutSecret(NewSecret("a")), new RowWrite.PutSecret(NewSecret("b", 100)), new RowWrite.PutSecret(NewSecret("c", 101)));
         engine.Write([new Recording(new SecretKey(tenant, [0]), null, found =>
         {
-            Assert.Equal((3, 2, 1), (found.LiveInScope(Scope, 99), found.LiveInScope(Scope, 100), found.LiveInScope(Scope, 101)));
+            Assert.Equal((3, 2, 1), (found.LiveInScope(99), found.LiveInScope(100), found.LiveInScope(101)));
             return [];
         })], _ => null);
     }
@@ -152,6 +152,8 @@ public abstract partial class EngineContract : IAsyncLifetime
     private sealed class Recording(SecretKey? secret, IdempotencyKey? idempotency, Func<Change.Found, IReadOnlyList<RowWrite>> decide) : Change
     {
         public override SecretKey? SecretAt => secret;
+
+        public override ScopeKey? ScopeAt => secret is { } at ? new ScopeKey(at.Tenant, Scope) : null;
 
         public override IdempotencyKey? IdempotencyAt => idempotency;
 

@@ -80,7 +80,7 @@ public sealed class UpgradeTests : IAsyncLifetime
         var old = server.StoreFile + ".old";
         File.Move(server.StoreFile, old);
         using var sql = new StreamReader(typeof(SqliteEngine).Assembly.GetManifestResourceStream(
-            typeof(SqliteEngine).Assembly.GetManifestResourceNames().Single(name => name.EndsWith("0001-initial.sql", StringComparison.Ordinal)))!);
+            typeof(SqliteEngine).Assembly.GetManifestResourceNames().Single(name => name.EndsWith("0001-initial.sql", StringComparison.Ordinal) && !name.Contains("postgres", StringComparison.Ordinal)))!);
         Execute($"""
             PRAGMA journal_mode = WAL;
             {sql.ReadToEnd()}

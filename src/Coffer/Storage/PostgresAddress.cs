@@ -1,0 +1,62 @@
+using Npgsql;
+
+namespace Coffer.Storage;
+
+/// <summary>Where a PostgreSQL store is. It may hold a password: only <see cref="Shown"/> is ever shown.</summary>
+internal sealed class PostgresAddress
+{
+    public const string Form = "Give it as Host=HOST;Port=5432;Database=NAME;Username=ROLE, and the password in it or in a file that Passfile=FILE names.";
+
+    private const int Connections = 20;
+
+    private readonly NpgsqlConnectionStringBuilder given;
+
+    private PostgresAddress(NpgsqlConnectionStringBuilder given)
+    {
+        this.given = given;
+        var own = new NpgsqlConnectionStringBuilder();
+        given.ApplicationName ??= "coffer";
+        given.NoResetOnClose = true; // nothing is set on pooled connections
+        given.IncludeErrorDetail = false;
+        given.MaxAutoPrepare = Math.Max(given.MaxAutoPrepare, 100);
+        given.AutoPrepareMinUsages = 2;
+        if (given.MaxPoolSize == own.MaxPoolSize)
+            given.MaxPoolSize = Connections;
+        if (given.Timeout == own.Timeout)
+            given.Timeout = 5;
+        if (given.CommandTimeout == own.CommandTimeout)
+            given.CommandTimeout = 15;
+    }
+
+    /// <summary>Which database, without who opens it.</summary>
+    public string Shown => $"the database {given.Database ?? given.Username} at {given.Host}";
+
+    /// <returns>Null if it is not a connection string, or names no host.</returns>
+    public static PostgresAddress? Parse(string store)
+    {
+        try
+        {
+            var parsed = new NpgsqlConnectionStringBuilder(store);
+            return string.IsNullOrWhiteSpace(parsed.Host) ? null : new PostgresAddress(parsed);
+        }
+        catch (Exception e) when (e is ArgumentException or FormatException or InvalidCastException or OverflowException or KeyNotFoundException)
+        {
+            return null; // what it says may quote the password
+        }
+    }
+
+    /// <summary>Connections that are used for a statement and given back.</summary>
+    public NpgsqlDataSource Pool() => Build(pooling: true);
+
+    /// <summary>Connections that are kept by who opens them.</summary>
+    public NpgsqlDataSource Lasting() => Build(pooling: false);
+
+    // Of several hosts, the one that is the primary: after a failover it is another.
+    private NpgsqlDataSource Build(bool pooling)
+    {
+        var builder = new NpgsqlDataSourceBuilder(new NpgsqlConnectionStringBuilder(given.ConnectionString) { Pooling = pooling, TargetSessionAttributes = null }.ConnectionString);
+        return given.Host!.Contains(',', StringComparison.Ordinal)
+            ? builder.BuildMultiHost().WithTargetSession(TargetSessionAttributes.Primary)
+            : builder.Build();
+    }
+}

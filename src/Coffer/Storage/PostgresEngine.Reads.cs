@@ -1,0 +1,127 @@
+using Npgsql;
+
+namespace Coffer.Storage;
+
+/// <summary>The reads: one statement each, prepared where it ran before.</summary>
+internal sealed partial class PostgresEngine
+{
+    private delegate T RowMap<out T>(PostgresRow row);
+
+    public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => Find(Sql.MetaByKey, static row => row.Bytes(0), ct, key);
+
+    public override ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) =>
+        List(Sql.MetaByPrefix, Columns.ToMeta, ct, prefix);
+
+    public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) => List(Sql.RootKeys, Columns.ToRootKey, ct);
+
+    public override ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => Find(Sql.AppById, Columns.ToApp, ct, id);
+
+    public override ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct) =>
+        List(Sql.Apps, Columns.ToApp, ct, bound, limit);
+
+    public override ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) => Find(Sql.ApiKeyByMac, Columns.ToApiKey, ct, mac);
+
+    public override ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct) => Find(Sql.ApiKeyById, Columns.ToApiKey, ct, id);
+
+    public override ValueTask<IReadOnlyList<ApiKeyRow>> ListApiKeysAsync(string? app, string? bound, int limit, CancellationToken ct) =>
+        List(Sql.ApiKeys, Columns.ToApiKey, ct, app, bound, limit);
+
+    public override ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => List(Sql.ApiKeyMacs, static row => row.Bytes(0), ct);
+
+    public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long now, CancellationToken ct) =>
+        List(Sql.Revocations, Columns.ToRevocation, ct, now);
+
+    public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>
+        List(Sql.Accounts, Columns.ToAccount, ct, now, app, bound ?? "", limit);
+
+    public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) =>
+        Find(Sql.TenantByOwner, Columns.ToTenant, ct, tenant.App, tenant.Livemode, tenant.Account);
+
+    public override ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct) => Find(Sql.SecretByKey, Columns.ToSecret, ct, key.Tenant, key.Name);
+
+    public override ValueTask<SecretRow?> FindSecretAsync(long tenant, string id, long now, CancellationToken ct) =>
+        Find(Sql.SecretById, Columns.ToSecret, ct, tenant, id, now);
+
+    public override ValueTask<IReadOnlyList<SecretRow>> ListSecretsAsync(
+        long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct) => (bound, newer) switch
+        {
+            (null, _) => List(Sql.NewestSecrets, Columns.ToSecret, ct, tenant, scope, now, limit),
+            (_, false) => List(Sql.OlderSecrets, Columns.ToSecret, ct, tenant, scope, now, bound, limit),
+            (_, true) => List(Sql.NewerSecrets, Columns.ToSecret, ct, tenant, scope, now, bound, limit),
+        };
+
+    public override ValueTask<IReadOnlyList<SecretRow>> ListTenantSecretsAsync(long tenant, string? bound, long now, int limit, CancellationToken ct) =>
+        List(Sql.TenantSecrets, Columns.ToSecret, ct, tenant, now, bound, limit);
+
+    public override ValueTask<IReadOnlyList<FoundSecretRow>> SearchSecretsAsync(
+        SecretFilter filter, (long? ExpiresAt, SecretKey Key)? after, long now, int limit, CancellationToken ct)
+    {
+        if (filter.ExpiringBefore is not null && after?.ExpiresAt <= now)
+            after = null; // all up to there has expired meanwhile, and so may have what comes next
+        var (tenant, name) = after is { } bound ? (bound.Key.Tenant, bound.Key.Name) : (0, []);
+        return filter.ExpiringBefore is { } before
+            ? List(Sql.SearchByExpiry, Columns.ToFound, ct, tenant, name, after?.ExpiresAt ?? now + 1, filter.App, filter.Account, filter.Livemode, before, limit)
+            : List(Sql.Search, Columns.ToFound, ct, tenant, name, now, filter.App, filter.Account, filter.Livemode, limit);
+    }
+
+    public override ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct) =>
+        List(Sql.Expired, Columns.ToSecretKey, ct, now, limit);
+
+    public override async ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct)
+    {
+        var oldest = await List(Sql.OldestIdempotency, static row => row.Number(0), ct);
+        return oldest.Count > 0 ? oldest[0] : null;
+    }
+
+    public override ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct) =>
+        List(newestFirst ? Sql.AuditBackwards : Sql.AuditForwards, Columns.ToNumberedAudit, ct, bound, limit);
+
+    public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Find(Sql.LastAudit, Columns.ToAudit, ct, node);
+
+    private ValueTask<T?> Find<T>(string sql, RowMap<T> map, CancellationToken ct, params ReadOnlySpan<PostgresValue> values) where T : class =>
+        FirstAsync(Command(sql, values), map, ct);
+
+    private ValueTask<IReadOnlyList<T>> List<T>(string sql, RowMap<T> map, CancellationToken ct, params ReadOnlySpan<PostgresValue> values) =>
+        ReadAsync(Command(sql, values), map, ct);
+
+    private NpgsqlCommand Command(string sql, ReadOnlySpan<PostgresValue> values)
+    {
+        var command = snapshot is null ? pool.CreateCommand(sql) : new NpgsqlCommand(sql, snapshot);
+        foreach (var value in values)
+            command.Parameters.Add(value.Parameter);
+        return command;
+    }
+
+    private async ValueTask<T?> FirstAsync<T>(NpgsqlCommand command, RowMap<T> map, CancellationToken ct) where T : class
+    {
+        var rows = await ReadAsync(command, map, ct);
+        return rows.Count > 0 ? rows[0] : null;
+    }
+
+    private async ValueTask<IReadOnlyList<T>> ReadAsync<T>(NpgsqlCommand command, RowMap<T> map, CancellationToken ct)
+    {
+        await using (command)
+        {
+            for (var isFirst = true; ; isFirst = false)
+            {
+                try
+                {
+                    var rows = new List<T>();
+                    await using var reader = await command.ExecuteReaderAsync(ct);
+                    while (await reader.ReadAsync(ct))
+                        rows.Add(map(new PostgresRow(reader)));
+                    return rows;
+                }
+                catch (NpgsqlException e) when (isFirst && snapshot is null && IsBroken(e))
+                {
+                    // One broken connection of the pool is seldom the only one: the others go too, and the read is tried on a new one.
+                    pool.Clear();
+                }
+                catch (NpgsqlException e)
+                {
+                    throw Translated(e);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+using System.Data;
+using Npgsql;
+
+namespace Coffer.Storage;
+
+/// <summary>
+/// The engine for several nodes: one PostgreSQL database, from which each node reads through a pool of connections and to
+/// which it writes through one of its own. What one node does and what another does meet in the rows that they lock.
+/// </summary>
+internal sealed partial class PostgresEngine : Engine
+{
+    private const int StartLock = 2;
+    private const int MostTries = 4;
+
+    private readonly NpgsqlDataSource pool;
+    private readonly NpgsqlDataSource lasting;
+    private readonly NpgsqlConnection? snapshot;
+    private NpgsqlConnection? writer;
+    private PostgresNode? node;
+
+    private PostgresEngine(NpgsqlDataSource pool, NpgsqlDataSource lasting, NpgsqlConnection? snapshot = null) =>
+        (this.pool, this.lasting, this.snapshot) = (pool, lasting, snapshot);
+
+    public override string Node => node?.Name ?? base.Node;
+
+    /// <summary>Opens the database, and brings its schema up to date unless another node is at it.</summary>
+    /// <param name="store">An Npgsql connection string.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="ConfigurationException">It cannot be reached, is not Coffer's, or was written by a newer Coffer.</exception>
+    public static Task<PostgresEngine> OpenAsync(string store, CancellationToken ct) => OpenAsync(store, async (pool, lasting, shown) =>
+    {
+        await using var connection = await lasting.OpenConnectionAsync(ct);
+        await PostgresSchema.MigrateAsync(connection, shown, ct);
+        return new PostgresEngine(pool, lasting);
+    });
+
+    /// <summary>Opens the database as it is at this moment, to be read by one at a time: beside running nodes, nothing that is read moves.</summary>
+    /// <inheritdoc cref="OpenAsync(string, CancellationToken)"/>
+    public static Task<PostgresEngine> OpenSnapshotAsync(string store, CancellationToken ct) => OpenAsync(store, async (pool, lasting, shown) =>
+    {
+        var connection = await lasting.OpenConnectionAsync(ct);
+        await using var begin = new NpgsqlCommand("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", connection);
+        await begin.ExecuteNonQueryAsync(ct);
+        await PostgresSchema.RequireAsync(connection, shown, ct);
+        return new PostgresEngine(pool, lasting, connection);
+    });
+
+    public override async Task JoinAsync(CancellationToken ct)
+    {
+        try
+        {
+            node = await PostgresNode.JoinAsync(lasting, () => Changed(), ct);
+        }
+        catch (NpgsqlException e)
+        {
+            throw Translated(e);
+        }
+    }
+
+    public override async ValueTask<IAsyncDisposable?> HoldStartAsync(CancellationToken ct)
+    {
+        NpgsqlConnection? connection = null;
+        try
+        {
+            connection = await lasting.OpenConnectionAsync(ct);
+            // Held until the connection is closed.
+            await using var hold = new NpgsqlCommand("SELECT pg_advisory_lock($1::int, $2::int)", connection) { CommandTimeout = 60 };
+            foreach (PostgresValue value in (PostgresValue[])[PostgresTransaction.LockClass, StartLock])
+                hold.Parameters.Add(value.Parameter);
+            await hold.ExecuteNonQueryAsync(ct);
+            return connection;
+        }
+        catch (NpgsqlException e)
+        {
+            if (connection is not null)
+                await connection.DisposeAsync();
+            throw Translated(e);
+        }
+    }
+
+    public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
+    {
+        for (var tries = 1; ; tries++)
+        {
+            PostgresTransaction? transaction = null;
+            try
+            {
+                transaction = new PostgresTransaction(Writer());
+                // A refusal is answered once its entry is durable, like everything else.
+                foreach (var (change, refusal) in transaction.Run(changes, chain))
+                    change.Fail(refusal);
+                return;
+            }
+            catch (NpgsqlException e)
+            {
+                Rollback(e);
+                if (tries == MostTries || transaction is null || !(IsCollision(e) || (IsBroken(e) && !transaction.IsCommitting)))
+                    throw Translated(e);
+            }
+            catch
+            {
+                Rollback(null);
+                throw;
+            }
+        }
+    }
+
+    public override void Dispose()
+    {
+        node?.Dispose();
+        node = null;
+        writer?.Dispose();
+        snapshot?.Dispose();
+        pool.Dispose();
+        lasting.Dispose();
+    }
+
+    private static async Task<PostgresEngine> OpenAsync(string store, Func<NpgsqlDataSource, NpgsqlDataSource, string, Task<PostgresEngine>> open)
+    {
+        var address = PostgresAddress.Parse(store) ?? throw new ConfigurationException("the store is not a connection string that names a host", PostgresAddress.Form);
+        var (pool, lasting) = (address.Pool(), address.Lasting());
+        try
+        {
+            return await open(pool, lasting, address.Shown);
+        }
+        catch (Exception e)
+        {
+            await pool.DisposeAsync();
+            await lasting.DisposeAsync();
+            if (e is NpgsqlException)
+            {
+                throw new ConfigurationException($"{address.Shown} cannot be used: {(e is PostgresException { SqlState: var state, MessageText: var text } ? $"{text} ({state})" : (e.InnerException ?? e).Message)}",
+                    "Check that PostgreSQL runs there, and that the role may connect and may create tables in its schema.");
+            }
+
+            throw;
+        }
+    }
+
+    private NpgsqlConnection Writer()
+    {
+        if (writer?.State == ConnectionState.Open)
+            return writer;
+        writer?.Dispose();
+        writer = null;
+        var connection = lasting.OpenConnection();
+        try
+        {
+            // Should this process stop in the middle of a transaction, its locks end; and none waits for a lock for ever. A role that
+            // is set to answer before a commit is on the disk is overruled; one that waits for standbys is not.
+            using var set = new NpgsqlCommand("""
+                SELECT set_config('idle_in_transaction_session_timeout', '5s', false), set_config('lock_timeout', '10s', false),
+                    CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
+                """, connection);
+            set.ExecuteNonQuery();
+            return writer = connection;
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    private void Rollback(NpgsqlException? reason)
+    {
+        try
+        {
+            if (writer?.State == ConnectionState.Open && reason?.SqlState != PostgresErrorCodes.ReadOnlySqlTransaction)
+            {
+                using var rollback = new NpgsqlCommand("ROLLBACK", writer);
+                rollback.ExecuteNonQuery();
+                return;
+            }
+        }
+        catch (NpgsqlException)
+        {
+            // Whatever is left of the transaction ends with the connection.
+        }
+
+        writer?.Dispose();
+        writer = null;
+    }
+
+    /// <summary>Two transactions were in each other's way, and this one was to give in.</summary>
+    private static bool IsCollision(NpgsqlException e) => e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected;
+
+    /// <summary>The connection is gone, or the server ends it: another one may reach it, or its successor.</summary>
+    private static bool IsBroken(NpgsqlException e) =>
+        e is not PostgresException { SqlState: var state } ? e.InnerException is not TimeoutException
+        : state is PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.ReadOnlySqlTransaction;
+
+    // Whatever the database's trouble, nothing was stored or given out and the request may be tried again.
+    private static ApiError Translated(NpgsqlException e) => ApiError.StorageUnavailable(e);
+}

@@ -1,0 +1,117 @@
+using Npgsql;
+
+namespace Coffer.Storage;
+
+/// <summary>
+/// A process as a node of the store: one connection that is kept. It holds the node's name, the lowest that was free, by an
+/// advisory lock that ends with it; and it hears what other nodes tell. When it breaks, another takes its place, with the
+/// same name if that is still free. While there is none, caches are bounded by their age alone.
+/// </summary>
+internal sealed class PostgresNode : IDisposable
+{
+    /// <summary>Tells all nodes, once the transaction commits, that apps, keys, revocations or tenants have changed.</summary>
+    public const string Tell = $"NOTIFY {Channel}";
+
+    private const string Channel = "coffer";
+
+    /// <summary>The first of the two numbers of the lock on a name, "COFN"; the second is the node's.</summary>
+    public const int LockClass = 0x434F464E;
+
+    public const int MostNodes = 1_000;
+
+    private static readonly TimeSpan Proof = TimeSpan.FromSeconds(2), Pause = TimeSpan.FromMilliseconds(500);
+
+    private readonly NpgsqlDataSource source;
+    private readonly Action changed;
+    private readonly CancellationTokenSource stop = new();
+    private int number;
+    private Task running = Task.CompletedTask;
+
+    private PostgresNode(NpgsqlDataSource source, Action changed) => (this.source, this.changed) = (source, changed);
+
+    public string Name => $"node_{Volatile.Read(ref number)}";
+
+    /// <param name="source">Where its connection comes from.</param>
+    /// <param name="changed">Called when another node, or this one, has told of a change; and when one may have been missed.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, Action changed, CancellationToken ct)
+    {
+        var node = new PostgresNode(source, changed);
+        var connection = await node.ConnectAsync(ct);
+        node.running = Task.Run(() => node.RunAsync(connection), CancellationToken.None);
+        return node;
+    }
+
+    public void Dispose()
+    {
+        stop.Cancel();
+        running.Wait();
+        stop.Dispose();
+    }
+
+    private async Task RunAsync(NpgsqlConnection? connection)
+    {
+        while (!stop.IsCancellationRequested)
+        {
+            try
+            {
+                if (connection is null)
+                {
+                    connection = await ConnectAsync(stop.Token);
+                    changed(); // whatever was told in between
+                }
+
+                // A link that is gone says nothing by itself: it is asked whenever it was silent for a while.
+                if (!await connection.WaitAsync(Proof, stop.Token))
+                {
+                    await using var proof = new NpgsqlCommand("SELECT 1", connection);
+                    await proof.ExecuteScalarAsync(stop.Token);
+                }
+            }
+            catch (OperationCanceledException) when (stop.IsCancellationRequested)
+            {
+                break;
+            }
+            catch (Exception e) when (e is NpgsqlException or OperationCanceledException or InvalidOperationException)
+            {
+                if (connection is not null)
+                    await connection.DisposeAsync();
+                connection = null;
+                await Task.Delay(Pause, stop.Token).ContinueWith(static _ => { }, TaskScheduler.Default);
+            }
+        }
+
+        if (connection is not null)
+            await connection.DisposeAsync();
+    }
+
+    private async Task<NpgsqlConnection> ConnectAsync(CancellationToken ct)
+    {
+        var connection = await source.OpenConnectionAsync(ct);
+        try
+        {
+            var mine = await TakeAsync(connection, number, number, ct) ?? await TakeAsync(connection, 1, MostNodes, ct)
+                ?? throw new InvalidOperationException($"{MostNodes} processes hold a node's name on this database");
+            Volatile.Write(ref number, mine);
+            connection.Notification += (_, _) => changed();
+            await using var listen = new NpgsqlCommand($"LISTEN {Channel}", connection);
+            await listen.ExecuteNonQueryAsync(ct);
+            return connection;
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
+    }
+
+    private static async Task<int?> TakeAsync(NpgsqlConnection connection, int lowest, int highest, CancellationToken ct)
+    {
+        if (lowest == 0)
+            return null;
+        await using var take = new NpgsqlCommand("SELECT n FROM generate_series($1::int, $2::int) AS n WHERE pg_try_advisory_lock($3::int, n) LIMIT 1", connection);
+        foreach (PostgresValue value in (PostgresValue[])[lowest, highest, LockClass])
+            take.Parameters.Add(value.Parameter);
+        return (int?)await take.ExecuteScalarAsync(ct);
+    }
+}

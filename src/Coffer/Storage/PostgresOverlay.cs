@@ -1,0 +1,252 @@
+namespace Coffer.Storage;
+
+/// <summary>
+/// What a transaction knows of the store: the rows that it read, and over them what its changes decided since, so that a
+/// later change sees what an earlier one wrote before any of it is sent. What cannot be known is forgotten, and then read.
+/// </summary>
+internal sealed class PostgresOverlay
+{
+    private readonly Dictionary<long, bool> tenants = [];
+    private readonly Dictionary<Place, SecretRow?> secrets = [];
+    private readonly Dictionary<Place, SecretRow?> secretsToWrite = [];
+    private readonly Dictionary<Place, IdempotencyRow?> idempotency = [];
+    private readonly List<IdempotencyRow?> idempotencyToWrite = [];
+    private readonly Dictionary<Place, int> idempotencyPlaces = [];
+    private readonly Dictionary<Place, ReplyRow?> replies = [];
+    private readonly Dictionary<Change, Management> management = new(ReferenceEqualityComparer.Instance);
+
+    // Of each scope, how many secrets there are for each expiry; long.MaxValue is never.
+    private readonly Dictionary<Place, Dictionary<long, int>> expiries = [];
+    private Parts written;
+
+    /// <summary>What management rows are read from: once one of them was written to, they are read again.</summary>
+    [Flags]
+    public enum Parts
+    {
+        None = 0,
+        Apps = 1,
+        ApiKeys = 2,
+        Tenants = 4,
+        Secrets = 8,
+        Audit = 16,
+    }
+
+    /// <summary>What of the management plane was read for a change.</summary>
+    public sealed class Management
+    {
+        public AppRow? App { get; set; }
+
+        public bool AppHasTenants { get; set; }
+
+        public ApiKeyRow? ApiKey { get; set; }
+
+        public long OtherAdminKeys { get; set; }
+
+        public List<CountedTenantRow> Tenants { get; } = [];
+
+        public long OldestAudit { get; set; }
+    }
+
+    /// <summary>Whether all is known that a change asks for.</summary>
+    public bool Knows(Change change) =>
+        (change.SecretAt is not { } secret || (tenants.ContainsKey(secret.Tenant) && secrets.ContainsKey(Place.Of(secret))))
+        && (change.IdempotencyAt is not { } key || idempotency.ContainsKey(Place.Of(key)))
+        && (change.ScopeAt is not { } scope || expiries.ContainsKey(Place.Of(scope)))
+        && (change.ManagementAt is not { } at
+            || ((PartsOf(at) == Parts.None || (management.ContainsKey(change) && (PartsOf(at) & written) == Parts.None))
+                && (at.Reply is null || replies.ContainsKey(Place.Of(at.Reply)))));
+
+    /// <summary>What a change decides by; <see cref="Knows"/> must hold.</summary>
+    public Change.Found FindFor(Change change) => new(
+        change.SecretAt is { } hung && tenants[hung.Tenant],
+        change.SecretAt is { } secret ? secrets[Place.Of(secret)] : null,
+        change.IdempotencyAt is { } key ? idempotency[Place.Of(key)] : null,
+        now => change.ScopeAt is { } scope
+            ? expiries[Place.Of(scope)].Sum(second => second.Key > now ? second.Value : 0)
+            : throw new InvalidOperationException("a change counts in the scope that it names in ScopeAt"),
+        change.ManagementAt is not { } at ? null : FindFor(management.GetValueOrDefault(change) ?? new Management(), at.Reply is { } reply ? replies[Place.Of(reply)] : null));
+
+    /// <summary>Forgets all, and takes as absent what is about to be read, until a row says otherwise.</summary>
+    /// <returns>The scopes, each once.</returns>
+    public IReadOnlyList<ScopeKey> Expect(IEnumerable<long> askedTenants, IEnumerable<SecretKey> askedSecrets, IEnumerable<IdempotencyKey> askedKeys,
+        IEnumerable<ScopeKey> askedScopes, IEnumerable<byte[]> askedReplies)
+    {
+        ForgetTenants();
+        replies.Clear();
+        management.Clear();
+        written = Parts.None;
+        foreach (var tenant in askedTenants)
+            tenants[tenant] = false;
+        foreach (var key in askedSecrets)
+            secrets[Place.Of(key)] = null;
+        foreach (var key in askedKeys)
+            idempotency[Place.Of(key)] = null;
+        foreach (var reply in askedReplies)
+            replies[Place.Of(reply)] = null;
+        return [.. askedScopes.Where(scope => expiries.TryAdd(Place.Of(scope), []))];
+    }
+
+    public void Read(long tenant) => tenants[tenant] = true;
+
+    public void Read(SecretRow row) => secrets[Place.Of(row.Key)] = row;
+
+    public void Read(IdempotencyRow row) => idempotency[Place.Of(row.Key)] = row;
+
+    public void Read(ReplyRow row) => replies[Place.Of(row.Key)] = row;
+
+    /// <summary>That a scope holds so many secrets that expire at a Unix second, or never.</summary>
+    public void Read(ScopeKey scope, long? expiresAt, long count) => expiries[Place.Of(scope)][expiresAt ?? long.MaxValue] = (int)count;
+
+    public Management ReadFor(Change change)
+    {
+        if (!management.TryGetValue(change, out var rows))
+            management.Add(change, rows = new Management());
+        return rows;
+    }
+
+    public void Put(SecretRow row)
+    {
+        var place = Place.Of(row.Key);
+        written |= Parts.Secrets;
+        if (secrets.TryGetValue(place, out var last))
+        {
+            Count(last, -1);
+            Count(row, 1);
+            secrets[place] = row;
+        }
+        else
+        {
+            expiries.Clear(); // what it replaces, if anything, is not known
+        }
+
+        secretsToWrite[place] = row;
+    }
+
+    public void Delete(SecretKey key)
+    {
+        var place = Place.Of(key);
+        written |= Parts.Secrets;
+        if (secrets.TryGetValue(place, out var last))
+            Count(last, -1);
+        else
+            expiries.Clear();
+        secrets[place] = null;
+        secretsToWrite[place] = null;
+    }
+
+    public void Put(IdempotencyRow row)
+    {
+        // Each row is written once, where it was last put: the order of the rows is that of time.
+        var place = Place.Of(row.Key);
+        if (idempotencyPlaces.TryGetValue(place, out var earlier))
+            idempotencyToWrite[earlier] = null;
+        idempotencyPlaces[place] = idempotencyToWrite.Count;
+        idempotencyToWrite.Add(row);
+        idempotency[place] = row;
+    }
+
+    public void Put(ReplyRow row) => replies[Place.Of(row.Key)] = row;
+
+    /// <summary>That a statement wrote to some parts.</summary>
+    public void Wrote(Parts parts) => written |= parts;
+
+    /// <summary>A tenant was added, maybe: the absent may be there now.</summary>
+    public void ForgetAbsentTenants()
+    {
+        written |= Parts.Tenants;
+        foreach (var (tenant, isThere) in tenants)
+        {
+            if (!isThere)
+                tenants.Remove(tenant);
+        }
+    }
+
+    public void ForgetReplies() => replies.Clear();
+
+    public void ForgetIdempotency() => idempotency.Clear();
+
+    /// <summary>Rows were removed by what is not known here.</summary>
+    public void ForgetTenants()
+    {
+        written |= Parts.Tenants | Parts.Secrets;
+        tenants.Clear();
+        secrets.Clear();
+        idempotency.Clear();
+        expiries.Clear();
+    }
+
+    /// <summary>The last state of each secret that was put or deleted since the last time, in the order of keys.</summary>
+    public (IReadOnlyList<SecretRow> Put, IReadOnlyList<SecretKey> Deleted) TakeSecrets()
+    {
+        List<SecretRow> put = [];
+        List<SecretKey> deleted = [];
+        foreach (var (place, row) in secretsToWrite.OrderBy(entry => entry.Key, Comparer<Place>.Create(Place.Compare)))
+        {
+            if (row is null)
+                deleted.Add(new SecretKey(place.Tenant, place.Index));
+            else
+                put.Add(row);
+        }
+
+        secretsToWrite.Clear();
+        return (put, deleted);
+    }
+
+    /// <summary>The last state of each idempotency record that was put since the last time, in the order in which they were.</summary>
+    public IReadOnlyList<IdempotencyRow> TakeIdempotency()
+    {
+        List<IdempotencyRow> put = [.. idempotencyToWrite.OfType<IdempotencyRow>()];
+        idempotencyToWrite.Clear();
+        idempotencyPlaces.Clear();
+        return put;
+    }
+
+    private static Change.ManagementFound FindFor(Management rows, ReplyRow? reply) =>
+        new(rows.App, rows.AppHasTenants, rows.ApiKey, rows.OtherAdminKeys, rows.Tenants, reply) { OldestAudit = rows.OldestAudit };
+
+    /// <summary>What the answer to a change depends on, its reply aside.</summary>
+    public static Parts PartsOf(Change.ManagementKey at) =>
+        (at.App is null ? Parts.None : Parts.Apps | Parts.Tenants)
+        | (at.ApiKey is null ? Parts.None : Parts.ApiKeys | Parts.Apps)
+        | (at is { App: not null, Account: not null } ? Parts.Tenants | Parts.Secrets : Parts.None)
+        | (at.AsksOldestAudit ? Parts.Audit : Parts.None);
+
+    private void Count(SecretRow? row, int by)
+    {
+        if (row is null || !expiries.TryGetValue(new Place(row.Key.Tenant, row.Scope), out var seconds))
+            return;
+        var second = row.ExpiresAt ?? long.MaxValue;
+        seconds[second] = seconds.GetValueOrDefault(second) + by;
+    }
+
+    /// <summary>A tenant and a blind index, compared by their bytes.</summary>
+    private readonly struct Place(long tenant, byte[] index) : IEquatable<Place>
+    {
+        public long Tenant => tenant;
+
+        public byte[] Index => index;
+
+        public static Place Of(SecretKey key) => new(key.Tenant, key.Name);
+
+        public static Place Of(IdempotencyKey key) => new(key.Tenant, key.Key);
+
+        public static Place Of(ScopeKey key) => new(key.Tenant, key.Scope);
+
+        public static Place Of(byte[] reply) => new(0, reply);
+
+        public bool Equals(Place other) => tenant == other.Tenant && index.AsSpan().SequenceEqual(other.Index);
+
+        public override bool Equals(object? obj) => obj is Place other && Equals(other);
+
+        public override int GetHashCode()
+        {
+            var hash = new HashCode();
+            hash.Add(tenant);
+            hash.AddBytes(index);
+            return hash.ToHashCode();
+        }
+
+        public static int Compare(Place one, Place other) =>
+            one.Tenant != other.Tenant ? one.Tenant.CompareTo(other.Tenant) : one.Index.AsSpan().SequenceCompareTo(other.Index);
+    }
+}

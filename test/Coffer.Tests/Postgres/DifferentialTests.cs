@@ -1,0 +1,356 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text.Json;
+using Coffer.Storage;
+
+namespace Coffer.Tests.Postgres;
+
+/// <summary>
+/// The same random batches of changes on both engines: what each change finds, which are refused or fail, and what every
+/// read gives afterwards must be the same. SQLite, which writes one row after the other, is the model of the engine that
+/// decides a batch in memory. COFFER_TEST_SEED repeats a run.
+/// </summary>
+public sealed class DifferentialTests(PostgresServer server) : IDisposable
+{
+    private const int Batches = 400;
+
+    private static readonly TenantId[] Owners =
+        [.. from app in (string[])["app_a", "app_b"] from livemode in (bool[])[false, true] from account in (string[])["acct_1", "acct_2"] select new TenantId(app, livemode, account)];
+
+    private readonly TemporaryDirectory directory = new();
+    private ulong random;
+    private long clock = 1_000;
+    private long ids;
+    private long entries;
+
+    [Fact]
+    public async Task Both_engines_do_the_same()
+    {
+        var seed = Environment.GetEnvironmentVariable("COFFER_TEST_SEED") is { Length: > 0 } given
+            ? ulong.Parse(given, CultureInfo.InvariantCulture)
+            : BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
+        random = seed;
+        Side[] sides = [new(SqliteEngine.Open(directory.File("coffer.db"))), new(await PostgresEngine.OpenAsync(await server.NewDatabaseAsync(), default))];
+        var batch = 0;
+        try
+        {
+            for (; batch < Batches; batch++)
+            {
+                clock += Next(20);
+                var changes = Enumerable.Range(0, 1 + Next(8)).Select(_ => NewChange()).ToList();
+                var (audits, first) = (Next(2) == 0, entries + 1);
+                foreach (var side in sides)
+                    side.Write(changes, audits ? new AuditRow("node_1", first, first, Bytes(first), Bytes(first)) : null);
+                Same(sides, side => side.Log);
+                if (audits && !sides[0].HasFailed)
+                    entries++;
+                await CompareReadsAsync(sides);
+            }
+
+            // A test that never gets anywhere proves nothing.
+            Assert.True(sides[0].Found > Batches, $"only {sides[0].Found} rows were found");
+        }
+        catch (Exception e)
+        {
+            Assert.Fail($"COFFER_TEST_SEED={seed}, batch {batch}: {e}");
+        }
+        finally
+        {
+            foreach (var side in sides)
+                side.Dispose();
+        }
+    }
+
+    public void Dispose() => directory.Dispose();
+
+    // Made once for both sides, which differ in nothing but the numbers of tenants.
+    private Func<Side, Probe> NewChange()
+    {
+        var (owner, name, scope) = (Owners[Next(Owners.Length)], Bytes(Next(6)), Bytes(100 + Next(2)));
+        var (seen, stranger) = (Owners[Next(Owners.Length)], Bytes(Next(6)));
+        var (expiry, now, id, key) = (Next(3) == 0 ? clock - 50 + Next(200) : (long?)null, clock - 50 + Next(100), $"appsecret_{++ids:d6}", Bytes(200 + Next(5)));
+        var (value, number, refuses) = (Bytes(1000 + Next(100)), clock, Next(12) == 0);
+        var (app, token, account) = (Next(2) == 0 ? "app_a" : "app_b", Next(5), Next(2) == 0 ? "acct_1" : "acct_2");
+        var (asksAll, keepsId, limit) = (Next(2) == 0, Next(2) == 0, Next(5));
+        switch (Next(26))
+        {
+            case < 8: // set, as SecretChange does: its scope is counted
+                return side => new Probe(side, refuses)
+                {
+                    Secret = side.Key(owner, name),
+                    Scope = side.Scope(owner, scope),
+                    Idempotency = asksAll ? new IdempotencyKey(side.Number(owner), key) : null,
+                    CountAt = now,
+                    Decides = found => !found.HasTenant ? [] :
+                    [
+                        new RowWrite.PutSecret(new SecretRow(side.Key(owner, name), scope, keepsId && found.Secret is { } last ? last.Id : id,
+                            (found.Secret?.Version ?? 0) + 1, number, expiry, value)),
+                        .. asksAll ? [new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(side.Number(owner), key), value, number, name))] : (RowWrite[])[],
+                    ],
+                };
+            case < 11: // delete
+                return side => new Probe(side, refuses) { Secret = side.Key(owner, name), Decides = found => found.HasTenant ? [new RowWrite.DeleteSecret(side.Key(owner, name))] : [] };
+            case 11: // writes to another secret than it asks for
+                return side => new Probe(side, refuses)
+                {
+                    Secret = side.Key(owner, name),
+                    Scope = side.Scope(owner, scope),
+                    CountAt = now,
+                    Decides = found => !found.HasTenant ? [] : keepsId
+                        ? [new RowWrite.DeleteSecret(side.Key(owner, stranger))]
+                        : [new RowWrite.PutSecret(new SecretRow(side.Key(owner, stranger), scope, id, 1, number, expiry, value))],
+                };
+            case 12:
+                return side => new Probe(side, refuses)
+                {
+                    Secret = side.Key(owner, name),
+                    Idempotency = new IdempotencyKey(side.Number(owner), key),
+                    Decides = found => found.HasTenant ? [new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(side.Number(owner), key), value, number, name))] : [],
+                };
+            case 13:
+                return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.PruneIdempotency(now, limit)] };
+            case < 17:
+                return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.AddTenant(owner, number, value)] };
+            case 17: // forget
+                return side => new Probe(side, refuses)
+                {
+                    Management = new Change.ManagementKey(now) { App = owner.App, Account = owner.Account, Reply = key },
+                    Decides = found => [.. found.Management!.Tenants.Select(tenant => new RowWrite.ShredTenant(tenant.Id)), new RowWrite.DeleteReplies(Bytes(token))],
+                };
+            case < 20:
+                return side => new Probe(side, refuses)
+                {
+                    Management = new Change.ManagementKey(0) { App = app },
+                    Decides = found => asksAll || found.Management!.AppHasTenants || keepsId
+                        ? [new RowWrite.PutApp(new AppRow(app, $"name {number}", "acct_own", found.Management!.App?.Created ?? number, keepsId ? value : null))]
+                        : [new RowWrite.DeleteApp(app)],
+                };
+            case < 22:
+                return side => new Probe(side, refuses)
+                {
+                    Management = new Change.ManagementKey(0) { App = asksAll ? app : null, ApiKey = $"key_{token}", Reply = limit == 0 ? key : null },
+                    Decides = found => (found.Management, keepsId) switch
+                    {
+                        ({ ApiKey: { } known }, true) => [new RowWrite.DeleteApiKey(known.Id)],
+                        ({ ApiKey: { } known }, false) => [new RowWrite.PutApiKey(known with { ExpiresAt = expiry, Proof = value }), new RowWrite.TouchApiKey(known.Id, number)],
+                        ({ App: { } of }, _) => [new RowWrite.PutApiKey(new ApiKeyRow(Bytes(300 + token), $"key_{token}", of.Id, null, "secret", false, number, null, value) { Permissions = "a,b", Addresses = "::/0" })],
+                        _ => [new RowWrite.PutApiKey(new ApiKeyRow(Bytes(300 + token), $"key_{token}", null, null, "admin", true, number, expiry, value))],
+                    },
+                };
+            case 22:
+                return side => new Probe(side, refuses)
+                {
+                    Management = new Change.ManagementKey(0) { Reply = key },
+                    Decides = _ => [new RowWrite.PutReply(new ReplyRow(key, keepsId ? Bytes(token) : null, value, number, name))],
+                };
+            case 23:
+                return side => new Probe(side, refuses)
+                {
+                    Decides = _ => [new RowWrite.PutRevocation(new RevocationRow($"key_{token}", now, now + limit)), new RowWrite.PutMeta($"audit cut {limit}", value)],
+                };
+            case 24:
+                return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.PruneManagement(now - 200, now)] };
+            default:
+                // The numbers of audit rows are each engine's own: what is pruned is said by their order.
+                return side => new Probe(side, refuses)
+                {
+                    Management = new Change.ManagementKey(0) { AsksOldestAudit = true },
+                    Decides = found => found.Management!.OldestAudit == 0 ? [] : [new RowWrite.PruneAudit(side.AuditRow(limit))],
+                };
+        }
+    }
+
+    private async Task CompareReadsAsync(Side[] sides)
+    {
+        foreach (var side in sides)
+            await side.LookAsync();
+        var (owner, name, scope, now) = (Owners[Next(Owners.Length)], Bytes(Next(6)), Bytes(100 + Next(2)), clock - 50 + Next(100));
+        var (bound, limit, newer) = ($"appsecret_{Next((int)ids + 2):d6}", 1 + Next(6), Next(2) == 0);
+        var filter = new SecretFilter(Next(2) == 0 ? owner.App : null, Next(2) == 0 ? owner.Account : null, Next(2) == 0 ? owner.Livemode : null, Next(2) == 0 ? clock + Next(100) : null);
+        await SameAsync(sides, async side => await side.Engine.FindSecretAsync(side.Key(owner, name), default));
+        await SameAsync(sides, async side => await side.Engine.FindTenantAsync(owner, default));
+        await SameAsync(sides, async side => await side.Engine.ListSecretsAsync(side.Number(owner), scope, Next(side, 3) == 0 ? null : bound, newer, now, limit, default));
+        await SameAsync(sides, async side => await side.Engine.ListTenantSecretsAsync(side.Number(owner), newer ? bound : null, now, limit, default));
+        await SameAsync(sides, async side => await side.Engine.FindSecretAsync(side.Number(owner), bound, now, default));
+        await SameAsync(sides, side => AllFoundAsync(side, filter, now, limit));
+        await SameAsync(sides, async side => (await side.Engine.ListExpiredAsync(now, 1_000, default)).Select(side.Shown).Order());
+        await SameAsync(sides, async side => await side.Engine.FindOldestIdempotencyAsync(default));
+        await SameAsync(sides, async side => await side.Engine.FindAppAsync(owner.App, default));
+        await SameAsync(sides, async side => await side.Engine.ListAppsAsync(newer ? "app_a" : null, limit, default));
+        await SameAsync(sides, async side => await side.Engine.ListApiKeysAsync(newer ? owner.App : null, Next(side, 2) == 0 ? $"key_{limit}" : null, limit, default));
+        await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync($"key_{limit}", default));
+        await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync(Bytes(300 + limit), default));
+        await SameAsync(sides, async side => (await side.Engine.ListApiKeyMacsAsync(default)).Select(Convert.ToHexString).Order());
+        await SameAsync(sides, async side => (await side.Engine.ListRevocationsAsync(now, default)).OrderBy(row => row.Subject));
+        await SameAsync(sides, async side => await side.Engine.ListAccountsAsync(owner.App, newer ? "acct_1" : null, now, limit, default));
+        await SameAsync(sides, async side => (await side.Engine.ListMetaAsync("audit cut ", default)).Select(meta => $"{meta.Key} {Convert.ToHexString(meta.Value)}"));
+        await SameAsync(sides, async side => (await side.Engine.ListAuditAsync(newer ? 0 : long.MaxValue, !newer, limit, default)).Select(row => row.Row));
+        await SameAsync(sides, async side => await side.Engine.FindLastAuditAsync("node_1", default));
+        Same(sides, side => side.Log);
+    }
+
+    private static async Task<object?> AllFoundAsync(Side side, SecretFilter filter, long now, int limit)
+    {
+        var found = new List<FoundSecretRow>();
+        (long?, SecretKey)? after = null;
+        while (await side.Engine.SearchSecretsAsync(filter, after, now, limit, default) is { Count: > 0 } page)
+        {
+            found.AddRange(page);
+            after = (filter.ExpiringBefore is null ? null : page[^1].Secret.ExpiresAt, page[^1].Secret.Key);
+        }
+
+        return found.Select(row => new { row.Tenant, Secret = side.Shown(row.Secret) });
+    }
+
+    private static async Task SameAsync(Side[] sides, Func<Side, Task<object?>> read)
+    {
+        foreach (var side in sides)
+            side.Note(await read(side));
+    }
+
+    private static void Same(Side[] sides, Func<Side, IReadOnlyList<string>> log)
+    {
+        Assert.Equal(string.Join('\n', log(sides[0])), string.Join('\n', log(sides[1])));
+        foreach (var side in sides)
+            side.Clear();
+    }
+
+    // SplitMix64: seeded, so that a failure can be repeated.
+    private int Next(int below)
+    {
+        var z = random += 0x9E3779B97F4A7C15;
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+        return (int)((z ^ (z >> 31)) % (ulong)below);
+    }
+
+    // Within a read, both sides draw the same.
+    private static int Next(Side side, int below) => (int)(side.Reads % below);
+
+    private static byte[] Bytes(long number) => BitConverter.GetBytes(number);
+
+    /// <summary>One engine, with the numbers that it gave to tenants, and what it said, in a form that knows no numbers.</summary>
+    private sealed class Side(Engine engine) : IDisposable
+    {
+        private static readonly JsonSerializerOptions Json = new() { Converters = { new Hex() } };
+        private readonly Dictionary<TenantId, long> numbers = [];
+        private readonly List<string> log = [];
+        private List<long> audit = [];
+
+        public Engine Engine => engine;
+
+        public IReadOnlyList<string> Log => log;
+
+        public long Reads { get; private set; }
+
+        public int Found { get; private set; }
+
+        public bool HasFailed { get; private set; }
+
+        public long Number(TenantId owner) => numbers.GetValueOrDefault(owner, 999_999);
+
+        public SecretKey Key(TenantId owner, byte[] name) => new(Number(owner), name);
+
+        public ScopeKey Scope(TenantId owner, byte[] scope) => new(Number(owner), scope);
+
+        public long AuditRow(int place) => place < audit.Count ? audit[place] : 0;
+
+        public void Write(List<Func<Side, Probe>> changes, AuditRow? entry)
+        {
+            var batch = changes.Select(change => (Change)change(this)).ToList();
+            try
+            {
+                engine.Write(batch, _ => entry is null ? null : new RowWrite.PutAudit(entry));
+                HasFailed = false;
+                log.Add("refused: " + string.Concat(batch.Select(change => change.Committed.IsFaulted ? 'x' : '.')));
+            }
+            catch (ApiError e) when (e.IsFault)
+            {
+                // How far the decisions came before it showed is each engine's own.
+                HasFailed = true;
+                log.Clear();
+                log.Add("failed");
+            }
+        }
+
+        /// <summary>What is not compared, but needed to say the same thing to both.</summary>
+        public async Task LookAsync()
+        {
+            numbers.Clear();
+            foreach (var owner in Owners)
+            {
+                if (await engine.FindTenantAsync(owner, default) is { } row)
+                    numbers.Add(owner, row.Id);
+            }
+
+            audit = [.. (await engine.ListAuditAsync(0, newestFirst: false, 10, default)).Select(row => row.Number)];
+        }
+
+        public void Note(object? said)
+        {
+            Reads++;
+            if (said is not null)
+                Found++;
+            log.Add(said switch
+            {
+                null => "null",
+                SecretRow row => Shown(row),
+                IReadOnlyList<SecretRow> rows => string.Join(' ', rows.Select(Shown)),
+                TenantRow row => $"{Owner(row.Id)} {Convert.ToHexString(row.SealedKeys)}",
+                _ => JsonSerializer.Serialize(said, Json),
+            });
+        }
+
+        public void Note(Change.Found found, long? countAt) => log.Add(string.Join(" | ",
+            found.HasTenant, found.Secret is { } secret ? Shown(secret) : "", found.Idempotency is { } kept ? $"{kept.Created} {Convert.ToHexString(kept.Fingerprint)}" : "",
+            countAt is { } now ? found.LiveInScope(now) : "", found.Management is { } m
+                ? JsonSerializer.Serialize(new { m.App, m.AppHasTenants, m.ApiKey, m.OtherAdminKeys, Tenants = m.Tenants.Select(row => $"{Owner(row.Id)} {row.Secrets}").Order(), m.Reply, Any = m.OldestAudit > 0 }, Json) : ""));
+
+        public string Shown(SecretKey key) => $"{Owner(key.Tenant)} {Convert.ToHexString(key.Name)}";
+
+        public string Shown(SecretRow row) =>
+            $"{Shown(row.Key)} {Convert.ToHexString(row.Scope)} {row.Id} {row.Version} {row.Created} {row.ExpiresAt} {Convert.ToHexString(row.Sealed)}";
+
+        public void Clear() => log.Clear();
+
+        public void Dispose() => engine.Dispose();
+
+        private TenantId? Owner(long number) => numbers.FirstOrDefault(entry => entry.Value == number).Key;
+    }
+
+    private sealed class Probe(Side side, bool refuses) : Change
+    {
+        public SecretKey? Secret { get; init; }
+
+        public ScopeKey? Scope { get; init; }
+
+        public IdempotencyKey? Idempotency { get; init; }
+
+        public ManagementKey? Management { get; init; }
+
+        public long? CountAt { get; init; }
+
+        public required Func<Found, RowWrite[]> Decides { get; init; }
+
+        public override SecretKey? SecretAt => Secret;
+
+        public override ScopeKey? ScopeAt => Scope;
+
+        public override IdempotencyKey? IdempotencyAt => Idempotency;
+
+        public override ManagementKey? ManagementAt => Management;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            side.Note(found, CountAt);
+            return refuses ? throw new InvalidOperationException("no") : Decides(found);
+        }
+    }
+
+    private sealed class Hex : System.Text.Json.Serialization.JsonConverter<byte[]>
+    {
+        public override byte[] Read(ref Utf8JsonReader reader, Type type, JsonSerializerOptions options) => throw new NotSupportedException();
+
+        public override void Write(Utf8JsonWriter writer, byte[] value, JsonSerializerOptions options) => writer.WriteStringValue(Convert.ToHexString(value));
+    }
+}

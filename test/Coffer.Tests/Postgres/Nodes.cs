@@ -1,0 +1,108 @@
+using System.Net.Http.Headers;
+using System.Text.Json.Nodes;
+using Coffer.Crypto;
+
+namespace Coffer.Tests.Postgres;
+
+/// <summary>Real servers on one database, each with a data directory of its own and the same key file.</summary>
+internal sealed class Nodes : IAsyncDisposable
+{
+    private readonly TemporaryDirectory directory = new();
+    private readonly List<Node> running = [];
+
+    private Nodes(string store) => Store = store;
+
+    public string Store { get; }
+
+    public Node this[int number] => running[number];
+
+    /// <summary>The keys of the first start.</summary>
+    public FirstKeys Keys { get; private set; } = null!;
+
+    public static async Task<Nodes> StartAsync(string store, int count = 2, int secretsPerScope = 10)
+    {
+        var nodes = new Nodes(store);
+        for (var i = 0; i < count; i++)
+            await nodes.AddAsync(secretsPerScope);
+        return nodes;
+    }
+
+    public async Task<Node> AddAsync(int secretsPerScope = 10)
+    {
+        var data = NewData();
+        if (running.Count > 0)
+            File.Copy(Path.Combine(running[0].Data, "coffer.key"), Path.Combine(data, "coffer.key"));
+        var node = new Node(await StartAsync(data, secretsPerScope), data);
+        Keys ??= node.Server.FirstKeys!;
+        running.Add(node);
+        return node;
+    }
+
+    public async Task StopAsync(int number)
+    {
+        await running[number].DisposeAsync();
+        running.RemoveAt(number);
+    }
+
+    public string NewData(bool withKey = false)
+    {
+        var data = directory.File(Guid.NewGuid().ToString("n"));
+        Directory.CreateDirectory(data);
+        if (withKey)
+            KeyFile.Create(Path.Combine(data, "coffer.key"), TimeProvider.System.GetUtcNow());
+        return data;
+    }
+
+    public Task<Server> StartAsync(string data, int secretsPerScope = 10) => Server.StartAsync(
+        new CofferOptions { Data = data, Store = Store, Listen = "http://127.0.0.1:0", SecretsPerScope = secretsPerScope, RatePerKey = 0 }, TimeProvider.System, default);
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var node in running)
+            await node.DisposeAsync();
+        directory.Dispose();
+    }
+
+    internal sealed class Node(Server server, string data) : IAsyncDisposable
+    {
+        private readonly HttpClient http = new();
+
+        public Server Server => server;
+
+        public string Data => data;
+
+        public Task<Answer> Set(string key, string name, string payload = "payload", long? ifVersion = null, string? idempotencyKey = null, string? account = null) =>
+            Post(key, "/v1/apps/secrets", idempotencyKey, account, [("scope[type]", "account"), ("name", name), ("payload", payload),
+                .. ifVersion is { } version ? [("if_version", version.ToString())] : ((string, string)[])[]]);
+
+        public Task<Answer> Find(string key, string name, string? account = null) => Get(key, $"/v1/apps/secrets/find?scope[type]=account&name={name}&expand[]=payload", account);
+
+        public Task<Answer> Get(string key, string path, string? account = null) => SendAsync(key, new HttpRequestMessage(HttpMethod.Get, path), null, account);
+
+        public Task<Answer> Post(string key, string path, params (string, string)[] form) => Post(key, path, null, null, form);
+
+        public Task<Answer> Post(string key, string path, string? idempotencyKey, string? account, params (string Name, string Value)[] form) =>
+            SendAsync(key, new HttpRequestMessage(HttpMethod.Post, path)
+            {
+                Content = new FormUrlEncodedContent(form.Select(field => KeyValuePair.Create(field.Name, field.Value))),
+            }, idempotencyKey, account);
+
+        public async ValueTask DisposeAsync()
+        {
+            http.Dispose();
+            await server.DisposeAsync();
+        }
+
+        private async Task<Answer> SendAsync(string key, HttpRequestMessage request, string? idempotencyKey, string? account)
+        {
+            request.RequestUri = new Uri(server.Url, request.RequestUri!);
+            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", key);
+            if (idempotencyKey is not null)
+                request.Headers.Add("Idempotency-Key", idempotencyKey);
+            if (account is not null)
+                request.Headers.Add("Stripe-Account", account);
+            using var response = await http.SendAsync(request);
+            return new Answer((int)response.StatusCode, await response.Content.ReadAsStringAsync(), response.Headers, response.Content.Headers);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+using System.Diagnostics;
+using Coffer.Access;
+using Coffer.Storage;
+using Npgsql;
+
+namespace Coffer.Tests.Postgres;
+
+/// <summary>What two nodes of a store do to each other.</summary>
+public sealed class NodesTests(PostgresServer server)
+{
+    [Fact]
+    public async Task What_one_node_changes_the_other_knows_at_once()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        Assert.InRange(await SlowestAsync(nodes), TimeSpan.Zero, TimeSpan.FromSeconds(2));
+    }
+
+    [Fact]
+    public async Task What_one_node_changes_the_other_knows_within_the_bound_when_it_cannot_be_told()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        // Who listens also holds a node's name: with all names taken, nobody does.
+        await using var holder = new NpgsqlConnection(nodes.Store);
+        await holder.OpenAsync(TestContext.Current.CancellationToken);
+        await using var hold = new NpgsqlCommand($"""
+            SELECT pg_advisory_lock({PostgresNode.LockClass}, n) FROM generate_series(3, {PostgresNode.MostNodes}) AS n;
+            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresNode.LockClass}
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid();
+            SELECT pg_advisory_lock({PostgresNode.LockClass}, 1), pg_advisory_lock({PostgresNode.LockClass}, 2)
+            """, holder);
+        await hold.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
+        var slowest = await SlowestAsync(nodes);
+        Assert.InRange(slowest, TimeSpan.FromSeconds(1), Epoch.Bound + TimeSpan.FromSeconds(1)); // a second for the requests themselves
+    }
+
+    [Fact]
+    public async Task The_quota_is_exact_whichever_node_is_asked()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        for (var round = 0; round < 5; round++)
+        {
+            var account = $"acct_{round}";
+            var answers = await Task.WhenAll(Enumerable.Range(0, 60).Select(i => nodes[i % 2].Set(nodes.Keys.TestSecretKey, $"name {i}", account: account)));
+            Assert.Equal((10, 50), (answers.Count(answer => answer.Status == 200), answers.Count(answer => answer.Status == 400)));
+            Assert.Equal(10, (await nodes[0].Get(nodes.Keys.TestSecretKey, "/v1/apps/secrets?scope[type]=account&limit=100", account)).IsOk().Names.Length);
+        }
+    }
+
+    [Fact]
+    public async Task Of_those_who_compare_and_set_at_once_one_wins()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        for (var version = 0; version < 25; version++)
+        {
+            var answers = await Task.WhenAll(Enumerable.Range(0, 8).Select(i => nodes[i % 2].Set(nodes.Keys.TestSecretKey, "k", $"{version} {i}", ifVersion: version)));
+            var winner = Assert.Single(answers, answer => answer.Status == 200);
+            Assert.Equal($"{version + 1}", winner.Header("Coffer-Secret-Version"));
+            Assert.All(answers.Where(answer => answer != winner), answer => answer.IsError(409, "resource_version_mismatch", "if_version"));
+        }
+    }
+
+    [Fact]
+    public async Task An_idempotency_key_that_comes_to_both_nodes_at_once_has_one_effect()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        for (var round = 0; round < 20; round++)
+        {
+            var answers = await Task.WhenAll(Enumerable.Range(0, 2).Select(i => nodes[i].Set(nodes.Keys.TestSecretKey, "k", $"{round}", idempotencyKey: $"key {round}")));
+            Assert.All(answers, answer => Assert.Equal($"{round + 1}", answer.IsOk().Header("Coffer-Secret-Version")));
+            Assert.Single(answers, answer => answer.Header("Idempotent-Replayed") == "true");
+            Assert.Single(answers.Select(answer => answer.Text).Distinct());
+
+            var apps = await Task.WhenAll(Enumerable.Range(0, 2).Select(i => nodes[i].Post(nodes.Keys.AdminKey!, "/admin/v1/apps", $"key {round}", null, ("name", $"app {round}"))));
+            Assert.Single(apps.Select(answer => answer.IsOk().Text).Distinct());
+        }
+
+        Assert.Equal(21, (await nodes[0].Get(nodes.Keys.AdminKey!, "/admin/v1/apps?limit=100")).IsOk().Json["data"]!.AsArray().Count);
+    }
+
+    [Fact]
+    public async Task Both_nodes_chains_verify_while_they_grow()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), secretsPerScope: 1_000);
+        using var stop = new CancellationTokenSource();
+        var writing = Enumerable.Range(0, 8).Select(async writer =>
+        {
+            for (var i = 0; !stop.IsCancellationRequested; i++)
+                (await nodes[writer % 2].Set(nodes.Keys.TestSecretKey, $"{writer} {i % 50}")).IsOk();
+        }).ToList();
+        long seen = 0;
+        for (var i = 0; i < 10; i++)
+        {
+            var report = await AuditLog.VerifyStoreAsync(new(nodes[0].Data, nodes.Store), null, default);
+            Assert.Empty(report.Problems);
+            Assert.InRange(report.Entries, seen, long.MaxValue);
+            seen = report.Entries;
+        }
+
+        await stop.CancelAsync();
+        await Task.WhenAll(writing);
+        Assert.InRange(seen, 50, long.MaxValue);
+        var data = (nodes[0].Data, nodes[1].Data);
+        await nodes.StopAsync(1);
+        await nodes.StopAsync(0);
+        foreach (var checkpoints in (string[])[data.Item1, data.Item2])
+        {
+            var report = await AuditLog.VerifyStoreAsync(new(checkpoints, nodes.Store), null, default);
+            Assert.Empty(report.Problems);
+            Assert.Equal(1, report.Checkpoints);
+        }
+
+        Assert.Equal(2L, await PostgresServer.ScalarAsync(nodes.Store, "SELECT count(DISTINCT node) FROM audit"));
+    }
+
+    [Fact]
+    public async Task Of_nodes_that_start_at_once_on_an_empty_database_one_makes_its_identity()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), count: 0);
+        var first = nodes.NewData(withKey: true);
+        string[] data = [first, nodes.NewData(), nodes.NewData()];
+        foreach (var other in data[1..])
+            File.Copy(Path.Combine(first, "coffer.key"), Path.Combine(other, "coffer.key"));
+        var servers = await Task.WhenAll(data.Select(each => Task.Run(() => nodes.StartAsync(each))));
+        try
+        {
+            var keys = Assert.Single(servers, each => each.FirstKeys is not null).FirstKeys!;
+            foreach (var each in servers)
+            {
+                var node = new Nodes.Node(each, "");
+                (await node.Set(keys.TestSecretKey, "k")).IsOk();
+            }
+
+            Assert.Equal(1L, await PostgresServer.ScalarAsync(nodes.Store, "SELECT count(*) FROM root_keys"));
+            Assert.Equal(1L, await PostgresServer.ScalarAsync(nodes.Store, "SELECT count(*) FROM apps"));
+        }
+        finally
+        {
+            foreach (var each in servers)
+                await each.DisposeAsync();
+        }
+    }
+
+    [Fact]
+    public async Task A_node_without_the_stores_key_file_is_told_to_copy_it()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), count: 1);
+        var none = await Assert.ThrowsAsync<ConfigurationException>(() => nodes.StartAsync(nodes.NewData()));
+        Assert.Contains("is missing", none.Message, StringComparison.Ordinal);
+        Assert.Contains("copy coffer.key", none.Hint, StringComparison.Ordinal);
+        var another = await Assert.ThrowsAsync<ConfigurationException>(() => nodes.StartAsync(nodes.NewData(withKey: true)));
+        Assert.Contains("does not open this store", another.Message, StringComparison.Ordinal);
+        Assert.Contains("all nodes of a store need the same coffer.key", another.Hint, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Two_that_start_at_once_with_no_key_file_make_one_store()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), count: 0);
+        var starts = Enumerable.Range(0, 2).Select(_ => Task.Run(() => nodes.StartAsync(nodes.NewData()))).ToList();
+        await Task.WhenAll(starts).ContinueWith(static _ => { }, TaskScheduler.Default);
+        var winner = Assert.Single(starts, start => start.IsCompletedSuccessfully);
+        Assert.NotNull((await winner).FirstKeys);
+        await (await winner).DisposeAsync();
+        var loser = Assert.Single(starts, start => start.IsFaulted);
+        Assert.Contains("copy coffer.key", Assert.IsType<ConfigurationException>(loser.Exception!.InnerException).Hint, StringComparison.Ordinal);
+    }
+
+    /// <summary>Has node 0 change keys and apps that node 1 has just believed, and measures how long it goes on believing.</summary>
+    private static async Task<TimeSpan> SlowestAsync(Nodes nodes)
+    {
+        var (admin, slowest) = (nodes.Keys.AdminKey!, TimeSpan.Zero);
+        var app = await PostAsync("/admin/v1/apps", ("name", "other"));
+        await SeenAsync("revocation", key => PostAsync($"/admin/v1/api_keys/{key}/revoke"), 401);
+        await SeenAsync("roll", key => PostAsync($"/admin/v1/api_keys/{key}/roll", ("grace_period", "0")), 401);
+        await SeenAsync("forget", _ => PostAsync($"/admin/v1/apps/{app.Id}/accounts/acct_1/forget"), 404);
+        await SeenAsync("disable", _ => PostAsync($"/admin/v1/apps/{app.Id}", ("disabled", "true")), 403);
+        return slowest;
+
+        async Task SeenAsync(string what, Func<string, Task<Answer>> change, int status)
+        {
+            var key = await PostAsync("/admin/v1/api_keys", ("type", "secret"), ("app", app.Id!));
+            var token = (string)key.Json["secret"]!;
+            (await nodes[1].Set(token, "k", account: "acct_1")).IsOk();
+            (await nodes[1].Find(token, "k", "acct_1")).IsOk();
+            await change(key.Id!);
+            var watch = Stopwatch.StartNew();
+            Answer answer;
+            while ((answer = await nodes[1].Find(token, "k", "acct_1")).Status == 200)
+                Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), $"{what} was not seen");
+            Assert.Equal(status, answer.Status);
+            TestContext.Current.TestOutputHelper?.WriteLine($"{what} was seen after {watch.Elapsed.TotalMilliseconds:0} ms");
+            slowest = watch.Elapsed > slowest ? watch.Elapsed : slowest;
+        }
+
+        async Task<Answer> PostAsync(string path, params (string, string)[] form) => (await nodes[0].Post(admin, path, form)).IsOk();
+    }
+}

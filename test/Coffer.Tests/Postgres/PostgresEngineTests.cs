@@ -1,0 +1,276 @@
+using System.Text;
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Crypto;
+using Coffer.Storage;
+using Coffer.Tests.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
+
+namespace Coffer.Tests.Postgres;
+
+public sealed class PostgresEngineContract(PostgresServer server) : EngineContract
+{
+    private protected override async Task<Engine> OpenAsync() => await PostgresEngine.OpenAsync(await server.NewDatabaseAsync(), default);
+
+    private protected override ValueTask CloseAsync() => ValueTask.CompletedTask;
+}
+
+public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
+{
+    private readonly List<IDisposable> open = [];
+
+    [Fact]
+    public async Task Nodes_that_open_an_empty_database_at_once_migrate_it_once()
+    {
+        var store = await server.NewDatabaseAsync();
+        foreach (var engine in await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(() => PostgresEngine.OpenAsync(store, default)))))
+            engine.Dispose();
+        Assert.Equal(1L, await PostgresServer.ScalarAsync(store, "SELECT sum(version)::bigint FROM coffer_schema"));
+    }
+
+    [Fact]
+    public async Task A_store_of_a_newer_schema_is_refused_and_left_alone()
+    {
+        var store = await server.NewDatabaseAsync();
+        (await OpenAsync(store)).Dispose();
+        await PostgresServer.ExecuteAsync(store, "UPDATE coffer_schema SET version = 999");
+        var refused = await Assert.ThrowsAsync<ConfigurationException>(() => PostgresEngine.OpenAsync(store, default));
+        Assert.Contains("newer Coffer (schema 999; this program knows 1)", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Another_programs_database_is_refused_and_left_alone()
+    {
+        var store = await server.NewDatabaseAsync();
+        await PostgresServer.ExecuteAsync(store, "CREATE TABLE theirs (x INT)");
+        Assert.Contains("another program", (await Assert.ThrowsAsync<ConfigurationException>(() => PostgresEngine.OpenAsync(store, default))).Message, StringComparison.Ordinal);
+        Assert.Equal(1L, await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"));
+        var own = new NpgsqlConnectionStringBuilder(store) { SearchPath = "coffer" }.ConnectionString;
+        await PostgresServer.ExecuteAsync(store, "CREATE SCHEMA coffer");
+        (await OpenAsync(own)).Dispose(); // a schema of its own will do
+    }
+
+    [Fact]
+    public async Task A_password_is_never_shown()
+    {
+        foreach (var store in (string[])["postgres://coffer:hunter2@127.0.0.1/coffer", "Host=127.0.0.1;Password=hunter2;Port=many", "Password=hunter2", "hunter2"])
+        {
+            var refused = Assert.Throws<ConfigurationException>(() => new CofferOptions { Data = "x", Store = store }.Validate());
+            Assert.Contains("--store", refused.Message, StringComparison.Ordinal);
+            Assert.DoesNotContain("hunter2", refused.Message + refused.Hint, StringComparison.Ordinal);
+        }
+
+        var away = await Assert.ThrowsAsync<ConfigurationException>(() => PostgresEngine.OpenAsync("Host=127.0.0.1;Port=1;Database=coffer;Username=coffer;Password=hunter2", default));
+        Assert.Contains("the database coffer at 127.0.0.1 cannot be used", away.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("hunter2", away.Message + away.Hint, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_node_takes_the_lowest_name_that_is_free_and_keeps_it_when_its_connection_breaks()
+    {
+        var store = await server.NewDatabaseAsync();
+        Engine[] nodes = [await JoinAsync(store), await JoinAsync(store), await JoinAsync(store)];
+        Assert.Equal(["node_1", "node_2", "node_3"], nodes.Select(node => node.Node));
+        nodes[1].Dispose();
+        Assert.Equal("node_2", (await JoinAsync(store)).Node);
+
+        using var told = new SemaphoreSlim(0);
+        nodes[0].Changed = () => told.Release();
+        await PostgresServer.ExecuteAsync(store, $"""
+            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresNode.LockClass} AND objid = 1
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            """);
+        Assert.True(await told.WaitAsync(TimeSpan.FromSeconds(10)), "what was missed in between is read anew");
+        Assert.Equal("node_1", nodes[0].Node);
+        nodes[2].Write([new Change.Plain(new RowWrite.PutRevocation(new RevocationRow("key_1", 1, 2)))], _ => null);
+        Assert.True(await told.WaitAsync(TimeSpan.FromSeconds(10)), "it listens again");
+    }
+
+    [Fact]
+    public async Task Two_processes_of_one_name_do_not_fork_its_chain()
+    {
+        // Neither has joined, so both take themselves for node_1.
+        var store = await server.NewDatabaseAsync();
+        var (instance, committers) = await TwoNodesAsync(store, TimeProvider.System);
+        var failed = 0;
+        await Task.WhenAll(Enumerable.Range(0, 200).Select(async i =>
+        {
+            try
+            {
+                await committers[i % 2].CommitAsync(new Change.Noted(new AuditEntry("find", "ok")));
+            }
+            catch (ApiError e) when (e.Status == 503)
+            {
+                Interlocked.Increment(ref failed);
+            }
+        }));
+        await committers[0].CommitAsync(new Change.Plain()).ContinueWith(static _ => { }, TaskScheduler.Default);
+        Assert.Equal(200 - failed, await VerifiedAsync(await OpenAsync(store), instance));
+    }
+
+    [Fact]
+    public async Task What_two_nodes_remove_from_the_log_at_once_leaves_it_whole()
+    {
+        var store = await server.NewDatabaseAsync();
+        var time = new ManualTime();
+        var (instance, committers) = await TwoNodesAsync(store, time, join: true);
+        for (var i = 0; i < 300; i++)
+        {
+            await committers[i % 2].CommitAsync(new Change.Noted(new AuditEntry("find", "ok")));
+            time.Move(TimeSpan.FromSeconds(1));
+        }
+
+        for (var i = 0; i < 20; i++)
+        {
+            time.Move(TimeSpan.FromSeconds(10));
+            var engine = await OpenAsync(store);
+            await Task.WhenAll(committers.Select((committer, n) => Task.Run(() => new Retention(engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id,
+                TimeSpan.FromSeconds(250 - 2 * n), time, NullLogger<Retention>.Instance).SweepAsync(default))));
+            await VerifiedAsync(engine, instance);
+        }
+    }
+
+    [Fact]
+    public async Task Two_nodes_in_each_others_way_both_get_through()
+    {
+        var store = await server.NewDatabaseAsync();
+        await PostgresServer.ExecuteAsync(store, $"ALTER DATABASE {new NpgsqlConnectionStringBuilder(store).Database} SET deadlock_timeout = '10ms'");
+        Engine[] engines = [await OpenAsync(store), await OpenAsync(store)];
+        await Task.WhenAll(engines.Select((engine, n) => Task.Run(() =>
+        {
+            for (var i = 0; i < 100; i++)
+            {
+                var rows = Enumerable.Range(0, 20).Select(key => new RowWrite.PutMeta($"{(n == 0 ? key : 19 - key)}", [(byte)n])).ToArray<RowWrite>();
+                engine.Write([new Change.Plain(rows)], _ => null);
+            }
+        })));
+        Assert.NotEqual(0L, await PostgresServer.ScalarAsync(store, "SELECT pg_stat_clear_snapshot(); SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"));
+    }
+
+    [Fact]
+    public async Task A_connection_that_is_ended_fails_nothing_that_was_not_being_committed()
+    {
+        var store = await server.NewDatabaseAsync();
+        var engine = await OpenAsync(store);
+        for (var i = 0; i < 5; i++)
+        {
+            await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => engine.FindMetaAsync("k", default).AsTask()));
+            engine.Write([new Change.Plain(new RowWrite.PutMeta("k", [(byte)i]))], _ => null);
+            await PostgresServer.ExecuteAsync(store, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+            Assert.Equal([(byte)i], (await engine.FindMetaAsync("k", default))!);
+            engine.Write([new Asking(new SecretKey(1, [1]))], _ => null);
+        }
+    }
+
+    [Fact]
+    public async Task While_the_database_is_away_all_is_503_and_afterwards_nothing_is()
+    {
+        await using var own = await PostgresServer.OwnAsync();
+        var store = await own.NewDatabaseAsync();
+        await using var nodes = await Nodes.StartAsync(store, count: 1);
+        (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "before")).IsOk();
+        await own.StopAsync();
+        Assert.Equal(503, (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "lost")).Status);
+        Assert.Equal(503, (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).Status);
+        await own.StartAgainAsync();
+        Assert.Equal("before", (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsOk().Payload);
+        (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "after")).IsOk();
+        Assert.Empty((await AuditLog.VerifyStoreAsync(new(nodes[0].Data, store), null, default)).Problems);
+    }
+
+    [Fact]
+    public async Task Of_several_hosts_the_primary_is_used()
+    {
+        var store = new NpgsqlConnectionStringBuilder(await server.NewDatabaseAsync());
+        store.Host = $"127.0.0.1:1,127.0.0.1:{store.Port}";
+        var engine = await OpenAsync(store.ConnectionString);
+        engine.Write([new Change.Plain(new RowWrite.PutMeta("k", [1]))], _ => null);
+        Assert.NotNull(await engine.FindMetaAsync("k", default));
+    }
+
+    [Fact]
+    public async Task A_commit_is_on_the_disk_whatever_the_role_is_set_to()
+    {
+        var store = await server.NewDatabaseAsync();
+        await PostgresServer.ExecuteAsync(store, $"ALTER DATABASE {new NpgsqlConnectionStringBuilder(store).Database} SET synchronous_commit = off");
+        var engine = await OpenAsync(store);
+        await PostgresServer.ExecuteAsync(store, """
+            CREATE TABLE seen (setting TEXT);
+            CREATE FUNCTION see() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
+            CREATE TRIGGER see BEFORE INSERT ON meta FOR EACH ROW EXECUTE FUNCTION see()
+            """);
+        engine.Write([new Change.Plain(new RowWrite.PutMeta("k", [1]))], _ => null);
+        Assert.Equal("on", await PostgresServer.ScalarAsync(store, "SELECT setting FROM seen"));
+    }
+
+    [Fact]
+    public async Task A_text_that_PostgreSQL_cannot_hold_finds_nothing()
+    {
+        var engine = await OpenAsync(await server.NewDatabaseAsync());
+        Assert.Null(await engine.FindAppAsync("app_\0", default));
+        Assert.Empty(await engine.ListAppsAsync("\0", 10, default));
+    }
+
+    public void Dispose()
+    {
+        for (var i = open.Count - 1; i >= 0; i--)
+            open[i].Dispose();
+    }
+
+    private async Task<PostgresEngine> OpenAsync(string store)
+    {
+        var engine = await PostgresEngine.OpenAsync(store, default);
+        open.Add(engine);
+        return engine;
+    }
+
+    private async Task<PostgresEngine> JoinAsync(string store)
+    {
+        var engine = await OpenAsync(store);
+        await engine.JoinAsync(default);
+        return engine;
+    }
+
+    private async Task<(Instance Instance, Committer[] Committers)> TwoNodesAsync(string store, TimeProvider time, bool join = false)
+    {
+        var directory = new TemporaryDirectory();
+        open.Add(directory);
+        KeyFile.Create(directory.File("coffer.key"), time.GetUtcNow());
+        var (instance, rows) = Instance.Create(KeyFile.Load(directory.File("coffer.key")), 0);
+        var committers = new List<Committer>();
+        for (var i = 0; i < 2; i++)
+        {
+            var engine = join ? await JoinAsync(store) : await OpenAsync(store);
+            var chain = new AuditChain(instance.AuditKey, instance.Id, engine.Node, null, time);
+            open.Add(chain);
+            committers.Add(new Committer(engine, 1_000, chain.InLoop(engine)));
+            open.Add(committers[i]);
+        }
+
+        await committers[0].CommitAsync(new Change.Plain(rows));
+        return (instance, [.. committers]);
+    }
+
+    private static async Task<long> VerifiedAsync(Engine engine, Instance instance)
+    {
+        var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        foreach (var (key, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, default))
+            verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
+        foreach (var (_, row) in await engine.ListAuditAsync(0, newestFirst: false, 10_000, default))
+            verification.Add(row);
+        Assert.Empty(verification.Problems);
+        return verification.Entries;
+    }
+
+    private sealed class Asking(SecretKey key) : Change
+    {
+        public override SecretKey? SecretAt => key;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            Assert.False(found.HasTenant);
+            return [new RowWrite.PutMeta("asked", Encoding.UTF8.GetBytes("yes"))];
+        }
+    }
+}

@@ -1,0 +1,121 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using Coffer.Tests.Postgres;
+using Npgsql;
+
+[assembly: AssemblyFixture(typeof(PostgresServer))]
+
+namespace Coffer.Tests.Postgres;
+
+/// <summary>
+/// A real PostgreSQL in a temporary directory, started by the first test that asks for a database, and gone after the last.
+/// Where PostgreSQL is not installed the tests that need it skip, or fail if this is CI.
+/// </summary>
+public sealed class PostgresServer : IAsyncDisposable
+{
+    private readonly SemaphoreSlim starting = new(1);
+    private readonly int port = FreePort();
+    private string? directory;
+    private int databases;
+
+    /// <summary>The role that the server was made with.</summary>
+    public string Admin => $"Host=127.0.0.1;Port={port};Username=postgres;Database=postgres;Pooling=false";
+
+    /// <summary>A new database with nothing in it, as a connection string.</summary>
+    public async Task<string> NewDatabaseAsync()
+    {
+        await StartAsync();
+        var name = $"coffer_{Interlocked.Increment(ref databases)}";
+        await ExecuteAsync(Admin, $"CREATE DATABASE {name}");
+        return $"Host=127.0.0.1;Port={port};Username=postgres;Database={name}";
+    }
+
+    public static async Task ExecuteAsync(string database, string sql) => await ScalarAsync(database, sql);
+
+    public static async Task<object?> ScalarAsync(string database, string sql)
+    {
+        await using var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(database) { Pooling = false }.ConnectionString);
+        await connection.OpenAsync();
+        await using var command = new NpgsqlCommand(sql, connection);
+        return await command.ExecuteScalarAsync();
+    }
+
+    /// <summary>A server of a test's own, which it may stop.</summary>
+    public static async Task<PostgresServer> OwnAsync()
+    {
+        var server = new PostgresServer();
+        await server.StartAsync();
+        return server;
+    }
+
+    public async Task StartAsync()
+    {
+        await starting.WaitAsync();
+        try
+        {
+            if (directory is not null)
+                return;
+            var bin = Binaries();
+            var made = Directory.CreateTempSubdirectory("coffer-postgres-").FullName;
+            if (Environment.UserName == "root")
+                await RunAsync("chown", "postgres", made);
+            await ServerAsync(Path.Combine(bin, "initdb"), "-D", made, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
+            directory = made;
+            await StartAgainAsync();
+        }
+        finally
+        {
+            starting.Release();
+        }
+    }
+
+    public Task StartAgainAsync() => ServerAsync(Path.Combine(Binaries(), "pg_ctl"), "-D", directory!, "-w", "-s", "-l", Path.Combine(directory!, "log"), "-o",
+        $"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off -c max_connections=200", "start");
+
+    public Task StopAsync() => ServerAsync(Path.Combine(Binaries(), "pg_ctl"), "-D", directory!, "-w", "-s", "-m", "immediate", "stop");
+
+    public async ValueTask DisposeAsync()
+    {
+        starting.Dispose();
+        if (directory is null)
+            return;
+        NpgsqlConnection.ClearAllPools();
+        await StopAsync();
+        Directory.Delete(directory, recursive: true);
+    }
+
+    private static string Binaries()
+    {
+        var installed = Directory.Exists("/usr/lib/postgresql") ? Directory.GetDirectories("/usr/lib/postgresql") : [];
+        var bin = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
+            .Concat(installed.OrderBy(version => int.TryParse(Path.GetFileName(version), out var number) ? number : 0).Select(version => Path.Combine(version, "bin")))
+            .LastOrDefault(folder => File.Exists(Path.Combine(folder, "initdb")));
+        const string Missing = "PostgreSQL is not there: 'make test' as root installs it.";
+        if (bin is null && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("CI")))
+            Assert.Skip(Missing);
+        if (bin is null)
+            Assert.Fail(Missing);
+        return bin;
+    }
+
+    // PostgreSQL refuses to run as root.
+    private static Task ServerAsync(string program, params string[] arguments) => Environment.UserName == "root"
+        ? RunAsync("runuser", ["-u", "postgres", "--", program, .. arguments])
+        : RunAsync(program, arguments);
+
+    private static async Task RunAsync(string program, params string[] arguments)
+    {
+        // Neither its output nor its errors are pipes: the server that it leaves running would hold them open.
+        using var process = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", "exec \"$0\" \"$@\" >/dev/null 2>&1", program, .. arguments]) { WorkingDirectory = "/" })!;
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', arguments)} ended with {process.ExitCode}");
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+}
