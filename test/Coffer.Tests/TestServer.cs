@@ -9,7 +9,8 @@ using Coffer.Storage;
 namespace Coffer.Tests;
 
 /// <summary>
-/// A real server on a free port of this machine, over a real SQLite file in a temporary directory, with two apps. Only
+/// A real server on a free port of this machine, over a real SQLite file in a temporary directory, or a real PostgreSQL
+/// database where COFFER_TEST_STORE is postgres, with two apps. Only
 /// the clock is not the real one.
 /// </summary>
 internal sealed class TestServer : IAsyncDisposable
@@ -17,6 +18,7 @@ internal sealed class TestServer : IAsyncDisposable
     private readonly TemporaryDirectory directory = new();
     private readonly HttpClient http = new();
     private Server? server;
+    private string? store;
 
     private TestServer(ManualTime time) => Time = time;
 
@@ -37,6 +39,8 @@ internal sealed class TestServer : IAsyncDisposable
     public static async Task<TestServer> StartAsync(int secretsPerScope = 10, CofferOptions.DevOptions? dev = null)
     {
         var test = new TestServer(new ManualTime());
+        if (Postgres.PostgresServer.IsChosen)
+            test.store = await Postgres.PostgresServer.ForTestServersAsync();
         if (dev is null)
             await test.MakeStoreAsync();
         await test.StartAgainAsync(secretsPerScope, dev);
@@ -50,6 +54,7 @@ internal sealed class TestServer : IAsyncDisposable
         server = await Server.StartAsync(new CofferOptions
         {
             Data = Data,
+            Store = store,
             Listen = "http://127.0.0.1:0",
             SecretsPerScope = secretsPerScope,
             Dev = dev,
@@ -97,7 +102,7 @@ internal sealed class TestServer : IAsyncDisposable
     public async Task<T> OnStoreAsync<T>(Func<Engine, Committer, Instance, Task<T>> work)
     {
         using var held = DataDirectory.Open(Data);
-        using var engine = SqliteEngine.Open(held.StoreFile);
+        using var engine = await OpenAsync(held);
         var instance = await Instance.OpenAsync(engine, KeyFile.Load(held.KeyFile), default);
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", await engine.FindLastAuditAsync("node_1", default), Time);
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
@@ -112,11 +117,13 @@ internal sealed class TestServer : IAsyncDisposable
         directory.Dispose();
     }
 
+    private async Task<Engine> OpenAsync(DataDirectory held) => store is null ? SqliteEngine.Open(held.StoreFile) : await PostgresEngine.OpenAsync(store, default);
+
     private async Task MakeStoreAsync()
     {
         using var held = DataDirectory.Open(Data);
-        using var engine = SqliteEngine.Open(held.StoreFile);
-        (var instance, var keys, var change) = await FirstStart.OpenAsync(held, engine, new CofferOptions { Data = Data }, Time, default);
+        using var engine = await OpenAsync(held);
+        (var instance, var keys, var change) = await FirstStart.OpenAsync(held, engine, new CofferOptions { Data = Data, Store = store }, Time, default);
         using var committer = new Committer(engine, 100, new AuditChain(instance.AuditKey, instance.Id, "node_1", null, Time).InLoop(engine));
         await committer.CommitAsync(change);
         Keys = keys!;

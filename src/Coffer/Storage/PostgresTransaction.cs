@@ -69,6 +69,7 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection)
 
     private readonly PostgresOverlay overlay = new();
     private readonly List<(NpgsqlBatchCommand Command, Action<PostgresRow>? Read)> pending = [];
+    private readonly List<(string Row, string Sql, PostgresValue[] Values)> singles = [];
     private bool hasBegun;
     private bool holdsManagement;
     private bool tellsOthers;
@@ -207,7 +208,8 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection)
             Ask(Sql.OldestAudit, row => into.OldestAudit = row.Number(0));
     }
 
-    // Secrets and idempotency records are written at the end, each in its last state; all else in its order.
+    // Secrets and idempotency records are written at the end, each in its last state, and single rows that nothing else of the
+    // transaction depends on in the order of their keys; all else in the order of the changes.
     private void Apply(RowWrite write)
     {
         switch (write)
@@ -234,18 +236,20 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection)
                 overlay.ForgetIdempotency();
                 break;
             case RowWrite.PutReply { Row: var r }:
-                Queue(PutReply, r.Key, r.Owner, r.Fingerprint, r.Created, r.Sealed);
+                QueueSingle($"replies {Convert.ToHexString(r.Key)}", PutReply, r.Key, r.Owner, r.Fingerprint, r.Created, r.Sealed);
                 overlay.Put(r);
                 break;
             case RowWrite.DeleteReplies { Owner: var owner }:
+                Flush();
                 Queue(Sql.DeleteReplies, owner);
                 overlay.ForgetReplies();
                 break;
             case RowWrite.PutRevocation { Row: var r }:
-                Queue(Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil);
+                QueueSingle($"revocations {r.Subject}", Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil);
                 tellsOthers = true;
                 break;
             case RowWrite.PruneManagement p:
+                Flush();
                 Queue(Sql.PruneReplies, p.RepliesMadeBy);
                 Queue(Sql.PruneRevocations, p.Now);
                 overlay.ForgetReplies();
@@ -259,7 +263,7 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection)
                 tellsOthers = true;
                 break;
             case RowWrite.AddTenant t:
-                Queue(AddTenant, t.Tenant.Livemode, t.Tenant.Account, t.Created, t.SealedKeys, t.Tenant.App);
+                QueueSingle($"tenants {t.Tenant}", AddTenant, t.Tenant.Livemode, t.Tenant.Account, t.Created, t.SealedKeys, t.Tenant.App);
                 overlay.ForgetAbsentTenants();
                 break;
             case RowWrite.PutApiKey { Row: var r }:
@@ -267,18 +271,21 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection)
                 Changed(PostgresOverlay.Parts.ApiKeys);
                 break;
             case RowWrite.TouchApiKey k:
-                Queue(Sql.TouchApiKey, k.LastUsed, k.Id);
+                QueueSingle($"api_keys {k.Id}", Sql.TouchApiKey, k.LastUsed, k.Id);
                 overlay.Wrote(PostgresOverlay.Parts.ApiKeys);
                 break;
             case RowWrite.DeleteApiKey { Id: var id }:
+                Flush();
                 Queue(Sql.DeleteApiKey, id);
                 Changed(PostgresOverlay.Parts.ApiKeys);
                 break;
             case RowWrite.PutApp { Row: var r }:
+                Flush();
                 Queue(Sql.PutApp, r.Id, r.Name, r.Account, r.Created, r.Sealed);
                 Changed(PostgresOverlay.Parts.Apps);
                 break;
             case RowWrite.DeleteApp { Id: var id }:
+                Flush();
                 Queue(Sql.DeleteApiKeysOfApp, id);
                 Queue(Sql.DeleteApp, id);
                 Changed(PostgresOverlay.Parts.Apps | PostgresOverlay.Parts.ApiKeys);
@@ -287,7 +294,7 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection)
                 Queue(Sql.PutRootKey, r.Version, r.Created, r.Wrapped);
                 break;
             case RowWrite.PutMeta m:
-                Queue(Sql.PutMeta, m.Key, m.Value);
+                QueueSingle($"meta {m.Key}", Sql.PutMeta, m.Key, m.Value);
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(write));
@@ -316,7 +323,13 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection)
             Queue(PutIdempotency, Each(kept, row => row.Key.Tenant), Each(kept, row => row.Key.Key), Each(kept, row => row.Fingerprint),
                 Each(kept, row => row.Created), Each(kept, row => row.Sealed));
         }
+
+        foreach (var (_, sql, values) in singles.OrderBy(single => single.Row, StringComparer.Ordinal))
+            Queue(sql, values);
+        singles.Clear();
     }
+
+    private void QueueSingle(string row, string sql, params ReadOnlySpan<PostgresValue> values) => singles.Add((row, sql, values.ToArray()));
 
     private void Queue(string sql, params ReadOnlySpan<PostgresValue> values) => Ask(sql, null, values);
 

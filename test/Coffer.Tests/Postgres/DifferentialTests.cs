@@ -199,7 +199,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
             after = (filter.ExpiringBefore is null ? null : page[^1].Secret.ExpiresAt, page[^1].Secret.Key);
         }
 
-        return found.Select(row => new { row.Tenant, Secret = side.Shown(row.Secret) });
+        // Between tenants the order is that of their numbers, which are each engine's own.
+        return found.OrderBy(row => filter.ExpiringBefore is null ? null : row.Secret.ExpiresAt).ThenBy(row => row.Tenant.ToString(), StringComparer.Ordinal).Select(row => new { row.Tenant, Secret = side.Shown(row.Secret) });
     }
 
     private static async Task SameAsync(Side[] sides, Func<Side, Task<object?>> read)

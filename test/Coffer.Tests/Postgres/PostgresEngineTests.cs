@@ -132,20 +132,75 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     }
 
     [Fact]
-    public async Task Two_nodes_in_each_others_way_both_get_through()
+    public async Task A_log_that_is_read_while_nodes_write_misses_no_entry_of_any()
+    {
+        // node_1 has taken the lower number and is not done with it when node_2 is.
+        var store = await server.NewDatabaseAsync();
+        Engine[] nodes = [await OpenAsync(store), await OpenAsync(store)];
+        await PostgresServer.ExecuteAsync(store, """
+            CREATE FUNCTION wait() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NEW; END $$;
+            CREATE TRIGGER wait BEFORE INSERT ON audit FOR EACH ROW WHEN (NEW.node = 'node_1') EXECUTE FUNCTION wait()
+            """);
+        await using var holder = new NpgsqlConnection(store);
+        await holder.OpenAsync(TestContext.Current.CancellationToken);
+        await new NpgsqlCommand("SELECT pg_advisory_lock(77)", holder).ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
+        var slow = Task.Run(() => Put(nodes[0], "node_1", 1), TestContext.Current.CancellationToken);
+        while ((long)(await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted"))! == 0)
+        {
+            // until it waits
+        }
+
+        Put(nodes[1], "node_2", 1);
+        using var snapshot = await PostgresEngine.OpenSnapshotAsync(store, default);
+        var (first, row) = Assert.Single(await snapshot.ListAuditAsync(0, newestFirst: false, 10, default));
+        Assert.Equal((2, "node_2"), (first, row.Node));
+        await new NpgsqlCommand("SELECT pg_advisory_unlock(77)", holder).ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
+        await slow;
+        Put(nodes[0], "node_1", 2);
+        Assert.Empty(await snapshot.ListAuditAsync(first, newestFirst: false, 10, default)); // not its second without its first
+
+        static void Put(Engine engine, string node, long number) => engine.Write([new Change.Plain()], _ => new RowWrite.PutAudit(new AuditRow(node, number, number, [], [])));
+    }
+
+    [Fact]
+    public async Task Nodes_that_write_the_same_rows_do_so_in_the_same_order()
     {
         var store = await server.NewDatabaseAsync();
-        await PostgresServer.ExecuteAsync(store, $"ALTER DATABASE {new NpgsqlConnectionStringBuilder(store).Database} SET deadlock_timeout = '10ms'");
         Engine[] engines = [await OpenAsync(store), await OpenAsync(store)];
+        engines[0].Write([new Change.Plain(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_own", 1)))], _ => null);
         await Task.WhenAll(engines.Select((engine, n) => Task.Run(() =>
         {
-            for (var i = 0; i < 100; i++)
+            for (var i = 0; i < 50; i++)
             {
-                var rows = Enumerable.Range(0, 20).Select(key => new RowWrite.PutMeta($"{(n == 0 ? key : 19 - key)}", [(byte)n])).ToArray<RowWrite>();
-                engine.Write([new Change.Plain(rows)], _ => null);
+                var rows = Enumerable.Range(0, 20).Select(key => n == 0 ? key : 19 - key).SelectMany(key => (RowWrite[])
+                    [new RowWrite.PutMeta($"{key}", [(byte)n]), new RowWrite.PutRevocation(new RevocationRow($"{key}", 1, 2)), new RowWrite.TouchApiKey($"{key}", 1),
+                    new RowWrite.AddTenant(new TenantId("app_1", false, $"acct_{i} {key}"), 1, [1])]);
+                engine.Write([new Change.Plain([.. rows])], _ => null);
             }
         })));
-        Assert.NotEqual(0L, await PostgresServer.ScalarAsync(store, "SELECT pg_stat_clear_snapshot(); SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"));
+        Assert.Equal(0L, await PostgresServer.ScalarAsync(store, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"));
+    }
+
+    [Fact]
+    public async Task Of_two_nodes_that_wait_for_each_other_one_begins_anew()
+    {
+        var store = await server.NewDatabaseAsync();
+        Engine[] engines = [await OpenAsync(store), await OpenAsync(store)];
+        using var both = new Barrier(2);
+        var decisions = 0;
+        await Task.WhenAll(engines.Select((engine, n) => Task.Run(() => engine.Write(
+        [
+            new Change.Plain(new RowWrite.PutMeta($"{n}", [(byte)n])),
+            // What it asks for has the first row sent before it decides: each then holds what the other wants.
+            new Asking(new SecretKey(1, [1]), () =>
+            {
+                if (Interlocked.Increment(ref decisions) <= 2)
+                    both.SignalAndWait();
+            }),
+            new Change.Plain(new RowWrite.PutMeta($"{1 - n}", [(byte)n])),
+        ], _ => null))));
+        Assert.Equal(3, decisions);
+        Assert.Equal(await engines[0].FindMetaAsync("0", default), await engines[0].FindMetaAsync("1", default));
     }
 
     [Fact]
@@ -159,7 +214,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
             engine.Write([new Change.Plain(new RowWrite.PutMeta("k", [(byte)i]))], _ => null);
             await PostgresServer.ExecuteAsync(store, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
             Assert.Equal([(byte)i], (await engine.FindMetaAsync("k", default))!);
-            engine.Write([new Asking(new SecretKey(1, [1]))], _ => null);
+            engine.Write([new Asking(new SecretKey(1, [1]), static () => { })], _ => null);
         }
     }
 
@@ -263,13 +318,14 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         return verification.Entries;
     }
 
-    private sealed class Asking(SecretKey key) : Change
+    private sealed class Asking(SecretKey key, Action decides) : Change
     {
         public override SecretKey? SecretAt => key;
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
             Assert.False(found.HasTenant);
+            decides();
             return [new RowWrite.PutMeta("asked", Encoding.UTF8.GetBytes("yes"))];
         }
     }
