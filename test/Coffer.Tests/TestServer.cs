@@ -10,7 +10,7 @@ namespace Coffer.Tests;
 
 /// <summary>
 /// A real server on a free port of this machine, over a real SQLite file in a temporary directory, or a real PostgreSQL
-/// database where COFFER_TEST_STORE is postgres, with two apps. Only
+/// database where TEST_STORE is postgres, with two apps. Only
 /// the clock is not the real one.
 /// </summary>
 internal sealed class TestServer : IAsyncDisposable

@@ -5,7 +5,7 @@ namespace Coffer.Storage;
 /// <summary>
 /// One try to write a batch of changes, in two round trips as a rule: the first begins, locks the batch's tenants and reads
 /// what its changes ask for; the second writes what they decided and commits. A batch that asks for nothing takes one. What
-/// a change cannot know without what an earlier one wrote takes one more (decision 9).
+/// a change cannot know without what an earlier one wrote takes one more (decision 11).
 /// </summary>
 internal sealed class PostgresTransaction(NpgsqlConnection connection)
 {

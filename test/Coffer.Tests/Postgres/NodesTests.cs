@@ -165,6 +165,27 @@ public sealed class NodesTests(PostgresServer server)
         Assert.Contains("copy coffer.key", Assert.IsType<ConfigurationException>(loser.Exception!.InnerException).Hint, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_role_that_owns_a_schema_is_enough_and_one_that_reads_and_writes_its_rows_is_enough_later()
+    {
+        var admin = await server.NewDatabaseAsync();
+        var (owner, user) = ($"owner_{Guid.NewGuid():n}", $"user_{Guid.NewGuid():n}");
+        await PostgresServer.ExecuteAsync(admin, $"CREATE ROLE {owner} LOGIN; CREATE ROLE {user} LOGIN; CREATE SCHEMA coffer AUTHORIZATION {owner}");
+        await using var nodes = await Nodes.StartAsync(As(owner), count: 1);
+        var data = nodes[0].Data;
+        await nodes.StopAsync(0);
+        await PostgresServer.ExecuteAsync(admin, $"GRANT USAGE ON SCHEMA coffer TO {user}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA coffer TO {user}");
+
+        await using var later = new Nodes.Node(await Server.StartAsync(new CofferOptions { Data = data, Store = As(user), Listen = "http://127.0.0.1:0" }, TimeProvider.System, default), data);
+        (await later.Set(nodes.Keys.TestSecretKey, "k", idempotencyKey: "once", account: "acct_1")).IsOk();
+        (await later.Find(nodes.Keys.TestSecretKey, "k", "acct_1")).IsOk();
+        var app = (string)(await later.Get(nodes.Keys.AdminKey!, "/admin/v1/apps")).IsOk().Json["data"]![0]!["id"]!;
+        (await later.Post(nodes.Keys.AdminKey!, $"/admin/v1/apps/{app}/accounts/acct_1/forget")).IsOk();
+        Assert.Empty((await AuditLog.VerifyStoreAsync(new(data, As(user)), null, default)).Problems);
+
+        string As(string role) => new NpgsqlConnectionStringBuilder(admin) { Username = role, SearchPath = "coffer" }.ConnectionString;
+    }
+
     /// <summary>Has node 0 change keys and apps that node 1 has just believed, and measures how long it goes on believing.</summary>
     private static async Task<TimeSpan> SlowestAsync(Nodes nodes)
     {

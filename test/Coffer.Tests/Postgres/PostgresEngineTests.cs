@@ -204,6 +204,30 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     }
 
     [Fact]
+    public async Task A_node_that_stops_in_the_middle_holds_the_others_up_for_some_seconds_only()
+    {
+        var store = await server.NewDatabaseAsync();
+        Engine[] engines = [await OpenAsync(store), await OpenAsync(store)];
+        var owner = new TenantId("app_1", false, "acct_1");
+        engines[0].Write([new Change.Plain(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_own", 1)), new RowWrite.AddTenant(owner, 1, [1]))], _ => null);
+        var key = new SecretKey((await engines[0].FindTenantAsync(owner, default))!.Id, [1]);
+        using var held = new ManualResetEventSlim();
+        using var running = new ManualResetEventSlim();
+        var stopped = Task.Run(() => engines[0].Write([new Asking(key, () =>
+        {
+            running.Set();
+            held.Wait();
+        })], _ => null), TestContext.Current.CancellationToken);
+        running.Wait(TestContext.Current.CancellationToken);
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        engines[1].Write([new Asking(key, static () => { })], _ => null);
+        Assert.InRange(watch.Elapsed, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(8));
+        held.Set();
+        Assert.Equal(503, (await Assert.ThrowsAsync<ApiError>(() => stopped)).Status);
+        engines[0].Write([new Asking(key, static () => { })], _ => null);
+    }
+
+    [Fact]
     public async Task A_connection_that_is_ended_fails_nothing_that_was_not_being_committed()
     {
         var store = await server.NewDatabaseAsync();
@@ -324,7 +348,6 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
-            Assert.False(found.HasTenant);
             decides();
             return [new RowWrite.PutMeta("asked", Encoding.UTF8.GetBytes("yes"))];
         }

@@ -19,8 +19,8 @@ public sealed class PostgresServer : IAsyncDisposable
     private string? directory;
     private int databases;
 
-    /// <summary>Whether tests of the whole server are to run on PostgreSQL: COFFER_TEST_STORE says so.</summary>
-    public static bool IsChosen { get; } = Environment.GetEnvironmentVariable("COFFER_TEST_STORE") == "postgres";
+    /// <summary>Whether tests of the whole server are to run on PostgreSQL: TEST_STORE says so.</summary>
+    public static bool IsChosen { get; } = Environment.GetEnvironmentVariable("TEST_STORE") == "postgres";
 
     /// <summary>The role that the server was made with.</summary>
     public string Admin => $"Host=127.0.0.1;Port={port};Username=postgres;Database=postgres;Pooling=false";
