@@ -347,6 +347,7 @@ public sealed class ApiKeysTests : IAsyncLifetime
         }
     }
 
+    [Trait("Engine", "SQLite")] // it looks into the store's files
     [Fact]
     public async Task No_token_is_in_the_files_in_clear()
     {

@@ -289,6 +289,7 @@ public sealed class AppsTests : IAsyncLifetime
         async Task<int> CountAsync() => (int)(await Admin.Get($"{Apps}/{made.Id()}")).IsOk().Json["signing_secrets"]!;
     }
 
+    [Trait("Engine", "SQLite")] // it looks into the store's files
     [Fact]
     public async Task Neither_a_signing_secret_nor_a_setting_is_in_the_files_in_clear()
     {

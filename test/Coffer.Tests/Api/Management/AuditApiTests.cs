@@ -101,6 +101,7 @@ public sealed class AuditApiTests : IAsyncLifetime
     public async Task Bad_input_names_the_parameter(string query, string? code, string param) =>
         (await Admin.Raw(HttpMethod.Get, $"{Audit}?{query}", null)).IsError(400, code, param);
 
+    [Trait("Engine", "SQLite")] // it looks into the store's files
     [Fact]
     public async Task Every_request_to_the_plane_is_on_record_before_it_is_answered()
     {
@@ -134,6 +135,7 @@ public sealed class AuditApiTests : IAsyncLifetime
         Assert.Empty((await AuditLog.VerifyStoreAsync(server.Data, null, default)).Problems);
     }
 
+    [Trait("Engine", "SQLite")] // it looks into the store's files
     [Fact]
     public async Task A_key_that_is_no_admin_key_is_refused_everywhere_and_counted()
     {

@@ -65,6 +65,7 @@ public sealed class ForgetTests : IAsyncLifetime
         Assert.Equal("another app's", (await server.Client(server.OtherAppKey, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
     }
 
+    [Trait("Engine", "SQLite")] // it looks into the store's files
     [Fact]
     public async Task What_is_set_afterwards_has_new_keys()
     {
@@ -142,6 +143,7 @@ public sealed class ForgetTests : IAsyncLifetime
         (await server.Client(token).List()).IsError(401, null, null);
     }
 
+    [Trait("Engine", "SQLite")] // it looks into the store's files
     [Fact]
     public async Task What_idempotency_keys_have_kept_of_the_account_is_gone()
     {
@@ -160,6 +162,7 @@ public sealed class ForgetTests : IAsyncLifetime
         Assert.NotEqual(minted.Json.Secret(), again.Json.Secret());
     }
 
+    [Trait("Engine", "SQLite")] // it looks into the store's files
     [Fact]
     public async Task The_tenants_keys_are_nowhere_in_the_stores_files_afterwards()
     {
@@ -185,6 +188,7 @@ public sealed class ForgetTests : IAsyncLifetime
         (await server.Client(account: "acct_3").Find("k3", "usr_1")).IsOk();
     }
 
+    [Trait("Engine", "SQLite")] // it looks into the store's files
     [Fact]
     public async Task Sets_beside_it_never_fail_and_a_last_one_leaves_nothing()
     {
