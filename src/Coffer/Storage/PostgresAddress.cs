@@ -22,10 +22,16 @@ internal sealed class PostgresAddress
         given.AutoPrepareMinUsages = 2;
         if (given.MaxPoolSize == own.MaxPoolSize)
             given.MaxPoolSize = Connections;
+
+        // A request waits for a batch that hangs and then for its own, and is still to be answered within 20 seconds.
         if (given.Timeout == own.Timeout)
-            given.Timeout = 5;
+            given.Timeout = 3;
         if (given.CommandTimeout == own.CommandTimeout)
-            given.CommandTimeout = 15;
+            given.CommandTimeout = 7;
+        if (given.CancellationTimeout == own.CancellationTimeout)
+            given.CancellationTimeout = -1; // what has not answered by then is given up, not waited for once more
+        if (given.HostRecheckSeconds == own.HostRecheckSeconds)
+            given.HostRecheckSeconds = 1; // the standby that becomes the primary is seen as one at once
     }
 
     /// <summary>Which database, without who opens it.</summary>

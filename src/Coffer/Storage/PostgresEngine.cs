@@ -150,7 +150,7 @@ internal sealed partial class PostgresEngine : Engine
             // is set to answer before a commit is on the disk is overruled; one that waits for standbys is not. What a transaction reads it
             // looks up by key: a plan that was made when the tables were empty, and read them whole, would be kept as they grow.
             using var set = new NpgsqlCommand("""
-                SELECT set_config('idle_in_transaction_session_timeout', '5s', false), set_config('lock_timeout', '10s', false),
+                SELECT set_config('idle_in_transaction_session_timeout', '5s', false), set_config('lock_timeout', '6s', false),
                     set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
                     set_config('jit', 'off', false),
                     CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END

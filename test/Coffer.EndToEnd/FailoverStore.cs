@@ -1,0 +1,177 @@
+#pragma warning disable RS0030 // Random: nothing here is a secret.
+
+using System.Diagnostics;
+
+namespace Coffer.EndToEnd;
+
+/// <summary>A <c>coffer serve</c> on the shared database.</summary>
+internal sealed class FailoverNode(string name, TemporaryDirectory data, string key) : IAsyncDisposable
+{
+    public string Name { get; } = name;
+
+    public TemporaryDirectory Data { get; } = data;
+
+    public bool IsAlive { get; private set; }
+
+    public CofferProcess Process { get; private set; } = null!;
+
+    public AccountClients Clients { get; private set; } = null!;
+
+    public string Key { get; private set; } = key;
+
+    public async Task StartAsync(string store)
+    {
+        await StopAsync();
+        Process = await CofferProcess.ServeAsync(Data, "--store", store, "--secrets-per-scope", "100");
+        if (Key.Length == 0)
+            Key = Process.TestKey;
+        Clients = new AccountClients(Process.Url, Key);
+        IsAlive = true;
+    }
+
+    public async Task CrashAsync()
+    {
+        IsAlive = false;
+        await Process.CrashAsync();
+    }
+
+    public async Task<int> EndAsync()
+    {
+        IsAlive = false;
+        return await Process.StopAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        Data.Dispose();
+    }
+
+    private async Task StopAsync()
+    {
+        IsAlive = false;
+        Clients?.Dispose();
+        if (Process is not null)
+            await Process.DisposeAsync();
+    }
+}
+
+/// <summary>Two nodes on one database, with a load on both that remembers what it was told.</summary>
+internal sealed class FailoverStore : IAsyncDisposable
+{
+    private const int Writers = 8;
+
+    private readonly FailoverWriter[] writers = [.. Enumerable.Range(0, Writers).Select(number => new FailoverWriter(number, new Random(number)))];
+    private readonly string store;
+    private CancellationTokenSource? stop;
+    private Task running = Task.CompletedTask;
+
+    private FailoverStore(string store) => this.store = store;
+
+    public List<FailoverNode> Nodes { get; } = [];
+
+    public FailoverTally Tally { get; } = new();
+
+    /// <summary>Starts both nodes and the load on them.</summary>
+    public static async Task<FailoverStore> StartAsync(string store)
+    {
+        var started = new FailoverStore(store);
+        try
+        {
+            await started.AddNodeAsync("first node", "");
+            await started.AddNodeAsync("second node", started.Nodes[0].Key);
+            started.Load();
+            return started;
+        }
+        catch
+        {
+            await started.DisposeAsync();
+            throw;
+        }
+    }
+
+    public Task StartAgainAsync(FailoverNode node) => node.StartAsync(store);
+
+    /// <summary>Lets the load run for a while.</summary>
+    public async Task RunAsync(double seconds)
+    {
+        var first = await Task.WhenAny(running, Task.Delay(TimeSpan.FromSeconds(seconds), TestContext.Current.CancellationToken));
+        if (first == running)
+            await running; // a writer has failed, and says why
+    }
+
+    /// <summary>Returns once each node has acknowledged a write that was sent after the fault, and says that it is ready.</summary>
+    public async Task UntilRecoveredAsync(double seconds = 30)
+    {
+        for (var waited = Stopwatch.StartNew(); Tally.Recovered.Count < Nodes.Count || !await AreReadyAsync(); await RunAsync(0.1))
+        {
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(seconds),
+                $"not recovered after {waited.Elapsed}: {Tally}; {string.Join("; ", Nodes.Select(node => $"{node.Name} said {node.Process.Stderr}"))}");
+        }
+    }
+
+    /// <summary>Ends the load and the nodes: all that was acknowledged is there, everywhere and once, and the audit log proves it.</summary>
+    public async Task AssertWholeAsync()
+    {
+        await stop!.CancelAsync();
+        await running;
+        foreach (var writer in writers)
+            await writer.CheckAsync(Nodes, Tally);
+        foreach (var node in Nodes)
+            Assert.Equal(0, await node.EndAsync());
+        foreach (var node in Nodes)
+            await AuditVerb.VerifiedAsync(node.Data, "--store", store);
+        Assert.Equal(Tally.Sets, (await AuditVerb.ListAsync(Nodes[0].Data, "--store", store, "--verb", "set", "--outcome", "ok")).Count);
+        Assert.Equal(Tally.Deletes, (await AuditVerb.ListAsync(Nodes[0].Data, "--store", store, "--verb", "delete", "--outcome", "ok")).Count);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (stop is not null)
+            await stop.CancelAsync();
+        foreach (var node in Nodes)
+            await node.DisposeAsync();
+        await running.ContinueWith(static _ => { }, TaskScheduler.Default);
+        stop?.Dispose();
+    }
+
+    private void Load()
+    {
+        stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        running = FirstFailureAsync([.. writers.Select(writer => Task.Run(() => writer.RunAsync(Nodes, Tally, stop.Token)))]);
+    }
+
+    private static async Task FirstFailureAsync(List<Task> tasks)
+    {
+        while (tasks.Count > 0)
+        {
+            var ended = await Task.WhenAny(tasks);
+            await ended;
+            tasks.Remove(ended);
+        }
+    }
+
+    private async Task AddNodeAsync(string name, string key)
+    {
+        var node = new FailoverNode(name, new TemporaryDirectory(), key);
+        Nodes.Add(node);
+        if (Nodes.Count > 1)
+        {
+            File.Copy(Nodes[0].Data.File("coffer.key"), node.Data.File("coffer.key"));
+            File.SetUnixFileMode(node.Data.File("coffer.key"), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        }
+
+        await node.StartAsync(store);
+    }
+
+    private async Task<bool> AreReadyAsync()
+    {
+        foreach (var node in Nodes)
+        {
+            if ((await node.Clients[""].GetAsync("/readyz")).Status != 200)
+                return false;
+        }
+
+        return true;
+    }
+}
