@@ -72,9 +72,48 @@ public sealed class FailoverTests
             network.Cut();
         else
             network.Hang();
-        await store.RunAsync(isCut ? 2 : 12);
+        await store.RunAsync(isCut ? 1 : 8.5);
         Assert.NotEqual(0, store.Tally.Unavailable);
         network.Pass();
+        await store.UntilRecoveredAsync();
+        await WholeAsync(store);
+    }
+
+    [Fact]
+    public async Task A_commit_that_is_told_not_to_wait_for_the_standby_is_not_acknowledged()
+    {
+        const string Waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: true);
+        await using var store = await FailoverStore.StartAsync(cluster.Store());
+        await store.RunAsync(0.5);
+        await cluster.StopAsync(cluster.Standby);
+        await store.RunAsync(0.5);
+        var before = store.Tally.Acknowledged;
+        for (var waited = Stopwatch.StartNew(); waited.Elapsed < TimeSpan.FromSeconds(2); await store.RunAsync(0.05))
+            await cluster.AskAsync(cluster.Primary, $"SELECT pg_cancel_backend(pid) {Waiting}");
+        Assert.Equal(before, store.Tally.Acknowledged);
+        Assert.NotEqual(0, store.Tally.Unavailable);
+
+        store.Tally.Fault();
+        await cluster.StartAsync(cluster.Standby);
+        await store.UntilRecoveredAsync();
+        await WholeAsync(store);
+    }
+
+    [Fact]
+    public async Task Reads_that_wait_for_the_database_exhaust_the_pool_and_are_refused_in_time()
+    {
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
+        await using var store = await FailoverStore.StartAsync($"{cluster.Store(cluster.Primary.Port)};Maximum Pool Size=2;Timeout=1");
+        await store.RunAsync(1);
+        store.Tally.Fault();
+        var held = cluster.AskAsync(cluster.Primary, "BEGIN; LOCK TABLE secrets IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3); ROLLBACK");
+        await store.RunAsync(0.5);
+        var finds = Enumerable.Range(0, 20).Select(number => store.Nodes[number % 2])
+            .Select(node => store.Tally.AskAsync(node, isWrite: false, () => node.Clients[""].FindBareAsync("absent"))).ToList();
+        await held;
+        await Task.WhenAll(finds);
+        Assert.NotEqual(0, store.Tally.Unavailable);
         await store.UntilRecoveredAsync();
         await WholeAsync(store);
     }

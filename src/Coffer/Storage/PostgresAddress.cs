@@ -26,13 +26,14 @@ internal sealed class PostgresAddress
         // A request waits for a batch that hangs and then for its own, and is still to be answered within 20 seconds.
         if (given.Timeout == own.Timeout)
             given.Timeout = 3;
-        if (given.CommandTimeout == own.CommandTimeout)
-            given.CommandTimeout = 7;
-        if (given.CancellationTimeout == own.CancellationTimeout)
-            given.CancellationTimeout = -1; // what has not answered by then is given up, not waited for once more
+        Patience = TimeSpan.FromSeconds(given.CommandTimeout == own.CommandTimeout || given.CommandTimeout == 0 ? 7 : given.CommandTimeout);
+        given.CommandTimeout = 0; // PostgresCall is what gives up
         if (given.HostRecheckSeconds == own.HostRecheckSeconds)
             given.HostRecheckSeconds = 1; // the standby that becomes the primary is seen as one at once
     }
+
+    /// <summary>How long a statement may take, from the connection string's <c>Command Timeout</c>.</summary>
+    public TimeSpan Patience { get; }
 
     /// <summary>Which database, without who opens it.</summary>
     public string Shown => $"the database {given.Database ?? given.Username} at {given.Host}";
@@ -61,8 +62,17 @@ internal sealed class PostgresAddress
     private NpgsqlDataSource Build(bool pooling)
     {
         var builder = new NpgsqlDataSourceBuilder(new NpgsqlConnectionStringBuilder(given.ConnectionString) { Pooling = pooling, TargetSessionAttributes = null }.ConnectionString);
+        if (pooling)
+        {
+            // A read that is slow is ended by the server, a moment before it would be given up, and gives its connection back.
+            var limit = $"SELECT set_config('statement_timeout', '{(long)Patience.TotalMilliseconds - 500}', false)";
+            builder.UsePhysicalConnectionInitializer(connection => Limit(connection, limit).ExecuteNonQuery(), connection => Limit(connection, limit).ExecuteNonQueryAsync());
+        }
+
         return given.Host!.Contains(',', StringComparison.Ordinal)
             ? builder.BuildMultiHost().WithTargetSession(TargetSessionAttributes.Primary)
             : builder.Build();
     }
+
+    private static NpgsqlCommand Limit(NpgsqlConnection connection, string sql) => new(sql, connection);
 }

@@ -86,7 +86,7 @@ internal sealed partial class PostgresEngine
 
     private NpgsqlCommand Command(string sql, ReadOnlySpan<PostgresValue> values)
     {
-        var command = snapshot is null ? pool.CreateCommand(sql) : new NpgsqlCommand(sql, snapshot);
+        var command = snapshot is null ? Volatile.Read(ref pool).CreateCommand(sql) : new NpgsqlCommand(sql, snapshot);
         foreach (var value in values)
             command.Parameters.Add(value.Parameter);
         return command;
@@ -100,28 +100,44 @@ internal sealed partial class PostgresEngine
 
     private async ValueTask<IReadOnlyList<T>> ReadAsync<T>(NpgsqlCommand command, RowMap<T> map, CancellationToken ct)
     {
-        await using (command)
+        var used = Volatile.Read(ref pool);
+        for (var isFirst = true; ; isFirst = false)
         {
-            for (var isFirst = true; ; isFirst = false)
+            try
             {
-                try
-                {
-                    var rows = new List<T>();
-                    await using var reader = await command.ExecuteReaderAsync(ct);
-                    while (await reader.ReadAsync(ct))
-                        rows.Add(map(new PostgresRow(reader)));
-                    return rows;
-                }
-                catch (NpgsqlException e) when (isFirst && snapshot is null && IsBroken(e))
-                {
-                    // One broken connection of the pool is seldom the only one: the others go too, and the read is tried on a new one.
-                    pool.Clear();
-                }
-                catch (NpgsqlException e)
-                {
-                    throw Translated(e);
-                }
+                return await PostgresCall.BoundAsync(RowsAsync(command, map), snapshot is null ? address.Patience : SnapshotPatience, ct: ct);
+            }
+            catch (NpgsqlException e) when (isFirst && snapshot is null && IsBroken(e))
+            {
+                // One broken connection of the pool is seldom the only one: the others go too, and the read is tried on a new one.
+                used.Clear();
+            }
+            catch (NpgsqlException e)
+            {
+                throw Translated(e);
+            }
+            catch (TimeoutException e)
+            {
+                GiveUp(used);
+                throw ApiError.StorageUnavailable(e);
             }
         }
+    }
+
+    private static async Task<IReadOnlyList<T>> RowsAsync<T>(NpgsqlCommand command, RowMap<T> map)
+    {
+        var rows = new List<T>();
+        await using var reader = await command.ExecuteReaderAsync(CancellationToken.None);
+        while (await reader.ReadAsync(CancellationToken.None))
+            rows.Add(map(new PostgresRow(reader)));
+        return rows;
+    }
+
+    // A connection that hangs is seldom the only one, and what hangs cannot be taken back: the pool is replaced. What it has
+    // lent is closed when it comes back.
+    private void GiveUp(NpgsqlDataSource hung)
+    {
+        if (snapshot is null && ReferenceEquals(Volatile.Read(ref pool), hung) && Interlocked.CompareExchange(ref pool, address.Pool(), hung) == hung)
+            hung.Clear();
     }
 }

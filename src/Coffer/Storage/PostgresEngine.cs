@@ -12,14 +12,18 @@ internal sealed partial class PostgresEngine : Engine
     private const int StartLock = 2;
     private const int MostTries = 4;
 
-    private readonly NpgsqlDataSource pool;
+    private static readonly TimeSpan SnapshotPatience = TimeSpan.FromSeconds(60);
+
+    private readonly PostgresAddress address;
     private readonly NpgsqlDataSource lasting;
     private readonly NpgsqlConnection? snapshot;
+    private NpgsqlDataSource pool;
     private NpgsqlConnection? writer;
+    private string? warning;
     private PostgresNode? node;
 
-    private PostgresEngine(NpgsqlDataSource pool, NpgsqlDataSource lasting, NpgsqlConnection? snapshot = null) =>
-        (this.pool, this.lasting, this.snapshot) = (pool, lasting, snapshot);
+    private PostgresEngine(PostgresAddress address, NpgsqlDataSource pool, NpgsqlDataSource lasting, NpgsqlConnection? snapshot = null) =>
+        (this.address, this.pool, this.lasting, this.snapshot) = (address, pool, lasting, snapshot);
 
     public override string Node => node?.Name ?? base.Node;
 
@@ -27,29 +31,29 @@ internal sealed partial class PostgresEngine : Engine
     /// <param name="store">An Npgsql connection string.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <exception cref="ConfigurationException">It cannot be reached, is not Coffer's, or was written by a newer Coffer.</exception>
-    public static Task<PostgresEngine> OpenAsync(string store, CancellationToken ct) => OpenAsync(store, async (pool, lasting, shown) =>
+    public static Task<PostgresEngine> OpenAsync(string store, CancellationToken ct) => OpenAsync(store, async (address, pool, lasting) =>
     {
         await using var connection = await lasting.OpenConnectionAsync(ct);
-        await PostgresSchema.MigrateAsync(connection, shown, ct);
-        return new PostgresEngine(pool, lasting);
+        await PostgresSchema.MigrateAsync(connection, address.Shown, ct);
+        return new PostgresEngine(address, pool, lasting);
     });
 
     /// <summary>Opens the database as it is at this moment, to be read by one at a time: beside running nodes, nothing that is read moves.</summary>
     /// <inheritdoc cref="OpenAsync(string, CancellationToken)"/>
-    public static Task<PostgresEngine> OpenSnapshotAsync(string store, CancellationToken ct) => OpenAsync(store, async (pool, lasting, shown) =>
+    public static Task<PostgresEngine> OpenSnapshotAsync(string store, CancellationToken ct) => OpenAsync(store, async (address, pool, lasting) =>
     {
         var connection = await lasting.OpenConnectionAsync(ct);
         await using var begin = new NpgsqlCommand("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", connection);
         await begin.ExecuteNonQueryAsync(ct);
-        await PostgresSchema.RequireAsync(connection, shown, ct);
-        return new PostgresEngine(pool, lasting, connection);
+        await PostgresSchema.RequireAsync(connection, address.Shown, ct);
+        return new PostgresEngine(address, pool, lasting, connection);
     });
 
     public override async Task JoinAsync(CancellationToken ct)
     {
         try
         {
-            node = await PostgresNode.JoinAsync(lasting, () => Changed(), ct);
+            node = await PostgresNode.JoinAsync(lasting, address.Patience, () => Changed(), ct);
         }
         catch (NpgsqlException e)
         {
@@ -85,9 +89,13 @@ internal sealed partial class PostgresEngine : Engine
             PostgresTransaction? transaction = null;
             try
             {
-                transaction = new PostgresTransaction(Writer());
+                transaction = new PostgresTransaction(Writer(), address.Patience);
+                warning = null;
+                var refusals = transaction.Run(changes, chain);
+                if (warning is not null)
+                    throw new NpgsqlException($"the commit is not known to be safe: {warning}");
                 // A refusal is answered once its entry is durable, like everything else.
-                foreach (var (change, refusal) in transaction.Run(changes, chain))
+                foreach (var (change, refusal) in refusals)
                     change.Fail(refusal);
                 return;
             }
@@ -96,6 +104,12 @@ internal sealed partial class PostgresEngine : Engine
                 Rollback(e);
                 if (tries == MostTries || transaction is null || !(IsCollision(e) || (IsBroken(e) && !transaction.IsCommitting)))
                     throw Translated(e);
+            }
+            catch (TimeoutException e)
+            {
+                writer = null; // it is closed when the call that hangs on it ends
+                GiveUp(Volatile.Read(ref pool));
+                throw ApiError.StorageUnavailable(e);
             }
             catch
             {
@@ -115,13 +129,13 @@ internal sealed partial class PostgresEngine : Engine
         lasting.Dispose();
     }
 
-    private static async Task<PostgresEngine> OpenAsync(string store, Func<NpgsqlDataSource, NpgsqlDataSource, string, Task<PostgresEngine>> open)
+    private static async Task<PostgresEngine> OpenAsync(string store, Func<PostgresAddress, NpgsqlDataSource, NpgsqlDataSource, Task<PostgresEngine>> open)
     {
-        var address = PostgresAddress.Parse(store) ?? throw new ConfigurationException("the store is not a connection string that names a host", PostgresAddress.Form);
-        var (pool, lasting) = (address.Pool(), address.Lasting());
+        var at = PostgresAddress.Parse(store) ?? throw new ConfigurationException("the store is not a connection string that names a host", PostgresAddress.Form);
+        var (pool, lasting) = (at.Pool(), at.Lasting());
         try
         {
-            return await open(pool, lasting, address.Shown);
+            return await open(at, pool, lasting);
         }
         catch (Exception e)
         {
@@ -129,7 +143,7 @@ internal sealed partial class PostgresEngine : Engine
             await lasting.DisposeAsync();
             if (e is NpgsqlException)
             {
-                throw new ConfigurationException($"{address.Shown} cannot be used: {(e is PostgresException { SqlState: var state, MessageText: var text } ? $"{text} ({state})" : (e.InnerException ?? e).Message)}",
+                throw new ConfigurationException($"{at.Shown} cannot be used: {(e is PostgresException { SqlState: var state, MessageText: var text } ? $"{text} ({state})" : (e.InnerException ?? e).Message)}",
                     "Check that PostgreSQL runs there, and that the role may connect and may create tables in its schema.");
             }
 
@@ -143,7 +157,9 @@ internal sealed partial class PostgresEngine : Engine
             return writer;
         writer?.Dispose();
         writer = null;
-        var connection = lasting.OpenConnection();
+        var connection = Wait(lasting.OpenConnectionAsync().AsTask());
+        // A commit that stopped waiting for the standby is a success with a warning, and is not one here.
+        connection.Notice += (_, told) => warning = told.Notice.InvariantSeverity == "WARNING" ? told.Notice.MessageText : warning;
         try
         {
             // Should this process stop in the middle of a transaction, its locks end; and none waits for a lock for ever. A role that
@@ -153,12 +169,13 @@ internal sealed partial class PostgresEngine : Engine
                 SELECT set_config('idle_in_transaction_session_timeout', '5s', false), set_config('lock_timeout', '6s', false),
                     set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
                     set_config('jit', 'off', false),
+                    set_config('statement_timeout', '0', false), set_config('client_min_messages', 'warning', false),
                     CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
                 """, connection);
-            set.ExecuteNonQuery();
+            Wait(set.ExecuteNonQueryAsync(), connection);
             return writer = connection;
         }
-        catch
+        catch (Exception e) when (e is not TimeoutException)
         {
             connection.Dispose();
             throw;
@@ -172,9 +189,13 @@ internal sealed partial class PostgresEngine : Engine
             if (writer?.State == ConnectionState.Open && reason?.SqlState != PostgresErrorCodes.ReadOnlySqlTransaction)
             {
                 using var rollback = new NpgsqlCommand("ROLLBACK", writer);
-                rollback.ExecuteNonQuery();
+                Wait(rollback.ExecuteNonQueryAsync(), writer);
                 return;
             }
+        }
+        catch (TimeoutException)
+        {
+            writer = null;
         }
         catch (NpgsqlException)
         {
@@ -184,6 +205,8 @@ internal sealed partial class PostgresEngine : Engine
         writer?.Dispose();
         writer = null;
     }
+
+    private T Wait<T>(Task<T> call, NpgsqlConnection? on = null) => PostgresCall.BoundAsync(call, address.Patience, on).GetAwaiter().GetResult();
 
     /// <summary>Two transactions were in each other's way, and this one was to give in.</summary>
     private static bool IsCollision(NpgsqlException e) => e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected;

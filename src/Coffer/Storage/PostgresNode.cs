@@ -1,3 +1,4 @@
+using System.Data;
 using Npgsql;
 
 namespace Coffer.Storage;
@@ -22,21 +23,23 @@ internal sealed class PostgresNode : IDisposable
     private static readonly TimeSpan Proof = TimeSpan.FromSeconds(2), Pause = TimeSpan.FromMilliseconds(500);
 
     private readonly NpgsqlDataSource source;
+    private readonly TimeSpan patience;
     private readonly Action changed;
     private readonly CancellationTokenSource stop = new();
     private int number;
     private Task running = Task.CompletedTask;
 
-    private PostgresNode(NpgsqlDataSource source, Action changed) => (this.source, this.changed) = (source, changed);
+    private PostgresNode(NpgsqlDataSource source, TimeSpan patience, Action changed) => (this.source, this.patience, this.changed) = (source, patience, changed);
 
     public string Name => $"node_{Volatile.Read(ref number)}";
 
     /// <param name="source">Where its connection comes from.</param>
+    /// <param name="patience">How long a statement may take.</param>
     /// <param name="changed">Called when another node, or this one, has told of a change; and when one may have been missed.</param>
     /// <param name="ct">Ends the wait.</param>
-    public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, Action changed, CancellationToken ct)
+    public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, TimeSpan patience, Action changed, CancellationToken ct)
     {
-        var node = new PostgresNode(source, changed);
+        var node = new PostgresNode(source, patience, changed);
         var connection = await node.ConnectAsync(ct);
         node.running = Task.Run(() => node.RunAsync(connection), CancellationToken.None);
         return node;
@@ -65,12 +68,16 @@ internal sealed class PostgresNode : IDisposable
                 if (!await connection.WaitAsync(Proof, stop.Token))
                 {
                     await using var proof = new NpgsqlCommand("SELECT 1", connection);
-                    await proof.ExecuteScalarAsync(stop.Token);
+                    await PostgresCall.BoundAsync(proof.ExecuteScalarAsync(CancellationToken.None), patience, connection, stop.Token);
                 }
             }
             catch (OperationCanceledException) when (stop.IsCancellationRequested)
             {
                 break;
+            }
+            catch (TimeoutException)
+            {
+                connection = null; // it is closed when the call that hangs on it ends
             }
             catch (Exception e) when (e is NpgsqlException or OperationCanceledException or InvalidOperationException)
             {
@@ -81,12 +88,15 @@ internal sealed class PostgresNode : IDisposable
             }
         }
 
-        if (connection is not null)
+        if (connection is { FullState: ConnectionState.Open })
             await connection.DisposeAsync();
     }
 
-    private async Task<NpgsqlConnection> ConnectAsync(CancellationToken ct)
+    private Task<NpgsqlConnection> ConnectAsync(CancellationToken ct) => PostgresCall.BoundAsync(OpenAsync(), patience, ct: ct);
+
+    private async Task<NpgsqlConnection> OpenAsync()
     {
+        var ct = CancellationToken.None;
         var connection = await source.OpenConnectionAsync(ct);
         try
         {

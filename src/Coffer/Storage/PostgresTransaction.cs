@@ -7,7 +7,7 @@ namespace Coffer.Storage;
 /// what its changes ask for; the second writes what they decided and commits. A batch that asks for nothing takes one. What
 /// a change cannot know without what an earlier one wrote takes one more (decision 11).
 /// </summary>
-internal sealed class PostgresTransaction(NpgsqlConnection connection)
+internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan patience)
 {
     /// <summary>The first of the two numbers of Coffer's advisory locks, "COFR"; the second says which.</summary>
     public const int LockClass = 0x434F4652;
@@ -350,25 +350,29 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection)
     /// <summary>One round trip for all that waits to be sent.</summary>
     private void Send()
     {
-        using var batch = new NpgsqlBatch(connection);
-        foreach (var (command, _) in pending)
-            batch.BatchCommands.Add(command);
-        using (var reader = batch.ExecuteReader())
-        {
-            foreach (var read in pending.Select(asked => asked.Read).OfType<Action<PostgresRow>>())
-            {
-                while (reader.Read())
-                    read(new PostgresRow(reader));
-                reader.NextResult();
-            }
+        PostgresCall.BoundAsync(SendAsync([.. pending]), patience, connection).GetAwaiter().GetResult();
+        pending.Clear();
+    }
 
-            while (reader.NextResult())
-            {
-                // Statements without rows: what they have to say is whether they failed.
-            }
+    private async Task<bool> SendAsync(IReadOnlyList<(NpgsqlBatchCommand Command, Action<PostgresRow>? Read)> asked)
+    {
+        await using var batch = new NpgsqlBatch(connection);
+        foreach (var (command, _) in asked)
+            batch.BatchCommands.Add(command);
+        await using var reader = await batch.ExecuteReaderAsync();
+        foreach (var read in asked.Select(asked => asked.Read).OfType<Action<PostgresRow>>())
+        {
+            while (await reader.ReadAsync())
+                read(new PostgresRow(reader));
+            await reader.NextResultAsync();
         }
 
-        pending.Clear();
+        while (await reader.NextResultAsync())
+        {
+            // Statements without rows: what they have to say is whether they failed.
+        }
+
+        return true;
     }
 
     private static TColumn[] Each<TRow, TColumn>(IReadOnlyList<TRow> rows, Func<TRow, TColumn> column)
