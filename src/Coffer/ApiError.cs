@@ -242,6 +242,11 @@ internal sealed class ApiError : Exception
         "The storage cannot be used at the moment. Nothing of this request was stored; try again shortly.", type: "api_error", inner: inner)
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
+    /// <summary>The commit was sent and nothing is known of it: the database went away, or stopped waiting for its standby.</summary>
+    public static ApiError StorageUncertain(Exception inner) => new(503,
+        "The storage went away while this request was stored, and it may or may not be. Try again shortly, with the same Idempotency-Key.", type: "api_error", inner: inner)
+    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
+
     /// <summary>A stored record failed its proof: it was changed outside Coffer, or the medium is failing.</summary>
     public static ApiError RecordDamaged(string what) => new(500,
         $"The stored {what} failed its integrity check and is not given out. Tell the operator of this server the Request-Id.", type: "api_error")

@@ -93,7 +93,7 @@ internal sealed partial class PostgresEngine : Engine
                 warning = null;
                 var refusals = transaction.Run(changes, chain);
                 if (warning is not null)
-                    throw new NpgsqlException($"the commit is not known to be safe: {warning}");
+                    throw ApiError.StorageUncertain(new NpgsqlException($"the commit is not known to be safe: {warning}"));
                 // A refusal is answered once its entry is durable, like everything else.
                 foreach (var (change, refusal) in refusals)
                     change.Fail(refusal);
@@ -103,13 +103,13 @@ internal sealed partial class PostgresEngine : Engine
             {
                 Rollback(e);
                 if (tries == MostTries || transaction is null || !(IsCollision(e) || (IsBroken(e) && !transaction.IsCommitting)))
-                    throw Translated(e);
+                    throw transaction?.IsCommitting == true && IsSilent(e) ? ApiError.StorageUncertain(e) : Translated(e);
             }
             catch (TimeoutException e)
             {
                 writer = null; // it is closed when the call that hangs on it ends
                 GiveUp(Volatile.Read(ref pool));
-                throw ApiError.StorageUnavailable(e);
+                throw transaction?.IsCommitting == true ? ApiError.StorageUncertain(e) : ApiError.StorageUnavailable(e);
             }
             catch
             {
@@ -215,6 +215,9 @@ internal sealed partial class PostgresEngine : Engine
     private static bool IsBroken(NpgsqlException e) =>
         e is not PostgresException { SqlState: var state } ? e.InnerException is not TimeoutException
         : state is PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.ReadOnlySqlTransaction;
+
+    /// <summary>The connection ended without a word on the statement: a commit may have been carried out.</summary>
+    private static bool IsSilent(NpgsqlException e) => e is not PostgresException { InvariantSeverity: "ERROR" };
 
     // Whatever the database's trouble, nothing was stored or given out and the request may be tried again.
     private static ApiError Translated(NpgsqlException e) => ApiError.StorageUnavailable(e);
