@@ -85,7 +85,8 @@ public sealed class FailoverTests
         const string Waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
         await using var cluster = await PostgresCluster.StartAsync(hasStandby: true);
         await using var store = await FailoverStore.StartAsync(cluster.Store());
-        await store.RunAsync(0.5);
+        for (var waited = Stopwatch.StartNew(); store.Tally.Acknowledged == 0; await store.RunAsync(0.1))
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(10), "nothing is acknowledged while the standby is there");
         await cluster.StopAsync(cluster.Standby);
         await store.RunAsync(0.5);
         var before = store.Tally.Acknowledged;
