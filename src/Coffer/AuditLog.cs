@@ -171,6 +171,21 @@ internal static class AuditLog
     // Beside a running server, if there is one: a store whose schema is up to date is not written.
     private static async Task<Engine> OpenAsync(Source source, CancellationToken ct)
     {
+        var engine = await OpenEngineAsync(source, ct);
+        try
+        {
+            await Instance.RequireWholeAsync(engine, ct);
+            return engine;
+        }
+        catch
+        {
+            engine.Dispose();
+            throw;
+        }
+    }
+
+    private static async Task<Engine> OpenEngineAsync(Source source, CancellationToken ct)
+    {
         if (source.Store is { } database)
             return await PostgresEngine.OpenSnapshotAsync(database, ct);
         var (store, _, _) = DataDirectory.FilesOf(source.Data);

@@ -12,6 +12,7 @@ var root = new RootCommand("Coffer, a self-hosted secret store for app platforms
     KeysVerb.Command(),
     AccountsVerb.Command(),
     AuditVerb.Command(),
+    MigrateVerb.Command(),
 };
 
 ParseResult parsed;

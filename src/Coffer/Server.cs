@@ -52,6 +52,7 @@ internal sealed class Server : IAsyncDisposable
         {
             var directory = Part(DataDirectory.Open(options.Data, holdsStore: options.Store is null));
             var engine = Part<Engine>(options.Store is { } database ? await PostgresEngine.OpenAsync(database, ct) : SqliteEngine.Open(directory.StoreFile));
+            await Instance.RequireWholeAsync(engine, ct); // before it waits for who may be migrating
             var epoch = new Epoch();
             engine.Changed = epoch.Advance;
 

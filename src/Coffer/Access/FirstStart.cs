@@ -18,6 +18,7 @@ internal static class FirstStart
         DataDirectory directory, Engine engine, CofferOptions options, TimeProvider time, CancellationToken ct)
     {
         var now = time.GetUtcNow();
+        await Instance.RequireWholeAsync(engine, ct);
         var isNew = !await Instance.ExistsAsync(engine, ct);
         if (isNew && !File.Exists(directory.KeyFile))
             KeyFile.Create(directory.KeyFile, now);

@@ -15,6 +15,10 @@ internal sealed class Instance
 {
     private const string MetaKey = "identity";
     private const string SigningMetaKey = "audit signing key";
+
+    /// <summary>Where <c>meta</c> says that the store is the target of a migration that is not finished; the value is the store's id.</summary>
+    public const string MigrationMetaKey = "migration";
+
     private const int IdSize = 16;
     private const int PepperSize = 32;
 
@@ -60,6 +64,17 @@ internal sealed class Instance
     /// <summary>Whether the store has an identity yet. One that has is never given another.</summary>
     public static async Task<bool> ExistsAsync(Engine engine, CancellationToken ct) => await engine.FindMetaAsync(MetaKey, ct) is not null;
 
+    /// <summary>Refuses the target of a migration that is not finished: what is in it is a part, and not proven.</summary>
+    /// <exception cref="ConfigurationException">It is one.</exception>
+    public static async Task RequireWholeAsync(Engine engine, CancellationToken ct)
+    {
+        if (await engine.FindMetaAsync(MigrationMetaKey, ct) is not null)
+            throw Unfinished();
+    }
+
+    public static ConfigurationException Unfinished() => new("the store is the target of a migration that is not finished: it cannot be used",
+        "Run the same coffer migrate command again: it goes on where it stopped.");
+
     /// <summary>The rows that make an empty store this program's, to be committed with whatever else a first start writes.</summary>
     public static (Instance Instance, RowWrite[] Rows) Create(KeyFile wrapper, long now)
     {
@@ -83,8 +98,11 @@ internal sealed class Instance
 
     /// <summary>Proves that the key file belongs to this store.</summary>
     /// <exception cref="ConfigurationException">It does not, or the store's own keys were changed.</exception>
-    public static async Task<Instance> OpenAsync(Engine engine, KeyFile wrapper, CancellationToken ct) =>
-        Open(await engine.ListRootKeysAsync(ct), await StoredAsync(engine, ct), wrapper);
+    public static async Task<Instance> OpenAsync(Engine engine, KeyFile wrapper, CancellationToken ct)
+    {
+        await RequireWholeAsync(engine, ct);
+        return Open(await engine.ListRootKeysAsync(ct), await StoredAsync(engine, ct), wrapper);
+    }
 
     /// <summary>What a store holds of its identity, sealed; with the root keys and the key file it opens elsewhere too.</summary>
     public static async Task<Dictionary<string, byte[]>> StoredAsync(Engine engine, CancellationToken ct)

@@ -43,6 +43,15 @@ internal sealed class RootKeys
         return key is null ? null : new SealingKey(version, key.Span);
     }
 
+    /// <summary>The stored form of a root key for another key file.</summary>
+    /// <returns>Null when <paramref name="wrapper"/> has not the key that the root key is wrapped with.</returns>
+    public static byte[]? Rewrap(uint version, ReadOnlySpan<byte> wrapped, KeyFile wrapper, KeyFile other)
+    {
+        using var purpose = Purpose(version);
+        using var key = wrapper.Unwrap(wrapped, purpose.Span);
+        return key is null ? null : other.Wrap(key.Span, purpose.Span);
+    }
+
     private static AssociatedData Purpose(uint version)
     {
         var purpose = new AssociatedData("coffer v1 root key"u8);

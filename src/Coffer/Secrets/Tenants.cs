@@ -29,11 +29,18 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
             return null;
         }
 
-        using var bound = Bound("coffer v1 tenant keys"u8, instance, id);
-        using var keys = instance.Roots.Open(row.SealedKeys, bound.Span) ?? throw ApiError.RecordDamaged("tenant");
-        tenant = new Tenant(row.Id, id, TenantKeys.Parse(keys.Span), current);
+        tenant = Open(instance, id, row, current);
         // An evicted tenant may still be in use by a request: its keys are cleared when they are finalised.
         return opened.Set(id, tenant, new MemoryCacheEntryOptions { Size = 1 });
+    }
+
+    /// <summary>A tenant with its keys, for the caller to keep.</summary>
+    /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>
+    public static Tenant Open(Instance instance, TenantId id, TenantRow row, long epoch = 0)
+    {
+        using var bound = Bound("coffer v1 tenant keys"u8, instance, id);
+        using var keys = instance.Roots.Open(row.SealedKeys, bound.Span) ?? throw ApiError.RecordDamaged("tenant");
+        return new Tenant(row.Id, id, TenantKeys.Parse(keys.Span), epoch);
     }
 
     /// <exception cref="ApiError">403: the app was deleted.</exception>

@@ -32,7 +32,12 @@ internal sealed class DataDirectory : IDisposable
     /// <exception cref="ConfigurationException">It cannot be used, or another process holds it.</exception>
     /// <param name="path">The directory.</param>
     /// <param name="holdsStore">Whether the store is in it, and not in a database elsewhere.</param>
-    public static DataDirectory Open(string path, bool holdsStore = true)
+    public static DataDirectory Open(string path, bool holdsStore = true) => TryOpen(path, holdsStore)
+        ?? throw new ConfigurationException($"another process uses the data directory {Path.GetFullPath(path)}", "Stop it first, or choose another --data directory.");
+
+    /// <summary>The same, or null if another process holds it.</summary>
+    /// <inheritdoc cref="Open"/>
+    public static DataDirectory? TryOpen(string path, bool holdsStore = true)
     {
         path = Path.GetFullPath(path);
         try
@@ -66,7 +71,7 @@ internal sealed class DataDirectory : IDisposable
         }
         catch (IOException)
         {
-            throw new ConfigurationException($"another process uses the data directory {path}", "Stop it first, or choose another --data directory.");
+            return null;
         }
     }
 

@@ -12,25 +12,31 @@ internal sealed class SqliteSession : IDisposable
     private readonly SqliteConnection connection;
     private readonly Dictionary<string, sqlite3_stmt> prepared = new(ReferenceEqualityComparer.Instance);
 
-    public SqliteSession(string file)
+    public SqliteSession(string file) => connection = Connect(file);
+
+    /// <summary>A connection that is set as all of Coffer's are.</summary>
+    public static SqliteConnection Connect(string file)
     {
         SqliteNative.Load();
-        connection = new SqliteConnection(new SqliteConnectionStringBuilder
+        var opened = new SqliteConnection(new SqliteConnectionStringBuilder
         {
             DataSource = file,
             Pooling = false, // the engine keeps its own sessions, with their statements
         }.ToString());
-        connection.Open();
+        opened.Open();
 
         // FULL: a commit is on the disk before it is acknowledged. secure_delete: what is deleted is overwritten.
-        Execute("""
+        using var set = opened.CreateCommand();
+        set.CommandText = """
             PRAGMA busy_timeout = 5000;
             PRAGMA synchronous = FULL;
             PRAGMA foreign_keys = ON;
             PRAGMA secure_delete = ON;
             PRAGMA trusted_schema = OFF;
             PRAGMA cell_size_check = ON;
-            """);
+            """;
+        set.ExecuteNonQuery();
+        return opened;
     }
 
     /// <summary>Runs SQL that is not worth preparing.</summary>

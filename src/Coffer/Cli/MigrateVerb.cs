@@ -1,0 +1,76 @@
+using System.CommandLine;
+using System.Diagnostics;
+using Spectre.Console;
+
+namespace Coffer.Cli;
+
+/// <summary><c>coffer migrate</c>: a store from a file into a database, or back, or into another directory.</summary>
+internal static class MigrateVerb
+{
+    public static Command Command()
+    {
+        var (from, fromStore) = (Data("--from", "The data directory of the store, with its coffer.key."), Store("--from-store", "The PostgreSQL database of the store, if it is not in that directory."));
+        var (to, toStore) = (Data("--to", "The data directory of the copy. Without a coffer.key in it, it is given one of its own."), Store("--to-store", "The PostgreSQL database of the copy, with nothing in it; without it the copy is in that directory."));
+        var command = new Command("migrate",
+            "Copy a store to another engine or place, and prove the copy. A server may run on the source until the last run: that one finishes once it is stopped. " +
+            "An interrupted run is resumed by the same command; until it is finished, no server starts on the copy. CONNECTION is Host=HOST;Database=NAME;Username=ROLE;Passfile=FILE.\n\n" +
+            "Example: coffer migrate --from /var/lib/coffer --to /var/lib/coffer-node --to-store \"Host=db;Database=coffer;Username=coffer;Passfile=/etc/coffer.pgpass\"")
+        { from, fromStore, to, toStore };
+        command.SetAction(async (parsed, ct) =>
+        {
+            var (source, target) = (new Migration.Place(parsed.GetRequiredValue(from), parsed.GetValue(fromStore)), new Migration.Place(parsed.GetRequiredValue(to), parsed.GetValue(toStore)));
+            var watch = Stopwatch.StartNew();
+            var report = AnsiConsole.Profile.Capabilities.Interactive && !Console.IsOutputRedirected
+                ? await BarsAsync(step => Migration.RunAsync(source, target, step, TimeProvider.System, ct))
+                : await Migration.RunAsync(source, target, Lines(), TimeProvider.System, ct);
+            return Told(report, source, target, watch.Elapsed);
+        });
+        return command;
+    }
+
+    private static Option<string> Data(string name, string help) => new(name) { Description = help, HelpName = "DIR", Required = true };
+
+    private static Option<string?> Store(string name, string help) => new(name) { Description = help, HelpName = "CONNECTION" };
+
+    private static Task<Migration.Report> BarsAsync(Func<Action<Migration.Step>, Task<Migration.Report>> run) =>
+        AnsiConsole.Progress().Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn()).StartAsync(progress =>
+        {
+            var bars = new Dictionary<string, ProgressTask>();
+            return run(step =>
+            {
+                var name = $"{step.Work} {step.Table}";
+                if (!bars.TryGetValue(name, out var bar))
+                    bars.Add(name, bar = progress.AddTask(name));
+                bar.MaxValue = Math.Max(step.Total, 1);
+                bar.Value = step.Total == 0 ? 1 : step.Done;
+            });
+        });
+
+    // One line for each table: batches are told at a terminal only.
+    private static Action<Migration.Step> Lines()
+    {
+        Migration.Step last = default;
+        return step =>
+        {
+            if (step.Done == step.Total && step != last)
+                Console.WriteLine($"{step.Work} {step.Table}: {step.Done}");
+            last = step;
+        };
+    }
+
+    private static int Told(Migration.Report report, Migration.Place from, Migration.Place to, TimeSpan duration)
+    {
+        foreach (var problem in report.Problems)
+            Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
+        Console.WriteLine($"{report.Rows} rows, {report.Written} written, {report.Secrets} secrets opened, {report.Problems.Count} problems, {duration.TotalSeconds:0.0} s");
+        if (report.IsFinished)
+        {
+            Console.WriteLine($"{to.Shown} is the store now. Keep a copy of {Path.Combine(to.Data, "coffer.key")} apart from it, and start no server on {from.Shown} again.");
+            return ExitCode.Ok;
+        }
+
+        return (report.Problems.Count > 0
+            ? new Failure(ExitCode.Unverified, $"the copy in {to.Shown} does not verify: it is no store", "Mend what is named in the source, and run the same command again.")
+            : new Failure(ExitCode.Unavailable, $"a server uses {from.Shown}: what is in {to.Shown} is a copy, and no store yet", "Stop the server and run the same command again to finish.")).Report();
+    }
+}

@@ -1,0 +1,139 @@
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Crypto;
+using Coffer.Secrets;
+using Coffer.Storage;
+
+namespace Coffer;
+
+/// <summary>Opens all that can be opened in the target of a migration, with the target's own key file. No payload is kept.</summary>
+internal sealed class MigrationProof(StoredTables target, KeyFile keys, Action<Migration.Step> watch)
+{
+    private const int MostProblems = 20;
+    private const int Stride = 500;
+
+    private readonly List<string> problems = [];
+
+    /// <summary>What is wrong, naming the place: the first 20 of it.</summary>
+    public IReadOnlyList<string> Problems => problems;
+
+    /// <summary>How many secrets were opened.</summary>
+    public long Secrets { get; private set; }
+
+    /// <summary>The identity of a store, whether or not it is whole.</summary>
+    /// <exception cref="ConfigurationException">The key file is not the store's, or its identity was changed.</exception>
+    public static Instance Open(StoredTables tables, KeyFile keys) => Instance.Open(
+        [.. tables.Read(Tables.RootKeys).Select(row => Columns.ToRootKey(new ReadRow(row)))],
+        tables.Read(Tables.Meta).Select(row => Columns.ToMeta(new ReadRow(row))).ToDictionary(meta => meta.Key, meta => meta.Value), keys);
+
+    public void Add(string problem)
+    {
+        if (problems.Count < MostProblems)
+            problems.Add(problem);
+    }
+
+    /// <param name="checkpoints">The lines of the target's checkpoint file.</param>
+    public void Run(string[] checkpoints)
+    {
+        var instance = Open(target, keys);
+        ProveApps(instance);
+        OpenSecrets(instance);
+        VerifyAudit(instance, checkpoints);
+    }
+
+    private void ProveApps(Instance instance)
+    {
+        var accounts = new Dictionary<string, string>();
+        foreach (var row in target.Read(Tables.Apps))
+        {
+            var app = Columns.ToApp(new ReadRow(row));
+            accounts.Add(app.Id, app.Account);
+            if (App.Seen(app, instance).IsDamaged)
+                Add($"the settings of the app {app.Id} do not open: its record is damaged");
+        }
+
+        foreach (var row in target.Read(Tables.ApiKeys))
+        {
+            // As it is read for a caller, the account of its app stands after the app.
+            var key = Columns.ToApiKey(new ReadRow([.. row[..3], row[2] is string app ? accounts.GetValueOrDefault(app) : null, .. row[3..]]));
+            if (key.App is not null && key.Account is null)
+                Add($"the app {key.App} of the API key {key.Id} is not there");
+            else if (ApiKey.Seen(instance, key).IsDamaged)
+                Add($"the API key {key.Id} is damaged");
+        }
+    }
+
+    private void OpenSecrets(Instance instance)
+    {
+        var (done, total) = (0L, target.Count(Tables.Secrets));
+        using var secrets = target.Read(Tables.Secrets).GetEnumerator();
+        var hasSecret = secrets.MoveNext();
+        foreach (var row in target.Read(Tables.Tenants).Select(values => new ReadRow(values)))
+        {
+            var id = new TenantId(row.Text(1), row.Number(2) != 0, row.Text(3));
+            var tenant = OpenTenant(instance, id, new TenantRow(row.Number(0), row.Bytes(5)));
+            for (; hasSecret && (long)secrets.Current[0]! == row.Number(0); hasSecret = secrets.MoveNext())
+            {
+                if (tenant is not null)
+                    OpenSecret(instance, tenant, Columns.ToSecret(new ReadRow(secrets.Current)));
+                if (++done % Stride == 0)
+                    watch(new Migration.Step("opening", Tables.Secrets.Name, done, total));
+            }
+
+            tenant?.Keys.Dispose();
+        }
+
+        if (hasSecret)
+            Add($"{Tables.Secrets.Shown(secrets.Current)} is of no tenant");
+        watch(new Migration.Step("opening", Tables.Secrets.Name, done, total));
+    }
+
+    private Tenant? OpenTenant(Instance instance, TenantId id, TenantRow row)
+    {
+        try
+        {
+            return Tenants.Open(instance, id, row);
+        }
+        catch (ApiError)
+        {
+            Add($"the keys of the tenant {id.App}, {(id.Livemode ? "live" : "test")}, {id.Account} do not open: its record is damaged");
+            return null;
+        }
+    }
+
+    private void OpenSecret(Instance instance, Tenant tenant, SecretRow row)
+    {
+        try
+        {
+            SealedSecret.Open(instance, tenant, row, scope: null, wantsPayload: false).Dispose();
+            Secrets++;
+        }
+        catch (ApiError)
+        {
+            Add($"the secret {row.Id} of {tenant.Id.App}, {(tenant.Id.Livemode ? "live" : "test")}, {tenant.Id.Account} does not open: its record is damaged");
+        }
+    }
+
+    private void VerifyAudit(Instance instance, string[] checkpoints)
+    {
+        var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
+        foreach (var (key, value) in target.Read(Tables.Meta).Select(row => Columns.ToMeta(new ReadRow(row))))
+        {
+            if (key.StartsWith(AuditCut.MetaPrefix, StringComparison.Ordinal))
+                verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
+        }
+
+        var (done, total) = (0L, target.Count(Tables.Audit));
+        foreach (var row in target.Read(Tables.Audit))
+        {
+            verification.Add(Columns.ToAudit(new ReadRow(row)));
+            if (++done % Stride == 0)
+                watch(new Migration.Step("verifying", Tables.Audit.Name, done, total));
+        }
+
+        verification.Finish();
+        watch(new Migration.Step("verifying", Tables.Audit.Name, done, total));
+        foreach (var problem in verification.Problems)
+            Add(problem);
+    }
+}
