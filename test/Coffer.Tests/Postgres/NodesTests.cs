@@ -30,7 +30,7 @@ public sealed class NodesTests(PostgresServer server)
             """, holder);
         await hold.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
         var slowest = await SlowestAsync(nodes);
-        Assert.InRange(slowest, TimeSpan.FromSeconds(1), Epoch.Bound + TimeSpan.FromSeconds(1)); // a second for the requests themselves
+        Assert.InRange(slowest, TimeSpan.FromSeconds(1), Epoch.Bound + TimeSpan.FromSeconds(2)); // for the requests themselves, on a busy machine
     }
 
     [Fact]

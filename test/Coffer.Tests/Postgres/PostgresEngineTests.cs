@@ -88,6 +88,33 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     }
 
     [Fact]
+    public async Task A_node_whose_name_was_taken_meanwhile_goes_on_as_another_with_its_own_chain()
+    {
+        var store = await server.NewDatabaseAsync();
+        var (instance, committers) = await TwoNodesAsync(store, TimeProvider.System, join: true);
+        await committers[0].CommitAsync(new Change.Noted(new AuditEntry("find", "ok")));
+        await committers[1].CommitAsync(new Change.Noted(new AuditEntry("find", "ok")));
+        await using var holder = new NpgsqlConnection(store);
+        await holder.OpenAsync(TestContext.Current.CancellationToken);
+        await new NpgsqlCommand($"""
+            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresNode.LockClass} AND objid = 1
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+            SELECT pg_advisory_lock({PostgresNode.LockClass}, 1)
+            """, holder).ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
+        var moved = open.OfType<PostgresEngine>().First();
+        for (var i = 0; moved.Node != "node_3"; i++)
+        {
+            Assert.True(i < 200, moved.Node);
+            await Task.Delay(50, TestContext.Current.CancellationToken);
+        }
+
+        await committers[0].CommitAsync(new Change.Noted(new AuditEntry("find", "ok")));
+        await committers[0].CommitAsync(new Change.Noted(new AuditEntry("find", "ok")));
+        Assert.Equal(4, await VerifiedAsync(moved, instance));
+        Assert.Equal(2, (await moved.FindLastAuditAsync("node_3", default))!.Last);
+    }
+
+    [Fact]
     public async Task Two_processes_of_one_name_do_not_fork_its_chain()
     {
         // Neither has joined, so both take themselves for node_1.
@@ -146,9 +173,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         await new NpgsqlCommand("SELECT pg_advisory_lock(77)", holder).ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
         var slow = Task.Run(() => Put(nodes[0], "node_1", 1), TestContext.Current.CancellationToken);
         while ((long)(await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted"))! == 0)
-        {
-            // until it waits
-        }
+            await Task.Delay(10, TestContext.Current.CancellationToken); // until it waits
 
         Put(nodes[1], "node_2", 1);
         using var snapshot = await PostgresEngine.OpenSnapshotAsync(store, default);

@@ -68,6 +68,10 @@ public sealed class PostgresServer : IAsyncDisposable
             await ServerAsync(Path.Combine(bin, "initdb"), "-D", made, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
             directory = made;
             await StartAgainAsync();
+            // Should this process be killed, the server ends too.
+            var stop = $"{(Environment.UserName == "root" ? "runuser -u postgres -- " : "")}{Path.Combine(bin, "pg_ctl")} -D {made} -s -m immediate stop";
+            Process.Start("/bin/sh", ["-c",
+                $"while [ -d {made} ] && kill -0 {Environment.ProcessId} 2>/dev/null; do sleep 1; done; [ ! -d {made} ] || {{ {stop}; rm -rf {made}; }} >/dev/null 2>&1"]).Dispose();
         }
         finally
         {
