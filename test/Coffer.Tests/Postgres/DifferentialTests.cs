@@ -8,7 +8,7 @@ namespace Coffer.Tests.Postgres;
 /// <summary>
 /// The same random batches of changes on both engines: what each change finds, which are refused or fail, and what every
 /// read gives afterwards must be the same. SQLite, which writes one row after the other, is the model of the engine that
-/// decides a batch in memory. COFFER_TEST_SEED repeats a run.
+/// decides a batch in memory. TEST_SEED repeats a run.
 /// </summary>
 public sealed class DifferentialTests(PostgresServer server) : IDisposable
 {
@@ -26,7 +26,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
     [Fact]
     public async Task Both_engines_do_the_same()
     {
-        var seed = Environment.GetEnvironmentVariable("COFFER_TEST_SEED") is { Length: > 0 } given
+        var seed = Environment.GetEnvironmentVariable("TEST_SEED") is { Length: > 0 } given
             ? ulong.Parse(given, CultureInfo.InvariantCulture)
             : BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
         random = seed;
@@ -52,7 +52,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         }
         catch (Exception e)
         {
-            Assert.Fail($"COFFER_TEST_SEED={seed}, batch {batch}: {e}");
+            Assert.Fail($"TEST_SEED={seed}, batch {batch}: {e}");
         }
         finally
         {
