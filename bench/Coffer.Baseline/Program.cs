@@ -1,9 +1,9 @@
 // What Coffer is measured against: the least that an API of this shape can do. It checks a bearer token, reads the
-// body of a POST to its end, and answers 220 bytes of JSON. The first argument is the URL to listen at.
+// body of a POST to its end, and answers 220 bytes of JSON. The arguments are the URL to listen at and the token.
 
 using System.Text;
 
-const string Expected = "Bearer sk_test_bench";
+var expected = $"Bearer {args[1]}";
 var answer = Encoding.ASCII.GetBytes("{\"padding\":\"" + new string('x', 205) + "\"}\n");
 
 var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -11,7 +11,7 @@ builder.WebHost.UseKestrelCore().UseUrls(args[0]);
 var app = builder.Build();
 app.Run(async context =>
 {
-    if (context.Request.Headers.Authorization != Expected)
+    if (context.Request.Headers.Authorization != expected)
     {
         context.Response.StatusCode = StatusCodes.Status401Unauthorized;
         return;
