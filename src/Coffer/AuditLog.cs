@@ -17,12 +17,6 @@ internal static class AuditLog
 {
     private const int Batch = 500;
 
-    /// <summary>Which log: that of a data directory, or of a database with the key file and the checkpoints of a data directory.</summary>
-    public readonly record struct Source(string Data, string? Store)
-    {
-        public static implicit operator Source(string data) => new(data, null);
-    }
-
     /// <summary>What to list; null takes all.</summary>
     public sealed record Filter(string? App, string? Account, string? Verb, string? Outcome, string? Key, DateTimeOffset? Since, DateTimeOffset? Until);
 
@@ -36,7 +30,7 @@ internal static class AuditLog
     public static string? Field(string line, string name) => Verification.Field(Encoding.UTF8.GetBytes(line), name);
 
     /// <summary>The newest entries that a filter takes, newest first, as lines of JSON.</summary>
-    public static async Task<IReadOnlyList<string>> ListAsync(Source source, Filter filter, int limit, CancellationToken ct)
+    public static async Task<IReadOnlyList<string>> ListAsync(Place source, Filter filter, int limit, CancellationToken ct)
     {
         using var engine = await OpenAsync(source, ct);
         var taken = new AuditTrail.Filter(filter.App, filter.Account, filter.Verb, filter.Outcome, filter.Key, filter.Since, filter.Until);
@@ -47,7 +41,7 @@ internal static class AuditLog
     /// Writes the whole log as lines of JSON: a header with the store's keys, wrapped as they are stored; each commit's
     /// entries, and after them its seal.
     /// </summary>
-    public static async Task ExportAsync(Source source, TextWriter to, CancellationToken ct)
+    public static async Task ExportAsync(Place source, TextWriter to, CancellationToken ct)
     {
         using var engine = await OpenAsync(source, ct);
         var roots = await engine.ListRootKeysAsync(ct);
@@ -75,7 +69,7 @@ internal static class AuditLog
     }
 
     /// <summary>Verifies the log of a data directory against its key and its checkpoints.</summary>
-    public static async Task<Report> VerifyStoreAsync(Source source, string? checkpoints, CancellationToken ct)
+    public static async Task<Report> VerifyStoreAsync(Place source, string? checkpoints, CancellationToken ct)
     {
         using var engine = await OpenAsync(source, ct);
         var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(source.Data);
@@ -169,7 +163,7 @@ internal static class AuditLog
     }
 
     // Beside a running server, if there is one: a store whose schema is up to date is not written.
-    private static async Task<Engine> OpenAsync(Source source, CancellationToken ct)
+    private static async Task<Engine> OpenAsync(Place source, CancellationToken ct)
     {
         var engine = await OpenEngineAsync(source, ct);
         try
@@ -184,7 +178,7 @@ internal static class AuditLog
         }
     }
 
-    private static async Task<Engine> OpenEngineAsync(Source source, CancellationToken ct)
+    private static async Task<Engine> OpenEngineAsync(Place source, CancellationToken ct)
     {
         if (source.Store is { } database)
             return await PostgresEngine.OpenSnapshotAsync(database, ct);

@@ -24,13 +24,6 @@ internal sealed class Migration : IDisposable
     private Migration(StoredTables source, StoredTables target, KeyFile sourceKeys, KeyFile targetKeys, Action<Step> watch) =>
         (this.source, this.target, this.sourceKeys, this.targetKeys, this.watch) = (source, target, sourceKeys, targetKeys, watch);
 
-    /// <summary>A side: a data directory with its key file, and the database of the store if it is not in the directory.</summary>
-    public readonly record struct Place(string Data, string? Store)
-    {
-        /// <summary>In words that may be shown.</summary>
-        public string Shown => Store is null ? Data : PostgresAddress.Parse(Store)?.Shown ?? "a database";
-    }
-
     /// <summary>How far a part of the work has come, told after each batch.</summary>
     /// <param name="Work">What is done: copying, comparing or opening.</param>
     /// <param name="Table">The table.</param>

@@ -16,7 +16,9 @@ internal static class Networks
         // 10.0.0.1/8 would be taken as 10.0.0.0/8, which may be more than was meant.
         if (!IPNetwork.TryParse(host == text ? $"{host}/{address.GetAddressBytes().Length * 8}" : text, out var network) || !network.BaseAddress.Equals(address))
             return null;
-        // A client that speaks IPv4 over IPv6 is known by its IPv4 address.
-        return address.IsIPv4MappedToIPv6 && network.PrefixLength >= 96 ? new IPNetwork(address.MapToIPv4(), network.PrefixLength - 96) : network;
+        return address.IsIPv4MappedToIPv6 && network.PrefixLength >= 96 ? new IPNetwork(Plain(address), network.PrefixLength - 96) : network;
     }
+
+    /// <summary>The address as it counts: a client that speaks IPv4 over IPv6 is known by its IPv4 address.</summary>
+    public static IPAddress Plain(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
 }

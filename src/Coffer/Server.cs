@@ -44,7 +44,7 @@ internal sealed class Server : IAsyncDisposable
     public static async Task<Server> StartAsync(CofferOptions options, TimeProvider time, CancellationToken ct)
     {
         options.Validate();
-        var shown = options.Store is null ? options.Data : PostgresAddress.Parse(options.Store)!.Shown;
+        var shown = new Place(options.Data, options.Store).Shown;
         var parts = new List<IDisposable>();
         var opened = new TaskCompletionSource<RequestDelegate>(TaskCreationOptions.RunContinuationsAsynchronously);
         WebApplication? app = null;

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using Coffer.Crypto;
@@ -45,9 +44,7 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
     {
         if (id.Length != IdLength || !id.StartsWith(IdPrefix, StringComparison.Ordinal) || Base62.Read(id.AsSpan(IdPrefix.Length, PartLength)) is not { } times)
             return null;
-        Span<char> mac = stackalloc char[PartLength];
-        Base62.Write(Mac(instance, tenant, id.AsSpan(0, IdLength - PartLength)), mac);
-        return CryptographicOperations.FixedTimeEquals(MemoryMarshal.AsBytes(mac), MemoryMarshal.AsBytes(id.AsSpan(IdLength - PartLength)))
+        return Base62.FixedTimeIs(Mac(instance, tenant, id.AsSpan(0, IdLength - PartLength)), id.AsSpan(IdLength - PartLength))
             ? ((long)(times >> 32), (long)(times & uint.MaxValue))
             : null;
     }

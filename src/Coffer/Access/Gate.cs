@@ -14,6 +14,21 @@ internal sealed class Gate(Refusals refusals, Recorder recorder)
     /// <exception cref="ApiError">503: it cannot be put on record, so it must not leave.</exception>
     public ValueTask PassAsync(params AuditEntry[] read) => recorder.PutAsync(read);
 
+    /// <summary>The same for what was opened: it is cleared if it must not leave.</summary>
+    public async ValueTask PassAsync(IEnumerable<IDisposable> opened, params AuditEntry[] read)
+    {
+        try
+        {
+            await PassAsync(read);
+        }
+        catch
+        {
+            foreach (var each in opened)
+                each.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Counts a refusal and gives it back.</summary>
     /// <param name="outcome">Why, in one word, for the audit log.</param>
     /// <param name="keyId">The id of the key, if it is a known one.</param>
@@ -30,7 +45,7 @@ internal sealed class Gate(Refusals refusals, Recorder recorder)
     /// <param name="networks">Where the key may be used; empty is anywhere.</param>
     public ApiError? Admit(Caller caller, IReadOnlyList<IPNetwork> networks)
     {
-        if (networks.Count > 0 && !(IPAddress.TryParse(caller.Origin.Remote, out var remote) && networks.Any(network => network.Contains(Plain(remote)))))
+        if (networks.Count > 0 && !(IPAddress.TryParse(caller.Origin.Remote, out var remote) && networks.Any(network => network.Contains(Networks.Plain(remote)))))
             return Refuse("address_not_allowed", caller, ApiError.AddressNotAllowed());
         if (caller.App is { IsDisabled: true })
             return Refuse("app_disabled", caller, ApiError.AppDisabled());
@@ -79,6 +94,4 @@ internal sealed class Gate(Refusals refusals, Recorder recorder)
     }
 
     private ApiError Refuse(string outcome, Caller caller, ApiError error) => Refuse(outcome, caller.KeyId, caller.Origin, error);
-
-    private static IPAddress Plain(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
 }

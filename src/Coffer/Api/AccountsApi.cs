@@ -25,7 +25,7 @@ internal sealed class AccountsApi(Accounts accounts)
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)
     {
         request.Form.Only("limit", "starting_after");
-        var (after, limit) = Page(request.Form);
+        var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
         var app = request.Target.Id("app");
         var found = await accounts.ListAsync(request.Caller, app, after, limit, request.Cancelled);
         return WriteList(request, found, limit, (json, account) =>
@@ -44,14 +44,15 @@ internal sealed class AccountsApi(Accounts accounts)
     {
         request.Form.Only("reason", "livemode", "limit", "starting_after");
         var reason = RequiredText(request.Form, "reason", Accounts.LongestReason);
-        var (after, limit) = Page(request.Form);
+        var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
         if (after is not null && !after.StartsWith(SecretId.Prefix, StringComparison.Ordinal))
             throw ApiError.UnknownPosition("secret", after);
         var (secrets, hasMore) = await accounts.ExportAsync(
             request.Caller, request.Target.Id("app"), request.Target.Id("account"), request.Form.Boolean("livemode") ?? false, reason, after, limit, request.Cancelled);
         try
         {
-            return WriteList(request, secrets, hasMore, (json, owned) => SecretsApi.WriteOwned(json, owned, wantsPayload: true));
+            request.WriteList(secrets, hasMore, (json, owned) => SecretsApi.WriteOwned(json, owned, wantsPayload: true));
+            return null;
         }
         finally
         {
@@ -80,7 +81,7 @@ internal sealed class AccountsApi(Accounts accounts)
     {
         var form = request.Form;
         form.Only("app", "account", "livemode", "expiring_before", "limit", "page");
-        var (_, limit) = Page(form);
+        var limit = request.Limit;
         var after = Text(form, "page") is { } page ? Parse(page) ?? throw ApiError.Unusable("page", "send the next_page of the page before, as it is") : null;
         var found = await accounts.SearchAsync(
             request.Caller, Text(form, "app"), Text(form, "account"), form.Boolean("livemode"), form.Integer("expiring_before"), after, limit, request.Cancelled);

@@ -52,7 +52,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)
     {
         request.Form.Only("app", "limit", "starting_after");
-        var (after, limit) = Page(request.Form);
+        var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
         var found = await keys.ListAsync(request.Caller, Text(request.Form, "app"), after, limit, request.Cancelled);
         return WriteList(request, found, limit, (json, key) => Write(json, new KeyRing.Shown(key)));
     }

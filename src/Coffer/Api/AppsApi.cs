@@ -33,7 +33,7 @@ internal sealed class AppsApi(Apps apps)
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)
     {
         request.Form.Only("limit", "starting_after");
-        var (after, limit) = Page(request.Form);
+        var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
         var found = await apps.ListAsync(request.Caller, after, limit, request.Cancelled);
         return WriteList(request, found, limit, Write);
     }

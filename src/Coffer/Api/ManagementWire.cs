@@ -13,7 +13,6 @@ internal static class ManagementWire
     public const int LongestGrace = 604_800;
 
     private const int LongestText = 5_000;
-    private const int DefaultLimit = 10, LargestLimit = 100;
 
     /// <summary>Writes the answer of a write, new or kept.</summary>
     public static async ValueTask<ApiError?> AnswerAsync<T>(ApiRequest request, Action<Utf8JsonWriter, T> shape, Func<Management.Request<T>, Task<Reply>> write)
@@ -33,26 +32,10 @@ internal static class ManagementWire
         return null;
     }
 
-    /// <summary>Where a list begins and how long it may be.</summary>
-    public static (string? After, int Limit) Page(StripeForm form) =>
-        (Text(form, "starting_after"), (int)Math.Clamp(form.Integer("limit") ?? DefaultLimit, 1, LargestLimit));
-
     /// <summary>Writes a page of what was found with one more than the limit.</summary>
-    public static ApiError? WriteList<T>(ApiRequest request, IReadOnlyList<T> found, int limit, Action<Utf8JsonWriter, T> shape) =>
-        WriteList(request, found.Take(limit), found.Count > limit, shape);
-
-    public static ApiError? WriteList<T>(ApiRequest request, IEnumerable<T> page, bool hasMore, Action<Utf8JsonWriter, T> shape)
+    public static ApiError? WriteList<T>(ApiRequest request, IReadOnlyList<T> found, int limit, Action<Utf8JsonWriter, T> shape)
     {
-        var json = request.Json;
-        json.WriteStartObject();
-        json.WriteString("object"u8, "list"u8);
-        json.WriteStartArray("data"u8);
-        foreach (var element in page)
-            shape(json, element);
-        json.WriteEndArray();
-        json.WriteBoolean("has_more"u8, hasMore);
-        json.WriteString("url"u8, request.Target.Path);
-        json.WriteEndObject();
+        request.WriteList(found.Take(limit), found.Count > limit, shape);
         return null;
     }
 

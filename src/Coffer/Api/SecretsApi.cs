@@ -13,8 +13,6 @@ internal sealed class SecretsApi(SecretStore store)
 {
     private const string Root = "/v1/apps/secrets";
     private const int LongestCursor = 5_000;
-    private const int DefaultLimit = 10;
-    private const int LargestLimit = 100;
 
     public IEnumerable<ApiRoute> Routes =>
     [
@@ -58,24 +56,15 @@ internal sealed class SecretsApi(SecretStore store)
         form.Only("scope", "limit", "starting_after", "ending_before", "expand");
         var wantsPayload = WantsPayload(form, onList: true);
         var scope = ReadScope(form);
-        var limit = (int)Math.Clamp(form.Integer("limit") ?? DefaultLimit, 1, LargestLimit);
+        var limit = request.Limit;
 
         var page = await store.ListAsync(
             request.Caller, scope, ReadCursor(form, "starting_after"), ReadCursor(form, "ending_before"), limit, wantsPayload, request.Cancelled);
-        var json = request.Json;
-        json.WriteStartObject();
-        json.WriteString("object"u8, "list"u8);
-        json.WriteStartArray("data"u8);
-        foreach (var secret in page.Secrets)
+        request.WriteList(page.Secrets, page.HasMore, (json, secret) =>
         {
             using (secret)
                 WriteSecret(json, secret, wantsPayload, deleted: false);
-        }
-
-        json.WriteEndArray();
-        json.WriteBoolean("has_more"u8, page.HasMore);
-        json.WriteString("url"u8, Root);
-        json.WriteEndObject();
+        });
         return null;
     }
 

@@ -13,7 +13,7 @@ internal static class AuditVerb
     {
         var (data, checkpoints) = (DataOption(), new Option<string?>("--checkpoints") { Description = "The checkpoint file; without it the one in the data directory.", HelpName = "FILE" });
         var file = new Option<string?>("--file") { Description = "An exported log, in place of a data directory.", HelpName = "FILE" };
-        var store = RunningServer.StoreOption();
+        var store = StoreOption();
         var key = new Option<string?>("--key-file") { Description = "The store's key file, to verify an exported log.", HelpName = "FILE" };
         var command = new Command("verify",
             "Prove that no entry was changed, moved or taken away, and hold the log against its checkpoints. Ends with 2 and names the first bad place of each node otherwise.\n\n" +
@@ -30,7 +30,7 @@ internal static class AuditVerb
         {
             var report = parsed.GetValue(file) is { } exported
                 ? AuditLog.VerifyExport(exported, parsed.GetValue(key)!, parsed.GetValue(checkpoints))
-                : await AuditLog.VerifyStoreAsync(new(parsed.GetValue(data)!, RunningServer.Store(parsed, store)), parsed.GetValue(checkpoints), ct);
+                : await AuditLog.VerifyStoreAsync(At(parsed, data, store), parsed.GetValue(checkpoints), ct);
             foreach (var problem in report.Problems)
                 Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
             Console.WriteLine($"{report.Entries} entries verify, {report.Checkpoints} checkpoints, {report.Problems.Count} problems");
@@ -41,7 +41,7 @@ internal static class AuditVerb
 
     private static Command List()
     {
-        var (data, store) = (DataOption(), RunningServer.StoreOption());
+        var (data, store) = (DataOption(), StoreOption());
         var (app, account, verb) = (Text("--app", "APP"), Text("--account", "ACCT"), Text("--verb", "VERB"));
         var (outcome, key) = (Text("--outcome", "WORD"), Text("--key", "KEY_ID"));
         var (since, until) = (Parameters.Time("--since", "Not what is older"), Parameters.Time("--until", "Only what is older"));
@@ -64,8 +64,8 @@ internal static class AuditVerb
         {
             var filter = new AuditLog.Filter(
                 parsed.GetValue(app), parsed.GetValue(account), parsed.GetValue(verb), parsed.GetValue(outcome), parsed.GetValue(key), parsed.GetValue(since), parsed.GetValue(until));
-            var lines = parsed.GetValue(data) is { } directory
-                ? await AuditLog.ListAsync(new(directory, RunningServer.Store(parsed, store)), filter, parsed.GetValue(limit), ct)
+            var lines = parsed.GetValue(data) is not null
+                ? await AuditLog.ListAsync(At(parsed, data, store), filter, parsed.GetValue(limit), ct)
                 : await AskAsync(parsed, filter, parsed.GetValue(limit), ct);
             if (parsed.GetValue(Parameters.Json))
                 Terminal.WriteRaw(string.Concat(lines.Select(line => line + "\n")));
@@ -92,17 +92,27 @@ internal static class AuditVerb
 
     private static Command Export()
     {
-        var (data, store) = (DataOption(required: true), RunningServer.StoreOption());
+        var (data, store) = (DataOption(required: true), StoreOption());
         var command = new Command("export", "Write the whole log to standard output as lines of JSON, with what is needed to verify it elsewhere.\n\nExample: coffer audit export --data /var/lib/coffer > audit.jsonl")
         { data, store };
         command.SetAction(async (parsed, ct) =>
         {
             await using var output = new StreamWriter(Console.OpenStandardOutput()) { NewLine = "\n" };
-            await AuditLog.ExportAsync(new(parsed.GetRequiredValue(data)!, RunningServer.Store(parsed, store)), output, ct);
+            await AuditLog.ExportAsync(At(parsed, data, store), output, ct);
             return ExitCode.Ok;
         });
         return command;
     }
+
+    private static Option<string?> StoreOption() => new("--store")
+    {
+        Description = "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE; without it COFFER_STORE, or else a file in the data directory.",
+        HelpName = "CONNECTION",
+    };
+
+    // The variable is not the option's default: help would print it, and it may hold a password.
+    private static Place At(ParseResult parsed, Option<string?> data, Option<string?> store) => new(
+        parsed.GetValue(data)!, parsed.GetValue(store) ?? (Environment.GetEnvironmentVariable("COFFER_STORE") is { Length: > 0 } given ? given : null));
 
     private static Option<string?> DataOption(bool required = false) =>
         new("--data") { Description = "The data directory.", HelpName = "DIR", Required = required };

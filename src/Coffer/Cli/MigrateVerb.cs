@@ -18,7 +18,7 @@ internal static class MigrateVerb
         { from, fromStore, to, toStore };
         command.SetAction(async (parsed, ct) =>
         {
-            var (source, target) = (new Migration.Place(parsed.GetRequiredValue(from), parsed.GetValue(fromStore)), new Migration.Place(parsed.GetRequiredValue(to), parsed.GetValue(toStore)));
+            var (source, target) = (new Place(parsed.GetRequiredValue(from), parsed.GetValue(fromStore)), new Place(parsed.GetRequiredValue(to), parsed.GetValue(toStore)));
             var watch = Stopwatch.StartNew();
             var report = AnsiConsole.Profile.Capabilities.Interactive && !Console.IsOutputRedirected
                 ? await BarsAsync(step => Migration.RunAsync(source, target, step, TimeProvider.System, ct))
@@ -58,7 +58,7 @@ internal static class MigrateVerb
         };
     }
 
-    private static int Told(Migration.Report report, Migration.Place from, Migration.Place to, TimeSpan duration)
+    private static int Told(Migration.Report report, Place from, Place to, TimeSpan duration)
     {
         foreach (var problem in report.Problems)
             Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");

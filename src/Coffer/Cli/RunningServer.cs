@@ -19,16 +19,6 @@ internal static class RunningServer
         flags.Where(flag => parsed.GetResult(flag) is not null)
             .ToDictionary(flag => flag.Name.TrimStart('-'), flag => parsed.GetResult(flag)!.Tokens is [var value] ? value.Value : "true");
 
-    public static Option<string?> StoreOption() => new("--store")
-    {
-        Description = "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE; without it COFFER_STORE, or else a file in the data directory.",
-        HelpName = "CONNECTION",
-    };
-
-    /// <summary>The database that was named, if one was. Not the option's default: help would print it, and it may hold a password.</summary>
-    public static string? Store(ParseResult parsed, Option<string?> option) =>
-        parsed.GetValue(option) ?? (Environment.GetEnvironmentVariable("COFFER_STORE") is { Length: > 0 } given ? given : null);
-
     public static async Task<int> RunAsync(CofferOptions options, Action<Server> announce, CancellationToken ct)
     {
         // A file of an earlier run would make a script believe in a server that is not there yet.

@@ -1,4 +1,6 @@
 using System.Buffers;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 
 namespace Coffer.Crypto;
 
@@ -17,6 +19,14 @@ internal static class Base62
             destination[i] = Alphabet[(int)(value % 62)];
             value /= 62;
         }
+    }
+
+    /// <summary>Whether a text is a number as <see cref="Write"/> writes it; takes the same time wherever they differ.</summary>
+    public static bool FixedTimeIs(ulong value, ReadOnlySpan<char> written)
+    {
+        Span<char> expected = stackalloc char[written.Length];
+        Write(value, expected);
+        return CryptographicOperations.FixedTimeEquals(MemoryMarshal.AsBytes(expected), MemoryMarshal.AsBytes(written));
     }
 
     /// <summary>The number that was written; null if a character is not of the alphabet or it is beyond 64 bits.</summary>

@@ -17,6 +17,26 @@ internal sealed class ApiRequest(Caller caller, Target target, StripeForm form, 
     /// <summary>1 to 255 characters, on a POST that has one.</summary>
     public string? IdempotencyKey => idempotencyKey;
 
+    /// <summary>How many elements a list gives: <c>limit</c>, clamped to 1 to 100; 10 if it was not sent (docs/wire.md, "List").</summary>
+    public int Limit => (int)Math.Clamp(form.Integer("limit") ?? 10, 1, 100);
+
+    /// <summary>Writes a page of a list.</summary>
+    /// <param name="page">Its elements.</param>
+    /// <param name="hasMore">Whether more follow in the direction of the walk.</param>
+    /// <param name="shape">Writes an element.</param>
+    public void WriteList<T>(IEnumerable<T> page, bool hasMore, Action<System.Text.Json.Utf8JsonWriter, T> shape)
+    {
+        Json.WriteStartObject();
+        Json.WriteString("object"u8, "list"u8);
+        Json.WriteStartArray("data"u8);
+        foreach (var element in page)
+            shape(Json, element);
+        Json.WriteEndArray();
+        Json.WriteBoolean("has_more"u8, hasMore);
+        Json.WriteString("url"u8, target.Path);
+        Json.WriteEndObject();
+    }
+
     public CancellationToken Cancelled => ct;
 
     /// <summary>Headers of the answer.</summary>

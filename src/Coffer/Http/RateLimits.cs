@@ -47,8 +47,7 @@ internal sealed class RateLimits(int perKey, int perAddress, TimeProvider time) 
     {
         if (address is null)
             return "";
-        if (address.IsIPv4MappedToIPv6)
-            return address.MapToIPv4();
+        address = Networks.Plain(address);
         if (address.AddressFamily != AddressFamily.InterNetworkV6)
             return address;
         Span<byte> bytes = stackalloc byte[16];

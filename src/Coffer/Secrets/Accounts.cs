@@ -131,20 +131,11 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     private async Task<IReadOnlyList<Owned>> RevealAsync(Caller caller, string verb, Tenant tenant, IReadOnlyList<SecretRow> rows, string reason)
     {
         var secrets = rows.Select(row => new Owned(tenant.Id.App, tenant.Id.Account, SealedSecret.Open(instance, tenant, row, scope: null, wantsPayload: true))).ToList();
-        try
+        await gate.PassAsync(secrets, [.. rows.Zip(secrets, (row, owned) => caller.Entry(verb, "ok") with
         {
-            await gate.PassAsync([.. rows.Zip(secrets, (row, owned) => caller.Entry(verb, "ok") with
-            {
-                Tenant = tenant.Id, Scope = owned.Secret.Scope.Word, Name = row.Key.Name, Version = row.Version, Target = row.Id, Reason = reason,
-            })]);
-            return secrets;
-        }
-        catch
-        {
-            foreach (var secret in secrets)
-                secret.Dispose();
-            throw;
-        }
+            Tenant = tenant.Id, Scope = owned.Secret.Scope.Word, Name = row.Key.Name, Version = row.Version, Target = row.Id, Reason = reason,
+        })]);
+        return secrets;
     }
 
     private async Task RequireAppAsync(Caller caller, string verb, string app, CancellationToken ct)

@@ -37,10 +37,7 @@ internal sealed class SecretId(TimeProvider time)
     {
         if (id.Length != Length || !id.StartsWith(Prefix, StringComparison.Ordinal) || id.AsSpan(Prefix.Length).ContainsAnyExcept(Base62.Characters))
             return false;
-        Span<char> mac = stackalloc char[MacLength];
-        Base62.Write(Mac(keys, scope, id.AsSpan(0, Length - MacLength)), mac);
-        return CryptographicOperations.FixedTimeEquals(
-            System.Runtime.InteropServices.MemoryMarshal.AsBytes(mac), System.Runtime.InteropServices.MemoryMarshal.AsBytes(id.AsSpan(Length - MacLength)));
+        return Base62.FixedTimeIs(Mac(keys, scope, id.AsSpan(0, Length - MacLength)), id.AsSpan(Length - MacLength));
     }
 
     private static ulong Mac(TenantKeys keys, ReadOnlySpan<byte> scope, ReadOnlySpan<char> head)

@@ -50,17 +50,8 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     // A payload leaves only after the entry about it is durable; if it cannot be, what was opened is cleared.
     private async ValueTask<IReadOnlyList<Secret>> PassAsync(Caller caller, string verb, IReadOnlyList<SecretRow> rows, IReadOnlyList<Secret> secrets)
     {
-        try
-        {
-            await gate.PassAsync([.. rows.Zip(secrets, (row, secret) => caller.Entry(verb, "ok") with { Scope = secret.Scope.Word, Name = row.Key.Name, Version = row.Version })]);
-            return secrets;
-        }
-        catch
-        {
-            foreach (var secret in secrets)
-                secret.Dispose();
-            throw;
-        }
+        await gate.PassAsync(secrets, [.. rows.Zip(secrets, (row, secret) => caller.Entry(verb, "ok") with { Scope = secret.Scope.Word, Name = row.Key.Name, Version = row.Version })]);
+        return secrets;
     }
 
     /// <summary>A page of a scope: the newest, or those next to a cursor.</summary>

@@ -64,7 +64,17 @@ internal sealed record ReplyRow(byte[] Key, byte[]? Owner, byte[] Fingerprint, l
 /// <param name="Account">The account.</param>
 /// <param name="Livemode">The mode.</param>
 /// <param name="ExpiringBefore">A Unix second before which a secret expires; with it the order is that of expiry.</param>
-internal sealed record SecretFilter(string? App, string? Account, bool? Livemode, long? ExpiringBefore);
+internal sealed record SecretFilter(string? App, string? Account, bool? Livemode, long? ExpiringBefore)
+{
+    /// <summary>The first three parameters of <see cref="Sql.Search"/>, or of <see cref="Sql.SearchByExpiry"/> if there is an order of expiry.</summary>
+    public (long Tenant, byte[] Name, long From) Begin((long? ExpiresAt, SecretKey Key)? after, long now)
+    {
+        if (ExpiringBefore is not null && after?.ExpiresAt <= now)
+            after = null; // all up to there has expired meanwhile, and so may have what comes next
+        var (tenant, name) = after is { } bound ? (bound.Key.Tenant, bound.Key.Name) : (0, []);
+        return (tenant, name, ExpiringBefore is null ? now : after?.ExpiresAt ?? now + 1);
+    }
+}
 
 /// <summary>A secret that a search found, and whose it is.</summary>
 internal sealed record FoundSecretRow(TenantId Tenant, SecretRow Secret);

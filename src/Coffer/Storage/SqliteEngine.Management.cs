@@ -32,11 +32,9 @@ internal sealed partial class SqliteEngine
     public override ValueTask<IReadOnlyList<FoundSecretRow>> SearchSecretsAsync(
         SecretFilter filter, (long? ExpiresAt, SecretKey Key)? after, long now, int limit, CancellationToken ct)
     {
-        if (filter.ExpiringBefore is not null && after?.ExpiresAt <= now)
-            after = null; // all up to there has expired meanwhile, and so may have what comes next
-        var (tenant, name) = after is { } bound ? (bound.Key.Tenant, bound.Key.Name) : (0, []);
+        var (tenant, name, from) = filter.Begin(after, now);
         return filter.ExpiringBefore is { } before
-            ? List(Sql.SearchByExpiry, Columns.ToFound, tenant, name, after?.ExpiresAt ?? now + 1, filter.App, filter.Account, filter.Livemode, before, limit)
-            : List(Sql.Search, Columns.ToFound, tenant, name, now, filter.App, filter.Account, filter.Livemode, limit);
+            ? List(Sql.SearchByExpiry, Columns.ToFound, tenant, name, from, filter.App, filter.Account, filter.Livemode, before, limit)
+            : List(Sql.Search, Columns.ToFound, tenant, name, from, filter.App, filter.Account, filter.Livemode, limit);
     }
 }

@@ -19,7 +19,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         var ephemeral = await FillAsync(server);
         await server.StopAsync();
-        var (file, database, back) = (new Migration.Place(server.Data, null), new Migration.Place(NewPath(), await postgres.NewDatabaseAsync()), new Migration.Place(NewPath(), null));
+        var (file, database, back) = (new Place(server.Data, null), new Place(NewPath(), await postgres.NewDatabaseAsync()), new Place(NewPath(), null));
 
         await FinishAsync(file, database);
         Assert.Equal(await DumpAsync(file), await DumpAsync(database));
@@ -37,7 +37,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         await FillAsync(server);
         await server.StopAsync();
-        var from = new Migration.Place(server.Data, null);
+        var from = new Place(server.Data, null);
         var expected = await DumpAsync(from);
         var steps = 0;
         await Migration.RunAsync(from, new(NewPath(), null), _ => steps++, server.Time, default);
@@ -45,7 +45,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         for (var step = 1; step <= steps; step += 2)
         {
             // Each third into a database.
-            var to = new Migration.Place(NewPath(), step % 6 == 1 ? await postgres.NewDatabaseAsync() : null);
+            var to = new Place(NewPath(), step % 6 == 1 ? await postgres.NewDatabaseAsync() : null);
             await InterruptedAsync(from, to, step);
             await IsRefusedAsync(server, to);
             await InterruptedAsync(from, to, Math.Max(1, step / 2));
@@ -61,7 +61,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         await FillAsync(server);
         await server.StopAsync();
-        var (from, to) = (new Migration.Place(server.Data, null), new Migration.Place(NewPath(), null));
+        var (from, to) = (new Place(server.Data, null), new Place(NewPath(), null));
         await Assert.ThrowsAsync<InterruptedException>(() => Migration.RunAsync(from, to, step => Throw(step.Work == "comparing"), server.Time, default));
         Assert.Equal(1, (await FinishAsync(from, to)).Written);
     }
@@ -73,7 +73,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     {
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         await FillAsync(server);
-        var (from, to) = (new Migration.Place(server.Data, null), new Migration.Place(NewPath(), intoDatabase ? await postgres.NewDatabaseAsync() : null));
+        var (from, to) = (new Place(server.Data, null), new Place(NewPath(), intoDatabase ? await postgres.NewDatabaseAsync() : null));
         await UnfinishedAsync(from, to);
         await IsRefusedAsync(server, to);
 
@@ -97,7 +97,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     {
         await using var nodes = await Nodes.StartAsync(await postgres.NewDatabaseAsync(), count: 1);
         (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "before")).IsOk();
-        var (from, to) = (new Migration.Place(nodes[0].Data, nodes.Store), new Migration.Place(NewPath(), null));
+        var (from, to) = (new Place(nodes[0].Data, nodes.Store), new Place(NewPath(), null));
         await UnfinishedAsync(from, to);
         (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "after")).IsOk();
         await nodes.StopAsync(0);
@@ -124,12 +124,12 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var other = await TestServer.StartAsync();
         await server.StopAsync();
         await other.StopAsync();
-        var (from, stranger) = (new Migration.Place(server.Data, null), new Migration.Place(other.Data, null));
+        var (from, stranger) = (new Place(server.Data, null), new Place(other.Data, null));
         var before = await DumpAsync(stranger);
         Assert.Contains("there is a store in", (await RefusedAsync(from, stranger)).Message, StringComparison.Ordinal);
         Assert.Equal(before, await DumpAsync(stranger));
 
-        var unfinished = new Migration.Place(NewPath(), null);
+        var unfinished = new Place(NewPath(), null);
         await InterruptedAsync(stranger, unfinished, 5);
         Assert.Contains("the unfinished target of another store's migration", (await RefusedAsync(from, unfinished)).Message, StringComparison.Ordinal);
         Assert.Contains("not finished", (await RefusedAsync(unfinished, new(NewPath(), null))).Message, StringComparison.Ordinal);
@@ -152,7 +152,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         (await server.Client(account: "acct_1").Set("k")).IsOk();
         (await server.Admin.Post("/admin/v1/api_keys", [("type", "restricted"), ("app", await server.AppIdAsync()), ("permissions[]", "secret_read")])).IsOk();
         await server.StopAsync();
-        var (from, to) = (new Migration.Place(server.Data, null), new Migration.Place(NewPath(), null));
+        var (from, to) = (new Place(server.Data, null), new Place(NewPath(), null));
         await ExecuteAsync(from, edit);
         var report = await Migration.RunAsync(from, to, static _ => { }, server.Time, default);
         Assert.False(report.IsFinished);
@@ -214,7 +214,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     }
 
     /// <summary>What was there is served; what comes is stored; and the log verifies, with its checkpoints.</summary>
-    private static async Task ServesAsync(TestServer before, Migration.Place place, string ephemeral, string round)
+    private static async Task ServesAsync(TestServer before, Place place, string ephemeral, string round)
     {
         var keys = before.Keys;
         await using (var node = new Nodes.Node(await StartAsync(before, place), place.Data))
@@ -237,10 +237,10 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         Assert.InRange(report.Checkpoints, 1, int.MaxValue);
     }
 
-    private static Task<Server> StartAsync(TestServer before, Migration.Place place) => Server.StartAsync(
+    private static Task<Server> StartAsync(TestServer before, Place place) => Server.StartAsync(
         new CofferOptions { Data = place.Data, Store = place.Store, Listen = "http://127.0.0.1:0", SecretsPerScope = 1_000, RatePerKey = 0 }, before.Time, default);
 
-    private static async Task IsRefusedAsync(TestServer before, Migration.Place place)
+    private static async Task IsRefusedAsync(TestServer before, Place place)
     {
         foreach (var use in (Func<Task>[])[() => StartAsync(before, place), () => AuditLog.VerifyStoreAsync(new(place.Data, place.Store), null, default)])
         {
@@ -250,7 +250,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         }
     }
 
-    private static async Task<Migration.Report> FinishAsync(Migration.Place from, Migration.Place to)
+    private static async Task<Migration.Report> FinishAsync(Place from, Place to)
     {
         var report = await Migration.RunAsync(from, to, static _ => { }, TimeProvider.System, default);
         Assert.Empty(report.Problems);
@@ -258,20 +258,20 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         return report;
     }
 
-    private static async Task UnfinishedAsync(Migration.Place from, Migration.Place to)
+    private static async Task UnfinishedAsync(Place from, Place to)
     {
         var report = await Migration.RunAsync(from, to, static _ => { }, TimeProvider.System, default);
         Assert.Empty(report.Problems);
         Assert.False(report.IsFinished);
     }
 
-    private static async Task InterruptedAsync(Migration.Place from, Migration.Place to, int step)
+    private static async Task InterruptedAsync(Place from, Place to, int step)
     {
         var steps = 0;
         await Assert.ThrowsAsync<InterruptedException>(() => Migration.RunAsync(from, to, _ => Throw(++steps == step), TimeProvider.System, default));
     }
 
-    private static Task<ConfigurationException> RefusedAsync(Migration.Place from, Migration.Place to) =>
+    private static Task<ConfigurationException> RefusedAsync(Place from, Place to) =>
         Assert.ThrowsAsync<ConfigurationException>(() => Migration.RunAsync(from, to, static _ => { }, TimeProvider.System, default));
 
     private static void Throw(bool now)
@@ -280,7 +280,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
             throw new InterruptedException();
     }
 
-    private static string KeyOf(Migration.Place place) => File.ReadAllText(Path.Combine(place.Data, "coffer.key"));
+    private static string KeyOf(Place place) => File.ReadAllText(Path.Combine(place.Data, "coffer.key"));
 
     private string NewPath() => directory.File(Guid.NewGuid().ToString("n"));
 
@@ -292,11 +292,11 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         return path;
     }
 
-    private static DbConnection Connect(Migration.Place place) => place.Store is null
+    private static DbConnection Connect(Place place) => place.Store is null
         ? new SqliteConnection($"Data Source={Path.Combine(place.Data, "coffer.db")};Pooling=False")
         : new NpgsqlConnection(place.Store + ";Pooling=False");
 
-    private static async Task ExecuteAsync(Migration.Place place, string sql)
+    private static async Task ExecuteAsync(Place place, string sql)
     {
         await using var connection = Connect(place);
         await connection.OpenAsync();
@@ -306,7 +306,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     }
 
     /// <summary>All rows of all tables as text, but for what root keys are wrapped as: read without the program's own lists.</summary>
-    private static async Task<string> DumpAsync(Migration.Place place)
+    private static async Task<string> DumpAsync(Place place)
     {
         var dump = new StringBuilder();
         await using var connection = Connect(place);
