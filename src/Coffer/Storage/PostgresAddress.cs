@@ -7,6 +7,15 @@ internal sealed class PostgresAddress
 {
     public const string Form = "Give it as Host=HOST;Port=5432;Database=NAME;Username=ROLE, and the password in it or in a file that Passfile=FILE names.";
 
+    /// <summary>
+    /// Settings of a session that looks up by key what it reads: a plan that was made when the tables were empty, and read them
+    /// whole, would be kept as they grow.
+    /// </summary>
+    public const string ReadsByKey = """
+        set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
+        set_config('jit', 'off', false)
+        """;
+
     private const int Connections = 20;
 
     private readonly NpgsqlConnectionStringBuilder given;
@@ -65,8 +74,8 @@ internal sealed class PostgresAddress
         if (pooling)
         {
             // A read that is slow is ended by the server, a moment before it would be given up, and gives its connection back.
-            var limit = $"SELECT set_config('statement_timeout', '{(long)Patience.TotalMilliseconds - 500}', false)";
-            builder.UsePhysicalConnectionInitializer(connection => Limit(connection, limit).ExecuteNonQuery(), connection => Limit(connection, limit).ExecuteNonQueryAsync());
+            var settings = $"SELECT {ReadsByKey}, set_config('statement_timeout', '{(long)Patience.TotalMilliseconds - 500}', false)";
+            builder.UsePhysicalConnectionInitializer(connection => Set(connection, settings).ExecuteNonQuery(), connection => Set(connection, settings).ExecuteNonQueryAsync());
         }
 
         return given.Host!.Contains(',', StringComparison.Ordinal)
@@ -74,5 +83,5 @@ internal sealed class PostgresAddress
             : builder.Build();
     }
 
-    private static NpgsqlCommand Limit(NpgsqlConnection connection, string sql) => new(sql, connection);
+    private static NpgsqlCommand Set(NpgsqlConnection connection, string sql) => new(sql, connection);
 }

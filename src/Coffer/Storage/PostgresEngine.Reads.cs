@@ -2,9 +2,23 @@ using Npgsql;
 
 namespace Coffer.Storage;
 
-/// <summary>The reads: one statement each, prepared where it ran before.</summary>
+/// <summary>The reads: one statement each, prepared where it ran before; the hot ones share theirs with those who ask at the same time.</summary>
 internal sealed partial class PostgresEngine
 {
+    private const string SecretsByKey = """
+        SELECT s.tenant, s.name, s.scope, s.id, s.version, s.created, s.expires_at, s.sealed, asked.place
+        FROM unnest($1, $2) WITH ORDINALITY AS asked (tenant, name, place) JOIN secrets s ON s.tenant = asked.tenant AND s.name = asked.name
+        """;
+
+    private const string TenantsByOwner = """
+        SELECT t.id, t.sealed_keys, asked.place
+        FROM unnest($1, $2, $3) WITH ORDINALITY AS asked (app, livemode, account, place)
+        JOIN tenants t ON t.app = asked.app AND t.livemode = asked.livemode AND t.account = asked.account
+        """;
+
+    private readonly PostgresLookup<SecretKey, SecretRow> secrets;
+    private readonly PostgresLookup<TenantId, TenantRow> tenants;
+
     private delegate T RowMap<out T>(PostgresRow row);
 
     public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => Find(Sql.MetaByKey, static row => row.Bytes(0), ct, key);
@@ -34,10 +48,9 @@ internal sealed partial class PostgresEngine
     public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>
         List(Sql.Accounts, Columns.ToAccount, ct, now, app, bound ?? "", limit);
 
-    public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) =>
-        Find(Sql.TenantByOwner, Columns.ToTenant, ct, tenant.App, tenant.Livemode, tenant.Account);
+    public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) => new(tenants.FindAsync(tenant).WaitAsync(ct));
 
-    public override ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct) => Find(Sql.SecretByKey, Columns.ToSecret, ct, key.Tenant, key.Name);
+    public override ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct) => new(secrets.FindAsync(key).WaitAsync(ct));
 
     public override ValueTask<SecretRow?> FindSecretAsync(long tenant, string id, long now, CancellationToken ct) =>
         Find(Sql.SecretById, Columns.ToSecret, ct, tenant, id, now);
@@ -75,6 +88,22 @@ internal sealed partial class PostgresEngine
         List(newestFirst ? Sql.AuditBackwards : Sql.AuditForwards, Columns.ToNumberedAudit, ct, bound, limit);
 
     public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Find(Sql.LastAudit, Columns.ToAudit, ct, node);
+
+    private PostgresLookup<SecretKey, SecretRow> Secrets() => new(keys => ReadEachAsync(
+        SecretsByKey, Columns.ToSecret, 8, keys.Count, keys.Select(key => key.Tenant).ToArray(), keys.Select(key => key.Name).ToArray()), TimeProvider.System);
+
+    private PostgresLookup<TenantId, TenantRow> Tenants() => new(owners => ReadEachAsync(
+        TenantsByOwner, Columns.ToTenant, 2, owners.Count, owners.Select(owner => owner.App).ToArray(), owners.Select(owner => owner.Livemode ? 1L : 0).ToArray(),
+        owners.Select(owner => owner.Account).ToArray()), TimeProvider.System);
+
+    // For each of several keys its row or null; a column says which it is, counted from 1.
+    private async ValueTask<IReadOnlyList<T?>> ReadEachAsync<T>(string sql, RowMap<T> map, int place, int count, params PostgresValue[] values) where T : class
+    {
+        var found = new T?[count];
+        foreach (var (at, row) in await List(sql, row => (row.Number(place), map(row)), CancellationToken.None, values))
+            found[at - 1] = row;
+        return found;
+    }
 
     private ValueTask<T?> Find<T>(string sql, RowMap<T> map, CancellationToken ct, params ReadOnlySpan<PostgresValue> values) where T : class =>
         FirstAsync(Command(sql, values), map, ct);

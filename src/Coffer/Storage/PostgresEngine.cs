@@ -22,8 +22,11 @@ internal sealed partial class PostgresEngine : Engine
     private string? warning;
     private PostgresNode? node;
 
-    private PostgresEngine(PostgresAddress address, NpgsqlDataSource pool, NpgsqlDataSource lasting, NpgsqlConnection? snapshot = null) =>
+    private PostgresEngine(PostgresAddress address, NpgsqlDataSource pool, NpgsqlDataSource lasting, NpgsqlConnection? snapshot = null)
+    {
         (this.address, this.pool, this.lasting, this.snapshot) = (address, pool, lasting, snapshot);
+        (secrets, tenants) = (Secrets(), Tenants());
+    }
 
     public override string Node => node?.Name ?? base.Node;
 
@@ -163,12 +166,10 @@ internal sealed partial class PostgresEngine : Engine
         try
         {
             // Should this process stop in the middle of a transaction, its locks end; and none waits for a lock for ever. A role that
-            // is set to answer before a commit is on the disk is overruled; one that waits for standbys is not. What a transaction reads it
-            // looks up by key: a plan that was made when the tables were empty, and read them whole, would be kept as they grow.
-            using var set = new NpgsqlCommand("""
-                SELECT set_config('idle_in_transaction_session_timeout', '5s', false), set_config('lock_timeout', '6s', false),
-                    set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
-                    set_config('jit', 'off', false),
+            // is set to answer before a commit is on the disk is overruled; one that waits for standbys is not.
+            using var set = new NpgsqlCommand($"""
+                SELECT {PostgresAddress.ReadsByKey},
+                    set_config('idle_in_transaction_session_timeout', '5s', false), set_config('lock_timeout', '6s', false),
                     set_config('statement_timeout', '0', false), set_config('client_min_messages', 'warning', false),
                     CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
                 """, connection);

@@ -53,6 +53,23 @@ public abstract partial class EngineContract : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Rows_that_many_ask_for_at_once_come_each_to_who_asked()
+    {
+        TenantId[] owners = [Tenant, Tenant with { Livemode = true }, Tenant with { Account = "acct_2" }, Tenant with { Account = "acct_\0" }];
+        Write(new RowWrite.AddTenant(owners[1], 1, [4]), new RowWrite.AddTenant(owners[2], 1, [5]));
+        var found = await Task.WhenAll(Enumerable.Range(0, 200).Select(i => Task.Run(() => engine.FindTenantAsync(owners[i % 4], default).AsTask())));
+        Assert.Equal([[1, 2, 3], [4], [5], null], found[..4].Select(row => row?.SealedKeys));
+        Assert.Equivalent(Enumerable.Range(0, 200).Select(i => found[i % 4]), found, strict: true);
+
+        // The same name in several tenants: every third is not there.
+        var secrets = Enumerable.Range(0, 100).Select(i => NewSecret($"{i}") with { Key = new SecretKey(found[i % 3]!.Id, [(byte)(i / 3)]) }).ToList();
+        Write([.. secrets.Where((_, i) => i % 7 > 0).Select(row => new RowWrite.PutSecret(row))]);
+        var rows = await Task.WhenAll(secrets.Concat(secrets).Select(row => Task.Run(() => engine.FindSecretAsync(row.Key, default).AsTask())));
+        for (var i = 0; i < rows.Length; i++)
+            Assert.Equivalent(i % 100 % 7 > 0 ? secrets[i % 100] : null, rows[i], strict: true);
+    }
+
+    [Fact]
     public async Task The_first_keys_of_a_tenant_stay()
     {
         Write(new RowWrite.AddTenant(Tenant, 2, [9]));
