@@ -10,8 +10,8 @@ internal sealed class Table
 
     /// <param name="name">Its name.</param>
     /// <param name="columns">Name and type of each column, such as <c>tenant:n name:b</c>: <c>n</c> a number, <c>t</c> text, <c>b</c> bytes.</param>
-    /// <param name="key">The columns of its primary key.</param>
-    /// <param name="other">The columns of another unique key, whose rows may come back under other primary keys; none if there is no such key.</param>
+    /// <param name="key">The columns of a key that is unique in all engines.</param>
+    /// <param name="other">Other columns that no two rows share, whose rows may come back under other keys; none if there are none.</param>
     public Table(string name, string columns, string key, string other = "")
     {
         Name = name;
@@ -106,7 +106,10 @@ internal static class Tables
     };
 
     public static readonly Table Secrets = new("secrets", "tenant:n name:b scope:b id:t version:n created:n expires_at:n sealed:b", "tenant name");
-    public static readonly Table Idempotency = new("idempotency", "tenant:n key:b fingerprint:b created:n sealed:b seq:n", "seq", "tenant key") { Numbered = "seq" };
+
+    // PostgreSQL has its numbers in an index that is not unique: its key has the tenant in it (0002-tenant-in-keys.sql).
+    public static readonly Table Idempotency = new("idempotency", "tenant:n key:b fingerprint:b created:n sealed:b seq:n", "tenant key", "seq") { Numbered = "seq" };
+
     public static readonly Table Revocations = new("revocations", "subject:t made_until:n kept_until:n", "subject");
     public static readonly Table Replies = new("replies", "key:b owner:b fingerprint:b created:n sealed:b seq:n", "seq", "key") { Numbered = "seq" };
     public static readonly Table Audit = new("audit", "node:t first:n last:n mac:b entries:b row:n", "row", "node first") { Numbered = "row" };

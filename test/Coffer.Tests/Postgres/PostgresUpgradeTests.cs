@@ -1,0 +1,108 @@
+using Coffer.Storage;
+
+namespace Coffer.Tests.Postgres;
+
+/// <summary>A database that an earlier release made opens with this one, and all that was in it is there.</summary>
+public sealed class PostgresUpgradeTests(PostgresServer server)
+{
+    private const int Records = 30;
+
+    [Fact]
+    public async Task A_database_of_schema_1_is_brought_up_to_date_with_all_its_rows()
+    {
+        var store = await NewSchema1Async();
+        var before = await RowsAsync(store);
+        (await PostgresEngine.OpenAsync(store, default)).Dispose();
+        Assert.Equal(2L, await PostgresServer.ScalarAsync(store, "SELECT version FROM coffer_schema"));
+        Assert.Equal(before, await RowsAsync(store));
+        Assert.Contains($"idempotency {Records}\n", before, StringComparison.Ordinal);
+        Assert.Equal("idempotency_by_seq(seq) idempotency_pkey(tenant, key)", await PostgresServer.ScalarAsync(store, """
+            SELECT string_agg(indexname || substring(indexdef FROM '\(.*\)'), ' ' ORDER BY indexname) FROM pg_indexes WHERE tablename = 'idempotency'
+            """));
+    }
+
+    [Fact]
+    public async Task What_idempotency_keys_kept_in_schema_1_is_replayed_replaced_and_removed_in_the_order_of_time()
+    {
+        var store = await NewSchema1Async();
+        using var engine = await PostgresEngine.OpenAsync(store, default);
+        var (first, second) = (new IdempotencyKey(1, [1]), new IdempotencyKey(1, [2]));
+        Asking[] asked = [new(first), new(second)];
+        engine.Write([.. asked], _ => null);
+        Assert.Equal([1L, 2L], asked.Select(change => change.Row!.Created));
+        Assert.Equal([9], asked[0].Row!.Sealed);
+
+        // Put again, the oldest is the newest: it goes on behind the last number that schema 1 gave.
+        engine.Write([new Change.Plain(new RowWrite.PutIdempotency(asked[0].Row! with { Created = 1_000 }))], _ => null);
+        Assert.True((long)(await PostgresServer.ScalarAsync(store, "SELECT seq FROM idempotency WHERE tenant = 1 AND key = '\\x01'"))! > Records);
+        Assert.Equal(2L, await engine.FindOldestIdempotencyAsync(default));
+        engine.Write([new Change.Plain(new RowWrite.PruneIdempotency(MadeBy: 10, Limit: 5))], _ => null);
+        Assert.Equal(7L, await engine.FindOldestIdempotencyAsync(default));
+        engine.Write([new Change.Plain(new RowWrite.PruneIdempotency(MadeBy: 10, Limit: 100))], _ => null);
+        Assert.Equal(11L, await engine.FindOldestIdempotencyAsync(default));
+    }
+
+    [Fact]
+    public async Task Nodes_of_the_release_before_go_on_beside_one_that_brings_the_database_up_to_date()
+    {
+        // What they say is what this release says: it must not depend on what schema 2 took away.
+        var store = await NewSchema1Async(version: 2);
+        using var old = await PostgresEngine.OpenAsync(store, default);
+        Kept(1);
+        await PostgresServer.ExecuteAsync(store, "UPDATE coffer_schema SET version = 1");
+        (await PostgresEngine.OpenAsync(store, default)).Dispose();
+        Kept(2);
+
+        void Kept(long created)
+        {
+            var asked = new Asking(new IdempotencyKey(1, [77]));
+            old.Write([new Change.Plain(new RowWrite.PutIdempotency(new IdempotencyRow(asked.IdempotencyAt!.Value, [1], created, [2])))], _ => null);
+            old.Write([asked], _ => null);
+            Assert.Equal(created, asked.Row!.Created);
+        }
+    }
+
+    /// <summary>A database as the first release left it, with rows in all tables.</summary>
+    private async Task<string> NewSchema1Async(int version = 1)
+    {
+        var store = await server.NewDatabaseAsync();
+        await PostgresServer.ExecuteAsync(store, $"""
+            CREATE TABLE coffer_schema (version BIGINT NOT NULL);
+            INSERT INTO coffer_schema VALUES ({version});
+            {Coffer.Storage.Migrations.Of("postgres")[0]};
+            INSERT INTO meta VALUES ('instance', '\x01');
+            INSERT INTO root_keys VALUES (1, 2, '\x03');
+            INSERT INTO apps VALUES ('app_1', 'one', 'acct_own', 1, '\x04');
+            INSERT INTO api_keys (mac, id, app, kind, livemode, created, proof) VALUES ('\x05', 'key_1', 'app_1', 'secret', 0, 1, '\x06');
+            INSERT INTO tenants (app, livemode, account, created, sealed_keys) SELECT 'app_1', 0, 'acct_' || n, 1, '\x07' FROM generate_series(1, 3) AS n;
+            INSERT INTO secrets SELECT 1 + n % 3, int4send(n), '\x08', 'appsecret_' || n, 1, 1, NULL, '\x09' FROM generate_series(1, 20) AS n;
+            INSERT INTO idempotency (tenant, key, fingerprint, created, sealed)
+                SELECT CASE WHEN n <= 10 THEN 1 ELSE 2 END, decode(lpad(to_hex(n), 2, '0'), 'hex'), '\x08', n, '\x09' FROM generate_series(1, {Records}) AS n;
+            INSERT INTO revocations VALUES ('key_1', 1, 2);
+            INSERT INTO replies (key, fingerprint, created, sealed) VALUES ('\x01', '\x02', 3, '\x04');
+            INSERT INTO audit (node, first, last, mac, entries) VALUES ('node_1', 1, 1, '\x01', '\x02')
+            """);
+        return store;
+    }
+
+    private static async Task<string> RowsAsync(string store)
+    {
+        var rows = "";
+        foreach (var table in Tables.All)
+            rows += await PostgresServer.ScalarAsync(store, $"SELECT '{table.Name} ' || count(*) || E'\\n' || string_agg(t::text, E'\\n' ORDER BY t::text) || E'\\n' FROM {table.Name} t");
+        return rows;
+    }
+
+    private sealed class Asking(IdempotencyKey key) : Change
+    {
+        public IdempotencyRow? Row { get; private set; }
+
+        public override IdempotencyKey? IdempotencyAt => key;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            Row = found.Idempotency;
+            return [];
+        }
+    }
+}
