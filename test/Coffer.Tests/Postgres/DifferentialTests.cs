@@ -23,14 +23,19 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
     private long ids;
     private long entries;
 
-    [Fact]
-    public async Task Both_engines_do_the_same()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Both_engines_do_the_same(bool partitioned)
     {
         var seed = Environment.GetEnvironmentVariable("TEST_SEED") is { Length: > 0 } given
             ? ulong.Parse(given, CultureInfo.InvariantCulture)
             : BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
         random = seed;
-        Side[] sides = [new(SqliteEngine.Open(directory.File("coffer.db"))), new(await PostgresEngine.OpenAsync(await server.NewDatabaseAsync(), default))];
+        var store = await server.NewDatabaseAsync();
+        Side[] sides = [new(SqliteEngine.Open(directory.File("coffer.db"))), new(await PostgresEngine.OpenAsync(store, default))];
+        if (partitioned)
+            await Partitions.MakeAsync(store);
         var batch = 0;
         try
         {
