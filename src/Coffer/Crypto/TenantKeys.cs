@@ -15,17 +15,19 @@ internal sealed class TenantKeys : IDisposable
     private const int SeedSize = 32;
     private const int EntrySize = sizeof(uint) + SealingKey.Size;
 
-    private readonly MacKey index;
-    private readonly MacKey fingerprint;
-    private readonly MacKey cursor;
+    private readonly SecretBytes seed;
     private readonly SealingKey[] sealing;
+    private readonly MacKey index;
+
+    // Not every request needs these: they are derived when one does.
+    private MacKey? fingerprint;
+    private MacKey? cursor;
 
     private TenantKeys(ReadOnlySpan<byte> seed, SealingKey[] sealing)
     {
-        index = MacKey.Derived(seed, "coffer v1 blind index"u8);
-        fingerprint = MacKey.Derived(seed, "coffer v1 fingerprint"u8);
-        cursor = MacKey.Derived(seed, "coffer v1 cursor"u8);
+        this.seed = SecretBytes.ForKey(seed);
         this.sealing = sealing;
+        index = MacKey.Derived(seed, "coffer v1 blind index"u8);
     }
 
     /// <summary>The key that seals from now on.</summary>
@@ -69,17 +71,29 @@ internal sealed class TenantKeys : IDisposable
     public byte[] BlindIndex(ReadOnlySpan<byte> canonical) => index.Compute(canonical, IndexSize);
 
     /// <summary>16 bytes that tell whether two requests are the same, without keeping either.</summary>
-    public byte[] Fingerprint(ReadOnlySpan<byte> canonical) => fingerprint.Compute(canonical, IndexSize);
+    public byte[] Fingerprint(ReadOnlySpan<byte> canonical) => Derived(ref fingerprint, "coffer v1 fingerprint"u8).Compute(canonical, IndexSize);
 
     /// <summary>The first 8 bytes of the MAC that shows an id to be of this tenant.</summary>
-    public ulong CursorMac(ReadOnlySpan<byte> canonical) => BinaryPrimitives.ReadUInt64BigEndian(cursor.Compute(canonical));
+    public ulong CursorMac(ReadOnlySpan<byte> canonical) => BinaryPrimitives.ReadUInt64BigEndian(Derived(ref cursor, "coffer v1 cursor"u8).Compute(canonical));
 
     public void Dispose()
     {
+        seed.Dispose();
         index.Dispose();
-        fingerprint.Dispose();
-        cursor.Dispose();
+        fingerprint?.Dispose();
+        cursor?.Dispose();
         foreach (var key in sealing)
             key.Dispose();
+    }
+
+    private MacKey Derived(ref MacKey? key, ReadOnlySpan<byte> label)
+    {
+        if (Volatile.Read(ref key) is { } ready)
+            return ready;
+        var fresh = MacKey.Derived(seed.Span, label);
+        if (Interlocked.CompareExchange(ref key, fresh, null) is not { } first)
+            return fresh;
+        fresh.Dispose();
+        return first;
     }
 }

@@ -9,12 +9,9 @@ namespace Coffer.Secrets;
 internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys, long Epoch);
 
 /// <summary>Opens tenants and keeps the opened ones, up to a bound. A tenant is made by the first thing that is stored for it.</summary>
-internal sealed class Tenants(Engine engine, Committer committer, Instance instance, Epoch epoch, TimeProvider time) : IDisposable
+internal sealed class Tenants(Engine engine, Committer committer, Instance instance, Epoch epoch, TimeProvider time, int kept) : IDisposable
 {
-    /// <summary>How many tenants' keys are kept open: some 50 MB at the most.</summary>
-    private const int Kept = 10_000;
-
-    private readonly MemoryCache opened = new(new MemoryCacheOptions { SizeLimit = Kept });
+    private readonly MemoryCache opened = new(new MemoryCacheOptions { SizeLimit = kept });
 
     /// <summary>The tenant, or null if nothing was ever stored for it.</summary>
     /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>

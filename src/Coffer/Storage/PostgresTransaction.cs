@@ -52,12 +52,12 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
     private const string PutIdempotency = """
         INSERT INTO idempotency (tenant, key, fingerprint, created, sealed)
         SELECT * FROM unnest($1, $2, $3, $4, $5)
-        ON CONFLICT (tenant, key) DO UPDATE SET seq = DEFAULT, fingerprint = excluded.fingerprint, created = excluded.created, sealed = excluded.sealed
+        ON CONFLICT (tenant, key) DO UPDATE SET seq = excluded.seq, fingerprint = excluded.fingerprint, created = excluded.created, sealed = excluded.sealed
         """;
 
     private const string PutReply = """
         INSERT INTO replies (key, owner, fingerprint, created, sealed) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (key) DO UPDATE SET seq = DEFAULT, owner = $2, fingerprint = $3, created = $4, sealed = $5
+        ON CONFLICT (key) DO UPDATE SET seq = excluded.seq, owner = $2, fingerprint = $3, created = $4, sealed = $5
         """;
 
     // The app is held against its deletion by another node: a deleted one is waited for, and then has no tenant added.

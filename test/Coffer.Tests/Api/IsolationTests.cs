@@ -17,6 +17,20 @@ public sealed class IsolationTests : IAsyncLifetime
     public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
+    public async Task More_accounts_than_are_kept_open_each_find_their_own()
+    {
+        await server.StopAsync();
+        await server.StartAgainAsync(openTenants: 2);
+        var accounts = Enumerable.Range(1, 30).Select(i => server.Client(account: $"acct_{i}")).ToList();
+        await Task.WhenAll(accounts.Select((account, i) => account.Set("k", $"payload {i}")));
+        for (var round = 0; round < 3; round++)
+        {
+            var found = await Task.WhenAll(accounts.Select(account => account.Find("k", null, ("expand[]", "payload"))));
+            Assert.Equal(Enumerable.Range(0, 30).Select(i => $"payload {i}"), found.Select(answer => answer.IsOk().Payload));
+        }
+    }
+
+    [Fact]
     public async Task Apps_never_see_each_others_secrets()
     {
         var (mine, theirs) = (Client, server.Client(server.OtherAppKey));
