@@ -52,20 +52,6 @@ public static class Needs
     /// <summary>Kills a process at a named system call, or makes the call fail.</summary>
     public static string Strace() => OnPath("strace");
 
-    /// <summary>Where PostgreSQL's own programs are: on the path, or where Debian keeps them, the newest first.</summary>
-    public static string PostgresFolder()
-    {
-        string[] programs = ["initdb", "pg_ctl", "pg_basebackup", "psql"];
-        const string Versions = "/usr/lib/postgresql";
-        var installed = Directory.Exists(Versions) ? Directory.GetDirectories(Versions) : [];
-        var found = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
-            .Concat(installed.OrderByDescending(version => int.TryParse(Path.GetFileName(version), out var number) ? number : 0).Select(version => Path.Combine(version, "bin")))
-            .FirstOrDefault(folder => programs.All(program => File.Exists(Path.Combine(folder, program))));
-        if (found is null)
-            Missing("PostgreSQL");
-        return found!;
-    }
-
     public static string Curl() => OnPath("curl");
 
     /// <summary>A browser, headless.</summary>

@@ -1,7 +1,7 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using Coffer.Shared;
+using Npgsql;
 
 namespace Coffer.EndToEnd;
 
@@ -10,34 +10,31 @@ public sealed class PostgresCluster : IAsyncDisposable
 {
     private const int SigKill = 9, SigStop = 19;
 
-    private readonly string directory = Directory.CreateTempSubdirectory("coffer-cluster-").FullName;
-    private readonly string binaries = Needs.PostgresFolder();
+    private readonly string directory;
 
-    private PostgresCluster()
-    {
-    }
+    private PostgresCluster(string directory) => this.directory = directory;
 
-    public PostgresMember Primary { get; } = new("primary", FreePort());
+    public PostgresMember Primary { get; } = new("primary", PostgresPrograms.FreePort());
 
-    public PostgresMember Standby { get; } = new("standby", FreePort());
+    public PostgresMember Standby { get; } = new("standby", PostgresPrograms.FreePort());
 
     /// <summary>What a node is given as its store.</summary>
     /// <param name="ports">Where the servers are reached, if not at their own ports.</param>
     public string Store(params int[] ports) =>
-        $"Host={string.Join(',', (ports.Length > 0 ? ports : [Primary.Port, Standby.Port]).Select(port => $"127.0.0.1:{port}"))};Username=postgres;Database=coffer";
+        $"Host={string.Join(',', (ports.Length > 0 ? ports : [Primary.Port, Standby.Port]).Select(port => $"127.0.0.1:{port}"))};Username=postgres;Database=postgres";
 
     public static async Task<PostgresCluster> StartAsync(bool hasStandby)
     {
-        var cluster = new PostgresCluster();
+        _ = PostgresPrograms.Folder();
+        var cluster = new PostgresCluster(await PostgresPrograms.NewDirectoryAsync("coffer-cluster-"));
         try
         {
-            if (Environment.IsPrivilegedProcess)
-                (await Ran.ProgramAsync("chown", ["postgres", cluster.directory])).EndedWith(0);
-            await cluster.AsPostgresAsync("initdb", "-D", cluster.Folder(cluster.Primary), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
-            await cluster.StartAsync(cluster.Primary);
+            await cluster.RunAsync("initdb", "-D", cluster.Folder(cluster.Primary), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
             if (hasStandby)
                 await cluster.AddStandbyAsync();
-            await cluster.AskAsync(cluster.Primary, "CREATE DATABASE coffer", "postgres");
+            await cluster.StartAsync(cluster.Primary);
+            if (hasStandby)
+                await cluster.StartStandbyAsync();
             return cluster;
         }
         catch
@@ -48,14 +45,14 @@ public sealed class PostgresCluster : IAsyncDisposable
     }
 
     // Nothing here survives the machine, so nothing is synced to its disk: what is tested is the death of processes.
-    public Task StartAsync(PostgresMember member) => AsPostgresAsync("pg_ctl", "-D", Folder(member), "-w", "-s", "-l", Path.Combine(directory, $"{member.Name}.log"), "-o",
+    public Task StartAsync(PostgresMember member) => RunAsync("pg_ctl", "-D", Folder(member), "-w", "-s", "-l", Path.Combine(directory, $"{member.Name}.log"), "-o",
         $"-p {member.Port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off -c dynamic_shared_memory_type=mmap", "start");
 
     /// <summary>Stops it as an operator does: connections are ended, and what was committed is kept.</summary>
-    public Task StopAsync(PostgresMember member) => AsPostgresAsync("pg_ctl", "-D", Folder(member), "-w", "-s", "-m", "fast", "stop");
+    public Task StopAsync(PostgresMember member) => RunAsync("pg_ctl", "-D", Folder(member), "-w", "-s", "-m", "fast", "stop");
 
     /// <summary>Makes the standby the primary, and returns once it takes writes.</summary>
-    public Task PromoteAsync() => AsPostgresAsync("pg_ctl", "-D", Folder(Standby), "-w", "-s", "promote");
+    public Task PromoteAsync() => RunAsync("pg_ctl", "-D", Folder(Standby), "-w", "-s", "promote");
 
     /// <summary>Ends every process of the server with SIGKILL, as if its machine were gone.</summary>
     public void Crash(PostgresMember member)
@@ -67,9 +64,14 @@ public sealed class PostgresCluster : IAsyncDisposable
             _ = Kill(process, SigKill);
     }
 
-    /// <summary>The first column of what a statement gives, a row a line.</summary>
-    public async Task<string> AskAsync(PostgresMember member, string sql, string database = "coffer") => (await Ran.ProgramAsync(Path.Combine(binaries, "psql"),
-        ["-h", "127.0.0.1", "-p", $"{member.Port}", "-U", "postgres", "-d", database, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql])).EndedWith(0).Stdout.Trim();
+    /// <summary>The first value of what a statement gives, as text.</summary>
+    public async Task<string?> AskAsync(PostgresMember member, string sql)
+    {
+        await using var connection = new NpgsqlConnection($"{Store(member.Port)};Pooling=false");
+        await connection.OpenAsync();
+        await using var command = new NpgsqlCommand(sql, connection);
+        return (await command.ExecuteScalarAsync())?.ToString();
+    }
 
     public async ValueTask DisposeAsync()
     {
@@ -79,7 +81,7 @@ public sealed class PostgresCluster : IAsyncDisposable
                 continue;
             var lines = File.ReadAllLines(PidFile(member));
             if (Directory.Exists($"/proc/{lines[0]}"))
-                await AsPostgresAsync("pg_ctl", "-D", Folder(member), "-w", "-s", "-m", "immediate", "stop");
+                await RunAsync("pg_ctl", "-D", Folder(member), "-w", "-s", "-m", "immediate", "stop");
             else if (lines.Length > 6)
                 await Ran.ShellAsync($"ipcrm -m {lines[6].Split(' ', StringSplitOptions.RemoveEmptyEntries)[^1]} 2>/dev/null || true"); // what a killed server could not give back
         }
@@ -87,39 +89,25 @@ public sealed class PostgresCluster : IAsyncDisposable
         Directory.Delete(directory, recursive: true);
     }
 
-    private async Task AddStandbyAsync()
+    // Before the first start, when one is a copy of the other. Each commit of the primary waits until the standby has it.
+    private Task AddStandbyAsync() => RunAsync("/bin/sh", "-c", $"""
+        cd {directory} && cp -a {Primary.Name} {Standby.Name} && touch {Standby.Name}/standby.signal &&
+        echo "primary_conninfo = 'host=127.0.0.1 port={Primary.Port} user=postgres application_name={Standby.Name}'" >>{Standby.Name}/postgresql.conf &&
+        echo "synchronous_standby_names = '{Standby.Name}'" >>{Primary.Name}/postgresql.conf
+        """);
+
+    private async Task StartStandbyAsync()
     {
-        await AsPostgresAsync("pg_basebackup", "-h", "127.0.0.1", "-p", $"{Primary.Port}", "-U", "postgres", "-D", Folder(Standby), "-R", "-c", "fast", "--no-sync");
         await StartAsync(Standby);
-        await AskAsync(Primary, "ALTER SYSTEM SET synchronous_standby_names = '*'", "postgres");
-        await AskAsync(Primary, "ALTER SYSTEM SET synchronous_commit = 'on'", "postgres");
-        await AskAsync(Primary, "SELECT pg_reload_conf()", "postgres");
-        for (var waited = Stopwatch.StartNew(); await AskAsync(Primary, "SELECT sync_state FROM pg_stat_replication", "postgres") != "sync"; await Task.Delay(50, TestContext.Current.CancellationToken))
+        for (var waited = Stopwatch.StartNew(); await AskAsync(Primary, "SELECT sync_state FROM pg_stat_replication") != "sync"; await Task.Delay(50, TestContext.Current.CancellationToken))
             Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), "the standby is not synchronous");
     }
 
-    // PostgreSQL refuses to run as root. Neither its output nor its errors are pipes: a server that it leaves running would hold them open.
-    private async Task AsPostgresAsync(string program, params string[] arguments)
-    {
-        var log = Path.Combine(directory, "commands.log");
-        string[] line = [Path.Combine(binaries, program), .. arguments];
-        if (Environment.IsPrivilegedProcess)
-            line = ["runuser", "-u", "postgres", "--", .. line];
-        using var process = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"exec \"$0\" \"$@\" >>{log} 2>&1 </dev/null", .. line]) { WorkingDirectory = "/" })!;
-        await process.WaitForExitAsync(CancellationToken.None);
-        Assert.True(process.ExitCode == 0, $"{string.Join(' ', line)} ended with {process.ExitCode}: {await File.ReadAllTextAsync(log)}");
-    }
+    private Task RunAsync(string program, params string[] arguments) => PostgresPrograms.RunAsync(directory, program, arguments);
 
     private string Folder(PostgresMember member) => Path.Combine(directory, member.Name);
 
     private string PidFile(PostgresMember member) => Path.Combine(Folder(member), "postmaster.pid");
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 
     [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

@@ -1,6 +1,5 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
+using Coffer.Shared;
 using Coffer.Tests.Postgres;
 using Npgsql;
 
@@ -10,12 +9,11 @@ namespace Coffer.Tests.Postgres;
 
 /// <summary>
 /// A real PostgreSQL in a temporary directory, started by the first test that asks for a database, and gone after the last.
-/// Where PostgreSQL is not installed the tests that need it skip, or fail if this is CI.
 /// </summary>
 public sealed class PostgresServer : IAsyncDisposable
 {
     private readonly SemaphoreSlim starting = new(1);
-    private readonly int port = FreePort();
+    private readonly int port = PostgresPrograms.FreePort();
     private string? directory;
     private int databases;
 
@@ -61,15 +59,13 @@ public sealed class PostgresServer : IAsyncDisposable
         {
             if (directory is not null)
                 return;
-            var bin = Binaries();
-            var made = Directory.CreateTempSubdirectory("coffer-postgres-").FullName;
-            if (Environment.UserName == "root")
-                await RunAsync("chown", "postgres", made);
-            await ServerAsync(Path.Combine(bin, "initdb"), "-D", made, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
+            _ = PostgresPrograms.Folder();
+            var made = await PostgresPrograms.NewDirectoryAsync("coffer-postgres-");
+            await PostgresPrograms.RunAsync(made, "initdb", "-D", Data(made), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
             directory = made;
             await StartAgainAsync();
             // Should this process be killed, the server ends too.
-            var stop = $"{(Environment.UserName == "root" ? "runuser -u postgres -- " : "")}{Path.Combine(bin, "pg_ctl")} -D {made} -s -m immediate stop";
+            var stop = string.Join(' ', PostgresPrograms.Line("pg_ctl", "-D", Data(made), "-s", "-m", "immediate", "stop"));
             Process.Start("/bin/sh", ["-c",
                 $"while [ -d {made} ] && kill -0 {Environment.ProcessId} 2>/dev/null; do sleep 1; done; [ ! -d {made} ] || {{ {stop}; rm -rf {made}; }} >/dev/null 2>&1"]).Dispose();
         }
@@ -79,10 +75,10 @@ public sealed class PostgresServer : IAsyncDisposable
         }
     }
 
-    public Task StartAgainAsync() => ServerAsync(Path.Combine(Binaries(), "pg_ctl"), "-D", directory!, "-w", "-s", "-l", Path.Combine(directory!, "log"), "-o",
+    public Task StartAgainAsync() => PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-l", Path.Combine(directory!, "log"), "-o",
         $"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off -c max_connections=200", "start");
 
-    public Task StopAsync() => ServerAsync(Path.Combine(Binaries(), "pg_ctl"), "-D", directory!, "-w", "-s", "-m", "immediate", "stop");
+    public Task StopAsync() => PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-m", "immediate", "stop");
 
     public async ValueTask DisposeAsync()
     {
@@ -94,37 +90,5 @@ public sealed class PostgresServer : IAsyncDisposable
         Directory.Delete(directory, recursive: true);
     }
 
-    private static string Binaries()
-    {
-        var installed = Directory.Exists("/usr/lib/postgresql") ? Directory.GetDirectories("/usr/lib/postgresql") : [];
-        var bin = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
-            .Concat(installed.OrderBy(version => int.TryParse(Path.GetFileName(version), out var number) ? number : 0).Select(version => Path.Combine(version, "bin")))
-            .LastOrDefault(folder => File.Exists(Path.Combine(folder, "initdb")));
-        const string Missing = "PostgreSQL is not there: 'make test' as root installs it.";
-        if (bin is null && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("CI")))
-            Assert.Skip(Missing);
-        if (bin is null)
-            Assert.Fail(Missing);
-        return bin;
-    }
-
-    // PostgreSQL refuses to run as root.
-    private static Task ServerAsync(string program, params string[] arguments) => Environment.UserName == "root"
-        ? RunAsync("runuser", ["-u", "postgres", "--", program, .. arguments])
-        : RunAsync(program, arguments);
-
-    private static async Task RunAsync(string program, params string[] arguments)
-    {
-        // Neither its output nor its errors are pipes: the server that it leaves running would hold them open.
-        using var process = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", "exec \"$0\" \"$@\" >/dev/null 2>&1", program, .. arguments]) { WorkingDirectory = "/" })!;
-        await process.WaitForExitAsync();
-        Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', arguments)} ended with {process.ExitCode}");
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
+    private static string Data(string directory) => Path.Combine(directory, "data");
 }
