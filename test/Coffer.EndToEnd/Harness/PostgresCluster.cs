@@ -23,13 +23,16 @@ public sealed class PostgresCluster : IAsyncDisposable
     public string Store(params int[] ports) =>
         $"Host={string.Join(',', (ports.Length > 0 ? ports : [Primary.Port, Standby.Port]).Select(port => $"127.0.0.1:{port}"))};Username=postgres;Database=postgres";
 
-    public static async Task<PostgresCluster> StartAsync(bool hasStandby)
+    /// <param name="hasStandby">Whether there is a standby.</param>
+    /// <param name="settings">Lines of both servers' postgresql.conf.</param>
+    public static async Task<PostgresCluster> StartAsync(bool hasStandby, params string[] settings)
     {
         _ = PostgresPrograms.Folder();
         var cluster = new PostgresCluster(await PostgresPrograms.NewDirectoryAsync("coffer-cluster-"));
         try
         {
             await cluster.RunAsync("initdb", "-D", cluster.Folder(cluster.Primary), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
+            await File.AppendAllLinesAsync(Path.Combine(cluster.Folder(cluster.Primary), "postgresql.conf"), settings);
             if (hasStandby)
                 await cluster.AddStandbyAsync();
             await cluster.StartAsync(cluster.Primary);
