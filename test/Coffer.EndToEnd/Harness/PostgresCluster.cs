@@ -82,14 +82,27 @@ public sealed class PostgresCluster : IAsyncDisposable
         {
             if (!File.Exists(PidFile(member)))
                 continue;
-            var lines = File.ReadAllLines(PidFile(member));
-            if (Directory.Exists($"/proc/{lines[0]}"))
-                await RunAsync("pg_ctl", "-D", Folder(member), "-w", "-s", "-m", "immediate", "stop");
-            else if (lines.Length > 6)
-                await Ran.ShellAsync($"ipcrm -m {lines[6].Split(' ', StringSplitOptions.RemoveEmptyEntries)[^1]} 2>/dev/null || true"); // what a killed server could not give back
+            var lines = await File.ReadAllLinesAsync(PidFile(member));
+            if (IsAlive(lines[0]))
+                Crash(member);
+            if (lines.Length > 6)
+                await Ran.ShellAsync($"ipcrm -m {lines[6].Split(' ', StringSplitOptions.RemoveEmptyEntries)[^1]} 2>/dev/null || true"); // what a killed server cannot give back
         }
 
         Directory.Delete(directory, recursive: true);
+    }
+
+    // A process that was killed is there until its parent has heard of it, which may take seconds.
+    private static bool IsAlive(string process)
+    {
+        try
+        {
+            return !File.ReadAllText($"/proc/{process}/stat").Contains(") Z ", StringComparison.Ordinal);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
     }
 
     // Before the first start, when one is a copy of the other. Each commit of the primary waits until the standby has it.
