@@ -32,7 +32,7 @@ internal sealed class Readiness(Committer committer, Instance instance, Func<str
             {
                 last = [new Check("storage", await StorageTroubleAsync()), new Check("key", instance.ProvesItself() ? null : "the key does not open what it sealed"),
                     new Check("audit", auditTrouble())];
-                proven = now;
+                proven = time.GetUtcNow(); // who waited while a proof took long does not wait for another
             }
 
             return last;

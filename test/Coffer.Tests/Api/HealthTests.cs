@@ -51,4 +51,25 @@ public sealed class HealthTests
         time.Move(Readiness.Believed);
         Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
     }
+
+    [Fact]
+    public async Task A_proof_that_took_long_is_believed_by_those_who_waited_for_it()
+    {
+        using var directory = new TemporaryDirectory();
+        var time = new ManualTime();
+        KeyFile.Create(directory.File("coffer.key"), time.Now);
+        var (instance, rows) = Instance.Create(KeyFile.Load(directory.File("coffer.key")), time.Seconds);
+        using var engine = SqliteEngine.Open(directory.File("coffer.db"));
+        using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
+        await committer.CommitAsync(new Change.Plain(rows));
+        var proofs = 0;
+        using var readiness = new Readiness(committer, instance, () =>
+        {
+            proofs++;
+            time.Move(TimeSpan.FromSeconds(5));
+            return null;
+        }, time);
+        await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => readiness.ProveAsync(default).AsTask()));
+        Assert.Equal(1, proofs);
+    }
 }
