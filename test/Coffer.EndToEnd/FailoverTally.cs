@@ -41,9 +41,9 @@ internal sealed class FailoverTally
         {
             answer = await ask();
         }
-        catch (HttpRequestException) when (!node.IsAlive)
+        catch (Exception e) when (!node.IsAlive && e is (HttpRequestException or OperationCanceledException or ObjectDisposedException))
         {
-            return null;
+            return null; // by its client's end at the latest, if it waited for a connection
         }
 
         lock (timing)
