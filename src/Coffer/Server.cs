@@ -75,12 +75,12 @@ internal sealed class Server : IAsyncDisposable
             var recorder = new Recorder(committer, new AuditPolicy(options.Audit == "buffered", options.AuditMetadataReads), Log<Recorder>());
             var retention = options.AuditRetentionDays is { } days ? new Retention(
                 engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(days), time, Log<Retention>()) : null;
-            var gate = new Gate(refusals, recorder);
+            var gate = new Gate(refusals, recorder, engine);
             var management = new Management(committer, instance, epoch, time);
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
             var ephemeralKeys = new EphemeralKeys(instance, apps, new Revocations(engine, epoch, time), management, gate, time);
             var apiKeys = Part(new ApiKeys(engine, committer, instance, apps, ephemeralKeys, gate, time, devMode: options.Dev is not null));
-            var tenants = Part(new Tenants(engine, committer, instance, epoch, time, options.OpenTenants));
+            var tenants = new Tenants(engine, committer, instance, epoch, time, options.OpenTenants);
             var store = new SecretStore(engine, committer, instance, gate, tenants, time, options.SecretsPerScope);
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);

@@ -15,8 +15,8 @@ internal sealed class FailoverNode(string name, string store, TemporaryDirectory
 
     public bool IsAlive { get; private set; }
 
-    /// <summary>Of what it finds, what must be right.</summary>
-    public Trust Trust { get; set; }
+    /// <summary>Whether it may find nothing where another node finds a secret. What it does find must be right all the same.</summary>
+    public bool MayMiss { get; set; }
 
     public CofferProcess Process { get; private set; } = null!;
 
@@ -59,17 +59,6 @@ internal sealed class FailoverNode(string name, string store, TemporaryDirectory
         if (Process is not null)
             await Process.DisposeAsync();
     }
-}
-
-/// <summary>What of a node's finds is held against what was acknowledged.</summary>
-internal enum Trust
-{
-    Everything,
-
-    /// <summary>It may find nothing where another node finds a secret.</summary>
-    Payloads,
-
-    Nothing,
 }
 
 /// <summary>Two nodes on one database, with a load on both that remembers what it was told.</summary>

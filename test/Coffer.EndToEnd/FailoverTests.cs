@@ -50,7 +50,7 @@ public sealed class FailoverTests
             $"{cluster.Store(cluster.Primary.Port, cluster.Standby.Port)};Command Timeout=2", $"{cluster.Store(cluster.Standby.Port, cluster.Primary.Port)};Command Timeout=2");
         var (stays, moves) = (store.Nodes[0], store.Nodes[1]);
         await store.UntilAcknowledgedAsync();
-        stays.Trust = Trust.Payloads;
+        stays.MayMiss = true;
         await cluster.PromoteAsync();
         store.Tally.Fault();
         for (var waited = Stopwatch.StartNew(); !store.Tally.Recovered.ContainsKey(moves); await store.RunAsync(0.1))
@@ -60,12 +60,11 @@ public sealed class FailoverTests
         (await stays.Clients[""].GetAsync("/readyz")).Is(503);
         (await moves.Clients[""].GetAsync("/readyz")).Is(200);
 
-        // Fenced at last. A find that had read there already, and waited for its audit entry, is put on record by the new one.
-        stays.Trust = Trust.Nothing;
+        // Fenced at last. A payload that was read there already, and waited for its audit entry, is put on record by the new one: it must not leave.
         cluster.Crash(cluster.Primary);
         await store.UntilRecoveredAsync();
         await store.RunAsync(0.5);
-        stays.Trust = Trust.Everything;
+        stays.MayMiss = false;
         await store.AssertWholeAsync();
     }
 

@@ -91,7 +91,7 @@ internal sealed class FailoverWriter(int number, Random random)
     private static async Task<Found?> TryFindAsync(FailoverNode node, FailoverTally tally, Place place)
     {
         var answer = await tally.AskAsync(node, isWrite: false, () => node.Clients[place.Account].FindAsync(place.Name));
-        return answer is null || node.Trust == Trust.Nothing || (node.Trust == Trust.Payloads && answer.Status == 404) ? null : new Found(node, answer.Status == 404 ? null : new State(answer.Is(200).Payload!, Version(answer)));
+        return answer is null || (node.MayMiss && answer.Status == 404) ? null : new Found(node, answer.Status == 404 ? null : new State(answer.Is(200).Payload!, Version(answer)));
     }
 
     private sealed record Found(FailoverNode At, State? State);

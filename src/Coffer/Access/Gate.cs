@@ -5,7 +5,7 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>The one place that decides what a caller may do, and puts refusals on record. Every verb asks it first.</summary>
-internal sealed class Gate(Refusals refusals, Recorder recorder)
+internal sealed class Gate(Refusals refusals, Recorder recorder, Engine engine)
 {
     /// <summary>Whether reads of metadata are on record too.</summary>
     public bool TakesMetadata => recorder.TakesMetadata;
@@ -15,17 +15,26 @@ internal sealed class Gate(Refusals refusals, Recorder recorder)
     public ValueTask PassAsync(params AuditEntry[] read) => recorder.PutAsync(read);
 
     /// <summary>The same for what was opened: it is cleared if it must not leave.</summary>
-    public async ValueTask PassAsync(IEnumerable<IDisposable> opened, params AuditEntry[] read)
+    /// <returns>False: it may be older than what the database holds that it is on record in, and is to be read anew.</returns>
+    /// <param name="opened">Secrets with their payloads.</param>
+    /// <param name="session">The engine's session before they were read.</param>
+    /// <param name="read">The entries about them.</param>
+    /// <exception cref="ApiError">503: they cannot be put on record, so they must not leave.</exception>
+    public async ValueTask<bool> PassAsync(IEnumerable<IDisposable> opened, long session, params AuditEntry[] read)
     {
+        var mayLeave = false;
         try
         {
             await PassAsync(read);
+            return mayLeave = engine.Session == session;
         }
-        catch
+        finally
         {
-            foreach (var each in opened)
-                each.Dispose();
-            throw;
+            if (!mayLeave)
+            {
+                foreach (var each in opened)
+                    each.Dispose();
+            }
         }
     }
 

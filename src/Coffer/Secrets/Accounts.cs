@@ -53,9 +53,14 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             return ([], false);
         }
 
-        // One more than is given, which is neither opened nor on record.
-        var rows = await engine.ListTenantSecretsAsync(tenant.Number, after, Now(), limit + 1, ct);
-        return (await RevealAsync(caller, "export", tenant, [.. rows.Take(limit)], reason), rows.Count > limit);
+        while (true)
+        {
+            // One more than is given, which is neither opened nor on record.
+            var session = engine.Session;
+            var rows = await engine.ListTenantSecretsAsync(tenant.Number, after, Now(), limit + 1, ct);
+            if (await RevealAsync(caller, "export", session, tenant, [.. rows.Take(limit)], reason) is { } secrets)
+                return (secrets, rows.Count > limit);
+        }
     }
 
     /// <summary>One secret of an account with its payload; on record with its reason before it is given.</summary>
@@ -65,8 +70,13 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         await RequireAppAsync(caller, "reveal", app, ct);
         foreach (var livemode in (bool[])[false, true])
         {
-            if (await tenants.FindAsync(new TenantId(app, livemode, account), ct) is { } tenant && await engine.FindSecretAsync(tenant.Number, id, Now(), ct) is { } row)
-                return (await RevealAsync(caller, "reveal", tenant, [row], reason))[0];
+            var session = engine.Session;
+            while (await tenants.FindAsync(new TenantId(app, livemode, account), ct) is { } tenant && await engine.FindSecretAsync(tenant.Number, id, Now(), ct) is { } row)
+            {
+                if (await RevealAsync(caller, "reveal", session, tenant, [row], reason) is { } revealed)
+                    return revealed[0];
+                session = engine.Session;
+            }
         }
 
         await gate.PassAsync(caller.Entry("reveal", "absent") with { App = app, Account = account, Target = id, Reason = reason });
@@ -128,14 +138,15 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         static long Count(IReadOnlyList<CountedTenantRow> tenants, bool livemode) => tenants.Where(tenant => tenant.Livemode == livemode).Sum(tenant => tenant.Secrets);
     }
 
-    private async Task<IReadOnlyList<Owned>> RevealAsync(Caller caller, string verb, Tenant tenant, IReadOnlyList<SecretRow> rows, string reason)
+    // Null if they are to be read anew.
+    private async Task<IReadOnlyList<Owned>?> RevealAsync(Caller caller, string verb, long session, Tenant tenant, IReadOnlyList<SecretRow> rows, string reason)
     {
         var secrets = rows.Select(row => new Owned(tenant.Id.App, tenant.Id.Account, SealedSecret.Open(instance, tenant, row, scope: null, wantsPayload: true))).ToList();
-        await gate.PassAsync(secrets, [.. rows.Zip(secrets, (row, owned) => caller.Entry(verb, "ok") with
+        var mayLeave = await gate.PassAsync(secrets, session, [.. rows.Zip(secrets, (row, owned) => caller.Entry(verb, "ok") with
         {
             Tenant = tenant.Id, Scope = owned.Secret.Scope.Word, Name = row.Key.Name, Version = row.Version, Target = row.Id, Reason = reason,
         })]);
-        return secrets;
+        return mayLeave ? secrets : null;
     }
 
     private async Task RequireAppAsync(Caller caller, string verb, string app, CancellationToken ct)

@@ -28,31 +28,33 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     /// <summary>The secret, or null. Its payload is only opened when it is wanted.</summary>
     public async ValueTask<Secret?> FindAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, CancellationToken ct)
     {
-        if (await tenants.FindAsync(gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span), ct) is not { } tenant)
-            return null;
-        var key = SealedSecret.KeyOf(tenant, scope, name);
-        var row = await engine.FindSecretAsync(key, ct);
-        if (row is null || !row.IsLiveAt(Now()))
+        var id = gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span);
+        while (true)
         {
-            if (gate.TakesMetadata)
-                await gate.PassAsync(caller.Entry("find", "absent") with { Scope = scope.Word, Name = key.Name });
-            return null;
-        }
+            var session = engine.Session;
+            if (await tenants.FindAsync(id, ct) is not { } tenant)
+                return null;
+            var key = SealedSecret.KeyOf(tenant, scope, name);
+            var row = await engine.FindSecretAsync(key, ct);
+            if (row is null || !row.IsLiveAt(Now()))
+            {
+                if (gate.TakesMetadata)
+                    await gate.PassAsync(caller.Entry("find", "absent") with { Scope = scope.Word, Name = key.Name });
+                return null;
+            }
 
-        if (wantsPayload)
-            return (await PassAsync(caller, "find", [row], [SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true)]))[0];
-        var secret = SealedSecret.Prove(instance, tenant, row, scope, name);
-        if (gate.TakesMetadata)
-            await gate.PassAsync(caller.Entry("find_metadata", "ok") with { Scope = scope.Word, Name = row.Key.Name, Version = row.Version });
-        return secret;
+            var secret = wantsPayload ? SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true) : SealedSecret.Prove(instance, tenant, row, scope, name);
+            if (wantsPayload && !await PassAsync(caller, "find", session, [row], [secret]))
+                continue;
+            if (!wantsPayload && gate.TakesMetadata)
+                await gate.PassAsync(caller.Entry("find_metadata", "ok") with { Scope = scope.Word, Name = row.Key.Name, Version = row.Version });
+            return secret;
+        }
     }
 
     // A payload leaves only after the entry about it is durable; if it cannot be, what was opened is cleared.
-    private async ValueTask<IReadOnlyList<Secret>> PassAsync(Caller caller, string verb, IReadOnlyList<SecretRow> rows, IReadOnlyList<Secret> secrets)
-    {
-        await gate.PassAsync(secrets, [.. rows.Zip(secrets, (row, secret) => caller.Entry(verb, "ok") with { Scope = secret.Scope.Word, Name = row.Key.Name, Version = row.Version })]);
-        return secrets;
-    }
+    private ValueTask<bool> PassAsync(Caller caller, string verb, long session, IReadOnlyList<SecretRow> rows, IReadOnlyList<Secret> secrets) =>
+        gate.PassAsync(secrets, session, [.. rows.Zip(secrets, (row, secret) => caller.Entry(verb, "ok") with { Scope = secret.Scope.Word, Name = row.Key.Name, Version = row.Version })]);
 
     /// <summary>A page of a scope: the newest, or those next to a cursor.</summary>
     /// <param name="caller">Who asks.</param>
@@ -79,14 +81,22 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
             return new Page([], HasMore: false);
 
         var newer = before is not null;
-        var rows = await engine.ListSecretsAsync(tenant.Number, blind, (after ?? before)?.Id, newer, Now(), limit + 1, ct);
-        var shown = rows.Take(limit).ToList();
-        IReadOnlyList<Secret> page = [.. shown.Select(row => SealedSecret.Open(instance, tenant, row, scope, wantsPayload))];
-        if (wantsPayload && page.Count > 0)
-            await PassAsync(caller, "list", shown, page);
-        else if (gate.TakesMetadata)
-            await gate.PassAsync(caller.Entry("list_metadata", "ok") with { Scope = scope.Word, Count = page.Count });
-        return new Page(newer ? [.. page.Reverse()] : page, HasMore: rows.Count > limit);
+        while (true)
+        {
+            var session = engine.Session;
+            var rows = await engine.ListSecretsAsync(tenant.Number, blind, (after ?? before)?.Id, newer, Now(), limit + 1, ct);
+            var shown = rows.Take(limit).ToList();
+            IReadOnlyList<Secret> page = [.. shown.Select(row => SealedSecret.Open(instance, tenant, row, scope, wantsPayload))];
+            if (wantsPayload && page.Count > 0)
+            {
+                if (!await PassAsync(caller, "list", session, shown, page))
+                    continue;
+            }
+            else if (gate.TakesMetadata)
+                await gate.PassAsync(caller.Entry("list_metadata", "ok") with { Scope = scope.Word, Count = page.Count });
+
+            return new Page(newer ? [.. page.Reverse()] : page, HasMore: rows.Count > limit);
+        }
     }
 
     /// <summary>Creates or replaces. A replaced secret keeps its id and created, and does not count against the quota.</summary>

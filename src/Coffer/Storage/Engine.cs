@@ -14,6 +14,12 @@ internal abstract class Engine : IDisposable
     /// <summary>Whose audit chain this process writes: distinct among the processes on a store, but for moments in which the storage refuses one of two.</summary>
     public virtual string Node => "node_1";
 
+    /// <summary>
+    /// Another number after each time that what writes had to connect anew, to another server maybe: what was read before may be older than
+    /// what that one holds.
+    /// </summary>
+    public virtual long Session => 0;
+
     /// <summary>Becomes a node of the store: takes a name, and hears of changes from now on.</summary>
     public virtual Task JoinAsync(CancellationToken ct) => Task.CompletedTask;
 

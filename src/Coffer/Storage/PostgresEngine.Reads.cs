@@ -162,9 +162,9 @@ internal sealed partial class PostgresEngine
 
     // A connection that hangs is seldom the only one, and what hangs cannot be taken back: the pool is replaced. What it has
     // lent is closed when it comes back.
-    private void GiveUp(NpgsqlDataSource hung)
+    private void GiveUp(NpgsqlDataSource old)
     {
-        if (snapshot is null && ReferenceEquals(Volatile.Read(ref pool), hung) && Interlocked.CompareExchange(ref pool, address.Pool(), hung) == hung)
-            hung.Clear();
+        if (snapshot is null && ReferenceEquals(Volatile.Read(ref pool), old) && Interlocked.CompareExchange(ref pool, address.Pool(), old) == old)
+            old.Clear();
     }
 }

@@ -20,6 +20,8 @@ internal sealed partial class PostgresEngine : Engine
     private NpgsqlDataSource pool;
     private NpgsqlConnection? writer;
     private string? warning;
+    private bool hasWritten;
+    private long session;
     private PostgresNode? node;
 
     private PostgresEngine(PostgresAddress address, NpgsqlDataSource pool, NpgsqlDataSource lasting, NpgsqlConnection? snapshot = null)
@@ -29,6 +31,8 @@ internal sealed partial class PostgresEngine : Engine
     }
 
     public override string Node => node?.Name ?? base.Node;
+
+    public override long Session => Volatile.Read(ref session);
 
     /// <summary>Opens the database, and brings its schema up to date unless another node is at it.</summary>
     /// <param name="store">An Npgsql connection string.</param>
@@ -174,6 +178,14 @@ internal sealed partial class PostgresEngine : Engine
                     CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
                 """, connection);
             Wait(set.ExecuteNonQueryAsync(), connection);
+            // Reads follow to where writes go now: of two servers that take themselves for the primary, the other one may be the old.
+            if (hasWritten)
+            {
+                GiveUp(Volatile.Read(ref pool));
+                Interlocked.Increment(ref session);
+            }
+
+            hasWritten = true;
             return writer = connection;
         }
         catch (Exception e) when (e is not TimeoutException)

@@ -25,9 +25,9 @@ public sealed class GateTests : IDisposable
     public void A_key_is_taken_from_its_networks_only(string remote, string networks, bool isTaken)
     {
         var caller = new Caller("key_1", KeyKind.Secret, new TenantId("app_1", false, "acct_1"), new Origin("req_1", remote));
-        var refusal = new Gate(refusals, null!).Admit(caller, [.. networks.Split(' ').Select(network => IPNetwork.Parse(network))]);
+        var refusal = new Gate(refusals, null!, null!).Admit(caller, [.. networks.Split(' ').Select(network => IPNetwork.Parse(network))]);
         Assert.Equal(isTaken ? null : 403, refusal?.Status);
-        Assert.Null(new Gate(refusals, null!).Admit(caller, []));
+        Assert.Null(new Gate(refusals, null!, null!).Admit(caller, []));
     }
 
     public void Dispose() => refusals.Dispose();

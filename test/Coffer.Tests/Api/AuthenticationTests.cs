@@ -82,7 +82,7 @@ public sealed class AuthenticationTests : IAsyncLifetime
         {
             using var refusals = new Refusals(server.Time);
             using var apps = new Apps(engine, instance, null!, null!, new Epoch(), server.Time);
-            using var keys = new ApiKeys(engine, committer, instance, apps, null!, new Gate(refusals, null!), server.Time, devMode: false);
+            using var keys = new ApiKeys(engine, committer, instance, apps, null!, new Gate(refusals, null!, engine), server.Time, devMode: false);
             engine.Dispose();
             File.Delete(server.StoreFile);
             await Assert.ThrowsAsync<ApiError>(async () => await keys.FindCallerAsync(server.Keys.TestSecretKey, null, Origin.Internal, isFlooding: false, default));

@@ -191,7 +191,7 @@ public sealed class RateLimitsTests
         await server.OnStoreAsync(async (engine, committer, instance) =>
         {
             using var refusals = new Refusals(server.Time);
-            var (epoch, gate) = (new Epoch(), new Gate(refusals, null!));
+            var (epoch, gate) = (new Epoch(), new Gate(refusals, null!, null!));
             using var apps = new Apps(engine, instance, gate, null!, epoch, server.Time);
             using var keys = new ApiKeys(engine, committer, instance, apps, null!, gate, server.Time, devMode: false);
             Assert.Equal(429, (await AskAsync(Tokens.Generate("sk_test_"))).Refusal!.Status);

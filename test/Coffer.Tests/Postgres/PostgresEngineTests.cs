@@ -284,6 +284,24 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     }
 
     [Fact]
+    public async Task What_was_read_before_the_writer_had_to_connect_anew_is_read_again_before_it_leaves()
+    {
+        var store = await server.NewDatabaseAsync();
+        await using var nodes = await Nodes.StartAsync(store, count: 1);
+        (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "p")).IsOk();
+        (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsOk();
+        await PostgresServer.ExecuteAsync(store, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+        Assert.Equal(503, (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).Status); // its entry's commit was lost with the connection
+        Assert.Equal("p", (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsOk().Payload);
+        (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsOk();
+
+        // One find before, the one that was read twice and is on record twice, and one after.
+        var entries = (await nodes[0].Get(nodes.Keys.AdminKey!, "/admin/v1/audit?verb=find")).IsOk().Json["data"]!.AsArray();
+        Assert.Equal(4, entries.Count);
+        Assert.Equal(3, entries.Select(entry => (string?)entry!["request"]).Distinct().Count());
+    }
+
+    [Fact]
     public async Task Of_several_hosts_the_primary_is_used()
     {
         var store = new NpgsqlConnectionStringBuilder(await server.NewDatabaseAsync());
