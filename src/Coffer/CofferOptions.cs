@@ -27,8 +27,8 @@ internal sealed record CofferOptions
     /// <summary>Failed authentications a second: a misconfigured fleet behind one address gets through, guessing does not.</summary>
     public const int DefaultRatePerAddress = 20;
 
-    /// <summary>Tenants that are in use at a time, on a platform of some size; their keys take some 40 MB.</summary>
-    public const int DefaultOpenTenants = 10_000;
+    /// <summary>Tenants that are in use at a time on a large platform; their keys take 80 to 400 MB.</summary>
+    public const int DefaultOpenTenants = 100_000;
 
     /// <summary>The directory of the store and its key file. Made if it is not there.</summary>
     public required string Data { get; init; }
@@ -81,7 +81,7 @@ internal sealed record CofferOptions
     /// <summary>How many secrets a scope may hold, 1 to 10,000.</summary>
     public int SecretsPerScope { get; init; } = DefaultSecretsPerScope;
 
-    /// <summary>Of how many tenants the opened keys are kept in memory, 1 to 10,000,000, each some 4 KB. A request to another one opens them first.</summary>
+    /// <summary>Of how many tenants the opened keys are kept in memory, 1 to 10,000,000, 1 KB each, or 4 where payloads are in use. A request to another one opens them first.</summary>
     public int OpenTenants { get; init; } = DefaultOpenTenants;
 
     /// <summary>Dev mode; null serves.</summary>

@@ -13,22 +13,36 @@ internal sealed class SecretBytes : IDisposable
     private const int PooledSize = 8 * 1024;
     private const int PooledMost = 256;
 
+    // Keys come and go with the tenants that are in use. Each has a place in a block: pinned memory of its own would cost a
+    // collection of all memory to get back.
+    private static readonly ConcurrentQueue<(byte[] Block, int Start)> KeyPlaces = new();
+    private const int KeyPlace = 128;
+    private const int KeyPlacesOfBlock = 512;
+
     private readonly byte[] bytes;
+    private readonly int start;
+    private readonly bool isKey;
     private int rented = 1;
     private int used;
 
     private SecretBytes(byte[] bytes, int length) => (this.bytes, used, Length) = (bytes, length, length);
 
+    private SecretBytes((byte[] Block, int Start) place, int length) : this(place.Block, length) => (start, isKey) = (place.Start, true);
+
 #pragma warning disable MA0055 // The finaliser is the point: what nobody disposed of is cleared all the same.
-    ~SecretBytes() => CryptographicOperations.ZeroMemory(bytes);
+    ~SecretBytes() => GiveBack();
 #pragma warning restore MA0055
 
     /// <summary>How many bytes are in use.</summary>
     public int Length { get; private set; }
 
-    public Span<byte> Span => bytes.AsSpan(0, Length);
+    /// <summary>
+    /// The bytes. Where nobody disposes of this, <see cref="GC.KeepAlive"/> has to come after the last use of the span: it does not keep this,
+    /// and what is finalised is cleared and serves another.
+    /// </summary>
+    public Span<byte> Span => Held.AsSpan(start, Length);
 
-    public Memory<byte> Memory => bytes.AsMemory(0, Length);
+    public Memory<byte> Memory => Held.AsMemory(start, Length);
 
     /// <summary>At least <paramref name="length"/> bytes, all zero.</summary>
     public static SecretBytes Rent(int length)
@@ -50,20 +64,23 @@ internal sealed class SecretBytes : IDisposable
         return copy;
     }
 
-    /// <summary>Memory for a key that lives as long as its owner: exactly as large as the key, never pooled.</summary>
+    /// <summary>Memory for keys that live as long as their owner, all zero: no larger than it has to be, and not of the pool.</summary>
+    public static SecretBytes ForKeys(int length) =>
+        length <= KeyPlace ? new SecretBytes(TakePlace(), length) : new SecretBytes(GC.AllocateArray<byte>(length, pinned: true), length);
+
+    /// <summary>The same with a key in it.</summary>
     public static SecretBytes ForKey(ReadOnlySpan<byte> key)
     {
-        var own = new SecretBytes(GC.AllocateArray<byte>(key.Length, pinned: true), key.Length);
+        var own = ForKeys(key.Length);
         key.CopyTo(own.Span);
         return own;
     }
 
     public void Dispose()
     {
-        if (Interlocked.Exchange(ref rented, 0) == 0)
+        if (!GiveBack())
             return;
-        CryptographicOperations.ZeroMemory(bytes.AsSpan(0, used)); // no more than that was ever handed out
-        if (bytes.Length == PooledSize && Pool.Count < PooledMost)
+        if (!isKey && bytes.Length == PooledSize && Pool.Count < PooledMost)
             Pool.Enqueue(this);
         else
             GC.SuppressFinalize(this);
@@ -77,4 +94,36 @@ internal sealed class SecretBytes : IDisposable
     }
 
     public override string ToString() => "[redacted]";
+
+    private byte[] Held
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(Volatile.Read(ref rented) == 0, this);
+            return bytes;
+        }
+    }
+
+    private static (byte[] Block, int Start) TakePlace()
+    {
+        (byte[] Block, int Start) place;
+        while (!KeyPlaces.TryDequeue(out place))
+        {
+            var block = GC.AllocateArray<byte>(KeyPlace * KeyPlacesOfBlock, pinned: true);
+            for (var i = 0; i < KeyPlacesOfBlock; i++)
+                KeyPlaces.Enqueue((block, i * KeyPlace));
+        }
+
+        return place;
+    }
+
+    private bool GiveBack()
+    {
+        if (Interlocked.Exchange(ref rented, 0) == 0)
+            return false;
+        CryptographicOperations.ZeroMemory(bytes.AsSpan(start, used)); // no more than that was ever handed out
+        if (isKey)
+            KeyPlaces.Enqueue((bytes, start));
+        return true;
+    }
 }

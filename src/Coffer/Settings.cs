@@ -79,7 +79,7 @@ internal static class Settings
             (options, number) => options with { RatePerAddress = number }),
         Number("secrets-per-scope", CofferOptions.DefaultSecretsPerScope, 1, CofferOptions.MostSecretsPerScope, "How many secrets a scope may hold. Lowering it deletes nothing.",
             (options, number) => options with { SecretsPerScope = number }),
-        Number("open-tenants", CofferOptions.DefaultOpenTenants, 1, MostOpenTenants, "Of how many tenants the opened keys are kept in memory, each some 4 KB. More in use than that are opened anew by a request.",
+        Number("open-tenants", CofferOptions.DefaultOpenTenants, 1, MostOpenTenants, "Of how many tenants the opened keys are kept in memory, 1 KB each, or 4 where payloads are in use. A request to another one opens them first.",
             (options, number) => options with { OpenTenants = number }),
         new("audit", "durable|buffered", "durable",
             "durable: a payload leaves after its audit entry is on the disk. buffered: its entry follows within one commit, and is lost if the process dies in between.",

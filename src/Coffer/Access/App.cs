@@ -132,7 +132,12 @@ internal sealed class SigningSecret
     }
 
     /// <summary>HMAC-SHA256 of a message.</summary>
-    public byte[] Sign(ReadOnlySpan<byte> message) => HMACSHA256.HashData(stored.Span[sizeof(long)..], message);
+    public byte[] Sign(ReadOnlySpan<byte> message)
+    {
+        var signature = HMACSHA256.HashData(stored.Span[sizeof(long)..], message);
+        GC.KeepAlive(stored);
+        return signature;
+    }
 
     public override string ToString() => "[redacted]";
 }

@@ -10,15 +10,23 @@ internal sealed class SealingKey : IDisposable
 {
     public const int Size = 32;
 
-    public SealingKey(uint version, ReadOnlySpan<byte> key)
+    /// <summary>What a sealing key takes of somebody's memory: itself, and the key of its commitments.</summary>
+    public const int Room = Size + MacKey.Size;
+
+    private readonly SecretBytes memory;
+    private readonly int start;
+    private readonly bool isOwner;
+    private Xaes256Gcm? cipher;
+
+    public SealingKey(uint version, ReadOnlySpan<byte> key) : this(version, key, SecretBytes.ForKeys(Room), 0) => isOwner = true;
+
+    /// <summary>The same in a place of memory that is another's, who disposes of it.</summary>
+    public SealingKey(uint version, ReadOnlySpan<byte> key, SecretBytes memory, int start)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(key.Length, Size);
-        Version = version;
-        Span<byte> cipherKey = stackalloc byte[Xaes256Gcm.KeySize];
-        HKDF.Expand(HashAlgorithmName.SHA256, key, cipherKey, "coffer v1 envelope cipher"u8);
-        Cipher = new Xaes256Gcm(cipherKey);
-        CryptographicOperations.ZeroMemory(cipherKey);
-        Commitment = MacKey.Derived(key, "coffer v1 envelope commitment"u8);
+        (Version, this.memory, this.start) = (version, memory, start);
+        key.CopyTo(memory.Span[start..]);
+        Commitment = MacKey.Derived(key, "coffer v1 envelope commitment"u8, memory, start + Size);
     }
 
     /// <summary>The first key for the use that <paramref name="label"/> names, derived from another (HKDF-Expand, RFC 5869).</summary>
@@ -26,21 +34,40 @@ internal sealed class SealingKey : IDisposable
     {
         Span<byte> derived = stackalloc byte[Size];
         HKDF.Expand(HashAlgorithmName.SHA256, from, derived, label);
-        var key = new SealingKey(1, derived);
+        var first = new SealingKey(1, derived);
         CryptographicOperations.ZeroMemory(derived);
-        return key;
+        return first;
     }
 
     public uint Version { get; }
 
-    public Xaes256Gcm Cipher { get; }
+    /// <summary>Made when it is first needed: to prove an envelope takes the commitment alone.</summary>
+    public Xaes256Gcm Cipher
+    {
+        get
+        {
+            if (Volatile.Read(ref cipher) is { } ready)
+                return ready;
+            Span<byte> derived = stackalloc byte[Xaes256Gcm.KeySize];
+            HKDF.Expand(HashAlgorithmName.SHA256, memory.Span.Slice(start, Size), derived, "coffer v1 envelope cipher"u8);
+            GC.KeepAlive(memory);
+            var fresh = new Xaes256Gcm(derived);
+            CryptographicOperations.ZeroMemory(derived);
+            if (Interlocked.CompareExchange(ref cipher, fresh, null) is not { } first)
+                return fresh;
+            fresh.Dispose();
+            return first;
+        }
+    }
 
     public MacKey Commitment { get; }
 
     public void Dispose()
     {
-        Cipher.Dispose();
+        cipher?.Dispose();
         Commitment.Dispose();
+        if (isOwner)
+            memory.Dispose();
     }
 
     public override string ToString() => $"key version {Version} [redacted]";

@@ -15,7 +15,8 @@ internal sealed class TenantKeys : IDisposable
     private const int SeedSize = 32;
     private const int EntrySize = sizeof(uint) + SealingKey.Size;
 
-    private readonly SecretBytes seed;
+    // All that is secret here, in one place that is cleared at once: the seed, the key of blind indexes, the sealing keys.
+    private readonly SecretBytes memory;
     private readonly SealingKey[] sealing;
     private readonly MacKey index;
 
@@ -23,11 +24,11 @@ internal sealed class TenantKeys : IDisposable
     private MacKey? fingerprint;
     private MacKey? cursor;
 
-    private TenantKeys(ReadOnlySpan<byte> seed, SealingKey[] sealing)
+    private TenantKeys(SecretBytes memory, ReadOnlySpan<byte> seed, SealingKey[] sealing)
     {
-        this.seed = SecretBytes.ForKey(seed);
-        this.sealing = sealing;
-        index = MacKey.Derived(seed, "coffer v1 blind index"u8);
+        (this.memory, this.sealing) = (memory, sealing);
+        seed.CopyTo(memory.Span);
+        index = MacKey.Derived(seed, "coffer v1 blind index"u8, memory, SeedSize);
     }
 
     /// <summary>The key that seals from now on.</summary>
@@ -51,13 +52,14 @@ internal sealed class TenantKeys : IDisposable
             throw new CryptographicException("Tenant keys are in a form that this program does not know.");
 
         var keys = new SealingKey[entries / EntrySize];
+        var room = SecretBytes.ForKeys(SeedSize + MacKey.Size + keys.Length * SealingKey.Room);
         for (var i = 0; i < keys.Length; i++)
         {
             var entry = stored.Slice(1 + SeedSize + i * EntrySize, EntrySize);
-            keys[i] = new SealingKey(BinaryPrimitives.ReadUInt32BigEndian(entry), entry[sizeof(uint)..]);
+            keys[i] = new SealingKey(BinaryPrimitives.ReadUInt32BigEndian(entry), entry[sizeof(uint)..], room, SeedSize + MacKey.Size + i * SealingKey.Room);
         }
 
-        return new TenantKeys(stored.Slice(1, SeedSize), keys);
+        return new TenantKeys(room, stored.Slice(1, SeedSize), keys);
     }
 
     /// <summary>The key that an envelope names: looked up, never tried. Null if the tenant has no such key.</summary>
@@ -78,19 +80,20 @@ internal sealed class TenantKeys : IDisposable
 
     public void Dispose()
     {
-        seed.Dispose();
         index.Dispose();
         fingerprint?.Dispose();
         cursor?.Dispose();
         foreach (var key in sealing)
             key.Dispose();
+        memory.Dispose();
     }
 
     private MacKey Derived(ref MacKey? key, ReadOnlySpan<byte> label)
     {
         if (Volatile.Read(ref key) is { } ready)
             return ready;
-        var fresh = MacKey.Derived(seed.Span, label);
+        var fresh = MacKey.Derived(memory.Span[..SeedSize], label);
+        GC.KeepAlive(memory);
         if (Interlocked.CompareExchange(ref key, fresh, null) is not { } first)
             return fresh;
         fresh.Dispose();

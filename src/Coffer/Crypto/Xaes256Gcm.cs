@@ -18,14 +18,14 @@ internal sealed class Xaes256Gcm : IDisposable
     public const int TagSize = 16;
     private const int Block = 16;
 
-    private readonly SecretBytes key;
-    private readonly SecretBytes k1;
+    private readonly SecretBytes memory; // the key, then K1
     private ICryptoTransform? spare;
 
     public Xaes256Gcm(ReadOnlySpan<byte> key)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(key.Length, KeySize);
-        this.key = SecretBytes.ForKey(key);
+        memory = SecretBytes.ForKeys(KeySize + Block);
+        key.CopyTo(memory.Span);
 
         // K1 depends on the key alone (SP 800-38B subkey generation), so it is made once.
         var l = new byte[Block];
@@ -34,7 +34,7 @@ internal sealed class Xaes256Gcm : IDisposable
         for (var i = 0; i < Block - 1; i++)
             l[i] = (byte)((l[i] << 1) | (l[i + 1] >> 7));
         l[^1] = (byte)((l[^1] << 1) ^ (carry * 0x87));
-        k1 = SecretBytes.ForKey(l);
+        l.CopyTo(memory.Span[KeySize..]);
         CryptographicOperations.ZeroMemory(l);
     }
 
@@ -66,8 +66,7 @@ internal sealed class Xaes256Gcm : IDisposable
     public void Dispose()
     {
         Interlocked.Exchange(ref spare, null)?.Dispose();
-        key.Dispose();
-        k1.Dispose();
+        memory.Dispose();
     }
 
     private AesGcm Derive(ReadOnlySpan<byte> nonce)
@@ -76,15 +75,17 @@ internal sealed class Xaes256Gcm : IDisposable
 
         // M1 = 00 01 "X" 00 || N[0..12), M2 = 00 02 "X" 00 || N[0..12); Kx = AES(M1 ^ K1) || AES(M2 ^ K1)
         var m = new byte[2 * Block];
+        var k1 = memory.Span[KeySize..];
         for (var half = 0; half < 2; half++)
         {
             var mi = m.AsSpan(half * Block, Block);
             (mi[0], mi[1], mi[2], mi[3]) = (0, (byte)(half + 1), (byte)'X', 0);
             nonce[..12].CopyTo(mi[4..]);
             for (var i = 0; i < Block; i++)
-                mi[i] ^= k1.Span[i];
+                mi[i] ^= k1[i];
         }
 
+        GC.KeepAlive(memory);
         EncryptBlocks(m);
         var gcm = new AesGcm(m, TagSize);
         CryptographicOperations.ZeroMemory(m);
@@ -104,7 +105,8 @@ internal sealed class Xaes256Gcm : IDisposable
         using var aes = Aes.Create();
         aes.Mode = CipherMode.ECB;
         aes.Padding = PaddingMode.None;
-        aes.SetKey(key.Span);
+        aes.SetKey(memory.Span[..KeySize]);
+        GC.KeepAlive(memory);
         return aes.CreateEncryptor();
     }
 }

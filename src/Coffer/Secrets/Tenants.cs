@@ -1,7 +1,6 @@
 using Coffer.Access;
 using Coffer.Crypto;
 using Coffer.Storage;
-using Microsoft.Extensions.Caching.Memory;
 
 namespace Coffer.Secrets;
 
@@ -9,26 +8,27 @@ namespace Coffer.Secrets;
 internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys, long Epoch);
 
 /// <summary>Opens tenants and keeps the opened ones, up to a bound. A tenant is made by the first thing that is stored for it.</summary>
-internal sealed class Tenants(Engine engine, Committer committer, Instance instance, Epoch epoch, TimeProvider time, int kept) : IDisposable
+internal sealed class Tenants(Engine engine, Committer committer, Instance instance, Epoch epoch, TimeProvider time, int kept)
 {
-    private readonly MemoryCache opened = new(new MemoryCacheOptions { SizeLimit = kept });
+    private readonly RecentlyUsed<TenantId, Tenant> opened = new(kept);
 
     /// <summary>The tenant, or null if nothing was ever stored for it.</summary>
     /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>
     public async ValueTask<Tenant?> FindAsync(TenantId id, CancellationToken ct)
     {
         var current = epoch.Current;
-        if (opened.TryGetValue(id, out Tenant? tenant) && tenant!.Epoch == current)
-            return tenant;
+        if (opened.Find(id) is { } known && known.Epoch == current)
+            return known;
         if (await engine.FindTenantAsync(id, ct) is not { } row)
         {
             opened.Remove(id);
             return null;
         }
 
-        tenant = Open(instance, id, row, current);
-        // An evicted tenant may still be in use by a request: its keys are cleared when they are finalised.
-        return opened.Set(id, tenant, new MemoryCacheEntryOptions { Size = 1 });
+        // What is no longer kept may still be in use by a request: its keys are cleared when they are finalised.
+        var tenant = Open(instance, id, row, current);
+        opened.Keep(id, tenant);
+        return tenant;
     }
 
     /// <summary>A tenant with its keys, for the caller to keep.</summary>
@@ -60,8 +60,6 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
 
     /// <summary>Has a tenant read anew that turned out to be gone.</summary>
     public void Forget(TenantId id) => opened.Remove(id);
-
-    public void Dispose() => opened.Dispose();
 
     private byte[] NewKeys(TenantId id)
     {

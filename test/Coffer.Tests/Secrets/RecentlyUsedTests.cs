@@ -1,0 +1,84 @@
+using Coffer.Secrets;
+
+namespace Coffer.Tests.Secrets;
+
+public sealed class RecentlyUsedTests
+{
+    [Fact]
+    public void What_is_kept_is_found_until_it_is_removed()
+    {
+        var kept = new RecentlyUsed<int, string>(10);
+        kept.Keep(1, "one");
+        kept.Keep(1, "uno");
+        Assert.Equal("uno", kept.Find(1));
+        kept.Remove(1);
+        Assert.Null(kept.Find(1));
+    }
+
+    [Fact]
+    public void What_is_used_stays_while_others_come_and_go()
+    {
+        var kept = new RecentlyUsed<int, string>(10);
+        kept.Keep(0, "often");
+        for (var i = 1; i < 1_000; i++)
+        {
+            kept.Keep(i, "once");
+            Assert.Equal("often", kept.Find(0));
+        }
+
+        Assert.Null(kept.Find(500));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(100)]
+    public async Task No_more_are_kept_than_the_bound_and_no_fewer_than_half(int bound)
+    {
+        var kept = new RecentlyUsed<int, string>(bound);
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(thread => Task.Run(() =>
+        {
+            for (var i = 0; i < 5_000; i++)
+                kept.Keep(4 * i + thread, "x");
+        })));
+        var found = Enumerable.Range(0, 20_000).Count(i => kept.Find(i) is not null); // finding moves what is found, and lets nothing go before it is counted
+        Assert.InRange(found, bound / 2, Math.Max(bound, 2));
+    }
+
+    [Fact]
+    public void Who_comes_again_and_again_is_kept_though_it_is_full()
+    {
+        var kept = new RecentlyUsed<int, string>(100);
+        for (var i = 0; i < 1_000; i++)
+            kept.Keep(i, "once");
+        for (var i = 0; kept.Find(-1) is null; i++)
+        {
+            Assert.InRange(i, 0, RecentlyUsed<int, string>.OneIn);
+            kept.Keep(-1, "often");
+        }
+    }
+
+    [Fact]
+    public void A_newer_value_takes_the_place_of_what_is_kept()
+    {
+        var kept = new RecentlyUsed<int, string>(5);
+        foreach (var i in (int[])[1, 2, 3])
+        {
+            while (kept.Find(i) is null)
+                kept.Keep(i, "old");
+            kept.Keep(i, "new");
+            Assert.Equal("new", kept.Find(i));
+        }
+    }
+
+    [Fact]
+    public void A_removed_value_does_not_come_back_from_the_older_generation()
+    {
+        var kept = new RecentlyUsed<int, string>(4);
+        kept.Keep(1, "one");
+        kept.Keep(2, "two");
+        Assert.Equal("one", kept.Find(1)); // in both generations now
+        kept.Remove(1);
+        Assert.Null(kept.Find(1));
+    }
+}
