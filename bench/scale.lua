@@ -1,24 +1,29 @@
--- verb: load, set or find. Secret n of those loaded is name n/1000%10 of account n/10000*1000 + n%1000: a thousand accounts
--- at a time get ten secrets each. load sets from..to-1 once, in this order; the others pick any below total, evenly.
+-- verb: load, set or find. Of all secrets the one with number i is name i/1000%10 of account i/10000*1000 + i%1000: a thousand
+-- accounts at a time get ten secrets each. load sets those from..total-1, once each; set and find take any below total, evenly.
 local verb, total = os.getenv("verb"), tonumber(os.getenv("total"))
-local n = tonumber(os.getenv("from") or 0)
+local from = tonumber(os.getenv("from") or 0)
 local payload = "&payload=" .. string.rep("p", 200)
 local headers = { ["Authorization"] = "Bearer " .. os.getenv("key"), ["Content-Type"] = "application/x-www-form-urlencoded" }
-local answered = n
+local n, answered = from - 1, from -- the first request that is made is a trial, which wrk does not send
 math.randomseed(os.time())
 
 request = function()
-  local at = verb == "load" and math.min(n, total - 1) or math.random(0, total - 1)
+  local i = verb == "load" and math.max(from, math.min(n, total - 1)) or math.random(0, total - 1)
   n = n + 1
-  headers["Stripe-Account"] = string.format("acct_%d", math.floor(at / 10000) * 1000 + at % 1000)
-  local where = string.format("name=name-%d&scope[type]=account", math.floor(at / 1000) % 10)
+  headers["Stripe-Account"] = string.format("acct_%d", math.floor(i / 10000) * 1000 + i % 1000)
+  local where = string.format("name=name-%d&scope[type]=account", math.floor(i / 1000) % 10)
   if verb == "find" then return wrk.format("GET", "/v1/apps/secrets/find?" .. where, headers) end
   return wrk.format("POST", "/v1/apps/secrets", headers, where .. payload)
 end
 
+-- Ends wrk once the last is answered; what each connection still has under way is answered before.
 if verb == "load" then
-  response = function()
+  response = function(status, _, body)
+    if status ~= 200 then
+      io.stderr:write("refused: ", body, "\n")
+      os.exit(1)
+    end
     answered = answered + 1
-    if answered >= total + 64 then wrk.thread:stop() end
+    if answered >= total + 64 then os.exit(0) end
   end
 end
