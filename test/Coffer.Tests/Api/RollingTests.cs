@@ -76,6 +76,7 @@ public sealed class RollingTests : IAsyncLifetime
             (await server.Admin.Post($"{Keys}/{key.Id()}/{(round % 2 == 0 ? "revoke" : "roll")}", round % 2 == 0 ? [] : [("grace_period", "0")])).IsOk();
             var late = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => server.Client(key.Secret()).List()));
             Assert.All(late, answer => Assert.Equal(401, answer.Status));
+            await MoreAsync(asked);
             await stop.CancelAsync();
             await Task.WhenAll(asking);
             Assert.Equal([200, 401], statuses.Distinct().Order().Take(2));

@@ -224,7 +224,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
             }),
             new Change.Plain(new RowWrite.PutMeta($"{1 - n}", [(byte)n])),
         ], _ => null))));
-        Assert.Equal(3, decisions);
+        Assert.InRange(decisions, 3, 5); // who begins anew may be quick enough to be in the other's way once more
         Assert.Equal(await engines[0].FindMetaAsync("0", default), await engines[0].FindMetaAsync("1", default));
     }
 
