@@ -18,31 +18,21 @@ internal sealed class MacKey : IDisposable
 
     private readonly SecretBytes memory;
     private readonly int start;
-    private readonly int length;
     private readonly bool isOwner;
     private IncrementalHash? spare;
     private int uses;
 
-    public MacKey(ReadOnlySpan<byte> key) => (memory, length, isOwner) = (SecretBytes.ForKey(key), key.Length, true);
-
-    private MacKey(SecretBytes memory, int start) => (this.memory, this.start, length) = (memory, start, Size);
+    private MacKey(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label, SecretBytes memory, int start, bool isOwner)
+    {
+        (this.memory, this.start, this.isOwner) = (memory, start, isOwner);
+        HKDF.Expand(HashAlgorithmName.SHA256, from, memory.Span.Slice(start, Size), label);
+    }
 
     /// <summary>The key for the use that <paramref name="label"/> names, derived from another (HKDF-Expand, RFC 5869).</summary>
-    public static MacKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label)
-    {
-        Span<byte> derived = stackalloc byte[Size];
-        HKDF.Expand(HashAlgorithmName.SHA256, from, derived, label);
-        var mac = new MacKey(derived);
-        CryptographicOperations.ZeroMemory(derived);
-        return mac;
-    }
+    public static MacKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label) => new(from, label, SecretBytes.ForKeys(Size), 0, isOwner: true);
 
     /// <summary>The same in a place of memory that is another's, who disposes of it.</summary>
-    public static MacKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label, SecretBytes memory, int start)
-    {
-        HKDF.Expand(HashAlgorithmName.SHA256, from, memory.Span.Slice(start, Size), label);
-        return new MacKey(memory, start);
-    }
+    public static MacKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label, SecretBytes memory, int start) => new(from, label, memory, start, isOwner: false);
 
     /// <summary>Writes the 32 bytes of the MAC.</summary>
     public void Compute(Span<byte> destination, ReadOnlySpan<byte> message) => Compute(destination, message, default);
@@ -56,14 +46,14 @@ internal sealed class MacKey : IDisposable
             Span<byte> message = stackalloc byte[head.Length + tail.Length];
             head.CopyTo(message);
             tail.CopyTo(message[head.Length..]);
-            HMACSHA256.HashData(memory.Span.Slice(start, length), message, destination);
+            HMACSHA256.HashData(memory.Span.Slice(start, Size), message, destination);
             GC.KeepAlive(memory);
             return;
         }
 
         if (Interlocked.Exchange(ref spare, null) is not { } context)
         {
-            context = IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, memory.Span.Slice(start, length));
+            context = IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, memory.Span.Slice(start, Size));
             GC.KeepAlive(memory);
         }
 

@@ -5,7 +5,8 @@ namespace Coffer.Storage;
 /// <summary>The reads: one statement each, prepared where it ran before; the hot ones share theirs with those who ask at the same time.</summary>
 internal sealed partial class PostgresEngine
 {
-    private const string SecretsByKey = """
+    /// <summary>The secrets of arrays of tenants and names, and at the end which of them each is, counted from 1.</summary>
+    public const string SecretsByKey = """
         SELECT s.tenant, s.name, s.scope, s.id, s.version, s.created, s.expires_at, s.sealed, asked.place
         FROM unnest($1, $2) WITH ORDINALITY AS asked (tenant, name, place) JOIN secrets s ON s.tenant = asked.tenant AND s.name = asked.name
         """;

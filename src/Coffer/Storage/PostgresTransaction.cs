@@ -22,11 +22,6 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
         ORDER BY id FOR UPDATE
         """;
 
-    private const string SecretsByKey = """
-        SELECT s.tenant, s.name, s.scope, s.id, s.version, s.created, s.expires_at, s.sealed
-        FROM unnest($1, $2) AS asked (tenant, name) JOIN secrets s ON s.tenant = asked.tenant AND s.name = asked.name
-        """;
-
     private const string IdempotencyByKey = """
         SELECT i.tenant, i.key, i.fingerprint, i.created, i.sealed
         FROM unnest($1, $2) AS asked (tenant, key) JOIN idempotency i ON i.tenant = asked.tenant AND i.key = asked.key
@@ -149,7 +144,7 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
         var distinct = overlay.Expect(tenants, secrets, keys, scopes, replies);
         Lock(tenants, management, replies);
         if (secrets.Count > 0)
-            Ask(SecretsByKey, row => overlay.Read(Columns.ToSecret(row)), Each(secrets, key => key.Tenant), Each(secrets, key => key.Name));
+            Ask(PostgresEngine.SecretsByKey, row => overlay.Read(Columns.ToSecret(row)), Each(secrets, key => key.Tenant), Each(secrets, key => key.Name));
         if (keys.Count > 0)
             Ask(IdempotencyByKey, row => overlay.Read(Columns.ToIdempotency(row)), Each(keys, key => key.Tenant), Each(keys, key => key.Key));
         if (distinct.Count > 0)

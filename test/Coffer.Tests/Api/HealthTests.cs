@@ -26,11 +26,9 @@ public sealed class HealthTests
     {
         using var directory = new TemporaryDirectory();
         var time = new ManualTime();
-        KeyFile.Create(directory.File("coffer.key"), time.Now);
-        var (instance, rows) = Instance.Create(KeyFile.Load(directory.File("coffer.key")), time.Seconds);
         using var engine = SqliteEngine.Open(directory.File("coffer.db"));
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
-        await committer.CommitAsync(new Change.Plain(rows));
+        var instance = await CreateAsync(directory, committer, time);
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
         using var checkpoints = new Checkpoints(chain, instance.AuditSigningKey, instance.Id, directory.File("checkpoints"), time, NullLogger<Checkpoints>.Instance);
         using var readiness = new Readiness(committer, instance, () => checkpoints.Trouble, time);
@@ -57,11 +55,9 @@ public sealed class HealthTests
     {
         using var directory = new TemporaryDirectory();
         var time = new ManualTime();
-        KeyFile.Create(directory.File("coffer.key"), time.Now);
-        var (instance, rows) = Instance.Create(KeyFile.Load(directory.File("coffer.key")), time.Seconds);
         using var engine = SqliteEngine.Open(directory.File("coffer.db"));
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
-        await committer.CommitAsync(new Change.Plain(rows));
+        var instance = await CreateAsync(directory, committer, time);
         var proofs = 0;
         using var readiness = new Readiness(committer, instance, () =>
         {
@@ -71,5 +67,13 @@ public sealed class HealthTests
         }, time);
         await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => readiness.ProveAsync(default).AsTask()));
         Assert.Equal(1, proofs);
+    }
+
+    private static async Task<Instance> CreateAsync(TemporaryDirectory directory, Committer committer, ManualTime time)
+    {
+        KeyFile.Create(directory.File("coffer.key"), time.Now);
+        var (instance, rows) = Instance.Create(KeyFile.Load(directory.File("coffer.key")), time.Seconds);
+        await committer.CommitAsync(new Change.Plain(rows));
+        return instance;
     }
 }
