@@ -53,11 +53,13 @@ public sealed class FailoverTroubleTests
         await store.UntilAcknowledgedAsync();
         store.Tally.Fault();
         var held = cluster.AskAsync(cluster.Primary, "BEGIN; LOCK TABLE secrets IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3); ROLLBACK");
-        await store.RunAsync(0.5);
-        var finds = Enumerable.Range(0, 20).Select(number => store.Nodes[number % 2])
-            .Select(node => store.Tally.AskAsync(node, isWrite: false, () => node.Clients[""].FindBareAsync("absent"))).ToList();
+        while (await cluster.AskAsync(cluster.Primary, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'secrets'::regclass AND granted") == "0")
+            await store.RunAsync(0.05);
+        // Finds share a statement, and so a connection; a list has one of its own.
+        var lists = Enumerable.Range(0, 20).Select(number => store.Nodes[number % 2])
+            .Select(node => store.Tally.AskAsync(node, isWrite: false, () => node.Clients[""].ListAsync())).ToList();
         await held;
-        await Task.WhenAll(finds);
+        await Task.WhenAll(lists);
         Assert.NotEqual(0, store.Tally.Unavailable);
         await store.UntilRecoveredAsync();
         await store.AssertWholeAsync();
