@@ -80,7 +80,8 @@ internal sealed class Server : IAsyncDisposable
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
             var ephemeralKeys = new EphemeralKeys(instance, apps, new Revocations(engine, epoch, time), management, gate, time);
             var apiKeys = Part(new ApiKeys(engine, committer, instance, apps, ephemeralKeys, gate, time, devMode: options.Dev is not null));
-            var tenants = new Tenants(engine, committer, instance, epoch, time, options.OpenTenants);
+            var tenants = new Tenants(engine, committer, instance, time, options.OpenTenants);
+            engine.TenantGone = tenants.Forget;
             var store = new SecretStore(engine, committer, instance, gate, tenants, time, options.SecretsPerScope);
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);

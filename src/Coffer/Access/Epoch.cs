@@ -1,8 +1,8 @@
 namespace Coffer.Access;
 
 /// <summary>
-/// Grows whenever an app, a key, a revocation or a tenant was changed through this node: what was cached under an earlier
-/// epoch is read anew. What another node changed is seen when a cached entry is <see cref="Bound"/> old.
+/// Grows whenever an app, a key or a revocation was changed, through this node or another that tells: what was cached under an earlier
+/// epoch is read anew. What another node could not tell is seen when a cached entry is <see cref="Bound"/> old.
 /// </summary>
 internal sealed class Epoch
 {

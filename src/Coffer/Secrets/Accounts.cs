@@ -117,23 +117,34 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// transaction. An account for which nothing is stored is forgotten already.
     /// </summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
-    public Task<Reply> ForgetAsync(Management.Request<Forgotten> request, string app, string account)
+    public async Task<Reply> ForgetAsync(Management.Request<Forgotten> request, string app, string account)
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("forget_account", "ok") with { App = app, Account = account };
-        return management.WriteAsync(request, new Change.ManagementKey(Now()) { App = app, Account = account }, entry, (found, now) =>
+        try
+        {
+            return await management.WriteAsync(request, new Change.ManagementKey(Now()) { App = app, Account = account }, entry, Forget);
+        }
+        finally
+        {
+            // Whatever became of the commit: a tenant that is still there is read again.
+            tenants.Forget(new TenantId(app, Livemode: false, account));
+            tenants.Forget(new TenantId(app, Livemode: true, account));
+        }
+
+        Management.Decision<Forgotten> Forget(Change.ManagementFound found, long now)
         {
             if (found.App is null)
                 throw ApiError.NoSuch("app", app);
             var (test, live) = (Count(found.Tenants, livemode: false), Count(found.Tenants, livemode: true));
             RowWrite[] rows =
             [
-                .. found.Tenants.Select(tenant => new RowWrite.ShredTenant(tenant.Id)),
+                .. found.Tenants.Select(tenant => new RowWrite.ShredTenant(tenant.Id, new TenantId(app, tenant.Livemode, account))),
                 new RowWrite.DeleteReplies(Management.OwnerOf(instance, app, account)),
                 Revocations.Write(Revocations.Of(app, account), now, now + EphemeralKeys.LongestLife),
             ];
             return new(new Forgotten(app, account, test, live, now, Receipt(app, account, test, live, now)), rows, entry with { Count = test + live });
-        });
+        }
 
         static long Count(IReadOnlyList<CountedTenantRow> tenants, bool livemode) => tenants.Where(tenant => tenant.Livemode == livemode).Sum(tenant => tenant.Secrets);
     }

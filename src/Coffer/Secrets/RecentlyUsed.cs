@@ -20,6 +20,10 @@ internal sealed class RecentlyUsed<TKey, TValue>(int kept)
     private ConcurrentDictionary<TKey, TValue>? older;
     private int count;
     private uint newcomers;
+    private long removals;
+
+    /// <summary>Taken before a value is read, it tells <see cref="Keep"/> whether anything was removed since.</summary>
+    public long Removals => Volatile.Read(ref removals);
 
     public TValue? Find(TKey key)
     {
@@ -31,16 +35,38 @@ internal sealed class RecentlyUsed<TKey, TValue>(int kept)
         return value;
     }
 
-    /// <summary>Keeps it, or not. What was kept under the key before is not found any more.</summary>
-    public void Keep(TKey key, TValue value)
+    /// <summary>Keeps it, or not: never if it may be what was removed after it was read. What was kept under the key before is not found any more.</summary>
+    /// <param name="key">Under what it is found.</param>
+    /// <param name="value">What was read.</param>
+    /// <param name="removalsBefore"><see cref="Removals"/>, from before it was read.</param>
+    public void Keep(TKey key, TValue value, long removalsBefore)
     {
         if (Volatile.Read(ref older) is { } full && !full.ContainsKey(key) && !Volatile.Read(ref younger).ContainsKey(key)
             && Interlocked.Increment(ref newcomers) % OneIn != 0)
             return;
         Put(key, value);
+        if (Removals != removalsBefore)
+            Drop(key);
     }
 
     public void Remove(TKey key)
+    {
+        Interlocked.Increment(ref removals); // first: who keeps it meanwhile sees this, or is seen
+        Drop(key);
+    }
+
+    public void Clear()
+    {
+        Interlocked.Increment(ref removals);
+        lock (aging)
+        {
+            Volatile.Write(ref younger, new());
+            Volatile.Write(ref older, null);
+            Volatile.Write(ref count, 0);
+        }
+    }
+
+    private void Drop(TKey key)
     {
         Volatile.Read(ref older)?.TryRemove(key, out _);
         Volatile.Read(ref younger).TryRemove(key, out _);

@@ -5,10 +5,10 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>A tenant with its keys opened.</summary>
-internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys, long Epoch);
+internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys);
 
 /// <summary>Opens tenants and keeps the opened ones, up to a bound. A tenant is made by the first thing that is stored for it.</summary>
-internal sealed class Tenants(Engine engine, Committer committer, Instance instance, Epoch epoch, TimeProvider time, int kept)
+internal sealed class Tenants(Engine engine, Committer committer, Instance instance, TimeProvider time, int kept)
 {
     private readonly RecentlyUsed<TenantId, Tenant> opened = new(kept);
 
@@ -16,28 +16,25 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
     /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>
     public async ValueTask<Tenant?> FindAsync(TenantId id, CancellationToken ct)
     {
-        var current = epoch.Current;
-        if (opened.Find(id) is { } known && known.Epoch == current)
+        if (opened.Find(id) is { } known)
             return known;
+        var removals = opened.Removals;
         if (await engine.FindTenantAsync(id, ct) is not { } row)
-        {
-            opened.Remove(id);
             return null;
-        }
 
         // What is no longer kept may still be in use by a request: its keys are cleared when they are finalised.
-        var tenant = Open(instance, id, row, current);
-        opened.Keep(id, tenant);
+        var tenant = Open(instance, id, row);
+        opened.Keep(id, tenant, removals);
         return tenant;
     }
 
     /// <summary>A tenant with its keys, for the caller to keep.</summary>
     /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>
-    public static Tenant Open(Instance instance, TenantId id, TenantRow row, long epoch = 0)
+    public static Tenant Open(Instance instance, TenantId id, TenantRow row)
     {
         using var bound = Bound("coffer v1 tenant keys"u8, instance, id);
         using var keys = instance.Roots.Open(row.SealedKeys, bound.Span) ?? throw ApiError.RecordDamaged("tenant");
-        return new Tenant(row.Id, id, TenantKeys.Parse(keys.Span), epoch);
+        return new Tenant(row.Id, id, TenantKeys.Parse(keys.Span));
     }
 
     /// <exception cref="ApiError">403: the app was deleted.</exception>
@@ -58,8 +55,14 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
         }
     }
 
-    /// <summary>Has a tenant read anew that turned out to be gone.</summary>
-    public void Forget(TenantId id) => opened.Remove(id);
+    /// <summary>Has a tenant read anew that is gone, or may be; null is all of them.</summary>
+    public void Forget(TenantId? id)
+    {
+        if (id is null)
+            opened.Clear();
+        else
+            opened.Remove(id);
+    }
 
     private byte[] NewKeys(TenantId id)
     {

@@ -8,8 +8,11 @@ namespace Coffer.Storage;
 /// </summary>
 internal abstract class Engine : IDisposable
 {
-    /// <summary>Called, on any thread, when apps, keys, revocations or tenants were changed by whichever node. An embedded store has no other nodes and never calls.</summary>
+    /// <summary>Called, on any thread, when apps, keys or revocations were changed by whichever node. An embedded store has no other nodes and never calls.</summary>
     public Action Changed { get; set; } = static () => { };
+
+    /// <summary>Called in the same way when a tenant was removed; with null when any may have been.</summary>
+    public Action<TenantId?> TenantGone { get; set; } = static _ => { };
 
     /// <summary>Whose audit chain this process writes: distinct among the processes on a store, but for moments in which the storage refuses one of two.</summary>
     public virtual string Node => "node_1";

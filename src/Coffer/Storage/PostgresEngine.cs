@@ -1,4 +1,5 @@
 using System.Data;
+using System.Diagnostics;
 using Npgsql;
 
 namespace Coffer.Storage;
@@ -12,6 +13,9 @@ internal sealed partial class PostgresEngine : Engine
     private const int StartLock = 2;
     private const int MostTries = 4;
 
+    /// <summary>After a pause this long the writer's connection is proven before it is used: a commit that finds it broken may or may not be stored.</summary>
+    public static readonly TimeSpan LongestUnproven = TimeSpan.FromMilliseconds(100);
+
     private static readonly TimeSpan SnapshotPatience = TimeSpan.FromSeconds(60);
 
     private readonly PostgresAddress address;
@@ -21,6 +25,7 @@ internal sealed partial class PostgresEngine : Engine
     private NpgsqlConnection? writer;
     private string? warning;
     private bool hasWritten;
+    private long lastWrite;
     private long session;
     private PostgresNode? node;
 
@@ -60,7 +65,7 @@ internal sealed partial class PostgresEngine : Engine
     {
         try
         {
-            node = await PostgresNode.JoinAsync(lasting, address.Patience, () => Changed(), ct);
+            node = await PostgresNode.JoinAsync(lasting, address.Patience, this, ct);
         }
         catch (NpgsqlException e)
         {
@@ -104,6 +109,7 @@ internal sealed partial class PostgresEngine : Engine
                 // A refusal is answered once its entry is durable, like everything else.
                 foreach (var (change, refusal) in refusals)
                     change.Fail(refusal);
+                lastWrite = Stopwatch.GetTimestamp();
                 return;
             }
             catch (NpgsqlException e)
@@ -160,7 +166,7 @@ internal sealed partial class PostgresEngine : Engine
 
     private NpgsqlConnection Writer()
     {
-        if (writer?.State == ConnectionState.Open)
+        if (writer?.State == ConnectionState.Open && IsProven(writer))
             return writer;
         writer?.Dispose();
         writer = null;
@@ -192,6 +198,22 @@ internal sealed partial class PostgresEngine : Engine
         {
             connection.Dispose();
             throw;
+        }
+    }
+
+    private bool IsProven(NpgsqlConnection connection)
+    {
+        if (Stopwatch.GetElapsedTime(lastWrite) < LongestUnproven)
+            return true;
+        try
+        {
+            using var proof = new NpgsqlCommand("SELECT 1", connection);
+            Wait(proof.ExecuteNonQueryAsync(), connection);
+            return true;
+        }
+        catch (NpgsqlException)
+        {
+            return false; // nothing was under way on it
         }
     }
 

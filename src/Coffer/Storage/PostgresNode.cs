@@ -10,10 +10,13 @@ namespace Coffer.Storage;
 /// </summary>
 internal sealed class PostgresNode : IDisposable
 {
-    /// <summary>Tells all nodes, once the transaction commits, that apps, keys, revocations or tenants have changed.</summary>
-    public const string Tell = $"NOTIFY {Channel}";
+    /// <summary>Tells all nodes, once the transaction commits, what has changed.</summary>
+    public const string Tell = $"SELECT pg_notify('{Channel}', $1)";
 
-    private const string Channel = "coffer";
+    /// <summary>Apps, keys or revocations. (Older nodes tell of anything without a word.)</summary>
+    public const string AccessChanged = "access";
+
+    private const string Channel = "coffer", TenantGone = "tenant gone";
 
     /// <summary>The first of the two numbers of the lock on a name, "COFN"; the second is the node's.</summary>
     public const int LockClass = 0x434F464E;
@@ -24,22 +27,22 @@ internal sealed class PostgresNode : IDisposable
 
     private readonly NpgsqlDataSource source;
     private readonly TimeSpan patience;
-    private readonly Action changed;
+    private readonly Engine told;
     private readonly CancellationTokenSource stop = new();
     private int number;
     private Task running = Task.CompletedTask;
 
-    private PostgresNode(NpgsqlDataSource source, TimeSpan patience, Action changed) => (this.source, this.patience, this.changed) = (source, patience, changed);
+    private PostgresNode(NpgsqlDataSource source, TimeSpan patience, Engine told) => (this.source, this.patience, this.told) = (source, patience, told);
 
     public string Name => $"node_{Volatile.Read(ref number)}";
 
     /// <param name="source">Where its connection comes from.</param>
     /// <param name="patience">How long a statement may take.</param>
-    /// <param name="changed">Called when another node, or this one, has told of a change; and when one may have been missed.</param>
+    /// <param name="told">Who hears what another node, or this one, has told; and that something may have been missed.</param>
     /// <param name="ct">Ends the wait.</param>
-    public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, TimeSpan patience, Action changed, CancellationToken ct)
+    public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, TimeSpan patience, Engine told, CancellationToken ct)
     {
-        var node = new PostgresNode(source, patience, changed);
+        var node = new PostgresNode(source, patience, told);
         var connection = await node.ConnectAsync(ct);
         node.running = Task.Run(() => node.RunAsync(connection), CancellationToken.None);
         return node;
@@ -61,7 +64,7 @@ internal sealed class PostgresNode : IDisposable
                 if (connection is null)
                 {
                     connection = await ConnectAsync(stop.Token);
-                    changed(); // whatever was told in between
+                    Hear(""); // whatever was told in between
                 }
 
                 // A link that is gone says nothing by itself: it is asked whenever it was silent for a while.
@@ -103,7 +106,7 @@ internal sealed class PostgresNode : IDisposable
             var mine = await TakeAsync(connection, number, number, ct) ?? await TakeAsync(connection, 1, MostNodes, ct)
                 ?? throw new InvalidOperationException($"{MostNodes} processes hold a node's name on this database");
             Volatile.Write(ref number, mine);
-            connection.Notification += (_, _) => changed();
+            connection.Notification += (_, told) => Hear(told.Payload);
             await using var listen = new NpgsqlCommand($"LISTEN {Channel}", connection);
             await listen.ExecuteNonQueryAsync(ct);
             return connection;
@@ -113,6 +116,22 @@ internal sealed class PostgresNode : IDisposable
             await connection.DisposeAsync();
             throw;
         }
+    }
+
+    /// <summary>That a tenant was removed. Ids hold no line breaks.</summary>
+    public static string Gone(TenantId tenant) => string.Join('\n', TenantGone, tenant.App, tenant.Livemode ? "live" : "test", tenant.Account);
+
+    private void Hear(string what)
+    {
+        if (what.Split('\n') is [TenantGone, var app, var mode, var account])
+        {
+            told.TenantGone(new TenantId(app, mode == "live", account));
+            return;
+        }
+
+        told.Changed();
+        if (what != AccessChanged)
+            told.TenantGone(null);
     }
 
     private static async Task<int?> TakeAsync(NpgsqlConnection connection, int lowest, int highest, CancellationToken ct)

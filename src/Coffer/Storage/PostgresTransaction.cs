@@ -67,6 +67,7 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
     private readonly List<(string Row, string Sql, PostgresValue[] Values)> singles = [];
     private bool hasBegun;
     private bool holdsManagement;
+    private readonly List<TenantId> shredded = [];
     private bool tellsOthers;
 
     /// <summary>Whether the commit was sent: a failure after it leaves open whether the batch is stored.</summary>
@@ -111,11 +112,15 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
     private void Commit()
     {
         if (tellsOthers)
-            Queue(PostgresNode.Tell);
+            Tell(PostgresNode.AccessChanged);
+        foreach (var tenant in shredded)
+            Tell(PostgresNode.Gone(tenant));
         Queue("COMMIT");
         IsCommitting = true;
         Send();
     }
+
+    private void Tell(string what) => Queue(PostgresNode.Tell, what);
 
     // Of all changes that are not yet decided, so that one round trip serves them all.
     private void Read(IReadOnlyList<Change> changes, int from)
@@ -249,13 +254,13 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
                 Queue(Sql.PruneRevocations, p.Now);
                 overlay.ForgetReplies();
                 break;
-            case RowWrite.ShredTenant { Tenant: var tenant }:
+            case RowWrite.ShredTenant { Number: var number, Tenant: var tenant }:
                 Flush();
-                Queue(Sql.DeleteSecretsOfTenant, tenant);
-                Queue(Sql.DeleteIdempotencyOfTenant, tenant);
-                Queue(Sql.DeleteTenant, tenant);
+                Queue(Sql.DeleteSecretsOfTenant, number);
+                Queue(Sql.DeleteIdempotencyOfTenant, number);
+                Queue(Sql.DeleteTenant, number);
                 overlay.ForgetTenants();
-                tellsOthers = true;
+                shredded.Add(tenant);
                 break;
             case RowWrite.AddTenant t:
                 QueueSingle($"tenants {t.Tenant}", AddTenant, t.Tenant.Livemode, t.Tenant.Account, t.Created, t.SealedKeys, t.Tenant.App);

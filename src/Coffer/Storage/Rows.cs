@@ -115,7 +115,7 @@ internal abstract record RowWrite
     public sealed record AddTenant(TenantId Tenant, long Created, byte[] SealedKeys) : RowWrite;
 
     /// <summary>Removes a tenant's keys and all that hangs under it; what was removed is not left in the engine's files.</summary>
-    public sealed record ShredTenant(long Tenant) : RowWrite;
+    public sealed record ShredTenant(long Number, TenantId Tenant) : RowWrite;
 
     public sealed record PutSecret(SecretRow Row) : RowWrite;
 

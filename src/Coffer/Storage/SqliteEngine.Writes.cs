@@ -135,7 +135,7 @@ internal sealed partial class SqliteEngine
                 writer.Run(Sql.PruneReplies, p.RepliesMadeBy);
                 writer.Run(Sql.PruneRevocations, p.Now);
                 break;
-            case RowWrite.ShredTenant { Tenant: var tenant }:
+            case RowWrite.ShredTenant { Number: var tenant }:
                 writer.Run(Sql.DeleteSecretsOfTenant, tenant);
                 writer.Run(Sql.DeleteIdempotencyOfTenant, tenant);
                 writer.Run(Sql.DeleteTenant, tenant);

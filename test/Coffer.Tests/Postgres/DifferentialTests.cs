@@ -120,7 +120,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 return side => new Probe(side, refuses)
                 {
                     Management = new Change.ManagementKey(now) { App = owner.App, Account = owner.Account, Reply = key },
-                    Decides = found => [.. found.Management!.Tenants.Select(tenant => new RowWrite.ShredTenant(tenant.Id)), new RowWrite.DeleteReplies(Bytes(token))],
+                    Decides = found => [.. found.Management!.Tenants.Select(tenant => new RowWrite.ShredTenant(tenant.Id, owner with { Livemode = tenant.Livemode })), new RowWrite.DeleteReplies(Bytes(token))],
                 };
             case < 20:
                 return side => new Probe(side, refuses)

@@ -78,6 +78,28 @@ public sealed class NodesTests(PostgresServer server)
     }
 
     [Fact]
+    public async Task What_is_set_after_an_account_was_forgotten_is_found_on_the_node_that_knew_it_before()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        var key = nodes.Keys.TestSecretKey;
+        var app = (string)(await nodes[0].Get(nodes.Keys.AdminKey!, "/admin/v1/apps")).IsOk().Json["data"]![0]!["id"]!;
+        for (var round = 0; round < 5; round++)
+        {
+            foreach (var account in (string[])["acct_1", "acct_2"])
+            {
+                (await nodes[0].Set(key, "k", $"{account} {round}", account: account)).IsOk();
+                Assert.Equal($"{account} {round}", (await nodes[1].Find(key, "k", account)).IsOk().Payload);
+            }
+
+            (await nodes[0].Post(nodes.Keys.AdminKey!, $"/admin/v1/apps/{app}/accounts/acct_1/forget")).IsOk();
+            (await nodes[0].Set(key, "k", "anew", account: "acct_1")).IsOk();
+            for (var waited = Stopwatch.StartNew(); (await nodes[1].Find(key, "k", "acct_1")).Payload != "anew";)
+                Assert.True(waited.Elapsed < TimeSpan.FromSeconds(5), "the other node still knows the keys that are gone");
+            Assert.Equal($"acct_2 {round}", (await nodes[1].Find(key, "k", "acct_2")).IsOk().Payload);
+        }
+    }
+
+    [Fact]
     public async Task Both_nodes_chains_verify_while_they_grow()
     {
         await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), secretsPerScope: 1_000);

@@ -44,7 +44,7 @@ public sealed class FaultTests : IDisposable
         var app = App.Create("app", time.Seconds).App.ToRow(instance);
         await committer.CommitAsync(new Change.Plain([.. rows, new RowWrite.PutApp(app)]));
         var recorder = new Recorder(committer, new AuditPolicy(Buffered: false, MetadataReads: false), NullLogger<Recorder>.Instance);
-        var tenants = new Tenants(engine, committer, instance, new Epoch(), time, CofferOptions.DefaultOpenTenants);
+        var tenants = new Tenants(engine, committer, instance, time, CofferOptions.DefaultOpenTenants);
         var store = new SecretStore(engine, committer, instance, new Gate(refusals, recorder, engine), tenants, time, secretsPerScope: 3);
         var caller = new Coffer.Access.Caller("key_1", KeyKind.Secret, new TenantId(app.Id, false, "acct_1"), Origin.Internal);
         var model = new Dictionary<string, (string Payload, long Version)>();

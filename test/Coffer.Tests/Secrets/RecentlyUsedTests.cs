@@ -8,8 +8,8 @@ public sealed class RecentlyUsedTests
     public void What_is_kept_is_found_until_it_is_removed()
     {
         var kept = new RecentlyUsed<int, string>(10);
-        kept.Keep(1, "one");
-        kept.Keep(1, "uno");
+        kept.Keep(1, "one", kept.Removals);
+        kept.Keep(1, "uno", kept.Removals);
         Assert.Equal("uno", kept.Find(1));
         kept.Remove(1);
         Assert.Null(kept.Find(1));
@@ -19,10 +19,10 @@ public sealed class RecentlyUsedTests
     public void What_is_used_stays_while_others_come_and_go()
     {
         var kept = new RecentlyUsed<int, string>(10);
-        kept.Keep(0, "often");
+        kept.Keep(0, "often", kept.Removals);
         for (var i = 1; i < 1_000; i++)
         {
-            kept.Keep(i, "once");
+            kept.Keep(i, "once", kept.Removals);
             Assert.Equal("often", kept.Find(0));
         }
 
@@ -39,7 +39,7 @@ public sealed class RecentlyUsedTests
         await Task.WhenAll(Enumerable.Range(0, 4).Select(thread => Task.Run(() =>
         {
             for (var i = 0; i < 5_000; i++)
-                kept.Keep(4 * i + thread, "x");
+                kept.Keep(4 * i + thread, "x", kept.Removals);
         })));
         var found = Enumerable.Range(0, 20_000).Count(i => kept.Find(i) is not null); // finding moves what is found, and lets nothing go before it is counted
         Assert.InRange(found, bound / 2, Math.Max(bound, 2));
@@ -50,11 +50,11 @@ public sealed class RecentlyUsedTests
     {
         var kept = new RecentlyUsed<int, string>(100);
         for (var i = 0; i < 1_000; i++)
-            kept.Keep(i, "once");
+            kept.Keep(i, "once", kept.Removals);
         for (var i = 0; kept.Find(-1) is null; i++)
         {
             Assert.InRange(i, 0, RecentlyUsed<int, string>.OneIn);
-            kept.Keep(-1, "often");
+            kept.Keep(-1, "often", kept.Removals);
         }
     }
 
@@ -65,8 +65,8 @@ public sealed class RecentlyUsedTests
         foreach (var i in (int[])[1, 2, 3])
         {
             while (kept.Find(i) is null)
-                kept.Keep(i, "old");
-            kept.Keep(i, "new");
+                kept.Keep(i, "old", kept.Removals);
+            kept.Keep(i, "new", kept.Removals);
             Assert.Equal("new", kept.Find(i));
         }
     }
@@ -75,10 +75,37 @@ public sealed class RecentlyUsedTests
     public void A_removed_value_does_not_come_back_from_the_older_generation()
     {
         var kept = new RecentlyUsed<int, string>(4);
-        kept.Keep(1, "one");
-        kept.Keep(2, "two");
+        kept.Keep(1, "one", kept.Removals);
+        kept.Keep(2, "two", kept.Removals);
         Assert.Equal("one", kept.Find(1)); // in both generations now
         kept.Remove(1);
         Assert.Null(kept.Find(1));
+    }
+
+    [Fact]
+    public void What_was_read_before_something_was_removed_is_not_kept()
+    {
+        var kept = new RecentlyUsed<int, string>(10);
+        var before = kept.Removals;
+        kept.Remove(1);
+        kept.Keep(1, "one as it was", before);
+        Assert.Null(kept.Find(1));
+        before = kept.Removals;
+        kept.Clear();
+        kept.Keep(1, "one as it was", before);
+        Assert.Null(kept.Find(1));
+    }
+
+    [Fact]
+    public void All_is_gone_after_a_clearing_and_it_keeps_anew()
+    {
+        var kept = new RecentlyUsed<int, string>(4);
+        for (var i = 0; i < 4; i++)
+            kept.Keep(i, "old", kept.Removals);
+        kept.Clear();
+        Assert.All(Enumerable.Range(0, 4), i => Assert.Null(kept.Find(i)));
+        for (var i = 0; i < 2; i++)
+            kept.Keep(i, "new", kept.Removals);
+        Assert.Equal("new", kept.Find(1));
     }
 }

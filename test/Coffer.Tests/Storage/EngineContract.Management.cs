@@ -97,9 +97,9 @@ public abstract partial class EngineContract
         var kept = NewSecret("k") with { Key = new SecretKey((await engine.FindTenantAsync(other, default))!.Id, [1]) };
         var secret = NewSecret("s");
         Write(new RowWrite.PutSecret(secret), new RowWrite.PutSecret(kept), new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(tenant, [1]), [2], 3, [4])));
-        Write(new RowWrite.ShredTenant(kept.Key.Tenant + 1_000)); // none such
+        Write(new RowWrite.ShredTenant(kept.Key.Tenant + 1_000, Tenant)); // none such
 
-        Write(new RowWrite.ShredTenant(tenant));
+        Write(new RowWrite.ShredTenant(tenant, Tenant));
         Assert.Null(await engine.FindTenantAsync(Tenant, default));
         Assert.Null(await engine.FindSecretAsync(secret.Key, default));
         Assert.Null(await engine.FindOldestIdempotencyAsync(default));
@@ -132,7 +132,7 @@ public abstract partial class EngineContract
             seen.Add(found.HasTenant || found.Secret is not null);
             return [];
         });
-        engine.Write([again, new Change.Plain(new RowWrite.ShredTenant(tenant)), new Recording(secret.Key, null, again.Decide)], _ => null);
+        engine.Write([again, new Change.Plain(new RowWrite.ShredTenant(tenant, Tenant)), new Recording(secret.Key, null, again.Decide)], _ => null);
         Assert.Equal([true, false], seen);
     }
 
