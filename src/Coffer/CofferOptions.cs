@@ -27,8 +27,13 @@ internal sealed record CofferOptions
     /// <summary>Failed authentications a second: a misconfigured fleet behind one address gets through, guessing does not.</summary>
     public const int DefaultRatePerAddress = 20;
 
-    /// <summary>Tenants that are in use at a time on a large platform; their keys take 80 to 400 MB.</summary>
-    public const int DefaultOpenTenants = 100_000;
+    public const int MostOpenTenants = 10_000_000;
+
+    /// <summary>The most that a tenant's opened keys take, in bytes: those whose payloads are in use.</summary>
+    public const int LargestTenant = 4096;
+
+    /// <summary>As many as a quarter of the memory holds, of the container's if it has a limit, when each takes the most it can.</summary>
+    public static int DefaultOpenTenants { get; } = (int)Math.Clamp(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4 / LargestTenant, 1, MostOpenTenants);
 
     /// <summary>The directory of the store and its key file. Made if it is not there.</summary>
     public required string Data { get; init; }

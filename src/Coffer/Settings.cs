@@ -50,7 +50,6 @@ internal static class Settings
     private const int LongestRetentionDays = 36_500;
     private const int MostConnections = 1_000_000;
     private const int HighestRate = 1_000_000;
-    private const int MostOpenTenants = 10_000_000;
 
     public static IReadOnlyList<Setting> All { get; } =
     [
@@ -79,7 +78,7 @@ internal static class Settings
             (options, number) => options with { RatePerAddress = number }),
         Number("secrets-per-scope", CofferOptions.DefaultSecretsPerScope, 1, CofferOptions.MostSecretsPerScope, "How many secrets a scope may hold. Lowering it deletes nothing.",
             (options, number) => options with { SecretsPerScope = number }),
-        Number("open-tenants", CofferOptions.DefaultOpenTenants, 1, MostOpenTenants, "Of how many tenants the opened keys are kept in memory, 1 KB each, or 4 where payloads are in use. A request to another one opens them first.",
+        Number("open-tenants", CofferOptions.DefaultOpenTenants, 1, CofferOptions.MostOpenTenants, "Of how many tenants the opened keys are kept in memory, 1 KB each, or 4 where payloads are in use. A request to another one opens them first.",
             (options, number) => options with { OpenTenants = number }),
         new("audit", "durable|buffered", "durable",
             "durable: a payload leaves after its audit entry is on the disk. buffered: its entry follows within one commit, and is lost if the process dies in between.",

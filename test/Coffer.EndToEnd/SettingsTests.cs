@@ -63,6 +63,16 @@ public sealed class SettingsTests : IDisposable
         (await Ran.CofferAsync("dev", "--secrets-per-scope", "1")).Refused(64, "--secrets-per-scope", "--help");
     }
 
+    [Theory]
+    [InlineData("0x8000000", "8192")] // 128 MiB
+    [InlineData("0x40000000", "65536")]
+    public async Task As_many_tenants_are_kept_open_as_a_quarter_of_the_memory_holds(string memory, string tenants)
+    {
+        var json = (await Ran.ProgramAsync(Needs.Program, ["settings", "--json"], new Dictionary<string, string> { ["DOTNET_GCHeapHardLimit"] = memory })).EndedWith(0).Stdout;
+        var setting = JsonElement.Parse(json).EnumerateArray().Single(setting => setting.GetProperty("name").GetString() == "open-tenants");
+        Assert.Equal(tenants, setting.GetProperty("default").GetString());
+    }
+
     [Fact]
     public async Task Coffer_settings_shows_them_all()
     {

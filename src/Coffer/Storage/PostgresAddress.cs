@@ -16,6 +16,9 @@ internal sealed class PostgresAddress
         set_config('jit', 'off', false)
         """;
 
+    /// <summary>The same, of statements for which one plan is good whatever is asked for: it is made once, which takes longer than to carry it out.</summary>
+    public const string ReadsByOnePlan = $"{ReadsByKey}, set_config('plan_cache_mode', 'force_generic_plan', false)";
+
     private const int Connections = 20;
 
     private readonly NpgsqlConnectionStringBuilder given;
@@ -61,20 +64,30 @@ internal sealed class PostgresAddress
         }
     }
 
-    /// <summary>Connections that are used for a statement and given back.</summary>
-    public NpgsqlDataSource Pool() => Build(pooling: true);
+    /// <summary>Connections that are used for a statement and given back, as many as the connection string's <c>Maximum Pool Size</c> says: two in five for those who share statements.</summary>
+    public PostgresPools Pools()
+    {
+        var shared = Math.Max(given.MaxPoolSize * 2 / 5, 1);
+        return new PostgresPools(Build(ReadsByOnePlan, shared), Build(ReadsByKey, Math.Max(given.MaxPoolSize - shared, 1)));
+    }
 
     /// <summary>Connections that are kept by who opens them.</summary>
-    public NpgsqlDataSource Lasting() => Build(pooling: false);
+    public NpgsqlDataSource Lasting() => Build(null, 1);
 
     // Of several hosts, the one that is the primary: after a failover it is another.
-    private NpgsqlDataSource Build(bool pooling)
+    private NpgsqlDataSource Build(string? reads, int most)
     {
-        var builder = new NpgsqlDataSourceBuilder(new NpgsqlConnectionStringBuilder(given.ConnectionString) { Pooling = pooling, TargetSessionAttributes = null }.ConnectionString);
-        if (pooling)
+        var builder = new NpgsqlDataSourceBuilder(new NpgsqlConnectionStringBuilder(given.ConnectionString)
+        {
+            Pooling = reads is not null,
+            MaxPoolSize = most,
+            MinPoolSize = Math.Min(given.MinPoolSize, most),
+            TargetSessionAttributes = null,
+        }.ConnectionString);
+        if (reads is not null)
         {
             // A read that is slow is ended by the server, a moment before it would be given up, and gives its connection back.
-            var settings = $"SELECT {ReadsByKey}, set_config('statement_timeout', '{(long)Patience.TotalMilliseconds - 500}', false)";
+            var settings = $"SELECT {reads}, set_config('statement_timeout', '{(long)Patience.TotalMilliseconds - 500}', false)";
             builder.UsePhysicalConnectionInitializer(connection => Set(connection, settings).ExecuteNonQuery(), connection => Set(connection, settings).ExecuteNonQueryAsync());
         }
 
@@ -84,4 +97,23 @@ internal sealed class PostgresAddress
     }
 
     private static NpgsqlCommand Set(NpgsqlConnection connection, string sql) => new(sql, connection);
+}
+
+/// <summary>Connections that are lent for a statement.</summary>
+/// <param name="ByKey">For the look-ups that requests share.</param>
+/// <param name="Others">For all other reads.</param>
+internal sealed record PostgresPools(NpgsqlDataSource ByKey, NpgsqlDataSource Others) : IDisposable
+{
+    /// <summary>Closes what is idle now, and what is lent when it comes back.</summary>
+    public void Clear()
+    {
+        ByKey.Clear();
+        Others.Clear();
+    }
+
+    public void Dispose()
+    {
+        ByKey.Dispose();
+        Others.Dispose();
+    }
 }

@@ -49,9 +49,9 @@ internal sealed partial class PostgresEngine
     public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>
         List(Sql.Accounts, Columns.ToAccount, ct, now, app, bound ?? "", limit);
 
-    public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) => new(tenants.FindAsync(tenant).WaitAsync(ct));
+    public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) => new(tenants.FindAsync(tenant)); // it waits for no longer than the address is patient
 
-    public override ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct) => new(secrets.FindAsync(key).WaitAsync(ct));
+    public override ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct) => new(secrets.FindAsync(key));
 
     public override ValueTask<SecretRow?> FindSecretAsync(long tenant, string id, long now, CancellationToken ct) =>
         Find(Sql.SecretById, Columns.ToSecret, ct, tenant, id, now);
@@ -101,20 +101,20 @@ internal sealed partial class PostgresEngine
     private async ValueTask<IReadOnlyList<T?>> ReadEachAsync<T>(string sql, RowMap<T> map, int place, int count, params PostgresValue[] values) where T : class
     {
         var found = new T?[count];
-        foreach (var (at, row) in await List(sql, row => (row.Number(place), map(row)), CancellationToken.None, values))
+        foreach (var (at, row) in await ReadAsync(Command(Volatile.Read(ref pools).ByKey, sql, values), row => (row.Number(place), map(row)), CancellationToken.None))
             found[at - 1] = row;
         return found;
     }
 
     private ValueTask<T?> Find<T>(string sql, RowMap<T> map, CancellationToken ct, params ReadOnlySpan<PostgresValue> values) where T : class =>
-        FirstAsync(Command(sql, values), map, ct);
+        FirstAsync(Command(Volatile.Read(ref pools).Others, sql, values), map, ct);
 
     private ValueTask<IReadOnlyList<T>> List<T>(string sql, RowMap<T> map, CancellationToken ct, params ReadOnlySpan<PostgresValue> values) =>
-        ReadAsync(Command(sql, values), map, ct);
+        ReadAsync(Command(Volatile.Read(ref pools).Others, sql, values), map, ct);
 
-    private NpgsqlCommand Command(string sql, ReadOnlySpan<PostgresValue> values)
+    private NpgsqlCommand Command(NpgsqlDataSource from, string sql, ReadOnlySpan<PostgresValue> values)
     {
-        var command = snapshot is null ? Volatile.Read(ref pool).CreateCommand(sql) : new NpgsqlCommand(sql, snapshot);
+        var command = snapshot is null ? from.CreateCommand(sql) : new NpgsqlCommand(sql, snapshot);
         foreach (var value in values)
             command.Parameters.Add(value.Parameter);
         return command;
@@ -128,7 +128,7 @@ internal sealed partial class PostgresEngine
 
     private async ValueTask<IReadOnlyList<T>> ReadAsync<T>(NpgsqlCommand command, RowMap<T> map, CancellationToken ct)
     {
-        var used = Volatile.Read(ref pool);
+        var used = Volatile.Read(ref pools);
         for (var isFirst = true; ; isFirst = false)
         {
             try
@@ -137,7 +137,7 @@ internal sealed partial class PostgresEngine
             }
             catch (NpgsqlException e) when (isFirst && snapshot is null && IsBroken(e))
             {
-                // One broken connection of the pool is seldom the only one: the others go too, and the read is tried on a new one.
+                // One broken connection is seldom the only one: the others go too, and the read is tried on a new one.
                 used.Clear();
             }
             catch (NpgsqlException e)
@@ -161,11 +161,11 @@ internal sealed partial class PostgresEngine
         return rows;
     }
 
-    // A connection that hangs is seldom the only one, and what hangs cannot be taken back: the pool is replaced. What it has
+    // A connection that hangs is seldom the only one, and what hangs cannot be taken back: the pools are replaced. What they have
     // lent is closed when it comes back.
-    private void GiveUp(NpgsqlDataSource old)
+    private void GiveUp(PostgresPools old)
     {
-        if (snapshot is null && ReferenceEquals(Volatile.Read(ref pool), old) && Interlocked.CompareExchange(ref pool, address.Pool(), old) == old)
+        if (snapshot is null && ReferenceEquals(Volatile.Read(ref pools), old) && ReferenceEquals(Interlocked.CompareExchange(ref pools, address.Pools(), old), old))
             old.Clear();
     }
 }

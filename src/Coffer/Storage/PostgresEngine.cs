@@ -5,7 +5,7 @@ using Npgsql;
 namespace Coffer.Storage;
 
 /// <summary>
-/// The engine for several nodes: one PostgreSQL database, from which each node reads through a pool of connections and to
+/// The engine for several nodes: one PostgreSQL database, from which each node reads through pools of connections and to
 /// which it writes through one of its own. What one node does and what another does meet in the rows that they lock.
 /// </summary>
 internal sealed partial class PostgresEngine : Engine
@@ -21,7 +21,7 @@ internal sealed partial class PostgresEngine : Engine
     private readonly PostgresAddress address;
     private readonly NpgsqlDataSource lasting;
     private readonly NpgsqlConnection? snapshot;
-    private NpgsqlDataSource pool;
+    private PostgresPools pools;
     private NpgsqlConnection? writer;
     private string? warning;
     private bool hasWritten;
@@ -29,9 +29,9 @@ internal sealed partial class PostgresEngine : Engine
     private long session;
     private PostgresNode? node;
 
-    private PostgresEngine(PostgresAddress address, NpgsqlDataSource pool, NpgsqlDataSource lasting, NpgsqlConnection? snapshot = null)
+    private PostgresEngine(PostgresAddress address, PostgresPools pools, NpgsqlDataSource lasting, NpgsqlConnection? snapshot = null)
     {
-        (this.address, this.pool, this.lasting, this.snapshot) = (address, pool, lasting, snapshot);
+        (this.address, this.pools, this.lasting, this.snapshot) = (address, pools, lasting, snapshot);
         (secrets, tenants) = (Secrets(), Tenants());
     }
 
@@ -43,22 +43,22 @@ internal sealed partial class PostgresEngine : Engine
     /// <param name="store">An Npgsql connection string.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <exception cref="ConfigurationException">It cannot be reached, is not Coffer's, or was written by a newer Coffer.</exception>
-    public static Task<PostgresEngine> OpenAsync(string store, CancellationToken ct) => OpenAsync(store, async (address, pool, lasting) =>
+    public static Task<PostgresEngine> OpenAsync(string store, CancellationToken ct) => OpenAsync(store, async (address, pools, lasting) =>
     {
         await using var connection = await lasting.OpenConnectionAsync(ct);
         await PostgresSchema.MigrateAsync(connection, address.Shown, ct);
-        return new PostgresEngine(address, pool, lasting);
+        return new PostgresEngine(address, pools, lasting);
     });
 
     /// <summary>Opens the database as it is at this moment, to be read by one at a time: beside running nodes, nothing that is read moves.</summary>
     /// <inheritdoc cref="OpenAsync(string, CancellationToken)"/>
-    public static Task<PostgresEngine> OpenSnapshotAsync(string store, CancellationToken ct) => OpenAsync(store, async (address, pool, lasting) =>
+    public static Task<PostgresEngine> OpenSnapshotAsync(string store, CancellationToken ct) => OpenAsync(store, async (address, pools, lasting) =>
     {
         var connection = await lasting.OpenConnectionAsync(ct);
         await using var begin = new NpgsqlCommand("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", connection);
         await begin.ExecuteNonQueryAsync(ct);
         await PostgresSchema.RequireAsync(connection, address.Shown, ct);
-        return new PostgresEngine(address, pool, lasting, connection);
+        return new PostgresEngine(address, pools, lasting, connection);
     });
 
     public override async Task JoinAsync(CancellationToken ct)
@@ -121,7 +121,7 @@ internal sealed partial class PostgresEngine : Engine
             catch (TimeoutException e)
             {
                 writer = null; // it is closed when the call that hangs on it ends
-                GiveUp(Volatile.Read(ref pool));
+                GiveUp(Volatile.Read(ref pools));
                 throw transaction?.IsCommitting == true ? ApiError.StorageUncertain(e) : ApiError.StorageUnavailable(e);
             }
             catch
@@ -138,21 +138,21 @@ internal sealed partial class PostgresEngine : Engine
         node = null;
         writer?.Dispose();
         snapshot?.Dispose();
-        pool.Dispose();
+        pools.Dispose();
         lasting.Dispose();
     }
 
-    private static async Task<PostgresEngine> OpenAsync(string store, Func<PostgresAddress, NpgsqlDataSource, NpgsqlDataSource, Task<PostgresEngine>> open)
+    private static async Task<PostgresEngine> OpenAsync(string store, Func<PostgresAddress, PostgresPools, NpgsqlDataSource, Task<PostgresEngine>> open)
     {
         var at = PostgresAddress.Parse(store) ?? throw new ConfigurationException("the store is not a connection string that names a host", PostgresAddress.Form);
-        var (pool, lasting) = (at.Pool(), at.Lasting());
+        var (pools, lasting) = (at.Pools(), at.Lasting());
         try
         {
-            return await open(at, pool, lasting);
+            return await open(at, pools, lasting);
         }
         catch (Exception e)
         {
-            await pool.DisposeAsync();
+            pools.Dispose();
             await lasting.DisposeAsync();
             if (e is NpgsqlException)
             {
@@ -178,7 +178,7 @@ internal sealed partial class PostgresEngine : Engine
             // Should this process stop in the middle of a transaction, its locks end; and none waits for a lock for ever. A role that
             // is set to answer before a commit is on the disk is overruled; one that waits for standbys is not.
             using var set = new NpgsqlCommand($"""
-                SELECT {PostgresAddress.ReadsByKey},
+                SELECT {PostgresAddress.ReadsByOnePlan},
                     set_config('idle_in_transaction_session_timeout', '5s', false), set_config('lock_timeout', '6s', false),
                     set_config('statement_timeout', '0', false), set_config('client_min_messages', 'warning', false),
                     CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
@@ -187,7 +187,7 @@ internal sealed partial class PostgresEngine : Engine
             // Reads follow to where writes go now: of two servers that take themselves for the primary, the other one may be the old.
             if (hasWritten)
             {
-                GiveUp(Volatile.Read(ref pool));
+                GiveUp(Volatile.Read(ref pools));
                 Interlocked.Increment(ref session);
             }
 

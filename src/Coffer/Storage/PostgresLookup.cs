@@ -15,12 +15,16 @@ internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, Value
     private const int LargestBatch = 128;
     private const int MostStatements = 8;
 
+    /// <summary>The least batch that tells of load: after it, those go first who are about to ask, so that they share the next statement.</summary>
+    private const int Load = 4;
+
     /// <summary>What a statement may take before it counts as slow, and what of it each of its rows accounts for.</summary>
     private static readonly TimeSpan Quick = TimeSpan.FromMilliseconds(2), QuickRow = TimeSpan.FromMicroseconds(100);
 
     private readonly Queue<Question> waiting = new();
     private int allowed = 1;
     private int running;
+    private int lastRead;
 
     /// <exception cref="ApiError">503: the database cannot be used.</exception>
     public Task<TRow?> FindAsync(TKey key)
@@ -40,11 +44,15 @@ internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, Value
 
     private async Task RunAsync()
     {
-        for (var batch = Take(TimeSpan.Zero, 0); batch.Count > 0;)
+        for (var (took, answered) = (TimeSpan.Zero, 0); ;)
         {
+            for (var turns = Volatile.Read(ref lastRead) < Load ? 0 : 2; turns > 0; turns--)
+                await Task.Yield();
+            if (Take(took, answered) is not { Count: > 0 } batch)
+                return;
             var began = time.GetTimestamp();
             await AnswerAsync(batch);
-            batch = Take(time.GetElapsedTime(began), batch.Count);
+            (took, answered) = (time.GetElapsedTime(began), batch.Count);
         }
     }
 
@@ -70,14 +78,14 @@ internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, Value
     }
 
     // What the next statement reads: a share of what waits, if others may run beside it.
-    private List<Question> Take(TimeSpan lastTook, int lastRead)
+    private List<Question> Take(TimeSpan took, int answered)
     {
         var batch = new List<Question>();
         var startsAnother = false;
         lock (waiting)
         {
-            if (lastRead > 0)
-                allowed = lastTook > Quick && lastTook > lastRead * QuickRow ? Math.Min(allowed * 2, MostStatements) : Math.Max(allowed - 1, 1);
+            if (answered > 0)
+                allowed = took > Quick && took > answered * QuickRow ? Math.Min(allowed * 2, MostStatements) : Math.Max(allowed - 1, 1);
             if (running <= allowed)
             {
                 var share = Math.Min(LargestBatch, (waiting.Count + allowed - running) / (allowed - running + 1));
@@ -87,8 +95,13 @@ internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, Value
 
             if (batch.Count == 0)
                 running--;
-            else if (startsAnother = waiting.Count > 0 && running < allowed)
+            else
+                lastRead = batch.Count;
+            if (batch.Count > 0 && waiting.Count > 0 && running < allowed)
+            {
                 running++;
+                startsAnother = true;
+            }
         }
 
         if (startsAnother)

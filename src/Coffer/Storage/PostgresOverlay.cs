@@ -10,7 +10,7 @@ internal sealed class PostgresOverlay
     private readonly Dictionary<Place, SecretRow?> secrets = [];
     private readonly Dictionary<Place, SecretRow?> secretsToWrite = [];
     private readonly Dictionary<Place, IdempotencyRow?> idempotency = [];
-    private readonly List<IdempotencyRow?> idempotencyToWrite = [];
+    private readonly List<(IdempotencyRow Row, bool IsNew)?> idempotencyToWrite = [];
     private readonly Dictionary<Place, int> idempotencyPlaces = [];
     private readonly Dictionary<Place, ReplyRow?> replies = [];
     private readonly Dictionary<Change, Management> management = new(ReferenceEqualityComparer.Instance);
@@ -138,10 +138,15 @@ internal sealed class PostgresOverlay
     {
         // Each row is written once, where it was last put: the order of the rows is that of time.
         var place = Place.Of(row.Key);
+        var isNew = idempotency.TryGetValue(place, out var known) && known is null;
         if (idempotencyPlaces.TryGetValue(place, out var earlier))
+        {
+            isNew = idempotencyToWrite[earlier]!.Value.IsNew;
             idempotencyToWrite[earlier] = null;
+        }
+
         idempotencyPlaces[place] = idempotencyToWrite.Count;
-        idempotencyToWrite.Add(row);
+        idempotencyToWrite.Add((row, isNew));
         idempotency[place] = row;
     }
 
@@ -192,13 +197,15 @@ internal sealed class PostgresOverlay
         return (put, deleted);
     }
 
-    /// <summary>The last state of each idempotency record that was put since the last time, in the order in which they were.</summary>
-    public IReadOnlyList<IdempotencyRow> TakeIdempotency()
+    /// <summary>The last state of each idempotency record that was put since the last time, in the order in which they were: those that are not in the table, and those that may be.</summary>
+    public (IReadOnlyList<IdempotencyRow> Added, IReadOnlyList<IdempotencyRow> Others) TakeIdempotency()
     {
-        List<IdempotencyRow> put = [.. idempotencyToWrite.OfType<IdempotencyRow>()];
+        List<IdempotencyRow> added = [], others = [];
+        foreach (var (row, isNew) in idempotencyToWrite.OfType<(IdempotencyRow, bool)>())
+            (isNew ? added : others).Add(row);
         idempotencyToWrite.Clear();
         idempotencyPlaces.Clear();
-        return put;
+        return (added, others);
     }
 
     private static Change.ManagementFound FindFor(Management rows, ReplyRow? reply) =>

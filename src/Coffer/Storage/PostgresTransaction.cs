@@ -43,10 +43,12 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
     private const string DeleteSecrets =
         "DELETE FROM secrets s USING unnest($1, $2) AS gone (tenant, name) WHERE s.tenant = gone.tenant AND s.name = gone.name";
 
+    // Of keys that were read under their tenant's lock, and are not there: half as dear as an upsert.
+    private const string AddIdempotency = "INSERT INTO idempotency (tenant, key, fingerprint, created, sealed) SELECT * FROM unnest($1, $2, $3, $4, $5)";
+
     // A key that is used again after its record is too old gets a new place in the order of time.
-    private const string PutIdempotency = """
-        INSERT INTO idempotency (tenant, key, fingerprint, created, sealed)
-        SELECT * FROM unnest($1, $2, $3, $4, $5)
+    private const string PutIdempotency = $"""
+        {AddIdempotency}
         ON CONFLICT (tenant, key) DO UPDATE SET seq = excluded.seq, fingerprint = excluded.fingerprint, created = excluded.created, sealed = excluded.sealed
         """;
 
@@ -318,10 +320,14 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
                 Each(put, row => row.Version), Each(put, row => row.Created), Each(put, row => row.ExpiresAt), Each(put, row => row.Sealed));
         }
 
-        if (overlay.TakeIdempotency() is { Count: > 0 } kept)
+        var (added, others) = overlay.TakeIdempotency();
+        foreach (var (sql, rows) in ((string, IReadOnlyList<IdempotencyRow>)[])[(AddIdempotency, added), (PutIdempotency, others)])
         {
-            Queue(PutIdempotency, Each(kept, row => row.Key.Tenant), Each(kept, row => row.Key.Key), Each(kept, row => row.Fingerprint),
-                Each(kept, row => row.Created), Each(kept, row => row.Sealed));
+            if (rows.Count > 0)
+            {
+                Queue(sql, Each(rows, row => row.Key.Tenant), Each(rows, row => row.Key.Key), Each(rows, row => row.Fingerprint),
+                    Each(rows, row => row.Created), Each(rows, row => row.Sealed));
+            }
         }
 
         foreach (var (_, sql, values) in singles.OrderBy(single => single.Row, StringComparer.Ordinal))

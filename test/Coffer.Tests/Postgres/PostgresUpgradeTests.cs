@@ -13,12 +13,32 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
         var store = await NewSchema1Async();
         var before = await RowsAsync(store);
         (await PostgresEngine.OpenAsync(store, default)).Dispose();
-        Assert.Equal(2L, await PostgresServer.ScalarAsync(store, "SELECT version FROM coffer_schema"));
+        Assert.Equal((long)Coffer.Storage.Migrations.Of("postgres").Count, await PostgresServer.ScalarAsync(store, "SELECT version FROM coffer_schema"));
         Assert.Equal(before, await RowsAsync(store));
         Assert.Contains($"idempotency {Records}\n", before, StringComparison.Ordinal);
         Assert.Equal("idempotency_by_seq(seq) idempotency_pkey(tenant, key)", await PostgresServer.ScalarAsync(store, """
             SELECT string_agg(indexname || substring(indexdef FROM '\(.*\)'), ' ' ORDER BY indexname) FROM pg_indexes WHERE tablename = 'idempotency'
             """));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Records_of_schema_2_lose_their_foreign_key_in_partitions_too(bool partitioned)
+    {
+        var store = await server.NewDatabaseAsync();
+        (await PostgresEngine.OpenAsync(store, default)).Dispose();
+        if (partitioned)
+            await Partitions.MakeAsync(store);
+        await PostgresServer.ExecuteAsync(store, """
+            ALTER TABLE idempotency ADD FOREIGN KEY (tenant) REFERENCES tenants (id);
+            ALTER TABLE audit ALTER COLUMN entries SET COMPRESSION default;
+            UPDATE coffer_schema SET version = 2
+            """);
+        (await PostgresEngine.OpenAsync(store, default)).Dispose();
+        Assert.Equal(0L, await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid::regclass::text ~ '^idempotency'"));
+        var compression = await PostgresServer.ScalarAsync(store, "SELECT CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END FROM pg_settings WHERE name = 'default_toast_compression'");
+        Assert.Equal(compression, await PostgresServer.ScalarAsync(store, "SELECT attcompression::text FROM pg_attribute WHERE attrelid = 'audit'::regclass AND attname = 'entries'"));
     }
 
     [Fact]
