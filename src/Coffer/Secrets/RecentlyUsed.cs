@@ -14,7 +14,8 @@ internal sealed class RecentlyUsed<TKey, TValue>(int kept)
 {
     public const int OneIn = 8;
 
-    private readonly Lock aging = new();
+    // Held by all but the usual find: what is removed must not come back from where it is being read, moved or let go.
+    private readonly Lock changing = new();
     private readonly int half = Math.Max(kept / 2, 1);
     private ConcurrentDictionary<TKey, TValue> younger = new();
     private ConcurrentDictionary<TKey, TValue>? older;
@@ -29,10 +30,14 @@ internal sealed class RecentlyUsed<TKey, TValue>(int kept)
     {
         if (Volatile.Read(ref younger).TryGetValue(key, out var value))
             return value;
-        if (Volatile.Read(ref older)?.TryGetValue(key, out value) != true)
+        if (Volatile.Read(ref older)?.ContainsKey(key) != true)
             return null;
-        Put(key, value!);
-        return value;
+        lock (changing)
+        {
+            if (!younger.TryGetValue(key, out value) && older?.TryGetValue(key, out value) == true)
+                Put(key, value!);
+            return value;
+        }
     }
 
     /// <summary>Keeps it, or not: never if it may be what was removed after it was read. What was kept under the key before is not found any more.</summary>
@@ -41,55 +46,46 @@ internal sealed class RecentlyUsed<TKey, TValue>(int kept)
     /// <param name="removalsBefore"><see cref="Removals"/>, from before it was read.</param>
     public void Keep(TKey key, TValue value, long removalsBefore)
     {
-        if (Volatile.Read(ref older) is { } full && !full.ContainsKey(key) && !Volatile.Read(ref younger).ContainsKey(key)
-            && Interlocked.Increment(ref newcomers) % OneIn != 0)
-            return;
-        Put(key, value);
-        if (Removals != removalsBefore)
-            Drop(key);
+        lock (changing)
+        {
+            if (removals == removalsBefore && (older is null || older.ContainsKey(key) || younger.ContainsKey(key) || ++newcomers % OneIn == 0))
+                Put(key, value);
+        }
     }
 
     public void Remove(TKey key)
     {
-        Interlocked.Increment(ref removals); // first: who keeps it meanwhile sees this, or is seen
-        Drop(key);
+        lock (changing)
+        {
+            removals++;
+            younger.TryRemove(key, out _);
+            older?.TryRemove(key, out _);
+        }
     }
 
     public void Clear()
     {
-        Interlocked.Increment(ref removals);
-        lock (aging)
+        lock (changing)
         {
+            removals++;
             Volatile.Write(ref younger, new());
             Volatile.Write(ref older, null);
-            Volatile.Write(ref count, 0);
+            count = 0;
         }
-    }
-
-    private void Drop(TKey key)
-    {
-        Volatile.Read(ref older)?.TryRemove(key, out _);
-        Volatile.Read(ref younger).TryRemove(key, out _);
     }
 
     private void Put(TKey key, TValue value)
     {
-        var generation = Volatile.Read(ref younger);
-        if (!generation.TryAdd(key, value))
+        if (!younger.TryAdd(key, value))
         {
-            generation[key] = value;
+            younger[key] = value;
             return;
         }
 
-        if (Interlocked.Increment(ref count) < half)
+        if (++count < half)
             return;
-        lock (aging)
-        {
-            if (generation != younger)
-                return;
-            Volatile.Write(ref older, younger);
-            Volatile.Write(ref younger, new());
-            Volatile.Write(ref count, 0);
-        }
+        Volatile.Write(ref older, younger);
+        Volatile.Write(ref younger, new());
+        count = 0;
     }
 }

@@ -16,7 +16,7 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
     /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>
     public async ValueTask<Tenant?> FindAsync(TenantId id, CancellationToken ct)
     {
-        if (opened.Find(id) is { } known)
+        if (!engine.IsDeaf && opened.Find(id) is { } known)
             return known;
         var removals = opened.Removals;
         if (await engine.FindTenantAsync(id, ct) is not { } row)

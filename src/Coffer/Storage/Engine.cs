@@ -14,6 +14,9 @@ internal abstract class Engine : IDisposable
     /// <summary>Called in the same way when a tenant was removed; with null when any may have been.</summary>
     public Action<TenantId?> TenantGone { get; set; } = static _ => { };
 
+    /// <summary>What other nodes tell has not been heard for a while: what was cached in the belief that it would be is to be read anew.</summary>
+    public virtual bool IsDeaf => false;
+
     /// <summary>Whose audit chain this process writes: distinct among the processes on a store, but for moments in which the storage refuses one of two.</summary>
     public virtual string Node => "node_1";
 

@@ -64,10 +64,13 @@ internal sealed class PostgresAddress
         }
     }
 
-    /// <summary>Connections that are used for a statement and given back, as many as the connection string's <c>Maximum Pool Size</c> says: two in five for those who share statements.</summary>
+    /// <summary>How many statements each of the two look-ups may have under way: a quarter of the connections.</summary>
+    public int StatementsOfALookup => Math.Max(given.MaxPoolSize / 4, 1);
+
+    /// <summary>Connections that are used for a statement and given back, as many as the connection string's <c>Maximum Pool Size</c> says; 3 at least.</summary>
     public PostgresPools Pools()
     {
-        var shared = Math.Max(given.MaxPoolSize * 2 / 5, 1);
+        var shared = 2 * StatementsOfALookup;
         return new PostgresPools(Build(ReadsByOnePlan, shared), Build(ReadsByKey, Math.Max(given.MaxPoolSize - shared, 1)));
     }
 
@@ -81,7 +84,7 @@ internal sealed class PostgresAddress
         {
             Pooling = reads is not null,
             MaxPoolSize = most,
-            MinPoolSize = Math.Min(given.MinPoolSize, most),
+            MinPoolSize = reads == ReadsByKey ? Math.Min(given.MinPoolSize, most) : 0,
             TargetSessionAttributes = null,
         }.ConnectionString);
         if (reads is not null)

@@ -49,7 +49,7 @@ internal sealed partial class PostgresEngine
     public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>
         List(Sql.Accounts, Columns.ToAccount, ct, now, app, bound ?? "", limit);
 
-    public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) => new(tenants.FindAsync(tenant)); // it waits for no longer than the address is patient
+    public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) => new(tenants.FindAsync(tenant)); // not cancelled: others wait for the same statement
 
     public override ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct) => new(secrets.FindAsync(key));
 
@@ -91,11 +91,11 @@ internal sealed partial class PostgresEngine
     public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Find(Sql.LastAudit, Columns.ToAudit, ct, node);
 
     private PostgresLookup<SecretKey, SecretRow> Secrets() => new(keys => ReadEachAsync(
-        SecretsByKey, Columns.ToSecret, 8, keys.Count, keys.Select(key => key.Tenant).ToArray(), keys.Select(key => key.Name).ToArray()), TimeProvider.System);
+        SecretsByKey, Columns.ToSecret, 8, keys.Count, keys.Select(key => key.Tenant).ToArray(), keys.Select(key => key.Name).ToArray()), address.StatementsOfALookup, TimeProvider.System);
 
     private PostgresLookup<TenantId, TenantRow> Tenants() => new(owners => ReadEachAsync(
         TenantsByOwner, Columns.ToTenant, 2, owners.Count, owners.Select(owner => owner.App).ToArray(), owners.Select(owner => owner.Livemode ? 1L : 0).ToArray(),
-        owners.Select(owner => owner.Account).ToArray()), TimeProvider.System);
+        owners.Select(owner => owner.Account).ToArray()), address.StatementsOfALookup, TimeProvider.System);
 
     // For each of several keys its row or null; a column says which it is, counted from 1.
     private async ValueTask<IReadOnlyList<T?>> ReadEachAsync<T>(string sql, RowMap<T> map, int place, int count, params PostgresValue[] values) where T : class

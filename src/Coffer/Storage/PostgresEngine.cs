@@ -37,6 +37,8 @@ internal sealed partial class PostgresEngine : Engine
 
     public override string Node => node?.Name ?? base.Node;
 
+    public override bool IsDeaf => node is { IsDeaf: true };
+
     public override long Session => Volatile.Read(ref session);
 
     /// <summary>Opens the database, and brings its schema up to date unless another node is at it.</summary>
@@ -189,6 +191,8 @@ internal sealed partial class PostgresEngine : Engine
             {
                 GiveUp(Volatile.Read(ref pools));
                 Interlocked.Increment(ref session);
+                Changed(); // what was cached may be the other one's
+                TenantGone(null);
             }
 
             hasWritten = true;

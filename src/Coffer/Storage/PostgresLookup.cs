@@ -8,12 +8,12 @@ namespace Coffer.Storage;
 /// read or the database is far, more of them are under way at a time. What is read is never older than the question.
 /// </summary>
 /// <param name="read">One statement: the row of each key, or null, in the order of the keys.</param>
+/// <param name="mostStatements">How many may be under way at a time.</param>
 /// <param name="time">By what it is told whether statements are slow.</param>
-internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, ValueTask<IReadOnlyList<TRow?>>> read, TimeProvider time)
+internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, ValueTask<IReadOnlyList<TRow?>>> read, int mostStatements, TimeProvider time)
     where TRow : class
 {
     private const int LargestBatch = 128;
-    private const int MostStatements = 8;
 
     /// <summary>The least batch that tells of load: after it, those go first who are about to ask, so that they share the next statement.</summary>
     private const int Load = 4;
@@ -62,7 +62,7 @@ internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, Value
         {
             var rows = await read([.. batch.Select(question => question.Key)]);
             for (var i = 0; i < batch.Count; i++)
-                batch[i].SetResult(rows[i]);
+                batch[i].TrySetResult(rows[i]);
         }
         catch (ApiError e) when (batch.Count > 1 && e.InnerException is PostgresException)
         {
@@ -73,7 +73,7 @@ internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, Value
         catch (Exception e)
         {
             foreach (var question in batch)
-                question.SetException(e);
+                question.TrySetException(e);
         }
     }
 
@@ -85,7 +85,7 @@ internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, Value
         lock (waiting)
         {
             if (answered > 0)
-                allowed = took > Quick && took > answered * QuickRow ? Math.Min(allowed * 2, MostStatements) : Math.Max(allowed - 1, 1);
+                allowed = took > Quick && took > answered * QuickRow ? Math.Min(allowed * 2, mostStatements) : Math.Max(allowed - 1, 1);
             if (running <= allowed)
             {
                 var share = Math.Min(LargestBatch, (waiting.Count + allowed - running) / (allowed - running + 1));

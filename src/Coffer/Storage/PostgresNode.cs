@@ -1,4 +1,5 @@
 using System.Data;
+using System.Diagnostics;
 using Npgsql;
 
 namespace Coffer.Storage;
@@ -25,14 +26,20 @@ internal sealed class PostgresNode : IDisposable
 
     private static readonly TimeSpan Proof = TimeSpan.FromSeconds(2), Pause = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>After so long without a word it may have missed one; the same as the bound on what is cached by its age (<c>Epoch.Bound</c>).</summary>
+    private static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(5);
+
     private readonly NpgsqlDataSource source;
     private readonly TimeSpan patience;
     private readonly Engine told;
     private readonly CancellationTokenSource stop = new();
     private int number;
+    private long lastProven = Stopwatch.GetTimestamp();
     private Task running = Task.CompletedTask;
 
     private PostgresNode(NpgsqlDataSource source, TimeSpan patience, Engine told) => (this.source, this.patience, this.told) = (source, patience, told);
+
+    public bool IsDeaf => Stopwatch.GetElapsedTime(Volatile.Read(ref lastProven)) > LongestSilence;
 
     public string Name => $"node_{Volatile.Read(ref number)}";
 
@@ -65,6 +72,7 @@ internal sealed class PostgresNode : IDisposable
                 {
                     connection = await ConnectAsync(stop.Token);
                     Hear(""); // whatever was told in between
+                    Volatile.Write(ref lastProven, Stopwatch.GetTimestamp());
                 }
 
                 // A link that is gone says nothing by itself: it is asked whenever it was silent for a while.
@@ -73,6 +81,8 @@ internal sealed class PostgresNode : IDisposable
                     await using var proof = new NpgsqlCommand("SELECT 1", connection);
                     await PostgresCall.BoundAsync(proof.ExecuteScalarAsync(CancellationToken.None), patience, connection, stop.Token);
                 }
+
+                Volatile.Write(ref lastProven, Stopwatch.GetTimestamp());
             }
             catch (OperationCanceledException) when (stop.IsCancellationRequested)
             {

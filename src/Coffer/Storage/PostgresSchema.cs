@@ -8,6 +8,8 @@ internal static class PostgresSchema
     private const int MigrationLock = 1;
     private const int OldestServer = 14;
 
+    private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(5);
+
     /// <param name="connection">An open connection.</param>
     /// <param name="shown">Which database it is, for messages.</param>
     /// <param name="ct">Ends the wait.</param>
@@ -22,8 +24,19 @@ internal static class PostgresSchema
             return;
         if (found == 0)
             await ExecuteAsync(connection, "CREATE TABLE coffer_schema (version BIGINT NOT NULL); INSERT INTO coffer_schema VALUES (0)", ct);
-        foreach (var migration in migrations.Skip((int)found))
-            await ExecuteAsync(connection, migration, ct);
+        // While it waits for a table, all requests of other nodes that need that table wait behind it.
+        await ExecuteAsync(connection, $"SET LOCAL lock_timeout = '{(long)LongestWait.TotalMilliseconds}'", ct);
+        try
+        {
+            foreach (var migration in migrations.Skip((int)found))
+                await ExecuteAsync(connection, migration, ct);
+        }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable)
+        {
+            throw new ConfigurationException($"{shown} is to be brought up to date, and somebody else holds its tables",
+                "Start again when that has ended: a back-up, for example. Nothing was changed.");
+        }
+
         await ExecuteAsync(connection, $"UPDATE coffer_schema SET version = {migrations.Count}", ct);
         await transaction.CommitAsync(ct);
     }

@@ -78,28 +78,6 @@ public sealed class NodesTests(PostgresServer server)
     }
 
     [Fact]
-    public async Task What_is_set_after_an_account_was_forgotten_is_found_on_the_node_that_knew_it_before()
-    {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
-        var key = nodes.Keys.TestSecretKey;
-        var app = (string)(await nodes[0].Get(nodes.Keys.AdminKey!, "/admin/v1/apps")).IsOk().Json["data"]![0]!["id"]!;
-        for (var round = 0; round < 5; round++)
-        {
-            foreach (var account in (string[])["acct_1", "acct_2"])
-            {
-                (await nodes[0].Set(key, "k", $"{account} {round}", account: account)).IsOk();
-                Assert.Equal($"{account} {round}", (await nodes[1].Find(key, "k", account)).IsOk().Payload);
-            }
-
-            (await nodes[0].Post(nodes.Keys.AdminKey!, $"/admin/v1/apps/{app}/accounts/acct_1/forget")).IsOk();
-            (await nodes[0].Set(key, "k", "anew", account: "acct_1")).IsOk();
-            for (var waited = Stopwatch.StartNew(); (await nodes[1].Find(key, "k", "acct_1")).Payload != "anew";)
-                Assert.True(waited.Elapsed < TimeSpan.FromSeconds(5), "the other node still knows the keys that are gone");
-            Assert.Equal($"acct_2 {round}", (await nodes[1].Find(key, "k", "acct_2")).IsOk().Payload);
-        }
-    }
-
-    [Fact]
     public async Task Both_nodes_chains_verify_while_they_grow()
     {
         await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), secretsPerScope: 1_000);
@@ -216,6 +194,7 @@ public sealed class NodesTests(PostgresServer server)
         await SeenAsync("revocation", key => PostAsync($"/admin/v1/api_keys/{key}/revoke"), 401);
         await SeenAsync("roll", key => PostAsync($"/admin/v1/api_keys/{key}/roll", ("grace_period", "0")), 401);
         await SeenAsync("forget", _ => PostAsync($"/admin/v1/apps/{app.Id}/accounts/acct_1/forget"), 404);
+        await RemadeAsync();
         await SeenAsync("disable", _ => PostAsync($"/admin/v1/apps/{app.Id}", ("disabled", "true")), 403);
         return slowest;
 
@@ -232,6 +211,20 @@ public sealed class NodesTests(PostgresServer server)
                 Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), $"{what} was not seen");
             Assert.Equal(status, answer.Status);
             TestContext.Current.TestOutputHelper?.WriteLine($"{what} was seen after {watch.Elapsed.TotalMilliseconds:0} ms");
+            slowest = watch.Elapsed > slowest ? watch.Elapsed : slowest;
+        }
+
+        // What is set after the account was forgotten stands under other keys than node 1 has open.
+        async Task RemadeAsync()
+        {
+            var token = (string)(await PostAsync("/admin/v1/api_keys", ("type", "secret"), ("app", app.Id!))).Json["secret"]!;
+            (await nodes[1].Set(token, "k", "before", account: "acct_2")).IsOk();
+            await PostAsync($"/admin/v1/apps/{app.Id}/accounts/acct_2/forget");
+            (await nodes[0].Set(token, "k", "anew", account: "acct_2")).IsOk();
+            var watch = Stopwatch.StartNew();
+            while (await nodes[1].Find(token, "k", "acct_2") is var answer && (answer.Status == 404 || answer.IsOk().Payload != "anew"))
+                Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), "what was set anew was not seen");
+            TestContext.Current.TestOutputHelper?.WriteLine($"what was set anew was seen after {watch.Elapsed.TotalMilliseconds:0} ms");
             slowest = watch.Elapsed > slowest ? watch.Elapsed : slowest;
         }
 

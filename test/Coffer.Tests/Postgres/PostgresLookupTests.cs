@@ -140,7 +140,7 @@ public sealed class PostgresLookupTests
         var statement = new Statement(keys);
         await statements.Writer.WriteAsync(statement);
         return await statement.Rows.Task;
-    }, time);
+    }, 8, time);
 
     private async Task<Statement> NextAsync()
     {

@@ -1,4 +1,5 @@
 using Coffer.Storage;
+using Npgsql;
 
 namespace Coffer.Tests.Postgres;
 
@@ -39,6 +40,57 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
         Assert.Equal(0L, await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid::regclass::text ~ '^idempotency'"));
         var compression = await PostgresServer.ScalarAsync(store, "SELECT CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END FROM pg_settings WHERE name = 'default_toast_compression'");
         Assert.Equal(compression, await PostgresServer.ScalarAsync(store, "SELECT attcompression::text FROM pg_attribute WHERE attrelid = 'audit'::regclass AND attname = 'entries'"));
+    }
+
+    [Fact]
+    public async Task Nodes_go_on_under_load_while_another_brings_the_database_up_to_date()
+    {
+        var store = await server.NewDatabaseAsync();
+        await using var nodes = await Nodes.StartAsync(store);
+        using var stop = new CancellationTokenSource();
+        var load = Enumerable.Range(0, 8).Select(async writer =>
+        {
+            for (var i = 0; !stop.IsCancellationRequested; i++)
+            {
+                (await nodes[writer % 2].Set(nodes.Keys.TestSecretKey, "k", $"{i}", idempotencyKey: $"{writer} {i}", account: $"acct_{writer}")).IsOk();
+                Assert.Equal($"{i}", (await nodes[1 - writer % 2].Find(nodes.Keys.TestSecretKey, "k", $"acct_{writer}")).IsOk().Payload);
+            }
+        }).ToList();
+        for (var round = 0; round < 10; round++)
+        {
+            await PostgresServer.ExecuteAsync(store, """
+                BEGIN;
+                LOCK TABLE tenants, idempotency IN ACCESS EXCLUSIVE MODE;
+                ALTER TABLE idempotency ADD FOREIGN KEY (tenant) REFERENCES tenants (id);
+                UPDATE coffer_schema SET version = 2;
+                COMMIT
+                """);
+            await Task.Delay(100, TestContext.Current.CancellationToken);
+            (await PostgresEngine.OpenAsync(store, default)).Dispose();
+        }
+
+        await stop.CancelAsync();
+        await Task.WhenAll(load);
+    }
+
+    [Fact]
+    public async Task A_migration_that_must_wait_for_long_gives_up_before_the_nodes_that_wait_behind_it_do()
+    {
+        var store = await server.NewDatabaseAsync();
+        (await PostgresEngine.OpenAsync(store, default)).Dispose();
+        await PostgresServer.ExecuteAsync(store, "UPDATE coffer_schema SET version = 2");
+        await using (var backup = new NpgsqlConnection(store + ";Pooling=false"))
+        {
+            await backup.OpenAsync(TestContext.Current.CancellationToken);
+            await using var hold = new NpgsqlCommand("BEGIN; LOCK TABLE idempotency IN ACCESS SHARE MODE", backup);
+            await hold.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
+            var refused = await Assert.ThrowsAsync<ConfigurationException>(() => PostgresEngine.OpenAsync(store, default));
+            Assert.Contains("somebody else holds its tables", refused.Message, StringComparison.Ordinal);
+            Assert.Contains("Nothing was changed", refused.Hint, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(2L, await PostgresServer.ScalarAsync(store, "SELECT version FROM coffer_schema"));
+        (await PostgresEngine.OpenAsync(store, default)).Dispose();
     }
 
     [Fact]

@@ -108,4 +108,17 @@ public sealed class RecentlyUsedTests
             kept.Keep(i, "new", kept.Removals);
         Assert.Equal("new", kept.Find(1));
     }
+
+    [Fact]
+    public void What_is_removed_while_it_is_found_and_others_come_does_not_come_back()
+    {
+        for (var i = 0; i < 5_000; i++)
+        {
+            var kept = new RecentlyUsed<int, string>(4);
+            kept.Keep(1, "one", kept.Removals);
+            kept.Keep(2, "two", kept.Removals); // both are in the older generation now
+            Parallel.Invoke(() => kept.Find(1), () => kept.Remove(1), () => kept.Find(2), () => kept.Keep(3, "three", kept.Removals));
+            Assert.Null(kept.Find(1));
+        }
+    }
 }
