@@ -121,7 +121,7 @@ internal sealed class Server : IAsyncDisposable
             Close(parts);
             if (e is ApiError { IsFault: true })
                 throw new ConfigurationException($"the store in {shown} cannot be used: {(e.InnerException ?? e).Message}",
-                    options.Store is null ? "Check the disk; if the store is damaged, restore it from a back-up." : "Check the database; if it is damaged, restore it from a back-up.");
+                    options.Store is null ? "Check the disk; if the store is damaged, restore it from a back-up." : PostgresEngine.HintOn(e.InnerException));
             throw;
         }
 

@@ -255,6 +255,11 @@ internal sealed partial class PostgresEngine : Engine
         e is not PostgresException { SqlState: var state } ? e.InnerException is not TimeoutException
         : state is PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.ReadOnlySqlTransaction;
 
+    /// <summary>What to do about a database that fails a start.</summary>
+    public static string HintOn(Exception? failure) => failure is PostgresException { SqlState: PostgresErrorCodes.DuplicatePreparedStatement or PostgresErrorCodes.InvalidSqlStatementName }
+        ? "Something between Coffer and PostgreSQL shares sessions, a pooler in transaction mode for example. Connect to PostgreSQL itself, or through a pooler in session mode."
+        : "Check the database; if it is damaged, restore it from a back-up.";
+
     /// <summary>The connection ended without a word on the statement: a commit may have been carried out.</summary>
     private static bool IsSilent(NpgsqlException e) => e is not PostgresException { InvariantSeverity: "ERROR" };
 

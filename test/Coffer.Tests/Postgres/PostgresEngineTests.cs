@@ -319,6 +319,14 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         Assert.Equal(3, entries.Select(entry => (string?)entry!["request"]).Distinct().Count());
     }
 
+    // What PgBouncer 1.18 in transaction mode makes of a start, and what newer ones and others do.
+    [Theory]
+    [InlineData("42P05", "pooler in session mode")]
+    [InlineData("26000", "pooler in session mode")]
+    [InlineData("XX001", "restore it from a back-up")]
+    public void A_start_that_fails_for_sessions_that_are_shared_names_the_pooler(string code, string hint) =>
+        Assert.Contains(hint, PostgresEngine.HintOn(new PostgresException("said by the server", "ERROR", "ERROR", code)), StringComparison.Ordinal);
+
     [Fact]
     public async Task Of_several_hosts_the_primary_is_used()
     {
