@@ -42,10 +42,20 @@ internal abstract class Change
     /// <param name="HasTenant">Whether the tenant of <see cref="SecretAt"/> is there: it may have been shredded since it was looked up.</param>
     /// <param name="Secret">The row that <see cref="SecretAt"/> names, expired or not, or null.</param>
     /// <param name="Idempotency">The record that <see cref="IdempotencyAt"/> names, however old, or null.</param>
-    /// <param name="LiveInScope">Counts the secrets in <see cref="ScopeAt"/> that are not expired at a Unix second.</param>
+    /// <param name="Count">What <see cref="LiveInScope"/> counts by.</param>
     /// <param name="Management">What <see cref="ManagementAt"/> names, or null.</param>
     public readonly record struct Found(
-        bool HasTenant, SecretRow? Secret, IdempotencyRow? Idempotency, Func<long, int> LiveInScope, ManagementFound? Management = null);
+        bool HasTenant, SecretRow? Secret, IdempotencyRow? Idempotency, Func<long, int> Count, ManagementFound? Management = null)
+    {
+        /// <summary>
+        /// Counts the secrets in <see cref="ScopeAt"/> that are not expired at a Unix second: for a change that may add one. Where the
+        /// secret is there and never expires, the others are not read.
+        /// </summary>
+        public int LiveInScope(long now) => MayAdd(Secret) ? Count(now) : throw new InvalidOperationException("a change counts only if its secret is not there, or expires");
+
+        /// <summary>Whether a change that finds this may add a secret to its scope.</summary>
+        public static bool MayAdd(SecretRow? secret) => secret is not { ExpiresAt: null };
+    }
 
     /// <summary>What of the management plane a change decides by.</summary>
     /// <param name="Now">Unix seconds, for what counts as expired.</param>

@@ -51,7 +51,7 @@ internal sealed class PostgresOverlay
     public bool Knows(Change change) =>
         (change.SecretAt is not { } secret || (tenants.ContainsKey(secret.Tenant) && secrets.ContainsKey(Place.Of(secret))))
         && (change.IdempotencyAt is not { } key || idempotency.ContainsKey(Place.Of(key)))
-        && (change.ScopeAt is not { } scope || expiries.ContainsKey(Place.Of(scope)))
+        && (change.ScopeAt is not { } scope || !MayAdd(change) || expiries.ContainsKey(Place.Of(scope)))
         && (change.ManagementAt is not { } at
             || ((PartsOf(at) == Parts.None || (management.ContainsKey(change) && (PartsOf(at) & written) == Parts.None))
                 && (at.Reply is null || replies.ContainsKey(Place.Of(at.Reply)))));
@@ -67,9 +67,7 @@ internal sealed class PostgresOverlay
         change.ManagementAt is not { } at ? null : FindFor(management.GetValueOrDefault(change) ?? new Management(), at.Reply is { } reply ? replies[Place.Of(reply)] : null));
 
     /// <summary>Forgets all, and takes as absent what is about to be read, until a row says otherwise.</summary>
-    /// <returns>The scopes, each once.</returns>
-    public IReadOnlyList<ScopeKey> Expect(IEnumerable<long> askedTenants, IEnumerable<SecretKey> askedSecrets, IEnumerable<IdempotencyKey> askedKeys,
-        IEnumerable<ScopeKey> askedScopes, IEnumerable<byte[]> askedReplies)
+    public void Expect(IEnumerable<long> askedTenants, IEnumerable<SecretKey> askedSecrets, IEnumerable<IdempotencyKey> askedKeys, IEnumerable<byte[]> askedReplies)
     {
         ForgetTenants();
         replies.Clear();
@@ -83,7 +81,6 @@ internal sealed class PostgresOverlay
             idempotency[Place.Of(key)] = null;
         foreach (var reply in askedReplies)
             replies[Place.Of(reply)] = null;
-        return [.. askedScopes.Where(scope => expiries.TryAdd(Place.Of(scope), []))];
     }
 
     public void Read(long tenant) => tenants[tenant] = true;
@@ -94,8 +91,20 @@ internal sealed class PostgresOverlay
 
     public void Read(ReplyRow row) => replies[Place.Of(row.Key)] = row;
 
-    /// <summary>That a scope holds so many secrets that expire at a Unix second, or never.</summary>
-    public void Read(ScopeKey scope, long? expiresAt, long count) => expiries[Place.Of(scope)][expiresAt ?? long.MaxValue] = (int)count;
+    /// <summary>That the scope of a change holds so many secrets that expire at a Unix second, or never.</summary>
+    public void Read(Change change, long? expiresAt, long count)
+    {
+        if (!expiries.TryGetValue(Place.Of(change.ScopeAt!.Value), out var seconds))
+            expiries.Add(Place.Of(change.ScopeAt.Value), seconds = []);
+        seconds[expiresAt ?? long.MaxValue] = (int)count;
+    }
+
+    /// <summary>That the scope of a change was read, if the change may add to it.</summary>
+    public void ReadScope(Change change)
+    {
+        if (MayAdd(change))
+            expiries.TryAdd(Place.Of(change.ScopeAt!.Value), []);
+    }
 
     public Management ReadFor(Change change)
     {
@@ -197,15 +206,20 @@ internal sealed class PostgresOverlay
         return (put, deleted);
     }
 
-    /// <summary>The last state of each idempotency record that was put since the last time, in the order in which they were: those that are not in the table, and those that may be.</summary>
-    public (IReadOnlyList<IdempotencyRow> Added, IReadOnlyList<IdempotencyRow> Others) TakeIdempotency()
+    /// <summary>The last state of each idempotency record that was put since the last time, in the order in which they were, as runs of those that are not in the table and of those that may be.</summary>
+    public IReadOnlyList<(bool AreNew, List<IdempotencyRow> Rows)> TakeIdempotency()
     {
-        List<IdempotencyRow> added = [], others = [];
+        var runs = new List<(bool AreNew, List<IdempotencyRow> Rows)>();
         foreach (var (row, isNew) in idempotencyToWrite.OfType<(IdempotencyRow, bool)>())
-            (isNew ? added : others).Add(row);
+        {
+            if (runs.Count == 0 || runs[^1].AreNew != isNew)
+                runs.Add((isNew, []));
+            runs[^1].Rows.Add(row);
+        }
+
         idempotencyToWrite.Clear();
         idempotencyPlaces.Clear();
-        return (added, others);
+        return runs;
     }
 
     private static Change.ManagementFound FindFor(Management rows, ReplyRow? reply) =>
@@ -217,6 +231,8 @@ internal sealed class PostgresOverlay
         | (at.ApiKey is null ? Parts.None : Parts.ApiKeys | Parts.Apps)
         | (at is { App: not null, Account: not null } ? Parts.Tenants | Parts.Secrets : Parts.None)
         | (at.AsksOldestAudit ? Parts.Audit : Parts.None);
+
+    private bool MayAdd(Change change) => Change.Found.MayAdd(change.SecretAt is { } key ? secrets.GetValueOrDefault(Place.Of(key)) : null);
 
     private void Count(SecretRow? row, int by)
     {

@@ -27,10 +27,12 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
         FROM unnest($1, $2) AS asked (tenant, key) JOIN idempotency i ON i.tenant = asked.tenant AND i.key = asked.key
         """;
 
+    // Of scopes to which something may be added: to replace what is there and never expires adds nothing.
     private const string LiveInScopes = """
-        SELECT s.tenant, s.scope, s.expires_at, count(*)
-        FROM unnest($1, $2) AS asked (tenant, scope) JOIN secrets s ON s.tenant = asked.tenant AND s.scope = asked.scope
-        GROUP BY s.tenant, s.scope, s.expires_at
+        SELECT asked.place, s.expires_at, count(*)
+        FROM unnest($1, $2, $3) WITH ORDINALITY AS asked (tenant, scope, name, place) JOIN secrets s ON s.tenant = asked.tenant AND s.scope = asked.scope
+        WHERE NOT EXISTS (SELECT FROM secrets r WHERE r.tenant = asked.tenant AND r.name = asked.name AND r.expires_at IS NULL)
+        GROUP BY asked.place, s.expires_at
         """;
 
     private const string PutSecrets = """
@@ -128,7 +130,7 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
     private void Read(IReadOnlyList<Change> changes, int from)
     {
         Flush();
-        var (secrets, keys, scopes) = (new List<SecretKey>(), new List<IdempotencyKey>(), new List<ScopeKey>());
+        var (secrets, keys, scopes) = (new List<SecretKey>(), new List<IdempotencyKey>(), new List<Change>());
         var (management, replies) = (new List<(Change Change, Change.ManagementKey At)>(), new List<byte[]>());
         for (var i = from; i < changes.Count; i++)
         {
@@ -137,8 +139,8 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
                 secrets.Add(secret);
             if (change.IdempotencyAt is { } key)
                 keys.Add(key);
-            if (change.ScopeAt is { } scope)
-                scopes.Add(scope);
+            if (change.ScopeAt is not null)
+                scopes.Add(change);
             if (change.ManagementAt is not { } at)
                 continue;
             if (PostgresOverlay.PartsOf(at) != PostgresOverlay.Parts.None)
@@ -147,17 +149,17 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
                 replies.Add(reply);
         }
 
-        SortedSet<long> tenants = [.. secrets.Select(key => key.Tenant), .. keys.Select(key => key.Tenant), .. scopes.Select(scope => scope.Tenant)];
-        var distinct = overlay.Expect(tenants, secrets, keys, scopes, replies);
+        SortedSet<long> tenants = [.. secrets.Select(key => key.Tenant), .. keys.Select(key => key.Tenant), .. scopes.Select(change => change.ScopeAt!.Value.Tenant)];
+        overlay.Expect(tenants, secrets, keys, replies);
         Lock(tenants, management, replies);
         if (secrets.Count > 0)
             Ask(PostgresEngine.SecretsByKey, row => overlay.Read(Columns.ToSecret(row)), Each(secrets, key => key.Tenant), Each(secrets, key => key.Name));
         if (keys.Count > 0)
             Ask(IdempotencyByKey, row => overlay.Read(Columns.ToIdempotency(row)), Each(keys, key => key.Tenant), Each(keys, key => key.Key));
-        if (distinct.Count > 0)
+        if (scopes.Count > 0)
         {
-            Ask(LiveInScopes, row => overlay.Read(new ScopeKey(row.Number(0), row.Bytes(1)), row.NumberOrNull(2), row.Number(3)),
-                Each(distinct, scope => scope.Tenant), Each(distinct, scope => scope.Scope));
+            Ask(LiveInScopes, row => overlay.Read(scopes[(int)row.Number(0) - 1], row.NumberOrNull(1), row.Number(2)), Each(scopes, change => change.ScopeAt!.Value.Tenant),
+                Each(scopes, change => change.ScopeAt!.Value.Scope), Each(scopes, change => change.SecretAt is { } at && at.Tenant == change.ScopeAt!.Value.Tenant ? at.Name : []));
         }
 
         foreach (var reply in replies)
@@ -165,6 +167,8 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
         foreach (var (change, at) in management)
             Ask(overlay.ReadFor(change), at);
         Send();
+        foreach (var change in scopes)
+            overlay.ReadScope(change);
     }
 
     // On all nodes in the same order: the management plane, replies, tenants by their ids, apps. Each statement sees what was
@@ -320,14 +324,10 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
                 Each(put, row => row.Version), Each(put, row => row.Created), Each(put, row => row.ExpiresAt), Each(put, row => row.Sealed));
         }
 
-        var (added, others) = overlay.TakeIdempotency();
-        foreach (var (sql, rows) in ((string, IReadOnlyList<IdempotencyRow>)[])[(AddIdempotency, added), (PutIdempotency, others)])
+        foreach (var (areNew, rows) in overlay.TakeIdempotency())
         {
-            if (rows.Count > 0)
-            {
-                Queue(sql, Each(rows, row => row.Key.Tenant), Each(rows, row => row.Key.Key), Each(rows, row => row.Fingerprint),
-                    Each(rows, row => row.Created), Each(rows, row => row.Sealed));
-            }
+            Queue(areNew ? AddIdempotency : PutIdempotency, Each(rows, row => row.Key.Tenant), Each(rows, row => row.Key.Key), Each(rows, row => row.Fingerprint),
+                Each(rows, row => row.Created), Each(rows, row => row.Sealed));
         }
 
         foreach (var (_, sql, values) in singles.OrderBy(single => single.Row, StringComparer.Ordinal))

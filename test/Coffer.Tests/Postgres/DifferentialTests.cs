@@ -309,7 +309,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
 
         public void Note(Change.Found found, long? countAt) => log.Add(string.Join(" | ",
             found.HasTenant, found.Secret is { } secret ? Shown(secret) : "", found.Idempotency is { } kept ? $"{kept.Created} {Convert.ToHexString(kept.Fingerprint)}" : "",
-            countAt is { } now ? found.LiveInScope(now) : "", found.Management is { } m
+            countAt is { } now && Change.Found.MayAdd(found.Secret) ? found.LiveInScope(now) : "", found.Management is { } m
                 ? JsonSerializer.Serialize(new { m.App, m.AppHasTenants, m.ApiKey, m.OtherAdminKeys, Tenants = m.Tenants.Select(row => $"{Owner(row.Id)} {row.Secrets}").Order(), m.Reply, Any = m.OldestAudit > 0 }, Json) : ""));
 
         public string Shown(SecretKey key) => $"{Owner(key.Tenant)} {Convert.ToHexString(key.Name)}";

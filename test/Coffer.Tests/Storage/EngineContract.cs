@@ -109,7 +109,7 @@ public abstract partial class EngineContract : IAsyncLifetime
     public void A_change_sees_what_those_before_it_in_the_batch_wrote()
     {
         var (seen, counts) = (new List<long?>(), new List<int>());
-        var secret = NewSecret("a");
+        var secret = NewSecret("a", 1_000);
         engine.Write([.. Enumerable.Range(1, 3).Select(version => new Recording(secret.Key, new IdempotencyKey(tenant, [1]), found =>
         {
             seen.Add(found.Secret?.Version);
@@ -130,6 +130,34 @@ public abstract partial class EngineContract : IAsyncLifetime
             Assert.Equal((3, 2, 1), (found.LiveInScope(99), found.LiveInScope(100), found.LiveInScope(101)));
             return [];
         })], _ => null);
+    }
+
+    [Fact]
+    public void What_replaces_a_secret_that_never_expires_cannot_count_and_what_follows_its_removal_can()
+    {
+        var (lasting, other) = (NewSecret("a"), NewSecret("b"));
+        Write(new RowWrite.PutSecret(lasting), new RowWrite.PutSecret(other));
+        var counts = new List<int>();
+        engine.Write(
+        [
+            new Recording(lasting.Key, null, found =>
+            {
+                Assert.Throws<InvalidOperationException>(() => found.LiveInScope(0));
+                return [new RowWrite.PutSecret(lasting with { Version = 2 })];
+            }),
+            new Recording(new SecretKey(tenant, [0]), null, Count),
+            new Recording(lasting.Key, null, _ => [new RowWrite.DeleteSecret(lasting.Key)]),
+            new Recording(lasting.Key, null, Count),
+            new Recording(other.Key, null, _ => [new RowWrite.PutSecret(other with { ExpiresAt = 100 })]),
+            new Recording(other.Key, null, Count),
+        ], _ => null);
+        Assert.Equal([2, 1, 1], counts);
+
+        IReadOnlyList<RowWrite> Count(Change.Found found)
+        {
+            counts.Add(found.LiveInScope(0));
+            return [];
+        }
     }
 
     [Fact]
