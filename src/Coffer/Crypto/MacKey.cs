@@ -3,15 +3,12 @@ using System.Security.Cryptography;
 namespace Coffer.Crypto;
 
 /// <summary>
-/// A key for HMAC-SHA256 (RFC 2104). Safe for use from several threads at once. When it is used often it keeps one prepared
+/// A key for HMAC-SHA256 (RFC 2104). Safe for use from several threads at once. While it is used often it keeps one prepared
 /// context to spare, which makes a MAC of a short message more than twice as fast as setting the key up each time.
 /// </summary>
 internal sealed class MacKey : IDisposable
 {
     public const int Size = HMACSHA256.HashSizeInBytes;
-
-    /// <summary>After so many uses a context is worth what it takes to make and to collect.</summary>
-    private const int Often = 8;
 
     /// <summary>Bytes of a message that is short.</summary>
     private const int MostAtOnce = 512;
@@ -20,7 +17,7 @@ internal sealed class MacKey : IDisposable
     private readonly int start;
     private readonly bool isOwner;
     private IncrementalHash? spare;
-    private int uses;
+    private Heat heat; // not readonly: it counts
 
     private MacKey(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label, SecretBytes memory, int start, bool isOwner)
     {
@@ -40,9 +37,11 @@ internal sealed class MacKey : IDisposable
     /// <summary>The same, over a head and a tail that follow each other.</summary>
     public void Compute(Span<byte> destination, ReadOnlySpan<byte> head, ReadOnlySpan<byte> tail)
     {
-        if (uses < Often && head.Length + tail.Length <= MostAtOnce)
+        var isHot = heat.Use();
+        var context = Interlocked.Exchange(ref spare, null);
+        if (!isHot && head.Length + tail.Length <= MostAtOnce)
         {
-            uses++;
+            context?.Dispose();
             Span<byte> message = stackalloc byte[head.Length + tail.Length];
             head.CopyTo(message);
             tail.CopyTo(message[head.Length..]);
@@ -51,7 +50,7 @@ internal sealed class MacKey : IDisposable
             return;
         }
 
-        if (Interlocked.Exchange(ref spare, null) is not { } context)
+        if (context is null)
         {
             context = IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, memory.Span.Slice(start, Size));
             GC.KeepAlive(memory);
@@ -60,7 +59,7 @@ internal sealed class MacKey : IDisposable
         context.AppendData(head);
         context.AppendData(tail);
         context.GetHashAndReset(destination);
-        Interlocked.Exchange(ref spare, context)?.Dispose();
+        (isHot ? Interlocked.Exchange(ref spare, context) : context)?.Dispose();
     }
 
     /// <summary>The first <paramref name="length"/> bytes of the MAC, 32 at the most.</summary>

@@ -8,8 +8,8 @@ using System.Security.Cryptography;
 namespace Coffer.Crypto;
 
 /// <summary>
-/// One XAES-256-GCM key. Safe for use from several threads at once. It keeps one prepared AES context to spare: setting the
-/// key up for each derivation would take longer than the derivation.
+/// One XAES-256-GCM key. Safe for use from several threads at once. While it is used often it keeps one prepared AES context to
+/// spare: setting the key up for each derivation takes longer than the derivation.
 /// </summary>
 internal sealed class Xaes256Gcm : IDisposable
 {
@@ -20,6 +20,7 @@ internal sealed class Xaes256Gcm : IDisposable
 
     private readonly SecretBytes memory; // the key, then K1
     private ICryptoTransform? spare;
+    private Heat heat; // not readonly: it counts
 
     public Xaes256Gcm(ReadOnlySpan<byte> key)
     {
@@ -97,7 +98,7 @@ internal sealed class Xaes256Gcm : IDisposable
     {
         var context = Interlocked.Exchange(ref spare, null) ?? Prepare();
         context.TransformBlock(blocks, 0, blocks.Length, blocks, 0);
-        Interlocked.Exchange(ref spare, context)?.Dispose();
+        (heat.Use() ? Interlocked.Exchange(ref spare, context) : context)?.Dispose();
     }
 
     private ICryptoTransform Prepare()

@@ -3,12 +3,13 @@ using System.Collections.Concurrent;
 namespace Coffer.Secrets;
 
 /// <summary>
-/// Keeps what was used lately, up to a bound, in two generations: what is used moves to the younger one, and when that holds half of what
-/// is kept, the older one is let go. From then on one newcomer in eight is kept: who is used often gets in soon, and those
-/// who come once push nobody out. To find, to keep and to let go take the same short time however much is kept. (The
-/// framework's memory cache sorts all that it holds each time that it is full.)
+/// Keeps what was used lately, up to a bound, by second chance (CLOCK): what is used moves from the older to the younger of two
+/// generations, and what makes room is what is left of the older one; when nothing is, the younger one grows old. While
+/// it is full, one newcomer in eight is kept: who is used often gets in soon, and those who come once push nobody out. To
+/// find, to keep and to let go take the same short time however much is kept. (The framework's memory cache sorts all that
+/// it holds each time that it is full.)
 /// </summary>
-internal sealed class RecentlyUsed<TKey, TValue>(int kept)
+internal sealed class RecentlyUsed<TKey, TValue>
     where TKey : notnull
     where TValue : class
 {
@@ -16,12 +17,15 @@ internal sealed class RecentlyUsed<TKey, TValue>(int kept)
 
     // Held by all but the usual find: what is removed must not come back from where it is being read, moved or let go.
     private readonly Lock changing = new();
-    private readonly int half = Math.Max(kept / 2, 1);
-    private ConcurrentDictionary<TKey, TValue> younger = new();
-    private ConcurrentDictionary<TKey, TValue>? older;
+    private readonly int most;
+    private ConcurrentDictionary<TKey, TValue> younger = new(), older = new();
+    private IEnumerator<KeyValuePair<TKey, TValue>> hand; // over the older ones
     private int count;
     private uint newcomers;
     private long removals;
+
+    /// <param name="most">How much is kept.</param>
+    public RecentlyUsed(int most) => (this.most, hand) = (most, older.GetEnumerator());
 
     /// <summary>Taken before a value is read, it tells <see cref="Keep"/> whether anything was removed since.</summary>
     public long Removals => Volatile.Read(ref removals);
@@ -30,12 +34,16 @@ internal sealed class RecentlyUsed<TKey, TValue>(int kept)
     {
         if (Volatile.Read(ref younger).TryGetValue(key, out var value))
             return value;
-        if (Volatile.Read(ref older)?.ContainsKey(key) != true)
+        if (!Volatile.Read(ref older).ContainsKey(key))
             return null;
         lock (changing)
         {
-            if (!younger.TryGetValue(key, out value) && older?.TryGetValue(key, out value) == true)
-                Put(key, value!);
+            if (!younger.TryGetValue(key, out value) && older.TryGetValue(key, out value))
+            {
+                younger[key] = value; // first, so that who does not wait finds it all the time
+                older.TryRemove(key, out _);
+            }
+
             return value;
         }
     }
@@ -48,8 +56,17 @@ internal sealed class RecentlyUsed<TKey, TValue>(int kept)
     {
         lock (changing)
         {
-            if (removals == removalsBefore && (older is null || older.ContainsKey(key) || younger.ContainsKey(key) || ++newcomers % OneIn == 0))
-                Put(key, value);
+            if (removals != removalsBefore)
+                return;
+            Drop(key);
+            if (count >= most)
+            {
+                if (++newcomers % OneIn != 0 || !MakesRoom())
+                    return;
+            }
+
+            younger[key] = value;
+            count++;
         }
     }
 
@@ -58,8 +75,7 @@ internal sealed class RecentlyUsed<TKey, TValue>(int kept)
         lock (changing)
         {
             removals++;
-            younger.TryRemove(key, out _);
-            older?.TryRemove(key, out _);
+            Drop(key);
         }
     }
 
@@ -69,23 +85,38 @@ internal sealed class RecentlyUsed<TKey, TValue>(int kept)
         {
             removals++;
             Volatile.Write(ref younger, new());
-            Volatile.Write(ref older, null);
+            GrowOld(new());
             count = 0;
         }
     }
 
-    private void Put(TKey key, TValue value)
+    private void Drop(TKey key)
     {
-        if (!younger.TryAdd(key, value))
+        if (younger.TryRemove(key, out _) | older.TryRemove(key, out _))
+            count--;
+    }
+
+    // False when the younger ones have just grown old: they are to have their chance to be used before one of them is let go.
+    private bool MakesRoom()
+    {
+        while (hand.MoveNext())
         {
-            younger[key] = value;
-            return;
+            if (!older.TryRemove(hand.Current.Key, out _))
+                continue;
+            count--;
+            return true;
         }
 
-        if (++count < half)
-            return;
-        Volatile.Write(ref older, younger);
+        var grown = younger;
         Volatile.Write(ref younger, new());
-        count = 0;
+        GrowOld(grown);
+        return false;
+    }
+
+    private void GrowOld(ConcurrentDictionary<TKey, TValue> generation)
+    {
+        hand.Dispose();
+        Volatile.Write(ref older, generation);
+        hand = generation.GetEnumerator();
     }
 }
