@@ -81,7 +81,7 @@ internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, Value
     private List<Question> Take(TimeSpan took, int answered)
     {
         var batch = new List<Question>();
-        var startsAnother = false;
+        bool startsAnother;
         lock (waiting)
         {
             if (answered > 0)
@@ -94,14 +94,15 @@ internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, Value
             }
 
             if (batch.Count == 0)
-                running--;
-            else
-                lastRead = batch.Count;
-            if (batch.Count > 0 && waiting.Count > 0 && running < allowed)
             {
-                running++;
-                startsAnother = true;
+                running--;
+                return batch;
             }
+
+            lastRead = batch.Count;
+            startsAnother = waiting.Count > 0 && running < allowed;
+            if (startsAnother)
+                running++;
         }
 
         if (startsAnother)
