@@ -16,6 +16,9 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
     /// <summary>How many rows it removes at a time: few enough that no request waits for it noticeably.</summary>
     private const int Batch = 200;
 
+    /// <summary>How often it does so in a sweep: the next one takes what is left.</summary>
+    private const int MostRounds = 1_000;
+
     /// <summary>How long it leaves kept replies and revocations alone.</summary>
     private static readonly TimeSpan ManagementRest = TimeSpan.FromHours(1);
 
@@ -29,11 +32,17 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
     public async Task SweepAsync(CancellationToken ct)
     {
         var now = time.GetUtcNow().ToUnixTimeSeconds();
-        while (await engine.ListExpiredAsync(now, Batch, ct) is { Count: > 0 } expired)
-            await Task.WhenAll(expired.Select(key => committer.CommitAsync(new Reaping(key, now))));
+        for (var rounds = 0; rounds < MostRounds && await engine.ListExpiredAsync(now, Batch, ct) is { Count: > 0 } expired; rounds++)
+        {
+            List<Reaping> reapings = [.. expired.Select(key => new Reaping(key, now))];
+            await Task.WhenAll(reapings.Select(committer.CommitAsync));
+            // Another node may have been quicker, or all were set again: otherwise the storage lists what it does not hold.
+            if (!reapings.Exists(reaping => reaping.HasReaped))
+                break;
+        }
 
         var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
-        while (await engine.FindOldestIdempotencyAsync(ct) <= tooOld)
+        for (var rounds = 0; rounds < MostRounds && await engine.FindOldestIdempotencyAsync(ct) <= tooOld; rounds++)
             await committer.CommitAsync(new Change.Plain(new RowWrite.PruneIdempotency(tooOld, Batch)));
 
         // Few, and no burden: an idle server need not write for them at each sweep.
@@ -84,6 +93,8 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
         public override SecretKey? SecretAt => key;
 
         private SecretRow? reaped;
+
+        public bool HasReaped => reaped is not null;
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {

@@ -14,6 +14,12 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     /// <summary>How far ahead an expiry may lie.</summary>
     public const int FarthestExpiryYears = 100;
 
+    /// <summary>Why what was read again and again is not given out.</summary>
+    public const string Moving = "the database was changed for another again and again";
+
+    /// <summary>How often a request begins again because what it read is no longer so.</summary>
+    private const int MostTries = 100;
+
     private readonly SecretId ids = new(time);
     private readonly ConcurrentDictionary<(long Tenant, Guid Key), bool> inFlight = new();
 
@@ -29,7 +35,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     public async ValueTask<Secret?> FindAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, CancellationToken ct)
     {
         var id = gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span);
-        while (true)
+        for (var tries = 0; tries < MostTries; tries++)
         {
             var session = engine.Session;
             if (await tenants.FindAsync(id, ct) is not { } tenant)
@@ -50,6 +56,8 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
                 await gate.PassAsync(caller.Entry("find_metadata", "ok") with { Scope = scope.Word, Name = row.Key.Name, Version = row.Version });
             return secret;
         }
+
+        throw ApiError.Contradictory(Moving);
     }
 
     // A payload leaves only after the entry about it is durable; if it cannot be, what was opened is cleared.
@@ -81,7 +89,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
             return new Page([], HasMore: false);
 
         var newer = before is not null;
-        while (true)
+        for (var tries = 0; tries < MostTries; tries++)
         {
             var session = engine.Session;
             var rows = await engine.ListSecretsAsync(tenant.Number, blind, (after ?? before)?.Id, newer, Now(), limit + 1, ct);
@@ -97,6 +105,8 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
 
             return new Page(newer ? [.. page.Reverse()] : page, HasMore: rows.Count > limit);
         }
+
+        throw ApiError.Contradictory(Moving);
     }
 
     /// <summary>Creates or replaces. A replaced secret keeps its id and created, and does not count against the quota.</summary>
@@ -137,7 +147,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     private async ValueTask<WriteOutcome> WriteAsync(
         Caller caller, TenantId id, bool adds, Secret request, string verb, long? ifVersion, IdempotencyClaim? claim, Func<SecretChange.Terms, SecretChange> change, CancellationToken ct)
     {
-        while (true)
+        for (var tries = 0; tries < MostTries; tries++)
         {
             if ((adds ? await tenants.FindOrAddAsync(id, ct) : await tenants.FindAsync(id, ct)) is not { } tenant)
                 return new WriteOutcome(null, ApiError.NoSuchSecret(request.Name.Text));
@@ -152,6 +162,8 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
                 ct.ThrowIfCancellationRequested();
             }
         }
+
+        throw ApiError.Contradictory("a tenant that was found is gone, again and again");
     }
 
     private async ValueTask<WriteOutcome> CommitAsync(SecretChange change, Idempotency? claim)

@@ -10,6 +10,9 @@ internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys);
 /// <summary>Opens tenants and keeps the opened ones, up to a bound. A tenant is made by the first thing that is stored for it.</summary>
 internal sealed class Tenants(Engine engine, Committer committer, Instance instance, TimeProvider time, int kept)
 {
+    /// <summary>How often an account may be forgotten while something is stored for it.</summary>
+    private const int MostTries = 100;
+
     private readonly RecentlyUsed<TenantId, Tenant> opened = new(kept);
 
     /// <summary>The tenant, or null if nothing was ever stored for it.</summary>
@@ -37,13 +40,13 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
         return new Tenant(row.Id, id, TenantKeys.Parse(keys.Span));
     }
 
-    /// <exception cref="ApiError">403: the app was deleted.</exception>
+    /// <exception cref="ApiError">403: the app was deleted. 503: the storage does not give back what it stored.</exception>
     public async ValueTask<Tenant> FindOrAddAsync(TenantId id, CancellationToken ct)
     {
         if (await FindAsync(id, ct) is { } known)
             return known;
 
-        while (true)
+        for (var tries = 0; tries < MostTries; tries++)
         {
             // Whoever commits first, on whichever node, decides the keys; all read them back.
             await committer.CommitAsync(new Change.Plain(new RowWrite.AddTenant(id, time.GetUtcNow().ToUnixTimeSeconds(), NewKeys(id))));
@@ -53,6 +56,8 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
             if (await engine.FindAppAsync(id.App, ct) is null)
                 throw ApiError.AppDeleted();
         }
+
+        throw ApiError.Contradictory("a tenant that was stored is not there");
     }
 
     /// <summary>Has a tenant read anew that is gone, or may be; null is all of them.</summary>

@@ -61,6 +61,9 @@ internal static class Columns
     public static ReplyRow ToReply<TRow>(TRow row) where TRow : IRow, allows ref struct =>
         new(row.Bytes(0), row.BytesOrNull(1), row.Bytes(2), row.Number(3), row.Bytes(4));
 
+    public static ReceiptRow ToReceipt<TRow>(TRow row) where TRow : IRow, allows ref struct =>
+        new(row.Text(0), row.Number(1), row.NumberOrNull(2), row.Bytes(3));
+
     public static AuditRow ToAudit<TRow>(TRow row) where TRow : IRow, allows ref struct =>
         new(row.Text(0), row.Number(1), row.Number(2), row.Bytes(3), row.Bytes(4));
 

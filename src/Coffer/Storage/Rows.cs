@@ -59,6 +59,9 @@ internal sealed record RevocationRow(string Subject, long MadeUntil, long KeptUn
 /// <summary>The kept reply to a write outside tenants: whose, what it was asked for, when, and the sealed body.</summary>
 internal sealed record ReplyRow(byte[] Key, byte[]? Owner, byte[] Fingerprint, long Created, byte[] Sealed);
 
+/// <summary>What is stated of an account that was forgotten: when that was, when the statement was signed or null, and the statement, sealed.</summary>
+internal sealed record ReceiptRow(string Id, long Created, long? Signed, byte[] Sealed);
+
 /// <summary>Which secrets a search takes; null takes all.</summary>
 /// <param name="App">The app.</param>
 /// <param name="Account">The account.</param>
@@ -138,6 +141,12 @@ internal abstract record RowWrite
 
     /// <summary>Adds a revocation, or extends the one of its subject: neither of its times ever goes back, even if a clock does.</summary>
     public sealed record PutRevocation(RevocationRow Row) : RowWrite;
+
+    /// <summary>Adds a receipt, or changes its statement and when that was signed.</summary>
+    public sealed record PutReceipt(ReceiptRow Row) : RowWrite;
+
+    /// <summary>Removes the receipts that were signed at or before a Unix second.</summary>
+    public sealed record PruneReceipts(long SignedBy) : RowWrite;
 
     /// <summary>Removes replies made at or before a Unix second, and revocations that need not be kept at another.</summary>
     public sealed record PruneManagement(long RepliesMadeBy, long Now) : RowWrite;

@@ -170,6 +170,15 @@ public sealed class FaultTests : IDisposable
 
         public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Call(() => real.FindLastAuditAsync(node, ct));
 
+        public override ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) => Call(() => real.FindReceiptAsync(id, ct));
+
+        public override ValueTask<IReadOnlyList<ReceiptRow>> ListPendingReceiptsAsync(
+            (long Created, string Id)? after, int limit, CancellationToken ct) => Call(() => real.ListPendingReceiptsAsync(after, limit, ct));
+
+        public override Reach Reach => real.Reach;
+
+        public override ValueTask<bool> EraseAsync(CancellationToken ct) => Call(() => real.EraseAsync(ct));
+
         public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain) => Call(() =>
         {
             real.Write(changes, chain);
