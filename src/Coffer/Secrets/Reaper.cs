@@ -19,6 +19,9 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
     /// <summary>How often it does so in a sweep: the next one takes what is left.</summary>
     private const int MostRounds = 1_000;
 
+    /// <summary>How many batches of idempotency records of one second there may be.</summary>
+    private const int MostOfASecond = 500;
+
     /// <summary>How long it leaves kept replies and revocations alone.</summary>
     private static readonly TimeSpan ManagementRest = TimeSpan.FromHours(1);
 
@@ -42,8 +45,16 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
         }
 
         var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
-        for (var rounds = 0; rounds < MostRounds && await engine.FindOldestIdempotencyAsync(ct) <= tooOld; rounds++)
+        var (last, same) = (long.MinValue, 0);
+        while (await engine.FindOldestIdempotencyAsync(ct) is { } oldest && oldest <= tooOld)
+        {
+            // There may be many of one second, but not without an end.
+            same = oldest > last ? 0 : same + 1;
+            if (same == MostOfASecond)
+                throw ApiError.Contradictory("idempotency records that were removed are there");
+            last = oldest;
             await committer.CommitAsync(new Change.Plain(new RowWrite.PruneIdempotency(tooOld, Batch)));
+        }
 
         // Few, and no burden: an idle server need not write for them at each sweep.
         if (now - pruned >= (long)ManagementRest.TotalSeconds || now < pruned)

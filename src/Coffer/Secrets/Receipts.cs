@@ -34,7 +34,7 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
     private readonly SemaphoreSlim asked = new(0, 1);
     private readonly Lock locking = new();
     private List<TaskCompletionSource> waiting = [];
-    private HashSet<string> mine = [];
+    private readonly HashSet<string> mine = [];
 
     // When this process first saw a receipt: how long it has waited by no clock that may be wrong.
     private readonly Dictionary<string, long> seen = [];
@@ -167,7 +167,7 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
         for (var looked = 0; looked < MostInARound;)
         {
             var rows = await engine.ListPendingReceiptsAsync(after, Batch, ct);
-            foreach (var row in rows.Where(row => isFirst || row.Created <= old || IsMine(row.Id)))
+            foreach (var row in rows.Where(row => IsMine(row.Id, take: isFirst || row.Created <= old)))
             {
                 if (Receipt.From(row, instance) is { } receipt)
                     pending.Add(receipt);
@@ -195,10 +195,10 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
         return time.GetElapsedTime(first) >= Epoch.Bound;
     }
 
-    private bool IsMine(string id)
+    private bool IsMine(string id, bool take)
     {
         lock (locking)
-            return mine.Contains(id);
+            return mine.Contains(id) || (take && mine.Add(id));
     }
 
     private async Task PruneAsync()

@@ -61,6 +61,21 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
     }
 
     [Fact]
+    public async Task A_sweep_ends_when_records_do_not_go_away()
+    {
+        var store = await server.NewDatabaseAsync();
+        using var engine = await PostgresEngine.OpenAsync(store, default);
+        var tenant = await SeedAsync(engine);
+        Write(engine, Known(tenant)[("idempotency", "INSERT")]);
+        await PostgresServer.ExecuteAsync(store, "CREATE RULE quiet AS ON DELETE TO idempotency DO INSTEAD NOTHING");
+        using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
+        using var reaper = new Coffer.Secrets.Reaper(
+            engine, committer, null, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Secrets.Reaper>.Instance);
+        var failure = await Assert.ThrowsAsync<ApiError>(() => reaper.SweepAsync(default)).WaitAsync(TimeSpan.FromSeconds(60));
+        Assert.Contains("contradicts itself", failure.InnerException!.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_view_in_the_place_of_a_table_fails_the_batch()
     {
         var store = await server.NewDatabaseAsync();
