@@ -6,6 +6,7 @@ var root = new RootCommand("Coffer, a self-hosted secret store for app platforms
 {
     DevVerb.Command(),
     ServeVerb.Command(),
+    StatusVerb.Command(),
     SettingsVerb.Command(),
     SecretsVerb.Command(),
     AppsVerb.Command(),
@@ -14,6 +15,7 @@ var root = new RootCommand("Coffer, a self-hosted secret store for app platforms
     AuditVerb.Command(),
     MigrateVerb.Command(),
 };
+VersionFlag.Replace(root);
 
 ParseResult parsed;
 try

@@ -99,6 +99,7 @@ internal sealed class Server : IAsyncDisposable
                     .. new AccountsApi(new Accounts(engine, instance, gate, management, tenants, time)).Routes,
                     .. new AuditApi(new AuditTrail(engine, gate)).Routes,
                     .. new SettingsApi(gate, instance, options).Routes,
+                    .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,
                 ],
                 authentication, isAdmin: true, docs, Log<Pipeline>());
             var health = new HealthApi(Part(new Readiness(committer, instance, () => checkpoints.Trouble ?? recorder.Trouble, time)));

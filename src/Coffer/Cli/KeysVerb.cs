@@ -50,7 +50,8 @@ internal static class KeysVerb
         { app, type, live, permissions, account, addresses, expires };
         command.Validators.Add(parsed =>
         {
-            if (parsed.GetValue(app) is null && parsed.GetValue(type) != "admin")
+            // Another type is refused by itself, and that is the error to report.
+            if (parsed.GetValue(app) is null && parsed.GetValue(type) is null or "secret" or "restricted")
                 parsed.AddError("Give --app, or --type admin");
         });
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>

@@ -1,5 +1,6 @@
 using System.Buffers.Text;
 using System.Globalization;
+using System.IO.Hashing;
 using System.Security.Cryptography;
 using System.Text;
 
@@ -95,5 +96,6 @@ internal sealed class KeyFile
             : null;
     }
 
-    private static string Checksum(string line) => Crc32.Compute(Encoding.UTF8.GetBytes(line)).ToString("x8", CultureInfo.InvariantCulture);
+    private static string Checksum(string line) =>
+        Crc32.HashToUInt32(Encoding.UTF8.GetBytes(line)).ToString("x8", CultureInfo.InvariantCulture);
 }

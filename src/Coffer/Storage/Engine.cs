@@ -14,6 +14,12 @@ internal abstract class Engine : IDisposable
     /// <summary>Called in the same way when a tenant was removed; with null when any may have been.</summary>
     public Action<TenantId?> TenantGone { get; set; } = static _ => { };
 
+    /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>The release of the database as its makers write it, such as 3.53.4; of the server, where there is one.</summary>
+    public abstract ValueTask<string> FindReleaseAsync(CancellationToken ct);
+
     /// <summary>What other nodes tell has not been heard for a while: what was cached in the belief that it would be is to be read anew.</summary>
     public virtual bool IsDeaf => false;
 

@@ -22,6 +22,10 @@ internal sealed partial class PostgresEngine
 
     private delegate T RowMap<out T>(PostgresRow row);
 
+    // Asked each time: behind the same address there may be another server by now. Distributions add words of their own.
+    public override async ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
+        (await List("SHOW server_version", static row => row.Text(0), ct))[0].Split(' ')[0];
+
     public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => Find(Sql.MetaByKey, static row => row.Bytes(0), ct, key);
 
     public override ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) =>

@@ -1,3 +1,4 @@
+using System.IO.Hashing;
 using Coffer.Crypto;
 
 namespace Coffer.Tests.Crypto;
@@ -94,6 +95,19 @@ public sealed class KeyFileTests : IDisposable
         }
     }
 
+    /// <summary>The checksum was computed with zlib: a key file that was made before must stay readable.</summary>
+    [Fact]
+    [Trait("Firm ground", "2")]
+    public void A_line_with_a_checksum_that_another_program_computed_is_read()
+    {
+        const string Line = "coffer-key-v1 1 2026-11-21T00:00:00Z AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+        Restrict();
+        File.WriteAllText(Path, $"{Line} e4f8311f\n");
+        KeyFile.Load(Path);
+        File.WriteAllText(Path, $"{Line} e4f8311e\n");
+        Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path));
+    }
+
     public void Dispose() => directory.Dispose();
 
     // A line as Create writes it, with another id.
@@ -104,7 +118,7 @@ public sealed class KeyFileTests : IDisposable
         var line = File.ReadAllLines(made)[1];
         File.Delete(made);
         var renumbered = line[..line.LastIndexOf(' ')].Replace("-v1 1 ", $"-v1 {id} ", StringComparison.Ordinal);
-        return $"{renumbered} {Crc32.Compute(System.Text.Encoding.ASCII.GetBytes(renumbered)):x8}";
+        return $"{renumbered} {Crc32.HashToUInt32(System.Text.Encoding.ASCII.GetBytes(renumbered)):x8}";
     }
 
     private void Restrict()

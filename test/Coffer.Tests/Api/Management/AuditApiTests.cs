@@ -120,6 +120,7 @@ public sealed class AuditApiTests : IAsyncLifetime
             (() => Admin.Post($"{accounts}/acct_none/export", [("reason", "r")]), "export"),
             (() => Admin.Post($"{accounts}/acct_1/secrets/{id}/reveal", [("reason", "r")]), "reveal"), (() => Admin.Get("/admin/v1/secrets/search"), "search_secrets"),
             (() => Admin.Post($"{accounts}/acct_1/forget", []), "forget_account"), (() => Admin.Get(Audit), "list_audit"), (() => Admin.Get("/admin/v1/settings"), "show_settings"),
+            (() => Admin.Get("/admin/v1/status"), "show_status"),
             (() => Admin.Raw(HttpMethod.Delete, $"{Apps}/{app}", null), "delete_app"),
         ];
         var admin = (await server.KeyAsync("admin", null)).Id();
