@@ -11,9 +11,6 @@ namespace Coffer.Secrets;
 /// <summary>Set, find, list and delete, for whoever the caller is.</summary>
 internal sealed class SecretStore(Engine engine, Committer committer, Instance instance, Gate gate, Tenants tenants, TimeProvider time, int secretsPerScope)
 {
-    /// <summary>How far ahead an expiry may lie.</summary>
-    public const int FarthestExpiryYears = 100;
-
     private readonly SecretId ids = new(time);
     private readonly ConcurrentDictionary<(long Tenant, Guid Key), bool> inFlight = new();
 
@@ -113,11 +110,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
         Caller caller, Scope scope, SecretName name, ReadOnlyMemory<byte> payload, long? expiresAt, long? ifVersion, IdempotencyClaim? claim, CancellationToken ct)
     {
         var id = gate.RequireScope(caller, Permissions.SecretWrite, scope.User.Span);
-        if (expiresAt <= Now())
-            throw ApiError.ExpiryPast();
-        if (expiresAt > time.GetUtcNow().AddYears(FarthestExpiryYears).ToUnixTimeSeconds())
-            throw ApiError.ExpiryTooFar(FarthestExpiryYears);
-
+        UnixTime.RequireExpiry(expiresAt, time.GetUtcNow());
         var request = new Secret("", name, scope, id.Livemode, 0, expiresAt, 0, payload);
         return await WriteAsync(caller, id, adds: true, request, "set", ifVersion, claim, terms => new SecretChange.Set(terms, request, ifVersion), ct);
     }
