@@ -25,7 +25,8 @@ public sealed record SecretScope
 /// <param name="Name">The name it was set under.</param>
 /// <param name="Scope">Where it stands.</param>
 /// <param name="Livemode">Whether it was set with a live key.</param>
-/// <param name="Created">When it was first set; the nearest date, should the server send one that .NET cannot show.</param>
+/// <param name="Created">When it was first set; the nearest date, should the server send one that .NET cannot
+/// show.</param>
 /// <param name="ExpiresAt">From when it is absent, or null; the nearest date likewise.</param>
 /// <param name="Payload">The payload if it was asked for, or null.</param>
 public sealed record StoredSecret(

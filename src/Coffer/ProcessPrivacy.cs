@@ -3,23 +3,30 @@ using System.Runtime.InteropServices;
 namespace Coffer;
 
 /// <summary>
-/// Keeps what is in the memory of this process, opened keys and payloads, out of core dumps, and away from other processes
-/// of the same user: no debugger attaches, and .NET's diagnostics socket is not there. DOTNET_EnableDiagnostics=1 in the
-/// environment asks for all of it, DOTNET_DbgEnableMiniDump=1 too. On Linux; elsewhere the system decides.
+/// Keeps what is in the memory of this process, opened keys and payloads, out of core dumps, and away from other
+/// processes of the same user: no debugger attaches, and .NET's diagnostics socket is not there.
+/// DOTNET_EnableDiagnostics=1 in the environment asks for all of it, DOTNET_DbgEnableMiniDump=1 too. On Linux;
+/// elsewhere the system decides.
 /// </summary>
 internal static class ProcessPrivacy
 {
     private const string Asked = "DOTNET_EnableDiagnostics", AskedForDumps = "DOTNET_DbgEnableMiniDump";
 
-    /// <summary>Verbs that hold what opens a store. The others have an API key for a moment, and start faster.</summary>
+    /// <summary>
+    /// Verbs that hold what opens a store. The others have an API key for a moment, and start faster.
+    /// </summary>
     private static readonly string[] Holders = ["serve", "dev", "migrate", "audit"];
 
-    /// <summary>Call first of all. It may begin the program again: the runtime reads what is asked of it before it runs any of ours.</summary>
+    /// <summary>
+    /// Call first of all. It may begin the program again: the runtime reads what is asked of it before it runs any of
+    /// ours.
+    /// </summary>
     public static void Enter(string[] args)
     {
         if (!OperatingSystem.IsLinux() || !Environment.Is64BitProcess || IsOn(AskedForDumps))
             return;
-        var asked = Environment.GetEnvironmentVariable(Asked) ?? Environment.GetEnvironmentVariable("COMPlus_EnableDiagnostics");
+        var asked = Environment.GetEnvironmentVariable(Asked)
+            ?? Environment.GetEnvironmentVariable("COMPlus_EnableDiagnostics");
         if (asked is not null && asked != "0")
             return;
 
@@ -33,13 +40,13 @@ internal static class ProcessPrivacy
             if (asked == "0")
                 RemoveLeftBehind();
         }
-        catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is TypeLoadException or IOException or UnauthorizedAccessException)
         {
             // What can be done was: a program that cannot turn them off still serves.
         }
     }
 
-    private static bool IsOn(string variable) => Environment.GetEnvironmentVariable(variable) is { } value && value != "0";
+    private static bool IsOn(string variable) => Environment.GetEnvironmentVariable(variable) is not (null or "0");
 
     // The same process, with the same arguments and the same open files. It returns only if it cannot be done.
     private static void BeginAgain()
@@ -66,7 +73,8 @@ internal static class ProcessPrivacy
         var status = File.ReadAllText("/proc/self/stat");
         const int StartedAt = 19; // of the fields behind the program's name, which may hold anything
         var key = $"{Environment.ProcessId}-{status[(status.LastIndexOf(')') + 2)..].Split(' ')[StartedAt]}";
-        foreach (var name in (string[])[$"dotnet-diagnostic-{key}-socket", $"clr-debug-pipe-{key}-in", $"clr-debug-pipe-{key}-out"])
+        string[] names = [$"dotnet-diagnostic-{key}-socket", $"clr-debug-pipe-{key}-in", $"clr-debug-pipe-{key}-out"];
+        foreach (var name in names)
             File.Delete(Path.Combine(Path.GetTempPath(), name));
     }
 
@@ -81,7 +89,9 @@ internal static class ProcessPrivacy
     [DllImport("libc", EntryPoint = "setenv")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int SetVariable(
-        [MarshalAs(UnmanagedType.LPUTF8Str)] string name, [MarshalAs(UnmanagedType.LPUTF8Str)] string value, int overwrite);
+        [MarshalAs(UnmanagedType.LPUTF8Str)] string name,
+        [MarshalAs(UnmanagedType.LPUTF8Str)] string value,
+        int overwrite);
 
     [DllImport("libc", EntryPoint = "execv")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

@@ -79,13 +79,15 @@ internal sealed class Server : IAsyncDisposable
             var retention = options.AuditRetentionDays is { } days ? new Retention(
                 engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(days), time, Log<Retention>()) : null;
             var gate = new Gate(refusals, recorder, engine);
-            var management = new Management(committer, instance, epoch, time, await CreationOrder.OpenAsync(engine, instance, ct));
+            var order = await CreationOrder.OpenAsync(engine, instance, ct);
+            var management = new Management(committer, instance, epoch, time, order);
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
             var ephemeralKeys = new EphemeralKeys(instance, apps, new Revocations(engine, epoch, time), management, gate, time);
             var apiKeys = Part(new ApiKeys(engine, committer, instance, apps, ephemeralKeys, gate, time, devMode: options.Dev is not null));
             var tenants = new Tenants(engine, committer, instance, time, options.OpenTenants);
             engine.TenantGone = tenants.Forget;
-            var store = new SecretStore(engine, committer, instance, gate, tenants, time, options.SecretsPerScope, mark);
+            var store = new SecretStore(
+                engine, committer, instance, gate, tenants, time, options.SecretsPerScope, mark);
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);
             Part(new Reaper(engine, committer, retention, time, Log<Reaper>(), clock)).Start();
@@ -104,7 +106,8 @@ internal sealed class Server : IAsyncDisposable
                     .. new SettingsApi(gate, instance, options).Routes,
                 ],
                 authentication, isAdmin: true, docs, Log<Pipeline>());
-            var health = new HealthApi(Part(new Readiness(committer, instance, () => checkpoints.Trouble ?? recorder.Trouble, time, clock)));
+            var health = new HealthApi(Part(new Readiness(
+                committer, instance, () => checkpoints.Trouble ?? recorder.Trouble, time, clock)));
             opened.SetResult(context => (context.Request.Path.Value, Plane(context)) switch
             {
                 (DocsApi.Path, _) => DocsApi.WriteErrorsAsync(context),
@@ -134,7 +137,10 @@ internal sealed class Server : IAsyncDisposable
             foreach (var change in directory.Tighten())
                 Log<DataDirectory>().LogWarning("{Change}", change);
             if (given.Dev is null && await FirstStart.LeftByDevAsync(engine, ct) is { Count: > 0 } left)
-                Log<Server>().LogWarning("{Keys}: made by coffer dev, and good for this store. Revoke them: coffer keys revoke KEY_ID", string.Join(" and ", left));
+            {
+                const string Left = "{Keys}: made by coffer dev, and good here. Revoke with: coffer keys revoke";
+                Log<Server>().LogWarning(Left, string.Join(" and ", left));
+            }
         }
 
         async Task WhenOpenedAsync(HttpContext context) => await (await opened.Task)(context);

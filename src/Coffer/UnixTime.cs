@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Coffer;
 
 /// <summary>
-/// A moment as Coffer knows it: whole seconds since 1970-01-01 UTC. There is one range for all of them, and each door asks
-/// here: what a client sends, what an operator types, what is read from the store, and what is shown.
+/// A moment as Coffer knows it: whole seconds since 1970-01-01 UTC. There is one range for all of them, and each door
+/// asks here: what a client sends, what an operator types, what is read from the store, and what is shown.
 /// </summary>
 internal static class UnixTime
 {
@@ -23,16 +23,22 @@ internal static class UnixTime
     /// </summary>
     public const long EarliestWritten = 100_000_000;
 
-    /// <summary>Whether a stored number is a moment. One that is not was put there by something else than Coffer.</summary>
+    /// <summary>
+    /// Whether a stored number is a moment. One that is not was put there by something else than Coffer.
+    /// </summary>
     public static bool IsStorable(long seconds) => seconds is >= Earliest and <= Latest;
 
     /// <summary>Whether a stored number is a moment, or there is none.</summary>
     public static bool IsStorable(long? seconds) => seconds is null || IsStorable(seconds.Value);
 
-    /// <summary>Whether a number that a person or a program wrote can be meant as Unix seconds: 0 is the beginning of time.</summary>
+    /// <summary>
+    /// Whether a number that a person or a program wrote can be meant as Unix seconds: 0 is the beginning of time.
+    /// </summary>
     public static bool IsWritten(long seconds) => seconds is Earliest or (>= EarliestWritten and <= Latest);
 
-    /// <summary>Checks when something is to expire: after now, and at most 100 years ahead. Milliseconds are too far ahead.</summary>
+    /// <summary>
+    /// Checks when something is to expire: after now, and at most 100 years ahead. Milliseconds are too far ahead.
+    /// </summary>
     /// <param name="at">Unix seconds, or null for never.</param>
     /// <param name="now">The present.</param>
     /// <returns>The same.</returns>
@@ -61,5 +67,7 @@ internal static class UnixTime
     public static DateTimeOffset Date(long seconds) => DateTimeOffset.FromUnixTimeSeconds(seconds);
 
     private static long FarthestFrom(DateTimeOffset now) =>
-        now.Year + FarthestYears > DateTimeOffset.MaxValue.Year ? Latest : now.AddYears(FarthestYears).ToUnixTimeSeconds();
+        now.Year + FarthestYears > DateTimeOffset.MaxValue.Year
+            ? Latest
+            : now.AddYears(FarthestYears).ToUnixTimeSeconds();
 }

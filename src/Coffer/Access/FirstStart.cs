@@ -14,7 +14,9 @@ internal static class FirstStart
     /// <summary>Who a developer's requests come from when they name no account.</summary>
     public static Caller DevCaller { get; } = new(DevKeyId, KeyKind.Secret, new TenantId(DevApp.Id, Livemode: false, DevApp.Account), Origin.Internal);
 
-    /// <summary>The keys that <c>coffer dev</c> has left in a store, from when it opened those of <c>serve</c>.</summary>
+    /// <summary>
+    /// The keys that <c>coffer dev</c> has left in a store, from when it opened those of <c>serve</c>.
+    /// </summary>
     public static async Task<IReadOnlyList<string>> LeftByDevAsync(Engine engine, CancellationToken ct)
     {
         var left = new List<string>();
@@ -27,7 +29,8 @@ internal static class FirstStart
         return left;
     }
 
-    /// <exception cref="ConfigurationException">The store is the other verb's, or has an identity, but not with this key file.</exception>
+    /// <exception cref="ConfigurationException">The store is the other verb's, or has an identity, but not with this
+    /// key file.</exception>
     /// <returns>The identity, the keys that are new, and the change that has to be committed before either is used.</returns>
     public static async Task<(Instance Instance, FirstKeys? Keys, Change Change)> OpenAsync(
         DataDirectory directory, Engine engine, CofferOptions options, TimeProvider time, CancellationToken ct)

@@ -1,10 +1,11 @@
+using System.Text;
 using Coffer.Storage;
 
 namespace Coffer.Access;
 
 /// <summary>
-/// Which verb a store belongs to, as its <c>meta</c> says. The keys of <c>dev</c> lie in shells and scripts and must not open
-/// what is served, and <c>dev</c> must not leave its keys in a store that is.
+/// Which verb a store belongs to, as its <c>meta</c> says. The keys of <c>dev</c> lie in shells and scripts and must
+/// not open what is served, and <c>dev</c> must not leave its keys in a store that is.
 /// </summary>
 internal static class StoreVerb
 {
@@ -18,18 +19,23 @@ internal static class StoreVerb
     /// <param name="ct">Ends the wait.</param>
     /// <returns>The mark, to be committed if the store has none yet; or null.</returns>
     /// <exception cref="ConfigurationException">It is the other verb's.</exception>
-    public static async Task<RowWrite.PutMeta?> RequireAsync(Engine engine, bool isNew, bool isDev, CancellationToken ct)
+    public static async Task<RowWrite.PutMeta?> RequireAsync(
+        Engine engine, bool isNew, bool isDev, CancellationToken ct)
     {
         var own = isDev ? Dev : Serve;
         var mark = await engine.FindMetaAsync(MetaKey, ct);
-        var maker = isNew ? own : mark is null ? await GuessAsync(engine, ct) : System.Text.Encoding.UTF8.GetString(mark);
+        if (isNew)
+            return new RowWrite.PutMeta(MetaKey, Encoding.UTF8.GetBytes(own));
+        var maker = mark is null ? await GuessAsync(engine, ct) : Encoding.UTF8.GetString(mark);
         if (maker == own)
-            return mark is null ? new RowWrite.PutMeta(MetaKey, System.Text.Encoding.UTF8.GetBytes(own)) : null;
+            return mark is null ? new RowWrite.PutMeta(MetaKey, Encoding.UTF8.GetBytes(own)) : null;
         throw maker switch
         {
-            Serve => new ConfigurationException("this store belongs to coffer serve: coffer dev does not open it, and would leave keys in it",
+            Serve => new ConfigurationException(
+                "this store belongs to coffer serve: coffer dev does not open it, and would leave keys in it",
                 "Leave --data out for a temporary store, or give a directory with nothing in it. Nothing was changed."),
-            Dev => new ConfigurationException("this store was made by coffer dev, for development: coffer serve does not open it",
+            Dev => new ConfigurationException(
+                "this store was made by coffer dev, for development: coffer serve does not open it",
                 "Give --data a directory with nothing in it, or start coffer dev. Nothing was changed."),
             _ => new ConfigurationException("the store does not say which verb made it: its meta table was changed",
                 "Restore the store from a back-up. Nothing was changed."),

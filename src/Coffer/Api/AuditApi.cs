@@ -22,7 +22,8 @@ internal sealed class AuditApi(AuditTrail trail)
         return WriteList(request, found, limit, Write);
     }
 
-    private static DateTimeOffset? Date(StripeForm form, string param) => Time(form, param) is { } seconds ? UnixTime.Date(seconds) : null;
+    private static DateTimeOffset? Date(StripeForm form, string param) =>
+        Time(form, param) is { } seconds ? UnixTime.Date(seconds) : null;
 
     private static void Write(Utf8JsonWriter json, AuditTrail.Entry entry)
     {

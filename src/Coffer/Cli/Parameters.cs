@@ -52,7 +52,11 @@ internal static class Parameters
     internal static DateTimeOffset? ParseTime(string text)
     {
         if (IsNumber(text))
-            return long.TryParse(text, CultureInfo.InvariantCulture, out var seconds) && UnixTime.IsWritten(seconds) ? UnixTime.Date(seconds) : null;
+        {
+            var isNumber = long.TryParse(text, CultureInfo.InvariantCulture, out var seconds);
+            return isNumber && UnixTime.IsWritten(seconds) && !IsBasicDate(text) ? UnixTime.Date(seconds) : null;
+        }
+
         var isDate = DateTimeOffset.TryParseExact(
             text, TimeFormats, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time);
         return isDate && UnixTime.IsWritten(time.ToUnixTimeSeconds()) ? time : null;
@@ -64,8 +68,8 @@ internal static class Parameters
         const string Neither = "is neither Unix seconds nor an ISO 8601 time such as 2030-01-31T12:00:00Z";
         if (!IsNumber(text))
             return Neither;
-        var isMilliseconds = long.TryParse(text, CultureInfo.InvariantCulture, out var number) && UnixTime.IsWritten(number / 1_000);
-        return isMilliseconds && number > UnixTime.Latest
+        var isNumber = long.TryParse(text, CultureInfo.InvariantCulture, out var number) && number > UnixTime.Latest;
+        return isNumber && UnixTime.IsWritten(number / 1_000)
             ? $"is too far ahead: if it is in milliseconds, give the seconds, {number / 1_000}"
             : "is no time that a store knows: write a date with its hyphens, such as 2030-03-01, or Unix seconds";
     }
@@ -106,6 +110,10 @@ internal static class Parameters
             result.AddError(complaint(token.Value));
         return value;
     }
+
+    // 203102281200 is a date and a time of ISO 8601 without its marks, and a Unix second of the year 8406.
+    private static bool IsBasicDate(string text) =>
+        DateTime.TryParseExact(text, "yyyyMMddHHmm", CultureInfo.InvariantCulture, DateTimeStyles.None, out _);
 
     private static bool IsNumber(string text) => text.Length > 0 && !text.AsSpan().ContainsAnyExceptInRange('0', '9');
 

@@ -3,10 +3,10 @@ using System.Globalization;
 namespace Coffer.Secrets;
 
 /// <summary>
-/// Whether the clock can be trusted with what cannot be undone: to remove what has expired. It is held against a clock that
-/// nobody sets, which counts on while the machine sleeps. After a step, and after a start that is long behind the last
-/// change or before it, nothing is removed for a while, so that somebody can set the clock right. Reads do not ask: what
-/// has expired by the clock is absent at that second.
+/// Whether the clock can be trusted with what cannot be undone: to remove what has expired. It is held against a
+/// clock that nobody sets, which counts on while the machine sleeps. After a step, and after a start that is long
+/// behind the last change or before it, nothing is removed for a while, so that somebody can set the clock right.
+/// Reads do not ask: what has expired by the clock is absent at that second.
 /// </summary>
 internal sealed class ClockWatch
 {
@@ -51,7 +51,8 @@ internal sealed class ClockWatch
             if (step.Duration() >= LeastStep)
             {
                 Measure(now, ticks);
-                Suspect($"the clock stepped {(step > TimeSpan.Zero ? "forward" : "back")} by {Shown(step.Duration())}, to {Shown(now)}");
+                var way = step > TimeSpan.Zero ? "forward" : "back";
+                Suspect($"the clock stepped {way} by {Shown(step.Duration())}, to {Shown(now)}");
             }
             else if (ticks - measured >= Hold)
             {
@@ -83,7 +84,8 @@ internal sealed class ClockWatch
         log.LogWarning("{Trouble}. Check the clock of this machine", trouble);
     }
 
-    private void Measure(DateTimeOffset now, TimeSpan ticks) => (offset, measured) = (now.UtcDateTime - DateTime.UnixEpoch - ticks, ticks);
+    private void Measure(DateTimeOffset now, TimeSpan ticks) =>
+        (offset, measured) = (now.UtcDateTime - DateTime.UnixEpoch - ticks, ticks);
 
     private static string Shown(DateTimeOffset moment) => UnixTime.Shown(moment.ToUnixTimeSeconds());
 
@@ -101,7 +103,8 @@ internal sealed class ClockWatch
 
 /// <summary>
 /// A clock that nobody sets. On Linux it counts on while the machine sleeps, which the clock behind
-/// <see cref="TimeProvider.GetTimestamp"/> does not there: after a night's sleep that one would show a step that is none.
+/// <see cref="TimeProvider.GetTimestamp"/> does not there: after a night's sleep that one would show a step that is
+/// none.
 /// </summary>
 internal static class SteadyClock
 {
@@ -133,7 +136,8 @@ internal static class SteadyClock
         {
             var text = File.ReadAllText(UpTime);
             var end = text.IndexOf(' ', StringComparison.Ordinal);
-            return end > 0 && double.TryParse(text.AsSpan(0, end), NumberStyles.Float, CultureInfo.InvariantCulture, out var seconds)
+            var first = text.AsSpan(0, Math.Max(end, 0));
+            return double.TryParse(first, NumberStyles.Float, CultureInfo.InvariantCulture, out var seconds)
                 ? TimeSpan.FromSeconds(seconds)
                 : null;
         }

@@ -5,13 +5,15 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>
-/// The highest time that ids of secrets were made of, kept in <c>meta</c>: a process that starts makes its ids above all of
-/// them, whatever its clock says. Each node has a row of its own, written with the first id of a second and a second ahead,
-/// so that it costs no write of its own and nodes do not wait for each other (decision 20).
+/// The highest time that ids of secrets were made of, kept in <c>meta</c>: a process that starts makes its ids above
+/// all of them, whatever its clock says. Each node has a row of its own, written with the first id of a second and a
+/// second ahead, so that it costs no write of its own and nodes do not wait for each other (decision 20).
 /// </summary>
 internal sealed class IdMark
 {
-    /// <summary>Before the node's name. The value is a time as <see cref="SecretId"/> counts it, 8 bytes, big-endian.</summary>
+    /// <summary>
+    /// Before the node's name. The value is a time as <see cref="SecretId"/> counts it, 8 bytes, big-endian.
+    /// </summary>
     public const string MetaPrefix = "highest id ";
 
     /// <summary>A second, as ids count: 65,536 to the millisecond.</summary>
@@ -39,7 +41,9 @@ internal sealed class IdMark
 
     /// <summary>When the store was last changed or read with an entry in its audit log; null if it never was.</summary>
     public static async Task<DateTimeOffset?> LastCommitAsync(Engine engine, CancellationToken ct) =>
-        await engine.ListAuditAsync(long.MaxValue, newestFirst: true, 1, ct) is [var (_, row)] ? Verification.TimeOf(row) : null;
+        await engine.ListAuditAsync(long.MaxValue, newestFirst: true, 1, ct) is [var (_, row)]
+            ? Verification.TimeOf(row)
+            : null;
 
     /// <summary>The row that has to be committed with an id; null if what is stored covers it.</summary>
     public RowWrite.PutMeta? Cover(ulong id)

@@ -10,7 +10,8 @@ namespace Coffer.Secrets;
 /// <param name="time">How long a proof is believed.</param>
 /// <param name="clock">What is told of the clock: the node does its work, so it stays ready.</param>
 internal sealed class Readiness(
-    Committer committer, Instance instance, Func<string?> auditTrouble, TimeProvider time, ClockWatch? clock = null) : IDisposable
+    Committer committer, Instance instance, Func<string?> auditTrouble, TimeProvider time, ClockWatch? clock = null)
+    : IDisposable
 {
     /// <summary>How long a proof is believed, so that asking often costs nothing.</summary>
     public static readonly TimeSpan Believed = TimeSpan.FromSeconds(1);

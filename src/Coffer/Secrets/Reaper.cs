@@ -9,7 +9,9 @@ namespace Coffer.Secrets;
 /// small batches between other changes. Nothing depends on it but disk space: what is past its time is absent whether or not it came.
 /// </summary>
 internal sealed class Reaper(
-    Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log, ClockWatch? clock = null) : IDisposable
+    Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log,
+    ClockWatch? clock = null)
+    : IDisposable
 {
     /// <summary>How long it rests between sweeps.</summary>
     public static readonly TimeSpan Rest = TimeSpan.FromSeconds(10);
@@ -29,7 +31,8 @@ internal sealed class Reaper(
     /// <summary>Removes all that is past its time now, unless the clock is not to be trusted with it.</summary>
     public async Task SweepAsync(CancellationToken ct)
     {
-        // All of a sweep goes by the time that was looked at: should the clock step meanwhile, the next sweep finds out.
+        // All of a sweep goes by the time that was looked at: should the clock step meanwhile, the next sweep finds
+        // out.
         var moment = time.GetUtcNow();
         if (clock?.Look() is not null)
             return;

@@ -10,7 +10,8 @@ namespace Coffer.Secrets;
 /// creation, and an id of another tenant or scope is recognised without a look-up, even when its secret is long gone.
 /// </summary>
 /// <param name="time">The clock.</param>
-/// <param name="mark">What keeps the order over restarts and steps of the clock; without it ids are in order within this process.</param>
+/// <param name="mark">What keeps the order over restarts and steps of the clock; without it ids are in order within
+/// this process.</param>
 internal sealed class SecretId(TimeProvider time, IdMark? mark = null)
 {
     public const string Prefix = "appsecret_";
@@ -22,8 +23,8 @@ internal sealed class SecretId(TimeProvider time, IdMark? mark = null)
     private ulong last = mark?.Highest ?? 0;
 
     /// <summary>
-    /// A new id, greater than all that this instance made before, and all that were in the store when it started. Not for use
-    /// by several threads at once.
+    /// A new id, greater than all that this instance made before, and all that were in the store when it started. Not
+    /// for use by several threads at once.
     /// </summary>
     /// <returns>The id, and the row that has to be committed with it, if any.</returns>
     public (string Id, RowWrite.PutMeta? Mark) Next(TenantKeys keys, ReadOnlySpan<byte> scope)
@@ -42,7 +43,9 @@ internal sealed class SecretId(TimeProvider time, IdMark? mark = null)
     /// <summary>The row that came with an id was committed.</summary>
     public void Keep(RowWrite.PutMeta row) => mark?.Keep(row);
 
-    /// <summary>The lowest time of an id that is made at a moment. Before 1970 there is none: a clock may say so.</summary>
+    /// <summary>
+    /// The lowest time of an id that is made at a moment. Before 1970 there is none: a clock may say so.
+    /// </summary>
     public static ulong TimeOf(DateTimeOffset moment) => (ulong)Math.Max(moment.ToUnixTimeMilliseconds(), 0) << 16;
 
     /// <summary>Whether an id was made for this scope of this tenant, by the id alone.</summary>

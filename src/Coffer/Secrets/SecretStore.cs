@@ -9,8 +9,9 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>Set, find, list and delete, for whoever the caller is.</summary>
-internal sealed class SecretStore(Engine engine, Committer committer, Instance instance, Gate gate, Tenants tenants, TimeProvider time, int secretsPerScope,
-    IdMark? mark = null)
+internal sealed class SecretStore(
+    Engine engine, Committer committer, Instance instance, Gate gate, Tenants tenants, TimeProvider time,
+    int secretsPerScope, IdMark? mark = null)
 {
     private readonly SecretId ids = new(time, mark);
     private readonly ConcurrentDictionary<(long Tenant, Guid Key), bool> inFlight = new();

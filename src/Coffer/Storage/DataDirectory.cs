@@ -77,9 +77,12 @@ internal sealed class DataDirectory : IDisposable
         }
     }
 
-    /// <summary>Takes from others what they may do with the directory and the store's files, where those are this user's.</summary>
+    /// <summary>
+    /// Takes from others what they may do with the directory and the store's files, where those are this user's.
+    /// </summary>
     /// <returns>What was changed, a sentence each.</returns>
-    public IReadOnlyList<string> Tighten() => PrivateFiles.Tighten(path, [StoreFile, $"{StoreFile}-wal", $"{StoreFile}-shm", held.Name]);
+    public IReadOnlyList<string> Tighten() =>
+        PrivateFiles.Tighten(path, [StoreFile, $"{StoreFile}-wal", $"{StoreFile}-shm", held.Name]);
 
     public void Dispose() => held.Dispose();
 

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Runtime.Versioning;
 
@@ -46,7 +45,8 @@ internal static class PrivateFiles
         }
     }
 
-    // A temporary directory, the root of a file system, or one with directories of other users: /tmp or /var, named by mistake.
+    // A temporary directory, the root of a file system, or one with directories of other users: /tmp or /var, named
+    // by mistake.
     [UnsupportedOSPlatform("windows")]
     private static bool IsShared(string directory)
     {
@@ -54,7 +54,8 @@ internal static class PrivateFiles
         {
             return Path.GetPathRoot(directory) == directory
                 || (System.IO.File.GetUnixFileMode(directory) & UnixFileMode.StickyBit) != 0
-                || System.IO.Directory.EnumerateDirectories(directory).Any(inner => Path.GetFileName(inner) != "lost+found" && !IsOwn(inner));
+                || System.IO.Directory.EnumerateDirectories(directory)
+                    .Any(inner => Path.GetFileName(inner) != "lost+found" && !IsOwn(inner));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -63,7 +64,8 @@ internal static class PrivateFiles
     }
 
     // Who is not root cannot change the mode of what is another's. Root can, and must not.
-    private static bool IsOwn(string path) => Owner(path) is { } owner ? owner == GetEffectiveUser() : !Environment.IsPrivilegedProcess;
+    private static bool IsOwn(string path) =>
+        Owner(path) is { } owner ? owner == GetEffectiveUser() : !Environment.IsPrivilegedProcess;
 
     /// <summary>The number of the user who owns a file; null where this system does not tell.</summary>
     private static uint? Owner(string path)
@@ -75,7 +77,9 @@ internal static class PrivateFiles
         try
         {
             var status = new byte[SizeOfStatx];
-            return Statx(CurrentDirectory, path, AsStored, User, status) == 0 ? BinaryPrimitives.ReadUInt32LittleEndian(status.AsSpan(UserAt)) : null;
+            return Statx(CurrentDirectory, path, AsStored, User, status) == 0
+                ? BitConverter.ToUInt32(status, UserAt)
+                : null;
         }
         catch (EntryPointNotFoundException)
         {
@@ -87,7 +91,8 @@ internal static class PrivateFiles
 
     [DllImport("libc", EntryPoint = "statx")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int Statx(int directory, [MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags, uint mask, [Out] byte[] status);
+    private static extern int Statx(
+        int directory, [MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags, uint mask, [Out] byte[] status);
 
     [DllImport("libc", EntryPoint = "geteuid")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
