@@ -24,7 +24,8 @@ internal static class PrivateFiles
         if (OperatingSystem.IsWindows())
             return [];
         List<string?> changed = [IsShared(directory) ? null : Tighten(directory, Directory)];
-        changed.AddRange(files.Where(System.IO.File.Exists).Select(file => Tighten(file, File)));
+        foreach (var file in files)
+            changed.Add(System.IO.File.Exists(file) ? Tighten(file, File) : null);
         return [.. changed.OfType<string>()];
     }
 
@@ -34,7 +35,7 @@ internal static class PrivateFiles
         try
         {
             var mode = System.IO.File.GetUnixFileMode(path);
-            if ((mode & Others) == 0 || !IsOwn(path))
+            if ((mode & Others) == UnixFileMode.None || !IsOwn(path))
                 return null;
             System.IO.File.SetUnixFileMode(path, wanted);
             return $"{path} could be used by others than its owner (mode {Octal(mode)}). It is now {Octal(wanted)}";
@@ -53,7 +54,7 @@ internal static class PrivateFiles
         try
         {
             return Path.GetPathRoot(directory) == directory
-                || (System.IO.File.GetUnixFileMode(directory) & UnixFileMode.StickyBit) != 0
+                || System.IO.File.GetUnixFileMode(directory).HasFlag(UnixFileMode.StickyBit)
                 || System.IO.Directory.EnumerateDirectories(directory)
                     .Any(inner => Path.GetFileName(inner) != "lost+found" && !IsOwn(inner));
         }
