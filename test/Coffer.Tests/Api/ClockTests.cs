@@ -60,6 +60,7 @@ public sealed class ClockTests : IAsyncLifetime
     [Fact]
     public async Task Apps_and_keys_stay_newest_first_over_a_step_back_and_a_restart()
     {
+        server.Time.Move(TimeSpan.FromSeconds(1)); // those of one second are in the order of their ids
         var made = new List<string> { await server.NewAppAsync("1") };
         var app = made[0];
         var keys = new List<string>();
