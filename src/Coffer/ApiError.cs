@@ -185,6 +185,11 @@ internal sealed class ApiError : Exception
     public static ApiError ExpiryTooFar(int years) => new(400,
         $"Invalid timestamp: must be an integer Unix timestamp in seconds, at most {years} years in the future", param: "expires_at");
 
+    /// <summary>A moment that bounds a list or a search, and is outside of the range that times have here.</summary>
+    public static ApiError NotATime(string param) => new(400,
+        "Invalid timestamp: must be an integer Unix timestamp in seconds: 0, or from " +
+        $"{UnixTime.EarliestWritten} (in 1973) to {UnixTime.Latest} (in 9999)", param: param);
+
     public static ApiError NotExpandable(string property, bool onList) => new(400,
         $"This property cannot be expanded ({Shown(property)})." +
         (onList && !property.StartsWith("data", StringComparison.Ordinal) ? $" You may want to try expanding 'data.{Shown(property)}' instead." : ""));

@@ -1,6 +1,9 @@
 // The verb table.
 using System.CommandLine;
+using Coffer;
 using Coffer.Cli;
+
+ProcessPrivacy.Enter(args);
 
 var root = new RootCommand("Coffer, a self-hosted secret store for app platforms. It speaks the wire protocol of the Stripe Apps Secret Store.")
 {

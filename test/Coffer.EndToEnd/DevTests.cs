@@ -130,19 +130,19 @@ public sealed class DevTests
         Assert.Equal("master", Assert.Single(root.Headers.GetValues("Stripe-Mock-Version")));
     }
 
-    [Fact]
-    public async Task The_key_of_a_served_store_may_be_chosen_over_that_store()
+    [Theory]
+    [InlineData("serve", "dev", "this store belongs to coffer serve")]
+    [InlineData("dev", "serve", "this store was made by coffer dev")]
+    [Trait("Firm ground", "17")]
+    public async Task A_store_of_the_other_verb_is_refused_and_left_as_it_was(string maker, string other, string said)
     {
         using var data = new TemporaryDirectory();
-        string served;
-        await using (var coffer = await CofferProcess.ServeAsync(data))
-        {
-            served = coffer.TestKey;
+        await using (var coffer = await CofferProcess.StartAsync([maker, "--data", data.Path]))
             Assert.Equal(0, await coffer.StopAsync());
-        }
-
-        await using var dev = await CofferProcess.DevAsync("--data", data.Path, "--key", served);
-        using var client = new WireClient(dev.Url, served);
-        (await client.SetAsync("k", "p")).Is(200);
+        var before = data.Fingerprint();
+        (await Ran.CofferAsync(other, "--data", data.Path, "--listen", "http://127.0.0.1:0"))
+            .Refused(78, said, "Nothing was changed");
+        Assert.Equal(before, data.Fingerprint());
+        await using var again = await CofferProcess.StartAsync([maker, "--data", data.Path]);
     }
 }

@@ -76,7 +76,7 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
         var entry = request.Caller.Entry("create_app", "ok");
         return management.WriteAsync(request, new Change.ManagementKey(0), entry, (_, now) =>
         {
-            var (app, secret) = App.Create(settings.Name!, now);
+            var (app, secret) = App.Create(settings.Name!, management.CreatedAt(now));
             app = settings.ApplyTo(app);
             return new(new Shown(app, now, secret), [new RowWrite.PutApp(app.ToRow(instance))], entry with { App = app.Id });
         });

@@ -43,7 +43,8 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         return [.. rows.Select(row => ApiKey.Seen(instance, row))];
     }
 
-    /// <exception cref="ApiError">400: there is no such app; or the expiry is not in the future.</exception>
+    /// <exception cref="ApiError">400: there is no such app; or the expiry is not in the future, or too far in
+    /// it.</exception>
     public Task<Reply> CreateAsync(Management.Request<Shown> request, Wanted wanted)
     {
         gate.RequireAdmin(request.Caller);
@@ -52,10 +53,12 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         {
             if (wanted.App is not null && found.App is null)
                 throw ApiError.Unusable("app", "there is no such app");
-            if (wanted.ExpiresAt <= now)
-                throw ApiError.ExpiryPast();
+            UnixTime.RequireExpiry(wanted.ExpiresAt, UnixTime.Date(now));
+            var created = management.CreatedAt(now);
             var (token, row) = ApiKey.Create(instance,
-                new ApiKeyRow([], ApiKey.NewId(), found.App?.Id, found.App?.Account, ApiKey.Word(wanted.Kind), wanted.Livemode, now, wanted.ExpiresAt, [])
+                new ApiKeyRow(
+                    [], ApiKey.NewId(), found.App?.Id, found.App?.Account, ApiKey.Word(wanted.Kind), wanted.Livemode,
+                    created, wanted.ExpiresAt, [])
                 {
                     Permissions = wanted.Kind == KeyKind.Restricted ? string.Join(',', wanted.Permissions.Words()) : null,
                     PinnedAccount = wanted.Account,
@@ -79,7 +82,8 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             var old = ApiKey.From(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id)).Row;
             if (old.ExpiresAt <= now)
                 throw ApiError.Unusable("id", "the key has expired; create another");
-            var (token, row) = ApiKey.Create(instance, old with { Id = ApiKey.NewId(), Created = now, LastUsed = null });
+            var successor = old with { Id = ApiKey.NewId(), Created = management.CreatedAt(now), LastUsed = null };
+            var (token, row) = ApiKey.Create(instance, successor);
             var ending = ApiKey.Prove(instance, old with { ExpiresAt = Math.Min(old.ExpiresAt ?? long.MaxValue, now + grace) });
             return new(new Shown(new ApiKey(row), token), [new RowWrite.PutApiKey(ending), new RowWrite.PutApiKey(row)], entry with { Tenant = Tenant(row), Reason = $"replaced by {row.Id}" });
         });

@@ -14,7 +14,8 @@ internal sealed record Reply(SecretBytes Body, string? OriginalRequest = null);
 /// Writes to the management plane: what is decided against what is stored, its audit entry and what its idempotency key keeps
 /// are one transaction, and what was cached before it is read anew.
 /// </summary>
-internal sealed class Management(Committer committer, Instance instance, Epoch epoch, TimeProvider time)
+internal sealed class Management(
+    Committer committer, Instance instance, Epoch epoch, TimeProvider time, CreationOrder? order = null)
 {
     /// <summary>How long a reply is kept; afterwards the idempotency key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
@@ -51,6 +52,9 @@ internal sealed class Management(Committer committer, Instance instance, Epoch e
             epoch.Advance();
         return write.Reply!;
     }
+
+    /// <summary>When something counts as made that is decided at a Unix second; for who decides.</summary>
+    public long CreatedAt(long now) => order?.At(now) ?? now;
 
     /// <summary>Writes what needs no decision.</summary>
     public async Task WriteAsync(RowWrite[] rows, AuditEntry entry)

@@ -175,7 +175,7 @@ internal static class KeysVerb
         ["object"] = "ephemeral_key",
         ["account"] = key.Account,
         ["created"] = key.Created.ToUnixTimeSeconds(),
-        ["expires"] = key.Expires.ToUnixTimeSeconds(),
+        ["expires"] = key.ExpiresSeconds,
         ["livemode"] = key.Livemode,
         ["permissions"] = key.Permissions,
         ["secret"] = key.Secret,

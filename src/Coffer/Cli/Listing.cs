@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using System.Text.Json;
 using Spectre.Console;
 
@@ -18,11 +17,14 @@ internal sealed class Listing(params (string Title, Func<JsonElement, string> Ce
     /// <summary>A field as text: an array with commas between its elements, and another word for none.</summary>
     public static Func<JsonElement, string> Text(string field, string none = "") => thing => thing.TryGetProperty(field, out var value) ? Text(value, none) : none;
 
-    /// <summary>A field in Unix seconds as a time.</summary>
+    /// <summary>A field in Unix seconds as a date; whatever else the server sent, as it is.</summary>
     public static Func<JsonElement, string> Time(string field, string none = "never") => thing =>
-        thing.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.Number
-            ? DateTimeOffset.FromUnixTimeSeconds(value.GetInt64()).UtcDateTime.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture)
-            : none;
+    {
+        if (!thing.TryGetProperty(field, out var value))
+            return none;
+        var isTime = value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out _);
+        return isTime ? UnixTime.Shown(value.GetInt64()) : Text(value, none);
+    };
 
     public Listing With(params (string Title, Func<JsonElement, string> Cell)[] more) => new([.. columns, .. more]);
 

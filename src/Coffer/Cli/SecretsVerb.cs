@@ -216,8 +216,8 @@ internal static class SecretsVerb
         var shape = new Dictionary<string, object?>
         {
             ["id"] = secret.Id,
-            ["created"] = secret.Created.ToUnixTimeSeconds(),
-            ["expires_at"] = secret.ExpiresAt?.ToUnixTimeSeconds(),
+            ["created"] = secret.CreatedSeconds,
+            ["expires_at"] = secret.ExpiresAtSeconds,
             ["livemode"] = secret.Livemode,
             ["name"] = secret.Name,
             ["scope"] = secret.Scope.User is { } user ? new Dictionary<string, string> { ["type"] = "user", ["user"] = user } : new() { ["type"] = "account" },

@@ -9,12 +9,11 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>Set, find, list and delete, for whoever the caller is.</summary>
-internal sealed class SecretStore(Engine engine, Committer committer, Instance instance, Gate gate, Tenants tenants, TimeProvider time, int secretsPerScope)
+internal sealed class SecretStore(
+    Engine engine, Committer committer, Instance instance, Gate gate, Tenants tenants, TimeProvider time,
+    int secretsPerScope, IdMark? mark = null)
 {
-    /// <summary>How far ahead an expiry may lie.</summary>
-    public const int FarthestExpiryYears = 100;
-
-    private readonly SecretId ids = new(time);
+    private readonly SecretId ids = new(time, mark);
     private readonly ConcurrentDictionary<(long Tenant, Guid Key), bool> inFlight = new();
 
     /// <summary>A page of a list, newest first.</summary>
@@ -113,11 +112,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
         Caller caller, Scope scope, SecretName name, ReadOnlyMemory<byte> payload, long? expiresAt, long? ifVersion, IdempotencyClaim? claim, CancellationToken ct)
     {
         var id = gate.RequireScope(caller, Permissions.SecretWrite, scope.User.Span);
-        if (expiresAt <= Now())
-            throw ApiError.ExpiryPast();
-        if (expiresAt > time.GetUtcNow().AddYears(FarthestExpiryYears).ToUnixTimeSeconds())
-            throw ApiError.ExpiryTooFar(FarthestExpiryYears);
-
+        UnixTime.RequireExpiry(expiresAt, time.GetUtcNow());
         var request = new Secret("", name, scope, id.Livemode, 0, expiresAt, 0, payload);
         return await WriteAsync(caller, id, adds: true, request, "set", ifVersion, claim, terms => new SecretChange.Set(terms, request, ifVersion), ct);
     }
@@ -157,10 +152,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     private async ValueTask<WriteOutcome> CommitAsync(SecretChange change, Idempotency? claim)
     {
         if (claim is null)
-        {
-            await committer.CommitAsync(change);
-            return change.Outcome!;
-        }
+            return await StoreAsync(change);
 
         change.Claim = claim;
         var key = (claim.Row.Tenant, new Guid(claim.Row.Key));
@@ -168,13 +160,20 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
             throw ApiError.IdempotencyKeyInUse(claim.Key);
         try
         {
-            await committer.CommitAsync(change);
-            return change.Outcome!;
+            return await StoreAsync(change);
         }
         finally
         {
             inFlight.TryRemove(key, out _);
         }
+    }
+
+    private async Task<WriteOutcome> StoreAsync(SecretChange change)
+    {
+        await committer.CommitAsync(change);
+        if (change.Mark is { } mark)
+            ids.Keep(mark);
+        return change.Outcome!;
     }
 
     // All that a request says, under the tenant's key: a guess at a payload cannot be tested against the database. With the
