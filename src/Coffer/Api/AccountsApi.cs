@@ -35,6 +35,8 @@ internal sealed class AccountsApi(Accounts accounts)
             json.WriteString("object"u8, "account"u8);
             json.WriteString("app"u8, app);
             json.WriteNumber("created"u8, account.Created);
+            if (account.IsDamaged)
+                json.WriteBoolean("damaged"u8, true);
             WriteCounts(json, account.Test, account.Live);
             json.WriteEndObject();
         });

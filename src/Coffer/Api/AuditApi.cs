@@ -27,11 +27,13 @@ internal sealed class AuditApi(AuditTrail trail)
 
     private static void Write(Utf8JsonWriter json, AuditTrail.Entry entry)
     {
-        using var line = JsonDocument.Parse(entry.Line);
+        using var line = entry.Json();
         json.WriteStartObject();
         json.WriteString("id"u8, entry.Id);
         json.WriteString("object"u8, "audit_entry"u8);
-        foreach (var field in line.RootElement.EnumerateObject())
+        if (line is null)
+            json.WriteBoolean("damaged"u8, true);
+        foreach (var field in line?.RootElement.EnumerateObject() ?? default)
             field.WriteTo(json);
         json.WriteEndObject();
     }
