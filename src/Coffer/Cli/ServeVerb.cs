@@ -19,6 +19,8 @@ internal static class ServeVerb
         command.SetAction((parsed, ct) =>
         {
             var options = Configuration.ForServe(RunningServer.Given(parsed, flags), parsed.GetValue(config), Environment.GetEnvironmentVariables());
+            if (!options.Diagnostics)
+                ProcessLimits.HideMemory(); // before there is a key in it
             return RunningServer.RunAsync(options, server => Announce(server, options.Data), ct);
         });
         return command;
