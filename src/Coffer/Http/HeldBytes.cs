@@ -10,13 +10,23 @@ namespace Coffer.Http;
 /// </summary>
 internal sealed class HeldBytes
 {
-    private const int SmallestChunk = 512;
-    private const int LargestChunk = 4 * 1024;
+    private const int SmallestChunk = 128;
+    private const int LargestChunk = 4 * 1024; // as large as a block of the server's pipes
+    private const int MostWaste = 1024;
 
     private readonly List<byte[]> chunks = [];
     private int used; // of the last chunk
 
     public long Length { get; private set; }
+
+    /// <summary>Whether bytes lie so close in the blocks of a pipe that keeping them there costs little more than they do.</summary>
+    public static bool AreDense(in ReadOnlySequence<byte> bytes)
+    {
+        var blocks = 0;
+        foreach (var memory in bytes)
+            blocks += memory.Length > 0 ? 1 : 0;
+        return (blocks * (long)LargestChunk) - bytes.Length <= MostWaste;
+    }
 
     /// <summary>Copies what there is to the end of what is held.</summary>
     public void Add(in ReadOnlySequence<byte> more)

@@ -18,13 +18,14 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
     private ReadResult? first;
     private ReadOnlySequence<byte> given; // to the server's reader, which has not said yet what it consumed
     private ReadOnlySequence<byte> fresh; // what of it, and after it, is the inner reader's
+    private long kept; // bytes that are not given on and stay with the inner reader, after what is held
     private bool isWhole; // whether all of held and fresh was given
     private bool isDirect;
     private bool isNothing; // a read that was cancelled: nothing was given
     private volatile bool isLate;
 
     /// <summary>How many bytes are kept back.</summary>
-    protected long HeldLength => held.Length;
+    protected long HeldLength => held.Length + kept;
 
     /// <summary>Whether bytes go through as they are: the body of a request.</summary>
     protected bool IsOpen { get; set; }
@@ -146,33 +147,46 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
     {
         if (read.IsCanceled)
         {
-            inner.AdvanceTo(read.Buffer.Start); // it is read again, unless this was the end
+            // It is read again, unless this was the end.
+            inner.AdvanceTo(read.Buffer.Start, read.Buffer.GetPosition(kept));
             (isNothing, result) = (true, new ReadResult(default, isCanceled: !isLate, isCompleted: isLate));
             return true;
         }
 
-        fresh = read.Buffer;
         isNothing = false;
-        var may = Release(ref fresh);
+        var news = read.Buffer.Slice(kept);
+        var may = Release(ref news);
+        fresh = kept > 0 ? read.Buffer : news;
         var all = held.Length + fresh.Length;
         if (read.IsCompleted)
             may = all; // no more will come: the server decides what to make of it
         else if (may == 0)
-            return Keep(read, out result);
+            return Keep(out result);
 
         StopTime();
-        isWhole = may == all;
+        (kept, isWhole) = (0, may == all);
         given = held.Join(fresh).Slice(0, may);
         result = new ReadResult(given, isCanceled: false, read.IsCompleted);
         return true;
     }
 
-    private bool Keep(in ReadResult read, out ReadResult result)
+    // Where they are, if that is no waste: a client may send few bytes to each block.
+    private bool Keep(out ReadResult result)
     {
-        if (held.Length == 0 && fresh.Length > 0)
+        if (HeldLength == 0 && fresh.Length > 0)
             Time(Listeners.HeadTimeout);
-        held.Add(fresh);
-        inner.AdvanceTo(read.Buffer.End);
+        if (held.Length == 0 && HeldBytes.AreDense(fresh))
+        {
+            kept = fresh.Length;
+            inner.AdvanceTo(fresh.Start, fresh.End);
+        }
+        else
+        {
+            kept = 0;
+            held.Add(fresh);
+            inner.AdvanceTo(fresh.End);
+        }
+
         result = default;
         return false;
     }
