@@ -19,6 +19,9 @@ internal sealed class HeldBytes
 
     public long Length { get; private set; }
 
+    /// <summary>How many bytes of memory that takes.</summary>
+    public long Cost => chunks.Sum(chunk => (long)chunk.Length);
+
     /// <summary>Whether bytes lie so close in the blocks of a pipe that keeping them there costs little more than they do.</summary>
     public static bool AreDense(in ReadOnlySequence<byte> bytes)
     {

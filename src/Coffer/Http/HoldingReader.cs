@@ -24,6 +24,9 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
     private bool isNothing; // a read that was cancelled: nothing was given
     private volatile bool isLate;
 
+    /// <summary>How much memory of its own it has at the moment, in bytes.</summary>
+    public long Cost => held.Cost;
+
     /// <summary>How many bytes are kept back.</summary>
     protected long HeldLength => held.Length + kept;
 
@@ -77,7 +80,7 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
 
     public override void AdvanceTo(SequencePosition consumed, SequencePosition examined)
     {
-        if (isDirect || (isWhole && held.Length == 0 && !isNothing))
+        if (isDirect)
         {
             inner.AdvanceTo(consumed, examined);
             return;
@@ -85,6 +88,8 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
 
         if (isNothing)
             return;
+        var (given, fresh) = (this.given, this.fresh);
+        (this.given, this.fresh) = (default, default); // nothing of a head stays behind it
         var (from, to) = (given.Slice(0, consumed).Length - held.Length, given.Slice(0, examined).Length - held.Length);
         if (from < 0)
         {

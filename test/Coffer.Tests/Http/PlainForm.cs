@@ -138,7 +138,7 @@ internal sealed partial class PlainForm
     /// <summary>What it refuses: why, and the parameter that it names.</summary>
     internal sealed class Refused(string why, string? param) : Exception(why)
     {
-        public string Why => why;
+        public string Why => Message;
 
         public string? Param => param;
     }
