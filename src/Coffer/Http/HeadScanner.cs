@@ -31,6 +31,9 @@ internal struct HeadScanner()
     /// <summary>Looks at the next bytes. True if the head is whole, or must be refused.</summary>
     public bool Scan(in ReadOnlySequence<byte> bytes)
     {
+        // Mostly a head comes whole, in one piece, and then an empty line in it is all that has to be found.
+        if (!hasBegun && bytes.FirstSpan.IndexOf("\n\r\n"u8) >= 0)
+            return hasBegun = true;
         foreach (var memory in bytes)
         {
             if (Scan(memory.Span))

@@ -90,6 +90,12 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
             return;
         var (given, fresh) = (this.given, this.fresh);
         (this.given, this.fresh) = (default, default); // nothing of a head stays behind it
+        if (isWhole && held.Length == 0)
+        {
+            inner.AdvanceTo(consumed, examined);
+            return;
+        }
+
         var (from, to) = (given.Slice(0, consumed).Length - held.Length, given.Slice(0, examined).Length - held.Length);
         if (from < 0)
         {
