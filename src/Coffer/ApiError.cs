@@ -127,8 +127,10 @@ internal sealed class ApiError : Exception
 
     public static ApiError InvalidUtf8(string param) => new(400, $"Invalid UTF-8 in parameter: {Shown(param)}.", param: Shown(param));
 
-    public static ApiError MalformedParameterName() => new(400,
-        "Received a parameter whose name could not be read. Names look like 'name', 'scope[type]' or 'expand[]', in UTF-8.");
+    /// <param name="name">As it was sent.</param>
+    public static ApiError MalformedParameterName(string name) => new(400,
+        "Received a parameter whose name could not be read. Names look like 'name', 'scope[type]' or 'expand[]', in UTF-8.",
+        param: name.Length == 0 ? null : Shown(name));
 
     public static ApiError TooManyParameters(int limit) => new(400, $"Received too many parameters: at most {limit} are read.");
 

@@ -58,6 +58,7 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
         {
             foreach (var (number, row) in rows)
             {
+                ct.ThrowIfCancellationRequested(); // a row may hold thousands of entries
                 var sequence = row.Last + 1;
                 foreach (var line in Verification.Lines(row).Reverse())
                 {

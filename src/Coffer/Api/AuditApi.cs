@@ -16,7 +16,7 @@ internal sealed class AuditApi(AuditTrail trail)
         form.Only("app", "account", "verb", "outcome", "key", "since", "until", "limit", "starting_after");
         var (after, limit) = (Text(form, "starting_after"), request.Limit);
         var filter = new AuditTrail.Filter(
-            Text(form, "app"), Text(form, "account"), Text(form, "verb"), Text(form, "outcome"), Text(form, "key"),
+            Id(form, "app"), Id(form, "account"), Id(form, "verb"), Id(form, "outcome"), Id(form, "key"),
             Date(form, "since"), Date(form, "until"));
         var found = await trail.ListAsync(request.Caller, filter, after, limit, request.Cancelled);
         return WriteList(request, found, limit, Write);

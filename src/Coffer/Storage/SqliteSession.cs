@@ -77,6 +77,9 @@ internal sealed class SqliteSession : IDisposable
         return new SqliteRow(connection.Handle!, statement);
     }
 
+    /// <summary>Ends the statement that runs, if one does, with SQLITE_INTERRUPT. Any thread may call it.</summary>
+    public void Interrupt() => raw.sqlite3_interrupt(connection.Handle);
+
     public void Dispose()
     {
         foreach (var statement in prepared.Values)
