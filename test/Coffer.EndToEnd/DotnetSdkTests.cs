@@ -4,13 +4,17 @@ using Stripe.Apps;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>The official .NET SDK, pointed at Coffer by its base address and by nothing else. Each test has an account of its own.</summary>
+/// <summary>
+/// The official .NET SDK, pointed at Coffer by its base address and by nothing else. Each test has an account of
+/// its own.
+/// </summary>
 [Trait("Firm ground", "2")]
 public sealed class DotnetSdkTests(ServedStore store) : IClassFixture<ServedStore>
 {
     private static readonly SecretScopeOptions AtAccount = new() { Type = "account" };
 
-    private SecretService Secrets => new(new StripeClient(store.Coffer.TestKey, apiBase: store.Coffer.Url.GetLeftPart(UriPartial.Authority)));
+    private SecretService Secrets =>
+        new(new StripeClient(store.Coffer.TestKey, apiBase: store.Coffer.Url.GetLeftPart(UriPartial.Authority)));
 
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
 
@@ -21,7 +25,8 @@ public sealed class DotnetSdkTests(ServedStore store) : IClassFixture<ServedStor
         var options = new SecretCreateOptions { Name = "my-api-key", Payload = "secret_key_xxxxxx", Scope = AtAccount };
         var set = await Secrets.CreateAsync(options, account, Ct);
         Assert.StartsWith("appsecret_", set.Id, StringComparison.Ordinal);
-        Assert.Equal(("apps.secret", "my-api-key", "account", false), (set.Object, set.Name, set.Scope.Type, set.Livemode));
+        Assert.Equal(
+            ("apps.secret", "my-api-key", "account", false), (set.Object, set.Name, set.Scope.Type, set.Livemode));
         Assert.Null(set.Payload);
         Assert.InRange(set.Created, DateTime.UtcNow.AddMinutes(-1), DateTime.UtcNow.AddMinutes(1));
 
@@ -71,11 +76,12 @@ public sealed class DotnetSdkTests(ServedStore store) : IClassFixture<ServedStor
         options.StartingAfter = first.Last().Id;
         options.AddExpand("data.payload");
         var second = await Secrets.ListAsync(options, account, Ct);
-        Assert.Equal(["payload of secret-3", "payload of secret-2", "payload of secret-1"], second.Select(secret => secret.Payload));
+        Assert.Equal(["secret-3", "secret-2", "secret-1"], second.Select(secret => secret.Name));
+        Assert.All(second, secret => Assert.Equal($"payload of {secret.Name}", secret.Payload));
 
         options.StartingAfter = null;
-        var walked = await Secrets.ListAutoPagingAsync(options, account, Ct).Select(secret => secret.Name).ToListAsync(Ct);
-        Assert.Equal(names.Reverse(), walked);
+        var walked = await Secrets.ListAutoPagingAsync(options, account, Ct).ToListAsync(Ct);
+        Assert.Equal(names.Reverse(), walked.Select(secret => secret.Name));
     }
 
     [Fact]
@@ -83,7 +89,8 @@ public sealed class DotnetSdkTests(ServedStore store) : IClassFixture<ServedStor
     {
         var account = In("acct_dotnet_delete");
         var set = await SetAsync("gone", "p", account);
-        var gone = await Secrets.DeleteWhereAsync(new SecretDeleteWhereOptions { Name = "gone", Scope = AtAccount }, account, Ct);
+        var options = new SecretDeleteWhereOptions { Name = "gone", Scope = AtAccount };
+        var gone = await Secrets.DeleteWhereAsync(options, account, Ct);
         Assert.Equal((set.Id, "gone", true), (gone.Id, gone.Name, gone.Deleted));
         await AbsentAsync("gone", AtAccount, account);
     }

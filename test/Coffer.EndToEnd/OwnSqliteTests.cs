@@ -5,6 +5,7 @@ namespace Coffer.EndToEnd;
 public sealed class OwnSqliteTests : IDisposable
 {
     private const string Library = "libe_sqlite3.so";
+    private const string NotLoaded = "the SQLite library that comes with Coffer cannot be loaded";
 
     private readonly TemporaryDirectory program = new();
     private readonly TemporaryDirectory data = new();
@@ -28,7 +29,7 @@ public sealed class OwnSqliteTests : IDisposable
     [Fact]
     public async Task A_start_without_a_SQLite_is_refused()
     {
-        (await ServeAsync()).Refused(78, "the SQLite library that comes with Coffer cannot be loaded", "Install Coffer again");
+        (await ServeAsync()).Refused(78, NotLoaded, "Install Coffer again");
         Assert.False(File.Exists(data.File("coffer.key")));
     }
 
@@ -36,14 +37,14 @@ public sealed class OwnSqliteTests : IDisposable
     public async Task A_start_with_a_damaged_SQLite_is_refused()
     {
         await File.WriteAllTextAsync(program.File(Library), "not a library", TestContext.Current.CancellationToken);
-        (await ServeAsync()).Refused(78, "the SQLite library that comes with Coffer cannot be loaded", "Install Coffer again");
+        (await ServeAsync()).Refused(78, NotLoaded, "Install Coffer again");
     }
 
     [Fact]
     public async Task The_version_is_shown_though_there_is_no_SQLite()
     {
         var shown = (await Ran.ProgramAsync(program.File("coffer"), ["--version"])).EndedWith(0).Stdout;
-        Assert.Contains("SQLite unknown: the SQLite library that comes with Coffer cannot be loaded\n", shown, StringComparison.Ordinal);
+        Assert.Contains($"SQLite unknown: {NotLoaded}\n", shown, StringComparison.Ordinal);
     }
 
     [Fact]

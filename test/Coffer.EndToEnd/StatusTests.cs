@@ -3,7 +3,9 @@ using System.Text.RegularExpressions;
 
 namespace Coffer.EndToEnd;
 
-/// <summary><c>coffer --version</c> and <c>coffer status</c>: what to name in a report, and what runs at the other end.</summary>
+/// <summary>
+/// <c>coffer --version</c> and <c>coffer status</c>: what to name in a report, and what runs at the other end.
+/// </summary>
 [Trait("Firm ground", "1")]
 public sealed partial class StatusTests : IDisposable
 {
@@ -27,8 +29,7 @@ public sealed partial class StatusTests : IDisposable
         await using var coffer = await CofferProcess.ServeAsync(data, "--secrets-per-scope", "7");
         var cli = new AdminCli(coffer);
         var status = await cli.JsonAsync("status");
-        var settings = status.GetProperty("settings").EnumerateArray()
-            .ToDictionary(setting => setting.GetProperty("name").GetString()!, setting => setting.GetProperty("value").GetString());
+        var settings = Settings(status);
         Assert.Equal(["data", "listen", "ready-file", "secrets-per-scope"], settings.Keys.Order());
         Assert.Equal(("7", data.Path), (settings["secrets-per-scope"], settings["data"]));
 
@@ -38,8 +39,9 @@ public sealed partial class StatusTests : IDisposable
         Assert.Matches(@"\nsecrets-per-scope +7 +flag\b", shown);
 
         var version = (await Ran.CofferAsync("--version")).Stdout;
-        Assert.Contains($"coffer {status.GetProperty("version").GetString()}\n", version, StringComparison.Ordinal);
-        Assert.Contains($"SQLite {status.GetProperty("engine").GetProperty("version").GetString()}\n", version, StringComparison.Ordinal);
+        var engine = status.GetProperty("engine");
+        Assert.Contains($"coffer {AdminCli.Text(status, "version")}\n", version, StringComparison.Ordinal);
+        Assert.Contains($"SQLite {AdminCli.Text(engine, "version")}\n", version, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -50,10 +52,9 @@ public sealed partial class StatusTests : IDisposable
         var cli = new AdminCli(coffer);
         var status = await cli.JsonAsync("status");
         var engine = status.GetProperty("engine");
-        Assert.Equal("postgresql", engine.GetProperty("name").GetString());
-        Assert.Matches(Release(), engine.GetProperty("version").GetString());
-        var store = status.GetProperty("settings").EnumerateArray().Single(setting => setting.GetProperty("name").GetString() == "store");
-        Assert.Equal("[redacted]", store.GetProperty("value").GetString());
+        Assert.Equal("postgresql", AdminCli.Text(engine, "name"));
+        Assert.Matches(Release(), AdminCli.Text(engine, "version"));
+        Assert.Equal("[redacted]", Settings(status)["store"]);
         Assert.DoesNotContain("Username=", await cli.OkAsync("status"), StringComparison.Ordinal);
     }
 
@@ -61,11 +62,14 @@ public sealed partial class StatusTests : IDisposable
     public async Task An_app_key_is_not_answered()
     {
         await using var coffer = await CofferProcess.ServeAsync(data);
-        var environment = new Dictionary<string, string> { ["COFFER_URL"] = coffer.Url.ToString(), ["COFFER_ADMIN_KEY"] = coffer.TestKey };
-        (await Ran.ProgramAsync(Needs.Program, ["status"], environment)).Refused(77, "admin key");
+        (await new AdminCli(coffer).RunAsync(["status"], coffer.TestKey)).Refused(77, "admin key");
     }
 
     public void Dispose() => data.Dispose();
+
+    private static Dictionary<string, string> Settings(JsonElement status) =>
+        status.GetProperty("settings").EnumerateArray().ToDictionary(
+            setting => AdminCli.Text(setting, "name"), setting => AdminCli.Text(setting, "value"));
 
     [GeneratedRegex(@"^\d+(\.\d+)+$")]
     private static partial Regex Release();

@@ -23,8 +23,8 @@ internal static class StatusVerb
 
     public static Command Command() => Connection.OnAdmin(
         new Command("status",
-            "Show what a running server is and since when it runs: its version, its database, its node, and the settings " +
-            "that are not the defaults. The admin key is read from COFFER_ADMIN_KEY.\n\n" +
+            "Show what a running server is and since when it runs: its version, its database, its node, and the " +
+            "settings that are not the defaults. The admin key is read from COFFER_ADMIN_KEY.\n\n" +
             "Example: coffer status"),
         async (admin, parsed, ct) =>
         {
@@ -38,14 +38,15 @@ internal static class StatusVerb
             return ExitCode.Ok;
         });
 
-    /// <summary>Whole seconds as a length of time that is read at a glance, the two largest units of it: <c>3d 4h</c>.</summary>
+    /// <summary>Whole seconds as a length of time, in the two largest units of it: <c>3d 4h</c>.</summary>
     internal static string Uptime(long seconds)
     {
         (long Number, string Unit)[] parts =
             [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
         var shown = parts.SkipWhile(part => part.Number == 0).Take(2).DefaultIfEmpty(parts[^1]);
-        return string.Join(' ', shown.Select(part => string.Create(CultureInfo.InvariantCulture, $"{part.Number}{part.Unit}")));
+        return string.Join(' ', shown.Select(part => part.Number.ToString(CultureInfo.InvariantCulture) + part.Unit));
     }
 
-    private static string Engine(JsonElement engine) => $"{Listing.Text("name")(engine)} {Listing.Text("version")(engine)}";
+    private static string Engine(JsonElement engine) =>
+        $"{Listing.Text("name")(engine)} {Listing.Text("version")(engine)}";
 }

@@ -7,7 +7,8 @@ namespace Coffer.Cli;
 internal sealed class VersionFlag : SynchronousCommandLineAction
 {
     /// <summary>Takes the place of what the library prints.</summary>
-    public static void Replace(Command root) => root.Options.OfType<VersionOption>().Single().Action = new VersionFlag();
+    public static void Replace(Command root) =>
+        root.Options.OfType<VersionOption>().Single().Action = new VersionFlag();
 
     /// <summary>Whatever else the command line says, it is shown.</summary>
     public override bool ClearsParseErrors => true;

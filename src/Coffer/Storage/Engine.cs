@@ -17,7 +17,7 @@ internal abstract class Engine : IDisposable
     /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
     public abstract string Name { get; }
 
-    /// <summary>The release of the database as its makers write it, such as 3.53.4; of the server, where there is one.</summary>
+    /// <summary>The release of the database such as 3.53.4; of the server, where there is one.</summary>
     public abstract ValueTask<string> FindReleaseAsync(CancellationToken ct);
 
     /// <summary>What other nodes tell has not been heard for a while: what was cached in the belief that it would be is to be read anew.</summary>

@@ -22,7 +22,7 @@ internal sealed partial class PostgresEngine
 
     private delegate T RowMap<out T>(PostgresRow row);
 
-    // Asked each time: behind the same address there may be another server by now. Distributions add words of their own.
+    // Asked each time: behind the address may be another server by now. Distributions add words of their own.
     public override async ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
         (await List("SHOW server_version", static row => row.Text(0), ct))[0].Split(' ')[0];
 

@@ -5,8 +5,8 @@ namespace Coffer.Storage;
 
 /// <summary>
 /// The SQLite that comes with Coffer, and no other: what is tested is what runs. The operating system's library is not
-/// used, because releases from 3.7.0 to 3.51.2 can corrupt a store when two connections checkpoint and write at the same
-/// instant (sqlite.org/wal.html#walresetbug).
+/// used, because releases from 3.7.0 to 3.51.2 can corrupt a store when two connections checkpoint and write at the
+/// same instant (sqlite.org/wal.html#walresetbug).
 /// </summary>
 internal static class SqliteNative
 {
@@ -34,7 +34,8 @@ internal static class SqliteNative
         if (!Version.TryParse(release, out var version) || version < Oldest)
         {
             throw new ConfigurationException(
-                $"the SQLite library is version {release}, and Coffer needs {Oldest.ToString(2)} or newer: older ones can corrupt a store",
+                $"the SQLite library is version {release}, and Coffer needs {Oldest.ToString(2)} or newer: " +
+                "older ones can corrupt a store",
                 "Install Coffer again with all its files, which include SQLite. Nothing was changed.");
         }
     }
@@ -59,7 +60,8 @@ internal static class SqliteNative
         {
             raw.SetProvider(new SQLite3Provider_e_sqlite3());
 
-            // A session is used by one thread at a time, so SQLite need not lock it, nor count memory under one lock for all.
+            // A session is used by one thread at a time, so SQLite need not lock it. Nor need it count memory, which it
+            // does under one lock for all.
             Check(raw.sqlite3_config(raw.SQLITE_CONFIG_MULTITHREAD));
             Check(raw.sqlite3_config(raw.SQLITE_CONFIG_MEMSTATUS, 0));
         }

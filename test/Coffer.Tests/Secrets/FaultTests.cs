@@ -122,7 +122,8 @@ public sealed class FaultTests : IDisposable
 
         public override string Name => real.Name;
 
-        public override ValueTask<string> FindReleaseAsync(CancellationToken ct) => Call(() => real.FindReleaseAsync(ct));
+        public override ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
+            Call(() => real.FindReleaseAsync(ct));
 
         public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => Call(() => real.FindMetaAsync(key, ct));
 

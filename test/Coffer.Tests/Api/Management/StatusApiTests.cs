@@ -26,7 +26,7 @@ public sealed class StatusApiTests : IAsyncLifetime
         Assert.Equal("name version", status["engine"]!.Fields());
         Assert.Equal(PostgresServer.IsChosen ? "postgresql" : "sqlite", (string?)status["engine"]!["name"]);
         var oldest = PostgresServer.IsChosen ? new Version(14, 0) : new Version(3, 53);
-        Assert.True(Version.Parse((string)status["engine"]!["version"]!) >= oldest, (string?)status["engine"]!["version"]);
+        Assert.InRange(Version.Parse((string)status["engine"]!["version"]!), oldest, new Version(100, 0));
         Assert.Matches("^[0-9a-f]{7,64}$", (string?)status["commit"] ?? "0000000"); // a source without git has none
     }
 
