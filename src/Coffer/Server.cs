@@ -67,7 +67,8 @@ internal sealed class Server : IAsyncDisposable
             var chain = Part(new AuditChain(instance.AuditKey, instance.Id, engine.Node, await engine.FindLastAuditAsync(engine.Node, ct), time));
             var checkpoints = Part(new Checkpoints(chain, instance.AuditSigningKey, instance.Id, options.Checkpoints ?? directory.CheckpointFile, time, Log<Checkpoints>()));
             checkpoints.Start();
-            var committer = Part(new Committer(engine, CofferOptions.WaitingChanges, chain.InLoop(engine)));
+            var committer = Part(new Committer(
+                engine, new Turns.Bounds(CofferOptions.WaitingChanges, options.WaitingPerApp, options.WaitingPerEphemeralKey), chain.InLoop(engine)));
             await committer.CommitAsync(firstChange);
 
             var refusals = Part(new Refusals(time));
@@ -75,12 +76,14 @@ internal sealed class Server : IAsyncDisposable
             var recorder = new Recorder(committer, new AuditPolicy(options.Audit == "buffered", options.AuditMetadataReads), Log<Recorder>());
             var retention = options.AuditRetentionDays is { } days ? new Retention(
                 engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(days), time, Log<Retention>()) : null;
-            var gate = new Gate(refusals, recorder, engine);
-            var management = new Management(committer, instance, epoch, time);
+            var budgets = Part(new Budgets(new Budgets.Rates(
+                options.KeptPerApp, options.KeptPerEphemeralKey, options.AuditPerApp, options.AuditPerEphemeralKey, options.TenantsPerApp), time));
+            var gate = new Gate(refusals, recorder, engine, budgets);
+            var management = new Management(committer, instance, epoch, time, budgets);
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
             var ephemeralKeys = new EphemeralKeys(instance, apps, new Revocations(engine, epoch, time), management, gate, time);
             var apiKeys = Part(new ApiKeys(engine, committer, instance, apps, ephemeralKeys, gate, time, devMode: options.Dev is not null));
-            var tenants = new Tenants(engine, committer, instance, time, options.OpenTenants);
+            var tenants = new Tenants(engine, committer, instance, time, options.OpenTenants, budgets);
             engine.TenantGone = tenants.Forget;
             var store = new SecretStore(engine, committer, instance, gate, tenants, time, options.SecretsPerScope);
             if (options.Dev is { SeedFixtures: true })

@@ -27,6 +27,15 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     /// <summary>How long an outcome is kept; afterwards the key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
 
+    /// <summary>
+    /// The longest payload that is kept for an ephemeral key, in bytes. What a browser deletes with a longer one is refused: an
+    /// outcome that is kept is kept whole, and browsers keep small ones only.
+    /// </summary>
+    public const int LargestPayload = 2_048;
+
+    /// <summary>The longest message that is kept, in characters. One that is longer has the whole name in it, which a repetition says again.</summary>
+    private const int LongestMessage = 500;
+
     private const byte RequestTag = 1, StatusTag = 2, IdTag = 3, CreatedTag = 4, ExpiresTag = 5, VersionTag = 6, PayloadTag = 7,
         TypeTag = 8, CodeTag = 9, ParamTag = 10, MessageTag = 11;
 
@@ -35,7 +44,7 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     public IdempotencyKey Row { get; } = new(tenant.Number, IndexOf(tenant, caller, claim.Key));
 
     /// <summary>The row that keeps an outcome.</summary>
-    public RowWrite Keep(WriteOutcome outcome, long now)
+    public RowWrite.PutIdempotency Keep(WriteOutcome outcome, long now)
     {
         var fields = new List<(byte Tag, ReadOnlyMemory<byte> Value)> { (RequestTag, Utf8(claim.RequestId)) };
         if (outcome.Secret is { } secret)
@@ -54,7 +63,7 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
             Add(TypeTag, error.Type);
             Add(CodeTag, error.Code);
             Add(ParamTag, error.Param);
-            Add(MessageTag, error.Message);
+            Add(MessageTag, error.Message.Length > LongestMessage && error.Code == "resource_missing" ? null : error.Message);
         }
 
         using var plaintext = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value.Span)));
@@ -95,7 +104,10 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
 
             var original = Find(RequestTag);
             if (Find(StatusTag) is { } status)
-                return new WriteOutcome(null, ApiError.Kept((int)Parse(status), Find(TypeTag)!, Find(CodeTag), Find(ParamTag), Find(MessageTag)!), original);
+            {
+                var message = Find(MessageTag) ?? ApiError.NoSuchSecret(request.Name.Text).Message;
+                return new WriteOutcome(null, ApiError.Kept((int)Parse(status), Find(TypeTag)!, Find(CodeTag), Find(ParamTag), message), original);
+            }
 
             var secret = request with
             {

@@ -34,6 +34,13 @@ internal abstract class SecretChange : Change
     /// <summary>What became of the write; set once it is committed.</summary>
     public WriteOutcome? Outcome { get; private set; }
 
+    /// <summary>How many bytes are kept under the idempotency key.</summary>
+    public int Kept { get; private set; }
+
+    public override Payer? Payer => Given.Caller.Payer;
+
+    public override int Size => UsualSize + Request.Name.Utf8.Length + (Request.Payload?.Length ?? 0);
+
     public override SecretKey? SecretAt { get; }
 
     public override IdempotencyKey? IdempotencyAt => Claim?.Row;
@@ -56,7 +63,9 @@ internal abstract class SecretChange : Change
         if (ifVersion is { } wanted && wanted != (live?.Version ?? 0) && (live is not null || !IsNothingWithoutSecret))
             throw ApiError.VersionMismatch(wanted, live?.Version ?? 0);
         (Outcome, var write) = Execute(live, found, now);
-        return (write, Claim?.Keep(Outcome, now)) switch
+        var outcome = Claim?.Keep(Outcome, now);
+        Kept = outcome?.Row.Sealed.Length ?? 0;
+        return (write, outcome) switch
         {
             ({ } change, { } kept) => [change, kept],
             ({ } change, null) => [change],
@@ -79,6 +88,7 @@ internal abstract class SecretChange : Change
     {
         (ApiError { Code: "resource_version_mismatch" }, _) => "version_mismatch",
         (ApiError { Type: "idempotency_error" }, _) => "idempotency_mismatch",
+        (ApiError { Param: "expand" }, _) => "payload_too_large",
         (ApiError { IsFault: true }, _) => "damaged",
         (not null, _) => "failed",
         (_, { OriginalRequest: not null }) => "replayed",
@@ -136,6 +146,12 @@ internal abstract class SecretChange : Change
             var secret = wantsPayload
                 ? SealedSecret.Open(Given.Instance, Given.Tenant, live, Request.Scope, wantsPayload: true)
                 : SealedSecret.Prove(Given.Instance, Given.Tenant, live, Request.Scope, Request.Name);
+            if (Claim is not null && Given.Caller.Kind == KeyKind.Ephemeral && secret.Payload?.Length > Idempotency.LargestPayload)
+            {
+                secret.Dispose();
+                throw ApiError.PayloadTooLargeToKeep(Idempotency.LargestPayload);
+            }
+
             return (new WriteOutcome(secret, null), new RowWrite.DeleteSecret(SecretAt!.Value));
         }
     }

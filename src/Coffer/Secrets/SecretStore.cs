@@ -29,6 +29,8 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     public async ValueTask<Secret?> FindAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, CancellationToken ct)
     {
         var id = gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span);
+        if (wantsPayload || gate.TakesMetadata)
+            gate.RequireBudget(caller);
         while (true)
         {
             var session = engine.Session;
@@ -77,6 +79,8 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
 
         if (after is not null && before is not null)
             throw ApiError.BothCursors();
+        if (wantsPayload || gate.TakesMetadata)
+            gate.RequireBudget(caller);
         if (tenant is null)
             return new Page([], HasMore: false);
 
@@ -137,6 +141,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     private async ValueTask<WriteOutcome> WriteAsync(
         Caller caller, TenantId id, bool adds, Secret request, string verb, long? ifVersion, IdempotencyClaim? claim, Func<SecretChange.Terms, SecretChange> change, CancellationToken ct)
     {
+        gate.RequireBudget(caller, keeps: claim is not null);
         while (true)
         {
             if ((adds ? await tenants.FindOrAddAsync(id, ct) : await tenants.FindAsync(id, ct)) is not { } tenant)
@@ -158,7 +163,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     {
         if (claim is null)
         {
-            await committer.CommitAsync(change);
+            await StoreAsync(change);
             return change.Outcome!;
         }
 
@@ -168,12 +173,25 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
             throw ApiError.IdempotencyKeyInUse(claim.Key);
         try
         {
-            await committer.CommitAsync(change);
+            await StoreAsync(change);
             return change.Outcome!;
         }
         finally
         {
             inFlight.TryRemove(key, out _);
+        }
+    }
+
+    // A change that is refused leaves an entry too.
+    private async Task StoreAsync(SecretChange change)
+    {
+        try
+        {
+            await committer.CommitAsync(change);
+        }
+        finally
+        {
+            gate.Charge(change.Payer, Change.EntrySize, change.Kept);
         }
     }
 
