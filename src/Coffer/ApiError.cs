@@ -101,18 +101,20 @@ internal sealed class ApiError : Exception
 
     /// <summary>Too many changes of an app, or of one ephemeral key, wait to be stored.</summary>
     public static ApiError TooManyWaiting(bool ofKey) => Slower(ofKey,
-        "too many changes that wait to be stored", "Nothing of this request was stored; try again shortly.", TimeSpan.FromSeconds(1));
+        "too many changes waiting to be stored",
+        "Nothing of this request was stored; try again shortly.", TimeSpan.FromSeconds(1));
 
     /// <summary>What was kept under idempotency keys is too much.</summary>
     public static ApiError TooMuchKept(bool ofKey, TimeSpan wait) => Slower(ofKey,
         "more kept under idempotency keys than it may in this time",
-        "Nothing of this request was stored. Try again after the seconds in Retry-After, or send it without an Idempotency-Key.", wait);
+        "Nothing of this request was stored. Try again after the seconds in Retry-After, " +
+        "or send it without an Idempotency-Key.", wait);
 
     /// <summary>What was written to the audit log is too much.</summary>
     public static ApiError TooMuchAudit(bool ofKey, TimeSpan wait) => Slower(ofKey,
         "more recorded in the audit log than it may in this time",
-        "Nothing of this request was done. Try again after the seconds in Retry-After, and ask for payloads only where they are needed.",
-        wait);
+        "Nothing of this request was done. Try again after the seconds in Retry-After, " +
+        "and ask for payloads only where they are needed.", wait);
 
     /// <summary>Something was stored for too many accounts for which nothing was stored before.</summary>
     public static ApiError TooManyNewAccounts(TimeSpan wait) => Slower(ofKey: false,
@@ -235,8 +237,9 @@ internal sealed class ApiError : Exception
 
     /// <summary>Of a delete by an ephemeral key whose answer would have to be kept.</summary>
     public static ApiError PayloadTooLargeToKeep(int limit) => new(400,
-        $"The payload is longer than {limit} bytes, which is the most that is kept for an ephemeral key under an Idempotency-Key. " +
-        "Nothing was deleted. Find the secret first, then delete it without 'expand[]=payload'; or send no Idempotency-Key.",
+        $"The payload is longer than {limit} bytes, which is the most that is kept for an ephemeral key " +
+        "under an Idempotency-Key. Nothing was deleted. " +
+        "Find the secret first, then delete it without 'expand[]=payload'; or send no Idempotency-Key.",
         param: "expand");
 
     /// <param name="wanted">What <c>if_version</c> said.</param>

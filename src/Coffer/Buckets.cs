@@ -14,7 +14,11 @@ internal sealed class Buckets(double rate, double depth, TimeProvider time) : ID
     /// <summary>How many are kept: some 20 MB at the most.</summary>
     public const int Kept = 100_000;
 
-    private static readonly MemoryCacheEntryOptions Entry = new() { Size = 1, SlidingExpiration = TimeSpan.FromMinutes(5) };
+    private static readonly MemoryCacheEntryOptions Entry = new()
+    {
+        Size = 1,
+        SlidingExpiration = TimeSpan.FromMinutes(5),
+    };
 
     private readonly MemoryCache buckets = new(new MemoryCacheOptions { SizeLimit = Kept });
 
@@ -38,7 +42,9 @@ internal sealed class Buckets(double rate, double depth, TimeProvider time) : ID
         }
     }
 
-    /// <summary>Takes what was used, even if the bucket does not hold that much: then it is empty until the debt is paid.</summary>
+    /// <summary>
+    /// Takes what was used, even if the bucket does not hold that much: then it is empty until the debt is paid.
+    /// </summary>
     public void Charge(object key, double amount)
     {
         if (!IsLimited)
@@ -61,7 +67,9 @@ internal sealed class Buckets(double rate, double depth, TimeProvider time) : ID
         lock (bucket!)
         {
             Fill(bucket);
-            return bucket.Tokens >= least ? null : TimeSpan.FromSeconds(Math.Max(1, Math.Ceiling((least - bucket.Tokens) / rate)));
+            if (bucket.Tokens >= least)
+                return null;
+            return TimeSpan.FromSeconds(Math.Max(1, Math.Ceiling((least - bucket.Tokens) / rate)));
         }
     }
 

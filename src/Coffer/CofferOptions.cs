@@ -27,13 +27,20 @@ internal sealed record CofferOptions
     /// <summary>Failed authentications a second: a misconfigured fleet behind one address gets through, guessing does not.</summary>
     public const int DefaultRatePerAddress = 20;
 
-    /// <summary>A quarter of the queue for an app; more than a page in a browser has under way for an ephemeral key.</summary>
+    /// <summary>
+    /// A quarter of the queue for an app; more than a page in a browser has under way for an ephemeral key.
+    /// </summary>
     public const int DefaultWaitingPerApp = 1_024, DefaultWaitingPerEphemeralKey = 64;
 
-    /// <summary>KB a second: more than sets at the rate of three keys leave; and some sixty sets a second of a page.</summary>
+    /// <summary>
+    /// KB a second: more than sets at the rate of three keys leave; and some sixty sets a second of a page.
+    /// </summary>
     public const int DefaultKeptPerApp = 4_096, DefaultKeptPerEphemeralKey = 16;
 
-    /// <summary>KB a second: more than finds with payload at the rate of four keys leave; and some two hundred a second of a page.</summary>
+    /// <summary>
+    /// KB a second: more than finds with payload at the rate of four keys leave; and some two hundred a second of a
+    /// page.
+    /// </summary>
     public const int DefaultAuditPerApp = 8_192, DefaultAuditPerEphemeralKey = 64;
 
     /// <summary>New accounts a second: an app that moves in with 100,000 is done in a quarter of an hour.</summary>
@@ -86,7 +93,9 @@ internal sealed record CofferOptions
     /// <summary>The same of one ephemeral key.</summary>
     public int WaitingPerEphemeralKey { get; init; } = DefaultWaitingPerEphemeralKey;
 
-    /// <summary>KB a second that are kept under the idempotency keys of one app, 0 to 1,000,000; 0 is no limit.</summary>
+    /// <summary>
+    /// KB a second that are kept under the idempotency keys of one app, 0 to 1,000,000; 0 is no limit.
+    /// </summary>
     public int KeptPerApp { get; init; } = DefaultKeptPerApp;
 
     /// <summary>The same of one ephemeral key.</summary>

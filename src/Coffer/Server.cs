@@ -67,8 +67,9 @@ internal sealed class Server : IAsyncDisposable
             var chain = Part(new AuditChain(instance.AuditKey, instance.Id, engine.Node, await engine.FindLastAuditAsync(engine.Node, ct), time));
             var checkpoints = Part(new Checkpoints(chain, instance.AuditSigningKey, instance.Id, options.Checkpoints ?? directory.CheckpointFile, time, Log<Checkpoints>()));
             checkpoints.Start();
-            var committer = Part(new Committer(
-                engine, new Turns.Bounds(CofferOptions.WaitingChanges, options.WaitingPerApp, options.WaitingPerEphemeralKey), chain.InLoop(engine)));
+            var waiting = new Turns.Bounds(
+                CofferOptions.WaitingChanges, options.WaitingPerApp, options.WaitingPerEphemeralKey);
+            var committer = Part(new Committer(engine, waiting, chain.InLoop(engine)));
             await committer.CommitAsync(firstChange);
 
             var refusals = Part(new Refusals(time));
@@ -77,7 +78,8 @@ internal sealed class Server : IAsyncDisposable
             var retention = options.AuditRetentionDays is { } days ? new Retention(
                 engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(days), time, Log<Retention>()) : null;
             var budgets = Part(new Budgets(new Budgets.Rates(
-                options.KeptPerApp, options.KeptPerEphemeralKey, options.AuditPerApp, options.AuditPerEphemeralKey, options.TenantsPerApp), time));
+                options.KeptPerApp, options.KeptPerEphemeralKey, options.AuditPerApp, options.AuditPerEphemeralKey,
+                options.TenantsPerApp), time));
             var gate = new Gate(refusals, recorder, engine, budgets);
             var management = new Management(committer, instance, epoch, time, budgets);
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));

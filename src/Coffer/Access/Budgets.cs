@@ -3,9 +3,10 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>
-/// How fast an app, and an ephemeral key by itself, may have bytes kept under idempotency keys, the audit log written and tenants
-/// made: on this node, ten seconds' worth at once. A request is refused before any work while what was written before it is more
-/// than that; what it then writes is charged as it is, so one that turns out large makes the next ones wait.
+/// How fast an app, and an ephemeral key by itself, may have bytes kept under idempotency keys, the audit log written
+/// and tenants made: on this node, ten seconds' worth at once. A request is refused before any work while what was
+/// written before it is more than that; what it then writes is charged as it is, so one that turns out large makes the
+/// next ones wait.
 /// </summary>
 internal sealed class Budgets(Budgets.Rates rates, TimeProvider time) : IDisposable
 {
@@ -14,8 +15,10 @@ internal sealed class Budgets(Budgets.Rates rates, TimeProvider time) : IDisposa
 
     private const double Kilobyte = 1024;
 
-    private readonly Buckets keptByApp = Of(rates.KeptPerApp * Kilobyte, time), keptByKey = Of(rates.KeptPerKey * Kilobyte, time);
-    private readonly Buckets auditByApp = Of(rates.AuditPerApp * Kilobyte, time), auditByKey = Of(rates.AuditPerKey * Kilobyte, time);
+    private readonly Buckets keptByApp = Of(rates.KeptPerApp * Kilobyte, time);
+    private readonly Buckets keptByKey = Of(rates.KeptPerKey * Kilobyte, time);
+    private readonly Buckets auditByApp = Of(rates.AuditPerApp * Kilobyte, time);
+    private readonly Buckets auditByKey = Of(rates.AuditPerKey * Kilobyte, time);
     private readonly Buckets tenantsByApp = Of(rates.TenantsPerApp, time);
 
     /// <summary>What there is each second; 0 is no limit.</summary>

@@ -38,7 +38,9 @@ internal sealed class Gate(Refusals refusals, Recorder recorder, Engine engine, 
             budgets?.RequireKept(caller.Payer);
     }
 
-    /// <summary>Counts what a write leaves, in bytes: its audit entry, and what was kept under its idempotency key.</summary>
+    /// <summary>
+    /// Counts what a write leaves, in bytes: its audit entry, and what was kept under its idempotency key.
+    /// </summary>
     public void Charge(Payer? payer, int recorded, int kept)
     {
         budgets?.ChargeAudit(payer, recorded);

@@ -20,7 +20,8 @@ internal sealed record Reply(SecretBytes Body, string? OriginalRequest = null);
 /// <param name="epoch">Grows with each change.</param>
 /// <param name="time">For what is kept.</param>
 /// <param name="budgets">How much apps may write; null bounds nothing.</param>
-internal sealed class Management(Committer committer, Instance instance, Epoch epoch, TimeProvider time, Budgets? budgets = null)
+internal sealed class Management(
+    Committer committer, Instance instance, Epoch epoch, TimeProvider time, Budgets? budgets = null)
 {
     /// <summary>How long a reply is kept; afterwards the idempotency key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
@@ -29,7 +30,8 @@ internal sealed class Management(Committer committer, Instance instance, Epoch e
 
     // What takes rights away, or sets what an app may do: such acts wait for no flood.
     private static readonly FrozenSet<string> Urgent = FrozenSet.Create(StringComparer.Ordinal,
-        "revoke_key", "roll_key", "disable_app", "enable_app", "change_app", "roll_signing_secret", "delete_app", "forget_account");
+        "revoke_key", "roll_key", "disable_app", "enable_app", "change_app", "roll_signing_secret", "delete_app",
+        "forget_account");
 
     private readonly Instance instance = instance;
     private readonly TimeProvider time = time;
@@ -75,7 +77,8 @@ internal sealed class Management(Committer committer, Instance instance, Epoch e
     public async Task WriteAsync(RowWrite[] rows, AuditEntry entry)
     {
         budgets?.ChargeAudit(entry.Payer, entry.Size);
-        await committer.CommitAsync(new Change.Plain(rows) { Notes = [entry], In = LaneOf(entry), PaidBy = entry.Payer });
+        await committer.CommitAsync(
+            new Change.Plain(rows) { Notes = [entry], In = LaneOf(entry), PaidBy = entry.Payer });
         epoch.Advance();
     }
 

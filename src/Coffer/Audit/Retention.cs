@@ -25,9 +25,10 @@ internal sealed class Retention(Engine engine, Committer committer, MacKey key, 
 
             var cuts = old.GroupBy(row => row.Node).Select(node => node.Last())
                 .Select(last => AuditCut.Write(key, instance, last.Node, new ChainPosition(last.Last, last.Mac)));
+            var (count, size) = (old.Sum(row => row.Last - row.First + 1), old.Sum(row => row.Entries.Length));
             await committer.CommitAsync(new Pruning(rows[0].Number, [.. cuts, new RowWrite.PruneAudit(rows[old.Count - 1].Number)],
-                new AuditEntry("prune_audit", "ok") { Count = old.Sum(row => row.Last - row.First + 1) }, old.Sum(row => row.Entries.Length)));
-            if (old.Count < rows.Count && old.Sum(row => row.Entries.Length) < LargestSize)
+                new AuditEntry("prune_audit", "ok") { Count = count }, size));
+            if (old.Count < rows.Count && size < LargestSize)
                 return;
         }
     }

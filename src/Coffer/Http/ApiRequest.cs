@@ -52,7 +52,9 @@ internal delegate ValueTask<ApiError?> Handler(ApiRequest request);
 /// <param name="Handler">What answers.</param>
 internal sealed record ApiRoute(string Method, string Path, Handler Handler)
 {
-    /// <summary>Whether it takes rights away, or sets what an app may do: such requests have a rate of their own.</summary>
+    /// <summary>
+    /// Whether it takes rights away, or sets what an app may do: such requests have a rate of their own.
+    /// </summary>
     public bool IsUrgent { get; init; }
 }
 

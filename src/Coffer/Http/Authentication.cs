@@ -26,7 +26,8 @@ internal sealed class Authentication(ApiKeys keys, RateLimits limits)
     /// <param name="isAgain">Whether the request was counted before.</param>
     /// <param name="isUrgent">Whether it is counted apart, as what takes rights away is.</param>
     /// <returns>The caller, or the refusal: 401 for the key, 403 for where it is used, 429 for how often, 400 for the account.</returns>
-    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(HttpContext context, string requestId, bool readsAccount, bool isAgain = false, bool isUrgent = false)
+    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(
+        HttpContext context, string requestId, bool readsAccount, bool isAgain = false, bool isUrgent = false)
     {
         var (headers, address) = (context.Request.Headers, context.Connection.RemoteIpAddress);
         var (token, refusal) = Token(headers.Authorization);

@@ -18,7 +18,8 @@ internal sealed class Routes
     {
         var kinds = routes.ToLookup(route => route.Path.Contains('{', StringComparison.Ordinal));
         plain = kinds[false].GroupBy(route => route.Path).ToFrozenDictionary(
-            path => path.Key, path => path.ToFrozenDictionary(route => route.Method, StringComparer.Ordinal), StringComparer.Ordinal);
+            path => path.Key, path => path.ToFrozenDictionary(route => route.Method, StringComparer.Ordinal),
+            StringComparer.Ordinal);
         withIds = [.. kinds[true].Select(route => (route.Path.Split('/'), route))];
     }
 
@@ -27,7 +28,12 @@ internal sealed class Routes
     public (Handler Handler, Target Target, bool IsUrgent)? Find(string method, string path)
     {
         if (plain.TryGetValue(path, out var methods))
-            return methods.TryGetValue(method, out var found) ? (found.Handler, new Target(method, path, NoIds), found.IsUrgent) : null;
+        {
+            return methods.TryGetValue(method, out var found)
+                ? (found.Handler, new Target(method, path, NoIds), found.IsUrgent)
+                : null;
+        }
+
         if (withIds.Length == 0)
             return null;
 

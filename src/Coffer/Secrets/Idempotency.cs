@@ -28,12 +28,15 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
 
     /// <summary>
-    /// The longest payload that is kept for an ephemeral key, in bytes. What a browser deletes with a longer one is refused: an
-    /// outcome that is kept is kept whole, and browsers keep small ones only.
+    /// The longest payload that is kept for an ephemeral key, in bytes. What a browser deletes with a longer one is
+    /// refused: an outcome that is kept is kept whole, and browsers keep small ones only.
     /// </summary>
     public const int LargestPayload = 2_048;
 
-    /// <summary>The longest message that is kept, in characters. One that is longer has the whole name in it, which a repetition says again.</summary>
+    /// <summary>
+    /// The longest message that is kept, in characters. One that is longer has the whole name in it, which a repetition
+    /// says again.
+    /// </summary>
     private const int LongestMessage = 500;
 
     private const byte RequestTag = 1, StatusTag = 2, IdTag = 3, CreatedTag = 4, ExpiresTag = 5, VersionTag = 6, PayloadTag = 7,
@@ -63,7 +66,8 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
             Add(TypeTag, error.Type);
             Add(CodeTag, error.Code);
             Add(ParamTag, error.Param);
-            Add(MessageTag, error.Message.Length > LongestMessage && error.Code == "resource_missing" ? null : error.Message);
+            if (error.Message.Length <= LongestMessage || error.Code != "resource_missing")
+                Add(MessageTag, error.Message);
         }
 
         using var plaintext = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value.Span)));
@@ -106,7 +110,8 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
             if (Find(StatusTag) is { } status)
             {
                 var message = Find(MessageTag) ?? ApiError.NoSuchSecret(request.Name.Text).Message;
-                return new WriteOutcome(null, ApiError.Kept((int)Parse(status), Find(TypeTag)!, Find(CodeTag), Find(ParamTag), message), original);
+                var error = ApiError.Kept((int)Parse(status), Find(TypeTag)!, Find(CodeTag), Find(ParamTag), message);
+                return new WriteOutcome(null, error, original);
             }
 
             var secret = request with

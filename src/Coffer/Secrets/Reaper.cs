@@ -34,7 +34,10 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
 
         var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
         while (await engine.FindOldestIdempotencyAsync(ct) <= tooOld)
-            await committer.CommitAsync(new Change.Plain(new RowWrite.PruneIdempotency(tooOld, Batch)) { In = Lane.Background, Rows = Batch });
+        {
+            var row = new RowWrite.PruneIdempotency(tooOld, Batch);
+            await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
+        }
 
         // Few, and no burden: an idle server need not write for them at each sweep.
         if (now - pruned >= (long)ManagementRest.TotalSeconds || now < pruned)

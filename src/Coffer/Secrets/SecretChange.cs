@@ -146,7 +146,8 @@ internal abstract class SecretChange : Change
             var secret = wantsPayload
                 ? SealedSecret.Open(Given.Instance, Given.Tenant, live, Request.Scope, wantsPayload: true)
                 : SealedSecret.Prove(Given.Instance, Given.Tenant, live, Request.Scope, Request.Name);
-            if (Claim is not null && Given.Caller.Kind == KeyKind.Ephemeral && secret.Payload?.Length > Idempotency.LargestPayload)
+            var keepsLittle = Claim is not null && Given.Caller.Kind == KeyKind.Ephemeral;
+            if (keepsLittle && secret.Payload?.Length > Idempotency.LargestPayload)
             {
                 secret.Dispose();
                 throw ApiError.PayloadTooLargeToKeep(Idempotency.LargestPayload);

@@ -3,9 +3,9 @@ using System.Diagnostics;
 namespace Coffer.Storage;
 
 /// <summary>
-/// The one loop of a node that changes the store. It takes changes that wait, by turns of their apps, writes them in one
-/// transaction and completes them after the durable commit, so that the cost of a sync is shared and load makes a change
-/// cheaper. What is urgent is the next batch, alone; what nobody waits for goes in short batches between others.
+/// The one loop of a node that changes the store. It takes changes that wait, by turns of their apps, writes them in
+/// one transaction and completes them after the durable commit, so that the cost of a sync is shared and load makes a
+/// change cheaper. What is urgent is the next batch, alone; what nobody waits for goes in short batches between others.
 /// </summary>
 internal sealed class Committer : IDisposable
 {
@@ -20,16 +20,22 @@ internal sealed class Committer : IDisposable
 
     private const int BackgroundCapacity = 1_024, SmallestBackground = 4 * 1024;
 
-    /// <summary>How often a batch that meets a lock is written again before its changes fail: six seconds in all, or one.</summary>
+    /// <summary>
+    /// How often a batch that meets a lock is written again before its changes fail: six seconds in all, or one.
+    /// </summary>
     private const int MostTries = 12, MostUrgentTries = 2;
 
-    /// <summary>The longest wait under load. A sync costs the machine more than it, and shared by more it costs each less.</summary>
+    /// <summary>
+    /// The longest wait under load. A sync costs the machine more than it, and shared by more it costs each less.
+    /// </summary>
     private static readonly TimeSpan Linger = TimeSpan.FromMilliseconds(1);
 
     /// <summary>How long a batch of the background is to take: requests that come meanwhile wait for it.</summary>
     private static readonly TimeSpan BackgroundShare = TimeSpan.FromMilliseconds(50);
 
-    /// <summary>How long requests go first. Else a store that is always in use would never be rid of what has expired.</summary>
+    /// <summary>
+    /// How long requests go first. Else a store that is always in use would never be rid of what has expired.
+    /// </summary>
     private static readonly TimeSpan BackgroundPatience = TimeSpan.FromMilliseconds(500);
 
     private readonly Engine engine;
@@ -75,8 +81,8 @@ internal sealed class Committer : IDisposable
 
     /// <summary>Returns when the change is durable. It cannot be cancelled: once handed in, it may be stored.</summary>
     /// <exception cref="ApiError">
-    /// 503 when too many wait or the storage cannot be used; 429 when too many of the same app or ephemeral key wait; or the
-    /// change's own refusal.
+    /// 503 when too many wait or the storage cannot be used; 429 when too many of the same app or ephemeral key wait;
+    /// or the change's own refusal.
     /// </exception>
     public Task CommitAsync(Change change)
     {
@@ -167,7 +173,11 @@ internal sealed class Committer : IDisposable
             if (lane == Lane.Ordinary)
                 ordinary.Take(batch, LargestBatch, LargestSize, ofOneLine: isApart);
             else
-                TurnsOf(lane).Take(batch, isApart ? 1 : LargestBatch, lane == Lane.Background ? backgroundSize : LargestSize);
+            {
+                var size = lane == Lane.Background ? backgroundSize : LargestSize;
+                TurnsOf(lane).Take(batch, isApart ? 1 : LargestBatch, size);
+            }
+
             if (lane != Lane.Urgent)
                 expected = lane == Lane.Ordinary ? batch.Count : 0;
             if (lane == Lane.Background)
@@ -177,8 +187,8 @@ internal sealed class Committer : IDisposable
         }
     }
 
-    // Owners' acts are always next. Those of apps are next but for one batch of others after each, so that an app that never
-    // stops revoking stops nobody.
+    // Owners' acts are always next. Those of apps are next but for one batch of others after each, so that an app that
+    // never stops revoking stops nobody.
     private Lane Next()
     {
         var others = ordinary.Count + background.Count;
@@ -188,8 +198,8 @@ internal sealed class Committer : IDisposable
         return ordinary.Count == 0 || isDue ? Lane.Background : Lane.Ordinary;
     }
 
-    // The changes of a batch that meets a lock are tried again apart from each other, app by app, after what is urgent: only
-    // those wait for the lock that need it.
+    // The changes of a batch that meets a lock are tried again apart from each other, app by app, after what is urgent:
+    // only those wait for the lock that need it.
     private void TryLater(Lane lane, List<Change> batch, Engine.LockedException locked)
     {
         var most = lane == Lane.Urgent ? MostUrgentTries : MostTries;

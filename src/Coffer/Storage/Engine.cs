@@ -9,8 +9,8 @@ namespace Coffer.Storage;
 internal abstract class Engine : IDisposable
 {
     /// <summary>
-    /// Thrown by <see cref="Write"/> when something else held a lock for too long: nothing was stored, and the same changes may be
-    /// written later.
+    /// Thrown by <see cref="Write"/> when something else held a lock for too long: nothing was stored, and the same
+    /// changes may be written later.
     /// </summary>
     public sealed class LockedException(Exception inner) : Exception("a lock was not free in time", inner);
 

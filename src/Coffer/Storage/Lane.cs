@@ -7,7 +7,8 @@ internal enum Lane
     Ordinary,
 
     /// <summary>
-    /// What takes rights away or sets what an app may do: the next batch, alone. No flood of other changes refuses or delays it.
+    /// What takes rights away or sets what an app may do: the next batch, alone. No flood of other changes refuses or
+    /// delays it.
     /// </summary>
     Urgent,
 

@@ -147,8 +147,8 @@ internal abstract record RowWrite
     public sealed record PutRevocation(RevocationRow Row) : RowWrite;
 
     /// <summary>
-    /// Removes replies among the <paramref name="Limit"/> oldest that were made at or before a Unix second, and revocations that need
-    /// not be kept at another.
+    /// Removes replies among the <paramref name="Limit"/> oldest that were made at or before a Unix second, and
+    /// revocations that need not be kept at another.
     /// </summary>
     public sealed record PruneManagement(long RepliesMadeBy, long Now, int Limit = 200) : RowWrite;
 }

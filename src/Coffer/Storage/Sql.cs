@@ -141,7 +141,8 @@ internal static class Sql
 
     public const string PruneReplies = """
         DELETE FROM replies
-        WHERE seq IN (SELECT seq FROM (SELECT seq, created FROM replies ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2)
+        WHERE seq IN (
+            SELECT seq FROM (SELECT seq, created FROM replies ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2)
         """;
 
     public const string DeleteReplies = "DELETE FROM replies WHERE owner = $1";

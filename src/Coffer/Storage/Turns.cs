@@ -3,8 +3,9 @@ using System.Runtime.InteropServices;
 namespace Coffer.Storage;
 
 /// <summary>
-/// Changes that wait, a line for each app and one for the server itself and its operators. Lines take turns, so that a long one
-/// delays the others by one change each time; inside a line the first to come is the first to go. Not safe for several threads.
+/// Changes that wait, a line for each app and one for the server itself and its operators. Lines take turns, so that a
+/// long one delays the others by one change each time; inside a line the first to come is the first to go. Not safe for
+/// several threads.
 /// </summary>
 internal sealed class Turns(Turns.Bounds bounds)
 {
@@ -26,8 +27,8 @@ internal sealed class Turns(Turns.Bounds bounds)
     /// <summary>How many changes may wait.</summary>
     /// <param name="Capacity">Together; one more is refused with 503.</param>
     /// <param name="PerApp">
-    /// Of one app; one more is refused with 429. Nor may an app hold more than what is left free, so that there is room for the
-    /// next app however many fill the queue. 0 is no limit.
+    /// Of one app; one more is refused with 429. Nor may an app hold more than what is left free, so that there is room
+    /// for the next app however many fill the queue. 0 is no limit.
     /// </param>
     /// <param name="PerKey">Of one ephemeral key; one more is refused with 429. 0 is no limit.</param>
     /// <param name="OwnFirst">Whether the server's own and its operators' changes go before all apps'.</param>
@@ -38,6 +39,9 @@ internal sealed class Turns(Turns.Bounds bounds)
 
     /// <summary>How many apps have changes that wait; the server itself counts as one.</summary>
     public int Lines => order.Count;
+
+    /// <summary>How many lines are kept in memory, empty ones too.</summary>
+    public int Kept => lines.Count;
 
     /// <summary>Whether changes of the server itself or of operators wait.</summary>
     public bool HasOwn => lines.TryGetValue("", out var own) && own.Count > 0;
@@ -99,7 +103,7 @@ internal sealed class Turns(Turns.Bounds bounds)
                 return;
             Leave(line, change);
             batch.Add(change);
-            line.Debt = order.Count > 1 ? Math.Min(change.Size / TurnSize, MostDebt) : 0;
+            line.Debt = order.Count > 1 ? Math.Min((change.Size - 1) / TurnSize, MostDebt) : 0;
             if (line.Count == 0)
             {
                 order.RemoveFirst();
