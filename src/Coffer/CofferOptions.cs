@@ -110,6 +110,10 @@ internal sealed record CofferOptions
     /// <summary>New accounts a second for which one app may store something, 0 to 1,000,000; 0 is no limit.</summary>
     public int TenantsPerApp { get; init; } = DefaultTenantsPerApp;
 
+    /// <summary>The bounds of what apps and ephemeral keys leave, together.</summary>
+    public Access.Budgets.Rates ToBudgets() =>
+        new(KeptPerApp, KeptPerEphemeralKey, AuditPerApp, AuditPerEphemeralKey, TenantsPerApp);
+
     /// <summary>A file that says, as JSON, where the server listens, once it answers.</summary>
     public string? ReadyFile { get; init; }
 

@@ -37,6 +37,9 @@ internal sealed record SettingInForce(string Name, string Value, string Source)
 {
     /// <summary>How the operator wrote it: <c>--listen</c>, <c>COFFER_LISTEN</c>, <c>/etc/coffer.conf line 3: listen</c>.</summary>
     public string Written { get; init; } = $"--{Name}";
+
+    /// <summary>Whether nobody wrote it.</summary>
+    public bool IsDefault => Source == "default";
 }
 
 /// <summary>Every setting, once.</summary>

@@ -8,8 +8,10 @@ namespace Coffer.Access;
 /// <param name="refusals">Where refusals are counted.</param>
 /// <param name="recorder">What puts reads on record.</param>
 /// <param name="engine">The store.</param>
+/// <param name="damages">What is told of damaged rows; null is nobody.</param>
 /// <param name="budgets">How much apps and ephemeral keys may write; null bounds nothing.</param>
-internal sealed class Gate(Refusals refusals, Recorder recorder, Engine engine, Budgets? budgets = null)
+internal sealed class Gate(
+    Refusals refusals, Recorder recorder, Engine engine, Damages? damages = null, Budgets? budgets = null)
 {
     /// <summary>Whether reads of metadata are on record too.</summary>
     public bool TakesMetadata => recorder.TakesMetadata;
@@ -71,6 +73,14 @@ internal sealed class Gate(Refusals refusals, Recorder recorder, Engine engine, 
             }
         }
     }
+
+    /// <summary>
+    /// Names stored rows that failed their proof, in the server's log and in the audit log; a row once in a while only.
+    /// </summary>
+    /// <param name="rows">What was not given out.</param>
+    /// <param name="requestId">The request that met them.</param>
+    public ValueTask ReportAsync(IReadOnlyCollection<DamagedRow> rows, string requestId) =>
+        damages is null || rows.Count == 0 ? ValueTask.CompletedTask : damages.ReportAsync(rows, requestId);
 
     /// <summary>Counts a refusal and gives it back.</summary>
     /// <param name="outcome">Why, in one word, for the audit log.</param>

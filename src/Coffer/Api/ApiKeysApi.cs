@@ -108,7 +108,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
             json.WriteNull("permissions"u8);
         if (shown.IsRevoked)
             json.WriteBoolean("revoked"u8, true);
-        json.WriteString("type"u8, ApiKey.Word(kind));
+        json.WriteString("type"u8, kind is { } known ? ApiKey.Word(known) : null);
         if (shown.Token is { } token)
             json.WriteString("secret"u8, token);
         json.WriteEndObject();

@@ -23,7 +23,7 @@ internal sealed class HealthApi(Readiness readiness)
         json.WriteStartObject();
         json.WriteString("status"u8, isWell ? "ok"u8 : "unavailable"u8);
         foreach (var check in checks)
-            json.WriteString(check.Part, check.Trouble ?? "ok");
+            json.WriteString(check.Part, check.Trouble ?? check.Warning ?? "ok");
         json.WriteEndObject();
     }
 }

@@ -45,6 +45,9 @@ internal static class ManagementWire
     public static string RequiredText(StripeForm form, string param, int longest = LongestText) =>
         Text(form, param, longest) ?? throw ApiError.ParameterMissing(param);
 
+    /// <summary>A moment that narrows a list or a search, in Unix seconds; null if it was not sent.</summary>
+    public static long? Time(StripeForm form, string param) => UnixTime.RequireBound(param, form.Integer(param));
+
     public static long Grace(StripeForm form) => form.Integer("grace_period") is not { } grace ? throw ApiError.ParameterMissing("grace_period")
         : grace is >= 0 and <= LongestGrace ? grace : throw ApiError.OutOfRange("grace_period", 0, LongestGrace);
 

@@ -14,12 +14,15 @@ internal sealed class Retention(Engine engine, Committer committer, MacKey key, 
     /// <summary>The most rows that are removed at once, and about the most bytes: requests wait meanwhile.</summary>
     private const int Batch = 100, LargestSize = 1024 * 1024;
 
-    public async Task SweepAsync(CancellationToken ct)
+    public Task SweepAsync(CancellationToken ct) => SweepAsync(time.GetUtcNow(), ct);
+
+    /// <summary>Removes what is too old at a moment.</summary>
+    public async Task SweepAsync(DateTimeOffset now, CancellationToken ct)
     {
         while (true)
         {
             var rows = await engine.ListAuditAsync(0, newestFirst: false, Batch, ct);
-            var old = await OldestAsync([.. rows.Select(row => row.Row)], time.GetUtcNow() - keep, ct);
+            var old = await OldestAsync([.. rows.Select(row => row.Row)], now - keep, ct);
             if (old.Count == 0)
                 return;
 

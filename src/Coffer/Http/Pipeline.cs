@@ -23,19 +23,24 @@ internal sealed partial class Pipeline
 
     private readonly Routes routes;
     private readonly Authentication authentication;
+    private readonly Gate gate;
     private readonly bool isAdmin;
     private readonly string docs;
     private readonly ILogger<Pipeline> log;
 
     /// <param name="routes">Who answers what.</param>
     /// <param name="authentication">Who asks.</param>
+    /// <param name="gate">Where damaged rows are reported.</param>
     /// <param name="isAdmin">Whether it is the management plane: no page in a browser may use it, and no header names an account.</param>
     /// <param name="docs">Address of the documentation page that errors point to.</param>
     /// <param name="log">Where failures go, under the request's id.</param>
-    public Pipeline(IEnumerable<ApiRoute> routes, Authentication authentication, bool isAdmin, Uri docs, ILogger<Pipeline> log)
+    public Pipeline(
+        IEnumerable<ApiRoute> routes, Authentication authentication, Gate gate, bool isAdmin, Uri docs,
+        ILogger<Pipeline> log)
     {
         this.routes = new Routes(routes);
         this.authentication = authentication;
+        this.gate = gate;
         this.isAdmin = isAdmin;
         this.docs = docs.ToString();
         this.log = log;
@@ -76,7 +81,10 @@ internal sealed partial class Pipeline
 
         if (error is not null)
         {
-            if (error.IsFault)
+            // A damaged row is named once in a while: who asks for it again and again must not fill the log.
+            if (error.Damage is { } damage)
+                await gate.ReportAsync([damage], requestId);
+            else if (error.IsFault)
                 log.LogError(error.InnerException, "{RequestId} answered {Status}: {Message}", requestId, error.Status, error.Message);
             SetError(context.Response, error, json);
         }

@@ -22,6 +22,10 @@ internal sealed partial class PostgresEngine
 
     private delegate T RowMap<out T>(PostgresRow row);
 
+    // Asked each time: behind the same address there may be another server by now. Distributions add words of their own.
+    public override async ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
+        (await List("SHOW server_version", static row => row.Text(0), ct))[0].Split(' ')[0];
+
     public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => Find(Sql.MetaByKey, static row => row.Bytes(0), ct, key);
 
     public override ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) =>
@@ -33,6 +37,9 @@ internal sealed partial class PostgresEngine
 
     public override ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct) =>
         List(Sql.Apps, Columns.ToApp, ct, bound, limit);
+
+    public override ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(string bound, int limit, CancellationToken ct) =>
+        List(Sql.UnsealedApps, Columns.ToApp, ct, bound, limit);
 
     public override ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) => Find(Sql.ApiKeyByMac, Columns.ToApiKey, ct, mac);
 

@@ -8,6 +8,9 @@ internal sealed partial class SqliteEngine
     public override ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct) =>
         List(Sql.Apps, Columns.ToApp, bound, limit);
 
+    public override ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(string bound, int limit, CancellationToken ct) =>
+        List(Sql.UnsealedApps, Columns.ToApp, bound, limit);
+
     public override ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) => Find(Sql.ApiKeyByMac, Columns.ToApiKey, mac);
 
     public override ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct) => Find(Sql.ApiKeyById, Columns.ToApiKey, id);

@@ -42,6 +42,10 @@ internal sealed partial class SqliteEngine : Engine
         }
     }
 
+    public override string Name => "sqlite";
+
+    public override ValueTask<string> FindReleaseAsync(CancellationToken ct) => ValueTask.FromResult(SqliteNative.Release);
+
     public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) =>
         Find(Sql.MetaByKey, static row => row.Bytes(0), key);
 

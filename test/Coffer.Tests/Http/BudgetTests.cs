@@ -131,22 +131,32 @@ public sealed class BudgetTests
         if (Postgres.PostgresServer.IsChosen)
             return; // a file is locked here
         var browser = server.Client(await server.MintAsync("usr_1"));
-        (await server.Client().Set("k")).IsOk();
-        (await server.Client(server.OtherAppKey).Set("k")).IsOk();
-        using var lockedBy = new SqliteSession(server.StoreFile);
-        lockedBy.Execute("BEGIN IMMEDIATE");
-        var sets = Enumerable.Range(0, 12).Select(i => server.Client().Set("k", $"{i}")).ToList();
-        while (sets.Count(set => set.IsCompleted) < 8)
-            await Task.Delay(5, TestContext.Current.CancellationToken);
-        var other = server.Client(server.OtherAppKey).Set("k");
-        var refused = (await browser.Set("k")).IsError(429, "rate_limit", null);
-        Assert.Contains("too many changes waiting to be stored", refused.Message(), StringComparison.Ordinal);
-        lockedBy.Execute("ROLLBACK");
-        (await other).IsOk();
-        var answers = await Task.WhenAll(sets);
-        // Two that waited, and one or two that were being written.
-        Assert.InRange(answers.Count(answer => answer.Status == 200), 3, 4);
-        Assert.All(answers.Where(answer => answer.Status != 200), answer => answer.IsError(429, "rate_limit", null));
+        using var session = new SqliteSession(server.StoreFile);
+        for (var tries = 1; ; tries++)
+        {
+            // Connections, and all that is done once, are there before the lock, which a change awaits for 5 seconds only.
+            await Task.WhenAll([server.Client(server.OtherAppKey).Set("k"), browser.List(), .. Sets(server)]);
+            session.Execute("BEGIN IMMEDIATE");
+            var sets = Sets(server);
+            while (sets.Count(set => set.IsCompleted) < 8)
+                await Task.Delay(5, TestContext.Current.CancellationToken);
+            var other = server.Client(server.OtherAppKey).Set("k");
+            var refused = await browser.Set("k");
+            session.Execute("ROLLBACK");
+            var answers = await Task.WhenAll(sets);
+            if (tries < 10 && (await other).Status + refused.Status != 200 + 429)
+                continue; // the machine was so busy that it took longer
+            (await other).IsOk();
+            refused.IsError(429, "rate_limit", null);
+            Assert.Contains("too many changes waiting to be stored", refused.Message(), StringComparison.Ordinal);
+            // Two that waited, and one or two that were being written.
+            Assert.InRange(answers.Count(answer => answer.Status == 200), 3, 4);
+            Assert.All(answers.Where(answer => answer.Status != 200), answer => answer.IsError(429, "rate_limit", null));
+            return;
+        }
+
+        static List<Task<Answer>> Sets(TestServer server) =>
+            [.. Enumerable.Range(0, 12).Select(i => server.Client().Set("k", $"{i}"))];
     }
 
     [Fact]
