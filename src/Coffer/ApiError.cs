@@ -102,6 +102,32 @@ internal sealed class ApiError : Exception
     public static ApiError TooManyBadKeys() => new(429, "Too many requests with bad API keys came from this address. Check the key, and try again shortly.", "rate_limit")
     { RetryAfter = TimeSpan.FromSeconds(1) };
 
+    /// <summary>Too many changes of an app, or of one ephemeral key, wait to be stored.</summary>
+    public static ApiError TooManyWaiting(bool ofKey) => Slower(ofKey,
+        "too many changes waiting to be stored",
+        "Nothing of this request was stored; try again shortly.", TimeSpan.FromSeconds(1));
+
+    /// <summary>What was kept under idempotency keys is too much.</summary>
+    public static ApiError TooMuchKept(bool ofKey, TimeSpan wait) => Slower(ofKey,
+        "more kept under idempotency keys than it may in this time",
+        "Nothing of this request was stored. Try again after the seconds in Retry-After, " +
+        "or send it without an Idempotency-Key.", wait);
+
+    /// <summary>What was written to the audit log is too much.</summary>
+    public static ApiError TooMuchAudit(bool ofKey, TimeSpan wait) => Slower(ofKey,
+        "more recorded in the audit log than it may in this time",
+        "Nothing of this request was done. Try again after the seconds in Retry-After, " +
+        "and ask for payloads only where they are needed.", wait);
+
+    /// <summary>Something was stored for too many accounts for which nothing was stored before.</summary>
+    public static ApiError TooManyNewAccounts(TimeSpan wait) => Slower(ofKey: false,
+        "something stored for more new accounts than it may in this time",
+        "Nothing of this request was stored. Try again after the seconds in Retry-After.", wait);
+
+    private static ApiError Slower(bool ofKey, string what, string todo, TimeSpan wait) =>
+        new(429, $"The {(ofKey ? "provided key" : "app of the provided key")} has {what}. {todo}", "rate_limit")
+        { ShouldRetry = true, RetryAfter = wait };
+
     // --- 400: the request as such ---
 
     public static ApiError MalformedStripeVersion(string version) => new(400, $"Invalid Stripe API version: {Shown(version)}");
@@ -228,6 +254,13 @@ internal sealed class ApiError : Exception
 
     public static ApiError QuotaReached(int limit) => new(400,
         $"This scope already holds {limit} secrets, which is the most it may hold. Delete one first; list the scope to see what is stored (GET /v1/apps/secrets).");
+
+    /// <summary>Of a delete by an ephemeral key whose answer would have to be kept.</summary>
+    public static ApiError PayloadTooLargeToKeep(int limit) => new(400,
+        $"The payload is longer than {limit} bytes, which is the most that is kept for an ephemeral key " +
+        "under an Idempotency-Key. Nothing was deleted. " +
+        "Find the secret first, then delete it without 'expand[]=payload'; or send no Idempotency-Key.",
+        param: "expand");
 
     /// <param name="wanted">What <c>if_version</c> said.</param>
     /// <param name="found">The version there is; 0 if there is no such secret.</param>

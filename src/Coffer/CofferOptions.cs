@@ -33,6 +33,25 @@ internal sealed record CofferOptions
     /// <summary>Failed authentications a second: a misconfigured fleet behind one address gets through, guessing does not.</summary>
     public const int DefaultRatePerAddress = 20;
 
+    /// <summary>
+    /// A quarter of the queue for an app; more than a page in a browser has under way for an ephemeral key.
+    /// </summary>
+    public const int DefaultWaitingPerApp = 1_024, DefaultWaitingPerEphemeralKey = 64;
+
+    /// <summary>
+    /// KB a second: more than sets at the rate of three keys leave; and some sixty sets a second of a page.
+    /// </summary>
+    public const int DefaultKeptPerApp = 4_096, DefaultKeptPerEphemeralKey = 16;
+
+    /// <summary>
+    /// KB a second: more than finds with payload at the rate of four keys leave; and some two hundred a second of a
+    /// page.
+    /// </summary>
+    public const int DefaultAuditPerApp = 8_192, DefaultAuditPerEphemeralKey = 64;
+
+    /// <summary>New accounts a second: an app that moves in with 100,000 is done in a quarter of an hour.</summary>
+    public const int DefaultTenantsPerApp = 100;
+
     public const int MostOpenTenants = 10_000_000;
 
     /// <summary>The most that a tenant's opened keys take, in bytes: those whose payloads are in use.</summary>
@@ -79,6 +98,33 @@ internal sealed record CofferOptions
 
     /// <summary>Failed authentications a second that one address may cause, 0 to 1,000,000; 0 is no limit.</summary>
     public int RatePerAddress { get; init; } = DefaultRatePerAddress;
+
+    /// <summary>Changes of one app that may wait to be stored, 0 to 4,096; 0 is no limit but that of all.</summary>
+    public int WaitingPerApp { get; init; } = DefaultWaitingPerApp;
+
+    /// <summary>The same of one ephemeral key.</summary>
+    public int WaitingPerEphemeralKey { get; init; } = DefaultWaitingPerEphemeralKey;
+
+    /// <summary>
+    /// KB a second that are kept under the idempotency keys of one app, 0 to 1,000,000; 0 is no limit.
+    /// </summary>
+    public int KeptPerApp { get; init; } = DefaultKeptPerApp;
+
+    /// <summary>The same of one ephemeral key.</summary>
+    public int KeptPerEphemeralKey { get; init; } = DefaultKeptPerEphemeralKey;
+
+    /// <summary>KB a second of audit entries about what one app does, 0 to 1,000,000; 0 is no limit.</summary>
+    public int AuditPerApp { get; init; } = DefaultAuditPerApp;
+
+    /// <summary>The same of one ephemeral key.</summary>
+    public int AuditPerEphemeralKey { get; init; } = DefaultAuditPerEphemeralKey;
+
+    /// <summary>New accounts a second for which one app may store something, 0 to 1,000,000; 0 is no limit.</summary>
+    public int TenantsPerApp { get; init; } = DefaultTenantsPerApp;
+
+    /// <summary>The bounds of what apps and ephemeral keys leave, together.</summary>
+    public Access.Budgets.Rates ToBudgets() =>
+        new(KeptPerApp, KeptPerEphemeralKey, AuditPerApp, AuditPerEphemeralKey, TenantsPerApp);
 
     /// <summary>A file that says, as JSON, where the server listens, once it answers.</summary>
     public string? ReadyFile { get; init; }

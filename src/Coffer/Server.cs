@@ -67,7 +67,9 @@ internal sealed class Server : IAsyncDisposable
             var chain = Part(new AuditChain(instance.AuditKey, instance.Id, engine.Node, await engine.FindLastAuditAsync(engine.Node, ct), time));
             var checkpoints = Part(new Checkpoints(chain, instance.AuditSigningKey, instance.Id, options.Checkpoints ?? directory.CheckpointFile, time, Log<Checkpoints>()));
             checkpoints.Start();
-            var committer = Part(new Committer(engine, CofferOptions.WaitingChanges, chain.InLoop(engine)));
+            var waiting = new Turns.Bounds(
+                CofferOptions.WaitingChanges, options.WaitingPerApp, options.WaitingPerEphemeralKey);
+            var committer = Part(new Committer(engine, waiting, chain.InLoop(engine)));
             await TellAsync(directory, engine, options);
             var clock = new ClockWatch(time, await IdMark.LastCommitAsync(engine, ct), Log<ClockWatch>());
             var mark = await IdMark.OpenAsync(engine, ct);
@@ -79,13 +81,14 @@ internal sealed class Server : IAsyncDisposable
             var recorder = new Recorder(committer, new AuditPolicy(options.Audit == "buffered", options.AuditMetadataReads), Log<Recorder>());
             var retention = options.AuditRetentionDays is { } days ? new Retention(
                 engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(days), time, Log<Retention>()) : null;
-            var gate = new Gate(refusals, recorder, engine, new Damages(recorder, time, Log<Damages>()));
+            var budgets = Part(new Budgets(options.ToBudgets(), time));
+            var gate = new Gate(refusals, recorder, engine, new Damages(recorder, time, Log<Damages>()), budgets);
             var order = await CreationOrder.OpenAsync(engine, instance, ct);
-            var management = new Management(committer, instance, epoch, time, order);
+            var management = new Management(committer, instance, epoch, time, order, budgets);
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
             var ephemeralKeys = new EphemeralKeys(instance, apps, new Revocations(engine, epoch, time), management, gate, time);
             var apiKeys = Part(new ApiKeys(engine, committer, instance, apps, ephemeralKeys, gate, time, devMode: options.Dev is not null));
-            var tenants = new Tenants(engine, committer, instance, time, options.OpenTenants);
+            var tenants = new Tenants(engine, committer, instance, time, options.OpenTenants, budgets);
             engine.TenantGone = tenants.Forget;
             var store = new SecretStore(
                 engine, committer, instance, gate, tenants, time, options.SecretsPerScope, mark);

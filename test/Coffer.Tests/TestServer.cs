@@ -76,8 +76,9 @@ internal sealed class TestServer : IAsyncDisposable
     /// <summary>Starts the server on its data again, after <see cref="StopAsync"/>.</summary>
     public async Task StartAgainAsync(
         int secretsPerScope = 10, CofferOptions.DevOptions? dev = null, bool auditsMetadata = false, int ratePerKey = 0, int ratePerAddress = 0,
-        int? openTenants = null) =>
-        server = await Server.StartAsync(new CofferOptions
+        int? openTenants = null, Func<CofferOptions, CofferOptions>? with = null)
+    {
+        var options = new CofferOptions
         {
             Data = Data,
             Store = store,
@@ -89,7 +90,14 @@ internal sealed class TestServer : IAsyncDisposable
             RatePerKey = ratePerKey,
             RatePerAddress = ratePerAddress,
             OpenTenants = openTenants ?? CofferOptions.DefaultOpenTenants,
-        }, Time, default);
+            KeptPerApp = 0,
+            KeptPerEphemeralKey = 0,
+            AuditPerApp = 0,
+            AuditPerEphemeralKey = 0,
+            TenantsPerApp = 0,
+        };
+        server = await Server.StartAsync(with?.Invoke(options) ?? options, Time, default);
+    }
 
     public async Task StopAsync()
     {

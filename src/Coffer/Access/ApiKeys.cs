@@ -132,7 +132,8 @@ internal sealed class ApiKeys : IDisposable
             return;
         try
         {
-            _ = committer.CommitAsync(new Change.Plain(new RowWrite.TouchApiKey(row.Id, hour))).ContinueWith(static failed => _ = failed.Exception, TaskScheduler.Default);
+            _ = committer.CommitAsync(new Change.Plain(new RowWrite.TouchApiKey(row.Id, hour)) { In = Lane.Background })
+                .ContinueWith(static failed => _ = failed.Exception, TaskScheduler.Default);
         }
         catch (ApiError)
         {

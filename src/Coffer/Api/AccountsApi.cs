@@ -17,7 +17,7 @@ internal sealed class AccountsApi(Accounts accounts)
     [
         new("GET", All, ListAsync),
         new("POST", $"{One}/export", ExportAsync),
-        new("POST", $"{One}/forget", ForgetAsync),
+        new("POST", $"{One}/forget", ForgetAsync) { IsUrgent = true },
         new("POST", $"{One}/secrets/{{secret}}/reveal", RevealAsync),
         new("GET", Search, SearchAsync),
     ];

@@ -16,8 +16,8 @@ internal sealed class ApiKeysApi(KeyRing keys)
         new("POST", All, CreateAsync),
         new("GET", All, ListAsync),
         new("GET", One, ShowAsync),
-        new("POST", $"{One}/roll", RollAsync),
-        new("POST", $"{One}/revoke", RevokeAsync),
+        new("POST", $"{One}/roll", RollAsync) { IsUrgent = true },
+        new("POST", $"{One}/revoke", RevokeAsync) { IsUrgent = true },
     ];
 
     private ValueTask<ApiError?> CreateAsync(ApiRequest request)

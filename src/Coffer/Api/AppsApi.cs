@@ -16,9 +16,9 @@ internal sealed class AppsApi(Apps apps)
         new("POST", All, CreateAsync),
         new("GET", All, ListAsync),
         new("GET", One, ShowAsync),
-        new("POST", One, ChangeAsync),
-        new("DELETE", One, DeleteAsync),
-        new("POST", $"{One}/signing_secret/roll", RollSigningSecretAsync),
+        new("POST", One, ChangeAsync) { IsUrgent = true },
+        new("DELETE", One, DeleteAsync) { IsUrgent = true },
+        new("POST", $"{One}/signing_secret/roll", RollSigningSecretAsync) { IsUrgent = true },
     ];
 
     private ValueTask<ApiError?> CreateAsync(ApiRequest request)

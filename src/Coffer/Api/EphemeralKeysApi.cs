@@ -14,7 +14,7 @@ internal sealed class EphemeralKeysApi(EphemeralKeys keys, Signatures signatures
     public IEnumerable<ApiRoute> Routes =>
     [
         new("POST", All, MintAsync),
-        new("DELETE", $"{All}/{{key}}", RevokeAsync),
+        new("DELETE", $"{All}/{{key}}", RevokeAsync) { IsUrgent = true },
         new("GET", "/v1/apps/app_embedded_backend_signature", SignAsync),
     ];
 

@@ -46,6 +46,8 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
     /// <summary>How many decisions this entry stands for, where a flood of them is counted instead of written out.</summary>
     public long? Count { get; init; }
 
+    public override int Size => 290 + Length(Tenant?.Account) + Length(Account) + Length(Target) + Length(Reason);
+
     /// <summary>The entry as one line of JSON without its line feed: what the chain covers and what an export holds.</summary>
     /// <param name="json">An empty writer without indentation.</param>
     /// <param name="node">Whose chain it is.</param>
@@ -91,4 +93,6 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
                 json.WriteString(field, value);
         }
     }
+
+    private static int Length(string? text) => text?.Length ?? 0;
 }

@@ -121,7 +121,8 @@ internal sealed partial class Pipeline
             return ApiError.UnknownRoute(request.Method, path);
 
         // 2.
-        var (caller, refusal) = await authentication.FindCallerAsync(context, requestId, readsAccount: !isAdmin);
+        var (caller, refusal) = await authentication.FindCallerAsync(
+            context, requestId, readsAccount: !isAdmin, isUrgent: route.IsUrgent);
         if (caller is null)
             return refusal;
         if (!isAdmin && request.Headers["Stripe-Account"] is { Count: 1 } account)

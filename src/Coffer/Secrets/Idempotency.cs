@@ -27,6 +27,18 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     /// <summary>How long an outcome is kept; afterwards the key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
 
+    /// <summary>
+    /// The longest payload that is kept for an ephemeral key, in bytes. What a browser deletes with a longer one is
+    /// refused: an outcome that is kept is kept whole, and browsers keep small ones only.
+    /// </summary>
+    public const int LargestPayload = 2_048;
+
+    /// <summary>
+    /// The longest message that is kept, in characters. One that is longer has the whole name in it, which a repetition
+    /// says again.
+    /// </summary>
+    private const int LongestMessage = 500;
+
     private const byte RequestTag = 1, StatusTag = 2, IdTag = 3, CreatedTag = 4, ExpiresTag = 5, VersionTag = 6, PayloadTag = 7,
         TypeTag = 8, CodeTag = 9, ParamTag = 10, MessageTag = 11;
 
@@ -35,7 +47,7 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     public IdempotencyKey Row { get; } = new(tenant.Number, IndexOf(tenant, caller, claim.Key));
 
     /// <summary>The row that keeps an outcome.</summary>
-    public RowWrite Keep(WriteOutcome outcome, long now)
+    public RowWrite.PutIdempotency Keep(WriteOutcome outcome, long now)
     {
         var fields = new List<(byte Tag, ReadOnlyMemory<byte> Value)> { (RequestTag, Utf8(claim.RequestId)) };
         if (outcome.Secret is { } secret)
@@ -54,7 +66,8 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
             Add(TypeTag, error.Type);
             Add(CodeTag, error.Code);
             Add(ParamTag, error.Param);
-            Add(MessageTag, error.Message);
+            if (error.Message.Length <= LongestMessage || error.Code != "resource_missing")
+                Add(MessageTag, error.Message);
         }
 
         using var plaintext = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value.Span)));
@@ -114,10 +127,14 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
         if (Tlv.AreSound(fields, [RequestTag, StatusTag, TypeTag, CodeTag, ParamTag, MessageTag]))
         {
             if (Number(fields, StatusTag) is not ({ } status and >= 400 and <= 599)
-                || Tlv.Text(fields, TypeTag) is not { } type || Tlv.Text(fields, MessageTag) is not { } message
+                || Tlv.Text(fields, TypeTag) is not { } type || !Tlv.IsTextOrNone(fields, MessageTag)
                 || !Tlv.IsTextOrNone(fields, CodeTag) || !Tlv.IsTextOrNone(fields, ParamTag))
                 return null;
             var (code, param) = (Tlv.Text(fields, CodeTag), Tlv.Text(fields, ParamTag));
+            var message = Tlv.Text(fields, MessageTag);
+            if (message is null && code != "resource_missing")
+                return null;
+            message ??= ApiError.NoSuchSecret(request.Name.Text).Message;
             return new WriteOutcome(null, ApiError.Kept((int)status, type, code, param, message), original);
         }
 

@@ -42,12 +42,21 @@ internal sealed class Reaper(
 
         var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
         while (await engine.FindOldestIdempotencyAsync(ct) <= tooOld)
-            await committer.CommitAsync(new Change.Plain(new RowWrite.PruneIdempotency(tooOld, Batch)));
+        {
+            var row = new RowWrite.PruneIdempotency(tooOld, Batch);
+            await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
+        }
 
         // Few, and no burden: an idle server need not write for them at each sweep.
         if (now - pruned >= (long)ManagementRest.TotalSeconds || now < pruned)
         {
-            await committer.CommitAsync(new Change.Plain(new RowWrite.PruneManagement(now - (long)Management.KeptFor.TotalSeconds, now)));
+            var replies = now - (long)Management.KeptFor.TotalSeconds;
+            do
+            {
+                var row = new RowWrite.PruneManagement(replies, now, Batch);
+                await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
+            }
+            while (await engine.FindOldestReplyAsync(ct) <= replies);
             pruned = now;
         }
 
@@ -89,6 +98,8 @@ internal sealed class Reaper(
     /// <summary>Removes one secret, unless it was set again since it was seen to be expired.</summary>
     private sealed class Reaping(SecretKey key, long now) : Change
     {
+        public override Lane Lane => Lane.Background;
+
         public override SecretKey? SecretAt => key;
 
         private SecretRow? reaped;

@@ -34,6 +34,13 @@ internal abstract class SecretChange : Change
     /// <summary>What became of the write; set once it is committed.</summary>
     public WriteOutcome? Outcome { get; private set; }
 
+    /// <summary>How many bytes are kept under the idempotency key.</summary>
+    public int Kept { get; private set; }
+
+    public override Payer? Payer => Given.Caller.Payer;
+
+    public override int Size => UsualSize + Request.Name.Utf8.Length + (Request.Payload?.Length ?? 0);
+
     /// <summary>What is committed with a new id, if anything.</summary>
     public RowWrite.PutMeta? Mark { get; private set; }
 
@@ -61,7 +68,9 @@ internal abstract class SecretChange : Change
         if (ifVersion is { } wanted && wanted != (live?.Version ?? 0) && (live is not null || !IsNothingWithoutSecret))
             throw ApiError.VersionMismatch(wanted, live?.Version ?? 0);
         (Outcome, var write) = Execute(live, found, now);
-        RowWrite?[] rows = [write, Claim?.Keep(Outcome, now), Mark];
+        var outcome = Claim?.Keep(Outcome, now);
+        Kept = outcome?.Row.Sealed.Length ?? 0;
+        RowWrite?[] rows = [write, outcome, Mark];
         return [.. rows.OfType<RowWrite>()];
     }
 
@@ -79,6 +88,7 @@ internal abstract class SecretChange : Change
     {
         (ApiError { Code: "resource_version_mismatch" }, _) => "version_mismatch",
         (ApiError { Type: "idempotency_error" }, _) => "idempotency_mismatch",
+        (ApiError { Param: "expand" }, _) => "payload_too_large",
         (ApiError { IsFault: true }, _) => "damaged",
         (not null, _) => "failed",
         (_, { OriginalRequest: not null }) => "replayed",
@@ -137,6 +147,13 @@ internal abstract class SecretChange : Change
             var secret = wantsPayload
                 ? SealedSecret.Open(Given.Instance, Given.Tenant, live, Request.Scope, wantsPayload: true)
                 : SealedSecret.Prove(Given.Instance, Given.Tenant, live, Request.Scope, Request.Name);
+            var keepsLittle = Claim is not null && Given.Caller.Kind == KeyKind.Ephemeral;
+            if (keepsLittle && secret.Payload?.Length > Idempotency.LargestPayload)
+            {
+                secret.Dispose();
+                throw ApiError.PayloadTooLargeToKeep(Idempotency.LargestPayload);
+            }
+
             return (new WriteOutcome(secret, null), new RowWrite.DeleteSecret(SecretAt!.Value));
         }
     }

@@ -29,6 +29,8 @@ internal sealed class SecretStore(
     public async ValueTask<Secret?> FindAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, CancellationToken ct)
     {
         var id = gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span);
+        if (wantsPayload || gate.TakesMetadata)
+            gate.RequireBudget(caller);
         while (true)
         {
             var session = engine.Session;
@@ -77,6 +79,8 @@ internal sealed class SecretStore(
 
         if (after is not null && before is not null)
             throw ApiError.BothCursors();
+        if (wantsPayload || gate.TakesMetadata)
+            gate.RequireBudget(caller);
         if (tenant is null)
             return new Page([], HasMore: false);
 
@@ -189,6 +193,7 @@ internal sealed class SecretStore(
     private async ValueTask<WriteOutcome> WriteAsync(
         Caller caller, TenantId id, bool adds, Secret request, string verb, long? ifVersion, IdempotencyClaim? claim, Func<SecretChange.Terms, SecretChange> change, CancellationToken ct)
     {
+        gate.RequireBudget(caller, keeps: claim is not null);
         while (true)
         {
             if ((adds ? await tenants.FindOrAddAsync(id, ct) : await tenants.FindAsync(id, ct)) is not { } tenant)
@@ -227,7 +232,16 @@ internal sealed class SecretStore(
 
     private async Task<WriteOutcome> StoreAsync(SecretChange change)
     {
-        await committer.CommitAsync(change);
+        try
+        {
+            await committer.CommitAsync(change);
+        }
+        finally
+        {
+            // A change that is refused leaves an entry too.
+            gate.Charge(change.Payer, Change.EntrySize, change.Kept);
+        }
+
         if (change.Mark is { } mark)
             ids.Keep(mark);
         return change.Outcome!;

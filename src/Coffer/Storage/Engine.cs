@@ -8,6 +8,12 @@ namespace Coffer.Storage;
 /// </summary>
 internal abstract class Engine : IDisposable
 {
+    /// <summary>
+    /// Thrown by <see cref="Write"/> when something else held a lock for too long: nothing was stored, and the same
+    /// changes may be written later.
+    /// </summary>
+    public sealed class LockedException(Exception inner) : Exception("a lock was not free in time", inner);
+
     /// <summary>Called, on any thread, when apps, keys or revocations were changed by whichever node. An embedded store has no other nodes and never calls.</summary>
     public Action Changed { get; set; } = static () => { };
 
@@ -121,6 +127,9 @@ internal abstract class Engine : IDisposable
 
     /// <summary>When the oldest idempotency record was made (Unix seconds), or null if there is none.</summary>
     public abstract ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct);
+
+    /// <summary>When the oldest kept reply was made (Unix seconds), or null if there is none.</summary>
+    public abstract ValueTask<long?> FindOldestReplyAsync(CancellationToken ct);
 
     /// <summary>
     /// Reads for, decides and writes all changes in one transaction, in their order, and returns once it is durable.

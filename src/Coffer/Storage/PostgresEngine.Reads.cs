@@ -92,6 +92,12 @@ internal sealed partial class PostgresEngine
         return oldest.Count > 0 ? oldest[0] : null;
     }
 
+    public override async ValueTask<long?> FindOldestReplyAsync(CancellationToken ct)
+    {
+        var oldest = await List(Sql.OldestReply, static row => row.Number(0), ct);
+        return oldest.Count > 0 ? oldest[0] : null;
+    }
+
     public override ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct) =>
         List(newestFirst ? Sql.AuditBackwards : Sql.AuditForwards, Columns.ToNumberedAudit, ct, bound, limit);
 

@@ -256,7 +256,7 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
                 break;
             case RowWrite.PruneManagement p:
                 Flush();
-                Queue(Sql.PruneReplies, p.RepliesMadeBy);
+                Queue(Sql.PruneReplies, p.Limit, p.RepliesMadeBy);
                 Queue(Sql.PruneRevocations, p.Now);
                 overlay.ForgetReplies();
                 break;

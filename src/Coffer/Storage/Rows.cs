@@ -109,7 +109,14 @@ internal sealed record SecretFilter(string? App, string? Account, bool? Livemode
 internal sealed record FoundSecretRow(TenantId Tenant, SecretRow Secret);
 
 /// <summary>Something to be put on record with a change. What it says is not this room's business.</summary>
-internal abstract record Note;
+internal abstract record Note
+{
+    /// <summary>Who has it written, if it is an app's; no part of the record.</summary>
+    public Payer? Payer { get; init; }
+
+    /// <summary>About how many bytes it takes.</summary>
+    public virtual int Size => Change.EntrySize;
+}
 
 /// <summary>The audit entries of one commit of one node: numbers <paramref name="First"/> to <paramref name="Last"/>, a line each.</summary>
 internal sealed record AuditRow(string Node, long First, long Last, byte[] Mac, byte[] Entries);
@@ -168,6 +175,9 @@ internal abstract record RowWrite
     /// <summary>Adds a revocation, or extends the one of its subject: neither of its times ever goes back, even if a clock does.</summary>
     public sealed record PutRevocation(RevocationRow Row) : RowWrite;
 
-    /// <summary>Removes replies made at or before a Unix second, and revocations that need not be kept at another.</summary>
-    public sealed record PruneManagement(long RepliesMadeBy, long Now) : RowWrite;
+    /// <summary>
+    /// Removes replies among the <paramref name="Limit"/> oldest that were made at or before a Unix second, and
+    /// revocations that need not be kept at another.
+    /// </summary>
+    public sealed record PruneManagement(long RepliesMadeBy, long Now, int Limit = 200) : RowWrite;
 }

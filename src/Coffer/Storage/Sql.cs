@@ -101,6 +101,7 @@ internal static class Sql
     private const string IdempotencyColumns = "SELECT tenant, key, fingerprint, created, sealed FROM idempotency";
     public const string IdempotencyByKey = $"{IdempotencyColumns} WHERE tenant = $1 AND key = $2";
     public const string OldestIdempotency = "SELECT created FROM idempotency ORDER BY seq LIMIT 1";
+    public const string OldestReply = "SELECT created FROM replies ORDER BY seq LIMIT 1";
     private const string ReplyColumns = "SELECT key, owner, fingerprint, created, sealed FROM replies";
 
     public const string ReplyByKey = $"{ReplyColumns} WHERE key = $1";
@@ -141,7 +142,13 @@ internal static class Sql
         """;
 
     public const string PruneRevocations = "DELETE FROM revocations WHERE kept_until <= $1";
-    public const string PruneReplies = "DELETE FROM replies WHERE created <= $1";
+
+    public const string PruneReplies = """
+        DELETE FROM replies
+        WHERE seq IN (
+            SELECT seq FROM (SELECT seq, created FROM replies ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2)
+        """;
+
     public const string DeleteReplies = "DELETE FROM replies WHERE owner = $1";
 
     public const string DeleteSecretsOfTenant = "DELETE FROM secrets WHERE tenant = $1";

@@ -78,6 +78,12 @@ internal sealed partial class SqliteEngine : Engine
         return oldest.Count > 0 ? oldest[0] : null;
     }
 
+    public override async ValueTask<long?> FindOldestReplyAsync(CancellationToken ct)
+    {
+        var oldest = await List(Sql.OldestReply, static row => row.Number(0));
+        return oldest.Count > 0 ? oldest[0] : null;
+    }
+
     public override ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct) => newestFirst
         ? List(Sql.AuditBackwards, Columns.ToNumberedAudit, ct, bound, limit)
         : List(Sql.AuditForwards, Columns.ToNumberedAudit, ct, bound, limit);

@@ -172,6 +172,8 @@ public sealed class FaultTests : IDisposable
         public override ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct) => Call(() => real.ListExpiredAsync(now, limit, ct));
 
         public override ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct) => Call(() => real.FindOldestIdempotencyAsync(ct));
+        public override ValueTask<long?> FindOldestReplyAsync(CancellationToken ct) =>
+            Call(() => real.FindOldestReplyAsync(ct));
 
         public override ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct) =>
             Call(() => real.ListAuditAsync(bound, newestFirst, limit, ct));

@@ -256,6 +256,22 @@ public abstract partial class EngineContract
             [.. Managed(new Change.ManagementKey(now) { App = "app_1", Account = "acct_1" }).Tenants.Select(row => (row.Livemode, row.Secrets)).Order()];
     }
 
+    [Fact]
+    [Trait("Firm ground", "8")]
+    public async Task Kept_replies_are_removed_so_many_at_a_time_the_oldest_first()
+    {
+        Assert.Null(await engine.FindOldestReplyAsync(default));
+        for (byte i = 1; i <= 5; i++)
+            Write(new RowWrite.PutReply(new ReplyRow([i], null, [1], 100 + i, [1])));
+        Assert.Equal(101, await engine.FindOldestReplyAsync(default));
+        Write(new RowWrite.PruneManagement(104, 0, Limit: 2));
+        Assert.Equal(103, await engine.FindOldestReplyAsync(default));
+        Write(new RowWrite.PruneManagement(103, 0, Limit: 2));
+        Assert.Equal(104, await engine.FindOldestReplyAsync(default));
+        Write(new RowWrite.PruneManagement(104, 0, Limit: 2));
+        Assert.Equal(105, await engine.FindOldestReplyAsync(default));
+    }
+
     private Change.ManagementFound Managed(Change.ManagementKey at)
     {
         var managing = new Managing(at);
