@@ -72,13 +72,14 @@ internal sealed class Server : IAsyncDisposable
             var clock = new ClockWatch(time, await IdMark.LastCommitAsync(engine, ct), Log<ClockWatch>());
             var mark = await IdMark.OpenAsync(engine, ct);
             await committer.CommitAsync(firstChange);
+            await AppSealing.RunAsync(engine, committer, instance, ct);
 
             var refusals = Part(new Refusals(time));
             refusals.Start(committer);
             var recorder = new Recorder(committer, new AuditPolicy(options.Audit == "buffered", options.AuditMetadataReads), Log<Recorder>());
             var retention = options.AuditRetentionDays is { } days ? new Retention(
                 engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(days), time, Log<Retention>()) : null;
-            var gate = new Gate(refusals, recorder, engine);
+            var gate = new Gate(refusals, recorder, engine, new Damages(recorder, time, Log<Damages>()));
             var order = await CreationOrder.OpenAsync(engine, instance, ct);
             var management = new Management(committer, instance, epoch, time, order);
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
@@ -96,7 +97,7 @@ internal sealed class Server : IAsyncDisposable
             var docs = new Uri(url, DocsApi.Path);
             var pipeline = new Pipeline(
                 [.. new SecretsApi(store).Routes, .. new EphemeralKeysApi(ephemeralKeys, new Signatures(gate, time)).Routes],
-                authentication, isAdmin: false, docs, Log<Pipeline>());
+                authentication, gate, isAdmin: false, docs, Log<Pipeline>());
             var admin = new Pipeline(
                 [
                     .. new AppsApi(apps).Routes,
@@ -106,7 +107,7 @@ internal sealed class Server : IAsyncDisposable
                     .. new SettingsApi(gate, instance, options).Routes,
                     .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,
                 ],
-                authentication, isAdmin: true, docs, Log<Pipeline>());
+                authentication, gate, isAdmin: true, docs, Log<Pipeline>());
             var health = new HealthApi(Part(new Readiness(
                 committer, instance, () => checkpoints.Trouble ?? recorder.Trouble, time, clock)));
             opened.SetResult(context => (context.Request.Path.Value, Plane(context)) switch
@@ -176,7 +177,8 @@ internal sealed class Server : IAsyncDisposable
 }
 
 /// <summary>The keys that a first start made, to be shown once.</summary>
-internal sealed record FirstKeys(string TestSecretKey, string? LiveSecretKey, string? AdminKey, string? SigningSecret)
+internal sealed record FirstKeys(
+    string TestSecretKey, string? LiveSecretKey, string? AdminKey, string? SigningSecretTest, string? SigningSecretLive)
 {
     public override string ToString() => "[redacted]";
 }

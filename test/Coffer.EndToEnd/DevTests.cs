@@ -13,6 +13,8 @@ public sealed class DevTests
         var printed = await coffer.PrintedAsync("expand[]=payload");
         Assert.Contains($"export COFFER_URL={url}\n", printed, StringComparison.Ordinal);
         Assert.Contains($"export COFFER_API_KEY={coffer.TestKey}\n", printed, StringComparison.Ordinal);
+        var signing = coffer.Ready.GetProperty("signing_secret_test").GetString();
+        Assert.Contains($"export COFFER_SIGNING_SECRET={signing}\n", printed, StringComparison.Ordinal);
         Assert.Contains($"curl {url}/v1/apps/secrets -u {coffer.TestKey}: ", printed, StringComparison.Ordinal);
         Assert.Empty(coffer.Stderr);
     }
@@ -22,7 +24,8 @@ public sealed class DevTests
     {
         await using var coffer = await CofferProcess.DevAsync();
         Assert.Equal(OwnerReadsAndWrites, File.GetUnixFileMode(coffer.ReadyFile));
-        Assert.Equal(["url", "pid", "test_secret_key", "admin_key"], coffer.Ready.EnumerateObject().Select(field => field.Name));
+        Assert.Equal(["url", "pid", "test_secret_key", "admin_key", "signing_secret_test"],
+            coffer.Ready.EnumerateObject().Select(field => field.Name));
         Assert.Equal(coffer.Pid, coffer.Ready.GetProperty("pid").GetInt32());
         Assert.StartsWith("sk_test_", coffer.TestKey, StringComparison.Ordinal);
         Assert.NotEqual(0, coffer.Url.Port);

@@ -9,7 +9,7 @@ internal static class FirstStart
     public const string DevAppId = "app_dev";
 
     private const string DevKeyId = "key_dev", DevAdminKeyId = "key_dev_admin";
-    private static readonly AppRow DevApp = new(DevAppId, "dev", "acct_dev", 0);
+    private static readonly App DevApp = new(DevAppId, "dev", "acct_dev", 0);
 
     /// <summary>Who a developer's requests come from when they name no account.</summary>
     public static Caller DevCaller { get; } = new(DevKeyId, KeyKind.Secret, new TenantId(DevApp.Id, Livemode: false, DevApp.Account), Origin.Internal);
@@ -61,10 +61,11 @@ internal static class FirstStart
 
         FirstKeys Keys()
         {
-            var (created, signingSecret) = App.Create("default", now.ToUnixTimeSeconds());
+            var (created, secrets) = App.Create("default", now.ToUnixTimeSeconds());
             var app = created.ToRow(instance);
             rows.Add(new RowWrite.PutApp(app));
-            return new FirstKeys(Key(app, livemode: false), Key(app, livemode: true), Key(null, livemode: true), signingSecret);
+            var (test, live, admin) = (Key(app, livemode: false), Key(app, livemode: true), Key(null, livemode: true));
+            return new FirstKeys(test, live, admin, secrets.Test, secrets.Live);
         }
 
         // One dev key of each kind at a time: each start replaces the last one's. A key that is another app's already stays that app's.
@@ -73,11 +74,23 @@ internal static class FirstStart
             rows.Add(new RowWrite.DeleteApiKey(DevAdminKeyId));
             var admin = Key(null, livemode: true, id: DevAdminKeyId);
             if (chosen is not null && await ApiKey.FindIdAsync(engine, instance, chosen, ct) is { } known && known != DevKeyId)
-                return new FirstKeys(chosen, null, admin, null);
-            if (await engine.FindAppAsync(DevApp.Id, ct) is null)
-                rows.Add(new RowWrite.PutApp(DevApp));
+                return new FirstKeys(chosen, null, admin, null, null);
+            var found = DevAppIn(await engine.FindAppAsync(DevApp.Id, ct));
+            var (app, secrets) = found.RollSigningSecret(livemode: false, lastUntil: null);
+            var row = app.ToRow(instance);
+            rows.Add(new RowWrite.PutApp(row));
             rows.Add(new RowWrite.DeleteApiKey(DevKeyId));
-            return new FirstKeys(Key(DevApp, livemode: false, chosen, DevKeyId), null, admin, null);
+            return new FirstKeys(Key(row, livemode: false, chosen, DevKeyId), null, admin, secrets.Test, null);
+        }
+
+        // With what it was set to, if it is there.
+        App DevAppIn(AppRow? row)
+        {
+            if (row is null)
+                return DevApp;
+            return App.Seen(row, instance) is { IsDamaged: false } app ? app : throw new ConfigurationException(
+                $"the app {row.Id} of the store in {options.Data} is damaged",
+                "Use another --data directory, or none: dev then makes a store of its own.");
         }
 
         string Key(AppRow? app, bool livemode, string? chosen = null, string? id = null)

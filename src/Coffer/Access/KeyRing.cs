@@ -28,7 +28,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         gate.RequireAdmin(caller);
         var row = await engine.FindApiKeyAsync(id, ct);
         await gate.PassAsync(caller.Entry("show_key", row is null ? "absent" : "ok") with { Target = id });
-        return ApiKey.Seen(instance, row ?? throw ApiError.NoSuch("API key", id));
+        var key = ApiKey.Seen(instance, row ?? throw ApiError.NoSuch("API key", id));
+        await ReportAsync(caller, [key]);
+        return key;
     }
 
     /// <summary>A page of the keys of an app, or of all keys, newest first; and one more, not on record, if there are more.</summary>
@@ -40,7 +42,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             throw ApiError.UnknownPosition("API key", after);
         var rows = await engine.ListApiKeysAsync(app, after, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_keys", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
-        return [.. rows.Select(row => ApiKey.Seen(instance, row))];
+        List<ApiKey> keys = [.. rows.Select(row => ApiKey.Seen(instance, row))];
+        await ReportAsync(caller, keys);
+        return keys;
     }
 
     /// <exception cref="ApiError">400: there is no such app; or the expiry is not in the future, or too far in
@@ -106,6 +110,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             return new(new Shown(key, IsRevoked: true), rows, entry with { Tenant = Tenant(key.Row) });
         });
     }
+
+    private ValueTask ReportAsync(Caller caller, IEnumerable<ApiKey> keys) =>
+        gate.ReportAsync([.. keys.Select(key => key.Damage).OfType<DamagedRow>()], caller.Origin.RequestId);
 
     // Of an entry that an admin key asks for, the app and mode are those of the key that it is about.
     private static TenantId? Tenant(ApiKeyRow key) => key.App is null ? null : new TenantId(key.App, key.Livemode, key.PinnedAccount ?? key.Account!);

@@ -42,11 +42,15 @@ internal sealed record Checkpoint(string Node, long Sequence, byte[] Mac, DateTi
     {
         try
         {
-            var json = JsonNode.Parse(line)!;
-            return (int?)json["checkpoint"] != 1 ? null : new Checkpoint((string)json["node"]!, (long)json["seq"]!, Convert.FromHexString((string)json["mac"]!),
-                DateTimeOffset.Parse((string)json["time"]!, CultureInfo.InvariantCulture), Base64Url.DecodeFromChars((string)json["signature"]!));
+            if (JsonNode.Parse(line) is not JsonObject json || (int?)json["checkpoint"] != 1)
+                return null;
+            var (node, sequence) = ((string)json["node"]!, (long)json["seq"]!);
+            var mac = Convert.FromHexString((string)json["mac"]!);
+            var time = DateTimeOffset.Parse((string)json["time"]!, CultureInfo.InvariantCulture);
+            return new Checkpoint(node, sequence, mac, time, Base64Url.DecodeFromChars((string)json["signature"]!));
         }
-        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException or ArgumentNullException)
+        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
+            or ArgumentException or OverflowException)
         {
             return null;
         }

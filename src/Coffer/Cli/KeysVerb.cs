@@ -12,7 +12,7 @@ internal static class KeysVerb
 {
     private static readonly Listing Keys = new(
         ("ID", Listing.Text("id")),
-        ("TYPE", Listing.Text("type")),
+        ("TYPE", key => Listing.Text("damaged")(key) == "true" ? "(damaged)" : Listing.Text("type")(key)),
         ("MODE", Listing.Mode),
         ("APP", Listing.Text("app")),
         ("PERMISSIONS", Listing.Text("permissions", "all")),

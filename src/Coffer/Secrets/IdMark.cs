@@ -66,6 +66,7 @@ internal sealed class IdMark
     private static ulong Read(byte[] value)
     {
         var mark = value.Length == sizeof(ulong) ? BinaryPrimitives.ReadUInt64BigEndian(value) : ulong.MaxValue;
-        return mark <= Most + Ahead ? mark : throw ApiError.RecordDamaged("mark of the highest id");
+        return mark <= Most + Ahead ? mark : throw ApiError.RecordDamaged("mark of the highest id",
+            new DamagedRow("meta", MetaPrefix.TrimEnd(), "its range"));
     }
 }

@@ -56,7 +56,8 @@ internal abstract class SecretChange : Change
         if (Outcome is not null)
             return [];
 
-        var live = found.Secret is { } row && row.IsLiveAt(now) ? row : null;
+        // Of a damaged row nothing is known, nor whether it has expired: it is refused below, and not replaced.
+        var live = found.Secret is { } row && (!row.IsSound || row.IsLiveAt(now)) ? row : null;
         if (ifVersion is { } wanted && wanted != (live?.Version ?? 0) && (live is not null || !IsNothingWithoutSecret))
             throw ApiError.VersionMismatch(wanted, live?.Version ?? 0);
         (Outcome, var write) = Execute(live, found, now);

@@ -19,7 +19,8 @@ internal sealed class SecretStore(
     /// <summary>A page of a list, newest first.</summary>
     /// <param name="Secrets">At most as many as were asked for.</param>
     /// <param name="HasMore">Whether more follow in the direction of the walk.</param>
-    public sealed record Page(IReadOnlyList<Secret> Secrets, bool HasMore);
+    /// <param name="Damaged">How many rows were left out because they were changed outside Coffer.</param>
+    public sealed record Page(IReadOnlyList<Secret> Secrets, bool HasMore, int Damaged = 0);
 
     /// <summary>A position in a list: the id of a secret of the scope, there or gone, and the parameter it came in.</summary>
     public sealed record Cursor(string Id, string Param);
@@ -35,7 +36,7 @@ internal sealed class SecretStore(
                 return null;
             var key = SealedSecret.KeyOf(tenant, scope, name);
             var row = await engine.FindSecretAsync(key, ct);
-            if (row is null || !row.IsLiveAt(Now()))
+            if (row is null || (row.IsSound && !row.IsLiveAt(Now())))
             {
                 if (gate.TakesMetadata)
                     await gate.PassAsync(caller.Entry("find", "absent") with { Scope = scope.Word, Name = key.Name });
@@ -79,22 +80,78 @@ internal sealed class SecretStore(
         if (tenant is null)
             return new Page([], HasMore: false);
 
-        var newer = before is not null;
         while (true)
         {
             var session = engine.Session;
-            var rows = await engine.ListSecretsAsync(tenant.Number, blind, (after ?? before)?.Id, newer, Now(), limit + 1, ct);
-            var shown = rows.Take(limit).ToList();
-            IReadOnlyList<Secret> page = [.. shown.Select(row => SealedSecret.Open(instance, tenant, row, scope, wantsPayload))];
-            if (wantsPayload && page.Count > 0)
+            var read = await ReadPageAsync(caller, tenant, scope, blind, after, before, limit, wantsPayload, ct);
+            if (wantsPayload && read.Secrets.Count > 0)
             {
-                if (!await PassAsync(caller, "list", session, shown, page))
+                if (!await PassAsync(caller, "list", session, read.Rows, read.Secrets))
                     continue;
             }
             else if (gate.TakesMetadata)
-                await gate.PassAsync(caller.Entry("list_metadata", "ok") with { Scope = scope.Word, Count = page.Count });
+            {
+                var entry = caller.Entry("list_metadata", "ok") with { Scope = scope.Word, Count = read.Secrets.Count };
+                await gate.PassAsync(entry);
+            }
 
-            return new Page(newer ? [.. page.Reverse()] : page, HasMore: rows.Count > limit);
+            IReadOnlyList<Secret> page = before is not null ? [.. read.Secrets.AsEnumerable().Reverse()] : read.Secrets;
+            return new Page(page, read.HasMore, read.Damaged);
+        }
+    }
+
+    // A damaged row is left out and reported, and those after it take its place: a page that is not full is the last.
+    private async ValueTask<(List<SecretRow> Rows, List<Secret> Secrets, bool HasMore, int Damaged)> ReadPageAsync(
+        Caller caller, Tenant tenant, Scope scope, byte[] blind, Cursor? after, Cursor? before, int limit,
+        bool wantsPayload, CancellationToken ct)
+    {
+        var (rows, secrets, damaged) = (new List<SecretRow>(), new List<Secret>(), new List<DamagedRow>());
+        var newer = before is not null;
+        var bound = (after ?? before)?.Id;
+        for (var isEnd = false; !isEnd;)
+        {
+            var wanted = limit - secrets.Count + 1;
+            var found = await engine.ListSecretsAsync(tenant.Number, blind, bound, newer, Now(), wanted, ct);
+            var moved = bound;
+            foreach (var row in found)
+            {
+                if (secrets.Count == limit)
+                    return await ReportedAsync(hasMore: true);
+                if (OpenOrNull(tenant, row, scope, wantsPayload, damaged) is { } secret)
+                {
+                    rows.Add(row);
+                    secrets.Add(secret);
+                }
+
+                // The id of a damaged row may be anything: the walk goes one way only.
+                var order = moved is null ? 0 : string.CompareOrdinal(row.Id, moved);
+                if (moved is null || (newer && order > 0) || (!newer && order < 0))
+                    moved = row.Id;
+            }
+
+            isEnd = found.Count < wanted || moved == bound;
+            bound = moved;
+        }
+
+        return await ReportedAsync(hasMore: false);
+
+        async ValueTask<(List<SecretRow>, List<Secret>, bool, int)> ReportedAsync(bool hasMore)
+        {
+            await gate.ReportAsync(damaged, caller.Origin.RequestId);
+            return (rows, secrets, hasMore, damaged.Count);
+        }
+    }
+
+    private Secret? OpenOrNull(Tenant tenant, SecretRow row, Scope scope, bool wantsPayload, List<DamagedRow> damaged)
+    {
+        try
+        {
+            return SealedSecret.Open(instance, tenant, row, scope, wantsPayload);
+        }
+        catch (ApiError e) when (e.Damage is not null)
+        {
+            damaged.Add(e.Damage);
+            return null;
         }
     }
 

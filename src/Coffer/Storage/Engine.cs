@@ -55,6 +55,12 @@ internal abstract class Engine : IDisposable
     /// <param name="ct">Ends the wait.</param>
     public abstract ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct);
 
+    /// <summary>Apps whose settings are not sealed, in the order of their ids.</summary>
+    /// <param name="bound">The id that they begin after; empty for the first.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(string bound, int limit, CancellationToken ct);
+
     public abstract ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct);
 
     public abstract ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct);

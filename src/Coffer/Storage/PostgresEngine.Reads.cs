@@ -38,6 +38,9 @@ internal sealed partial class PostgresEngine
     public override ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct) =>
         List(Sql.Apps, Columns.ToApp, ct, bound, limit);
 
+    public override ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(string bound, int limit, CancellationToken ct) =>
+        List(Sql.UnsealedApps, Columns.ToApp, ct, bound, limit);
+
     public override ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) => Find(Sql.ApiKeyByMac, Columns.ToApiKey, ct, mac);
 
     public override ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct) => Find(Sql.ApiKeyById, Columns.ToApiKey, ct, id);
@@ -137,7 +140,8 @@ internal sealed partial class PostgresEngine
         {
             try
             {
-                return await PostgresCall.BoundAsync(RowsAsync(command, map), snapshot is null ? address.Patience : SnapshotPatience, ct: ct);
+                return await PostgresCall.BoundAsync(
+                    RowsAsync(command, map, ct), snapshot is null ? address.Patience : SnapshotPatience, ct: ct);
             }
             catch (NpgsqlException e) when (isFirst && snapshot is null && IsBroken(e))
             {
@@ -156,11 +160,12 @@ internal sealed partial class PostgresEngine
         }
     }
 
-    private static async Task<IReadOnlyList<T>> RowsAsync<T>(NpgsqlCommand command, RowMap<T> map)
+    // A read may be cancelled at the server: a commit that waits for a standby may not. Nobody waits for the cancelling.
+    private static async Task<IReadOnlyList<T>> RowsAsync<T>(NpgsqlCommand command, RowMap<T> map, CancellationToken ct)
     {
         var rows = new List<T>();
-        await using var reader = await command.ExecuteReaderAsync(CancellationToken.None);
-        while (await reader.ReadAsync(CancellationToken.None))
+        await using var reader = await command.ExecuteReaderAsync(ct);
+        while (await reader.ReadAsync(ct))
             rows.Add(map(new PostgresRow(reader)));
         return rows;
     }

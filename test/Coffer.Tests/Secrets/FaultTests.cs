@@ -133,6 +133,9 @@ public sealed class FaultTests : IDisposable
 
         public override ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => Call(() => real.FindAppAsync(id, ct));
 
+        public override ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(
+            string bound, int limit, CancellationToken ct) => real.ListUnsealedAsync(bound, limit, ct);
+
         public override ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) => Call(() => real.FindApiKeyAsync(mac, ct));
 
         public override ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct) => Call(() => real.ListAppsAsync(bound, limit, ct));

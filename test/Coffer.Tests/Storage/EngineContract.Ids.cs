@@ -13,7 +13,7 @@ public abstract partial class EngineContract
     {
         var time = new ManualTime();
         using var fresh = TenantKeys.Generate();
-        using var keys = TenantKeys.Parse(fresh.Span);
+        using var keys = TenantKeys.Parse(fresh.Span)!;
         var made = new List<string>();
         foreach (var step in (int[])[0, +400, -800, +1, -1, 0])
         {
@@ -43,7 +43,7 @@ public abstract partial class EngineContract
     {
         var time = new ManualTime();
         using var fresh = TenantKeys.Generate();
-        using var keys = TenantKeys.Parse(fresh.Span);
+        using var keys = TenantKeys.Parse(fresh.Span)!;
         var ids = new SecretId(time, await IdMark.OpenAsync(engine, default));
         var rows = 0;
         for (var i = 0; i < 4_000; i++)

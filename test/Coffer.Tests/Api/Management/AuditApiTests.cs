@@ -51,6 +51,26 @@ public sealed class AuditApiTests : IAsyncLifetime
         }
     }
 
+    [Theory]
+    [Trait("Firm ground", "17")]
+    [InlineData("a b")]
+    [InlineData("acct_1'")]
+    [InlineData("acct_ü")]
+    [InlineData("acct_1\n")]
+    public async Task Filters_take_ids_and_no_free_text(string text)
+    {
+        foreach (var param in (string[])["app", "account", "verb", "outcome", "key"])
+        {
+            (await Admin.Get(Audit, (param, text))).IsError(400, null, param);
+            (await Admin.Get(Audit, (param, new string('a', 256)))).IsError(400, null, param);
+            (await Admin.Get(Audit, (param, new string('a', 255)))).IsOk();
+        }
+
+        foreach (var (path, param) in ((string, string)[])[
+                     ("/admin/v1/secrets/search", "app"), ("/admin/v1/secrets/search", "account"), ("/admin/v1/api_keys", "app")])
+            (await Admin.Get(path, (param, text))).IsError(400, null, param);
+    }
+
     [Fact]
     public async Task Every_filter_takes_its_part()
     {
