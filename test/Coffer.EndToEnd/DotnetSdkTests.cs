@@ -16,6 +16,8 @@ public sealed class DotnetSdkTests(ServedStore store) : IClassFixture<ServedStor
     private SecretService Secrets =>
         new(new StripeClient(store.Coffer.TestKey, apiBase: store.Coffer.Url.GetLeftPart(UriPartial.Authority)));
 
+    private static DateTime Now => TimeProvider.System.GetUtcNow().UtcDateTime;
+
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
 
     [Fact]
@@ -28,7 +30,7 @@ public sealed class DotnetSdkTests(ServedStore store) : IClassFixture<ServedStor
         Assert.Equal(
             ("apps.secret", "my-api-key", "account", false), (set.Object, set.Name, set.Scope.Type, set.Livemode));
         Assert.Null(set.Payload);
-        Assert.InRange(set.Created, DateTime.UtcNow.AddMinutes(-1), DateTime.UtcNow.AddMinutes(1));
+        Assert.InRange(set.Created, Now.AddMinutes(-1), Now.AddMinutes(1));
 
         options.Payload = "ключ 🔑 +%&=";
         options.AddExpand("payload");
@@ -52,7 +54,7 @@ public sealed class DotnetSdkTests(ServedStore store) : IClassFixture<ServedStor
     {
         var account = In("acct_dotnet_user");
         var ann = new SecretScopeOptions { Type = "user", User = "usr_ann" };
-        var expires = DateTime.UtcNow.AddHours(1);
+        var expires = Now.AddHours(1);
         var set = await Secrets.CreateAsync(
             new SecretCreateOptions { Name = "token", Payload = "p", Scope = ann, ExpiresAt = expires }, account, Ct);
         Assert.Equal("usr_ann", set.Scope.User);
