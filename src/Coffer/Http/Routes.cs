@@ -34,20 +34,14 @@ internal sealed class Routes
     public (Handler Handler, Target Target, bool IsUrgent)? Find(string method, string path)
     {
         if (plain.TryGetValue(path, out var methods))
-<<<<<<< HEAD
-            return methods.TryGetValue(method, out var handler) ? (handler, new Target(method, path, NoIds)) : null;
-
-        // What could be none of them is not taken apart: a path may be 60 KB of slashes.
-        if (path.Length > longest || path.AsSpan().Count('/') >= most)
-=======
         {
             return methods.TryGetValue(method, out var found)
                 ? (found.Handler, new Target(method, path, NoIds), found.IsUrgent)
                 : null;
         }
 
-        if (withIds.Length == 0)
->>>>>>> h5
+        // What could be none of them is not taken apart: a path may be 60 KB of slashes.
+        if (path.Length > longest || path.AsSpan().Count('/') >= most)
             return null;
 
         var segments = path.Split('/');
