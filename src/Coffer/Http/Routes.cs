@@ -26,7 +26,8 @@ internal sealed class Routes
             StringComparer.Ordinal);
         withIds = [.. kinds[true].Select(route => (route.Path.Split('/'), route))];
         most = withIds.Select(route => route.Segments.Length).DefaultIfEmpty().Max();
-        longest = withIds.Select(route => route.Route.Path.Length + route.Segments.Length * LongestId).DefaultIfEmpty().Max();
+        longest = withIds.Select(route => route.Route.Path.Length + (route.Segments.Length * LongestId))
+            .DefaultIfEmpty().Max();
     }
 
     /// <param name="method">As it was sent.</param>
@@ -34,20 +35,14 @@ internal sealed class Routes
     public (Handler Handler, Target Target, bool IsUrgent)? Find(string method, string path)
     {
         if (plain.TryGetValue(path, out var methods))
-<<<<<<< HEAD
-            return methods.TryGetValue(method, out var handler) ? (handler, new Target(method, path, NoIds)) : null;
-
-        // What could be none of them is not taken apart: a path may be 60 KB of slashes.
-        if (path.Length > longest || path.AsSpan().Count('/') >= most)
-=======
         {
             return methods.TryGetValue(method, out var found)
                 ? (found.Handler, new Target(method, path, NoIds), found.IsUrgent)
                 : null;
         }
 
-        if (withIds.Length == 0)
->>>>>>> h5
+        // What could be none of them is not taken apart: a path may be 60 KB of slashes.
+        if (path.Length > longest || path.AsSpan().Count('/') >= most)
             return null;
 
         var segments = path.Split('/');
