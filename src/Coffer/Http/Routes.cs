@@ -26,7 +26,8 @@ internal sealed class Routes
             StringComparer.Ordinal);
         withIds = [.. kinds[true].Select(route => (route.Path.Split('/'), route))];
         most = withIds.Select(route => route.Segments.Length).DefaultIfEmpty().Max();
-        longest = withIds.Select(route => route.Route.Path.Length + route.Segments.Length * LongestId).DefaultIfEmpty().Max();
+        longest = withIds.Select(route => route.Route.Path.Length + (route.Segments.Length * LongestId))
+            .DefaultIfEmpty().Max();
     }
 
     /// <param name="method">As it was sent.</param>
