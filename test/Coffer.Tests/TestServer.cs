@@ -51,7 +51,7 @@ internal sealed class TestServer : IAsyncDisposable
     /// <summary>Starts the server on its data again, after <see cref="StopAsync"/>.</summary>
     public async Task StartAgainAsync(
         int secretsPerScope = 10, CofferOptions.DevOptions? dev = null, bool auditsMetadata = false, int ratePerKey = 0, int ratePerAddress = 0,
-        int? openTenants = null) =>
+        int? openTenants = null, string? checkpoints = null, params AcceptedRollback[] accepted) =>
         server = await Server.StartAsync(new CofferOptions
         {
             Data = Data,
@@ -60,6 +60,8 @@ internal sealed class TestServer : IAsyncDisposable
             SecretsPerScope = secretsPerScope,
             Dev = dev,
             AuditMetadataReads = auditsMetadata,
+            Checkpoints = checkpoints,
+            AcceptedRollbacks = accepted,
             // The clock stands still, so a bucket would never fill again: only tests of the rates have any.
             RatePerKey = ratePerKey,
             RatePerAddress = ratePerAddress,
