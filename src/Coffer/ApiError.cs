@@ -247,10 +247,12 @@ internal sealed class ApiError : Exception
         "The storage went away while this request was stored, and it may or may not be. Try again shortly, with the same Idempotency-Key.", type: "api_error", inner: inner)
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
-    /// <summary>The database holds less than was stored: a failover lost commits, or an old copy was put back under a running node.</summary>
+    /// <summary>
+    /// The database holds less than was stored: a failover lost commits, or an old copy was put back under a running
+    /// node.
+    /// </summary>
     public static ApiError EntriesLost() => new(503,
-        "The database has lost changes that this server had stored, and nothing is stored until the operator has accepted that. " +
-        "Nothing of this request was stored; tell the operator of this server to look at /readyz.", type: "api_error")
+        "The database has lost changes. Nothing was stored; ask the operator to look at /readyz.", type: "api_error")
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
     /// <summary>A stored record failed its proof: it was changed outside Coffer, or the medium is failing.</summary>

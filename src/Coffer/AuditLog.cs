@@ -79,7 +79,8 @@ internal static class AuditLog
     public static async Task<Report> VerifyStoreAsync(Place source, string? checkpoints, CancellationToken ct)
     {
         var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(source.Data);
-        // Read before the store is opened: one that a running server adds meanwhile would speak of entries that are not read.
+        // Read before the store is opened: one that a running server adds meanwhile would speak of entries that are
+        // not read.
         var signed = checkpoints is not null || File.Exists(checkpointFile) ? File.ReadAllLines(checkpoints ?? checkpointFile) : [];
         using var engine = await OpenAsync(source, ct);
         var verification = Verifier(await Instance.OpenAsync(engine, KeyFile.Load(keyFile), ct), signed);
@@ -136,14 +137,20 @@ internal static class AuditLog
         {
             Excused = verification.Excused,
             Rollbacks = [.. verification.AcceptedRollbacks.Select(accepted =>
-                $"the log of {accepted.Node} went back from entry {accepted.Rollback.Lost} to entry {accepted.Rollback.To.Sequence}: " +
-                $"accepted at {accepted.Rollback.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z as its roll-back {accepted.Rollback.Number}")],
+                $"the log of {accepted.Node} went back from entry {accepted.Rollback.Lost} " +
+                $"to entry {accepted.Rollback.To.Sequence}: " +
+                $"accepted at {accepted.Rollback.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z " +
+                $"as its roll-back {accepted.Rollback.Number}")],
         };
     }
 
     // Where the logs of nodes begin, and where they went back.
-    private static async Task<IEnumerable<(string Key, byte[] Value)>> AboutLogAsync(Engine engine, CancellationToken ct) =>
-        [.. await engine.ListMetaAsync(AuditCut.MetaPrefix, ct), .. await engine.ListMetaAsync(Rollbacks.MetaPrefix, ct)];
+    private static async Task<IEnumerable<(string Key, byte[] Value)>> AboutLogAsync(
+        Engine engine, CancellationToken ct)
+    {
+        var cuts = await engine.ListMetaAsync(AuditCut.MetaPrefix, ct);
+        return [.. cuts, .. await engine.ListMetaAsync(Rollbacks.MetaPrefix, ct)];
+    }
 
     private static (Instance Instance, Dictionary<string, byte[]> Meta) OpenExported(string header, KeyFile wrapper, string file)
     {

@@ -68,7 +68,8 @@ internal sealed class Server : IAsyncDisposable
                 OldStore.RequireNone(checkpointFile);
             var (instance, firstKeys, firstChange) = await FirstStart.OpenAsync(directory, engine, options, time, ct);
             var auditKeys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
-            var acceptance = new OldStore(engine, auditKeys, checkpointFile, time, Log<OldStore>()).Check(options.AcceptedRollbacks);
+            var acceptance = new OldStore(engine, auditKeys, checkpointFile, time, Log<OldStore>())
+                .Check(options.AcceptedRollbacks);
             var chain = Part(new AuditChain(instance.AuditKey, instance.Id, engine.Node, await engine.FindLastAuditAsync(engine.Node, ct), time));
             var inLoop = chain.InLoop(engine);
             var checkpoints = Part(new Checkpoints(chain, engine, auditKeys, checkpointFile, time, Log<Checkpoints>()));
@@ -113,7 +114,8 @@ internal sealed class Server : IAsyncDisposable
                     .. new SettingsApi(gate, instance, options).Routes,
                 ],
                 authentication, isAdmin: true, docs, Log<Pipeline>());
-            var health = new HealthApi(Part(new Readiness(committer, instance, () => chain.Trouble ?? checkpoints.Trouble ?? recorder.Trouble, time)));
+            var health = new HealthApi(Part(new Readiness(
+                committer, instance, () => chain.Trouble ?? checkpoints.Trouble ?? recorder.Trouble, time)));
             opened.SetResult(context => (context.Request.Path.Value, Plane(context)) switch
             {
                 (DocsApi.Path, _) => DocsApi.WriteErrorsAsync(context),

@@ -54,7 +54,9 @@ internal sealed class AuditChain : IDisposable
     /// <summary>What is durable so far.</summary>
     public ChainPosition Position => At.Position;
 
-    /// <summary>What the database has lost of what is durable, and what to do; null while it has lost nothing.</summary>
+    /// <summary>
+    /// What the database has lost of what is durable, and what to do; null while it has lost nothing.
+    /// </summary>
     public string? Trouble => Volatile.Read(ref trouble);
 
     /// <summary>Called in the committer's loop when the database is found to have lost something.</summary>
@@ -96,8 +98,8 @@ internal sealed class AuditChain : IDisposable
         {
             var loss = new Loss(log, at, Time: null);
             var isNew = Trouble is null;
-            Volatile.Write(ref trouble, $"{loss.Found}: the database has lost what was stored. Nothing is stored until that is accepted: " +
-                $"restart this node with {AcceptedRollback.Flag} {loss.Pair}");
+            Volatile.Write(ref trouble, $"{loss.Found}: the database has lost what was stored. Nothing is stored " +
+                $"until that is accepted: restart this node with {AcceptedRollback.Flag} {loss.Pair}");
             if (isNew)
                 WhenLost();
             throw ApiError.EntriesLost();

@@ -8,16 +8,17 @@ using Coffer.Crypto;
 namespace Coffer.Audit;
 
 /// <summary>
-/// A signed statement that a node's chain had come this far at this time, and that those of other nodes had come as far as
-/// it names. Kept outside the database, it shows a cut tail, a log that is gone and an old database put back. Signed with
-/// ECDSA P-256 over SHA-256, so that who has only the public key can check it.
+/// A signed statement that a node's chain had come this far at this time, and that those of other nodes had come as
+/// far as it names. Kept outside the database, it shows a cut tail, a log that is gone and an old database put back.
+/// Signed with ECDSA P-256 over SHA-256, so that who has only the public key can check it.
 /// </summary>
 /// <param name="Format">2; or 1, which knows neither roll-backs nor heads.</param>
 /// <param name="At">How far the node's own chain had come.</param>
 /// <param name="Heads">Other nodes, and how far their chains had come.</param>
 /// <param name="Time">When, in whole seconds.</param>
 /// <param name="Signature">r and s, 32 bytes each.</param>
-internal sealed record Checkpoint(int Format, ChainPlace At, IReadOnlyList<ChainPlace> Heads, DateTimeOffset Time, byte[] Signature)
+internal sealed record Checkpoint(int Format, ChainPlace At, IReadOnlyList<ChainPlace> Heads, DateTimeOffset Time,
+    byte[] Signature)
 {
     /// <summary>All that it says, of whichever node.</summary>
     public IEnumerable<ChainPlace> Places => [At, .. Heads];
@@ -64,14 +65,16 @@ internal sealed record Checkpoint(int Format, ChainPlace At, IReadOnlyList<Chain
             var time = DateTimeOffset.Parse((string)json["time"]!, CultureInfo.InvariantCulture);
             return new Checkpoint((int)format, own, heads, time, Base64Url.DecodeFromChars((string)json["signature"]!));
         }
-        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException or ArgumentException or NullReferenceException)
+        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
+            or ArgumentException or NullReferenceException)
         {
             return null; // of a line that was edited anything may be missing, twice there, or of another kind
         }
     }
 
     private static ChainPlace Place(JsonNode? node, JsonNode? sequence, JsonNode? mac, JsonNode? rollback) =>
-        new((string?)node ?? throw new FormatException(), new ChainPosition((long)sequence!, Convert.FromHexString((string)mac!)), (long)rollback!);
+        new((string?)node ?? throw new FormatException(), new ChainPosition((long)sequence!,
+            Convert.FromHexString((string)mac!)), (long)rollback!);
 
     private AssociatedData Said(byte[] instance)
     {

@@ -5,10 +5,14 @@ namespace Coffer.Audit;
 /// <summary>The end of a checkpoint file: its last whole lines, however large it is.</summary>
 internal static class CheckpointTail
 {
-    /// <summary>Bytes: a node's checkpoints of most of a day, or some twenty that name a hundred other nodes each.</summary>
+    /// <summary>
+    /// Bytes: a node's checkpoints of most of a day, or some twenty that name a hundred other nodes each.
+    /// </summary>
     public const int Size = 256 * 1024;
 
-    /// <summary>The checkpoints, oldest first. A line that is none, as one that a crash has torn, says nothing.</summary>
+    /// <summary>
+    /// The checkpoints, oldest first. A line that is none, as one that a crash has torn, says nothing.
+    /// </summary>
     /// <returns>Nothing if there is no such file.</returns>
     /// <exception cref="IOException">It cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">This user may not read it.</exception>

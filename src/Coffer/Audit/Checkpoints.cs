@@ -7,11 +7,12 @@ namespace Coffer.Audit;
 /// Appends a checkpoint to a file outside the database, every minute in which the chain grew, and at shutdown. It names
 /// the other nodes whose logs have grown since this process last named them.
 /// </summary>
-internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys keys, string file, TimeProvider time, ILogger<Checkpoints> log) : IDisposable
+internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys keys, string file, TimeProvider time,
+    ILogger<Checkpoints> log) : IDisposable
 {
     /// <summary>
-    /// How many other nodes are looked at for a checkpoint. Of more, each has its turn within as many minutes as it takes:
-    /// a line stays below 12 KB, and costs the database a few hundred index look-ups.
+    /// How many other nodes are looked at for a checkpoint. Of more, each has its turn within as many minutes as it
+    /// takes: a line stays below 12 KB, and costs the database a few hundred index look-ups.
     /// </summary>
     public const int MostHeads = 100;
 
@@ -67,7 +68,12 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
     {
         try
         {
-            var options = new FileStreamOptions { Mode = FileMode.Append, Access = FileAccess.Write, Share = FileShare.Read };
+            var options = new FileStreamOptions
+            {
+                Mode = FileMode.Append,
+                Access = FileAccess.Write,
+                Share = FileShare.Read,
+            };
             if (!OperatingSystem.IsWindows())
                 options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
             using var stream = new FileStream(file, options);
@@ -92,10 +98,11 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
     {
         try
         {
-            var page = engine.ListAuditHeadsAsync(lastHead, MostHeads, Rollbacks.MetaPrefix, CancellationToken.None).AsTask()
-                .WaitAsync(Patience).GetAwaiter().GetResult();
+            var page = engine.ListAuditHeadsAsync(lastHead, MostHeads, Rollbacks.MetaPrefix, CancellationToken.None)
+                .AsTask().WaitAsync(Patience).GetAwaiter().GetResult();
             lastHead = page.Count < MostHeads ? "" : page[^1].Node;
-            return [.. page.Where(head => head.Node != node).Select(Place).Where(head => named.GetValueOrDefault(head.Node) is not { } known
+            return [.. page.Where(head => head.Node != node).Select(Place)
+                .Where(head => named.GetValueOrDefault(head.Node) is not { } known
                 || (known.Position.Sequence, known.Rollback) != (head.Position.Sequence, head.Rollback))];
         }
         catch (Exception e) when (e is ApiError or TimeoutException)

@@ -4,13 +4,16 @@ using Coffer.Storage;
 
 namespace Coffer.Audit;
 
-/// <summary>What the store holds of a node's log, as what writes sees it: read before the committer runs, or in its loop.</summary>
+/// <summary>
+/// What the store holds of a node's log, as what writes sees it: read before the committer runs, or in its loop.
+/// </summary>
 internal sealed class NodeLog
 {
     private readonly Engine engine;
     private readonly ChainPosition? cut;
 
-    private NodeLog(Engine engine, string node, ChainPosition last, ChainPosition? cut, IReadOnlyList<Rollback> rollbacks)
+    private NodeLog(Engine engine, string node, ChainPosition last, ChainPosition? cut,
+        IReadOnlyList<Rollback> rollbacks)
     {
         (this.engine, this.cut) = (engine, cut);
         (Node, Last, Rollbacks) = (node, last, rollbacks);
@@ -30,19 +33,19 @@ internal sealed class NodeLog
     {
         var last = engine.FindAudit(node, long.MaxValue);
         var stored = engine.FindMeta(AuditCut.MetaPrefix + node);
-        var cut = stored is null ? null : AuditCut.Read(key, instance, node, stored);
+        var begin = stored is null ? null : AuditCut.Read(key, instance, node, stored);
         // Where there are rows the log goes on from them; that the cut was edited is for the verification to find.
-        if (last is null && stored is not null && cut is null)
-            throw ApiError.RecordDamaged($"note of where the audit log of {node} begins");
+        if (last is null && stored is not null && begin is null)
+            throw NotOurs($"the note of where the audit log of {node} begins");
         var rollbacks = Audit.Rollbacks.Read(key, instance, node, engine.FindMeta(Audit.Rollbacks.MetaPrefix + node))
-            ?? throw ApiError.RecordDamaged($"list of accepted roll-backs of {node}");
-        var position = last is not null ? new ChainPosition(last.Last, last.Mac) : AuditChain.Start(key, instance, node);
-        return new NodeLog(engine, node, cut?.Sequence > position.Sequence ? cut : position, cut, rollbacks);
+            ?? throw NotOurs($"the list of accepted roll-backs of {node}");
+        var end = last is null ? AuditChain.Start(key, instance, node) : new ChainPosition(last.Last, last.Mac);
+        return new NodeLog(engine, node, begin?.Sequence > end.Sequence ? begin : end, begin, rollbacks);
     }
 
     /// <summary>
-    /// Whether the log has come past a place that is known to have been durable. What is of a log whose loss was accepted
-    /// is not missed.
+    /// Whether the log has come past a place that is known to have been durable. What is of a log whose loss was
+    /// accepted is not missed.
     /// </summary>
     public bool Knows(ChainPlace place) =>
         Rollbacks.Excuse(place) || (place.Rollback <= Rollbacks.Newest() && Holds(place.Position));
@@ -59,6 +62,10 @@ internal sealed class NodeLog
         // What is known of a chain is always the end of a commit, which is the end of a row.
         return engine.FindAudit(Node, position.Sequence) is { } row && Is(position, row.Last, row.Mac);
     }
+
+    // Without it nothing can be put on record: as if the storage were away.
+    private static ApiError NotOurs(string what) => ApiError.StorageUnavailable(
+        new InvalidDataException($"{what} was not written by this store"));
 
     private static bool Is(ChainPosition position, long sequence, byte[] mac) =>
         position.Sequence == sequence && CryptographicOperations.FixedTimeEquals(position.Mac, mac);

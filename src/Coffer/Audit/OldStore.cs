@@ -4,9 +4,9 @@ using Coffer.Storage;
 namespace Coffer.Audit;
 
 /// <summary>
-/// Notices, before a start changes anything, that the store is older than the checkpoints that stand beside it: that an
-/// old copy was put back, or that a failover lost commits. An honest crash never looks so, for a checkpoint is signed of
-/// what is durable only. The start is refused, unless it is told by name what is accepted as lost.
+/// Notices, before a start changes anything, that the store is older than the checkpoints that stand beside it: that
+/// an old copy was put back, or that a failover lost commits. An honest crash never looks so, for a checkpoint is
+/// signed of what is durable only. The start is refused, unless it is told by name what is accepted as lost.
 /// </summary>
 internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeProvider time, ILogger<OldStore> log)
 {
@@ -16,7 +16,8 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
     {
         if (Read(file) is { Count: > 0 } checkpoints)
         {
-            throw new ConfigurationException($"there is no store, but {file} has checkpoints of one, the last of {Shown(checkpoints[^1].Time)}",
+            throw new ConfigurationException(
+                $"there is no store, but {file} has checkpoints of one, the last of {Shown(checkpoints[^1].Time)}",
                 "Put the store back from a back-up. If a new one is wanted, move that file away first.");
         }
     }
@@ -24,10 +25,11 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
     /// <summary>Holds what the checkpoints say against the store.</summary>
     /// <param name="accepted">What the operator accepts as lost.</param>
     /// <returns>The change that records the acceptance, to be committed first; null if nothing is lost.</returns>
-    /// <exception cref="ConfigurationException">Something is lost that is not accepted, or something is accepted that is not lost.</exception>
+    /// <exception cref="ConfigurationException">What is lost is not what is accepted.</exception>
     public Change? Check(IReadOnlyList<AcceptedRollback> accepted)
     {
-        Loss[] losses = [.. Known().GroupBy(known => known.Place.Node, StringComparer.Ordinal).OrderBy(node => node.Key, StringComparer.Ordinal)
+        Loss[] losses = [.. Known().GroupBy(known => known.Place.Node, StringComparer.Ordinal)
+            .OrderBy(node => node.Key, StringComparer.Ordinal)
             .Select(node => Find(node.Key, [.. node])).OfType<Loss>()];
         var pairs = losses.Select(loss => loss.Pair).ToHashSet();
         var given = accepted.ToHashSet();
@@ -35,21 +37,24 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
             return null;
         if (losses.Length == 0)
         {
-            throw new ConfigurationException($"there is no roll-back to accept: nothing is missing that {Flags(given)} could be about",
+            throw new ConfigurationException(
+                $"there is no roll-back to accept: nothing is missing that {Flags(given)} could be about",
                 "Start without it: it is for the one start that accepts what a refused one has found.");
         }
 
         if (!pairs.SetEquals(given))
         {
-            var found = $"the store is older than its checkpoints: {string.Join("; ", losses.Select(loss => loss.Found))}";
-            throw new ConfigurationException(given.Count == 0 ? found : $"{Flags(given)} is not what was found; {found}",
-                "Put back the newest copy of the store, or find the database server that has it. If there is none, and what came after is lost, " +
-                $"start once with {Flags(pairs)}: that is recorded in the audit log.");
+            var found = $"the store is older than its checkpoints: {Shown(losses)}";
+            throw new ConfigurationException(
+                given.Count == 0 ? found : $"{Flags(given)} is not what was found; {found}",
+                "Put back the newest copy of the store, or find the database server that has it. If there is none, " +
+                $"and what came after is lost, start once with {Flags(pairs)}: that is recorded in the audit log.");
         }
 
-        log.LogWarning("A roll-back is accepted: {Found}", string.Join("; ", losses.Select(loss => loss.Found)));
+        log.LogWarning("A roll-back is accepted: {Found}", Shown(losses));
         var now = time.GetUtcNow();
-        return new Change.Plain([.. losses.Select(loss => Rollbacks.Write(keys, loss.Log.Node, [.. loss.Log.Rollbacks, Record(loss, now)]))])
+        return new Change.Plain([.. losses.Select(loss =>
+            Rollbacks.Write(keys, loss.Log.Node, [.. loss.Log.Rollbacks, Record(loss, now)]))])
         {
             Notes = [.. losses.Select(loss => new AuditEntry(Rollbacks.Verb, "ok")
             {
@@ -67,7 +72,8 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
     // Above any that the lost log had: checkpoints of it may name it.
     private static long Number(Loss loss) => Math.Max(loss.Log.Rollbacks.Newest(), loss.Known.Rollback) + 1;
 
-    // What the checkpoints that this store signed say of any node. What is said of a node later says all that was said before.
+    // What the checkpoints that this store signed say of any node. What is said of a node later says all that was
+    // said before.
     private List<(ChainPlace Place, DateTimeOffset Time)> Known()
     {
         var known = new List<(ChainPlace, DateTimeOffset)>();
@@ -75,11 +81,12 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
         {
             foreach (var checkpoint in CheckpointTail.Read(file))
             {
+                var at = checkpoint.At;
                 if (checkpoint.IsSignedBy(keys.SigningKey, keys.Instance))
                     known.AddRange(checkpoint.Places.Select(place => (place, checkpoint.Time)));
                 else
-                    log.LogError("{File} has a checkpoint that this store did not sign: of {Node}, entry {Sequence}, {Time}",
-                        file, checkpoint.At.Node, checkpoint.At.Position.Sequence, Shown(checkpoint.Time));
+                    log.LogError("{File} has a checkpoint that this store did not sign: {Node}, entry {Entry}, {Time}",
+                        file, at.Node, at.Position.Sequence, Shown(checkpoint.Time));
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -130,7 +137,11 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
     }
 
     private static string Flags(IEnumerable<AcceptedRollback> pairs) =>
-        string.Join(' ', pairs.OrderBy(pair => pair.Node, StringComparer.Ordinal).Select(pair => $"{AcceptedRollback.Flag} {pair}"));
+        string.Join(' ', pairs.OrderBy(pair => pair.Node, StringComparer.Ordinal)
+            .Select(pair => $"{AcceptedRollback.Flag} {pair}"));
 
-    private static string Shown(DateTimeOffset at) => at.UtcDateTime.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
+    private static string Shown(Loss[] losses) => string.Join("; ", losses.Select(loss => loss.Found));
+
+    private static string Shown(DateTimeOffset at) =>
+        at.UtcDateTime.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 }

@@ -7,7 +7,8 @@ namespace Coffer.Audit;
 
 /// <summary>That a node's log went back, and an operator accepted it.</summary>
 /// <param name="Number">From 1; checkpoints of the node carry the newest number from then on.</param>
-/// <param name="Shared">Up to which entry the log that was lost and the one that is left are known to be the same.</param>
+/// <param name="Shared">Up to which entry the log that was lost and the one that is left are known to be the
+/// same.</param>
 /// <param name="To">Where the log that is left had come when it was accepted.</param>
 /// <param name="Lost">The last entry that a checkpoint says the lost log had.</param>
 /// <param name="Time">When it was accepted, in whole seconds.</param>
@@ -45,7 +46,8 @@ internal static class Rollbacks
         return new RowWrite.PutMeta(MetaPrefix + node, value);
     }
 
-    /// <returns>Empty for a value that is not there; null if it was not written with this key, for this node of this store.</returns>
+    /// <returns>Empty for a value that is not there; null if it was not written with this key, for this node of this
+    /// store.</returns>
     public static IReadOnlyList<Rollback>? Read(MacKey key, byte[] instance, string node, byte[]? value)
     {
         if (value is null)
@@ -68,7 +70,8 @@ internal static class Rollbacks
     }
 
     /// <summary>The number of the last one; 0 if there is none.</summary>
-    public static long Newest(this IReadOnlyList<Rollback> rollbacks) => rollbacks.Count == 0 ? 0 : rollbacks[^1].Number;
+    public static long Newest(this IReadOnlyList<Rollback> rollbacks) => rollbacks.Count == 0 ? 0
+        : rollbacks[^1].Number;
 
     /// <summary>Whether a place is of a log that was lost, and whose loss was accepted.</summary>
     public static bool Excuse(this IReadOnlyList<Rollback> rollbacks, ChainPlace place)

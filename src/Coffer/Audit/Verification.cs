@@ -8,8 +8,8 @@ namespace Coffer.Audit;
 
 /// <summary>
 /// Goes through audit rows in the order in which they were written and finds the first place of each node where the
-/// chain is broken; then holds the checkpoints against what was found: what they say of the node that wrote them, and of
-/// all others that they name. Of the rows it keeps what the checkpoints speak of, however long the log is.
+/// chain is broken; then holds the checkpoints against what was found: what they say of the node that wrote them, and
+/// of all others that they name. Of the rows it keeps what the checkpoints speak of, however long the log is.
 /// </summary>
 /// <param name="key">K_audit.</param>
 /// <param name="signingKey">What checkpoints are signed with.</param>
@@ -36,18 +36,21 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
 
     public int Checkpoints { get; private set; }
 
-    /// <summary>How many places that checkpoints name are of logs that were lost, and whose loss was accepted.</summary>
+    /// <summary>
+    /// How many places that checkpoints name are of logs that were lost, and whose loss was accepted.
+    /// </summary>
     public int Excused { get; private set; }
 
     public IReadOnlyCollection<string> Nodes => positions.Keys;
 
     /// <summary>The accepted roll-backs, by node.</summary>
-    public IEnumerable<(string Node, Rollback Rollback)> AcceptedRollbacks => rollbacks.OrderBy(node => node.Key, StringComparer.Ordinal)
+    public IEnumerable<(string Node, Rollback Rollback)> AcceptedRollbacks =>
+        rollbacks.OrderBy(node => node.Key, StringComparer.Ordinal)
         .SelectMany(node => node.Value.Select(rollback => (node.Key, rollback)));
 
     /// <summary>
-    /// What <c>meta</c> says about the log: where a node's begins, if retention has removed its oldest rows, and where it went
-    /// back. Passes over all else. Call before the first row.
+    /// What <c>meta</c> says about the log: where a node's begins, if retention has removed its oldest rows, and where
+    /// it went back. Passes over all else. Call before the first row.
     /// </summary>
     public void AddMeta(string name, byte[] value)
     {
@@ -119,14 +122,16 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         foreach (var (node, number, at) in acceptances)
         {
             if (!rollbacks.GetValueOrDefault(node, []).Any(rollback => rollback.Number == number))
-                problems.Add($"{at} accepts roll-back {number} of {node}, which the list of accepted roll-backs has not: it was changed");
+                problems.Add($"{at} accepts roll-back {number} of {node}, which the list of accepted roll-backs has " +
+                    $"not: it was changed");
         }
 
         foreach (var (node, rollback) in AcceptedRollbacks)
         {
             if (IsBefore(node, rollback.To.Sequence) || broken.Contains(node))
                 continue;
-            if (macs[(node, rollback.To.Sequence)] is not { } mac || !CryptographicOperations.FixedTimeEquals(mac, rollback.To.Mac))
+            if (macs[(node, rollback.To.Sequence)] is not { } mac
+                || !CryptographicOperations.FixedTimeEquals(mac, rollback.To.Mac))
                 Break(node, $"roll-back {rollback.Number} of {node} was accepted of another log than this");
         }
 
@@ -138,7 +143,8 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
     private static Dictionary<(string Node, long Sequence), byte[]?> Watched(IReadOnlyList<string> lines)
     {
         var watched = new Dictionary<(string Node, long Sequence), byte[]?>();
-        foreach (var place in lines.Select(Checkpoint.Parse).OfType<Checkpoint>().SelectMany(checkpoint => checkpoint.Places))
+        foreach (var place in lines.Select(Checkpoint.Parse).OfType<Checkpoint>()
+            .SelectMany(checkpoint => checkpoint.Places))
             watched.TryAdd((string.Intern(place.Node), place.Position.Sequence), null);
         return watched;
     }
@@ -184,11 +190,14 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
 
         var last = positions.GetValueOrDefault(node)?.Sequence ?? 0;
         if (sequence > last)
-            Break(node, $"the log of {node} {(last == 0 ? "is gone" : $"ends at entry {last}")}, but {had} {sequence}: its tail was cut, or an old copy was put back");
+            Break(node, $"the log of {node} {(last == 0 ? "is gone" : $"ends at entry {last}")}, but {had} " +
+                $"{sequence}: its tail was cut, or an old copy was put back");
         else if (rollback > accepted.Newest())
-            Break(node, $"roll-back {rollback} of {node} was accepted before {time}, but the store has no record of it: an old copy was put back");
+            Break(node, $"roll-back {rollback} of {node} was accepted before {time}, but the store has no record of " +
+                $"it: an old copy was put back");
         else if (!IsBefore(node, sequence) && !CryptographicOperations.FixedTimeEquals(macs[(node, sequence)]!, mac))
-            Break(node, $"entry {sequence} of {node} is not the one that the checkpoint of {time} saw: the log was written anew");
+            Break(node, $"entry {sequence} of {node} is not the one that the checkpoint of {time} saw: the log was " +
+                $"written anew");
     }
 
     /// <summary>Whether retention has removed an entry: what was there cannot be proven any more.</summary>

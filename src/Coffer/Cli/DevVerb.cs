@@ -17,7 +17,8 @@ internal static class DevVerb
             command.Options.Add(flag);
         command.SetAction(async (parsed, ct) =>
         {
-            var options = Configuration.ForDev(RunningServer.Given(parsed, flags)) with { AcceptedRollbacks = parsed.GetValue(accept)! };
+            var options = Configuration.ForDev(RunningServer.Given(parsed, flags));
+            options = options with { AcceptedRollbacks = parsed.GetValue(accept)! };
             var kept = options.Data.Length > 0;
             if (!kept)
                 options = options with { Data = Directory.CreateTempSubdirectory("coffer-dev-").FullName };

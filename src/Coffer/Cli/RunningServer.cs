@@ -22,8 +22,8 @@ internal static class RunningServer
     /// <summary>What this start accepts as lost; given as often as there are nodes that a refusal names.</summary>
     public static Option<AcceptedRollback[]> AcceptRollback() => new(AcceptedRollback.Flag)
     {
-        Description = "Accept, for this one start, that the audit log of a node ends at an entry and that what came after is lost, "
-            + "as a refused start has printed it. It is recorded in the audit log. It is no setting.",
+        Description = "Accept, for this one start, that the audit log of a node ends at an entry and that what came " +
+            "after is lost, as a refused start has printed it. It is recorded in the audit log, and is no setting.",
         HelpName = "NODE:SEQUENCE",
         Arity = ArgumentArity.OneOrMore,
         CustomParser = result =>

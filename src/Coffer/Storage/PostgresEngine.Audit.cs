@@ -2,7 +2,9 @@ using Npgsql;
 
 namespace Coffer.Storage;
 
-/// <summary>What the audit asks of the database beside its rows in their order: what stands of a node's log, by its name.</summary>
+/// <summary>
+/// What the audit asks of the database beside its rows in their order: what stands of a node's log, by its name.
+/// </summary>
 internal sealed partial class PostgresEngine
 {
     // By (node, first), which is unique: however long the log is, a row is read.
@@ -13,22 +15,26 @@ internal sealed partial class PostgresEngine
         WITH RECURSIVE names AS (
             (SELECT node FROM audit WHERE node > $1 ORDER BY node LIMIT 1)
             UNION ALL
-            SELECT (SELECT a.node FROM audit a WHERE a.node > names.node ORDER BY a.node LIMIT 1) FROM names WHERE names.node IS NOT NULL
+            SELECT (SELECT a.node FROM audit a WHERE a.node > names.node ORDER BY a.node LIMIT 1)
+            FROM names WHERE names.node IS NOT NULL
         ), page AS (SELECT node FROM names WHERE node IS NOT NULL LIMIT $2)
         SELECT head.node, head.last, head.mac, (SELECT value FROM meta WHERE key = $3 || head.node)
-        FROM page CROSS JOIN LATERAL (SELECT node, last, mac FROM audit WHERE node = page.node ORDER BY first DESC LIMIT 1) AS head
+        FROM page CROSS JOIN LATERAL (
+            SELECT node, last, mac FROM audit WHERE node = page.node ORDER BY first DESC LIMIT 1) AS head
         ORDER BY head.node
         """;
 
     private bool isInTransaction;
 
-    public override AuditRow? FindAudit(string node, long atMost) => FindByWriter(AuditByNode, Columns.ToAudit, node, atMost);
+    public override AuditRow? FindAudit(string node, long atMost) =>
+        FindByWriter(AuditByNode, Columns.ToAudit, node, atMost);
 
     public override byte[]? FindMeta(string key) => FindByWriter(Sql.MetaByKey, static row => row.Bytes(0), key);
 
     public override ValueTask<IReadOnlyList<AuditHeadRow>> ListAuditHeadsAsync(
         string after, int limit, string metaPrefix, CancellationToken ct) =>
-        List(AuditHeads, static row => new AuditHeadRow(row.Text(0), row.Number(1), row.Bytes(2), row.BytesOrNull(3)), ct, after, limit, metaPrefix);
+        List(AuditHeads, static row => new AuditHeadRow(row.Text(0), row.Number(1), row.Bytes(2), row.BytesOrNull(3)),
+            ct, after, limit, metaPrefix);
 
     // Within a transaction a failure is the transaction's, which knows whether it may be tried again.
     private T? FindByWriter<T>(string sql, RowMap<T> map, params ReadOnlySpan<PostgresValue> values) where T : class

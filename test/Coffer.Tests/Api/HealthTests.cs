@@ -31,7 +31,8 @@ public sealed class HealthTests
         var instance = await CreateAsync(directory, committer, time);
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
         var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
-        using var checkpoints = new Checkpoints(chain, engine, keys, directory.File("checkpoints"), time, NullLogger<Checkpoints>.Instance);
+        using var checkpoints = new Checkpoints(chain, engine, keys, directory.File("checkpoints"), time,
+            NullLogger<Checkpoints>.Instance);
         using var readiness = new Readiness(committer, instance, () => checkpoints.Trouble, time);
         Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
 

@@ -6,7 +6,10 @@ using Microsoft.Extensions.Logging;
 
 namespace Coffer.Tests.Audit;
 
-/// <summary>Yesterday's store beside today's checkpoints: noticed at the start, and served only if its loss is accepted by name.</summary>
+/// <summary>
+/// Yesterday's store beside today's checkpoints: noticed at the start, and served only if its loss is accepted by
+/// name.
+/// </summary>
 [Trait("Firm ground", "12")]
 public sealed class RollbackTests : IAsyncLifetime
 {
@@ -40,7 +43,8 @@ public sealed class RollbackTests : IAsyncLifetime
         PutBack();
         var before = File.ReadAllBytes(server.StoreFile);
         var refused = await RefusedAsync();
-        Assert.Contains("the store is older than its checkpoints: the audit log of node_1 ends at entry 11, but at 20", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("the store is older than its checkpoints: the audit log of node_1 ends at entry 11, but at 20",
+            refused.Message, StringComparison.Ordinal);
         Assert.Contains("it had 16", refused.Message, StringComparison.Ordinal);
         Assert.Contains("start once with --accept-rollback node_1:11:", refused.Hint, StringComparison.Ordinal);
         Assert.Equal(before, File.ReadAllBytes(server.StoreFile));
@@ -59,7 +63,8 @@ public sealed class RollbackTests : IAsyncLifetime
     {
         PutBack();
         var refused = await RefusedAsync(new AcceptedRollback(node, sequence));
-        Assert.Contains($"--accept-rollback {node}:{sequence} is not what was found", refused.Message, StringComparison.Ordinal);
+        Assert.Contains($"--accept-rollback {node}:{sequence} is not what was found", refused.Message,
+            StringComparison.Ordinal);
         Assert.Contains("start once with --accept-rollback node_1:11:", refused.Hint, StringComparison.Ordinal);
         await RefusedAsync(new AcceptedRollback("node_1", 11), new AcceptedRollback(node, sequence));
     }
@@ -72,16 +77,21 @@ public sealed class RollbackTests : IAsyncLifetime
         await AcceptAsync();
         await SetAsync(3);
 
-        // Beside the running server, after it, after a crash of which the last checkpoint is all that is left, and exported.
+        // Beside the running server, after it, after a crash of which the last checkpoint is all that is left, and
+        // exported.
         Assert.Empty((await VerifyAsync()).Problems);
         await server.StopAsync();
         var report = await VerifyAsync();
         Assert.Empty(report.Problems);
         Assert.Equal((11 + 1 + 3, 1), (report.Entries, report.Excused));
-        Assert.StartsWith("the log of node_1 went back from entry 16 to entry 11: accepted at 20", Assert.Single(report.Rollbacks), StringComparison.Ordinal);
-        var entry = JsonElement.Parse((await AuditLog.ListAsync(server.Data, new(null, null, "accept_rollback", null, null, null, null), 2, default)).Single());
-        Assert.Equal((12, "ok", "node_1"), (entry.GetProperty("seq").GetInt32(), entry.GetProperty("outcome").GetString(), entry.GetProperty("target").GetString()));
-        Assert.Equal((1, 16, 11), (entry.GetProperty("rollback").GetInt32(), entry.GetProperty("from").GetInt32(), entry.GetProperty("to").GetInt32()));
+        Assert.StartsWith("the log of node_1 went back from entry 16 to entry 11: accepted at 20",
+            Assert.Single(report.Rollbacks), StringComparison.Ordinal);
+        var entry = JsonElement.Parse((await AuditLog.ListAsync(server.Data,
+            new(null, null, "accept_rollback", null, null, null, null), 2, default)).Single());
+        Assert.Equal((12, "ok", "node_1"), (entry.GetProperty("seq").GetInt32(),
+            entry.GetProperty("outcome").GetString(), entry.GetProperty("target").GetString()));
+        Assert.Equal((1, 16, 11), (entry.GetProperty("rollback").GetInt32(), entry.GetProperty("from").GetInt32(),
+            entry.GetProperty("to").GetInt32()));
 
         var export = Path.Combine(server.Data, "export");
         await using (var file = new StreamWriter(export))
@@ -152,7 +162,8 @@ public sealed class RollbackTests : IAsyncLifetime
         // By what was lost the first time, 16, nothing would be missing.
         File.Copy(server.StoreFile + ".accepted", server.StoreFile, overwrite: true);
         Assert.Contains("ends at entry 14, but", (await RefusedAsync()).Message, StringComparison.Ordinal);
-        Assert.Contains("ends at entry 14, but", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+        Assert.Contains("ends at entry 14, but", Assert.Single((await VerifyAsync()).Problems),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -173,10 +184,14 @@ public sealed class RollbackTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("DELETE FROM meta WHERE key = 'audit rollbacks node_1'", "has no roll-back 1", "ends at entry 12, but", "accepts roll-back 1 of node_1, which the list")]
-    [InlineData("UPDATE meta SET value = zeroblob(104) WHERE key = 'audit rollbacks node_1'", "failed its integrity check", "was not written by this store")]
-    [InlineData("UPDATE meta SET value = substr(value, 73) WHERE key = 'audit rollbacks node_1'", "failed its integrity check", "was not written by this store")]
-    public async Task An_acceptance_that_was_edited_or_taken_away_is_found(string sql, string atStart, params string[] byVerification)
+    [InlineData("DELETE FROM meta WHERE key = 'audit rollbacks node_1'", "has no roll-back 1", "ends at entry 12, but",
+        "accepts roll-back 1 of node_1, which the list")]
+    [InlineData("UPDATE meta SET value = zeroblob(104) WHERE key = 'audit rollbacks node_1'",
+        "was not written by this store", "was not written by this store")]
+    [InlineData("UPDATE meta SET value = substr(value, 73) WHERE key = 'audit rollbacks node_1'",
+        "was not written by this store", "was not written by this store")]
+    public async Task An_acceptance_that_was_edited_or_taken_away_is_found(string sql, string atStart,
+        params string[] byVerification)
     {
         PutBack();
         await AcceptAsync();
@@ -184,7 +199,8 @@ public sealed class RollbackTests : IAsyncLifetime
         Execute(sql);
         Assert.Contains(atStart, (await RefusedAsync()).Message, StringComparison.Ordinal);
         var problems = (await VerifyAsync()).Problems;
-        Assert.All(byVerification, expected => Assert.Contains(problems, problem => problem.Contains(expected, StringComparison.Ordinal)));
+        Assert.All(byVerification, expected => Assert.Contains(problems, problem =>
+            problem.Contains(expected, StringComparison.Ordinal)));
     }
 
     [Fact]
@@ -197,7 +213,8 @@ public sealed class RollbackTests : IAsyncLifetime
         var accepted = Value("SELECT hex(value) FROM meta WHERE key = 'audit rollbacks node_1'");
         var entry = Value("SELECT hex(entries) || ',' || hex(mac) FROM audit WHERE first = 12").Split(',');
 
-        // Yesterday's copy with it, and with its entry: the log still ends before the checkpoint of after the acceptance does.
+        // Yesterday's copy with it, and with its entry: the log still ends before the checkpoint of after the
+        // acceptance does.
         PutBack();
         File.AppendAllText(Checkpoints, File.ReadAllText(Checkpoints));
         Execute($"INSERT INTO meta (key, value) VALUES ('audit rollbacks node_1', x'{accepted}')");
@@ -211,11 +228,12 @@ public sealed class RollbackTests : IAsyncLifetime
         // Made up, and another node's.
         PutBack();
         Execute("INSERT INTO meta (key, value) VALUES ('audit rollbacks node_1', zeroblob(104))");
-        Assert.Contains("failed its integrity check", (await RefusedAsync()).Message, StringComparison.Ordinal);
+        Assert.Contains("was not written by this store", (await RefusedAsync()).Message, StringComparison.Ordinal);
         PutBack();
         Execute($"INSERT INTO meta (key, value) VALUES ('audit rollbacks node_2', x'{accepted}')");
         Assert.Contains("ends at entry 11", (await RefusedAsync()).Message, StringComparison.Ordinal);
-        Assert.Contains((await VerifyAsync()).Problems, problem => problem.Contains("roll-backs of node_2 was not written by this store", StringComparison.Ordinal));
+        Assert.Contains((await VerifyAsync()).Problems, problem =>
+            problem.Contains("roll-backs of node_2 was not written by this store", StringComparison.Ordinal));
         Assert.NotEmpty(entry);
     }
 
@@ -271,7 +289,8 @@ public sealed class RollbackTests : IAsyncLifetime
             var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
             return Task.FromResult(new OldStore(engine, keys, Checkpoints, server.Time, log).Check([]) is null);
         });
-        Assert.Contains("a checkpoint that this store did not sign: of node_1, entry 99", Assert.Single(log.Lines), StringComparison.Ordinal);
+        Assert.Contains("a checkpoint that this store did not sign: node_1, entry 99", Assert.Single(log.Lines),
+            StringComparison.Ordinal);
         await server.StartAgainAsync();
     }
 
@@ -295,7 +314,8 @@ public sealed class RollbackTests : IAsyncLifetime
 
     private Task<AuditLog.Report> VerifyAsync() => AuditLog.VerifyStoreAsync(server.Data, null, default);
 
-    private static long LastOf(string checkpoints) => JsonElement.Parse(File.ReadAllLines(checkpoints)[^1]).GetProperty("seq").GetInt64();
+    private static long LastOf(string checkpoints) => JsonElement.Parse(File.ReadAllLines(checkpoints)[^1])
+        .GetProperty("seq").GetInt64();
 
     private void Execute(string sql) => Assert.NotEqual("0", Value(sql + " RETURNING 1"));
 
@@ -316,6 +336,7 @@ public sealed class RollbackTests : IAsyncLifetime
 
         public bool IsEnabled(LogLevel logLevel) => true;
 
-        public void Log<TState>(LogLevel level, EventId id, TState state, Exception? e, Func<TState, Exception?, string> format) => Lines.Add(format(state, e));
+        public void Log<TState>(LogLevel level, EventId id, TState state, Exception? e, Func<TState, Exception?,
+            string> format) => Lines.Add(format(state, e));
     }
 }
