@@ -26,6 +26,9 @@ internal sealed class TestServer : IAsyncDisposable
 
     public string Data => directory.Path;
 
+    /// <summary>Where its store is.</summary>
+    public Place Place => new(Data, store);
+
     public string StoreFile => directory.File("coffer.db");
 
     public Uri Url => server!.Url;
@@ -45,6 +48,25 @@ internal sealed class TestServer : IAsyncDisposable
             await test.MakeStoreAsync();
         await test.StartAgainAsync(secretsPerScope, dev);
         test.Keys ??= test.server!.FirstKeys!;
+        return test;
+    }
+
+    /// <summary>A server on a copy of a store that is kept in test/fixtures, a minute after it was made.</summary>
+    /// <param name="files">The fixture's key file, and its store file if it has one.</param>
+    /// <param name="store">The database that its dump was restored to, or null.</param>
+    /// <param name="made">The Unix second at which it was made.</param>
+    public static async Task<TestServer> OpenCopyAsync(IEnumerable<(string From, string Name)> files, string? store, long made)
+    {
+        var test = new TestServer(new ManualTime()) { store = store };
+        foreach (var (from, name) in files)
+        {
+            File.Copy(from, test.directory.File(name));
+            if (!OperatingSystem.IsWindows()) // git keeps no modes of this kind
+                File.SetUnixFileMode(test.directory.File(name), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        }
+
+        test.Time.Move(TimeSpan.FromSeconds(made + 60 - test.Time.Seconds));
+        await test.StartAgainAsync();
         return test;
     }
 
