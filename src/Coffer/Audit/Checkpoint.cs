@@ -59,7 +59,7 @@ internal sealed record Checkpoint(int Format, ChainPlace At, IReadOnlyList<Chain
             var format = (int?)json["checkpoint"];
             if (format is not (1 or 2))
                 return null;
-            var own = Place(json["node"], json["seq"], json["mac"], format == 1 ? 0 : json["rollback"]);
+            var own = Place(json["node"], json["seq"], json["mac"], format == 1 ? 0L : json["rollback"]);
             ChainPlace[] heads = format == 1 ? [] :
                 [.. json["heads"]!.AsArray().Select(head => Place(head![0], head[1], head[2], head[3]))];
             var time = DateTimeOffset.Parse((string)json["time"]!, CultureInfo.InvariantCulture);

@@ -294,6 +294,37 @@ public sealed class RollbackTests : IAsyncLifetime
         await server.StartAgainAsync();
     }
 
+    [Fact]
+    public async Task A_store_of_before_is_held_against_its_checkpoints_of_before()
+    {
+        var fixture = Repository.File("test/fixtures/sqlite-2");
+        Directory.CreateDirectory(Path.Combine(server.Data, "before"));
+        var options = new CofferOptions { Data = Path.Combine(server.Data, "before"), Listen = "http://127.0.0.1:0" };
+        var (store, key, checkpoints) = DataDirectory.FilesOf(options.Data);
+        File.Copy(Path.Combine(fixture, "store.db"), store);
+        File.Copy(Path.Combine(fixture, "coffer.key"), key);
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(key, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        File.Copy(Path.Combine(fixture, "audit-checkpoints.jsonl"), checkpoints);
+        await using (await Server.StartAsync(options, TimeProvider.System, default))
+            Assert.Empty((await AuditLog.VerifyStoreAsync(options.Data, null, default)).Problems);
+
+        using (var connection = new SqliteConnection($"Data Source={store};Pooling=False"))
+        {
+            connection.Open();
+            using var command = connection.CreateCommand();
+            command.CommandText = "DELETE FROM audit WHERE last >= 30";
+            Assert.NotEqual(0, command.ExecuteNonQuery());
+        }
+
+        var checkpoint = File.ReadLines(Path.Combine(fixture, "audit-checkpoints.jsonl")).Last();
+        Assert.Contains("\"checkpoint\":1", checkpoint, StringComparison.Ordinal);
+        File.WriteAllText(checkpoints, checkpoint + "\n");
+        var refused = await Assert.ThrowsAsync<ConfigurationException>(
+            () => Server.StartAsync(options, TimeProvider.System, default));
+        Assert.Contains("it had 30", refused.Message, StringComparison.Ordinal);
+    }
+
     private async Task SetAsync(int count)
     {
         for (var i = 0; i < count; i++)

@@ -149,8 +149,9 @@ public sealed class LostEntriesTests(PostgresServer server)
     private static async Task<long> LastAsync(Nodes nodes, string node) =>
         (long)(await PostgresServer.ScalarAsync(nodes.Store, $"SELECT max(last) FROM audit WHERE node = '{node}'"))!;
 
-    private static Task<Server> AcceptAsync(Nodes nodes, string data, params AcceptedRollback[] accepted) =>
-        Server.StartAsync(
-        new CofferOptions { Data = data, Store = nodes.Store, Listen = "http://127.0.0.1:0",
-            AcceptedRollbacks = accepted }, TimeProvider.System, default);
+    private static Task<Server> AcceptAsync(Nodes nodes, string data, params AcceptedRollback[] accepted)
+    {
+        var options = new CofferOptions { Data = data, Store = nodes.Store, Listen = "http://127.0.0.1:0" };
+        return Server.StartAsync(options with { AcceptedRollbacks = accepted }, TimeProvider.System, default);
+    }
 }
