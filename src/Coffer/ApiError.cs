@@ -34,6 +34,9 @@ internal sealed class ApiError : Exception
     /// <summary>Whether the operator should hear of it: it goes to the log with its cause.</summary>
     public bool IsFault { get; private init; }
 
+    /// <summary>The stored row that failed its proof, if that is why.</summary>
+    public DamagedRow? Damage { get; private init; }
+
     /// <summary>What <c>Stripe-Should-Retry</c> says; null sends no such header.</summary>
     public bool? ShouldRetry { get; private init; }
 
@@ -124,8 +127,10 @@ internal sealed class ApiError : Exception
 
     public static ApiError InvalidUtf8(string param) => new(400, $"Invalid UTF-8 in parameter: {Shown(param)}.", param: Shown(param));
 
-    public static ApiError MalformedParameterName() => new(400,
-        "Received a parameter whose name could not be read. Names look like 'name', 'scope[type]' or 'expand[]', in UTF-8.");
+    /// <param name="name">As it was sent.</param>
+    public static ApiError MalformedParameterName(string name) => new(400,
+        "Received a parameter whose name could not be read. Names look like 'name', 'scope[type]' or 'expand[]', in UTF-8.",
+        param: name.Length == 0 ? null : Shown(name));
 
     public static ApiError TooManyParameters(int limit) => new(400, $"Received too many parameters: at most {limit} are read.");
 
@@ -170,6 +175,16 @@ internal sealed class ApiError : Exception
 
     public static ApiError NotABoolean(string param, string value) => new(400, $"Invalid boolean: {Shown(value)}", param: param);
 
+    /// <summary>
+    /// Of a mode that was given no signing secret: an app of before each mode had its own has none for test.
+    /// </summary>
+    public static ApiError NoSigningSecret(string app, bool livemode)
+    {
+        var (mode, flag) = livemode ? ("live", " --live") : ("test", "");
+        return new(400, $"The app has no signing secret for {mode} mode. Its operator makes one: " +
+            $"coffer apps roll-signing-secret {app}{flag} --grace 0", "signing_secret_missing");
+    }
+
     /// <summary>A parameter that is well formed as such; <paramref name="rule"/> says what it must be.</summary>
     public static ApiError Unusable(string param, string rule) => new(400, $"Invalid {param}: {rule}.", param: param);
 
@@ -184,6 +199,11 @@ internal sealed class ApiError : Exception
 
     public static ApiError ExpiryTooFar(int years) => new(400,
         $"Invalid timestamp: must be an integer Unix timestamp in seconds, at most {years} years in the future", param: "expires_at");
+
+    /// <summary>A moment that bounds a list or a search, and is outside of the range that times have here.</summary>
+    public static ApiError NotATime(string param) => new(400,
+        "Invalid timestamp: must be an integer Unix timestamp in seconds: 0, or from " +
+        $"{UnixTime.EarliestWritten} (in 1973) to {UnixTime.Latest} (in 9999)", param: param);
 
     public static ApiError NotExpandable(string property, bool onList) => new(400,
         $"This property cannot be expanded ({Shown(property)})." +
@@ -256,9 +276,12 @@ internal sealed class ApiError : Exception
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
     /// <summary>A stored record failed its proof: it was changed outside Coffer, or the medium is failing.</summary>
-    public static ApiError RecordDamaged(string what) => new(500,
-        $"The stored {what} failed its integrity check and is not given out. Tell the operator of this server the Request-Id.", type: "api_error")
-    { ShouldRetry = false, IsFault = true };
+    /// <param name="what">What it is to the client.</param>
+    /// <param name="row">The row, for the log and the audit log: the client is not told.</param>
+    public static ApiError RecordDamaged(string what, DamagedRow row) => new(500,
+        $"The stored {what} failed its integrity check and is not given out. " +
+        "Tell the operator of this server the Request-Id.", type: "api_error")
+    { ShouldRetry = false, IsFault = true, Damage = row };
 
     public static ApiError Internal(Exception bug) => new(500,
         "An error occurred on our side. It is in the server's log under the Request-Id of this answer.", type: "api_error", inner: bug)

@@ -116,7 +116,8 @@ internal static class AuditLog
                 var seal = JsonNode.Parse(lines.Current)!;
                 verification.Add(new AuditRow((string)seal["node"]!, (long)seal["first"]!, (long)seal["last"]!, Convert.FromHexString((string)seal["seal"]!), entries.ToArray()));
             }
-            catch (Exception e) when (e is JsonException or FormatException or ArgumentNullException or InvalidOperationException)
+            catch (Exception e) when (e is JsonException or FormatException or ArgumentException
+                or InvalidOperationException or OverflowException)
             {
                 return new Report([$"line {number} of {file} was changed: it is not a seal any more"], verification.Entries, 0);
             }
@@ -165,7 +166,8 @@ internal static class AuditLog
                     meta, wrapper), meta);
             }
         }
-        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException or NullReferenceException)
+        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
+            or NullReferenceException or ArgumentException or OverflowException)
         {
             // said below
         }

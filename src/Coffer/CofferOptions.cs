@@ -21,6 +21,12 @@ internal sealed record CofferOptions
     /// <summary>Far beyond a busy platform, and what a process with the usual limit on open files can hold.</summary>
     public const int DefaultConnections = 10_000;
 
+    /// <summary>
+    /// A tenth of all, and far beyond what a backend's pools or the browsers behind one NAT keep open; idle ones of an address
+    /// make room for its new ones. A proxy that is not declared as trusted counts as an address, on loopback too.
+    /// </summary>
+    public const int DefaultConnectionsPerAddress = 1_000;
+
     /// <summary>Requests a second that no honest app sends with one key.</summary>
     public const int DefaultRatePerKey = 5_000;
 
@@ -56,8 +62,14 @@ internal sealed record CofferOptions
     /// <summary>Whether plain HTTP may be spoken beyond this machine, because something in front of Coffer encrypts.</summary>
     public bool InsecureHttp { get; init; }
 
-    /// <summary>The most connections at once on each address, 1 to 1,000,000; one more is closed.</summary>
+    /// <summary>
+    /// The most connections at once at each address to listen at, 1 to 1,000,000. One more has the idlest closed, or is closed if
+    /// none is idle.
+    /// </summary>
     public int Connections { get; init; } = DefaultConnections;
+
+    /// <summary>How many of them one client's address may have, 0 to 1,000,000; 0 is no limit. Trusted proxies have none.</summary>
+    public int ConnectionsPerAddress { get; init; } = DefaultConnectionsPerAddress;
 
     /// <summary>Whose <c>X-Forwarded-For</c> is believed; empty is nobody's.</summary>
     public IReadOnlyList<IPNetwork> TrustedProxies { get; init; } = [];

@@ -37,6 +37,9 @@ internal sealed record SettingInForce(string Name, string Value, string Source)
 {
     /// <summary>How the operator wrote it: <c>--listen</c>, <c>COFFER_LISTEN</c>, <c>/etc/coffer.conf line 3: listen</c>.</summary>
     public string Written { get; init; } = $"--{Name}";
+
+    /// <summary>Whether nobody wrote it.</summary>
+    public bool IsDefault => Source == "default";
 }
 
 /// <summary>Every setting, once.</summary>
@@ -68,8 +71,12 @@ internal static class Settings
             (options, text) => options with { TlsKey = text }) with { InDev = true },
         Switch("insecure-http", "Speak plain HTTP beyond this machine, because a proxy in front encrypts.",
             (options, on) => options with { InsecureHttp = on }),
-        Number("connections", CofferOptions.DefaultConnections, 1, MostConnections, "The most connections at once on each address; one more is closed.",
+        Number("connections", CofferOptions.DefaultConnections, 1, MostConnections,
+            "The most connections at once on each address. For one more the idlest is closed; if none is idle, it is closed itself.",
             (options, number) => options with { Connections = number }),
+        Number("connections-per-address", CofferOptions.DefaultConnectionsPerAddress, 0, MostConnections,
+            "How many of them may come from one client's address, trusted proxies apart; 0 is no limit.",
+            (options, number) => options with { ConnectionsPerAddress = number }),
         new("trusted-proxies", "NETWORKS", "none", "Proxies whose X-Forwarded-For is believed: addresses and networks such as 10.0.0.0/8, with commas between them.",
             (options, text) => options with { TrustedProxies = [.. text.Split(',').Select(Network)] }),
         Number("rate-per-key", CofferOptions.DefaultRatePerKey, 0, HighestRate, "Requests a second that each key may send; 0 is no limit.",

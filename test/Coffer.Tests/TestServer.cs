@@ -36,6 +36,9 @@ internal sealed class TestServer : IAsyncDisposable
     /// <summary>The keys of the first app.</summary>
     public FirstKeys Keys { get; private set; } = null!;
 
+    /// <summary>The keys that the last start made, or null.</summary>
+    public FirstKeys? LastKeys => server!.FirstKeys;
+
     /// <summary>The test key of a second app.</summary>
     public string OtherAppKey { get; private set; } = null!;
 

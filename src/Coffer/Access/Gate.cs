@@ -5,7 +5,7 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>The one place that decides what a caller may do, and puts refusals on record. Every verb asks it first.</summary>
-internal sealed class Gate(Refusals refusals, Recorder recorder, Engine engine)
+internal sealed class Gate(Refusals refusals, Recorder recorder, Engine engine, Damages? damages = null)
 {
     /// <summary>Whether reads of metadata are on record too.</summary>
     public bool TakesMetadata => recorder.TakesMetadata;
@@ -37,6 +37,14 @@ internal sealed class Gate(Refusals refusals, Recorder recorder, Engine engine)
             }
         }
     }
+
+    /// <summary>
+    /// Names stored rows that failed their proof, in the server's log and in the audit log; a row once in a while only.
+    /// </summary>
+    /// <param name="rows">What was not given out.</param>
+    /// <param name="requestId">The request that met them.</param>
+    public ValueTask ReportAsync(IReadOnlyCollection<DamagedRow> rows, string requestId) =>
+        damages is null || rows.Count == 0 ? ValueTask.CompletedTask : damages.ReportAsync(rows, requestId);
 
     /// <summary>Counts a refusal and gives it back.</summary>
     /// <param name="outcome">Why, in one word, for the audit log.</param>

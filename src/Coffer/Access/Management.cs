@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text.Unicode;
 using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Storage;
@@ -14,7 +15,8 @@ internal sealed record Reply(SecretBytes Body, string? OriginalRequest = null);
 /// Writes to the management plane: what is decided against what is stored, its audit entry and what its idempotency key keeps
 /// are one transaction, and what was cached before it is read anew.
 /// </summary>
-internal sealed class Management(Committer committer, Instance instance, Epoch epoch, TimeProvider time)
+internal sealed class Management(
+    Committer committer, Instance instance, Epoch epoch, TimeProvider time, CreationOrder? order = null)
 {
     /// <summary>How long a reply is kept; afterwards the idempotency key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
@@ -51,6 +53,9 @@ internal sealed class Management(Committer committer, Instance instance, Epoch e
             epoch.Advance();
         return write.Reply!;
     }
+
+    /// <summary>When something counts as made that is decided at a Unix second; for who decides.</summary>
+    public long CreatedAt(long now) => order?.At(now) ?? now;
 
     /// <summary>Writes what needs no decision.</summary>
     public async Task WriteAsync(RowWrite[] rows, AuditEntry entry)
@@ -103,7 +108,8 @@ internal sealed class Management(Committer committer, Instance instance, Epoch e
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
             var now = own.time.GetUtcNow().ToUnixTimeSeconds();
-            if (found.Management!.Reply is { } kept && kept.Created + (long)KeptFor.TotalSeconds > now)
+            if (found.Management!.Reply is { } kept
+                && (!kept.IsSound || kept.Created + (long)KeptFor.TotalSeconds > now))
             {
                 Reply = Replay(kept);
                 entry = about with { Outcome = "replayed" };
@@ -118,7 +124,14 @@ internal sealed class Management(Committer committer, Instance instance, Epoch e
         }
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
-            [refusal is null ? entry! : about with { Outcome = refusal is ApiError { Code: { } code } ? code : "refused" }];
+            [refusal is null ? entry! : about with { Outcome = Word(refusal) }];
+
+        private static string Word(Exception refusal) => refusal switch
+        {
+            ApiError { Code: { } code } => code,
+            ApiError { Damage: not null } => "damaged",
+            _ => "refused",
+        };
 
         private RowWrite.PutReply Keep(byte[] key, SecretBytes body, long now)
         {
@@ -133,13 +146,19 @@ internal sealed class Management(Committer committer, Instance instance, Epoch e
         private Reply Replay(ReplyRow kept)
         {
             using var bound = Bind(kept.Key, kept.Fingerprint, kept.Created);
-            using var plaintext = Envelope.Open(own.instance.ReplyKey, kept.Sealed, bound.Span) ?? throw ApiError.RecordDamaged("idempotency record");
+            using var plaintext = kept.IsSound ? Envelope.Open(own.instance.ReplyKey, kept.Sealed, bound.Span) : null;
+            if (plaintext is null || !Tlv.AreSound(plaintext.Span, [RequestTag, BodyTag])
+                || Tlv.Text(plaintext.Span, RequestTag) is not { } original
+                || Tlv.Find(plaintext.Span, BodyTag) is not { } body
+                || !Utf8.IsValid(plaintext.Span[body]))
+                throw ApiError.RecordDamaged("idempotency record", Damage(kept));
             if (!CryptographicOperations.FixedTimeEquals(kept.Fingerprint, fingerprint))
                 throw ApiError.IdempotencyMismatch(request.Key!);
-            return new Reply(
-                SecretBytes.Copy(plaintext.Span[Tlv.Find(plaintext.Span, BodyTag)!.Value]),
-                System.Text.Encoding.UTF8.GetString(plaintext.Span[Tlv.Find(plaintext.Span, RequestTag)!.Value]));
+            return new Reply(SecretBytes.Copy(plaintext.Span[body]), original);
         }
+
+        private static DamagedRow Damage(ReplyRow kept) =>
+            new("replies", $"key {Convert.ToHexStringLower(kept.Key)}", "its proof");
 
         private AssociatedData Bind(byte[] key, byte[] said, long created)
         {

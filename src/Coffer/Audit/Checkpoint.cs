@@ -66,7 +66,7 @@ internal sealed record Checkpoint(int Format, ChainPlace At, IReadOnlyList<Chain
             return new Checkpoint((int)format, own, heads, time, Base64Url.DecodeFromChars((string)json["signature"]!));
         }
         catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
-            or ArgumentException or NullReferenceException)
+            or ArgumentException or OverflowException or NullReferenceException)
         {
             return null; // of a line that was edited anything may be missing, twice there, or of another kind
         }

@@ -89,7 +89,8 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            Volatile.Write(ref trouble, e.Message);
+            // What is wrong names the file: that is for the log, not for who asks /readyz.
+            Volatile.Write(ref trouble, "a checkpoint could not be written; the server's log says why");
             log.LogError(e, "A checkpoint of the audit log could not be written");
         }
     }

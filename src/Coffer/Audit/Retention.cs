@@ -13,12 +13,15 @@ internal sealed class Retention(Engine engine, Committer committer, MacKey key, 
 {
     private const int Batch = 200;
 
-    public async Task SweepAsync(CancellationToken ct)
+    public Task SweepAsync(CancellationToken ct) => SweepAsync(time.GetUtcNow(), ct);
+
+    /// <summary>Removes what is too old at a moment.</summary>
+    public async Task SweepAsync(DateTimeOffset now, CancellationToken ct)
     {
         while (true)
         {
             var rows = await engine.ListAuditAsync(0, newestFirst: false, Batch, ct);
-            var old = await OldestAsync([.. rows.Select(row => row.Row)], time.GetUtcNow() - keep, ct);
+            var old = await OldestAsync([.. rows.Select(row => row.Row)], now - keep, ct);
             if (old.Count == 0)
                 return;
 

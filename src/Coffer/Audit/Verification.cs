@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
+using System.Text.Unicode;
 using Coffer.Crypto;
 using Coffer.Storage;
 
@@ -17,6 +18,8 @@ namespace Coffer.Audit;
 /// <param name="checkpoints">The lines of the checkpoint file, read before the rows.</param>
 internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance, IReadOnlyList<string>? checkpoints = null)
 {
+    private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false, MaxDepth = 4 };
+
     private readonly Dictionary<string, ChainPosition> positions = new();
 
     private static ReadOnlySpan<byte> Acceptance => "\"verb\":\"accept_rollback\""u8;
@@ -218,19 +221,61 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         }
     }
 
-    /// <summary>An entry's field as text, or null.</summary>
+    /// <summary>An entry's field as text; null if it has none, or is no entry any more.</summary>
     public static string? Field(ReadOnlyMemory<byte> line, string name)
+    {
+        using var json = Parse(line);
+        try
+        {
+            return json is not null && json.RootElement.TryGetProperty(name, out var value) ? value.ToString() : null;
+        }
+        catch (InvalidOperationException)
+        {
+            return null; // an escape that is half a character is no text
+        }
+    }
+
+    /// <summary>An entry as JSON, for the caller to dispose of; null if it is none any more.</summary>
+    public static JsonDocument? Parse(ReadOnlyMemory<byte> line)
     {
         try
         {
-            using var json = JsonDocument.Parse(line);
-            return json.RootElement.TryGetProperty(name, out var value) ? value.ToString() : null;
+            var json = Utf8.IsValid(line.Span) ? JsonDocument.Parse(line, Strict) : null;
+            if (json?.RootElement.ValueKind == JsonValueKind.Object)
+                return json;
+            json?.Dispose();
+            return null;
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             return null;
         }
     }
+
+    /// <summary>The same, if all its fields are what a field of an entry is: text or a number.</summary>
+    public static JsonDocument? ParseWhole(ReadOnlyMemory<byte> line)
+    {
+        var json = Parse(line);
+        try
+        {
+            if (json?.RootElement.EnumerateObject().All(IsSimple) == true)
+                return json;
+        }
+        catch (InvalidOperationException)
+        {
+            // as above
+        }
+
+        json?.Dispose();
+        return null;
+    }
+
+    private static bool IsSimple(JsonProperty field) => field.Name.Length > 0 && field.Value.ValueKind switch
+    {
+        JsonValueKind.Number => true,
+        JsonValueKind.String => field.Value.GetString() is not null,
+        _ => false,
+    };
 
     private void Break(string node, string problem)
     {

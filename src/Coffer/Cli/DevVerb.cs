@@ -38,12 +38,15 @@ internal static class DevVerb
     private static void Announce(Server server, string? kept)
     {
         var (url, key) = (server.Url.ToString().TrimEnd('/'), server.FirstKeys!.TestSecretKey);
+        // None if the key is that of another app, whose signing secrets are its own.
+        var secret = server.FirstKeys.SigningSecretTest;
+        var signing = secret is null ? "" : $"\n  export COFFER_SIGNING_SECRET={secret}";
         Console.WriteLine($"""
             Coffer dev serves {url} {(kept is null ? "(a temporary store, gone when this stops)" : $"from {kept}")}
 
               export COFFER_URL={url}
               export COFFER_API_KEY={key}
-              export COFFER_ADMIN_KEY={server.FirstKeys.AdminKey}
+              export COFFER_ADMIN_KEY={server.FirstKeys.AdminKey}{signing}
 
             Set a secret:
 

@@ -58,7 +58,8 @@ internal static class RunningServer
         ready["pid"] = Environment.ProcessId;
         foreach (var (name, key) in ((string, string?)[])[
             ("test_secret_key", server.FirstKeys?.TestSecretKey), ("live_secret_key", server.FirstKeys?.LiveSecretKey), ("admin_key", server.FirstKeys?.AdminKey),
-            ("signing_secret", server.FirstKeys?.SigningSecret)])
+            ("signing_secret_test", server.FirstKeys?.SigningSecretTest),
+            ("signing_secret_live", server.FirstKeys?.SigningSecretLive)])
         {
             if (key is not null)
                 ready[name] = key;

@@ -35,10 +35,11 @@ internal static class ServeVerb
 
                 This is a new store. Its keys are shown once, now:
 
-                  test secret key  {keys.TestSecretKey}
-                  live secret key  {keys.LiveSecretKey}
-                  admin key        {keys.AdminKey}
-                  signing secret   {keys.SigningSecret}
+                  test secret key      {keys.TestSecretKey}
+                  live secret key      {keys.LiveSecretKey}
+                  admin key            {keys.AdminKey}
+                  test signing secret  {keys.SigningSecretTest}
+                  live signing secret  {keys.SigningSecretLive}
 
                 Keep a copy of {Path.Combine(data, "coffer.key")} apart from the store: without it nothing can be opened.
                 """);

@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
 using Microsoft.Extensions.Caching.Memory;
 
 namespace Coffer.Http;
@@ -42,19 +41,7 @@ internal sealed class RateLimits(int perKey, int perAddress, TimeProvider time) 
     private Bucket Find(MemoryCache buckets, object key, int rate) =>
         buckets.TryGetValue(key, out Bucket? bucket) ? bucket! : buckets.Set(key, new Bucket(rate, time), Entry);
 
-    // Who has an IPv6 address has the rest of its /64 too.
-    private static object Network(IPAddress? address)
-    {
-        if (address is null)
-            return "";
-        address = Networks.Plain(address);
-        if (address.AddressFamily != AddressFamily.InterNetworkV6)
-            return address;
-        Span<byte> bytes = stackalloc byte[16];
-        address.TryWriteBytes(bytes, out _);
-        bytes[8..].Clear();
-        return new IPAddress(bytes);
-    }
+    private static object Network(IPAddress? address) => address is null ? "" : Networks.Owner(address);
 
     private sealed class Bucket(int rate, TimeProvider time)
     {

@@ -14,12 +14,18 @@ internal sealed class Routes
     private readonly FrozenDictionary<string, FrozenDictionary<string, Handler>> plain;
     private readonly (string[] Segments, ApiRoute Route)[] withIds;
 
+    // Of the paths with ids: the most segments that one has, and the most characters that it can have.
+    private readonly int most;
+    private readonly int longest;
+
     public Routes(IEnumerable<ApiRoute> routes)
     {
         var kinds = routes.ToLookup(route => route.Path.Contains('{', StringComparison.Ordinal));
         plain = kinds[false].GroupBy(route => route.Path).ToFrozenDictionary(
             path => path.Key, path => path.ToFrozenDictionary(route => route.Method, route => route.Handler, StringComparer.Ordinal), StringComparer.Ordinal);
         withIds = [.. kinds[true].Select(route => (route.Path.Split('/'), route))];
+        most = withIds.Select(route => route.Segments.Length).DefaultIfEmpty().Max();
+        longest = withIds.Select(route => route.Route.Path.Length + route.Segments.Length * LongestId).DefaultIfEmpty().Max();
     }
 
     /// <param name="method">As it was sent.</param>
@@ -28,7 +34,9 @@ internal sealed class Routes
     {
         if (plain.TryGetValue(path, out var methods))
             return methods.TryGetValue(method, out var handler) ? (handler, new Target(method, path, NoIds)) : null;
-        if (withIds.Length == 0)
+
+        // What could be none of them is not taken apart: a path may be 60 KB of slashes.
+        if (path.Length > longest || path.AsSpan().Count('/') >= most)
             return null;
 
         var segments = path.Split('/');

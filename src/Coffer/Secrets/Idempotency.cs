@@ -78,14 +78,14 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     /// <exception cref="ApiError">The key was first used for another request, or the record was changed outside Coffer.</exception>
     public WriteOutcome? Replay(IdempotencyRow? kept, Secret request, long now)
     {
-        if (kept is null || kept.Created + (long)KeptFor.TotalSeconds <= now)
+        if (kept is null || (kept.IsSound && kept.Created + (long)KeptFor.TotalSeconds <= now))
             return null;
 
         using var bound = Bind(kept.Fingerprint, kept.Created);
-        var key = tenant.Keys.For(kept.Sealed);
+        var key = kept.IsSound ? tenant.Keys.For(kept.Sealed) : null;
         var plaintext = key is null ? null : Envelope.Open(key, kept.Sealed, bound.Span);
         if (plaintext is null)
-            throw ApiError.RecordDamaged("idempotency record");
+            throw Damaged();
 
         var owner = plaintext;
         try
@@ -93,32 +93,63 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
             if (!kept.Fingerprint.AsSpan().SequenceEqual(fingerprint))
                 throw ApiError.IdempotencyMismatch(claim.Key);
 
-            var original = Find(RequestTag);
-            if (Find(StatusTag) is { } status)
-                return new WriteOutcome(null, ApiError.Kept((int)Parse(status), Find(TypeTag)!, Find(CodeTag), Find(ParamTag), Find(MessageTag)!), original);
-
-            var secret = request with
-            {
-                Id = Find(IdTag)!,
-                Created = Parse(Find(CreatedTag)!),
-                ExpiresAt = Find(ExpiresTag) is { } at ? Parse(at) : null,
-                Version = Parse(Find(VersionTag)!),
-            };
-            if (Tlv.Find(plaintext.Span, PayloadTag) is { } payload)
-            {
-                secret = secret with { Payload = plaintext.Memory[payload], Owner = plaintext };
+            if (Read(plaintext, request) is not { } outcome)
+                throw Damaged();
+            if (outcome.Secret?.Owner is not null)
                 owner = null;
-            }
-
-            return new WriteOutcome(secret, null, original);
+            return outcome;
         }
         finally
         {
             owner?.Dispose();
         }
-
-        string? Find(byte tag) => Tlv.Find(plaintext.Span, tag) is { } value ? Encoding.UTF8.GetString(plaintext.Span[value]) : null;
     }
+
+    // Null if it is not in the form in which Keep writes it: a refusal, or a secret, and nothing else.
+    private static WriteOutcome? Read(SecretBytes plaintext, Secret request)
+    {
+        var fields = plaintext.Span;
+        if (Tlv.Text(fields, RequestTag) is not { } original)
+            return null;
+        if (Tlv.AreSound(fields, [RequestTag, StatusTag, TypeTag, CodeTag, ParamTag, MessageTag]))
+        {
+            if (Number(fields, StatusTag) is not ({ } status and >= 400 and <= 599)
+                || Tlv.Text(fields, TypeTag) is not { } type || Tlv.Text(fields, MessageTag) is not { } message
+                || !Tlv.IsTextOrNone(fields, CodeTag) || !Tlv.IsTextOrNone(fields, ParamTag))
+                return null;
+            var (code, param) = (Tlv.Text(fields, CodeTag), Tlv.Text(fields, ParamTag));
+            return new WriteOutcome(null, ApiError.Kept((int)status, type, code, param, message), original);
+        }
+
+        if (!Tlv.AreSound(fields, [RequestTag, IdTag, CreatedTag, ExpiresTag, VersionTag, PayloadTag])
+            || Tlv.Text(fields, IdTag) is not { } id
+            || Number(fields, CreatedTag) is not { } created || !UnixTime.IsStorable(created)
+            || Number(fields, VersionTag) is not { } version || version < 1 || !IsNumberOrNone(fields, ExpiresTag)
+            || !UnixTime.IsStorable(Number(fields, ExpiresTag)) || !Tlv.IsTextOrNone(fields, PayloadTag))
+            return null;
+        var expires = Number(fields, ExpiresTag);
+        var secret = request with { Id = id, Created = created, ExpiresAt = expires, Version = version };
+        if (Tlv.Find(fields, PayloadTag) is { } payload)
+            secret = secret with { Payload = plaintext.Memory[payload], Owner = plaintext };
+        return new WriteOutcome(secret, null, original);
+    }
+
+    private static bool IsNumberOrNone(ReadOnlySpan<byte> fields, byte tag) =>
+        Tlv.Find(fields, tag) is null || Number(fields, tag) is not null;
+
+    // As Text writes it: digits, no zero before them.
+    private static long? Number(ReadOnlySpan<byte> fields, byte tag) =>
+        Tlv.Text(fields, tag) is { } text
+        && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && Text(number) == text
+            ? number
+            : null;
+
+    private ApiError Damaged() => ApiError.RecordDamaged("idempotency record",
+        new DamagedRow("idempotency", $"tenant {Row.Tenant}, key {Convert.ToHexStringLower(Row.Key)}", "its proof")
+        {
+            App = tenant.Id.App,
+            Account = tenant.Id.Account,
+        });
 
     // Backends of an app share what their keys claim; what a browser claims is its user's.
     private static byte[] IndexOf(Tenant tenant, Caller caller, string key)
@@ -143,6 +174,4 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     private static byte[] Utf8(string text) => Encoding.UTF8.GetBytes(text);
 
     private static string Text(long number) => number.ToString(CultureInfo.InvariantCulture);
-
-    private static long Parse(string number) => long.Parse(number, CultureInfo.InvariantCulture);
 }

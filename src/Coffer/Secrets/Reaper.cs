@@ -8,7 +8,10 @@ namespace Coffer.Secrets;
 /// Removes the rows of secrets that have expired, and idempotency records, kept replies, revocations and audit rows that are too old, in
 /// small batches between other changes. Nothing depends on it but disk space: what is past its time is absent whether or not it came.
 /// </summary>
-internal sealed class Reaper(Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log) : IDisposable
+internal sealed class Reaper(
+    Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log,
+    ClockWatch? clock = null)
+    : IDisposable
 {
     /// <summary>How long it rests between sweeps.</summary>
     public static readonly TimeSpan Rest = TimeSpan.FromSeconds(10);
@@ -25,10 +28,15 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
 
     public void Start() => running = Task.Run(RunAsync);
 
-    /// <summary>Removes all that is past its time now.</summary>
+    /// <summary>Removes all that is past its time now, unless the clock is not to be trusted with it.</summary>
     public async Task SweepAsync(CancellationToken ct)
     {
-        var now = time.GetUtcNow().ToUnixTimeSeconds();
+        // All of a sweep goes by the time that was looked at: should the clock step meanwhile, the next sweep finds
+        // out.
+        var moment = time.GetUtcNow();
+        if (clock?.Look() is not null)
+            return;
+        var now = moment.ToUnixTimeSeconds();
         while (await engine.ListExpiredAsync(now, Batch, ct) is { Count: > 0 } expired)
             await Task.WhenAll(expired.Select(key => committer.CommitAsync(new Reaping(key, now))));
 
@@ -44,7 +52,7 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
         }
 
         if (retention is not null)
-            await retention.SweepAsync(ct);
+            await retention.SweepAsync(moment, ct);
     }
 
     public void Dispose()

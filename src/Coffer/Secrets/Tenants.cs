@@ -33,8 +33,11 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
     public static Tenant Open(Instance instance, TenantId id, TenantRow row)
     {
         using var bound = Bound("coffer v1 tenant keys"u8, instance, id);
-        using var keys = instance.Roots.Open(row.SealedKeys, bound.Span) ?? throw ApiError.RecordDamaged("tenant");
-        return new Tenant(row.Id, id, TenantKeys.Parse(keys.Span));
+        using var stored = row.IsSound ? instance.Roots.Open(row.SealedKeys, bound.Span) : null;
+        return stored is not null && TenantKeys.Parse(stored.Span) is { } keys
+            ? new Tenant(row.Id, id, keys)
+            : throw ApiError.RecordDamaged("tenant",
+                new DamagedRow("tenants", $"{row.Id}", "its proof") { App = id.App, Account = id.Account });
     }
 
     /// <exception cref="ApiError">403: the app was deleted.</exception>

@@ -14,6 +14,12 @@ internal abstract class Engine : IDisposable
     /// <summary>Called in the same way when a tenant was removed; with null when any may have been.</summary>
     public Action<TenantId?> TenantGone { get; set; } = static _ => { };
 
+    /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>The release of the database such as 3.53.4; of the server, where there is one.</summary>
+    public abstract ValueTask<string> FindReleaseAsync(CancellationToken ct);
+
     /// <summary>What other nodes tell has not been heard for a while: what was cached in the belief that it would be is to be read anew.</summary>
     public virtual bool IsDeaf => false;
 
@@ -48,6 +54,12 @@ internal abstract class Engine : IDisposable
     /// <param name="limit">The most rows to give.</param>
     /// <param name="ct">Ends the wait.</param>
     public abstract ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct);
+
+    /// <summary>Apps whose settings are not sealed, in the order of their ids.</summary>
+    /// <param name="bound">The id that they begin after; empty for the first.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(string bound, int limit, CancellationToken ct);
 
     public abstract ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct);
 

@@ -45,7 +45,7 @@ internal sealed partial class PostgresEngine
             var command = new NpgsqlCommand(sql, connection);
             foreach (var value in values)
                 command.Parameters.Add(value.Parameter);
-            var rows = Wait(RowsAsync(command, map), connection);
+            var rows = Wait(RowsAsync(command, map, CancellationToken.None), connection);
             return rows.Count > 0 ? rows[0] : null;
         }
         catch (NpgsqlException e) when (!isInTransaction)

@@ -35,6 +35,8 @@ internal sealed partial class PostgresEngine : Engine
         (secrets, tenants) = (Secrets(), Tenants());
     }
 
+    public override string Name => "postgresql";
+
     public override string Node => node?.Name ?? base.Node;
 
     public override bool IsDeaf => node is { IsDeaf: true };

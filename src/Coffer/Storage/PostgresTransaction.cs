@@ -300,6 +300,8 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
                 Queue(Sql.PutRootKey, r.Version, r.Created, r.Wrapped);
                 break;
             case RowWrite.PutMeta m:
+                // All new secrets of a batch may bring the same row.
+                singles.RemoveAll(single => single.Row == $"meta {m.Key}");
                 QueueSingle($"meta {m.Key}", Sql.PutMeta, m.Key, m.Value);
                 break;
             default:

@@ -15,6 +15,8 @@ internal static class Sql
     private const string AppColumns = "SELECT id, name, account, created, sealed FROM apps";
     public const string AppById = $"{AppColumns} WHERE id = $1";
 
+    public const string UnsealedApps = $"{AppColumns} WHERE sealed IS NULL AND id > $1 ORDER BY id LIMIT $2";
+
     public const string Apps = $"""
         {AppColumns} WHERE CAST($1 AS TEXT) IS NULL OR (created, id) < (SELECT created, id FROM apps WHERE id = $1)
         ORDER BY created DESC, id DESC LIMIT $2
@@ -41,7 +43,9 @@ internal static class Sql
 
     public const string Accounts = """
         SELECT account, min(created),
-            CAST(sum(CASE WHEN livemode = 0 THEN n ELSE 0 END) AS BIGINT), CAST(sum(CASE WHEN livemode <> 0 THEN n ELSE 0 END) AS BIGINT)
+            CAST(sum(CASE WHEN livemode = 0 THEN n ELSE 0 END) AS BIGINT),
+            CAST(sum(CASE WHEN livemode <> 0 THEN n ELSE 0 END) AS BIGINT),
+            CAST(sum(CASE WHEN livemode IN (0, 1) THEN 0 ELSE 1 END) AS BIGINT)
         FROM (
             SELECT t.account, t.livemode, t.created,
                 (SELECT count(*) FROM secrets s WHERE s.tenant = t.id AND (s.expires_at IS NULL OR s.expires_at > $1)) AS n

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json.Nodes;
 using Coffer.Tests.Postgres;
 
@@ -85,6 +87,32 @@ public sealed class FixturesTests(PostgresServer postgres)
         Assert.Empty(report.Problems);
         Assert.True(report.Entries > 20);
         Assert.True(report.Checkpoints > 0);
+    }
+
+    [Theory]
+    [Trait("Firm ground", "4")]
+    [MemberData(nameof(Fixtures))]
+    public async Task Its_signing_secret_is_live_modes_and_test_mode_is_told_how_to_make_one(string fixture)
+    {
+        var contents = JsonNode.Parse(await File.ReadAllTextAsync(FileOf(fixture, "contents.json")))!;
+        if (contents["keys"]!["signing"] is not { } signing)
+            return; // a fixture of a later version has one of each mode
+        await using var server = await OpenAsync(fixture, contents);
+        var live = await SignAsync("live");
+        var message = $"{server.Time.Seconds}.{{\"user_id\":\"usr_1\",\"account_id\":\"acct_1\"}}";
+        var expected = HMACSHA256.HashData(Encoding.UTF8.GetBytes((string)signing!), Encoding.UTF8.GetBytes(message));
+        var signature = Text(live.IsOk().Json["signature"])!;
+        Assert.EndsWith($",v1={Convert.ToHexStringLower(expected)}", signature, StringComparison.Ordinal);
+        var refused = (await SignAsync("test")).IsError(400, "signing_secret_missing", null);
+        var command = $"coffer apps roll-signing-secret {contents["app"]} --grace 0";
+        Assert.Contains(command, refused.Text, StringComparison.Ordinal);
+
+        async Task<Answer> SignAsync(string key)
+        {
+            var backend = server.Client(Text(contents["keys"]![key]), "acct_1");
+            var minted = (await backend.Post("/v1/ephemeral_keys", [("user", "usr_1")])).IsOk().Json["secret"];
+            return await server.Client(Text(minted)).Get("/v1/apps/app_embedded_backend_signature");
+        }
     }
 
     private static string FileOf(string fixture, string file) => Path.Combine(Root, fixture, file);

@@ -181,6 +181,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(sides, async side => (await side.Engine.ListExpiredAsync(now, 1_000, default)).Select(side.Shown).Order());
         await SameAsync(sides, async side => await side.Engine.FindOldestIdempotencyAsync(default));
         await SameAsync(sides, async side => await side.Engine.FindAppAsync(owner.App, default));
+        await SameAsync(sides, async side => await side.Engine.ListUnsealedAsync(newer ? "app_a" : "", limit, default));
         await SameAsync(sides, async side => await side.Engine.ListAppsAsync(newer ? "app_a" : null, limit, default));
         await SameAsync(sides, async side => await side.Engine.ListApiKeysAsync(newer ? owner.App : null, Next(side, 2) == 0 ? $"key_{limit}" : null, limit, default));
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync($"key_{limit}", default));

@@ -28,6 +28,23 @@ public abstract partial class EngineContract
     }
 
     [Fact]
+    [Trait("Firm ground", "14")]
+    public async Task Apps_without_settings_are_listed_by_id()
+    {
+        foreach (var id in (string[])["app_B", "app_a", "app_d"])
+            Write(new RowWrite.PutApp(new AppRow(id, "x", "acct", 1)));
+        foreach (var id in (string[])["app_c", "app_1"])
+            Write(new RowWrite.PutApp(new AppRow(id, "x", "acct", 1, [1])));
+        Assert.Equal("app_B app_a app_d", await PageAsync("", 10));
+        Assert.Equal("app_B app_a", await PageAsync("", 2));
+        Assert.Equal("app_d", await PageAsync("app_a", 2));
+        Assert.Equal("", await PageAsync("app_d", 2));
+
+        async Task<string> PageAsync(string bound, int limit) =>
+            string.Join(' ', (await engine.ListUnsealedAsync(bound, limit, default)).Select(app => app.Id));
+    }
+
+    [Fact]
     public async Task A_key_is_found_by_its_mac_and_by_its_id_with_the_account_of_its_app()
     {
         var key = new ApiKeyRow([1, 1], "key_1", "app_1", "acct_own", "restricted", true, 5, 6, [7]) { Permissions = "secret_read", PinnedAccount = "acct_1", Addresses = "10.0.0.0/8,::1/128" };

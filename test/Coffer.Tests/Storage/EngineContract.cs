@@ -66,6 +66,14 @@ public abstract partial class EngineContract : IAsyncLifetime
     }
 
     [Fact]
+    [Trait("Firm ground", "1")]
+    public async Task An_engine_names_its_kind_and_its_release()
+    {
+        Assert.Matches("^(sqlite|postgresql)$", engine.Name);
+        Assert.Matches(@"^\d+(\.\d+)+$", await engine.FindReleaseAsync(default));
+    }
+
+    [Fact]
     public async Task Rows_come_back_as_they_were_put()
     {
         var key = new ApiKeyRow([9, 9], "key_1", "app_1", "acct_own", "secret", true, 5, 6, [7, 8]);
