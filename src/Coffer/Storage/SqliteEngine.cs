@@ -81,7 +81,7 @@ internal sealed partial class SqliteEngine : Engine
 
     public override async ValueTask<long?> FindOldestReplyAsync(CancellationToken ct)
     {
-        var oldest = await List(Sql.OldestReply, static row => row.Number(0));
+        var oldest = await List(Sql.OldestReply, static row => row.Number(0), ct);
         return oldest.Count > 0 ? oldest[0] : null;
     }
 

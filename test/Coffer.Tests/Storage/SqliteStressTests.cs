@@ -39,7 +39,7 @@ public sealed class SqliteStressTests : IDisposable
         List<Task> running =
         [
             .. engines.Select((engine, writer) => Run(() => WriteUntilOver(engine, writer, new Random(writer)))),
-            .. engines.Take(Readers).Select((engine, number) => Run(() => ReadUntilOverAsync(engine, new Random(~number)))),
+            .. Enumerable.Range(0, Readers).Select(at => Run(() => ReadUntilOverAsync(engines[at], new Random(~at)))),
             .. Enumerable.Range(20, Checkpointers).Select(seed => Run(() => CheckpointUntilOver(new Random(seed)))),
             Run(OpenAndCloseUntilOver),
         ];
@@ -48,7 +48,7 @@ public sealed class SqliteStressTests : IDisposable
 
         TestContext.Current.TestOutputHelper?.WriteLine(
             $"SQLite {SqliteNative.Release}, {seconds} s: {commits} commits, {refused} refused and repeated, "
-            + $"{reads} reads, {checkpoints} checkpoints, {busy} that found others at it, {reopened} connections opened");
+            + $"{reads} reads, {checkpoints} checkpoints, {busy} cut short, {reopened} opened and closed");
         await RequireAllStoredAsync(engines[0]);
         engines.ForEach(engine => engine.Dispose());
         RequireSound();
