@@ -53,7 +53,8 @@ internal sealed partial class SqliteEngine : Engine
     public override ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) =>
         List(Sql.MetaByPrefix, Columns.ToMeta, ct, prefix);
 
-    public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) => List(Sql.RootKeys, Columns.ToRootKey, ct);
+    public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) =>
+        List(Sql.RootKeys, Columns.ToRootKey, ct);
 
     public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) =>
         Find(Sql.TenantByOwner, Columns.ToTenant, tenant.App, tenant.Livemode, tenant.Account);
@@ -169,7 +170,7 @@ internal sealed partial class SqliteEngine : Engine
                 rows.Add(map(row));
             return ValueTask.FromResult<IReadOnlyList<T>>(rows);
         }
-        catch (SqliteException e) when (e.SqliteErrorCode == SQLitePCL.raw.SQLITE_INTERRUPT && ct.IsCancellationRequested)
+        catch (SqliteException e) when (ct.IsCancellationRequested && e.SqliteErrorCode == SQLitePCL.raw.SQLITE_INTERRUPT)
         {
             throw new OperationCanceledException(e.Message, e, ct);
         }

@@ -85,7 +85,7 @@ internal sealed partial class PlainForm
 
     public void Only(params string[] names)
     {
-        if (fields.Where(field => !names.Contains(Root(field.Name))).Select(field => field.Name).FirstOrDefault() is { } name)
+        foreach (var (name, _) in fields.Where(field => !names.Contains(Root(field.Name))))
             throw new Refused("unknown", name);
     }
 
