@@ -9,7 +9,8 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
     [
         "apps show app_none", "apps rename app_none x", "apps set app_none --any-origin", "apps disable app_none", "apps enable app_none",
         "apps delete app_none --yes", "apps roll-signing-secret app_none --grace 0", "keys show key_none", "keys roll key_none --grace 0", "keys revoke key_none",
-        "accounts list --app app_none", "accounts export acct_1 --app app_none --reason r", "accounts forget acct_1 --app app_none --yes", "receipt show rcpt_none",
+        "accounts list --app app_none", "accounts export acct_1 --app app_none --reason r",
+            "accounts forget acct_1 --app app_none --yes", "receipt show rcpt_none",
         "secrets reveal appsecret_none --app app_none --account acct_1 --reason r",
     ];
 
@@ -27,6 +28,7 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
         { "apps show ..", "'..' is not an id" },
         { "keys create", "--app, or --type admin" },
         { "keys create --app app_1 --type publishable", "'publishable'" },
+        { "keys create --type publishable", "'publishable'" },
         { "keys create --app app_1 --permission everything", "'everything'" },
         { "keys create --app app_1 --expires-at soon", "--expires-at 'soon'" },
         { "keys roll key_1", "--grace" },

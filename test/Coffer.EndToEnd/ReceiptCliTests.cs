@@ -4,7 +4,9 @@ using static Coffer.EndToEnd.AdminCli;
 
 namespace Coffer.EndToEnd;
 
-/// <summary><c>coffer accounts forget</c> and <c>coffer receipt show</c> beside a program that reads the store.</summary>
+/// <summary>
+/// <c>coffer accounts forget</c> and <c>coffer receipt show</c> beside a program that reads the store.
+/// </summary>
 [Trait("Firm ground", "10")]
 public sealed class ReceiptCliTests : IAsyncLifetime
 {
@@ -57,7 +59,8 @@ public sealed class ReceiptCliTests : IAsyncLifetime
 
         var adminKey = coffer.AdminKey;
         await using var again = await CofferProcess.ServeAsync(data);
-        var environment = new Dictionary<string, string> { ["COFFER_URL"] = again.Url.ToString(), ["COFFER_ADMIN_KEY"] = adminKey };
+        var environment = new Dictionary<string,
+            string> { ["COFFER_URL"] = again.Url.ToString(), ["COFFER_ADMIN_KEY"] = adminKey };
         for (var tries = 0; ; tries++)
         {
             var shown = await Ran.ProgramAsync(Needs.Program, ["receipt", "show", id, "--json"], environment);
@@ -68,12 +71,15 @@ public sealed class ReceiptCliTests : IAsyncLifetime
             break;
         }
 
-        Assert.Contains("The receipt, for whoever asked:", (await Ran.ProgramAsync(Needs.Program, ["receipt", "show", id], environment)).EndedWith(0).Stdout, StringComparison.Ordinal);
+        Assert.Contains("The receipt, for whoever asked:",
+            (await Ran.ProgramAsync(Needs.Program, ["receipt", "show", id], environment)).EndedWith(0).Stdout,
+            StringComparison.Ordinal);
     }
 
     private async Task<Process> ReaderAsync()
     {
-        var reader = Process.Start(new ProcessStartInfo(Needs.OnPath("python3"), ["-c", Reading, data.File("coffer.db")])
+        var reader = Process
+            .Start(new ProcessStartInfo(Needs.OnPath("python3"), ["-c", Reading, data.File("coffer.db")])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,

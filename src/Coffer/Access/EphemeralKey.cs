@@ -73,15 +73,25 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
             return null;
         using var bound = Bind(instance, livemode);
         using var claims = Envelope.Open(instance.EphemeralKey, envelope, bound.Span);
-        if (claims is null)
+        return claims is null ? null : Read(instance, livemode, claims.Span);
+    }
+
+    // A claim that this program does not know may take away what the others allow: such a key is not taken for less.
+    private static EphemeralKey? Read(Instance instance, bool livemode, ReadOnlySpan<byte> claims)
+    {
+        if (!Tlv.AreSound(claims, [IdTag, AppTag, AccountTag, UserTag, PermissionsTag, MintedByTag])
+            || Tlv.Text(claims, IdTag) is not { } id
+            || Tlv.Text(claims, AppTag) is not { } app
+            || Tlv.Text(claims, AccountTag) is not { } account
+            || Tlv.Text(claims, UserTag) is not { Length: > 0 } user
+            || Tlv.Text(claims, MintedByTag) is not { } mintedBy
+            || Tlv.Find(claims, PermissionsTag) is not { } at || claims[at] is not [var permissions]
+            || permissions is 0 or > (byte)Permissions.All)
             return null;
-        var tenant = new TenantId(Text(AppTag), livemode, Text(AccountTag));
-        var (created, expires) = Times(instance, tenant, Text(IdTag)) ?? throw new CryptographicException("The claims of an ephemeral key contradict its id.");
-        return new EphemeralKey(Text(IdTag), tenant, Bytes(UserTag).ToArray(), (Permissions)Bytes(PermissionsTag)[0], Text(MintedByTag), created, expires);
-
-        ReadOnlySpan<byte> Bytes(byte tag) => Tlv.Find(claims.Span, tag) is { } at ? claims.Span[at] : throw new CryptographicException("An ephemeral key lacks a claim.");
-
-        string Text(byte tag) => Encoding.UTF8.GetString(Bytes(tag));
+        var tenant = new TenantId(app, livemode, account);
+        return Times(instance, tenant, id) is var (created, expires)
+            ? new EphemeralKey(id, tenant, Utf8(user), (Permissions)permissions, mintedBy, created, expires)
+            : null;
     }
 
     public override string ToString() => $"{Id} [redacted]";

@@ -17,7 +17,7 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
     [
         new("GET", All, ListAsync),
         new("POST", $"{One}/export", ExportAsync),
-        new("POST", $"{One}/forget", ForgetAsync),
+        new("POST", $"{One}/forget", ForgetAsync) { IsUrgent = true },
         new("POST", $"{One}/secrets/{{secret}}/reveal", RevealAsync),
         new("GET", Search, SearchAsync),
     ];
@@ -35,6 +35,8 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
             json.WriteString("object"u8, "account"u8);
             json.WriteString("app"u8, app);
             json.WriteNumber("created"u8, account.Created);
+            if (account.IsDamaged)
+                json.WriteBoolean("damaged"u8, true);
             ReceiptsApi.WriteCounts(json, account.Test, account.Live);
             json.WriteEndObject();
         });
@@ -66,10 +68,12 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
         request.Form.Only();
         return AnswerAsync<Receipt>(
             request, (json, receipt) => ReceiptsApi.WriteForgotten(json, receipt, receipts),
-            write => accounts.ForgetAsync(write, request.Target.Id("app"), request.Target.Id("account")), WriteForgottenAsync);
+            write => accounts.ForgetAsync(write, request.Target.Id("app"), request.Target.Id("account")),
+                WriteForgottenAsync);
     }
 
-    // What an idempotency key keeps is how it stood when the account was forgotten; what is answered, how it stands now.
+    // What an idempotency key keeps is how it stood when the account was forgotten; what is answered, how it stands
+    // now.
     private async ValueTask WriteForgottenAsync(ApiRequest request, SecretBytes kept)
     {
         using var body = JsonDocument.Parse(kept.Memory);
@@ -97,7 +101,8 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
         var limit = request.Limit;
         var after = Text(form, "page") is { } page ? Parse(page) ?? throw ApiError.Unusable("page", "send the next_page of the page before, as it is") : null;
         var found = await accounts.SearchAsync(
-            request.Caller, Text(form, "app"), Text(form, "account"), form.Boolean("livemode"), form.Integer("expiring_before"), after, limit, request.Cancelled);
+            request.Caller, Id(form, "app"), Id(form, "account"), form.Boolean("livemode"),
+            Time(form, "expiring_before"), after, limit, request.Cancelled);
 
         var json = request.Json;
         json.WriteStartObject();
@@ -135,6 +140,8 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
         if (bytes.Length != 32)
             return null; // .NET passes over white space
         var expires = BinaryPrimitives.ReadInt64BigEndian(bytes);
+        if (!UnixTime.IsStorable(expires))
+            return null;
         return new Accounts.Position(expires == 0 ? null : expires, BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(8)), bytes[16..]);
     }
 }

@@ -56,8 +56,10 @@ internal static class AccountsVerb
     {
         var (account, app) = (AccountArgument(), AppOption());
         var command = new Command("forget",
-            "Destroy the encryption keys and the secrets of an account, in both modes, and print a signed receipt. What is not signed within "
-            + "10 seconds is shown later by: coffer receipt show ID.\n\nExample: coffer accounts forget acct_1 --app app_1")
+            "Destroy the encryption keys and the secrets of an account, in both modes, and print a signed receipt. "
+                + "What is not signed within "
+            + "10 seconds is shown later by: coffer receipt show ID.\n\nExample: coffer accounts forget acct_1 "
+                + "--app app_1")
         { account, app, Parameters.Yes };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {

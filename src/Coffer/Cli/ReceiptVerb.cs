@@ -5,7 +5,9 @@ using Coffer.Client;
 
 namespace Coffer.Cli;
 
-/// <summary><c>coffer receipt show</c>, on the management plane: what is proven of an account that was forgotten.</summary>
+/// <summary>
+/// <c>coffer receipt show</c>, on the management plane: what is proven of an account that was forgotten.
+/// </summary>
 internal static class ReceiptVerb
 {
     /// <summary>How long a command that forgets an account waits for its receipt.</summary>
@@ -23,9 +25,13 @@ internal static class ReceiptVerb
         ("PENDING", Listing.Text("pending", "nothing")),
         ("NOT REACHED", Listing.Text("not_reached")));
 
-    public static Command Command() => new("receipt", "Show the receipts of forgotten accounts. The admin key is read from COFFER_ADMIN_KEY.") { Show() };
+    public static Command Command() =>
+        new("receipt",
+        "Show the receipts of forgotten accounts. The admin key is read from COFFER_ADMIN_KEY.") { Show() };
 
-    /// <summary>The answer to who has an account forgotten, with its signed receipt if that is there within some seconds.</summary>
+    /// <summary>
+    /// The answer to who has an account forgotten, with its signed receipt if that is there within some seconds.
+    /// </summary>
     public static async Task<JsonElement> SignedAsync(CofferAdmin admin, JsonElement forgotten, CancellationToken ct)
     {
         if (!IsPending(forgotten, "receipt_status") || Listing.Text("receipt_id")(forgotten) is not { Length: > 0 } id)
@@ -60,7 +66,8 @@ internal static class ReceiptVerb
     {
         var receipt = Parameters.IdArgument("receipt", "RECEIPT_ID", "The receipt's id.");
         var command = new Command("show",
-            "Print a signed receipt; or what it still waits for, with exit code 69.\n\nExample: coffer receipt show rcpt_1") { receipt };
+            "Print a signed receipt; or what it still waits for, with exit code 69.\n\nExample: coffer receipt show "
+                + "rcpt_1") { receipt };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
             var id = parsed.GetValue(receipt)!;
@@ -81,6 +88,6 @@ internal static class ReceiptVerb
 
     private static int Report(string id, JsonElement thing) => new Failure(
         ExitCode.Unavailable, $"the receipt {id} is not signed yet: it waits for {Listing.Text("pending")(thing)}",
-        $"The account is forgotten. Ask again later: coffer receipt show {id}. While another program reads the store, a back-up for "
-        + "example, the log cannot be emptied: if it stays so, end that program.").Report();
+        $"The account is forgotten. Ask again later: coffer receipt show {id}. While another program reads the "
+        + "store, a back-up for example, the log cannot be emptied: if it stays so, end that program.").Report();
 }

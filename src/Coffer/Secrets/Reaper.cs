@@ -8,7 +8,10 @@ namespace Coffer.Secrets;
 /// Removes the rows of secrets that have expired, and idempotency records, kept replies, revocations and audit rows that are too old, in
 /// small batches between other changes. Nothing depends on it but disk space: what is past its time is absent whether or not it came.
 /// </summary>
-internal sealed class Reaper(Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log) : IDisposable
+internal sealed class Reaper(
+    Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log,
+    ClockWatch? clock = null)
+    : IDisposable
 {
     /// <summary>How long it rests between sweeps.</summary>
     public static readonly TimeSpan Rest = TimeSpan.FromSeconds(10);
@@ -19,7 +22,7 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
     /// <summary>How often it does so in a sweep: the next one takes what is left.</summary>
     private const int MostRounds = 1_000;
 
-    /// <summary>How many batches of idempotency records of one second there may be.</summary>
+    /// <summary>How many batches of records of one second there may be.</summary>
     private const int MostOfASecond = 500;
 
     /// <summary>How long it leaves kept replies and revocations alone.</summary>
@@ -31,40 +34,50 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
 
     public void Start() => running = Task.Run(RunAsync);
 
-    /// <summary>Removes all that is past its time now.</summary>
+    /// <summary>Removes all that is past its time now, unless the clock is not to be trusted with it.</summary>
     public async Task SweepAsync(CancellationToken ct)
     {
-        var now = time.GetUtcNow().ToUnixTimeSeconds();
-        for (var rounds = 0; rounds < MostRounds && await engine.ListExpiredAsync(now, Batch, ct) is { Count: > 0 } expired; rounds++)
+        // All of a sweep goes by the time that was looked at: should the clock step meanwhile, the next sweep finds
+        // out.
+        var moment = time.GetUtcNow();
+        if (clock?.Look() is not null)
+            return;
+        var now = moment.ToUnixTimeSeconds();
+        for (var rounds = 0; rounds < MostRounds; rounds++)
         {
+            var expired = await engine.ListExpiredAsync(now, Batch, ct);
             List<Reaping> reapings = [.. expired.Select(key => new Reaping(key, now))];
             await Task.WhenAll(reapings.Select(committer.CommitAsync));
-            // Another node may have been quicker, or all were set again: otherwise the storage lists what it does not hold.
+            // Another node may have been quicker, or all were set again: otherwise the storage lists what it does not
+            // hold.
             if (!reapings.Exists(reaping => reaping.HasReaped))
                 break;
         }
 
         var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
-        var (last, same) = (long.MinValue, 0);
-        while (await engine.FindOldestIdempotencyAsync(ct) is { } oldest && oldest <= tooOld)
+        var records = new Progress();
+        while (records.Goes(await engine.FindOldestIdempotencyAsync(ct), tooOld))
         {
-            // There may be many of one second, but not without an end.
-            same = oldest > last ? 0 : same + 1;
-            if (same == MostOfASecond)
-                throw ApiError.Contradictory("idempotency records that were removed are there");
-            last = oldest;
-            await committer.CommitAsync(new Change.Plain(new RowWrite.PruneIdempotency(tooOld, Batch)));
+            var row = new RowWrite.PruneIdempotency(tooOld, Batch);
+            await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
         }
 
         // Few, and no burden: an idle server need not write for them at each sweep.
         if (now - pruned >= (long)ManagementRest.TotalSeconds || now < pruned)
         {
-            await committer.CommitAsync(new Change.Plain(new RowWrite.PruneManagement(now - (long)Management.KeptFor.TotalSeconds, now)));
+            var replies = now - (long)Management.KeptFor.TotalSeconds;
+            var progress = new Progress();
+            do
+            {
+                var row = new RowWrite.PruneManagement(replies, now, Batch);
+                await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
+            }
+            while (progress.Goes(await engine.FindOldestReplyAsync(ct), replies));
             pruned = now;
         }
 
         if (retention is not null)
-            await retention.SweepAsync(ct);
+            await retention.SweepAsync(moment, ct);
     }
 
     public void Dispose()
@@ -98,9 +111,31 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
         }
     }
 
+    /// <summary>
+    /// Whether a removal of the oldest gets on: there may be many of one second, but not without an end.
+    /// </summary>
+    private sealed class Progress
+    {
+        private long last = long.MinValue;
+        private int same;
+
+        /// <summary>Whether there is more to remove.</summary>
+        /// <exception cref="ApiError">503: what was removed is there.</exception>
+        public bool Goes(long? oldest, long tooOld)
+        {
+            if (oldest is not { } second || second > tooOld)
+                return false;
+            same = second > last ? 0 : same + 1;
+            last = second;
+            return same < MostOfASecond ? true : throw ApiError.Contradictory("records that were removed are there");
+        }
+    }
+
     /// <summary>Removes one secret, unless it was set again since it was seen to be expired.</summary>
     private sealed class Reaping(SecretKey key, long now) : Change
     {
+        public override Lane Lane => Lane.Background;
+
         public override SecretKey? SecretAt => key;
 
         private SecretRow? reaped;

@@ -10,8 +10,10 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>
-/// What is stated of an account that was forgotten. It is made with the removal, in one transaction, and signed when all that it says
-/// is true (docs/management.md, "Receipts"). Stored sealed, so that nobody has one signed who can write the database only.
+/// What is stated of an account that was forgotten. It is made with the removal, in one transaction, and signed when
+/// all that it says
+/// is true (docs/management.md, "Receipts"). Stored sealed, so that nobody has one signed who can write the database
+/// only.
 /// </summary>
 /// <param name="Id"><c>rcpt_…</c></param>
 /// <param name="App">The app.</param>
@@ -44,14 +46,19 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
     public static Receipt New(string app, string account, long test, long live, long at) =>
         new("rcpt_" + RandomNumberGenerator.GetString(Base62.Alphabet, 24), app, account, test, live, at);
 
-    /// <summary>What is true by now, what has to become so before it is signed, and what it does not speak of.</summary>
-    public (IReadOnlyList<string> Done, IReadOnlyList<string> Pending, IReadOnlyList<string> NotReached) StateOn(Reach reach)
+    /// <summary>
+    /// What is true by now, what has to become so before it is signed, and what it does not speak of.
+    /// </summary>
+    public (IReadOnlyList<string> Done, IReadOnlyList<string> Pending,
+        IReadOnlyList<string> NotReached) StateOn(Reach reach)
     {
         var (atOnce, later, never) = Words[SignedFor ?? reach];
         return Text is null ? (atOnce, later, never) : ([.. atOnce, .. later], [], never);
     }
 
-    /// <summary>RFC 7515, compact serialisation, ES256: any JOSE library verifies it with the store's public key.</summary>
+    /// <summary>
+    /// RFC 7515, compact serialisation, ES256: any JOSE library verifies it with the store's public key.
+    /// </summary>
     public Receipt Signed(Instance instance, Reach reach, long now)
     {
         var (atOnce, later, never) = Words[reach];
@@ -70,7 +77,8 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
         };
         var said = $"{Base64("""{"alg":"ES256","typ":"JWT"}""")}.{Base64(payload.ToJsonString())}";
         var signature = instance.AuditSigningKey.SignData(
-            Encoding.ASCII.GetBytes(said), HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
+            Encoding.ASCII.GetBytes(said), HashAlgorithmName.SHA256,
+            DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
         return this with { SignedAt = now, SignedFor = reach, Text = $"{said}.{Base64Url.EncodeToString(signature)}" };
 
         static JsonArray Strings(string[] words) => [.. words.Select(word => (JsonNode?)word)];
@@ -82,7 +90,8 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
     {
         List<(byte Tag, byte[] Value)> fields =
         [
-            (AppTag, Encoding.UTF8.GetBytes(App)), (AccountTag, Encoding.UTF8.GetBytes(Account)), (TestTag, Number(Test)), (LiveTag, Number(Live)),
+            (AppTag, Encoding.UTF8.GetBytes(App)), (AccountTag, Encoding.UTF8.GetBytes(Account)),
+            (TestTag, Number(Test)), (LiveTag, Number(Live)),
         ];
         if (Text is not null)
             fields.AddRange([(ReachTag, [(byte)SignedFor!.Value]), (TextTag, Encoding.ASCII.GetBytes(Text))]);
@@ -92,7 +101,8 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
         foreach (var (tag, value) in fields)
             rest = Tlv.Write(rest, tag, value);
         using var bound = Bind(instance, Id, At, SignedAt);
-        return new RowWrite.PutReceipt(new ReceiptRow(Id, At, SignedAt, Envelope.Seal(instance.ReplyKey, plaintext, bound.Span)));
+        var sealedBytes = Envelope.Seal(instance.ReplyKey, plaintext, bound.Span);
+        return new RowWrite.PutReceipt(new ReceiptRow(Id, At, SignedAt, sealedBytes));
 
         static byte[] Number(long value)
         {
@@ -106,21 +116,34 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
     public static Receipt? From(ReceiptRow row, Instance instance)
     {
         using var bound = Bind(instance, row.Id, row.Created, row.Signed);
-        using var opened = Envelope.Open(instance.ReplyKey, row.Sealed, bound.Span);
+        using var opened = row.IsSound ? Envelope.Open(instance.ReplyKey, row.Sealed, bound.Span) : null;
         if (opened is null)
             return null;
-        var fields = opened.Memory;
-        return new Receipt(row.Id, Utf8(AppTag), Utf8(AccountTag), Number(TestTag), Number(LiveTag), row.Created)
-        {
-            SignedAt = row.Signed,
-            SignedFor = row.Signed is null ? null : (Reach)fields.Span[Tlv.Find(fields.Span, ReachTag)!.Value][0],
-            Text = row.Signed is null ? null : Utf8(TextTag),
-        };
+        var fields = opened.Span;
+        if (!Tlv.AreSound(fields,
+            [AppTag, AccountTag, TestTag, LiveTag, .. row.Signed is null ? (byte[])[] : [ReachTag, TextTag]])
+            || Tlv.Text(fields, AppTag) is not { } app || Tlv.Text(fields, AccountTag) is not { } account
+            || Number(fields, TestTag) is not { } test || Number(fields, LiveTag) is not { } live)
+            return null;
+        var receipt = new Receipt(row.Id, app, account, test, live, row.Created);
+        if (row.Signed is null)
+            return receipt;
+        return Tlv.Text(fields, TextTag) is { } text && ReachOf(fields) is { } reach
+            ? receipt with { SignedAt = row.Signed, SignedFor = reach, Text = text }
+            : null;
 
-        string Utf8(byte tag) => Encoding.UTF8.GetString(fields.Span[Tlv.Find(fields.Span, tag)!.Value]);
+        static long? Number(ReadOnlySpan<byte> fields, byte tag) =>
+            Tlv.Find(fields, tag) is { } at && fields[at].Length == sizeof(long)
+                ? BinaryPrimitives.ReadInt64BigEndian(fields[at]) : null;
 
-        long Number(byte tag) => BinaryPrimitives.ReadInt64BigEndian(fields.Span[Tlv.Find(fields.Span, tag)!.Value]);
+        static Reach? ReachOf(ReadOnlySpan<byte> fields) =>
+            Tlv.Find(fields, ReachTag) is { } at && fields[at] is [(byte)Reach.Rows or (byte)Reach.Files]
+                ? (Reach)fields[at][0] : null;
     }
+
+    /// <summary>A row that <see cref="From"/> refuses, to be reported.</summary>
+    public static DamagedRow Damaged(ReceiptRow row) =>
+        new("receipts", row.Id, row.IsSound ? "its proof" : DamagedRow.Columns);
 
     private static AssociatedData Bind(Instance instance, string id, long created, long? signed)
     {

@@ -5,11 +5,14 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>
-/// Signs receipts once what they state is true, and keeps them for a time. What is missing is worked for in the background, at once
-/// after an account was forgotten, and then more and more seldom; nobody who writes waits for it. What a stopped process left
+/// Signs receipts once what they state is true, and keeps them for a time. What is missing is worked for in the
+/// background, at once
+/// after an account was forgotten, and then more and more seldom; nobody who writes waits for it. What a stopped
+/// process left
 /// unsigned is in the store, and is gone on with at the next start.
 /// </summary>
-internal sealed class Receipts(Engine engine, Committer committer, Instance instance, Gate gate, TimeProvider time, ILogger<Receipts> log)
+internal sealed class Receipts(Engine engine, Committer committer, Instance instance, Gate gate, TimeProvider time,
+    ILogger<Receipts> log)
     : IDisposable
 {
     /// <summary>How long a receipt is kept after it was signed. One that waits is kept until it is.</summary>
@@ -18,7 +21,8 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
     /// <summary>How long who forgets an account is kept waiting for the signature.</summary>
     private static readonly TimeSpan LongestSettling = TimeSpan.FromMilliseconds(250);
 
-    private static readonly TimeSpan ShortestPause = TimeSpan.FromMilliseconds(100), LongestPause = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan ShortestPause = TimeSpan.FromMilliseconds(100),
+        LongestPause = TimeSpan.FromSeconds(10);
 
     /// <summary>What another node has left for so long is signed by this one.</summary>
     private static readonly TimeSpan Abandoned = TimeSpan.FromMinutes(1);
@@ -50,11 +54,13 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
         gate.RequireAdmin(caller);
         var row = await engine.FindReceiptAsync(id, ct);
         var receipt = row is null ? null : Receipt.From(row, instance);
-        await gate.PassAsync(caller.Entry("show_receipt", row is null ? "absent" : receipt is null ? "damaged" : "ok") with
+        await gate.PassAsync(
+            caller.Entry("show_receipt", row is null ? "absent" : receipt is null ? "damaged" : "ok") with
         {
             Target = id, App = receipt?.App, Account = receipt?.Account,
         });
-        return row is null ? throw ApiError.NoSuch("receipt", id) : receipt ?? throw ApiError.RecordDamaged("receipt");
+        return row is null ? throw ApiError.NoSuch("receipt", id)
+            : receipt ?? throw ApiError.RecordDamaged("receipt", Receipt.Damaged(row));
     }
 
     /// <summary>A receipt after one attempt at what it waits for; sooner if that takes long.</summary>
@@ -75,7 +81,8 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
     }
 
     /// <inheritdoc cref="Receipt.StateOn"/>
-    public (IReadOnlyList<string> Done, IReadOnlyList<string> Pending, IReadOnlyList<string> NotReached) StateOf(Receipt receipt) =>
+    public (IReadOnlyList<string> Done, IReadOnlyList<string> Pending,
+        IReadOnlyList<string> NotReached) StateOf(Receipt receipt) =>
         receipt.StateOn(engine.Reach);
 
     /// <summary>One attempt at what all receipts wait for.</summary>
@@ -100,7 +107,8 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
             var signed = receipt.Signed(instance, engine.Reach, time.GetUtcNow().ToUnixTimeSeconds());
             await committer.CommitAsync(new Change.Plain(signed.ToRow(instance))
             {
-                Notes = [new AuditEntry("sign_receipt", "ok") { App = receipt.App, Account = receipt.Account, Target = receipt.Id }],
+                Notes = [new AuditEntry("sign_receipt", "ok") { App = receipt.App, Account = receipt.Account,
+                    Target = receipt.Id }],
             });
             seen.Remove(receipt.Id);
             lock (locking)
@@ -162,7 +170,7 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
     private async Task<List<Receipt>> PendingAsync(CancellationToken ct)
     {
         var old = time.GetUtcNow().ToUnixTimeSeconds() - (long)Abandoned.TotalSeconds;
-        var pending = new List<Receipt>();
+        var (pending, damaged) = (new List<Receipt>(), new List<DamagedRow>());
         (long Created, string Id)? after = null;
         for (var looked = 0; looked < MostInARound;)
         {
@@ -171,8 +179,8 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
             {
                 if (Receipt.From(row, instance) is { } receipt)
                     pending.Add(receipt);
-                else if (seen.TryAdd(row.Id, 0))
-                    log.LogError("The receipt {Id} was changed outside Coffer and is not signed", row.Id);
+                else
+                    damaged.Add(Receipt.Damaged(row));
             }
 
             looked += rows.Count;
@@ -182,6 +190,7 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
         }
 
         isFirst = false;
+        await gate.ReportAsync(damaged, ""); // a row once in a while only
         return pending;
     }
 
@@ -206,7 +215,9 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
         var now = time.GetUtcNow().ToUnixTimeSeconds();
         if (now - pruned < (long)PruneRest.TotalSeconds && now >= pruned)
             return;
-        await committer.CommitAsync(new Change.Plain(new RowWrite.PruneReceipts(now - (long)KeptFor.TotalSeconds)));
+        await committer
+            .CommitAsync(
+            new Change.Plain(new RowWrite.PruneReceipts(now - (long)KeptFor.TotalSeconds)) { In = Lane.Background });
         pruned = now;
     }
 }

@@ -8,11 +8,23 @@ namespace Coffer.Storage;
 /// </summary>
 internal abstract class Engine : IDisposable
 {
+    /// <summary>
+    /// Thrown by <see cref="Write"/> when something else held a lock for too long: nothing was stored, and the same
+    /// changes may be written later.
+    /// </summary>
+    public sealed class LockedException(Exception inner) : Exception("a lock was not free in time", inner);
+
     /// <summary>Called, on any thread, when apps, keys or revocations were changed by whichever node. An embedded store has no other nodes and never calls.</summary>
     public Action Changed { get; set; } = static () => { };
 
     /// <summary>Called in the same way when a tenant was removed; with null when any may have been.</summary>
     public Action<TenantId?> TenantGone { get; set; } = static _ => { };
+
+    /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>The release of the database such as 3.53.4; of the server, where there is one.</summary>
+    public abstract ValueTask<string> FindReleaseAsync(CancellationToken ct);
 
     /// <summary>What other nodes tell has not been heard for a while: what was cached in the belief that it would be is to be read anew.</summary>
     public virtual bool IsDeaf => false;
@@ -48,6 +60,12 @@ internal abstract class Engine : IDisposable
     /// <param name="limit">The most rows to give.</param>
     /// <param name="ct">Ends the wait.</param>
     public abstract ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct);
+
+    /// <summary>Apps whose settings are not sealed, in the order of their ids.</summary>
+    /// <param name="bound">The id that they begin after; empty for the first.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(string bound, int limit, CancellationToken ct);
 
     public abstract ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct);
 
@@ -110,6 +128,9 @@ internal abstract class Engine : IDisposable
     /// <summary>When the oldest idempotency record was made (Unix seconds), or null if there is none.</summary>
     public abstract ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct);
 
+    /// <summary>When the oldest kept reply was made (Unix seconds), or null if there is none.</summary>
+    public abstract ValueTask<long?> FindOldestReplyAsync(CancellationToken ct);
+
     public abstract ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct);
 
     /// <summary>A page of the receipts that are not signed, oldest first.</summary>
@@ -123,7 +144,8 @@ internal abstract class Engine : IDisposable
     public abstract Reach Reach { get; }
 
     /// <summary>
-    /// Has nothing left in the engine's files of what was shredded before the call, as far as <see cref="Reach"/> goes. Holds up no
+    /// Has nothing left in the engine's files of what was shredded before the call, as far as <see cref="Reach"/>
+    /// goes. Holds up no
     /// reader, and a writer for some milliseconds at most.
     /// </summary>
     /// <returns>False if that is not possible now, while somebody reads an old state for example.</returns>
@@ -146,13 +168,38 @@ internal abstract class Engine : IDisposable
     /// <summary>The last audit row of a node, or null.</summary>
     public abstract ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct);
 
+    /// <summary>
+    /// The audit row of a node that holds an entry, or the newest before it; null if there is none. Read by what
+    /// writes, from where it writes: only before the committer runs, or in its loop while it makes a transaction's
+    /// audit row.
+    /// </summary>
+    public abstract AuditRow? FindAudit(string node, long atMost);
+
+    /// <summary>What <c>meta</c> holds under a key, read in the same way.</summary>
+    public abstract byte[]? FindMeta(string key);
+
+    /// <summary>
+    /// A page of the nodes whose rows are there, in the order of their names, each with how far its log has come.
+    /// </summary>
+    /// <param name="after">The node that it begins after; empty begins at the first.</param>
+    /// <param name="limit">The most nodes to give.</param>
+    /// <param name="metaPrefix">Before a node's name, what <c>meta</c> is asked for beside it, at the same
+    /// moment.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <returns>Nothing for an embedded store: no other node writes it.</returns>
+    public virtual ValueTask<IReadOnlyList<AuditHeadRow>> ListAuditHeadsAsync(
+        string after, int limit, string metaPrefix, CancellationToken ct) => new([]);
+
     public abstract void Dispose();
 }
 
 /// <summary>What an engine can say of rows that were removed.</summary>
 internal enum Reach
 {
-    /// <summary>They are removed for all who ask. Their bytes stay in files that the engine does not rule, for a time that it does not know.</summary>
+    /// <summary>
+    /// They are removed for all who ask. Their bytes stay in files that the engine does not rule, for a time that it
+    /// does not know.
+    /// </summary>
     Rows,
 
     /// <summary>The log is emptied, and no copy of a tenant's keys is left in the store's file.</summary>

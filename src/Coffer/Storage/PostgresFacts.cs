@@ -4,8 +4,10 @@ namespace Coffer.Storage;
 
 /// <summary>
 /// Reads what is so about a database's schema, to be compared with what the migrations make
-/// (<c>Migrations/postgres-schema.txt</c>). Partitions by tenant are compared with their tables. What is an extension's, grants,
-/// statistics, publications, tablespaces and storage parameters do not count, nor do tables of others that reach none of Coffer's.
+/// (<c>Migrations/postgres-schema.txt</c>). Partitions by tenant are compared with their tables. What is an
+/// extension's, grants,
+/// statistics, publications, tablespaces and storage parameters do not count, nor do tables of others that reach none
+/// of Coffer's.
 /// </summary>
 internal static class PostgresFacts
 {
@@ -18,7 +20,8 @@ internal static class PostgresFacts
         ours AS (
             SELECT oid, name, name AS root FROM roots
             UNION ALL SELECT c.oid, c.relname::text, r.name
-            FROM roots r JOIN pg_inherits i ON i.inhparent = r.oid JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition),
+            FROM roots r JOIN pg_inherits i ON i.inhparent = r.oid JOIN pg_class c ON c.oid = i.inhrelid AND
+                c.relispartition),
         extensions AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e')
 
         SELECT o.name, o.root, 'table' AS kind, '' AS key, concat_ws(', ',
@@ -52,9 +55,11 @@ internal static class PostgresFacts
         FROM ours o JOIN pg_index i ON i.indrelid = o.oid JOIN pg_class c ON c.oid = i.indexrelid
         WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
 
-        UNION ALL SELECT o.name, o.root, 'sequence', a.attname::text, concat_ws(' ', s.seqtypid::regtype, 'from', s.seqmin,
+        UNION ALL SELECT o.name, o.root, 'sequence', a.attname::text, concat_ws(' ', s.seqtypid::regtype, 'from',
+            s.seqmin,
             'to', s.seqmax, 'by', s.seqincrement, CASE WHEN s.seqcycle THEN 'around' END)
-        FROM ours o JOIN pg_depend d ON d.refobjid = o.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('i', 'a')
+        FROM ours o JOIN pg_depend d ON d.refobjid = o.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype IN
+            ('i', 'a')
         AND d.classid = 'pg_class'::regclass JOIN pg_sequence s ON s.seqrelid = d.objid
         JOIN pg_attribute a ON a.attrelid = o.oid AND a.attnum = d.refobjsubid
 
@@ -69,9 +74,11 @@ internal static class PostgresFacts
         FROM ours o JOIN pg_trigger g ON g.tgrelid = o.oid AND g.tgisinternal AND g.tgenabled NOT IN ('O', 'A')
         JOIN pg_constraint k ON k.oid = g.tgconstraint
 
-        UNION ALL SELECT o.name, o.root, 'rule', r.rulename::text, '' FROM ours o JOIN pg_rewrite r ON r.ev_class = o.oid
+        UNION ALL SELECT o.name, o.root, 'rule', r.rulename::text, '' FROM ours o JOIN pg_rewrite r ON r.ev_class =
+            o.oid
 
-        UNION ALL SELECT o.name, o.root, 'policy', p.polname::text, '' FROM ours o JOIN pg_policy p ON p.polrelid = o.oid
+        UNION ALL SELECT o.name, o.root, 'policy', p.polname::text, '' FROM ours o JOIN pg_policy p ON p.polrelid =
+            o.oid
 
         UNION ALL SELECT o.name, o.root, 'reference', k.conrelid::regclass || ' ' || k.conname, ''
         FROM ours o JOIN pg_constraint k ON k.confrelid = o.oid AND k.contype = 'f'
@@ -84,11 +91,13 @@ internal static class PostgresFacts
         UNION ALL SELECT o.name, o.root, 'ancestor', i.inhparent::regclass::text, ''
         FROM roots r JOIN ours o ON o.oid = r.oid JOIN pg_inherits i ON i.inhrelid = o.oid
 
-        UNION ALL SELECT NULL, NULL, CASE c.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, c.relname::text, ''
+        UNION ALL SELECT NULL, NULL, CASE c.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, c.relname::text,
+            ''
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema()
         WHERE c.relkind IN ('v', 'm') AND ('pg_class'::regclass, c.oid) NOT IN (SELECT * FROM extensions)
 
-        UNION ALL SELECT NULL, NULL, 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')', ''
+        UNION ALL SELECT NULL, NULL, 'function', p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
+            ''
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = current_schema()
         WHERE ('pg_proc'::regclass, p.oid) NOT IN (SELECT * FROM extensions)
 
@@ -112,13 +121,16 @@ internal static class PostgresFacts
         var rows = await ReadAsync(connection, [.. expected.Names("table")], ct);
         var found = Whole(rows);
         foreach (var partition in rows.Where(row => row.IsOfPartition).GroupBy(row => (row.Relation, row.Root)))
-            AddPartition(partition.Key.Relation!, partition, [.. rows.Where(row => row.Relation == partition.Key.Root)], expected, found);
+            AddPartition(partition.Key.Relation!, partition,
+                [.. rows.Where(row => row.Relation == partition.Key.Root)], expected, found);
         foreach (var table in rows.Where(row => row is { IsOfPartition: true, Kind: "bound" }).GroupBy(row => row.Root))
             AddCover(table.Key!, [.. table.Select(row => row.How)], expected, found);
         expected.Require(found, shown);
     }
 
-    /// <summary>What <c>Migrations/postgres-schema.txt</c> is to say of a database that has no partitions and nothing of others.</summary>
+    /// <summary>
+    /// What <c>Migrations/postgres-schema.txt</c> is to say of a database that has no partitions and nothing of others.
+    /// </summary>
     public static async Task<string> DescribeAsync(NpgsqlConnection connection, CancellationToken ct) =>
         Whole(await ReadAsync(connection, ours: null, ct)).ToString();
 
@@ -149,7 +161,9 @@ internal static class PostgresFacts
         return facts;
     }
 
-    /// <summary>Holds a partition against its table: only names of indexes may differ, and the numbering is the table's.</summary>
+    /// <summary>
+    /// Holds a partition against its table: only names of indexes may differ, and the numbering is the table's.
+    /// </summary>
     private static void AddPartition(
         string partition, IEnumerable<Fact> rows, IReadOnlyList<Fact> table, SchemaFacts expected, SchemaFacts found)
     {
@@ -176,7 +190,9 @@ internal static class PostgresFacts
     private static void AddCover(string table, IReadOnlyList<string> bounds, SchemaFacts expected, SchemaFacts found)
     {
         // FOR VALUES WITH (modulus 16, remainder 3)
-        List<long> moduli = [.. bounds.Select(bound => bound.Split("modulus ") is [_, var rest] && long.TryParse(rest.Split(',')[0], out var m) ? m : 0)];
+        List<long> moduli =
+            [.. bounds.Select(bound => bound.Split("modulus ") is [_, var rest]
+            && long.TryParse(rest.Split(',')[0], out var m) ? m : 0)];
         var most = moduli.Max();
         var isWhole = !moduli.Contains(0) && moduli.Sum(modulus => most / modulus) == most;
         expected.Add($"cover of {table}", "for all tenants");

@@ -198,7 +198,8 @@ internal sealed class PostgresOverlay
     }
 
     /// <summary>
-    /// The last state of each secret that was put or deleted since the last time, in the order of keys; and how many of the deleted
+    /// The last state of each secret that was put or deleted since the last time, in the order of keys; and how many
+    /// of the deleted
     /// are in the table, if that is known.
     /// </summary>
     public (IReadOnlyList<SecretRow> Put, IReadOnlyList<SecretKey> Deleted, int? Stored) TakeSecrets()

@@ -4,7 +4,8 @@ namespace Coffer.Storage;
 internal sealed partial class PostgresTransaction
 {
     private const string SecretsLeft =
-        "SELECT 1 FROM secrets s JOIN unnest($1, $2) AS gone (tenant, name) ON s.tenant = gone.tenant AND s.name = gone.name";
+        "SELECT 1 FROM secrets s JOIN unnest($1, $2) AS gone (tenant, name) ON s.tenant = gone.tenant AND s.name = "
+            + "gone.name";
 
     // What has no round trip of its own is proven by the server, before it comes to the commit.
     private void Queue(string sql, params ReadOnlySpan<PostgresValue> values)

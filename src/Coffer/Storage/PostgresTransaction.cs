@@ -262,7 +262,7 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 break;
             case RowWrite.PruneManagement p:
                 Flush();
-                Queue(Sql.PruneReplies, p.RepliesMadeBy);
+                Queue(Sql.PruneReplies, p.Limit, p.RepliesMadeBy);
                 Queue(Sql.PruneRevocations, p.Now);
                 overlay.ForgetReplies();
                 break;
@@ -276,7 +276,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 break;
             case RowWrite.AddTenant t:
                 QueueSingle($"tenants {t.Tenant}", AddTenant, t.Tenant.Livemode, t.Tenant.Account, t.Created, t.SealedKeys, t.Tenant.App);
-                QueueSingle($"tenants {t.Tenant} proven", PostgresProof.TenantIsThere, t.Tenant.Livemode, t.Tenant.Account, t.Tenant.App);
+                QueueSingle($"tenants {t.Tenant} proven", PostgresProof.TenantIsThere, t.Tenant.Livemode,
+                    t.Tenant.Account, t.Tenant.App);
                 overlay.ForgetAbsentTenants();
                 break;
             case RowWrite.PutApiKey { Row: var r }:
@@ -307,6 +308,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 Queue(Sql.PutRootKey, r.Version, r.Created, r.Wrapped);
                 break;
             case RowWrite.PutMeta m:
+                // All new secrets of a batch may bring the same row.
+                singles.RemoveAll(single => single.Row == $"meta {m.Key}");
                 QueueSingle($"meta {m.Key}", Sql.PutMeta, m.Key, m.Value);
                 break;
             default:
@@ -328,7 +331,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
         if (put.Count > 0)
         {
             QueueRows(put.Count, PutSecrets,
-                Each(put, row => row.Key.Tenant), Each(put, row => row.Key.Name), Each(put, row => row.Scope), Each(put, row => row.Id),
+                Each(put, row => row.Key.Tenant), Each(put, row => row.Key.Name), Each(put, row => row.Scope),
+                    Each(put, row => row.Id),
                 Each(put, row => row.Version), Each(put, row => row.Created), Each(put, row => row.ExpiresAt), Each(put, row => row.Sealed));
         }
 

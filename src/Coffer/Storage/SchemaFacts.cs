@@ -1,7 +1,8 @@
 namespace Coffer.Storage;
 
 /// <summary>
-/// What is so about a schema, a fact for each thing in it: its kind and name, and all that matters about it in one text. Two
+/// What is so about a schema, a fact for each thing in it: its kind and name, and all that matters about it in one
+/// text. Two
 /// schemas are the same if their facts are.
 /// </summary>
 internal sealed class SchemaFacts
@@ -38,12 +39,14 @@ internal sealed class SchemaFacts
 
     /// <summary>The names of a kind, such as <c>table</c>.</summary>
     public IEnumerable<string> Names(string kind) =>
-        facts.Keys.Where(what => what.StartsWith($"{kind} ", StringComparison.Ordinal)).Select(what => what[(kind.Length + 1)..]);
+        facts.Keys.Where(what => what.StartsWith($"{kind} ", StringComparison.Ordinal))
+            .Select(what => what[(kind.Length + 1)..]);
 
     /// <summary>How another schema differs, each thing by its name.</summary>
     public IReadOnlyList<string> Differences(SchemaFacts found)
     {
-        List<string> differences = [.. found.facts.Keys.Where(what => !facts.ContainsKey(what)).Select(what => $"{what} is not Coffer's")];
+        List<string> differences =
+            [.. found.facts.Keys.Where(what => !facts.ContainsKey(what)).Select(what => $"{what} is not Coffer's")];
         foreach (var (what, how) in facts)
         {
             // Of a table that is missing, all else is too.
@@ -58,7 +61,8 @@ internal sealed class SchemaFacts
             }
         }
 
-        foreach (var table in Names(Definition).Where(table => found.facts.TryGetValue($"{Definition} {table}", out var other)
+        foreach (var table in Names(Definition)
+            .Where(table => found.facts.TryGetValue($"{Definition} {table}", out var other)
             && other != facts[$"{Definition} {table}"] && !differences.Any(known => IsAbout(known, table))))
             differences.Add($"table {table} is not defined as Coffer defines it");
         return differences;
@@ -76,14 +80,18 @@ internal sealed class SchemaFacts
         var more = differences.Count > MostShown ? $"; and {differences.Count - MostShown} more" : "";
         throw new ConfigurationException(
             $"the schema of {shown} is not what Coffer makes: {string.Join("; ", differences.Take(MostShown))}{more}",
-            "Take back what was changed by hand, or restore the store from a back-up. Find out first who changed it: what Coffer "
+            "Take back what was changed by hand, or restore the store from a back-up. Find out first who changed "
+                + "it: what Coffer "
             + "answered meanwhile may be wrong. Nothing was changed.");
     }
 
     private bool IsPartOfMissing(string what, SchemaFacts found) =>
-        Names("table").Any(table => what != $"table {table}" && !found.facts.ContainsKey($"table {table}") && IsAbout(what, table));
+        Names("table")
+            .Any(table => what != $"table {table}" && !found.facts.ContainsKey($"table {table}")
+            && IsAbout(what, table));
 
     private static bool IsAbout(string what, string table) =>
-        what.Contains($" {table}.", StringComparison.Ordinal) || what.Contains($" of {table} ", StringComparison.Ordinal)
+        what.Contains($" {table}.", StringComparison.Ordinal)
+            || what.Contains($" of {table} ", StringComparison.Ordinal)
         || what.EndsWith($" of {table}", StringComparison.Ordinal);
 }

@@ -15,6 +15,8 @@ internal static class Sql
     private const string AppColumns = "SELECT id, name, account, created, sealed FROM apps";
     public const string AppById = $"{AppColumns} WHERE id = $1";
 
+    public const string UnsealedApps = $"{AppColumns} WHERE sealed IS NULL AND id > $1 ORDER BY id LIMIT $2";
+
     public const string Apps = $"""
         {AppColumns} WHERE CAST($1 AS TEXT) IS NULL OR (created, id) < (SELECT created, id FROM apps WHERE id = $1)
         ORDER BY created DESC, id DESC LIMIT $2
@@ -41,7 +43,9 @@ internal static class Sql
 
     public const string Accounts = """
         SELECT account, min(created),
-            CAST(sum(CASE WHEN livemode = 0 THEN n ELSE 0 END) AS BIGINT), CAST(sum(CASE WHEN livemode <> 0 THEN n ELSE 0 END) AS BIGINT)
+            CAST(sum(CASE WHEN livemode = 0 THEN n ELSE 0 END) AS BIGINT),
+            CAST(sum(CASE WHEN livemode <> 0 THEN n ELSE 0 END) AS BIGINT),
+            CAST(sum(CASE WHEN livemode IN (0, 1) THEN 0 ELSE 1 END) AS BIGINT)
         FROM (
             SELECT t.account, t.livemode, t.created,
                 (SELECT count(*) FROM secrets s WHERE s.tenant = t.id AND (s.expires_at IS NULL OR s.expires_at > $1)) AS n
@@ -97,6 +101,7 @@ internal static class Sql
     private const string IdempotencyColumns = "SELECT tenant, key, fingerprint, created, sealed FROM idempotency";
     public const string IdempotencyByKey = $"{IdempotencyColumns} WHERE tenant = $1 AND key = $2";
     public const string OldestIdempotency = "SELECT created FROM idempotency ORDER BY seq LIMIT 1";
+    public const string OldestReply = "SELECT created FROM replies ORDER BY seq LIMIT 1";
     private const string ReplyColumns = "SELECT key, owner, fingerprint, created, sealed FROM replies";
 
     public const string ReplyByKey = $"{ReplyColumns} WHERE key = $1";
@@ -105,13 +110,15 @@ internal static class Sql
     public const string ReceiptById = $"{ReceiptColumns} WHERE id = $1";
 
     public const string PendingReceipts = $"""
-        {ReceiptColumns} WHERE signed IS NULL AND (created > $1 OR (created = $1 AND id > $2)) ORDER BY created, id LIMIT $3
+        {ReceiptColumns} WHERE signed IS NULL AND (created > $1 OR (created = $1 AND id > $2)) ORDER BY created, id
+            LIMIT $3
         """;
 
     private const string AuditColumns = "SELECT node, first, last, mac, entries, row FROM audit";
     public const string OldestAudit = "SELECT coalesce(min(row), 0) FROM audit";
     public const string AuditBackwards = $"{AuditColumns} WHERE row < $1 ORDER BY row DESC LIMIT $2";
     public const string AuditForwards = $"{AuditColumns} WHERE row > $1 ORDER BY row LIMIT $2";
+    public const string AuditOfNode = $"{AuditColumns} WHERE node = $1 AND first <= $2";
     public const string LastAudit = $"{AuditColumns} WHERE node = $1 ORDER BY row DESC LIMIT 1";
 
     // --- writes ---
@@ -144,7 +151,13 @@ internal static class Sql
         """;
 
     public const string PruneRevocations = "DELETE FROM revocations WHERE kept_until <= $1";
-    public const string PruneReplies = "DELETE FROM replies WHERE created <= $1";
+
+    public const string PruneReplies = """
+        DELETE FROM replies
+        WHERE seq IN (
+            SELECT seq FROM (SELECT seq, created FROM replies ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2)
+        """;
+
     public const string DeleteReplies = "DELETE FROM replies WHERE owner = $1";
 
     public const string PutReceipt = """
@@ -165,7 +178,11 @@ internal static class Sql
 
     /// <summary>How many records <see cref="PruneIdempotency"/> is to remove.</summary>
     public const string OldIdempotency =
-        "SELECT count(*) FROM (SELECT seq, created FROM idempotency ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2";
+        "SELECT count(*) FROM (SELECT seq, created FROM idempotency ORDER BY seq LIMIT $1) AS o WHERE created <= $2";
+
+    /// <summary>How many replies <see cref="PruneReplies"/> is to remove.</summary>
+    public const string OldReplies =
+        "SELECT count(*) FROM (SELECT seq, created FROM replies ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2";
 
     /// <summary>1 if a tenant is to be added: its app is there and it is not; else 0.</summary>
     public const string MayAddTenant = """

@@ -4,8 +4,10 @@ using Microsoft.Data.Sqlite;
 namespace Coffer.Storage;
 
 /// <summary>
-/// What is done so that nothing is left of what was shredded. A page from which a row was deleted is overwritten (secure_delete), but
-/// the page as it was stays in the log until that is emptied; and where SQLite has moved a row to another page, its bytes may stay
+/// What is done so that nothing is left of what was shredded. A page from which a row was deleted is overwritten
+/// (secure_delete), but
+/// the page as it was stays in the log until that is emptied; and where SQLite has moved a row to another page, its
+/// bytes may stay
 /// in the unused part of the page that it came from.
 /// </summary>
 internal sealed partial class SqliteEngine
@@ -30,7 +32,8 @@ internal sealed partial class SqliteEngine
         try
         {
             using var session = new SqliteSession(file);
-            session.Execute("PRAGMA busy_timeout = 0; PRAGMA foreign_keys = OFF"); // it waits for nobody, and adds a row of no app
+            session.Execute("PRAGMA busy_timeout = 0; PRAGMA foreign_keys = OFF"); // it waits for nobody,
+                and adds a row of no app
             for (var pass = 0; pass < MostPasses && !ct.IsCancellationRequested; pass++)
             {
                 if (!Freeze(session))
@@ -39,7 +42,8 @@ internal sealed partial class SqliteEngine
                 try
                 {
                     pages ??= new SqlitePages(file);
-                    remains = pages.RemainsIn(session.Scalar("SELECT rootpage FROM sqlite_master WHERE name = 'tenants'"));
+                    remains = pages
+                        .RemainsIn(session.Scalar("SELECT rootpage FROM sqlite_master WHERE name = 'tenants'"));
                 }
                 finally
                 {
@@ -65,12 +69,14 @@ internal sealed partial class SqliteEngine
     }
 
     /// <summary>
-    /// Empties the log into the file, and has the file stay as it is: whoever reads the file itself keeps others from writing to
+    /// Empties the log into the file, and has the file stay as it is: whoever reads the file itself keeps others from
+    /// writing to
     /// it, while the log goes on. False if somebody reads what is in the log.
     /// </summary>
     private bool Freeze(SqliteSession session)
     {
-        var isWhole = Run(session, Checkpoint) is var (_, log, done) && log == done; // most of the work, beside who writes
+        var isWhole = Run(session, Checkpoint) is var (_, log, done) && log == done; // most of the work,
+            beside who writes
         lock (writing)
         {
             if (writer.Scalar("PRAGMA secure_delete") != 1)
@@ -78,7 +84,8 @@ internal sealed partial class SqliteEngine
             var start = Stopwatch.GetTimestamp();
             while (Run(session, Empty) is not (0, 0, 0))
             {
-                // Who reads since the log was copied reads the file, and is in nobody's way; the others end in a moment, or do not.
+                // Who reads since the log was copied reads the file, and is in nobody's way; the others end in a
+                // moment, or do not.
                 if (!isWhole || Stopwatch.GetElapsedTime(start) > LongestHold)
                     return false;
                 Thread.Yield();
@@ -93,7 +100,8 @@ internal sealed partial class SqliteEngine
         }
     }
 
-    // A row of the page takes up all that is free on it, filled with zeroes, and gives it back: SQLite overwrites what a row leaves.
+    // A row of the page takes up all that is free on it, filled with zeroes, and gives it back: SQLite overwrites what
+    // a row leaves.
     private void Overwrite(SqliteSession session, IEnumerable<SqlitePages.Remains> remains)
     {
         lock (writing)
@@ -121,7 +129,8 @@ internal sealed partial class SqliteEngine
 
     private static void Overwrite(SqliteSession session, long row, int room)
     {
-        const string Keys = "SELECT id, sealed_keys FROM tenants WHERE id = $1", Put = "UPDATE tenants SET sealed_keys = $1 WHERE id = $2";
+        const string Keys = "SELECT id, sealed_keys FROM tenants WHERE id = $1",
+            Put = "UPDATE tenants SET sealed_keys = $1 WHERE id = $2";
         if (First(session, Keys, Columns.ToTenant, row) is not { } tenant)
             return;
         byte[] grown = [.. tenant.SealedKeys, .. new byte[room]];
@@ -131,7 +140,8 @@ internal sealed partial class SqliteEngine
 
     private static void OverwriteEmpty(SqliteSession session, int room)
     {
-        session.Run("INSERT INTO tenants (id, app, livemode, account, created, sealed_keys) VALUES (1, '', 0, '', 0, $1)", new byte[room]);
+        session.Run("INSERT INTO tenants (id, app, livemode, account, created, sealed_keys) VALUES (1, '', 0, '', "
+            + "0, $1)", new byte[room]);
         session.Run("DELETE FROM tenants WHERE id = 1");
     }
 

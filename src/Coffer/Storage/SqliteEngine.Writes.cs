@@ -141,7 +141,8 @@ internal sealed partial class SqliteEngine
                 writer.Run(Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil);
                 break;
             case RowWrite.PruneManagement p:
-                writer.Run(Sql.PruneReplies, p.RepliesMadeBy);
+                writer.Run(Number(Sql.OldReplies, p.Limit, p.RepliesMadeBy), Sql.PruneReplies, p.Limit,
+                    p.RepliesMadeBy);
                 writer.Run(Sql.PruneRevocations, p.Now);
                 break;
             case RowWrite.ShredTenant { Number: var tenant }:

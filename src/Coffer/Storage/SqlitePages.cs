@@ -4,21 +4,26 @@ using Microsoft.Win32.SafeHandles;
 namespace Coffer.Storage;
 
 /// <summary>
-/// Reads the pages of a table in a SQLite file, as they stand in the file (sqlite.org/fileformat2.html, "B-tree Pages"), and finds those
+/// Reads the pages of a table in a SQLite file, as they stand in the file (sqlite.org/fileformat2.html, "B-tree
+/// Pages"), and finds those
 /// whose unused part is not empty. Nothing may write to the file meanwhile.
 /// </summary>
 internal sealed class SqlitePages(string file) : IDisposable
 {
     private const byte InteriorTable = 5, LeafTable = 13;
 
-    /// <summary>So little is no key: 32 bytes of a sealed one open nothing, and a row cannot always be made to cover them.</summary>
+    /// <summary>
+    /// So little is no key: 32 bytes of a sealed one open nothing, and a row cannot always be made to cover them.
+    /// </summary>
     private const int Negligible = 32;
 
-    private readonly SafeFileHandle handle = File.OpenHandle(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+    private readonly SafeFileHandle handle =
+        File.OpenHandle(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
 
     /// <summary>A page with something in its unused part.</summary>
     /// <param name="Row">A row of the page; null if it has none.</param>
-    /// <param name="Room">By how many bytes that row may grow without leaving the page, or how many a value of a row may have there.</param>
+    /// <param name="Room">By how many bytes that row may grow without leaving the page, or how many a value of a row
+    /// may have there.</param>
     public readonly record struct Remains(long? Row, int Room);
 
     /// <exception cref="InvalidDataException">The file is damaged.</exception>
@@ -69,7 +74,8 @@ internal sealed class SqlitePages(string file) : IDisposable
         if (end - begin <= Negligible || !page[(begin + Negligible)..end].ContainsAnyExcept((byte)0))
             return null;
 
-        // A payload that is longer than this is not on its page alone. Of an empty table's row, 8 bytes are not its value.
+        // A payload that is longer than this is not on its page alone. Of an empty table's row, 8 bytes are not its
+        // value.
         var most = page.Length - 35;
         if (cells == 0)
             return new Remains(null, most - 8);

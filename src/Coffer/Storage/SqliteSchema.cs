@@ -3,7 +3,8 @@ using System.Text;
 namespace Coffer.Storage;
 
 /// <summary>
-/// Brings a file's schema up to date, and proves it: what is there is compared with what the same migrations make in memory.
+/// Brings a file's schema up to date, and proves it: what is there is compared with what the same migrations make in
+/// memory.
 /// Tables of others are left alone as long as nothing binds them to Coffer's.
 /// </summary>
 internal static class SqliteSchema
@@ -19,20 +20,24 @@ internal static class SqliteSchema
         return Read(scratch, ours: null);
     });
 
-    /// <exception cref="ConfigurationException">The file is not a Coffer store, was written by a newer Coffer, or its schema was changed.</exception>
+    /// <exception cref="ConfigurationException">
+    /// The file is not a Coffer store, was written by a newer Coffer, or its schema was changed.
+    /// </exception>
     public static void Migrate(SqliteSession session, string file)
     {
         // Looked at before anything is changed: what is not ours is left as it is.
         var found = session.Scalar("PRAGMA user_version");
         var tables = session.Scalar("SELECT count(*) FROM sqlite_master");
         if (found == 0 ? tables > 0 : session.Scalar("PRAGMA application_id") != ApplicationId)
-            throw new ConfigurationException($"{file} is a SQLite database of another program", "Give Coffer a directory of its own.");
+            throw new ConfigurationException($"{file} is a SQLite database of another program",
+                "Give Coffer a directory of its own.");
 
         var migrations = Migrations.Of("sqlite");
         if (found > migrations.Count)
         {
             throw new ConfigurationException(
-                $"the store {file} was written by a newer Coffer (schema {found}; this program knows {migrations.Count})",
+                $"the store {file} was written by a newer Coffer "
+                + $"(schema {found}; this program knows {migrations.Count})",
                 "Run the Coffer that wrote it, or a newer one. Nothing was changed.");
         }
 
@@ -41,7 +46,8 @@ internal static class SqliteSchema
         try
         {
             for (var number = (int)found + 1; number <= migrations.Count; number++)
-                session.Execute($"{migrations[number - 1]};PRAGMA application_id = {ApplicationId};PRAGMA user_version = {number}");
+                session.Execute(
+                    $"{migrations[number - 1]};PRAGMA application_id = {ApplicationId};PRAGMA user_version = {number}");
             Made.Value.Require(Read(session, [.. Made.Value.Names("table")]), $"the store {file}");
             session.Execute("COMMIT");
         }
@@ -104,7 +110,8 @@ internal static class SqliteSchema
     // What the text of the table says too; here it has a name for each column and key.
     private static void ReadTable(SqliteSession session, string table, SchemaFacts facts)
     {
-        const string Columns = "SELECT name, type, \"notnull\", coalesce(dflt_value, ''), pk, hidden FROM pragma_table_xinfo($1)";
+        const string Columns =
+            "SELECT name, type, \"notnull\", coalesce(dflt_value, ''), pk, hidden FROM pragma_table_xinfo($1)";
         using (var row = session.Query(Columns, table))
         {
             while (row.Read())
@@ -133,7 +140,9 @@ internal static class SqliteSchema
         return keys;
     }
 
-    /// <summary>A definition without comments and white space that says nothing: it stays what it is however it is written.</summary>
+    /// <summary>
+    /// A definition without comments and white space that says nothing: it stays what it is however it is written.
+    /// </summary>
     internal static string Plain(string sql)
     {
         var plain = new StringBuilder(sql.Length);

@@ -56,8 +56,12 @@ internal sealed class SqliteSession : IDisposable
         return (long)command.ExecuteScalar()!;
     }
 
-    /// <summary>Runs a statement that gives no rows, with its parameters $1, $2, …, and proves that it did what it says.</summary>
-    /// <exception cref="ApiError">503: it changed other rows than it had to. Its transaction is to be rolled back.</exception>
+    /// <summary>
+    /// Runs a statement that gives no rows, with its parameters $1, $2, …, and proves that it did what it says.
+    /// </summary>
+    /// <exception cref="ApiError">
+    /// 503: it changed other rows than it had to. Its transaction is to be rolled back.
+    /// </exception>
     public void Run(string sql, params ReadOnlySpan<SqliteValue> values)
     {
         var promise = PromiseOf(sql);
@@ -83,7 +87,8 @@ internal sealed class SqliteSession : IDisposable
         using (var row = Query(sql, values))
             row.Read();
         var total = unchecked(raw.sqlite3_total_changes(connection.Handle) - before);
-        return total == 0 || total == raw.sqlite3_changes(connection.Handle) ? total : throw WriteProof.Broken(WriteProof.TableOf(sql));
+        return total == 0 || total == raw.sqlite3_changes(connection.Handle) ? total
+            : throw WriteProof.Broken(WriteProof.TableOf(sql));
     }
 
     private void RequireNone(string sql, ReadOnlySpan<SqliteValue> values)
@@ -117,6 +122,9 @@ internal sealed class SqliteSession : IDisposable
             SqliteException.ThrowExceptionForRC(values[i].Bind(statement, i + 1), connection.Handle);
         return new SqliteRow(connection.Handle!, statement);
     }
+
+    /// <summary>Ends the statement that runs, if one does, with SQLITE_INTERRUPT. Any thread may call it.</summary>
+    public void Interrupt() => raw.sqlite3_interrupt(connection.Handle);
 
     public void Dispose()
     {
@@ -180,6 +188,24 @@ internal readonly ref struct SqliteRow(sqlite3 database, sqlite3_stmt statement)
     public byte[]? BytesOrNull(int column) => IsNull(column) ? null : Bytes(column);
 
     public byte[] Bytes(int column) => raw.sqlite3_column_blob(statement, column).ToArray();
+
+    public bool Has(string types)
+    {
+        for (var column = 0; column < types.Length; column++)
+        {
+            var type = raw.sqlite3_column_type(statement, column);
+            var isRight = types[column] switch
+            {
+                'n' or 'N' => type == raw.SQLITE_INTEGER,
+                't' or 'T' => type == raw.SQLITE_TEXT,
+                _ => type == raw.SQLITE_BLOB,
+            };
+            if (!isRight && !(type == raw.SQLITE_NULL && char.IsAsciiLetterUpper(types[column])))
+                return false;
+        }
+
+        return true;
+    }
 
     public void Dispose() => raw.sqlite3_reset(statement);
 

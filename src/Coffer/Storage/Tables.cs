@@ -115,7 +115,8 @@ internal static class Tables
     public static readonly Table Receipts = new("receipts", "id:t created:n signed:n sealed:b", "id");
     public static readonly Table Audit = new("audit", "node:t first:n last:n mac:b entries:b row:n", "row", "node first") { Numbered = "row" };
 
-    public static readonly IReadOnlyList<Table> All = [Meta, RootKeys, Apps, ApiKeys, Tenants, Secrets, Idempotency, Revocations, Replies, Receipts, Audit];
+    public static readonly IReadOnlyList<Table> All =
+        [Meta, RootKeys, Apps, ApiKeys, Tenants, Secrets, Idempotency, Revocations, Replies, Receipts, Audit];
 }
 
 /// <summary>A row that was read whole, for <see cref="Columns"/>.</summary>
@@ -132,4 +133,7 @@ internal readonly struct ReadRow(object?[] values) : IRow
     public byte[] Bytes(int column) => (byte[])values[column]!;
 
     public byte[]? BytesOrNull(int column) => (byte[]?)values[column];
+
+    /// <summary>It was proven when the row was read.</summary>
+    public bool Has(string types) => true;
 }

@@ -159,7 +159,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 return side => new Probe(side, refuses)
                 {
                     Decides = _ => keepsId ? [new RowWrite.PruneReceipts(now - 200)]
-                        : [new RowWrite.PutReceipt(new ReceiptRow($"rcpt_{token}", number, asksAll ? null : now, value))],
+                        : [new RowWrite
+                            .PutReceipt(new ReceiptRow($"rcpt_{token}", number, asksAll ? null : now, value))],
                 };
             default:
                 // The numbers of audit rows are each engine's own: what is pruned is said by their order.
@@ -187,6 +188,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(sides, async side => (await side.Engine.ListExpiredAsync(now, 1_000, default)).Select(side.Shown).Order());
         await SameAsync(sides, async side => await side.Engine.FindOldestIdempotencyAsync(default));
         await SameAsync(sides, async side => await side.Engine.FindAppAsync(owner.App, default));
+        await SameAsync(sides, async side => await side.Engine.ListUnsealedAsync(newer ? "app_a" : "", limit, default));
         await SameAsync(sides, async side => await side.Engine.ListAppsAsync(newer ? "app_a" : null, limit, default));
         await SameAsync(sides, async side => await side.Engine.ListApiKeysAsync(newer ? owner.App : null, Next(side, 2) == 0 ? $"key_{limit}" : null, limit, default));
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync($"key_{limit}", default));
@@ -198,7 +200,11 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(sides, async side => (await side.Engine.ListAuditAsync(newer ? 0 : long.MaxValue, !newer, limit, default)).Select(row => row.Row));
         await SameAsync(sides, async side => await side.Engine.FindLastAuditAsync("node_1", default));
         await SameAsync(sides, async side => await side.Engine.FindReceiptAsync($"rcpt_{limit}", default));
-        await SameAsync(sides, async side => await side.Engine.ListPendingReceiptsAsync(newer ? (now, "rcpt_2") : null, limit, default));
+        await SameAsync(sides,
+            async side => await side.Engine.ListPendingReceiptsAsync(newer ? (now, "rcpt_2") : null, limit, default));
+        await SameAsync(sides, side => Task.FromResult<object?>(
+            side.Engine.FindAudit("node_1", Next(side, 2) == 0 ? limit : long.MaxValue)));
+        await SameAsync(sides, side => Task.FromResult<object?>(side.Engine.FindMeta("audit cut node_1")));
         Same(sides, side => side.Log);
     }
 

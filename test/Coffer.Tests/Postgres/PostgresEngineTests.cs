@@ -185,10 +185,15 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         await using var holder = new NpgsqlConnection(store);
         await holder.OpenAsync(TestContext.Current.CancellationToken);
         // Who would put the same entry waits for it to be known whether this one is put.
-        await using (var hold = new NpgsqlCommand("BEGIN; INSERT INTO audit (node, first, last, mac, entries) VALUES ('node_1', 1, 1, '', '')", holder))
+        await using (
+            var hold = new NpgsqlCommand(
+            "BEGIN; INSERT INTO audit (node, first, last, mac, entries) VALUES ('node_1', 1, 1, '', '')", holder))
             await hold.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
         var slow = Task.Run(() => Put(nodes[0], "node_1", 1), TestContext.Current.CancellationToken);
-        while ((long)(await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"))! == 0)
+        while ((long)(
+            await PostgresServer
+            .ScalarAsync(store,
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"))! == 0)
             await Task.Delay(10, TestContext.Current.CancellationToken); // until it waits
 
         Put(nodes[1], "node_2", 1);
@@ -230,7 +235,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         Engine[] engines = [await OpenAsync(store), await OpenAsync(store)];
         using var both = new Barrier(2);
         var decisions = 0;
-        await Task.WhenAll(engines.Select((engine, n) => Task.Run(() => engine.Write(
+        await Task.WhenAll(engines.Select((engine, n) => Task.Run(() => WritePatiently(engine,
         [
             new Change.Plain(new RowWrite.PutMeta($"{n}", [(byte)n])),
             // What it asks for has the first row sent before it decides: each then holds what the other wants.
@@ -240,8 +245,8 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
                     both.SignalAndWait();
             }),
             new Change.Plain(new RowWrite.PutMeta($"{1 - n}", [(byte)n])),
-        ], _ => null))));
-        Assert.InRange(decisions, 3, 5); // who begins anew may be quick enough to be in the other's way once more
+        ]))));
+        Assert.InRange(decisions, 3, 24); // who begins again may be quick enough to be in the other's way once more
         Assert.Equal(await engines[0].FindMetaAsync("0", default), await engines[0].FindMetaAsync("1", default));
     }
 
@@ -262,7 +267,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         })], _ => null), TestContext.Current.CancellationToken);
         running.Wait(TestContext.Current.CancellationToken);
         var watch = System.Diagnostics.Stopwatch.StartNew();
-        engines[1].Write([new Asking(key, static () => { })], _ => null);
+        WritePatiently(engines[1], [new Asking(key, static () => { })]);
         Assert.InRange(watch.Elapsed, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(8));
         held.Set();
         Assert.Equal(503, (await Assert.ThrowsAsync<ApiError>(() => stopped)).Status);
@@ -399,11 +404,28 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         return (instance, [.. committers]);
     }
 
+    // As the committer does: what meets a lock is written again.
+    private static void WritePatiently(Engine engine, IReadOnlyList<Change> changes)
+    {
+        for (var tries = 1; ; tries++)
+        {
+            try
+            {
+                engine.Write(changes, _ => null);
+                return;
+            }
+            catch (Engine.LockedException) when (tries < 12)
+            {
+                // nothing was stored
+            }
+        }
+    }
+
     private static async Task<long> VerifiedAsync(Engine engine, Instance instance)
     {
         var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id);
         foreach (var (key, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, default))
-            verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
+            verification.AddMeta(key, value);
         foreach (var (_, row) in await engine.ListAuditAsync(0, newestFirst: false, 10_000, default))
             verification.Add(row);
         Assert.Empty(verification.Problems);

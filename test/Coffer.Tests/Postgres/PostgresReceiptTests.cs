@@ -13,7 +13,10 @@ public sealed class PostgresReceiptTests(PostgresServer server)
     {
         var store = await server.NewDatabaseAsync();
         await using var nodes = await Nodes.StartAsync(store);
-        var (admin, app) = (nodes.Keys.AdminKey!, (string)JsonNode.Parse((await nodes[0].Get(nodes.Keys.AdminKey!, "/admin/v1/apps")).Text)!["data"]![0]!["id"]!);
+        var (admin, app) =
+            (nodes.Keys.AdminKey!,
+            (string)JsonNode
+            .Parse((await nodes[0].Get(nodes.Keys.AdminKey!, "/admin/v1/apps")).Text)!["data"]![0]!["id"]!);
         (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", account: "acct_1")).IsOk();
         var asked = Stopwatch.GetTimestamp();
         var forgotten = (await nodes[0].Post(admin, $"/admin/v1/apps/{app}/accounts/acct_1/forget")).IsOk().Json;
@@ -22,12 +25,15 @@ public sealed class PostgresReceiptTests(PostgresServer server)
         Assert.Equal("""["ephemeral_keys_ended"]""", forgotten["pending"]!.ToJsonString());
 
         var receipt = await SignedAsync(nodes[1], admin, (string)forgotten["receipt_id"]!);
-        Assert.True(Stopwatch.GetElapsedTime(asked) >= Coffer.Access.Epoch.Bound, "another node may not have known yet");
+        Assert.True(Stopwatch.GetElapsedTime(asked) >= Coffer.Access.Epoch.Bound,
+            "another node may not have known yet");
         var statement = JsonNode.Parse(Base64Url.DecodeFromChars(((string)receipt["receipt"]!).Split('.')[1]))!;
         Assert.Equal("""["rows_deleted","ephemeral_keys_ended"]""", statement["done"]!.ToJsonString());
         Assert.Equal(
-            """["audit_log","back_ups","dead_rows","replicas","storage_medium","write_ahead_log"]""", statement["not_reached"]!.ToJsonString());
-        Assert.Equal(1L, await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM receipts WHERE signed IS NOT NULL"));
+            """["audit_log","back_ups","dead_rows","replicas","storage_medium","write_ahead_log"]""",
+            statement["not_reached"]!.ToJsonString());
+        Assert.Equal(1L,
+            await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM receipts WHERE signed IS NOT NULL"));
     }
 
     [Fact]
@@ -35,7 +41,10 @@ public sealed class PostgresReceiptTests(PostgresServer server)
     {
         var store = await server.NewDatabaseAsync();
         await using var nodes = await Nodes.StartAsync(store);
-        var (admin, app) = (nodes.Keys.AdminKey!, (string)JsonNode.Parse((await nodes[0].Get(nodes.Keys.AdminKey!, "/admin/v1/apps")).Text)!["data"]![0]!["id"]!);
+        var (admin, app) =
+            (nodes.Keys.AdminKey!,
+            (string)JsonNode
+            .Parse((await nodes[0].Get(nodes.Keys.AdminKey!, "/admin/v1/apps")).Text)!["data"]![0]!["id"]!);
         var forgotten = (await nodes[1].Post(admin, $"/admin/v1/apps/{app}/accounts/acct_1/forget")).IsOk().Json;
         await nodes.StopAsync(1);
         await nodes.AddAsync(); // at its start a node looks for all that wait

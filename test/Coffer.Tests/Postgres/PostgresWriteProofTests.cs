@@ -3,10 +3,15 @@ using Npgsql;
 
 namespace Coffer.Tests.Postgres;
 
-/// <summary>What is put in the way of a write while a node runs fails its batch, and nothing of that is stored.</summary>
+/// <summary>
+/// What is put in the way of a write while a node runs fails its batch, and nothing of that is stored.
+/// </summary>
 [Trait("Firm ground", "11")]
 public sealed class PostgresWriteProofTests(PostgresServer server)
 {
+    private const string Quiet =
+        "CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';";
+
     private static readonly TenantId Tenant = new("app_1", Livemode: false, "acct_1");
 
     [Theory]
@@ -36,11 +41,13 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
         using var engine = await PostgresEngine.OpenAsync(store, default);
         var tenant = await SeedAsync(engine);
         foreach (var (make, drop) in ((string, string)[])[
-            ($"CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER quiet BEFORE {verb} ON {table} FOR EACH ROW EXECUTE FUNCTION quiet()", "DROP FUNCTION quiet CASCADE"),
+            ($"{Quiet} CREATE TRIGGER quiet BEFORE {verb} ON {table} FOR EACH ROW EXECUTE FUNCTION quiet()",
+                "DROP FUNCTION quiet CASCADE"),
             ($"CREATE RULE quiet AS ON {verb} TO {table} DO INSTEAD NOTHING", $"DROP RULE quiet ON {table}")])
         {
             await PostgresServer.ExecuteAsync(store, make);
-            var fault = Assert.Throws<ApiError>(() => Write(engine, new RowWrite.PutMeta("beside", [1]), Known(tenant)[(table, verb)]));
+            var fault = Assert.Throws<ApiError>(() =>
+                Write(engine, new RowWrite.PutMeta("beside", [1]), Known(tenant)[(table, verb)]));
             Assert.Equal((503, true), (fault.Status, fault.IsFault));
             Assert.Equal(0L, await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM meta WHERE key = 'beside'"));
             await PostgresServer.ExecuteAsync(store, drop);
@@ -55,8 +62,10 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
     {
         var store = await server.NewDatabaseAsync();
         using var engine = await PostgresEngine.OpenAsync(store, default);
-        await PostgresServer.ExecuteAsync(store, "CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER quiet BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION quiet()");
-        var fault = Assert.Throws<ApiError>(() => Write(engine, new RowWrite.PutAudit(new AuditRow("node_1", 1, 1, [1], [2]))));
+        await PostgresServer.ExecuteAsync(
+            store, $"{Quiet} CREATE TRIGGER quiet BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION quiet()");
+        var fault = Assert.Throws<ApiError>(() =>
+            Write(engine, new RowWrite.PutAudit(new AuditRow("node_1", 1, 1, [1], [2]))));
         Assert.Contains("a write to audit ", fault.InnerException!.Message, StringComparison.Ordinal);
     }
 
@@ -70,8 +79,10 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
         await PostgresServer.ExecuteAsync(store, "CREATE RULE quiet AS ON DELETE TO idempotency DO INSTEAD NOTHING");
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
         using var reaper = new Coffer.Secrets.Reaper(
-            engine, committer, null, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Secrets.Reaper>.Instance);
-        var failure = await Assert.ThrowsAsync<ApiError>(() => reaper.SweepAsync(default)).WaitAsync(TimeSpan.FromSeconds(60));
+            engine, committer, null, TimeProvider.System,
+                Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Secrets.Reaper>.Instance);
+        var failure =
+            await Assert.ThrowsAsync<ApiError>(() => reaper.SweepAsync(default)).WaitAsync(TimeSpan.FromSeconds(60));
         Assert.Contains("contradicts itself", failure.InnerException!.Message, StringComparison.Ordinal);
     }
 
@@ -85,7 +96,8 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
             ALTER TABLE revocations RENAME TO hidden; CREATE VIEW revocations AS SELECT * FROM hidden;
             CREATE RULE quiet AS ON INSERT TO revocations DO INSTEAD NOTHING
             """);
-        Assert.Equal(503, Assert.Throws<ApiError>(() => Write(engine, Known(tenant)[("revocations", "INSERT")])).Status);
+        Assert.Equal(503,
+            Assert.Throws<ApiError>(() => Write(engine, Known(tenant)[("revocations", "INSERT")])).Status);
     }
 
     [Fact]
@@ -98,15 +110,18 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
             CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA public TO {role};
             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}
             """);
-        using var engine = await PostgresEngine.OpenAsync(new NpgsqlConnectionStringBuilder(store) { Username = role }.ConnectionString, default);
+        var limited = new NpgsqlConnectionStringBuilder(store) { Username = role }.ConnectionString;
+        using var engine = await PostgresEngine.OpenAsync(limited, default);
         var tenant = await SeedAsync(engine);
         await PostgresServer.ExecuteAsync(store, $"""
-            ALTER TABLE secrets ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON secrets USING (true) WITH CHECK (false);
+            ALTER TABLE secrets ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON secrets USING (true) WITH CHECK
+                (false);
             CREATE POLICY theirs ON secrets AS RESTRICTIVE FOR DELETE USING (false)
             """);
         foreach (var verb in (string[])["INSERT", "UPDATE"])
             Assert.Equal(503, Assert.Throws<ApiError>(() => Write(engine, Known(tenant)[("secrets", verb)])).Status);
-        var reading = new Asking(new SecretKey(tenant, [2]), _ => [new RowWrite.DeleteSecret(new SecretKey(tenant, [2]))]);
+        var reading =
+            new Asking(new SecretKey(tenant, [2]), _ => [new RowWrite.DeleteSecret(new SecretKey(tenant, [2]))]);
         Assert.Equal(503, Assert.Throws<ApiError>(() => engine.Write([reading], _ => null)).Status);
     }
 
@@ -117,7 +132,8 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
         using var engine = await PostgresEngine.OpenAsync(store, default);
         var tenant = await SeedAsync(engine);
         await PostgresServer.ExecuteAsync(store, "CREATE RULE quiet AS ON DELETE TO secrets DO INSTEAD NOTHING");
-        var asking = new Asking(new SecretKey(tenant, [2]), found => found.Secret is null ? [] : [new RowWrite.DeleteSecret(new SecretKey(tenant, [2]))]);
+        var asking = new Asking(new SecretKey(tenant, [2]),
+            found => found.Secret is null ? [] : [new RowWrite.DeleteSecret(new SecretKey(tenant, [2]))]);
         Assert.Equal(503, Assert.Throws<ApiError>(() => engine.Write([asking], _ => null)).Status);
         await PostgresServer.ExecuteAsync(store, "DROP RULE quiet ON secrets");
         engine.Write([new Asking(new SecretKey(tenant, [2]), asking.Decide)], _ => null);
@@ -126,11 +142,15 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
 
     private static async Task<long> SeedAsync(PostgresEngine engine)
     {
-        Write(engine, new RowWrite.PutApp(new AppRow("app_1", "one", "acct", 1)), new RowWrite.AddTenant(Tenant, 1, [1]));
+        Write(engine, new RowWrite.PutApp(new AppRow("app_1", "one", "acct", 1)),
+            new RowWrite.AddTenant(Tenant, 1, [1]));
         var tenant = (await engine.FindTenantAsync(Tenant, default))!.Id;
-        Write(engine, new RowWrite.PutSecret(Secret(tenant, 2)), new RowWrite.PutSecret(Secret(tenant, 3)), new RowWrite.PutAudit(new AuditRow("node_1", 1, 1, [1], [2])),
-            new RowWrite.PutRevocation(new RevocationRow("b", 1, 2)), new RowWrite.PutReply(new ReplyRow([2], [2], [1], 1, [1])),
-            new RowWrite.PutApiKey(Key(2)), new RowWrite.PutApiKey(Key(4)), new RowWrite.PutApp(new AppRow("app_4", "app", "acct", 1)),
+        Write(engine, new RowWrite.PutSecret(Secret(tenant, 2)), new RowWrite.PutSecret(Secret(tenant, 3)),
+            new RowWrite.PutAudit(new AuditRow("node_1", 1, 1, [1], [2])),
+            new RowWrite.PutRevocation(new RevocationRow("b", 1, 2)),
+                new RowWrite.PutReply(new ReplyRow([2], [2], [1], 1, [1])),
+            new RowWrite.PutApiKey(Key(2)), new RowWrite.PutApiKey(Key(4)),
+                new RowWrite.PutApp(new AppRow("app_4", "app", "acct", 1)),
             new RowWrite.PutReceipt(new ReceiptRow("rcpt_2", 1, 1, [1])));
         return tenant;
     }
@@ -144,7 +164,8 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
         [("secrets", "INSERT")] = new RowWrite.PutSecret(Secret(tenant, 1)),
         [("secrets", "UPDATE")] = new RowWrite.PutSecret(Secret(tenant, 2)),
         [("secrets", "DELETE")] = new RowWrite.DeleteSecret(new SecretKey(tenant, [3])),
-        [("idempotency", "INSERT")] = new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(tenant, [1]), [1], 1, [1])),
+        [("idempotency", "INSERT")] =
+            new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(tenant, [1]), [1], 1, [1])),
         [("tenants", "INSERT")] = new RowWrite.AddTenant(new TenantId("app_1", true, "acct_2"), 1, [1]),
         [("tenants", "DELETE")] = new RowWrite.ShredTenant(tenant, Tenant),
         [("replies", "INSERT")] = new RowWrite.PutReply(new ReplyRow([1], [1], [1], 1, [1])),
@@ -159,11 +180,13 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
         [("receipts", "DELETE")] = new RowWrite.PruneReceipts(1),
     };
 
-    private static SecretRow Secret(long tenant, byte name) => new(new SecretKey(tenant, [name]), [1], $"id_{name}", 1, 1, null, [1]);
+    private static SecretRow Secret(long tenant, byte name) =>
+        new(new SecretKey(tenant, [name]), [1], $"id_{name}", 1, 1, null, [1]);
 
     private static ApiKeyRow Key(byte mac) => new([mac], $"key_{mac}", null, null, "admin", true, 1, null, [1]);
 
-    private static void Write(PostgresEngine engine, params RowWrite[] rows) => engine.Write([new Change.Plain(rows)], _ => null);
+    private static void Write(PostgresEngine engine, params RowWrite[] rows) =>
+        engine.Write([new Change.Plain(rows)], _ => null);
 
     private sealed class Asking(SecretKey key, Func<Change.Found, IReadOnlyList<RowWrite>> decide) : Change
     {

@@ -2,7 +2,10 @@ using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Secrets;
 
-/// <summary>What the storage answers cannot keep anybody going without an end: here it does not keep what it was told, or takes nothing away.</summary>
+/// <summary>
+/// What the storage answers cannot keep anybody going without an end: here it does not keep what it was told, or takes
+/// nothing away.
+/// </summary>
 [Trait("Engine", "SQLite")]
 [Trait("Firm ground", "11")]
 public sealed class StorageLoopTests : IAsyncLifetime
@@ -19,7 +22,8 @@ public sealed class StorageLoopTests : IAsyncLifetime
     public async Task A_set_for_a_tenant_that_cannot_be_stored_ends()
     {
         Execute("CREATE TRIGGER quiet BEFORE INSERT ON tenants BEGIN SELECT RAISE(IGNORE); END");
-        (await server.Client(account: "acct_new").Set("k").WaitAsync(Bound)).IsError(503, null, null, type: "api_error");
+        (await server.Client(account: "acct_new").Set("k").WaitAsync(Bound))
+            .IsError(503, null, null, type: "api_error");
         Execute("DROP TRIGGER quiet");
         (await server.Client(account: "acct_new").Set("k")).IsOk();
     }
@@ -31,10 +35,12 @@ public sealed class StorageLoopTests : IAsyncLifetime
         Execute("""
             ALTER TABLE tenants RENAME TO hidden;
             CREATE VIEW tenants AS SELECT * FROM hidden WHERE account <> 'acct_new';
-            CREATE TRIGGER quiet INSTEAD OF INSERT ON tenants BEGIN INSERT OR IGNORE INTO hidden (app, livemode, account, created, sealed_keys)
+            CREATE TRIGGER quiet INSTEAD OF INSERT ON tenants BEGIN INSERT OR IGNORE INTO hidden (app, livemode,
+                account, created, sealed_keys)
             VALUES (new.app, new.livemode, new.account, new.created, new.sealed_keys); END
             """);
-        (await server.Client(account: "acct_new").Set("k").WaitAsync(Bound)).IsError(503, null, null, type: "api_error");
+        (await server.Client(account: "acct_new").Set("k").WaitAsync(Bound))
+            .IsError(503, null, null, type: "api_error");
     }
 
     [Fact]

@@ -28,6 +28,23 @@ public abstract partial class EngineContract
     }
 
     [Fact]
+    [Trait("Firm ground", "14")]
+    public async Task Apps_without_settings_are_listed_by_id()
+    {
+        foreach (var id in (string[])["app_B", "app_a", "app_d"])
+            Write(new RowWrite.PutApp(new AppRow(id, "x", "acct", 1)));
+        foreach (var id in (string[])["app_c", "app_1"])
+            Write(new RowWrite.PutApp(new AppRow(id, "x", "acct", 1, [1])));
+        Assert.Equal("app_B app_a app_d", await PageAsync("", 10));
+        Assert.Equal("app_B app_a", await PageAsync("", 2));
+        Assert.Equal("app_d", await PageAsync("app_a", 2));
+        Assert.Equal("", await PageAsync("app_d", 2));
+
+        async Task<string> PageAsync(string bound, int limit) =>
+            string.Join(' ', (await engine.ListUnsealedAsync(bound, limit, default)).Select(app => app.Id));
+    }
+
+    [Fact]
     public async Task A_key_is_found_by_its_mac_and_by_its_id_with_the_account_of_its_app()
     {
         var key = new ApiKeyRow([1, 1], "key_1", "app_1", "acct_own", "restricted", true, 5, 6, [7]) { Permissions = "secret_read", PinnedAccount = "acct_1", Addresses = "10.0.0.0/8,::1/128" };
@@ -217,7 +234,8 @@ public abstract partial class EngineContract
     [Trait("Firm ground", "10")]
     public async Task Receipts_that_wait_come_oldest_first_and_signed_ones_go_when_they_are_old()
     {
-        foreach (var (id, created, signed) in ((string, long, long?)[])[("b", 5, null), ("a", 5, null), ("c", 4, null), ("d", 3, 9), ("e", 3, 10)])
+        foreach (var (id, created, signed) in ((string, long, long?)[])[("b", 5, null), ("a", 5, null), ("c", 4, null),
+            ("d", 3, 9), ("e", 3, 10)])
             Write(new RowWrite.PutReceipt(new ReceiptRow(id, created, signed, [1])));
         Assert.Equal("c a b", await PageAsync(null, 10));
         Assert.Equal("c a", await PageAsync(null, 2));
@@ -263,6 +281,22 @@ public abstract partial class EngineContract
 
         List<(bool, long)> Tenants(long now) =>
             [.. Managed(new Change.ManagementKey(now) { App = "app_1", Account = "acct_1" }).Tenants.Select(row => (row.Livemode, row.Secrets)).Order()];
+    }
+
+    [Fact]
+    [Trait("Firm ground", "8")]
+    public async Task Kept_replies_are_removed_so_many_at_a_time_the_oldest_first()
+    {
+        Assert.Null(await engine.FindOldestReplyAsync(default));
+        for (byte i = 1; i <= 5; i++)
+            Write(new RowWrite.PutReply(new ReplyRow([i], null, [1], 100 + i, [1])));
+        Assert.Equal(101, await engine.FindOldestReplyAsync(default));
+        Write(new RowWrite.PruneManagement(104, 0, Limit: 2));
+        Assert.Equal(103, await engine.FindOldestReplyAsync(default));
+        Write(new RowWrite.PruneManagement(103, 0, Limit: 2));
+        Assert.Equal(104, await engine.FindOldestReplyAsync(default));
+        Write(new RowWrite.PruneManagement(104, 0, Limit: 2));
+        Assert.Equal(105, await engine.FindOldestReplyAsync(default));
     }
 
     private Change.ManagementFound Managed(Change.ManagementKey at)

@@ -24,7 +24,8 @@ public sealed class EraseTests : IDisposable
     [Fact]
     public async Task Copies_that_SQLite_leaves_in_unused_parts_of_pages_are_overwritten_too()
     {
-        // What moves a row to another page leaves its bytes behind, whatever secure_delete says: seldom, so there is much moving.
+        // What moves a row to another page leaves its bytes behind, whatever secure_delete says: seldom, so there is
+        // much moving.
         var left = 0;
         for (var round = 0; round < 30; round++)
         {
@@ -145,7 +146,8 @@ public sealed class EraseTests : IDisposable
 
         static byte[] Read(string file)
         {
-            using var stream = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using var stream =
+                new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             var bytes = new byte[stream.Length];
             stream.ReadExactly(bytes);
             return bytes;

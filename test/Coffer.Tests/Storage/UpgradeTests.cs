@@ -1,5 +1,6 @@
 using Coffer.Storage;
 using Coffer.Tests.Api.Management;
+using Coffer.Tests.Secrets;
 using Microsoft.Data.Sqlite;
 using static Coffer.Tests.Api.Management.Operator;
 
@@ -16,6 +17,7 @@ public sealed class UpgradeTests : IAsyncLifetime
         (await server.Client(account: "acct_1").Set("k", "kept", "usr_1")).IsOk();
         (await server.Client(server.Keys.LiveSecretKey).Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "l"), ("payload", "live")], "key")).IsOk();
         await server.StopAsync();
+        await server.MakeEarlierAsync();
         MakeSchema1();
         await server.StartAgainAsync();
     }
@@ -43,10 +45,10 @@ public sealed class UpgradeTests : IAsyncLifetime
     {
         var app = $"{Apps}/{await server.AppIdAsync()}";
         var browser = server.Client(await server.MintAsync("usr_1"));
-        Assert.Equal(0, (int)(await server.Admin.Get(app)).IsOk().Json["signing_secrets"]!);
-        (await browser.Get("/v1/apps/app_embedded_backend_signature")).IsError(400, null, "payload");
+        Assert.Equal(0, (int)(await server.Admin.Get(app)).IsOk().Json["signing_secrets"]!["test"]!);
+        (await browser.Get("/v1/apps/app_embedded_backend_signature")).IsError(400, "signing_secret_missing", null);
         (await server.Admin.Post($"{app}/signing_secret/roll", [("grace_period", "60")])).IsOk();
-        Assert.Equal(1, (int)(await server.Admin.Get(app)).IsOk().Json["signing_secrets"]!);
+        Assert.Equal(1, (int)(await server.Admin.Get(app)).IsOk().Json["signing_secrets"]!["test"]!);
         (await browser.Get("/v1/apps/app_embedded_backend_signature")).IsOk();
 
         (await server.Admin.Post(app, [("secrets_per_scope", "1")])).IsOk();

@@ -25,10 +25,14 @@ public sealed class WriteProofTests : IDisposable
     {
         var tricks = new TheoryData<string, string>();
         foreach (var (table, verb) in ((string, string)[])[
-            ("audit", "INSERT"), ("audit", "DELETE"), ("revocations", "INSERT"), ("revocations", "DELETE"), ("secrets", "INSERT"), ("secrets", "UPDATE"),
-            ("secrets", "DELETE"), ("tenants", "INSERT"), ("tenants", "DELETE"), ("idempotency", "INSERT"), ("idempotency", "DELETE"), ("replies", "INSERT"),
-            ("replies", "DELETE"), ("api_keys", "INSERT"), ("api_keys", "UPDATE"), ("api_keys", "DELETE"), ("apps", "INSERT"), ("apps", "UPDATE"),
-            ("apps", "DELETE"), ("meta", "INSERT"), ("root_keys", "INSERT"), ("receipts", "INSERT"), ("receipts", "DELETE")])
+            ("audit", "INSERT"), ("audit", "DELETE"), ("revocations", "INSERT"), ("revocations", "DELETE"),
+                ("secrets", "INSERT"), ("secrets", "UPDATE"),
+            ("secrets", "DELETE"), ("tenants", "INSERT"), ("tenants", "DELETE"), ("idempotency", "INSERT"),
+                ("idempotency", "DELETE"), ("replies", "INSERT"),
+            ("replies", "DELETE"), ("api_keys", "INSERT"), ("api_keys", "UPDATE"), ("api_keys", "DELETE"),
+                ("apps", "INSERT"), ("apps", "UPDATE"),
+            ("apps", "DELETE"), ("meta", "INSERT"), ("root_keys", "INSERT"), ("receipts", "INSERT"),
+                ("receipts", "DELETE")])
         {
             tricks.Add($"{verb} ON {table}", "BEFORE {0} BEGIN SELECT RAISE(IGNORE); END");
             tricks.Add($"{verb} ON {table}", "AFTER {0} BEGIN UPDATE meta SET value = x'00' WHERE key = 'other'; END");
@@ -64,20 +68,25 @@ public sealed class WriteProofTests : IDisposable
         Execute("""
             ALTER TABLE audit RENAME TO hidden;
             CREATE VIEW audit AS SELECT * FROM hidden;
-            CREATE TRIGGER quiet INSTEAD OF INSERT ON audit BEGIN INSERT INTO hidden VALUES (NULL, new.node, new.first, new.last, new.mac, new.entries); END
+            CREATE TRIGGER quiet INSTEAD OF INSERT ON audit BEGIN INSERT INTO hidden VALUES (NULL, new.node, new.first,
+                new.last, new.mac, new.entries); END
             """);
-        Assert.Equal(503, Assert.Throws<ApiError>(() => Write(new RowWrite.PutAudit(new AuditRow("node_1", 9, 9, [1], [2])))).Status);
+        Assert.Equal(503,
+            Assert.Throws<ApiError>(() => Write(new RowWrite.PutAudit(new AuditRow("node_1", 9, 9, [1], [2])))).Status);
     }
 
     [Fact]
     public void Each_statement_that_writes_is_proven()
     {
-        string[] notOnItsOwn = [nameof(Sql.PruneIdempotency)];
-        var statements = typeof(Sql).GetFields(BindingFlags.Public | BindingFlags.Static).Where(field => field.IsLiteral)
+        string[] notOnItsOwn = [nameof(Sql.PruneReplies), nameof(Sql.PruneIdempotency)];
+        var statements =
+            typeof(Sql).GetFields(BindingFlags.Public | BindingFlags.Static).Where(field => field.IsLiteral)
             .Select(field => (field.Name, Sql: (string)field.GetRawConstantValue()!))
             .Where(statement => statement.Sql.Split(' ')[0] is "INSERT" or "UPDATE" or "DELETE").ToList();
         Assert.True(statements.Count >= 18);
-        Assert.Equal(notOnItsOwn, statements.Where(statement => WriteProof.Of(statement.Sql) == WriteProof.Promise.None).Select(statement => statement.Name));
+        Assert.Equal(notOnItsOwn,
+            statements.Where(statement => WriteProof.Of(statement.Sql) == WriteProof.Promise.None)
+            .Select(statement => statement.Name));
     }
 
     public void Dispose()
@@ -96,17 +105,23 @@ public sealed class WriteProofTests : IDisposable
         AppRow App(string id) => new(id, "app", "acct", 1);
 
         yield return ("audit", "INSERT", null, new RowWrite.PutAudit(new AuditRow("node_1", 2, 2, [1], [2])));
-        yield return ("audit", "DELETE", new RowWrite.PutAudit(new AuditRow("node_1", 1, 1, [1], [2])), new RowWrite.PruneAudit(1));
+        yield return ("audit", "DELETE", new RowWrite.PutAudit(new AuditRow("node_1", 1, 1, [1], [2])),
+            new RowWrite.PruneAudit(1));
         yield return ("revocations", "INSERT", null, new RowWrite.PutRevocation(new RevocationRow("a", 1, 2)));
-        yield return ("revocations", "DELETE", new RowWrite.PutRevocation(new RevocationRow("b", 1, 2)), new RowWrite.PruneManagement(0, 2));
+        yield return ("revocations", "DELETE", new RowWrite.PutRevocation(new RevocationRow("b", 1, 2)),
+            new RowWrite.PruneManagement(0, 2));
         yield return ("secrets", "INSERT", null, new RowWrite.PutSecret(Secret(1)));
         yield return ("secrets", "UPDATE", new RowWrite.PutSecret(Secret(2)), new RowWrite.PutSecret(Secret(2)));
-        yield return ("secrets", "DELETE", new RowWrite.PutSecret(Secret(3)), new RowWrite.DeleteSecret(new SecretKey(tenant, [3])));
+        yield return ("secrets", "DELETE", new RowWrite.PutSecret(Secret(3)),
+            new RowWrite.DeleteSecret(new SecretKey(tenant, [3])));
         yield return ("tenants", "INSERT", null, new RowWrite.AddTenant(new TenantId("app_1", true, "acct_2"), 1, [1]));
-        yield return ("tenants", "DELETE", null, new RowWrite.ShredTenant(tenant, new TenantId("app_1", false, "acct_1")));
+        yield return ("tenants", "DELETE", null,
+            new RowWrite.ShredTenant(tenant, new TenantId("app_1", false, "acct_1")));
         yield return ("idempotency", "INSERT", null, new RowWrite.PutIdempotency(Kept(1)));
-        yield return ("idempotency", "DELETE", new RowWrite.PutIdempotency(Kept(2)), new RowWrite.PruneIdempotency(1, 100));
+        yield return ("idempotency", "DELETE", new RowWrite.PutIdempotency(Kept(2)),
+            new RowWrite.PruneIdempotency(1, 100));
         yield return ("replies", "INSERT", null, Reply(1));
+        yield return ("replies", "DELETE", null, new RowWrite.PruneManagement(1, 0));
         yield return ("replies", "DELETE", Reply(2), new RowWrite.DeleteReplies([2]));
         yield return ("api_keys", "INSERT", null, new RowWrite.PutApiKey(Key(1)));
         yield return ("api_keys", "UPDATE", new RowWrite.PutApiKey(Key(2)), new RowWrite.TouchApiKey("key_2", 3_600));
@@ -118,7 +133,8 @@ public sealed class WriteProofTests : IDisposable
         yield return ("meta", "INSERT", null, new RowWrite.PutMeta("made", [1]));
         yield return ("root_keys", "INSERT", null, new RowWrite.PutRootKey(new RootKeyRow(7, 1, [1])));
         yield return ("receipts", "INSERT", null, new RowWrite.PutReceipt(new ReceiptRow("rcpt_1", 1, null, [1])));
-        yield return ("receipts", "DELETE", new RowWrite.PutReceipt(new ReceiptRow("rcpt_2", 1, 1, [1])), new RowWrite.PruneReceipts(1));
+        yield return ("receipts", "DELETE", new RowWrite.PutReceipt(new ReceiptRow("rcpt_2", 1, 1, [1])),
+            new RowWrite.PruneReceipts(1));
     }
 
     private void Write(params RowWrite[] rows) => engine.Write([new Change.Plain(rows)], _ => null);

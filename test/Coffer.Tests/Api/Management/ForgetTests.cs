@@ -108,8 +108,9 @@ public sealed class ForgetTests : IAsyncLifetime
         var payload = await VerifyAsync(forgotten);
         var settings = (await server.Admin.Get("/admin/v1/settings")).IsOk().Json;
         Assert.Equal($$$"""
-            {"account":"acct_1","app":"{{{app}}}","done":{{{forgotten["done"]!.ToJsonString()}}},"forgotten_at":{{{server.Time.Seconds}}},
-            "id":"{{{forgotten["receipt_id"]}}}","instance":"{{{settings["instance"]}}}","not_reached":{{{payload["not_reached"]!.ToJsonString()}}},
+            {"account":"acct_1","app":"{{{app}}}","done":{{{forgotten["done"]!.ToJsonString()}}},
+            "forgotten_at":{{{server.Time.Seconds}}},"id":"{{{forgotten["receipt_id"]}}}",
+            "instance":"{{{settings["instance"]}}}","not_reached":{{{payload["not_reached"]!.ToJsonString()}}},
             "object":"account.forgotten","secrets":{"live":0,"test":1},"signed_at":{{{server.Time.Seconds}}}}
             """.ReplaceLineEndings(""), payload.ToJsonString());
 
@@ -267,7 +268,8 @@ public sealed class ForgetTests : IAsyncLifetime
         return key.VerifyData(Encoding.ASCII.GetBytes(receipt[..end]), Base64Url.DecodeFromChars(receipt.AsSpan(end + 1)), HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
     }
 
-    private static string Words(JsonNode words) => string.Join(",\n    ", words.AsArray().Select(word => $"\"{word}\""));
+    private static string Words(JsonNode words) =>
+        string.Join(",\n    ", words.AsArray().Select(word => $"\"{word}\""));
 
     private List<(long Number, byte[] Bytes)> SealedKeys(string account) =>
         [.. Rows($"SELECT id, sealed_keys FROM tenants WHERE account = '{account}' AND app = '{app}'").Select(row => (long.Parse(row.Id), row.Bytes))];

@@ -6,7 +6,9 @@ using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
-/// <summary>A receipt is signed when all that it states is true (docs/management.md, "Receipts"), here of the files of SQLite.</summary>
+/// <summary>
+/// A receipt is signed when all that it states is true (docs/management.md, "Receipts"), here of the files of SQLite.
+/// </summary>
 [Trait("Engine", "SQLite")]
 [Trait("Firm ground", "10")]
 public sealed class ReceiptTests : IAsyncLifetime
@@ -48,17 +50,20 @@ public sealed class ReceiptTests : IAsyncLifetime
         }
 
         var waiting = await ReceiptAsync(forgotten);
-        Assert.Equal(("pending", null, null), ((string?)waiting["status"], (string?)waiting["receipt"], (long?)waiting["signed_at"]));
+        Assert.Equal(("pending", null, null),
+            ((string?)waiting["status"], (string?)waiting["receipt"], (long?)waiting["signed_at"]));
         Assert.True(server.IsInFiles(keys)); // so it would not be true
         reader.Dispose();
 
         var signed = await SignedAsync(forgotten);
         Assert.False(server.IsInFiles(keys));
-        Assert.Equal(["rows_deleted", "ephemeral_keys_ended", "write_ahead_log_emptied", "keys_overwritten"], Words(signed["done"]));
+        Assert.Equal(["rows_deleted", "ephemeral_keys_ended", "write_ahead_log_emptied", "keys_overwritten"],
+            Words(signed["done"]));
         Assert.Empty(Words(signed["pending"]));
         Assert.Equal(["audit_log", "back_ups", "storage_medium", "unused_page_space"], Words(signed["not_reached"]));
         var statement = Statement(signed);
-        foreach (var field in (string[])["id", "account", "app", "done", "not_reached", "forgotten_at", "secrets", "signed_at"])
+        foreach (var field in (string[])["id", "account", "app", "done", "not_reached", "forgotten_at", "secrets",
+            "signed_at"])
             Assert.True(JsonNode.DeepEquals(signed[field], statement[field]), field);
     }
 
@@ -104,7 +109,7 @@ public sealed class ReceiptTests : IAsyncLifetime
 
         var id = (string)forgotten["receipt_id"]!;
         Execute($"INSERT INTO receipts SELECT 'rcpt_copy', created, signed, sealed FROM receipts WHERE id = '{id}'");
-        Execute($"INSERT INTO receipts SELECT 'rcpt_made', created, signed, randomblob(200) FROM receipts WHERE id = '{id}'");
+        Execute($"INSERT INTO receipts SELECT 'rcpt_made', created, signed, x'01' FROM receipts WHERE id = '{id}'");
         Execute($"UPDATE receipts SET created = created - 1 WHERE id = '{id}'");
         await server.StartAgainAsync();
         var other = await SignedAsync((await server.ForgetAsync("acct_2")).IsOk().Json);
@@ -136,7 +141,8 @@ public sealed class ReceiptTests : IAsyncLifetime
         await ReceiptAsync(forgotten);
         foreach (var verb in (string[])["sign_receipt", "show_receipt"])
         {
-            var entry = (await server.Admin.Get("/admin/v1/audit", ("verb", verb))).IsOk().Json["data"]!.AsArray().Single()!;
+            var entry = (await server.Admin.Get("/admin/v1/audit", ("verb", verb))).IsOk().Json["data"]!.AsArray()
+                .Single()!;
             Assert.Equal(("ok", "acct_1", (string?)forgotten["receipt_id"]),
                 ((string?)entry["outcome"], (string?)entry["account"], (string?)entry["target"]));
         }
@@ -171,7 +177,8 @@ public sealed class ReceiptTests : IAsyncLifetime
         throw new InvalidOperationException("The receipt was not signed in 15 seconds.");
     }
 
-    private static JsonNode Statement(JsonNode receipt) => JsonNode.Parse(Base64Url.DecodeFromChars(((string)receipt["receipt"]!).Split('.')[1]))!;
+    private static JsonNode Statement(JsonNode receipt) =>
+        JsonNode.Parse(Base64Url.DecodeFromChars(((string)receipt["receipt"]!).Split('.')[1]))!;
 
     private static IEnumerable<string> Words(JsonNode? words) => words!.AsArray().Select(word => (string)word!);
 
