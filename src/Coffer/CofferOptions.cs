@@ -135,6 +135,9 @@ internal sealed record CofferOptions
     /// <summary>The file that the audit log's checkpoints are appended to; null is in the data directory. Best on another medium.</summary>
     public string? Checkpoints { get; init; }
 
+    /// <summary>What this one start accepts as lost of the audit log, and of the store with it.</summary>
+    public IReadOnlyList<AcceptedRollback> AcceptedRollbacks { get; init; } = [];
+
     /// <summary>How long audit entries are kept, in days, 1 to 36,500; null keeps them all.</summary>
     public int? AuditRetentionDays { get; init; }
 

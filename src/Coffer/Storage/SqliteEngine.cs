@@ -92,6 +92,11 @@ internal sealed partial class SqliteEngine : Engine
     public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) =>
         Find(Sql.LastAudit, Columns.ToAudit, node);
 
+    public override AuditRow? FindAudit(string node, long atMost) =>
+        FindByWriter($"{Sql.AuditOfNode} ORDER BY row DESC LIMIT 1", Columns.ToAudit, node, atMost);
+
+    public override byte[]? FindMeta(string key) => FindByWriter(Sql.MetaByKey, static row => row.Bytes(0), key);
+
     public override void Dispose()
     {
         writer.Dispose();
@@ -119,6 +124,18 @@ internal sealed partial class SqliteEngine : Engine
         for (var number = (int)found + 1; number <= migrations.Count; number++)
             session.Execute($"{migrations[number - 1]};PRAGMA application_id = {ApplicationId};PRAGMA user_version = {number}");
         session.Execute("COMMIT");
+    }
+
+    private T? FindByWriter<T>(string sql, RowMap<T> map, params ReadOnlySpan<SqliteValue> values) where T : class
+    {
+        try
+        {
+            return First(writer, sql, map, values);
+        }
+        catch (SqliteException e)
+        {
+            throw Translated(e);
+        }
     }
 
     private ValueTask<T?> Find<T>(string sql, RowMap<T> map, params ReadOnlySpan<SqliteValue> values) where T : class

@@ -31,7 +31,9 @@ public sealed class HealthTests
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
         var instance = await CreateAsync(directory, committer, time);
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
-        using var checkpoints = new Checkpoints(chain, instance.AuditSigningKey, instance.Id, directory.File("checkpoints"), time, NullLogger<Checkpoints>.Instance);
+        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        using var checkpoints = new Checkpoints(chain, engine, keys, directory.File("checkpoints"), time,
+            NullLogger<Checkpoints>.Instance);
         using var readiness = new Readiness(committer, instance, () => checkpoints.Trouble, time);
         Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
 
@@ -75,9 +77,9 @@ public sealed class HealthTests
         var instance = await CreateAsync(directory, committer, time);
         var last = new AuditRow("node_1", 1, 1, new byte[32], []);
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", last, time);
+        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
         var file = Path.Combine(directory.Path, "gone", "c");
-        using var checkpoints = new Checkpoints(
-            chain, instance.AuditSigningKey, instance.Id, file, time, NullLogger<Checkpoints>.Instance);
+        using var checkpoints = new Checkpoints(chain, engine, keys, file, time, NullLogger<Checkpoints>.Instance);
         checkpoints.Write();
         Assert.NotNull(checkpoints.Trouble);
         Assert.DoesNotContain(directory.Path, checkpoints.Trouble, StringComparison.Ordinal);
