@@ -300,6 +300,14 @@ internal sealed class ApiError : Exception
         "The storage went away while this request was stored, and it may or may not be. Try again shortly, with the same Idempotency-Key.", type: "api_error", inner: inner)
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
+    /// <summary>
+    /// The database holds less than was stored: a failover lost commits, or an old copy was put back under a running
+    /// node.
+    /// </summary>
+    public static ApiError EntriesLost() => new(503,
+        "The database has lost changes. Nothing was stored; ask the operator to look at /readyz.", type: "api_error")
+    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
+
     /// <summary>A stored record failed its proof: it was changed outside Coffer, or the medium is failing.</summary>
     /// <param name="what">What it is to the client.</param>
     /// <param name="row">The row, for the log and the audit log: the client is not told.</param>

@@ -22,8 +22,9 @@ internal sealed record CofferOptions
     public const int DefaultConnections = 10_000;
 
     /// <summary>
-    /// A tenth of all, and far beyond what a backend's pools or the browsers behind one NAT keep open; idle ones of an address
-    /// make room for its new ones. A proxy that is not declared as trusted counts as an address, on loopback too.
+    /// A tenth of all, and far beyond what a backend's pools or the browsers behind one NAT keep open; idle ones of an
+    /// address make room for its new ones. A proxy that is not declared as trusted counts as an address, on loopback
+    /// too.
     /// </summary>
     public const int DefaultConnectionsPerAddress = 1_000;
 
@@ -82,12 +83,14 @@ internal sealed record CofferOptions
     public bool InsecureHttp { get; init; }
 
     /// <summary>
-    /// The most connections at once at each address to listen at, 1 to 1,000,000. One more has the idlest closed, or is closed if
-    /// none is idle.
+    /// The most connections at once at each address to listen at, 1 to 1,000,000. One more has the idlest closed, or
+    /// is closed if none is idle.
     /// </summary>
     public int Connections { get; init; } = DefaultConnections;
 
-    /// <summary>How many of them one client's address may have, 0 to 1,000,000; 0 is no limit. Trusted proxies have none.</summary>
+    /// <summary>
+    /// How many of them one client's address may have, 0 to 1,000,000; 0 is no limit. Trusted proxies have none.
+    /// </summary>
     public int ConnectionsPerAddress { get; init; } = DefaultConnectionsPerAddress;
 
     /// <summary>Whose <c>X-Forwarded-For</c> is believed; empty is nobody's.</summary>
@@ -131,6 +134,9 @@ internal sealed record CofferOptions
 
     /// <summary>The file that the audit log's checkpoints are appended to; null is in the data directory. Best on another medium.</summary>
     public string? Checkpoints { get; init; }
+
+    /// <summary>What this one start accepts as lost of the audit log, and of the store with it.</summary>
+    public IReadOnlyList<AcceptedRollback> AcceptedRollbacks { get; init; } = [];
 
     /// <summary>How long audit entries are kept, in days, 1 to 36,500; null keeps them all.</summary>
     public int? AuditRetentionDays { get; init; }

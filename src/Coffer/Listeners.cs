@@ -37,14 +37,18 @@ internal static class Listeners
     /// <summary>Longer than proxies and SDKs keep an idle connection, so that it is they who close it and no request meets a closed one.</summary>
     public static readonly TimeSpan IdleTimeout = TimeSpan.FromSeconds(130);
 
-    /// <summary>Connections beside all others, for health and the management plane, and how many of them a client may have.</summary>
+    /// <summary>
+    /// Connections beside all others, for health and the management plane, and how many of them a client may have.
+    /// </summary>
     private const int Reserve = 32;
     private const int ReservePerAddress = 4;
 
     /// <summary>Files that are the store's, the log's and the database's, and no connection's.</summary>
     private const int OtherFiles = 512;
 
-    /// <summary>What a client may send of bodies before they are read, in bytes: on a connection, and on one of its streams.</summary>
+    /// <summary>
+    /// What a client may send of bodies before they are read, in bytes: on a connection, and on one of its streams.
+    /// </summary>
     private const int ConnectionWindow = 4 * Pipeline.LargestBody;
     private const int Window = 2 * Pipeline.LargestBody;
 
@@ -73,7 +77,8 @@ internal static class Listeners
             var tls = options is { TlsCert: { } cert, TlsKey: { } key }
                 ? new TlsCertificate(cert, key, time, kestrel.ApplicationServices.GetRequiredService<ILogger<TlsCertificate>>())
                 : null;
-            // Where there is a second address, health and the management plane are there, and need no reserve at the first.
+            // Where there is a second address, health and the management plane are there, and need no reserve at the
+            // first.
             Listen(kestrel, options.Listen, tls, admin: false, Gate(options, options.AdminListen is null, time));
             if (options.AdminListen is { } admin)
                 Listen(kestrel, admin, tls, admin: true, Gate(options, hasReserve: true, time));
@@ -150,7 +155,8 @@ internal static class Listeners
             time);
     }
 
-    private static void Listen(KestrelServerOptions kestrel, string url, TlsCertificate? tls, bool admin, ConnectionGate gate)
+    private static void Listen(
+        KestrelServerOptions kestrel, string url, TlsCertificate? tls, bool admin, ConnectionGate gate)
     {
         var address = CofferOptions.Address(url)!;
         kestrel.Listen(CofferOptions.EndPoint(address), listen =>

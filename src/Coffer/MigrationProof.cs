@@ -120,10 +120,7 @@ internal sealed class MigrationProof(StoredTables target, KeyFile keys, Action<M
     {
         var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
         foreach (var (key, value) in target.Read(Tables.Meta).Select(row => Columns.ToMeta(new ReadRow(row))))
-        {
-            if (key.StartsWith(AuditCut.MetaPrefix, StringComparison.Ordinal))
-                verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
-        }
+            verification.AddMeta(key, value);
 
         var (done, total) = (0L, target.Count(Tables.Audit));
         foreach (var row in target.Read(Tables.Audit))

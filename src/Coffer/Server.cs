@@ -63,13 +63,26 @@ internal sealed class Server : IAsyncDisposable
 
             await engine.JoinAsync(ct);
             await using var start = await engine.HoldStartAsync(ct); // of nodes that start at once, one makes the identity
+            var checkpointFile = options.Checkpoints ?? directory.CheckpointFile;
+            if (!await Instance.ExistsAsync(engine, ct))
+                OldStore.RequireNone(checkpointFile);
             var (instance, firstKeys, firstChange) = await FirstStart.OpenAsync(directory, engine, options, time, ct);
+            var auditKeys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+            var acceptance = new OldStore(engine, auditKeys, checkpointFile, time, Log<OldStore>())
+                .Check(options.AcceptedRollbacks);
             var chain = Part(new AuditChain(instance.AuditKey, instance.Id, engine.Node, await engine.FindLastAuditAsync(engine.Node, ct), time));
-            var checkpoints = Part(new Checkpoints(chain, instance.AuditSigningKey, instance.Id, options.Checkpoints ?? directory.CheckpointFile, time, Log<Checkpoints>()));
+            var inLoop = chain.InLoop(engine);
+            var checkpoints = Part(new Checkpoints(chain, engine, auditKeys, checkpointFile, time, Log<Checkpoints>()));
             checkpoints.Start();
             var waiting = new Turns.Bounds(
                 CofferOptions.WaitingChanges, options.WaitingPerApp, options.WaitingPerEphemeralKey);
-            var committer = Part(new Committer(engine, waiting, chain.InLoop(engine)));
+            var committer = Part(new Committer(engine, waiting, inLoop));
+            if (acceptance is not null)
+            {
+                await committer.CommitAsync(acceptance);
+                checkpoints.Write(); // from now on a copy of before the acceptance is an old one
+            }
+
             await TellAsync(directory, engine, options);
             var clock = new ClockWatch(time, await IdMark.LastCommitAsync(engine, ct), Log<ClockWatch>());
             var mark = await IdMark.OpenAsync(engine, ct);
@@ -112,7 +125,7 @@ internal sealed class Server : IAsyncDisposable
                 ],
                 authentication, gate, isAdmin: true, docs, Log<Pipeline>());
             var health = new HealthApi(Part(new Readiness(
-                committer, instance, () => checkpoints.Trouble ?? recorder.Trouble, time, clock)));
+                committer, instance, () => chain.Trouble ?? checkpoints.Trouble ?? recorder.Trouble, time, clock)));
             opened.SetResult(context => (context.Request.Path.Value, Plane(context)) switch
             {
                 (DocsApi.Path, _) => DocsApi.WriteErrorsAsync(context),

@@ -72,7 +72,7 @@ internal static class Settings
         Switch("insecure-http", "Speak plain HTTP beyond this machine, because a proxy in front encrypts.",
             (options, on) => options with { InsecureHttp = on }),
         Number("connections", CofferOptions.DefaultConnections, 1, MostConnections,
-            "The most connections at once on each address. For one more the idlest is closed; if none is idle, it is closed itself.",
+            "The most connections at once on each address. For one more an idle one is closed, or it is if none is idle.",
             (options, number) => options with { Connections = number }),
         Number("connections-per-address", CofferOptions.DefaultConnectionsPerAddress, 0, MostConnections,
             "How many of them may come from one client's address, trusted proxies apart; 0 is no limit.",

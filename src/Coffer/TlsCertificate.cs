@@ -13,7 +13,8 @@ namespace Coffer;
 internal sealed class TlsCertificate
 {
     private const UnixFileMode Forbidden = (UnixFileMode)0b111_111; // any bit for group or other
-    private static readonly List<SslApplicationProtocol> Both = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
+    private static readonly List<SslApplicationProtocol> Both =
+        [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromSeconds(1);
 
     private readonly string certFile;

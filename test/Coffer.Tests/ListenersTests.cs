@@ -109,12 +109,14 @@ public sealed class ListenersTests
     [Fact]
     public void Who_is_slow_is_cut_off_at_the_documented_times()
     {
-        // Waiting for all of these times would test the framework's clock; those of heads are waited for in ConnectionTimeTests.
-        Assert.Equal((TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(130)), (Listeners.HeadTimeout, Listeners.IdleTimeout));
+        // Waiting for all of these times would test the framework's clock; those of heads are waited for in
+        // ConnectionTimeTests.
+        var (head, idle) = (Listeners.HeadTimeout, Listeners.IdleTimeout);
+        Assert.Equal((TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(130)), (head, idle));
         using var app = Listeners.Build(Options with { Connections = 3 }, TimeProvider.System);
         var limits = ((Microsoft.Extensions.Options.IOptions<Microsoft.AspNetCore.Server.Kestrel.Core.KestrelServerOptions>)app.Services.GetService(
             typeof(Microsoft.Extensions.Options.IOptions<Microsoft.AspNetCore.Server.Kestrel.Core.KestrelServerOptions>))!).Value.Limits;
-        Assert.Equal((Listeners.HeadTimeout, Listeners.IdleTimeout), (limits.RequestHeadersTimeout, limits.KeepAliveTimeout));
+        Assert.Equal((head, idle), (limits.RequestHeadersTimeout, limits.KeepAliveTimeout));
         Assert.All([limits.MinRequestBodyDataRate!, limits.MinResponseDataRate!], rate => Assert.Equal((240.0, TimeSpan.FromSeconds(5)), (rate.BytesPerSecond, rate.GracePeriod)));
         Assert.Equal((100, 4096, 32 * 1024), (limits.Http2.MaxStreamsPerConnection, limits.Http2.HeaderTableSize, limits.Http2.MaxRequestHeaderFieldSize));
     }

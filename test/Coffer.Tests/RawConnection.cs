@@ -9,7 +9,8 @@ internal sealed class RawConnection : IDisposable
 {
     private const string Get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-    private readonly Socket socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+    private readonly Socket socket =
+        new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
 
     public NetworkStream Stream { get; private set; } = null!;
 
@@ -48,7 +49,9 @@ internal sealed class RawConnection : IDisposable
         }
     }
 
-    /// <summary>The status of the answer that comes, which is read with its body; 0 if the connection was closed.</summary>
+    /// <summary>
+    /// The status of the answer that comes, which is read with its body; 0 if the connection was closed.
+    /// </summary>
     public async Task<int> StatusAsync()
     {
         var text = new StringBuilder();
@@ -103,7 +106,8 @@ internal sealed class RawConnection : IDisposable
         var end = text.IndexOf("\r\n\r\n", StringComparison.Ordinal);
         if (end < 0)
             return false;
-        var length = text[..end].Split("\r\n").FirstOrDefault(line => line.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase));
+        var length = text[..end].Split("\r\n")
+            .FirstOrDefault(line => line.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase));
         return text.Length - end - 4 >= (length is null ? 0 : int.Parse(length.Split(':')[1]));
     }
 }

@@ -76,7 +76,8 @@ internal sealed class TestServer : IAsyncDisposable
     /// <summary>Starts the server on its data again, after <see cref="StopAsync"/>.</summary>
     public async Task StartAgainAsync(
         int secretsPerScope = 10, CofferOptions.DevOptions? dev = null, bool auditsMetadata = false, int ratePerKey = 0, int ratePerAddress = 0,
-        int? openTenants = null, Func<CofferOptions, CofferOptions>? with = null)
+        int? openTenants = null, Func<CofferOptions, CofferOptions>? with = null, string? checkpoints = null,
+        params AcceptedRollback[] accepted)
     {
         var options = new CofferOptions
         {
@@ -86,6 +87,8 @@ internal sealed class TestServer : IAsyncDisposable
             SecretsPerScope = secretsPerScope,
             Dev = dev,
             AuditMetadataReads = auditsMetadata,
+            Checkpoints = checkpoints,
+            AcceptedRollbacks = accepted,
             // The clock stands still, so a bucket would never fill again: only tests of the rates have any.
             RatePerKey = ratePerKey,
             RatePerAddress = ratePerAddress,

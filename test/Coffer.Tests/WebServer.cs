@@ -21,7 +21,8 @@ internal sealed class WebServer : IAsyncDisposable
     /// <param name="options">Where it listens, and its limits.</param>
     /// <param name="time">The clock, if not the real one.</param>
     /// <param name="answer">What it answers, if not who asked.</param>
-    public static async Task<WebServer> StartAsync(CofferOptions options, TimeProvider? time = null, RequestDelegate? answer = null)
+    public static async Task<WebServer> StartAsync(
+        CofferOptions options, TimeProvider? time = null, RequestDelegate? answer = null)
     {
         options.Validate();
         var web = Listeners.Build(options, time ?? TimeProvider.System);

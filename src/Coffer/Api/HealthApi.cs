@@ -5,13 +5,16 @@ using Coffer.Secrets;
 namespace Coffer.Api;
 
 /// <summary>
-/// <c>/healthz</c>: the process answers. <c>/readyz</c>: it can do its work. No key is needed, so no secret is said, and
-/// nothing of where the store is: a path in what a driver or the system says is shown as <c>…</c>.
+/// <c>/healthz</c>: the process answers. <c>/readyz</c>: it can do its work. No key is needed, so no secret is said,
+/// and nothing of where the store is: a path in what a driver or the system says is shown as <c>…</c>.
 /// </summary>
 internal sealed partial class HealthApi(Readiness readiness)
 {
     public const string Alive = "/healthz";
     public const string Ready = "/readyz";
+
+    // What a path begins with: / ./ ../ ~/ C:\ \\
+    private const string Root = """(\.{0,2}/|~/|[A-Za-z]:\\|\\\\)""";
 
     public static Task WriteAliveAsync(HttpContext context) => WriteAsync(context, []);
 
@@ -36,7 +39,7 @@ internal sealed partial class HealthApi(Readiness readiness)
 
     // From its root to the quote that closes it, or else to the end of the word.
     [GeneratedRegex(
-        """(?<before>['"])(\.{0,2}/|~/|[A-Za-z]:\\|\\\\)[^'"]*|(?<before>^|[\s(=:,;])(\.{0,2}/|~/|[A-Za-z]:\\|\\\\)[^\s'"]*""",
+        $"""(?<before>['"]){Root}[^'"]*|(?<before>^|[\s(=:,;]){Root}[^\s'"]*""",
         RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture | RegexOptions.NonBacktracking)]
     private static partial Regex AbsolutePath();
 }

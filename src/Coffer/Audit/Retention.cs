@@ -41,7 +41,7 @@ internal sealed class Retention(Engine engine, Committer committer, MacKey key, 
     {
         var verification = new Verification(key, signingKey, instance);
         foreach (var (name, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
-            verification.AddCut(name[AuditCut.MetaPrefix.Length..], value);
+            verification.AddMeta(name, value);
 
         var (old, size) = (new List<AuditRow>(), 0);
         foreach (var row in rows)

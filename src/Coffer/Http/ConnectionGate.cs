@@ -19,6 +19,11 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
 {
     private const int LongestReservePath = 1024;
 
+    private static readonly byte[] NoRoom =
+    [
+        .. "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"u8, .. "Retry-After: 1\r\nConnection: close\r\n\r\n"u8,
+    ];
+
     private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(5);
 
     /// <summary>First of all, before TLS: whether there is room.</summary>
@@ -59,9 +64,7 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
                 return;
             if (seat.IsReserve && !MayUseReserve(first))
             {
-                await transport.Output.WriteAsync(
-                    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"u8
-                        .ToArray());
+                await transport.Output.WriteAsync(NoRoom);
                 return;
             }
 
@@ -102,8 +105,9 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
 
     private static async Task<ReadOnlySequence<byte>> WaitAsync(ConnectionContext connection, HoldingReader reader)
     {
-        var closing = connection.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested ?? default;
-        await using var stops = closing.UnsafeRegister(static state => ((PipeReader)state!).CancelPendingRead(), reader);
+        var lifetime = connection.Features.Get<IConnectionLifetimeNotificationFeature>();
+        await using var stops = (lifetime?.ConnectionClosedRequested ?? default)
+            .UnsafeRegister(static state => ((PipeReader)state!).CancelPendingRead(), reader);
         return await reader.WaitAsync(Listeners.IdleTimeout);
     }
 

@@ -11,7 +11,9 @@ internal sealed class HeadReader(PipeReader inner, PipeWriter output, TimeProvid
 {
     private HeadScanner scanner = new();
 
-    /// <summary>What comes next is a head: call it when a request was answered and its body was read to its end.</summary>
+    /// <summary>
+    /// What comes next is a head: call it when a request was answered and its body was read to its end.
+    /// </summary>
     public void BeginHead()
     {
         scanner = new HeadScanner();

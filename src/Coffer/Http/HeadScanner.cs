@@ -4,8 +4,8 @@ using System.Buffers.Binary;
 namespace Coffer.Http;
 
 /// <summary>
-/// Looks for the end of an HTTP/1.1 head. It decides nothing: what is no head, or a larger one than the server reads, goes
-/// on to the server's own parser at once, which refuses it.
+/// Looks for the end of an HTTP/1.1 head. It decides nothing: what is no head, or a larger one than the server reads,
+/// goes on to the server's own parser at once, which refuses it.
 /// </summary>
 internal struct HeadScanner()
 {
@@ -81,6 +81,7 @@ internal struct HeadScanner()
     private readonly bool EndsInVersion()
     {
         var text = (byte)tail == '\r' ? tail >> 8 : tail;
-        return (byte)text is (byte)'0' or (byte)'1' && (ulong)(text >> 8) == BinaryPrimitives.ReadUInt64BigEndian(" HTTP/1."u8);
+        return (byte)text is (byte)'0' or (byte)'1'
+            && (ulong)(text >> 8) == BinaryPrimitives.ReadUInt64BigEndian(" HTTP/1."u8);
     }
 }

@@ -4,9 +4,9 @@ using System.Security.Cryptography;
 namespace Coffer.Http;
 
 /// <summary>
-/// Bytes of a client that are kept until what they begin is whole. They may arrive a byte at a time, so they are kept in
-/// chunks of our own, filled to the last byte: they cost what they are and less than 4 KiB more. They are cleared when
-/// they are let go, for a head has a key in it.
+/// Bytes of a client that are kept until what they begin is whole. They may arrive a byte at a time, so they are kept
+/// in chunks of our own, filled to the last byte: they cost what they are and less than 4 KiB more. They are cleared
+/// when they are let go, for a head has a key in it.
 /// </summary>
 internal sealed class HeldBytes
 {
@@ -22,7 +22,9 @@ internal sealed class HeldBytes
     /// <summary>How many bytes of memory that takes.</summary>
     public long Cost => chunks.Sum(chunk => (long)chunk.Length);
 
-    /// <summary>Whether bytes lie so close in the blocks of a pipe that keeping them there costs little more than they do.</summary>
+    /// <summary>
+    /// Whether bytes lie so close in the blocks of a pipe that keeping them there costs little more than they do.
+    /// </summary>
     public static bool AreDense(in ReadOnlySequence<byte> bytes)
     {
         var blocks = 0;

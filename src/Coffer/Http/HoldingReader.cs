@@ -135,7 +135,8 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
     }
 
     /// <summary>How many bytes of what is held and what is fresh may be given on; 0 is none yet.</summary>
-    /// <param name="bytes">What came after what is held. What need not be kept at all is taken from its beginning.</param>
+    /// <param name="bytes">What came after what is held. What need not be kept at all is taken from its
+    /// beginning.</param>
     protected abstract long Release(ref ReadOnlySequence<byte> bytes);
 
     /// <summary>What to do about what was unfinished for too long, before the reading ends.</summary>

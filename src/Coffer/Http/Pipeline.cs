@@ -225,7 +225,8 @@ internal sealed partial class Pipeline
         var type = request.ContentType.AsSpan();
         if (type.IndexOf(';') is var parameters and >= 0)
             type = type[..parameters];
-        return type.IsEmpty || type.Trim(' ').Equals("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase)
+        type = type.Trim(' ');
+        return type.IsEmpty || type.Equals("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase)
             ? null
             : ApiError.NotFormEncoded();
     }

@@ -51,8 +51,8 @@ internal sealed class Seat(Seats seats, ConnectionContext connection, IPAddress 
     }
 
     /// <summary>
-    /// Closes it to make room, as the server does when it stops: what has just begun is still answered. What has not gone
-    /// after that is cut off by <see cref="CutOff"/>.
+    /// Closes it to make room, as the server does when it stops: what has just begun is still answered. What has not
+    /// gone after that is cut off by <see cref="CutOff"/>.
     /// </summary>
     public void Close()
     {
@@ -70,14 +70,16 @@ internal sealed class Seat(Seats seats, ConnectionContext connection, IPAddress 
     {
         lock (free)
         {
-            if (!isFree)
-                timer ??= time.CreateTimer(static state => ((Seat)state!).BeLate(), this, patience, Timeout.InfiniteTimeSpan);
+            if (isFree)
+                return;
+            timer ??= time.CreateTimer(
+                static state => ((Seat)state!).BeLate(), this, patience, Timeout.InfiniteTimeSpan);
         }
     }
 
     /// <summary>
-    /// Nothing is left to do on the connection: it frees its place when it is closed, which it is at once unless the other
-    /// end does not read what is still to be sent.
+    /// Nothing is left to do on the connection: it frees its place when it is closed, which it is at once unless the
+    /// other end does not read what is still to be sent.
     /// </summary>
     public void FreeWhenClosed(TimeProvider time, CancellationToken closed)
     {

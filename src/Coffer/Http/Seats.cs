@@ -4,8 +4,8 @@ using Microsoft.AspNetCore.Connections;
 namespace Coffer.Http;
 
 /// <summary>
-/// The connections that one address to listen at has room for, and those of each client among them. When room is short the
-/// idlest connections of who has most are closed; a connection with a request under way never is.
+/// The connections that one address to listen at has room for, and those of each client among them. When room is short
+/// the idlest connections of who has most are closed; a connection with a request under way never is.
 /// </summary>
 /// <param name="most">How many connections there may be.</param>
 /// <param name="perOwner">How many of them one client may have; 0 is no limit.</param>
@@ -38,7 +38,9 @@ internal sealed class Seats(int most, int perOwner, IReadOnlyList<IPNetwork> exe
         }
     }
 
-    /// <summary>A seat for a new connection, if need be one that an idle connection has to leave; null if there is none.</summary>
+    /// <summary>
+    /// A seat for a new connection, if need be one that an idle connection has to leave; null if there is none.
+    /// </summary>
     public Seat? TryTake(ConnectionContext connection)
     {
         var address = Networks.Plain((connection.RemoteEndPoint as IPEndPoint)?.Address ?? IPAddress.None);
@@ -77,8 +79,8 @@ internal sealed class Seats(int most, int perOwner, IReadOnlyList<IPNetwork> exe
     private bool HasEnough(Seat seat) =>
         perOwner > 0 && !seat.IsExempt && owners.TryGetValue(seat.Owner, out var own) && own.Count >= perOwner;
 
-    // Of each client the more idle connections first, and first of who would have most left: so a client with many makes
-    // room for the others, and of clients with as many the idlest goes.
+    // Of each client the more idle connections first, and first of who would have most left: so a client with many
+    // makes room for the others, and of clients with as many the idlest goes.
     private static List<Seat> Idlest(IEnumerable<HashSet<Seat>> clients, int count)
     {
         var found = new List<(int Rank, Seat Seat)>();

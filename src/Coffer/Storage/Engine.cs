@@ -148,5 +148,27 @@ internal abstract class Engine : IDisposable
     /// <summary>The last audit row of a node, or null.</summary>
     public abstract ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct);
 
+    /// <summary>
+    /// The audit row of a node that holds an entry, or the newest before it; null if there is none. Read by what
+    /// writes, from where it writes: only before the committer runs, or in its loop while it makes a transaction's
+    /// audit row.
+    /// </summary>
+    public abstract AuditRow? FindAudit(string node, long atMost);
+
+    /// <summary>What <c>meta</c> holds under a key, read in the same way.</summary>
+    public abstract byte[]? FindMeta(string key);
+
+    /// <summary>
+    /// A page of the nodes whose rows are there, in the order of their names, each with how far its log has come.
+    /// </summary>
+    /// <param name="after">The node that it begins after; empty begins at the first.</param>
+    /// <param name="limit">The most nodes to give.</param>
+    /// <param name="metaPrefix">Before a node's name, what <c>meta</c> is asked for beside it, at the same
+    /// moment.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <returns>Nothing for an embedded store: no other node writes it.</returns>
+    public virtual ValueTask<IReadOnlyList<AuditHeadRow>> ListAuditHeadsAsync(
+        string after, int limit, string metaPrefix, CancellationToken ct) => new([]);
+
     public abstract void Dispose();
 }

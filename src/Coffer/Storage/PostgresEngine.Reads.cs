@@ -166,7 +166,8 @@ internal sealed partial class PostgresEngine
         }
     }
 
-    // A read may be cancelled at the server: a commit that waits for a standby may not. Nobody waits for the cancelling.
+    // A read may be cancelled at the server: a commit that waits for a standby may not. Nobody waits for the
+    // cancelling.
     private static async Task<IReadOnlyList<T>> RowsAsync<T>(NpgsqlCommand command, RowMap<T> map, CancellationToken ct)
     {
         var rows = new List<T>();

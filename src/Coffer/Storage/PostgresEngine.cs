@@ -113,6 +113,7 @@ internal sealed partial class PostgresEngine : Engine
             {
                 transaction = new PostgresTransaction(Writer(), address.Patience);
                 warning = null;
+                isInTransaction = true;
                 var refusals = transaction.Run(changes, chain);
                 if (warning is not null)
                     throw ApiError.StorageUncertain(new NpgsqlException($"the commit is not known to be safe: {warning}"));
@@ -140,6 +141,10 @@ internal sealed partial class PostgresEngine : Engine
             {
                 Rollback(null);
                 throw;
+            }
+            finally
+            {
+                isInTransaction = false;
             }
         }
     }

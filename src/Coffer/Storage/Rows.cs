@@ -121,6 +121,9 @@ internal abstract record Note
 /// <summary>The audit entries of one commit of one node: numbers <paramref name="First"/> to <paramref name="Last"/>, a line each.</summary>
 internal sealed record AuditRow(string Node, long First, long Last, byte[] Mac, byte[] Entries);
 
+/// <summary>How far a node's log has come, and what <c>meta</c> holds about the node.</summary>
+internal sealed record AuditHeadRow(string Node, long Last, byte[] Mac, byte[]? Meta);
+
 /// <summary>The row that puts notes on record, and what to do once it is durable.</summary>
 internal sealed record AuditStep(RowWrite Row, Action Durable);
 

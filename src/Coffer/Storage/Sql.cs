@@ -110,6 +110,7 @@ internal static class Sql
     public const string OldestAudit = "SELECT coalesce(min(row), 0) FROM audit";
     public const string AuditBackwards = $"{AuditColumns} WHERE row < $1 ORDER BY row DESC LIMIT $2";
     public const string AuditForwards = $"{AuditColumns} WHERE row > $1 ORDER BY row LIMIT $2";
+    public const string AuditOfNode = $"{AuditColumns} WHERE node = $1 AND first <= $2";
     public const string LastAudit = $"{AuditColumns} WHERE node = $1 ORDER BY row DESC LIMIT 1";
 
     // --- writes ---

@@ -18,7 +18,8 @@ internal sealed partial class SqliteEngine
     public override ValueTask<IReadOnlyList<ApiKeyRow>> ListApiKeysAsync(string? app, string? bound, int limit, CancellationToken ct) =>
         List(Sql.ApiKeys, Columns.ToApiKey, ct, app, bound, limit);
 
-    public override ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => List(Sql.ApiKeyMacs, static row => row.Bytes(0), ct);
+    public override ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) =>
+        List(Sql.ApiKeyMacs, static row => row.Bytes(0), ct);
 
     public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long now, CancellationToken ct) =>
         List(Sql.Revocations, Columns.ToRevocation, ct, now);
@@ -36,8 +37,9 @@ internal sealed partial class SqliteEngine
         SecretFilter filter, (long? ExpiresAt, SecretKey Key)? after, long now, int limit, CancellationToken ct)
     {
         var (tenant, name, from) = filter.Begin(after, now);
+        var (app, account, livemode) = (filter.App, filter.Account, filter.Livemode);
         return filter.ExpiringBefore is { } before
-            ? List(Sql.SearchByExpiry, Columns.ToFound, ct, tenant, name, from, filter.App, filter.Account, filter.Livemode, before, limit)
-            : List(Sql.Search, Columns.ToFound, ct, tenant, name, from, filter.App, filter.Account, filter.Livemode, limit);
+            ? List(Sql.SearchByExpiry, Columns.ToFound, ct, tenant, name, from, app, account, livemode, before, limit)
+            : List(Sql.Search, Columns.ToFound, ct, tenant, name, from, app, account, livemode, limit);
     }
 }

@@ -53,7 +53,8 @@ internal sealed partial class SqliteEngine : Engine
     public override ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) =>
         List(Sql.MetaByPrefix, Columns.ToMeta, ct, prefix);
 
-    public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) => List(Sql.RootKeys, Columns.ToRootKey, ct);
+    public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) =>
+        List(Sql.RootKeys, Columns.ToRootKey, ct);
 
     public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) =>
         Find(Sql.TenantByOwner, Columns.ToTenant, tenant.App, tenant.Livemode, tenant.Account);
@@ -91,6 +92,11 @@ internal sealed partial class SqliteEngine : Engine
     public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) =>
         Find(Sql.LastAudit, Columns.ToAudit, node);
 
+    public override AuditRow? FindAudit(string node, long atMost) =>
+        FindByWriter($"{Sql.AuditOfNode} ORDER BY row DESC LIMIT 1", Columns.ToAudit, node, atMost);
+
+    public override byte[]? FindMeta(string key) => FindByWriter(Sql.MetaByKey, static row => row.Bytes(0), key);
+
     public override void Dispose()
     {
         writer.Dispose();
@@ -118,6 +124,18 @@ internal sealed partial class SqliteEngine : Engine
         for (var number = (int)found + 1; number <= migrations.Count; number++)
             session.Execute($"{migrations[number - 1]};PRAGMA application_id = {ApplicationId};PRAGMA user_version = {number}");
         session.Execute("COMMIT");
+    }
+
+    private T? FindByWriter<T>(string sql, RowMap<T> map, params ReadOnlySpan<SqliteValue> values) where T : class
+    {
+        try
+        {
+            return First(writer, sql, map, values);
+        }
+        catch (SqliteException e)
+        {
+            throw Translated(e);
+        }
     }
 
     private ValueTask<T?> Find<T>(string sql, RowMap<T> map, params ReadOnlySpan<SqliteValue> values) where T : class
@@ -152,7 +170,7 @@ internal sealed partial class SqliteEngine : Engine
                 rows.Add(map(row));
             return ValueTask.FromResult<IReadOnlyList<T>>(rows);
         }
-        catch (SqliteException e) when (e.SqliteErrorCode == SQLitePCL.raw.SQLITE_INTERRUPT && ct.IsCancellationRequested)
+        catch (SqliteException e) when (ct.IsCancellationRequested && e.SqliteErrorCode == SQLitePCL.raw.SQLITE_INTERRUPT)
         {
             throw new OperationCanceledException(e.Message, e, ct);
         }

@@ -6,13 +6,14 @@ using System.Text.Json.Nodes;
 namespace Coffer.Tests.Api;
 
 /// <summary>
-/// Bodies whose length is told, and those whose length is not: over HTTP/2 the official Go SDK tells none, and a proxy that
-/// passes a body on as it comes sends it in chunks. Over HTTP/1.0, 1.1 and 2, and over TLS.
+/// Bodies whose length is told, and those whose length is not: over HTTP/2 the official Go SDK tells none, and a proxy
+/// that passes a body on as it comes sends it in chunks. Over HTTP/1.0, 1.1 and 2, and over TLS.
 /// </summary>
 [Trait("Firm ground", "9")]
 public sealed class BodiesTests : IAsyncLifetime
 {
     private const string Secrets = "/v1/apps/secrets";
+    private const string Set = "name=k&payload=p&scope[type]=account";
 
     private readonly PemFiles files = new();
     private readonly TemporaryDirectory directory = new();
@@ -20,7 +21,11 @@ public sealed class BodiesTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync() => server = await Server.StartAsync(new CofferOptions
     {
-        Data = directory.Path, Listen = "https://127.0.0.1:0", AdminListen = "http://127.0.0.1:0", TlsCert = files.Cert, TlsKey = files.Key,
+        Data = directory.Path,
+        Listen = "https://127.0.0.1:0",
+        AdminListen = "http://127.0.0.1:0",
+        TlsCert = files.Cert,
+        TlsKey = files.Key,
     }, new ManualTime(), default);
 
     public async ValueTask DisposeAsync()
@@ -40,7 +45,8 @@ public sealed class BodiesTests : IAsyncLifetime
         var form = $"name=k&payload={new string('p', 4_000)}&scope[type]=user&scope[user]=usr_1";
         var (status, json) = await SendAsync(HttpMethod.Post, Secrets, version, Content(form, tellsLength));
         Assert.Equal((200, "k"), (status, (string?)json["name"]));
-        (status, json) = await SendAsync(HttpMethod.Post, $"{Secrets}/delete", version, Content("name=k&scope[type]=user&scope[user]=usr_1", tellsLength));
+        var named = Content("name=k&scope[type]=user&scope[user]=usr_1", tellsLength);
+        (status, json) = await SendAsync(HttpMethod.Post, $"{Secrets}/delete", version, named);
         Assert.Equal((200, true), (status, (bool?)json["deleted"]));
     }
 
@@ -50,7 +56,8 @@ public sealed class BodiesTests : IAsyncLifetime
     public async Task A_body_that_comes_a_byte_at_a_time_is_read_to_its_end(string version)
     {
         var form = new SlowStream(Encoding.ASCII.GetBytes("name=slow&payload=p&scope[type]=account"));
-        var (status, json) = await SendAsync(HttpMethod.Post, Secrets, version, Form(new StreamContent(form, bufferSize: 1)));
+        var content = Form(new StreamContent(form, bufferSize: 1));
+        var (status, json) = await SendAsync(HttpMethod.Post, Secrets, version, content);
         Assert.Equal((200, "slow"), (status, (string?)json["name"]));
     }
 
@@ -74,16 +81,17 @@ public sealed class BodiesTests : IAsyncLifetime
     [InlineData("2.0", false)]
     public async Task A_body_of_another_type_is_refused_and_the_connection_goes_on(string version, bool tellsLength)
     {
-        foreach (var (type, encoding) in ((string, string?)[])[("application/json", null), ("application/x-www-form-urlencoded", "gzip")])
+        foreach (var (type, encoding) in ((string, string?)[])[
+                     ("application/json", null), ("application/x-www-form-urlencoded", "gzip")])
         {
-            var content = Content("name=k&payload=p&scope[type]=account", tellsLength);
+            var content = Content(Set, tellsLength);
             content.Headers.ContentType = new MediaTypeHeaderValue(type);
             if (encoding is not null)
                 content.Headers.ContentEncoding.Add(encoding);
             Assert.Equal(400, (await SendAsync(HttpMethod.Post, Secrets, version, content)).Status);
         }
 
-        Assert.Equal(200, (await SendAsync(HttpMethod.Post, Secrets, version, Content("name=k&payload=p&scope[type]=account", tellsLength))).Status);
+        Assert.Equal(200, (await SendAsync(HttpMethod.Post, Secrets, version, Content(Set, tellsLength))).Status);
     }
 
     [Theory]
@@ -91,9 +99,10 @@ public sealed class BodiesTests : IAsyncLifetime
     [InlineData("1.1", false)]
     [InlineData("2.0", true)]
     [InlineData("2.0", false)]
-    public async Task A_body_that_is_too_large_is_413_whether_or_not_its_length_is_told(string version, bool tellsLength)
+    public async Task A_body_that_is_too_large_is_413_whoever_tells_its_length(string version, bool tellsLength)
     {
-        var (status, json) = await SendAsync(HttpMethod.Post, Secrets, version, Content($"name=k&payload={new string('p', 70_000)}", tellsLength));
+        var large = Content($"name=k&payload={new string('p', 70_000)}", tellsLength);
+        var (status, json) = await SendAsync(HttpMethod.Post, Secrets, version, large);
         Assert.Equal((413, "invalid_request_error"), (status, (string?)json["error"]!["type"]));
     }
 
@@ -102,12 +111,14 @@ public sealed class BodiesTests : IAsyncLifetime
     [InlineData("2.0")]
     public async Task A_body_of_a_GET_or_DELETE_counts_as_its_query_does(string version)
     {
-        Assert.Equal(200, (await SendAsync(HttpMethod.Post, Secrets, version, Content("name=k&payload=p&scope[type]=account", false))).Status);
+        Assert.Equal(200, (await SendAsync(HttpMethod.Post, Secrets, version, Content(Set, false))).Status);
         foreach (var tellsLength in (bool[])[true, false])
         {
-            var (status, json) = await SendAsync(HttpMethod.Get, $"{Secrets}/find?name=k", version, Content("scope[type]=account", tellsLength));
+            var scope = Content("scope[type]=account", tellsLength);
+            var (status, json) = await SendAsync(HttpMethod.Get, $"{Secrets}/find?name=k", version, scope);
             Assert.Equal((200, "k"), (status, (string?)json["name"]));
-            (status, json) = await SendAsync(HttpMethod.Delete, "/v1/ephemeral_keys/ephkey_1", version, Content("foo=1", tellsLength));
+            var foo = Content("foo=1", tellsLength);
+            (status, json) = await SendAsync(HttpMethod.Delete, "/v1/ephemeral_keys/ephkey_1", version, foo);
             Assert.Equal((400, "foo"), (status, (string?)json["error"]!["param"]));
         }
     }
@@ -116,12 +127,11 @@ public sealed class BodiesTests : IAsyncLifetime
     public async Task Over_HTTP_1_0_and_through_a_proxy_that_cuts_bodies_up_they_are_read()
     {
         await using var plain = await TestServer.StartAsync();
-        const string Form = "name=k&payload=p&scope[type]=account";
         var key = $"Authorization: Bearer {plain.Keys.TestSecretKey}\r\n";
         var old = await RawHttp.SendAsync(plain.Url, Encoding.ASCII.GetBytes(
-            $"POST {Secrets} HTTP/1.0\r\n{key}Content-Length: {Form.Length}\r\n\r\n{Form}"));
+            $"POST {Secrets} HTTP/1.0\r\n{key}Content-Length: {Set.Length}\r\n\r\n{Set}"));
         Assert.Equal((200, "k"), (old.IsOk().Status, (string?)old.Json["name"]));
-        var chunks = string.Concat(Form.Chunk(5).Select(chunk => $"{chunk.Length:x};why=because\r\n{new string(chunk)}\r\n"));
+        var chunks = string.Concat(Set.Chunk(5).Select(chunk => $"{chunk.Length:x};why=not\r\n{new string(chunk)}\r\n"));
         var proxied = await RawHttp.SendAsync(plain.Url, Encoding.ASCII.GetBytes(
             $"POST {Secrets} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{key}Transfer-Encoding: chunked\r\n" +
             $"X-Forwarded-For: 192.0.2.1\r\n\r\n{chunks}0\r\nX-Trailer: t\r\n\r\n"));
@@ -140,12 +150,15 @@ public sealed class BodiesTests : IAsyncLifetime
         return content;
     }
 
-    private async Task<(int Status, JsonNode Json)> SendAsync(HttpMethod method, string target, string version, HttpContent content)
+    private async Task<(int Status, JsonNode Json)> SendAsync(
+        HttpMethod method, string target, string version, HttpContent content)
     {
         using var client = WebServer.Client(files.Root, Version.Parse(version));
         using var request = new HttpRequestMessage(method, new Uri(server.Url, target))
         {
-            Version = Version.Parse(version), VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = content,
+            Version = Version.Parse(version),
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = content,
         };
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", server.FirstKeys!.TestSecretKey);
         using var answer = await client.SendAsync(request);
@@ -172,7 +185,8 @@ public sealed class BodiesTests : IAsyncLifetime
             set => throw new NotSupportedException();
         }
 
-        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        public override async ValueTask<int> ReadAsync(
+            Memory<byte> buffer, CancellationToken cancellationToken = default)
         {
             await Task.Yield();
             return Read(buffer.Span);

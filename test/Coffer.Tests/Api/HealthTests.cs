@@ -31,7 +31,9 @@ public sealed class HealthTests
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
         var instance = await CreateAsync(directory, committer, time);
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
-        using var checkpoints = new Checkpoints(chain, instance.AuditSigningKey, instance.Id, directory.File("checkpoints"), time, NullLogger<Checkpoints>.Instance);
+        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        using var checkpoints = new Checkpoints(chain, engine, keys, directory.File("checkpoints"), time,
+            NullLogger<Checkpoints>.Instance);
         using var readiness = new Readiness(committer, instance, () => checkpoints.Trouble, time);
         Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
 
@@ -53,7 +55,7 @@ public sealed class HealthTests
 
     [Theory]
     [Trait("Firm ground", "17")]
-    [InlineData("Could not find a part of the path '/var/lib/coffer/audit 1.jsonl'.", "Could not find a part of the path '…'.")]
+    [InlineData("Could not find a part of the path '/var/lib/coffer/a 1'.", "Could not find a part of the path '…'.")]
     [InlineData("Access to the path \"/srv/a\" is denied.", "Access to the path \"…\" is denied.")]
     [InlineData("Failed to connect to /run/postgresql/.s.PGSQL.5432", "Failed to connect to …")]
     [InlineData("No such file: ../x/y, ./z and ~/w", "No such file: … … and …")]
@@ -73,9 +75,11 @@ public sealed class HealthTests
         using var engine = SqliteEngine.Open(directory.File("coffer.db"));
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
         var instance = await CreateAsync(directory, committer, time);
-        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", new AuditRow("node_1", 1, 1, new byte[32], []), time);
-        using var checkpoints = new Checkpoints(
-            chain, instance.AuditSigningKey, instance.Id, Path.Combine(directory.Path, "gone", "c"), time, NullLogger<Checkpoints>.Instance);
+        var last = new AuditRow("node_1", 1, 1, new byte[32], []);
+        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", last, time);
+        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        var file = Path.Combine(directory.Path, "gone", "c");
+        using var checkpoints = new Checkpoints(chain, engine, keys, file, time, NullLogger<Checkpoints>.Instance);
         checkpoints.Write();
         Assert.NotNull(checkpoints.Trouble);
         Assert.DoesNotContain(directory.Path, checkpoints.Trouble, StringComparison.Ordinal);

@@ -5,7 +5,9 @@ using Microsoft.AspNetCore.Http;
 
 namespace Coffer.Tests.Http;
 
-/// <summary>Room for connections: who has how much of it, who must leave for whom, and what is kept free. Real sockets.</summary>
+/// <summary>
+/// Room for connections: who has how much of it, who must leave for whom, and what is kept free. Real sockets.
+/// </summary>
 [Trait("Firm ground", "7")]
 public sealed class ConnectionTests : IDisposable
 {
@@ -18,7 +20,8 @@ public sealed class ConnectionTests : IDisposable
     [Fact]
     public async Task One_address_with_as_many_connections_as_there_may_be_shuts_nobody_out()
     {
-        await using var server = await WebServer.StartAsync(Options with { Connections = 40, ConnectionsPerAddress = 10 });
+        await using var server = await WebServer.StartAsync(
+            Options with { Connections = 40, ConnectionsPerAddress = 10 });
         var greedy = new List<RawConnection>();
         for (var number = 0; number < 100; number++)
             greedy.Add(await RawConnection.OpenAsync(server.Url, last: 2));
@@ -47,7 +50,8 @@ public sealed class ConnectionTests : IDisposable
     [Fact]
     public async Task When_room_is_short_who_has_most_makes_room_and_then_the_idlest()
     {
-        await using var server = await WebServer.StartAsync(Options with { Connections = 4, ConnectionsPerAddress = 0 });
+        await using var server = await WebServer.StartAsync(
+            Options with { Connections = 4, ConnectionsPerAddress = 0 });
         using var oldest = await RawConnection.UsedAsync(server.Url, last: 3);
         using var first = await RawConnection.UsedAsync(server.Url, last: 2);
         using var second = await RawConnection.UsedAsync(server.Url, last: 2);
@@ -103,15 +107,17 @@ public sealed class ConnectionTests : IDisposable
         {
             var go = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             var options = Options with { Connections = 2 };
-            await using var server = await WebServer.StartAsync(
-                isTls ? options with { Listen = "https://127.0.0.1:0", TlsCert = files.Cert, TlsKey = files.Key } : options,
-                answer: Waiting(go.Task));
+            if (isTls)
+                options = options with { Listen = "https://127.0.0.1:0", TlsCert = files.Cert, TlsKey = files.Key };
+            await using var server = await WebServer.StartAsync(options, answer: Waiting(go.Task));
             using var busy = WebServer.Client(files.Root, HttpVersion.Version11);
-            var answers = new[] { busy.GetAsync(new Uri(server.Url, "/slow")), busy.GetAsync(new Uri(server.Url, "/slow")) };
+            var slow = new Uri(server.Url, "/slow");
+            var answers = new[] { busy.GetAsync(slow), busy.GetAsync(slow) };
             await started.WaitAsync();
             await started.WaitAsync();
 
-            // A client that knows HTTP/2 is offered HTTP/1.1 alone: which request it sends must be known before it is read.
+            // A client that knows HTTP/2 is offered HTTP/1.1 alone: which request it sends must be known before it is
+            // read.
             using var client = WebServer.Client(files.Root, HttpVersion.Version20);
             client.DefaultVersionPolicy = HttpVersionPolicy.RequestVersionOrLower;
             foreach (var path in (string[])["/healthz", "/readyz", "/admin/v1/apps", "/healthz?x=1"])
@@ -152,7 +158,11 @@ public sealed class ConnectionTests : IDisposable
         using var files = new PemFiles();
         await using var server = await WebServer.StartAsync(Options with
         {
-            Listen = "https://127.0.0.1:0", TlsCert = files.Cert, TlsKey = files.Key, Connections = 5, ConnectionsPerAddress = 3,
+            Listen = "https://127.0.0.1:0",
+            TlsCert = files.Cert,
+            TlsKey = files.Key,
+            Connections = 5,
+            ConnectionsPerAddress = 3,
         });
         var greedy = new List<RawConnection>();
         for (var number = 0; number < 20; number++)
@@ -181,7 +191,8 @@ public sealed class ConnectionTests : IDisposable
     [InlineData(10_000, 4_096, 1, 3_552)]
     [InlineData(10_000, 4_096, 2, 1_760)]
     [InlineData(10_000, 256, 1, 1)]
-    public void There_are_no_more_connections_than_files_leave_room_for(int wanted, long files, int addresses, int most) =>
+    public void There_are_no_more_connections_than_files_leave_room_for(
+        int wanted, long files, int addresses, int most) =>
         Assert.Equal(most, Listeners.Connections(wanted, files, addresses));
 
     public void Dispose() => started.Dispose();

@@ -21,7 +21,8 @@ public sealed class ConnectionTimeTests
         using var second = await RawConnection.UsedAsync(plain.Url);
         using var slow = await RawConnection.OpenAsync(plain.Url);
         using var handshake = await RawConnection.OpenAsync(tls.Url);
-        var http2 = await Task.WhenAll(Http2("PRI * HT"u8.ToArray()), Http2(Frames.Preface), Http2([.. Frames.Preface, 0, 0, 9]),
+        var http2 = await Task.WhenAll(
+            Http2("PRI * HT"u8.ToArray()), Http2(Frames.Preface), Http2([.. Frames.Preface, 0, 0, 9]),
             Http2([.. Frames.Preface, .. Frames.Of(4, 0, 0), .. Frames.Of(1, 1, 1, 0x82, 0x87)]));
         await heads.SendAsync("GET / HTTP/1.1\r\nHost: a\r\nX:");
         await second.SendAsync("GET / HTTP/1.1\r\n");
@@ -30,9 +31,10 @@ public sealed class ConnectionTimeTests
         using var stop = new CancellationTokenSource();
         var dripping = DripAsync(slow, stop.Token);
 
-        Assert.All(
-            await Task.WhenAll(heads.StatusAsync(), second.StatusAsync(), slow.StatusAsync()), status => Assert.Equal(408, status));
-        Assert.All(await Task.WhenAll(Ends(handshake.Stream), Ends(http2[0]), Ends(http2[2]), Ends(http2[3])), Assert.True);
+        var answers = await Task.WhenAll(heads.StatusAsync(), second.StatusAsync(), slow.StatusAsync());
+        Assert.All(answers, status => Assert.Equal(408, status));
+        var ends = await Task.WhenAll(Ends(handshake.Stream), Ends(http2[0]), Ends(http2[2]), Ends(http2[3]));
+        Assert.All(ends, Assert.True);
         Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 4, 15); // the machine may be busy
         await stop.CancelAsync();
         await dripping;

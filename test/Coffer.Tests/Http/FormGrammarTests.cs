@@ -6,8 +6,8 @@ using Coffer.Http;
 namespace Coffer.Tests.Http;
 
 /// <summary>
-/// The grammar of docs/wire.md, "Parameters": what it says is accepted, what it does not say is refused by its name, and a
-/// second, plain implementation agrees on random forms. TEST_SEED repeats a run.
+/// The grammar of docs/wire.md, "Parameters": what it says is accepted, what it does not say is refused by its name,
+/// and a second, plain implementation agrees on random forms. TEST_SEED repeats a run.
 /// </summary>
 [Trait("Firm ground", "15")]
 public sealed class FormGrammarTests
@@ -16,7 +16,8 @@ public sealed class FormGrammarTests
 
     private static readonly string[] Pieces =
     [
-        "scope", "expand", "name", "x", "[", "]", "[]", "[0]", "[1]", "[01]", "[user]", "[type]", "[x]", "=", "=", "&", "&", "a", "b",
+        "scope", "expand", "name", "x", "[", "]", "[]", "[0]", "[1]", "[01]", "[user]", "[type]", "[x]",
+        "=", "=", "&", "&", "a", "b",
         "%", "%5B", "%5d", "%26", "%3D", "%25", "%00", "%C3%A9", "%C3", "%zz", "%4", "+", "é", "\0", " ", "-1", "true",
     ];
 
@@ -106,7 +107,8 @@ public sealed class FormGrammarTests
             var said = Said(() => new StripeForm(query, body));
             var expected = Expected(() => new PlainForm(query, body));
             Assert.True(expected == said,
-                $"TEST_SEED={seed}, form {number}: '{query}' and {Convert.ToHexString(body)}\nplain: {expected}\nours:  {said}");
+                $"TEST_SEED={seed}, form {number}: '{query}' and {Convert.ToHexString(body)}\n" +
+                $"plain: {expected}\nours:  {said}");
             _ = said.StartsWith("read", StringComparison.Ordinal) ? accepted++ : refused++;
         }
 
@@ -193,8 +195,10 @@ public sealed class FormGrammarTests
     private static string Word(PlainForm.Refused refused)
     {
         // As errors show what a client sent: cut, and with control characters replaced.
-        var param = string.IsNullOrEmpty(refused.Param) ? null : refused.Param.Length <= 100 ? refused.Param : refused.Param[..100] + "...";
-        return $"{refused.Why} {(param is null ? "" : string.Concat(param.Select(c => char.IsControl(c) || char.IsSurrogate(c) ? '\uFFFD' : c)))}";
+        var param = refused.Param ?? "";
+        if (param.Length > 100)
+            param = param[..100] + "...";
+        return $"{refused.Why} {string.Concat(param.Select(c => char.IsControl(c) || char.IsSurrogate(c) ? '\uFFFD' : c))}";
     }
 
     private static string Word(ApiError error)

@@ -421,7 +421,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     {
         var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id);
         foreach (var (key, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, default))
-            verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
+            verification.AddMeta(key, value);
         foreach (var (_, row) in await engine.ListAuditAsync(0, newestFirst: false, 10_000, default))
             verification.Add(row);
         Assert.Empty(verification.Problems);

@@ -180,6 +180,10 @@ public sealed class FaultTests : IDisposable
 
         public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Call(() => real.FindLastAuditAsync(node, ct));
 
+        public override AuditRow? FindAudit(string node, long atMost) => Call(() => real.FindAudit(node, atMost));
+
+        public override byte[]? FindMeta(string key) => Call(() => real.FindMeta(key));
+
         public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain) => Call(() =>
         {
             real.Write(changes, chain);

@@ -17,7 +17,8 @@ public sealed class HangUpTests : IDisposable
     public async Task A_statement_that_gives_no_row_for_long_is_ended()
     {
         using var session = new SqliteSession(directory.File("any.db"));
-        var running = Task.Run(() => session.Run("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"));
+        const string Endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
+        var running = Task.Run(() => session.Run(Endless));
         while (!running.IsCompleted)
         {
             session.Interrupt();
@@ -70,7 +71,8 @@ public sealed class HangUpTests : IDisposable
         using var session = new SqliteSession(directory.File("coffer.db"));
         session.Execute("""
             INSERT INTO apps (id, name, account, created) VALUES ('app_1', 'a', 'acct_1', 1);
-            INSERT INTO tenants (id, app, livemode, account, created, sealed_keys) VALUES (1, 'app_1', 0, 'acct_1', 1, x'00');
+            INSERT INTO tenants (id, app, livemode, account, created, sealed_keys)
+            VALUES (1, 'app_1', 0, 'acct_1', 1, x'00');
             WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 400000)
             INSERT INTO secrets (tenant, name, scope, id, version, created, sealed)
             SELECT 1, CAST(printf('%016d', x) AS BLOB), x'01', printf('appsecret_%d', x), 1, 1, x'02' FROM n;

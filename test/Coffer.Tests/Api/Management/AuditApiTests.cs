@@ -67,7 +67,8 @@ public sealed class AuditApiTests : IAsyncLifetime
         }
 
         foreach (var (path, param) in ((string, string)[])[
-                     ("/admin/v1/secrets/search", "app"), ("/admin/v1/secrets/search", "account"), ("/admin/v1/api_keys", "app")])
+                     ("/admin/v1/secrets/search", "app"), ("/admin/v1/secrets/search", "account"),
+                     ("/admin/v1/api_keys", "app")])
             (await Admin.Get(path, (param, text))).IsError(400, null, param);
     }
 
