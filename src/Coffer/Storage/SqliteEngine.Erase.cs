@@ -32,8 +32,8 @@ internal sealed partial class SqliteEngine
         try
         {
             using var session = new SqliteSession(file);
-            session.Execute("PRAGMA busy_timeout = 0; PRAGMA foreign_keys = OFF"); // it waits for nobody,
-                and adds a row of no app
+            // It waits for nobody, and adds a row of no app.
+            session.Execute("PRAGMA busy_timeout = 0; PRAGMA foreign_keys = OFF");
             for (var pass = 0; pass < MostPasses && !ct.IsCancellationRequested; pass++)
             {
                 if (!Freeze(session))
@@ -75,8 +75,8 @@ internal sealed partial class SqliteEngine
     /// </summary>
     private bool Freeze(SqliteSession session)
     {
-        var isWhole = Run(session, Checkpoint) is var (_, log, done) && log == done; // most of the work,
-            beside who writes
+        // Most of the work, beside who writes.
+        var isWhole = Run(session, Checkpoint) is var (_, log, done) && log == done;
         lock (writing)
         {
             if (writer.Scalar("PRAGMA secure_delete") != 1)
