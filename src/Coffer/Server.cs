@@ -108,6 +108,8 @@ internal sealed class Server : IAsyncDisposable
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);
             Part(new Reaper(engine, committer, retention, time, Log<Reaper>(), clock)).Start();
+            var receipts = Part(new Receipts(engine, committer, instance, gate, time, Log<Receipts>()));
+            receipts.Start();
 
             var authentication = new Authentication(apiKeys, Part(new RateLimits(options.RatePerKey, options.RatePerAddress, time)));
             var docs = new Uri(url, DocsApi.Path);
@@ -118,7 +120,9 @@ internal sealed class Server : IAsyncDisposable
                 [
                     .. new AppsApi(apps).Routes,
                     .. new ApiKeysApi(new KeyRing(engine, instance, gate, management)).Routes,
-                    .. new AccountsApi(new Accounts(engine, instance, gate, management, tenants, time)).Routes,
+                    .. new AccountsApi(new Accounts(engine, instance, gate, management, tenants, time),
+                        receipts).Routes,
+                    .. new ReceiptsApi(receipts).Routes,
                     .. new AuditApi(new AuditTrail(engine, gate)).Routes,
                     .. new SettingsApi(gate, instance, options).Routes,
                     .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,

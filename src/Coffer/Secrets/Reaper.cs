@@ -19,6 +19,12 @@ internal sealed class Reaper(
     /// <summary>How many rows it removes at a time: few enough that no request waits for it noticeably.</summary>
     private const int Batch = 200;
 
+    /// <summary>How often it does so in a sweep: the next one takes what is left.</summary>
+    private const int MostRounds = 1_000;
+
+    /// <summary>How many batches of records of one second there may be.</summary>
+    private const int MostOfASecond = 500;
+
     /// <summary>How long it leaves kept replies and revocations alone.</summary>
     private static readonly TimeSpan ManagementRest = TimeSpan.FromHours(1);
 
@@ -37,11 +43,20 @@ internal sealed class Reaper(
         if (clock?.Look() is not null)
             return;
         var now = moment.ToUnixTimeSeconds();
-        while (await engine.ListExpiredAsync(now, Batch, ct) is { Count: > 0 } expired)
-            await Task.WhenAll(expired.Select(key => committer.CommitAsync(new Reaping(key, now))));
+        for (var rounds = 0; rounds < MostRounds; rounds++)
+        {
+            var expired = await engine.ListExpiredAsync(now, Batch, ct);
+            List<Reaping> reapings = [.. expired.Select(key => new Reaping(key, now))];
+            await Task.WhenAll(reapings.Select(committer.CommitAsync));
+            // Another node may have been quicker, or all were set again: otherwise the storage lists what it does not
+            // hold.
+            if (!reapings.Exists(reaping => reaping.HasReaped))
+                break;
+        }
 
         var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
-        while (await engine.FindOldestIdempotencyAsync(ct) <= tooOld)
+        var records = new Progress();
+        while (records.Goes(await engine.FindOldestIdempotencyAsync(ct), tooOld))
         {
             var row = new RowWrite.PruneIdempotency(tooOld, Batch);
             await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
@@ -51,12 +66,13 @@ internal sealed class Reaper(
         if (now - pruned >= (long)ManagementRest.TotalSeconds || now < pruned)
         {
             var replies = now - (long)Management.KeptFor.TotalSeconds;
+            var progress = new Progress();
             do
             {
                 var row = new RowWrite.PruneManagement(replies, now, Batch);
                 await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
             }
-            while (await engine.FindOldestReplyAsync(ct) <= replies);
+            while (progress.Goes(await engine.FindOldestReplyAsync(ct), replies));
             pruned = now;
         }
 
@@ -95,6 +111,26 @@ internal sealed class Reaper(
         }
     }
 
+    /// <summary>
+    /// Whether a removal of the oldest gets on: there may be many of one second, but not without an end.
+    /// </summary>
+    private sealed class Progress
+    {
+        private long last = long.MinValue;
+        private int same;
+
+        /// <summary>Whether there is more to remove.</summary>
+        /// <exception cref="ApiError">503: what was removed is there.</exception>
+        public bool Goes(long? oldest, long tooOld)
+        {
+            if (oldest is not { } second || second > tooOld)
+                return false;
+            same = second > last ? 0 : same + 1;
+            last = second;
+            return same < MostOfASecond ? true : throw ApiError.Contradictory("records that were removed are there");
+        }
+    }
+
     /// <summary>Removes one secret, unless it was set again since it was seen to be expired.</summary>
     private sealed class Reaping(SecretKey key, long now) : Change
     {
@@ -103,6 +139,8 @@ internal sealed class Reaper(
         public override SecretKey? SecretAt => key;
 
         private SecretRow? reaped;
+
+        public bool HasReaped => reaped is not null;
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {

@@ -103,6 +103,18 @@ internal sealed partial class PostgresEngine
 
     public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Find(Sql.LastAudit, Columns.ToAudit, ct, node);
 
+    public override ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) =>
+        Find(Sql.ReceiptById, Columns.ToReceipt, ct, id);
+
+    public override ValueTask<IReadOnlyList<ReceiptRow>> ListPendingReceiptsAsync(
+        (long Created, string Id)? after, int limit, CancellationToken ct) =>
+        List(Sql.PendingReceipts, Columns.ToReceipt, ct, after?.Created ?? long.MinValue, after?.Id ?? "", limit);
+
+    // Dead rows, its log and what its standbys and archives hold are PostgreSQL's.
+    public override Reach Reach => Reach.Rows;
+
+    public override ValueTask<bool> EraseAsync(CancellationToken ct) => ValueTask.FromResult(true);
+
     private PostgresLookup<SecretKey, SecretRow> Secrets() => new(keys => ReadEachAsync(
         SecretsByKey, Columns.ToSecret, 8, keys.Count, keys.Select(key => key.Tenant).ToArray(), keys.Select(key => key.Name).ToArray()), address.StatementsOfALookup, TimeProvider.System);
 

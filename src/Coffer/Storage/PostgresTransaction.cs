@@ -7,7 +7,7 @@ namespace Coffer.Storage;
 /// what its changes ask for; the second writes what they decided and commits. A batch that asks for nothing takes one. What
 /// a change cannot know without what an earlier one wrote takes one more (decision 11).
 /// </summary>
-internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan patience)
+internal sealed partial class PostgresTransaction(NpgsqlConnection connection, TimeSpan patience)
 {
     /// <summary>The first of the two numbers of Coffer's advisory locks, "COFR"; the second says which.</summary>
     public const int LockClass = 0x434F4652;
@@ -250,6 +250,12 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
                 Queue(Sql.DeleteReplies, owner);
                 overlay.ForgetReplies();
                 break;
+            case RowWrite.PutReceipt { Row: var r }:
+                QueueSingle($"receipts {r.Id}", Sql.PutReceipt, r.Id, r.Created, r.Signed, r.Sealed);
+                break;
+            case RowWrite.PruneReceipts p:
+                Queue(Sql.PruneReceipts, p.SignedBy);
+                break;
             case RowWrite.PutRevocation { Row: var r }:
                 QueueSingle($"revocations {r.Subject}", Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil);
                 tellsOthers = true;
@@ -270,6 +276,8 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
                 break;
             case RowWrite.AddTenant t:
                 QueueSingle($"tenants {t.Tenant}", AddTenant, t.Tenant.Livemode, t.Tenant.Account, t.Created, t.SealedKeys, t.Tenant.App);
+                QueueSingle($"tenants {t.Tenant} proven", PostgresProof.TenantIsThere, t.Tenant.Livemode,
+                    t.Tenant.Account, t.Tenant.App);
                 overlay.ForgetAbsentTenants();
                 break;
             case RowWrite.PutApiKey { Row: var r }:
@@ -317,18 +325,21 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
 
     private void Flush()
     {
-        var (put, deleted) = overlay.TakeSecrets();
+        var (put, deleted, stored) = overlay.TakeSecrets();
         if (deleted.Count > 0)
-            Queue(DeleteSecrets, Each(deleted, key => key.Tenant), Each(deleted, key => key.Name));
+            Delete(deleted, stored);
         if (put.Count > 0)
         {
-            Queue(PutSecrets, Each(put, row => row.Key.Tenant), Each(put, row => row.Key.Name), Each(put, row => row.Scope), Each(put, row => row.Id),
+            QueueRows(put.Count, PutSecrets,
+                Each(put, row => row.Key.Tenant), Each(put, row => row.Key.Name), Each(put, row => row.Scope),
+                    Each(put, row => row.Id),
                 Each(put, row => row.Version), Each(put, row => row.Created), Each(put, row => row.ExpiresAt), Each(put, row => row.Sealed));
         }
 
         foreach (var (areNew, rows) in overlay.TakeIdempotency())
         {
-            Queue(areNew ? AddIdempotency : PutIdempotency, Each(rows, row => row.Key.Tenant), Each(rows, row => row.Key.Key), Each(rows, row => row.Fingerprint),
+            QueueRows(rows.Count, areNew ? AddIdempotency : PutIdempotency,
+                Each(rows, row => row.Key.Tenant), Each(rows, row => row.Key.Key), Each(rows, row => row.Fingerprint),
                 Each(rows, row => row.Created), Each(rows, row => row.Sealed));
         }
 
@@ -338,8 +349,6 @@ internal sealed class PostgresTransaction(NpgsqlConnection connection, TimeSpan 
     }
 
     private void QueueSingle(string row, string sql, params ReadOnlySpan<PostgresValue> values) => singles.Add((row, sql, values.ToArray()));
-
-    private void Queue(string sql, params ReadOnlySpan<PostgresValue> values) => Ask(sql, null, values);
 
     private void Ask(string sql, Action<PostgresRow>? read, params ReadOnlySpan<PostgresValue> values)
     {

@@ -27,6 +27,13 @@ internal sealed partial class SqliteEngine
     public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>
         List(Sql.Accounts, Columns.ToAccount, ct, now, app, bound ?? "", limit);
 
+    public override ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) =>
+        Find(Sql.ReceiptById, Columns.ToReceipt, id);
+
+    public override ValueTask<IReadOnlyList<ReceiptRow>> ListPendingReceiptsAsync(
+        (long Created, string Id)? after, int limit, CancellationToken ct) =>
+        List(Sql.PendingReceipts, Columns.ToReceipt, ct, after?.Created ?? long.MinValue, after?.Id ?? "", limit);
+
     public override ValueTask<IReadOnlyList<SecretRow>> ListTenantSecretsAsync(long tenant, string? bound, long now, int limit, CancellationToken ct) =>
         List(Sql.TenantSecrets, Columns.ToSecret, ct, tenant, now, bound, limit);
 

@@ -5,12 +5,18 @@ namespace Coffer.Storage;
 /// <summary>The committer's part: what a change decides by, and how rows are written.</summary>
 internal sealed partial class SqliteEngine
 {
-    private bool hasShredded;
+    // Held by who writes and, for a moment, by who empties the log.
+    private readonly Lock writing = new();
 
     public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
     {
+        lock (writing)
+            WriteAlone(changes, chain);
+    }
+
+    private void WriteAlone(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
+    {
         var refusals = new List<(Change Change, Exception Refusal)>();
-        hasShredded = false;
         try
         {
             writer.Run("BEGIN IMMEDIATE");
@@ -37,9 +43,6 @@ internal sealed partial class SqliteEngine
             if (chain(notes) is { } audit)
                 Apply(audit);
             writer.Run("COMMIT");
-            // What was shredded is overwritten in the file; the log is emptied into it, so that it does not stay there either.
-            if (hasShredded)
-                writer.Execute("PRAGMA wal_checkpoint(TRUNCATE)");
             // A refusal is answered once its entry is durable, like everything else.
             foreach (var (change, refusal) in refusals)
                 change.Fail(refusal);
@@ -119,7 +122,7 @@ internal sealed partial class SqliteEngine
                 writer.Run(Sql.PruneAudit, p.UpTo);
                 break;
             case RowWrite.PruneIdempotency p:
-                writer.Run(Sql.PruneIdempotency, p.Limit, p.MadeBy);
+                writer.Run(Number(Sql.OldIdempotency, p.Limit, p.MadeBy), Sql.PruneIdempotency, p.Limit, p.MadeBy);
                 break;
             case RowWrite.PutReply { Row: var r }:
                 writer.Run("INSERT OR REPLACE INTO replies (key, owner, fingerprint, created, sealed) VALUES ($1, $2, $3, $4, $5)",
@@ -128,21 +131,27 @@ internal sealed partial class SqliteEngine
             case RowWrite.DeleteReplies { Owner: var owner }:
                 writer.Run(Sql.DeleteReplies, owner);
                 break;
+            case RowWrite.PutReceipt { Row: var r }:
+                writer.Run(Sql.PutReceipt, r.Id, r.Created, r.Signed, r.Sealed);
+                break;
+            case RowWrite.PruneReceipts p:
+                writer.Run(Sql.PruneReceipts, p.SignedBy);
+                break;
             case RowWrite.PutRevocation { Row: var r }:
                 writer.Run(Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil);
                 break;
             case RowWrite.PruneManagement p:
-                writer.Run(Sql.PruneReplies, p.Limit, p.RepliesMadeBy);
+                writer.Run(Number(Sql.OldReplies, p.Limit, p.RepliesMadeBy), Sql.PruneReplies, p.Limit,
+                    p.RepliesMadeBy);
                 writer.Run(Sql.PruneRevocations, p.Now);
                 break;
             case RowWrite.ShredTenant { Number: var tenant }:
                 writer.Run(Sql.DeleteSecretsOfTenant, tenant);
                 writer.Run(Sql.DeleteIdempotencyOfTenant, tenant);
                 writer.Run(Sql.DeleteTenant, tenant);
-                hasShredded = true;
                 break;
             case RowWrite.AddTenant t:
-                writer.Run("""
+                writer.Run(Number(Sql.MayAddTenant, t.Tenant.Livemode, t.Tenant.Account, t.Tenant.App), """
                     INSERT INTO tenants (app, livemode, account, created, sealed_keys)
                     SELECT id, $1, $2, $3, $4 FROM apps WHERE id = $5
                     ON CONFLICT (app, livemode, account) DO NOTHING

@@ -112,9 +112,11 @@ internal static class Tables
 
     public static readonly Table Revocations = new("revocations", "subject:t made_until:n kept_until:n", "subject");
     public static readonly Table Replies = new("replies", "key:b owner:b fingerprint:b created:n sealed:b seq:n", "seq", "key") { Numbered = "seq" };
+    public static readonly Table Receipts = new("receipts", "id:t created:n signed:n sealed:b", "id");
     public static readonly Table Audit = new("audit", "node:t first:n last:n mac:b entries:b row:n", "row", "node first") { Numbered = "row" };
 
-    public static readonly IReadOnlyList<Table> All = [Meta, RootKeys, Apps, ApiKeys, Tenants, Secrets, Idempotency, Revocations, Replies, Audit];
+    public static readonly IReadOnlyList<Table> All =
+        [Meta, RootKeys, Apps, ApiKeys, Tenants, Secrets, Idempotency, Revocations, Replies, Receipts, Audit];
 }
 
 /// <summary>A row that was read whole, for <see cref="Columns"/>.</summary>

@@ -77,7 +77,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         var (value, number, refuses) = (Bytes(1000 + Next(100)), clock, Next(12) == 0);
         var (app, token, account) = (Next(2) == 0 ? "app_a" : "app_b", Next(5), Next(2) == 0 ? "acct_1" : "acct_2");
         var (asksAll, keepsId, limit) = (Next(2) == 0, Next(2) == 0, Next(5));
-        switch (Next(26))
+        switch (Next(27))
         {
             case < 8: // set, as SecretChange does: its scope is counted
                 return side => new Probe(side, refuses)
@@ -155,6 +155,13 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 };
             case 24:
                 return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.PruneManagement(now - 200, now)] };
+            case 25:
+                return side => new Probe(side, refuses)
+                {
+                    Decides = _ => keepsId ? [new RowWrite.PruneReceipts(now - 200)]
+                        : [new RowWrite
+                            .PutReceipt(new ReceiptRow($"rcpt_{token}", number, asksAll ? null : now, value))],
+                };
             default:
                 // The numbers of audit rows are each engine's own: what is pruned is said by their order.
                 return side => new Probe(side, refuses)
@@ -192,6 +199,9 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(sides, async side => (await side.Engine.ListMetaAsync("audit cut ", default)).Select(meta => $"{meta.Key} {Convert.ToHexString(meta.Value)}"));
         await SameAsync(sides, async side => (await side.Engine.ListAuditAsync(newer ? 0 : long.MaxValue, !newer, limit, default)).Select(row => row.Row));
         await SameAsync(sides, async side => await side.Engine.FindLastAuditAsync("node_1", default));
+        await SameAsync(sides, async side => await side.Engine.FindReceiptAsync($"rcpt_{limit}", default));
+        await SameAsync(sides,
+            async side => await side.Engine.ListPendingReceiptsAsync(newer ? (now, "rcpt_2") : null, limit, default));
         await SameAsync(sides, side => Task.FromResult<object?>(
             side.Engine.FindAudit("node_1", Next(side, 2) == 0 ? limit : long.MaxValue)));
         await SameAsync(sides, side => Task.FromResult<object?>(side.Engine.FindMeta("audit cut node_1")));

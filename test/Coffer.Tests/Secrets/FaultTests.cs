@@ -180,6 +180,17 @@ public sealed class FaultTests : IDisposable
 
         public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Call(() => real.FindLastAuditAsync(node, ct));
 
+        public override ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) =>
+            Call(() => real.FindReceiptAsync(id, ct));
+
+        public override ValueTask<IReadOnlyList<ReceiptRow>> ListPendingReceiptsAsync(
+            (long Created, string Id)? after, int limit, CancellationToken ct) =>
+                Call(() => real.ListPendingReceiptsAsync(after, limit, ct));
+
+        public override Reach Reach => real.Reach;
+
+        public override ValueTask<bool> EraseAsync(CancellationToken ct) => Call(() => real.EraseAsync(ct));
+
         public override AuditRow? FindAudit(string node, long atMost) => Call(() => real.FindAudit(node, atMost));
 
         public override byte[]? FindMeta(string key) => Call(() => real.FindMeta(key));
