@@ -61,6 +61,7 @@ internal sealed class Server : IAsyncDisposable
             app.Run(context => opened.Task.IsCompletedSuccessfully ? opened.Task.Result(context) : WhenOpenedAsync(context));
             var (url, adminUrl) = await Listeners.ListenAsync(app, options, ct);
 
+            engine.Address = url.ToString();
             await engine.JoinAsync(ct);
             await using var start = await engine.HoldStartAsync(ct); // of nodes that start at once, one makes the identity
             var (instance, firstKeys, firstChange) = await FirstStart.OpenAsync(directory, engine, options, time, ct);
@@ -76,16 +77,19 @@ internal sealed class Server : IAsyncDisposable
             var retention = options.AuditRetentionDays is { } days ? new Retention(
                 engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(days), time, Log<Retention>()) : null;
             var gate = new Gate(refusals, recorder, engine);
-            var management = new Management(committer, instance, epoch, time);
+            var management = new Management(committer, instance, time);
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
-            var ephemeralKeys = new EphemeralKeys(instance, apps, new Revocations(engine, epoch, time), management, gate, time);
+            var formatOne = new FormatOne(engine, committer, instance, time);
+            await formatOne.StartAsync(ct);
+            var endings = new Endings(engine, instance, Part(new Revocations(engine, instance, time)), Part(new MintingKeys(engine, instance, epoch)), formatOne, time);
+            var ephemeralKeys = new EphemeralKeys(instance, apps, endings, management, gate, time);
             var apiKeys = Part(new ApiKeys(engine, committer, instance, apps, ephemeralKeys, gate, time, devMode: options.Dev is not null));
             var tenants = new Tenants(engine, committer, instance, time, options.OpenTenants);
-            engine.TenantGone = tenants.Forget;
+            engine.Changed += tenants.Forget;
             var store = new SecretStore(engine, committer, instance, gate, tenants, time, options.SecretsPerScope);
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);
-            Part(new Reaper(engine, committer, retention, time, Log<Reaper>())).Start();
+            Part(new Reaper(engine, committer, retention, time, Log<Reaper>()) { SweepsMinted = endings.SweepAsync }).Start();
 
             var authentication = new Authentication(apiKeys, Part(new RateLimits(options.RatePerKey, options.RatePerAddress, time)));
             var docs = new Uri(url, DocsApi.Path);

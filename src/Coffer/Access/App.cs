@@ -16,7 +16,7 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     public const int LongestName = 200;
     public const int MostOrigins = 20;
 
-    private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, SigningTag = 4;
+    private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, SigningTag = 4, GenerationTag = 16;
 
     /// <summary>While it is true every key of the app is refused.</summary>
     public bool IsDisabled { get; init; }
@@ -29,6 +29,9 @@ internal sealed record App(string Id, string Name, string Account, long Created)
 
     /// <summary>What signs that a browser is a user: the newest, and the one before it while its grace period lasts.</summary>
     public IReadOnlyList<SigningSecret> SigningSecrets { get; init; } = [];
+
+    /// <summary>The number of the commit that ended all that its keys had minted; 0 if none did.</summary>
+    public long Generation { get; init; }
 
     /// <summary>An app with an account of its own and a first signing secret.</summary>
     public static (App App, string SigningSecret) Create(string name, long now)
@@ -56,6 +59,13 @@ internal sealed record App(string Id, string Name, string Account, long Created)
 
         fields.AddRange(Origins.Select(origin => (OriginTag, (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes(origin))));
         fields.AddRange(SigningSecrets.Select(secret => (SigningTag, secret.Stored)));
+
+        if (Generation > 0)
+        {
+            var value = new byte[sizeof(long)];
+            BinaryPrimitives.WriteInt64BigEndian(value, Generation);
+            fields.Add((GenerationTag, value));
+        }
 
         using var plaintext = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value.Span)));
         var rest = plaintext.Span;
@@ -85,6 +95,7 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             SecretsPerScope = Tlv.Find(fields.Span, QuotaTag) is { } quota ? BinaryPrimitives.ReadInt32BigEndian(fields.Span[quota]) : null,
             Origins = [.. Tlv.All(fields.Span, OriginTag).Select(origin => Encoding.UTF8.GetString(fields.Span[origin]))],
             SigningSecrets = [.. Tlv.All(fields.Span, SigningTag).Select(secret => SigningSecret.From(fields.Span[secret]))],
+            Generation = Tlv.Find(fields.Span, GenerationTag) is { } generation ? BinaryPrimitives.ReadInt64BigEndian(fields.Span[generation]) : 0,
         };
     }
 

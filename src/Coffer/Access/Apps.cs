@@ -32,14 +32,14 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
         public override string ToString() => $"{App.Id} [redacted]";
     }
 
-    /// <summary>Grows when any of what is cached about apps and keys has changed.</summary>
+    /// <summary>Knows what has changed of what is cached about apps and keys.</summary>
     public Epoch Epoch => epoch;
 
     /// <summary>The app, or null; at most <see cref="Epoch.Bound"/> old.</summary>
     public async ValueTask<App?> FindAsync(string id, CancellationToken ct)
     {
         var current = epoch.Current;
-        if (opened.TryGetValue(id, out (App App, long Epoch) known) && known.Epoch == current)
+        if (opened.TryGetValue(id, out (App App, long Epoch) known) && epoch.IsUnchanged(known.Epoch, id))
             return known.App;
         if (await engine.FindAppAsync(id, ct) is not { } row)
             return null;
@@ -82,9 +82,13 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
         });
     }
 
+    /// <summary>Changes settings. What the app's keys minted ends when it is disabled, and does not come back when it is enabled.</summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
-    public Task<Reply> ChangeAsync(Management.Request<Shown> request, string id, Settings settings) =>
-        ChangeAsync(request, id, settings.IsDisabled switch { true => "disable_app", false => "enable_app", null => "change_app" }, (app, _) => (settings.ApplyTo(app), null));
+    public Task<Reply> ChangeAsync(Management.Request<Shown> request, string id, Settings settings)
+    {
+        var verb = settings.IsDisabled switch { true => "disable_app", false => "enable_app", null => "change_app" };
+        return ChangeAsync(request, id, verb, (app, _) => (settings.ApplyTo(app), null), endsMinted: settings.IsDisabled is not null);
+    }
 
     /// <summary>Makes a new signing secret; the last one still signs for a while.</summary>
     /// <param name="request">Who asks.</param>
@@ -118,14 +122,18 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
 
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
 
-    private Task<Reply> ChangeAsync(Management.Request<Shown> request, string id, string verb, Func<App, long, (App App, string? Secret)> change)
+    private Task<Reply> ChangeAsync(Management.Request<Shown> request, string id, string verb, Func<App, long, (App App, string? Secret)> change,
+        bool endsMinted = false)
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry(verb, "ok") with { App = id };
-        return management.WriteAsync(request, new Change.ManagementKey(0) { App = id }, entry, (found, now) =>
+        return management.WriteAsync(request, new Change.ManagementKey(0) { App = id, NeedsNumber = endsMinted }, entry, (found, now) =>
         {
             var (app, secret) = change(App.From(found.App ?? throw ApiError.NoSuch("app", id), instance), now);
-            return new(new Shown(app, now, secret), [new RowWrite.PutApp(app.ToRow(instance))], entry);
+            if (!endsMinted)
+                return new(new Shown(app, now, secret), [new RowWrite.PutApp(app.ToRow(instance))], entry);
+            app = app with { Generation = found.Number };
+            return new(new Shown(app, now, secret), [new RowWrite.PutApp(app.ToRow(instance)), Endings.EndsFormatOne(id, id, now)], entry);
         });
     }
 }

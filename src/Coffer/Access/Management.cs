@@ -12,9 +12,9 @@ internal sealed record Reply(SecretBytes Body, string? OriginalRequest = null);
 
 /// <summary>
 /// Writes to the management plane: what is decided against what is stored, its audit entry and what its idempotency key keeps
-/// are one transaction, and what was cached before it is read anew.
+/// are one transaction; what was cached before it is read again, for the engine says what was changed.
 /// </summary>
-internal sealed class Management(Committer committer, Instance instance, Epoch epoch, TimeProvider time)
+internal sealed class Management(Committer committer, Instance instance, TimeProvider time)
 {
     /// <summary>How long a reply is kept; afterwards the idempotency key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
@@ -47,17 +47,12 @@ internal sealed class Management(Committer committer, Instance instance, Epoch e
     {
         var write = new Write<T>(this, request, at, about, decide);
         await committer.CommitAsync(write);
-        if (write.HasChanged)
-            epoch.Advance();
         return write.Reply!;
     }
 
-    /// <summary>Writes what needs no decision.</summary>
-    public async Task WriteAsync(RowWrite[] rows, AuditEntry entry)
-    {
-        await committer.CommitAsync(new Change.Plain(rows) { Notes = [entry] });
-        epoch.Advance();
-    }
+    /// <summary>Writes what is never refused and keeps no reply.</summary>
+    public Task WriteAsync(Change.ManagementKey at, Func<Change.ManagementFound, long, RowWrite[]> decide, AuditEntry entry) =>
+        committer.CommitAsync(new Unasked(at, found => decide(found, time.GetUtcNow().ToUnixTimeSeconds()), entry));
 
     /// <summary>The blind index of an account, under which the replies about it are found and removed.</summary>
     public static byte[] OwnerOf(Instance instance, string app, string account) => Index(instance, "reply owner", app, account);
@@ -68,6 +63,15 @@ internal sealed class Management(Committer committer, Instance instance, Epoch e
         foreach (var field in fields)
             said.Add(field);
         return instance.ProofKey.Compute(said.Span);
+    }
+
+    private sealed class Unasked(Change.ManagementKey at, Func<Change.ManagementFound, RowWrite[]> decide, AuditEntry entry) : Change
+    {
+        public override ManagementKey ManagementAt => at;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found) => decide(found.Management!);
+
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => [entry];
     }
 
     private sealed class Write<T> : Change
@@ -97,9 +101,6 @@ internal sealed class Management(Committer committer, Instance instance, Epoch e
 
         public Reply? Reply { get; private set; }
 
-        /// <summary>Whether more was written than what is kept for a repetition.</summary>
-        public bool HasChanged { get; private set; }
-
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
             var now = own.time.GetUtcNow().ToUnixTimeSeconds();
@@ -112,7 +113,6 @@ internal sealed class Management(Committer committer, Instance instance, Epoch e
 
             var decision = decide(found.Management, now);
             entry = decision.Entry;
-            HasChanged = decision.Rows.Count > 0;
             Reply = new Reply(request.Body(decision.Outcome));
             return ManagementAt.Reply is { } key ? [.. decision.Rows, Keep(key, Reply.Body, now)] : decision.Rows;
         }

@@ -16,12 +16,18 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
     /// <summary>How many rows it removes at a time: few enough that no request waits for it noticeably.</summary>
     private const int Batch = 200;
 
+    /// <summary>The same of revocations, whose rows are small.</summary>
+    private const int RevocationsAtOnce = 2_000;
+
     /// <summary>How long it leaves kept replies and revocations alone.</summary>
     private static readonly TimeSpan ManagementRest = TimeSpan.FromHours(1);
 
     private readonly CancellationTokenSource stop = new();
     private long pruned;
     private Task running = Task.CompletedTask;
+
+    /// <summary>What else is swept, of minted keys; null is nothing.</summary>
+    public Func<Committer, CancellationToken, Task>? SweepsMinted { get; init; }
 
     public void Start() => running = Task.Run(RunAsync);
 
@@ -39,10 +45,14 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
         // Few, and no burden: an idle server need not write for them at each sweep.
         if (now - pruned >= (long)ManagementRest.TotalSeconds || now < pruned)
         {
-            await committer.CommitAsync(new Change.Plain(new RowWrite.PruneManagement(now - (long)Management.KeptFor.TotalSeconds, now)));
+            await committer.CommitAsync(new Change.Plain(new RowWrite.PruneReplies(now - (long)Management.KeptFor.TotalSeconds)));
+            while (await engine.HasEndedRevocationsAsync(now, ct))
+                await committer.CommitAsync(new Change.Plain(new RowWrite.PruneRevocations(now, RevocationsAtOnce)));
             pruned = now;
         }
 
+        if (SweepsMinted is not null)
+            await SweepsMinted(committer, ct);
         if (retention is not null)
             await retention.SweepAsync(ct);
     }

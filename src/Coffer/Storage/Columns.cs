@@ -34,9 +34,18 @@ internal static class Columns
         PinnedAccount = row.TextOrNull(10),
         Addresses = row.TextOrNull(11),
         LastUsed = row.NumberOrNull(12),
+        Generation = row.NumberOrNull(13),
     };
 
-    public static RevocationRow ToRevocation<TRow>(TRow row) where TRow : IRow, allows ref struct => new(row.Text(0), row.Number(1), row.Number(2));
+    public static RevocationRow ToRevocation<TRow>(TRow row) where TRow : IRow, allows ref struct => new(row.Text(0), row.Number(1), row.Number(2))
+    {
+        Number = row.Number(3),
+        App = row.TextOrNull(4),
+        OrderedUntil = row.NumberOrNull(5),
+    };
+
+    public static GenerationRow ToGeneration<TRow>(TRow row) where TRow : IRow, allows ref struct =>
+        new(new TenantId(row.Text(0), row.Number(1) != 0, row.Text(2)), row.Number(3), row.Number(4), row.Bytes(5));
 
     public static AccountRow ToAccount<TRow>(TRow row) where TRow : IRow, allows ref struct =>
         new(row.Text(0), row.Number(1), row.Number(2), row.Number(3));

@@ -8,11 +8,17 @@ namespace Coffer.Storage;
 /// </summary>
 internal abstract class Engine : IDisposable
 {
-    /// <summary>Called, on any thread, when apps, keys or revocations were changed by whichever node. An embedded store has no other nodes and never calls.</summary>
-    public Action Changed { get; set; } = static () => { };
+    /// <summary>
+    /// Called, on any thread, when what nodes keep in memory was changed by whichever node: by this one before the change
+    /// completes, by another within the bound. It may be called again for the same change.
+    /// </summary>
+    public Action<News> Changed { get; set; } = static _ => { };
 
-    /// <summary>Called in the same way when a tenant was removed; with null when any may have been.</summary>
-    public Action<TenantId?> TenantGone { get; set; } = static _ => { };
+    /// <summary>Where this process answers, for other nodes to see; null is not said.</summary>
+    public string? Address { get; set; }
+
+    /// <summary>Whether nodes of the release before run on the store: what they do not understand is not to be written yet.</summary>
+    public virtual bool HasOlderNodes => false;
 
     /// <summary>What other nodes tell has not been heard for a while: what was cached in the belief that it would be is to be read anew.</summary>
     public virtual bool IsDeaf => false;
@@ -63,8 +69,18 @@ internal abstract class Engine : IDisposable
     /// <summary>By what all keys are found.</summary>
     public abstract ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct);
 
-    /// <summary>What is not over at a Unix second.</summary>
-    public abstract ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long now, CancellationToken ct);
+    /// <summary>A page of revocations in the order of the commits that wrote them last, and within one by subject; also those that are over.</summary>
+    /// <param name="number">The number that it begins in; -1 begins at the first.</param>
+    /// <param name="subject">The subject of that number that it begins after; empty begins with all of that number.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct);
+
+    /// <summary>Whether there are revocations that need not be kept at a Unix second.</summary>
+    public abstract ValueTask<bool> HasEndedRevocationsAsync(long now, CancellationToken ct);
+
+    /// <summary>The generations that are greater than a number, least first; -1 gives all.</summary>
+    public abstract ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct);
 
     /// <summary>A page of the accounts of an app in the order of their ids, with their unexpired secrets counted.</summary>
     public abstract ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct);

@@ -43,8 +43,14 @@ internal sealed partial class PostgresEngine
 
     public override ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => List(Sql.ApiKeyMacs, static row => row.Bytes(0), ct);
 
-    public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long now, CancellationToken ct) =>
-        List(Sql.Revocations, Columns.ToRevocation, ct, now);
+    public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct) =>
+        List(Sql.Revocations, Columns.ToRevocation, ct, number, subject, limit);
+
+    public override async ValueTask<bool> HasEndedRevocationsAsync(long now, CancellationToken ct) =>
+        (await List($"SELECT 1::bigint FROM revocations {PostgresTransaction.Ended} LIMIT 1", static row => row.Number(0), ct, now)).Count > 0;
+
+    public override ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct) =>
+        List(Sql.Generations, Columns.ToGeneration, ct, number);
 
     public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>
         List(Sql.Accounts, Columns.ToAccount, ct, now, app, bound ?? "", limit);

@@ -17,8 +17,14 @@ internal sealed partial class SqliteEngine
 
     public override ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => List(Sql.ApiKeyMacs, static row => row.Bytes(0));
 
-    public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long now, CancellationToken ct) =>
-        List(Sql.Revocations, Columns.ToRevocation, now);
+    public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct) =>
+        List(Sql.Revocations, Columns.ToRevocation, number, subject, limit);
+
+    public override async ValueTask<bool> HasEndedRevocationsAsync(long now, CancellationToken ct) =>
+        (await List("SELECT 1 FROM revocations WHERE kept_until <= $1 LIMIT 1", static row => row.Number(0), now)).Count > 0;
+
+    public override ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct) =>
+        List(Sql.Generations, Columns.ToGeneration, number);
 
     public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>
         List(Sql.Accounts, Columns.ToAccount, now, app, bound ?? "", limit);

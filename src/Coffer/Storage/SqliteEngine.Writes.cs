@@ -6,11 +6,13 @@ namespace Coffer.Storage;
 internal sealed partial class SqliteEngine
 {
     private bool hasShredded;
+    private News news = new();
+    private long? number;
 
     public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
     {
         var refusals = new List<(Change Change, Exception Refusal)>();
-        hasShredded = false;
+        (hasShredded, news, number) = (false, new News(), null);
         try
         {
             writer.Run("BEGIN IMMEDIATE");
@@ -36,10 +38,14 @@ internal sealed partial class SqliteEngine
 
             if (chain(notes) is { } audit)
                 Apply(audit);
+            if (!news.IsEmpty)
+                TakeNumber();
             writer.Run("COMMIT");
             // What was shredded is overwritten in the file; the log is emptied into it, so that it does not stay there either.
             if (hasShredded)
                 writer.Execute("PRAGMA wal_checkpoint(TRUNCATE)");
+            if (!news.IsEmpty)
+                Changed(news);
             // A refusal is answered once its entry is durable, like everything else.
             foreach (var (change, refusal) in refusals)
                 change.Fail(refusal);
@@ -76,7 +82,18 @@ internal sealed partial class SqliteEngine
         at.Reply is { } reply ? First(writer, Sql.ReplyByKey, Columns.ToReply, reply) : null)
     {
         OldestAudit = at.AsksOldestAudit ? Number(Sql.OldestAudit) : 0,
+        Number = at.NeedsNumber ? TakeNumber() : 0,
+        Mint = at.Mint is { } mint ? FindFor(mint.Key, mint.Tenant) : null,
     };
+
+    private Change.MintFound FindFor(string key, TenantId tenant) => new(
+        First(writer, Sql.ApiKeyById, Columns.ToApiKey, key),
+        First(writer, Sql.AppById, Columns.ToApp, tenant.App),
+        First(writer, Sql.GenerationOf, Columns.ToGeneration, tenant.App, tenant.Livemode, tenant.Account),
+        Number(CommitOrder.SelectLast));
+
+    // One for all changes of a transaction.
+    private long TakeNumber() => number ??= Number(CommitOrder.Take);
 
     private List<CountedTenantRow> CountedTenants(string app, string account, long now)
     {
@@ -96,6 +113,7 @@ internal sealed partial class SqliteEngine
 
     private void Apply(RowWrite write)
     {
+        news.Add(write);
         switch (write)
         {
             case RowWrite.PutSecret { Row: var r }:
@@ -129,11 +147,24 @@ internal sealed partial class SqliteEngine
                 writer.Run(Sql.DeleteReplies, owner);
                 break;
             case RowWrite.PutRevocation { Row: var r }:
-                writer.Run(Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil);
+                TakeNumber();
+                writer.Run(Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil, r.App);
                 break;
-            case RowWrite.PruneManagement p:
-                writer.Run(Sql.PruneReplies, p.RepliesMadeBy);
-                writer.Run(Sql.PruneRevocations, p.Now);
+            case RowWrite.PruneRevocations p:
+                writer.Run("DELETE FROM revocations WHERE subject IN (SELECT subject FROM revocations WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2)",
+                    p.Now, p.Limit);
+                break;
+            case RowWrite.PutGeneration { Row: var r }:
+                writer.Run(Sql.PutGeneration, r.Tenant.App, r.Tenant.Livemode, r.Tenant.Account, r.Number, r.KeptUntil, r.Mac);
+                break;
+            case RowWrite.KeepGeneration k:
+                writer.Run(Sql.KeepGeneration, k.KeptUntil, k.Tenant.App, k.Tenant.Livemode, k.Tenant.Account);
+                break;
+            case RowWrite.DeleteGeneration d:
+                writer.Run(Sql.DeleteGeneration, d.Tenant.App, d.Tenant.Livemode, d.Tenant.Account, d.Number, d.Now);
+                break;
+            case RowWrite.PruneReplies p:
+                writer.Run(Sql.PruneReplies, p.MadeBy);
                 break;
             case RowWrite.ShredTenant { Number: var tenant }:
                 writer.Run(Sql.DeleteSecretsOfTenant, tenant);
@@ -149,7 +180,8 @@ internal sealed partial class SqliteEngine
                     """, t.Tenant.Livemode, t.Tenant.Account, t.Created, t.SealedKeys, t.Tenant.App);
                 break;
             case RowWrite.PutApiKey { Row: var r }:
-                writer.Run(Sql.PutApiKey, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof, r.Permissions, r.PinnedAccount, r.Addresses);
+                writer.Run(Sql.PutApiKey, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof, r.Permissions, r.PinnedAccount,
+                    r.Addresses, r.Generation);
                 break;
             case RowWrite.TouchApiKey k:
                 writer.Run(Sql.TouchApiKey, k.LastUsed, k.Id);
