@@ -88,9 +88,12 @@ public sealed class CofferClient : IDisposable
             json.GetProperty("user").GetString()!,
             json.GetProperty("livemode").GetBoolean(),
             [.. json.GetProperty("permissions").EnumerateArray().Select(permission => permission.GetString()!)],
-            DateTimeOffset.FromUnixTimeSeconds(json.GetProperty("created").GetInt64()),
-            DateTimeOffset.FromUnixTimeSeconds(json.GetProperty("expires").GetInt64()),
-            json.GetProperty("secret").GetString()!);
+            Date(Seconds(json, "created")!.Value),
+            Date(Seconds(json, "expires")!.Value),
+            json.GetProperty("secret").GetString()!)
+        {
+            ExpiresSeconds = Seconds(json, "expires")!.Value,
+        };
     }
 
     /// <summary>Ends an ephemeral key before its time; false if there is no such key.</summary>
@@ -130,8 +133,26 @@ public sealed class CofferClient : IDisposable
             json.GetProperty("name").GetString()!,
             scope.TryGetProperty("user", out var user) ? SecretScope.ForUser(user.GetString()!) : SecretScope.Account,
             json.GetProperty("livemode").GetBoolean(),
-            DateTimeOffset.FromUnixTimeSeconds(json.GetProperty("created").GetInt64()),
-            json.GetProperty("expires_at") is { ValueKind: JsonValueKind.Number } at ? DateTimeOffset.FromUnixTimeSeconds(at.GetInt64()) : null,
-            json.TryGetProperty("payload", out var payload) ? payload.GetString() : null);
+            Date(Seconds(json, "created")!.Value),
+            Seconds(json, "expires_at") is { } at ? Date(at) : null,
+            json.TryGetProperty("payload", out var payload) ? payload.GetString() : null)
+        {
+            CreatedSeconds = Seconds(json, "created")!.Value,
+            ExpiresAtSeconds = Seconds(json, "expires_at"),
+        };
     }
+
+    private static long? Seconds(JsonElement json, string field)
+    {
+        var value = json.GetProperty(field);
+        if (value.ValueKind == JsonValueKind.Null && field == "expires_at")
+            return null;
+        return value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var seconds)
+            ? seconds
+            : throw new CofferException($"the answer makes no sense: its {field} is no whole number of seconds");
+    }
+
+    // What is no date is shown as the nearest one: a program that lists secrets must not end because of one of them.
+    private static DateTimeOffset Date(long seconds) => DateTimeOffset.FromUnixTimeSeconds(
+        Math.Clamp(seconds, DateTimeOffset.MinValue.ToUnixTimeSeconds(), DateTimeOffset.MaxValue.ToUnixTimeSeconds()));
 }

@@ -12,6 +12,15 @@ namespace Coffer.Client;
 public sealed record EphemeralKey(
     string Id, string Account, string User, bool Livemode, IReadOnlyList<string> Permissions, DateTimeOffset Created, DateTimeOffset Expires, string Secret)
 {
+    private readonly long? expiresSeconds;
+
+    /// <summary><see cref="Expires"/> in Unix seconds, as the server sent it; that one is the nearest date.</summary>
+    public long ExpiresSeconds
+    {
+        get => expiresSeconds ?? Expires.ToUnixTimeSeconds();
+        init => expiresSeconds = value;
+    }
+
     /// <summary>The id alone: neither the user nor the key enters a log by accident.</summary>
     public override string ToString() => $"{Id} [redacted]";
 }

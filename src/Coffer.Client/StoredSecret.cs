@@ -25,12 +25,31 @@ public sealed record SecretScope
 /// <param name="Name">The name it was set under.</param>
 /// <param name="Scope">Where it stands.</param>
 /// <param name="Livemode">Whether it was set with a live key.</param>
-/// <param name="Created">When it was first set.</param>
-/// <param name="ExpiresAt">From when it is absent, or null.</param>
+/// <param name="Created">When it was first set; the nearest date, should the server send one that .NET cannot
+/// show.</param>
+/// <param name="ExpiresAt">From when it is absent, or null; the nearest date likewise.</param>
 /// <param name="Payload">The payload if it was asked for, or null.</param>
 public sealed record StoredSecret(
     string Id, string Name, SecretScope Scope, bool Livemode, DateTimeOffset Created, DateTimeOffset? ExpiresAt, string? Payload)
 {
+    private readonly long? createdSeconds;
+
+    private readonly long? expiresAtSeconds;
+
+    /// <summary><see cref="Created"/> in Unix seconds, as the server sent it.</summary>
+    public long CreatedSeconds
+    {
+        get => createdSeconds ?? Created.ToUnixTimeSeconds();
+        init => createdSeconds = value;
+    }
+
+    /// <summary><see cref="ExpiresAt"/> in Unix seconds, as the server sent it.</summary>
+    public long? ExpiresAtSeconds
+    {
+        get => expiresAtSeconds ?? ExpiresAt?.ToUnixTimeSeconds();
+        init => expiresAtSeconds = value;
+    }
+
     /// <summary>The id alone: neither name nor payload enters a log by accident.</summary>
     public override string ToString() => $"{Id} [redacted]";
 }

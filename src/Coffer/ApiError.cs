@@ -34,6 +34,9 @@ internal sealed class ApiError : Exception
     /// <summary>Whether the operator should hear of it: it goes to the log with its cause.</summary>
     public bool IsFault { get; private init; }
 
+    /// <summary>The stored row that failed its proof, if that is why.</summary>
+    public DamagedRow? Damage { get; private init; }
+
     /// <summary>What <c>Stripe-Should-Retry</c> says; null sends no such header.</summary>
     public bool? ShouldRetry { get; private init; }
 
@@ -101,6 +104,32 @@ internal sealed class ApiError : Exception
     public static ApiError TooManyBadKeys() => new(429, "Too many requests with bad API keys came from this address. Check the key, and try again shortly.", "rate_limit")
     { RetryAfter = TimeSpan.FromSeconds(1) };
 
+    /// <summary>Too many changes of an app, or of one ephemeral key, wait to be stored.</summary>
+    public static ApiError TooManyWaiting(bool ofKey) => Slower(ofKey,
+        "too many changes waiting to be stored",
+        "Nothing of this request was stored; try again shortly.", TimeSpan.FromSeconds(1));
+
+    /// <summary>What was kept under idempotency keys is too much.</summary>
+    public static ApiError TooMuchKept(bool ofKey, TimeSpan wait) => Slower(ofKey,
+        "more kept under idempotency keys than it may in this time",
+        "Nothing of this request was stored. Try again after the seconds in Retry-After, " +
+        "or send it without an Idempotency-Key.", wait);
+
+    /// <summary>What was written to the audit log is too much.</summary>
+    public static ApiError TooMuchAudit(bool ofKey, TimeSpan wait) => Slower(ofKey,
+        "more recorded in the audit log than it may in this time",
+        "Nothing of this request was done. Try again after the seconds in Retry-After, " +
+        "and ask for payloads only where they are needed.", wait);
+
+    /// <summary>Something was stored for too many accounts for which nothing was stored before.</summary>
+    public static ApiError TooManyNewAccounts(TimeSpan wait) => Slower(ofKey: false,
+        "something stored for more new accounts than it may in this time",
+        "Nothing of this request was stored. Try again after the seconds in Retry-After.", wait);
+
+    private static ApiError Slower(bool ofKey, string what, string todo, TimeSpan wait) =>
+        new(429, $"The {(ofKey ? "provided key" : "app of the provided key")} has {what}. {todo}", "rate_limit")
+        { ShouldRetry = true, RetryAfter = wait };
+
     // --- 400: the request as such ---
 
     public static ApiError MalformedStripeVersion(string version) => new(400, $"Invalid Stripe API version: {Shown(version)}");
@@ -126,8 +155,10 @@ internal sealed class ApiError : Exception
 
     public static ApiError InvalidUtf8(string param) => new(400, $"Invalid UTF-8 in parameter: {Shown(param)}.", param: Shown(param));
 
-    public static ApiError MalformedParameterName() => new(400,
-        "Received a parameter whose name could not be read. Names look like 'name', 'scope[type]' or 'expand[]', in UTF-8.");
+    /// <param name="name">As it was sent.</param>
+    public static ApiError MalformedParameterName(string name) => new(400,
+        "Received a parameter whose name could not be read. Names look like 'name', 'scope[type]' or 'expand[]', in UTF-8.",
+        param: name.Length == 0 ? null : Shown(name));
 
     public static ApiError TooManyParameters(int limit) => new(400, $"Received too many parameters: at most {limit} are read.");
 
@@ -172,6 +203,16 @@ internal sealed class ApiError : Exception
 
     public static ApiError NotABoolean(string param, string value) => new(400, $"Invalid boolean: {Shown(value)}", param: param);
 
+    /// <summary>
+    /// Of a mode that was given no signing secret: an app of before each mode had its own has none for test.
+    /// </summary>
+    public static ApiError NoSigningSecret(string app, bool livemode)
+    {
+        var (mode, flag) = livemode ? ("live", " --live") : ("test", "");
+        return new(400, $"The app has no signing secret for {mode} mode. Its operator makes one: " +
+            $"coffer apps roll-signing-secret {app}{flag} --grace 0", "signing_secret_missing");
+    }
+
     /// <summary>A parameter that is well formed as such; <paramref name="rule"/> says what it must be.</summary>
     public static ApiError Unusable(string param, string rule) => new(400, $"Invalid {param}: {rule}.", param: param);
 
@@ -186,6 +227,11 @@ internal sealed class ApiError : Exception
 
     public static ApiError ExpiryTooFar(int years) => new(400,
         $"Invalid timestamp: must be an integer Unix timestamp in seconds, at most {years} years in the future", param: "expires_at");
+
+    /// <summary>A moment that bounds a list or a search, and is outside of the range that times have here.</summary>
+    public static ApiError NotATime(string param) => new(400,
+        "Invalid timestamp: must be an integer Unix timestamp in seconds: 0, or from " +
+        $"{UnixTime.EarliestWritten} (in 1973) to {UnixTime.Latest} (in 9999)", param: param);
 
     public static ApiError NotExpandable(string property, bool onList) => new(400,
         $"This property cannot be expanded ({Shown(property)})." +
@@ -210,6 +256,13 @@ internal sealed class ApiError : Exception
 
     public static ApiError QuotaReached(int limit) => new(400,
         $"This scope already holds {limit} secrets, which is the most it may hold. Delete one first; list the scope to see what is stored (GET /v1/apps/secrets).");
+
+    /// <summary>Of a delete by an ephemeral key whose answer would have to be kept.</summary>
+    public static ApiError PayloadTooLargeToKeep(int limit) => new(400,
+        $"The payload is longer than {limit} bytes, which is the most that is kept for an ephemeral key " +
+        "under an Idempotency-Key. Nothing was deleted. " +
+        "Find the secret first, then delete it without 'expand[]=payload'; or send no Idempotency-Key.",
+        param: "expand");
 
     /// <param name="wanted">What <c>if_version</c> said.</param>
     /// <param name="found">The version there is; 0 if there is no such secret.</param>
@@ -249,10 +302,21 @@ internal sealed class ApiError : Exception
         "The storage went away while this request was stored, and it may or may not be. Try again shortly, with the same Idempotency-Key.", type: "api_error", inner: inner)
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
+    /// <summary>
+    /// The database holds less than was stored: a failover lost commits, or an old copy was put back under a running
+    /// node.
+    /// </summary>
+    public static ApiError EntriesLost() => new(503,
+        "The database has lost changes. Nothing was stored; ask the operator to look at /readyz.", type: "api_error")
+    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
+
     /// <summary>A stored record failed its proof: it was changed outside Coffer, or the medium is failing.</summary>
-    public static ApiError RecordDamaged(string what) => new(500,
-        $"The stored {what} failed its integrity check and is not given out. Tell the operator of this server the Request-Id.", type: "api_error")
-    { ShouldRetry = false, IsFault = true };
+    /// <param name="what">What it is to the client.</param>
+    /// <param name="row">The row, for the log and the audit log: the client is not told.</param>
+    public static ApiError RecordDamaged(string what, DamagedRow row) => new(500,
+        $"The stored {what} failed its integrity check and is not given out. " +
+        "Tell the operator of this server the Request-Id.", type: "api_error")
+    { ShouldRetry = false, IsFault = true, Damage = row };
 
     public static ApiError Internal(Exception bug) => new(500,
         "An error occurred on our side. It is in the server's log under the Request-Id of this answer.", type: "api_error", inner: bug)

@@ -24,7 +24,14 @@ internal static class AuditLog
     /// <param name="Problems">What is wrong, naming the place; empty when all is well.</param>
     /// <param name="Entries">How many entries verify.</param>
     /// <param name="Checkpoints">How many checkpoints were held against them.</param>
-    public sealed record Report(IReadOnlyList<string> Problems, long Entries, int Checkpoints);
+    public sealed record Report(IReadOnlyList<string> Problems, long Entries, int Checkpoints)
+    {
+        /// <summary>The roll-backs that an operator accepted, in words.</summary>
+        public IReadOnlyList<string> Rollbacks { get; init; } = [];
+
+        /// <summary>How many places that checkpoints name are of what was lost with them.</summary>
+        public int Excused { get; init; }
+    }
 
     /// <summary>A field of an entry as text; null if it has none, or was changed so that it is no JSON any more.</summary>
     public static string? Field(string line, string name) => Verification.Field(Encoding.UTF8.GetBytes(line), name);
@@ -51,7 +58,7 @@ internal static class AuditLog
             ["root_keys"] = new JsonArray([.. roots.Select(root => new JsonObject { ["version"] = root.Version, ["wrapped"] = Convert.ToBase64String(root.Wrapped) })]),
             ["meta"] = new JsonObject((await Instance.StoredAsync(engine, ct)).Select(meta => KeyValuePair.Create(meta.Key, (JsonNode?)Convert.ToBase64String(meta.Value)))),
         };
-        foreach (var (key, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
+        foreach (var (key, value) in await AboutLogAsync(engine, ct))
             header["meta"]![key] = Convert.ToBase64String(value);
         await to.WriteLineAsync(header.ToJsonString());
         await foreach (var row in RowsAsync(engine, ct))
@@ -71,13 +78,14 @@ internal static class AuditLog
     /// <summary>Verifies the log of a data directory against its key and its checkpoints.</summary>
     public static async Task<Report> VerifyStoreAsync(Place source, string? checkpoints, CancellationToken ct)
     {
-        using var engine = await OpenAsync(source, ct);
         var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(source.Data);
-        // Read before the rows: one that a running server adds meanwhile would speak of entries that were not read.
+        // Read before the store is opened: one that a running server adds meanwhile would speak of entries that are
+        // not read.
         var signed = checkpoints is not null || File.Exists(checkpointFile) ? File.ReadAllLines(checkpoints ?? checkpointFile) : [];
+        using var engine = await OpenAsync(source, ct);
         var verification = Verifier(await Instance.OpenAsync(engine, KeyFile.Load(keyFile), ct), signed);
-        foreach (var (key, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
-            verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
+        foreach (var (key, value) in await AboutLogAsync(engine, ct))
+            verification.AddMeta(key, value);
         await foreach (var row in RowsAsync(engine, ct))
             verification.Add(row);
         return Finish(verification);
@@ -90,8 +98,8 @@ internal static class AuditLog
         using var lines = File.ReadLines(file).GetEnumerator();
         var (instance, meta) = OpenExported(lines.MoveNext() ? lines.Current : "", KeyFile.Load(keyFile), file);
         var verification = Verifier(instance, checkpoints is null ? [] : File.ReadAllLines(checkpoints));
-        foreach (var (key, value) in meta.Where(entry => entry.Key.StartsWith(AuditCut.MetaPrefix, StringComparison.Ordinal)))
-            verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
+        foreach (var (key, value) in meta)
+            verification.AddMeta(key, value);
         using var entries = new MemoryStream();
         var number = 1;
         while (lines.MoveNext())
@@ -108,7 +116,8 @@ internal static class AuditLog
                 var seal = JsonNode.Parse(lines.Current)!;
                 verification.Add(new AuditRow((string)seal["node"]!, (long)seal["first"]!, (long)seal["last"]!, Convert.FromHexString((string)seal["seal"]!), entries.ToArray()));
             }
-            catch (Exception e) when (e is JsonException or FormatException or ArgumentNullException or InvalidOperationException)
+            catch (Exception e) when (e is JsonException or FormatException or ArgumentException
+                or InvalidOperationException or OverflowException)
             {
                 return new Report([$"line {number} of {file} was changed: it is not a seal any more"], verification.Entries, 0);
             }
@@ -125,7 +134,23 @@ internal static class AuditLog
     private static Report Finish(Verification verification)
     {
         verification.Finish();
-        return new Report(verification.Problems, verification.Entries, verification.Checkpoints);
+        return new Report(verification.Problems, verification.Entries, verification.Checkpoints)
+        {
+            Excused = verification.Excused,
+            Rollbacks = [.. verification.AcceptedRollbacks.Select(accepted =>
+                $"the log of {accepted.Node} went back from entry {accepted.Rollback.Lost} " +
+                $"to entry {accepted.Rollback.To.Sequence}: " +
+                $"accepted at {accepted.Rollback.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z " +
+                $"as its roll-back {accepted.Rollback.Number}")],
+        };
+    }
+
+    // Where the logs of nodes begin, and where they went back.
+    private static async Task<IEnumerable<(string Key, byte[] Value)>> AboutLogAsync(
+        Engine engine, CancellationToken ct)
+    {
+        var cuts = await engine.ListMetaAsync(AuditCut.MetaPrefix, ct);
+        return [.. cuts, .. await engine.ListMetaAsync(Rollbacks.MetaPrefix, ct)];
     }
 
     private static (Instance Instance, Dictionary<string, byte[]> Meta) OpenExported(string header, KeyFile wrapper, string file)
@@ -141,7 +166,8 @@ internal static class AuditLog
                     meta, wrapper), meta);
             }
         }
-        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException or NullReferenceException)
+        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
+            or NullReferenceException or ArgumentException or OverflowException)
         {
             // said below
         }

@@ -21,11 +21,37 @@ internal sealed record CofferOptions
     /// <summary>Far beyond a busy platform, and what a process with the usual limit on open files can hold.</summary>
     public const int DefaultConnections = 10_000;
 
+    /// <summary>
+    /// A tenth of all, and far beyond what a backend's pools or the browsers behind one NAT keep open; idle ones of an
+    /// address make room for its new ones. A proxy that is not declared as trusted counts as an address, on loopback
+    /// too.
+    /// </summary>
+    public const int DefaultConnectionsPerAddress = 1_000;
+
     /// <summary>Requests a second that no honest app sends with one key.</summary>
     public const int DefaultRatePerKey = 5_000;
 
     /// <summary>Failed authentications a second: a misconfigured fleet behind one address gets through, guessing does not.</summary>
     public const int DefaultRatePerAddress = 20;
+
+    /// <summary>
+    /// A quarter of the queue for an app; more than a page in a browser has under way for an ephemeral key.
+    /// </summary>
+    public const int DefaultWaitingPerApp = 1_024, DefaultWaitingPerEphemeralKey = 64;
+
+    /// <summary>
+    /// KB a second: more than sets at the rate of three keys leave; and some sixty sets a second of a page.
+    /// </summary>
+    public const int DefaultKeptPerApp = 4_096, DefaultKeptPerEphemeralKey = 16;
+
+    /// <summary>
+    /// KB a second: more than finds with payload at the rate of four keys leave; and some two hundred a second of a
+    /// page.
+    /// </summary>
+    public const int DefaultAuditPerApp = 8_192, DefaultAuditPerEphemeralKey = 64;
+
+    /// <summary>New accounts a second: an app that moves in with 100,000 is done in a quarter of an hour.</summary>
+    public const int DefaultTenantsPerApp = 100;
 
     public const int MostOpenTenants = 10_000_000;
 
@@ -56,8 +82,16 @@ internal sealed record CofferOptions
     /// <summary>Whether plain HTTP may be spoken beyond this machine, because something in front of Coffer encrypts.</summary>
     public bool InsecureHttp { get; init; }
 
-    /// <summary>The most connections at once on each address, 1 to 1,000,000; one more is closed.</summary>
+    /// <summary>
+    /// The most connections at once at each address to listen at, 1 to 1,000,000. One more has the idlest closed, or
+    /// is closed if none is idle.
+    /// </summary>
     public int Connections { get; init; } = DefaultConnections;
+
+    /// <summary>
+    /// How many of them one client's address may have, 0 to 1,000,000; 0 is no limit. Trusted proxies have none.
+    /// </summary>
+    public int ConnectionsPerAddress { get; init; } = DefaultConnectionsPerAddress;
 
     /// <summary>Whose <c>X-Forwarded-For</c> is believed; empty is nobody's.</summary>
     public IReadOnlyList<IPNetwork> TrustedProxies { get; init; } = [];
@@ -68,11 +102,41 @@ internal sealed record CofferOptions
     /// <summary>Failed authentications a second that one address may cause, 0 to 1,000,000; 0 is no limit.</summary>
     public int RatePerAddress { get; init; } = DefaultRatePerAddress;
 
+    /// <summary>Changes of one app that may wait to be stored, 0 to 4,096; 0 is no limit but that of all.</summary>
+    public int WaitingPerApp { get; init; } = DefaultWaitingPerApp;
+
+    /// <summary>The same of one ephemeral key.</summary>
+    public int WaitingPerEphemeralKey { get; init; } = DefaultWaitingPerEphemeralKey;
+
+    /// <summary>
+    /// KB a second that are kept under the idempotency keys of one app, 0 to 1,000,000; 0 is no limit.
+    /// </summary>
+    public int KeptPerApp { get; init; } = DefaultKeptPerApp;
+
+    /// <summary>The same of one ephemeral key.</summary>
+    public int KeptPerEphemeralKey { get; init; } = DefaultKeptPerEphemeralKey;
+
+    /// <summary>KB a second of audit entries about what one app does, 0 to 1,000,000; 0 is no limit.</summary>
+    public int AuditPerApp { get; init; } = DefaultAuditPerApp;
+
+    /// <summary>The same of one ephemeral key.</summary>
+    public int AuditPerEphemeralKey { get; init; } = DefaultAuditPerEphemeralKey;
+
+    /// <summary>New accounts a second for which one app may store something, 0 to 1,000,000; 0 is no limit.</summary>
+    public int TenantsPerApp { get; init; } = DefaultTenantsPerApp;
+
+    /// <summary>The bounds of what apps and ephemeral keys leave, together.</summary>
+    public Access.Budgets.Rates ToBudgets() =>
+        new(KeptPerApp, KeptPerEphemeralKey, AuditPerApp, AuditPerEphemeralKey, TenantsPerApp);
+
     /// <summary>A file that says, as JSON, where the server listens, once it answers.</summary>
     public string? ReadyFile { get; init; }
 
     /// <summary>The file that the audit log's checkpoints are appended to; null is in the data directory. Best on another medium.</summary>
     public string? Checkpoints { get; init; }
+
+    /// <summary>What this one start accepts as lost of the audit log, and of the store with it.</summary>
+    public IReadOnlyList<AcceptedRollback> AcceptedRollbacks { get; init; } = [];
 
     /// <summary>How long audit entries are kept, in days, 1 to 36,500; null keeps them all.</summary>
     public int? AuditRetentionDays { get; init; }

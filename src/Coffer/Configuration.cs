@@ -13,7 +13,10 @@ internal sealed partial class Configuration
     private const string ConfigVariable = "COFFER_CONFIG";
 
     /// <summary>Variables of the command line's clients, which may well be set where a server is started.</summary>
-    private static readonly string[] NoSettings = ["COFFER_URL", "COFFER_API_KEY", "COFFER_ADMIN_URL", "COFFER_ADMIN_KEY", ConfigVariable];
+    private static readonly string[] NoSettings =
+    [
+        "COFFER_URL", "COFFER_API_KEY", "COFFER_ADMIN_URL", "COFFER_ADMIN_KEY", "COFFER_SIGNING_SECRET", ConfigVariable,
+    ];
 
     private readonly List<string> problems = [];
     private readonly Dictionary<string, SettingInForce> written = [];

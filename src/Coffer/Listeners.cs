@@ -1,6 +1,7 @@
 // Where Coffer is reached: the web server with its addresses, TLS, and every limit that stands in front of all parsing.
 
 using System.Net.Sockets;
+using Coffer.Api;
 using Coffer.Http;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -31,10 +32,25 @@ internal static class Listeners
     public const string StrictTransport = "max-age=31556926; includeSubDomains; preload";
 
     /// <summary>A head is one packet or a few, and a handshake is too. Who takes longer holds connections open on purpose.</summary>
-    public static readonly TimeSpan HeadTimeout = TimeSpan.FromSeconds(10);
+    public static readonly TimeSpan HeadTimeout = TimeSpan.FromSeconds(5);
 
     /// <summary>Longer than proxies and SDKs keep an idle connection, so that it is they who close it and no request meets a closed one.</summary>
     public static readonly TimeSpan IdleTimeout = TimeSpan.FromSeconds(130);
+
+    /// <summary>
+    /// Connections beside all others, for health and the management plane, and how many of them a client may have.
+    /// </summary>
+    private const int Reserve = 32;
+    private const int ReservePerAddress = 4;
+
+    /// <summary>Files that are the store's, the log's and the database's, and no connection's.</summary>
+    private const int OtherFiles = 512;
+
+    /// <summary>
+    /// What a client may send of bodies before they are read, in bytes: on a connection, and on one of its streams.
+    /// </summary>
+    private const int ConnectionWindow = 4 * Pipeline.LargestBody;
+    private const int Window = 2 * Pipeline.LargestBody;
 
     /// <summary>Bytes a second, after 5 seconds' grace, below which a body or the reading of an answer is cut off.</summary>
     private static readonly MinDataRate SlowestBody = new(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
@@ -61,12 +77,15 @@ internal static class Listeners
             var tls = options is { TlsCert: { } cert, TlsKey: { } key }
                 ? new TlsCertificate(cert, key, time, kestrel.ApplicationServices.GetRequiredService<ILogger<TlsCertificate>>())
                 : null;
-            Listen(kestrel, options.Listen, tls, admin: false);
+            // Where there is a second address, health and the management plane are there, and need no reserve at the
+            // first.
+            Listen(kestrel, options.Listen, tls, admin: false, Gate(options, options.AdminListen is null, time));
             if (options.AdminListen is { } admin)
-                Listen(kestrel, admin, tls, admin: true);
+                Listen(kestrel, admin, tls, admin: true, Gate(options, hasReserve: true, time));
         });
 
         var app = builder.Build();
+        app.Use(next => context => ConnectionGate.RunAsync(context, next));
         if (options.TrustedProxies.Count > 0)
             app.UseForwardedHeaders(Forwarded(options.TrustedProxies));
         if (options.TlsCert is not null)
@@ -109,17 +128,40 @@ internal static class Listeners
         limits.RequestHeadersTimeout = HeadTimeout;
         limits.KeepAliveTimeout = IdleTimeout;
         limits.MinRequestBodyDataRate = limits.MinResponseDataRate = SlowestBody;
-        limits.MaxConcurrentConnections = options.Connections;
+        limits.MaxRequestBufferSize = Window;
         limits.Http2.MaxStreamsPerConnection = MostStreams;
         limits.Http2.HeaderTableSize = HeaderTable;
         limits.Http2.MaxRequestHeaderFieldSize = LargestHead;
+        limits.Http2.InitialConnectionWindowSize = ConnectionWindow;
+        limits.Http2.InitialStreamWindowSize = Window;
     }
 
-    private static void Listen(KestrelServerOptions kestrel, string url, TlsCertificate? tls, bool admin)
+    /// <summary>How many connections each address may have, so that files are left for all else.</summary>
+    /// <param name="wanted">As many as the setting says.</param>
+    /// <param name="files">How many files the process may open.</param>
+    /// <param name="addresses">At how many addresses it listens.</param>
+    public static int Connections(int wanted, long files, int addresses) =>
+        (int)Math.Clamp((files - OtherFiles) / addresses - Reserve, 1, wanted);
+
+    private static ConnectionGate Gate(CofferOptions options, bool hasReserve, TimeProvider time)
+    {
+        var addresses = options.AdminListen is null ? 1 : 2;
+        var most = Connections(options.Connections, ProcessLimits.OpenFiles, addresses);
+        return new ConnectionGate(
+            new Seats(most, options.ConnectionsPerAddress, options.TrustedProxies, time),
+            new Seats(hasReserve ? Reserve : 0, ReservePerAddress, options.TrustedProxies, time) { IsReserve = true },
+            path => path is HealthApi.Alive or HealthApi.Ready
+                || path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal),
+            time);
+    }
+
+    private static void Listen(
+        KestrelServerOptions kestrel, string url, TlsCertificate? tls, bool admin, ConnectionGate gate)
     {
         var address = CofferOptions.Address(url)!;
         kestrel.Listen(CofferOptions.EndPoint(address), listen =>
         {
+            listen.Use(gate.Admit);
             if (admin)
             {
                 listen.Use(next => connection =>
@@ -132,7 +174,17 @@ internal static class Listeners
             var isTls = address.Scheme == Uri.UriSchemeHttps;
             listen.Protocols = isTls ? HttpProtocols.Http1AndHttp2 : HttpProtocols.Http1;
             if (isTls)
-                listen.UseHttps(new TlsHandshakeCallbackOptions { HandshakeTimeout = HeadTimeout, OnConnection = _ => ValueTask.FromResult(tls!.Handshake()) });
+            {
+                listen.UseHttps(new TlsHandshakeCallbackOptions
+                {
+                    HandshakeTimeout = HeadTimeout,
+                    // A reserved connection has one request, and over HTTP/1.1 it is known which before it is read.
+                    OnConnection = context => ValueTask.FromResult(
+                        tls!.Handshake(withHttp2: context.Connection.Features.Get<Seat>() is not { IsReserve: true })),
+                });
+            }
+
+            listen.Use(gate.Hold);
         });
     }
 

@@ -48,8 +48,8 @@ internal sealed class MigrationProof(StoredTables target, KeyFile keys, Action<M
         {
             var app = Columns.ToApp(new ReadRow(row));
             accounts.Add(app.Id, app.Account);
-            if (App.Seen(app, instance).IsDamaged)
-                Add($"the settings of the app {app.Id} do not open: its record is damaged");
+            if (App.Seen(app, instance).Fault is { } fault)
+                Add($"the settings of the app {app.Id} are damaged: {fault} is not what Coffer wrote");
         }
 
         foreach (var row in target.Read(Tables.ApiKeys))
@@ -58,8 +58,8 @@ internal sealed class MigrationProof(StoredTables target, KeyFile keys, Action<M
             var key = Columns.ToApiKey(new ReadRow([.. row[..3], row[2] is string app ? accounts.GetValueOrDefault(app) : null, .. row[3..]]));
             if (key.App is not null && key.Account is null)
                 Add($"the app {key.App} of the API key {key.Id} is not there");
-            else if (ApiKey.Seen(instance, key).IsDamaged)
-                Add($"the API key {key.Id} is damaged");
+            else if (ApiKey.Seen(instance, key).Fault is { } fault)
+                Add($"the API key {key.Id} is damaged: {fault} is not what Coffer wrote");
         }
 
         foreach (var row in target.Read(Tables.Generations))
@@ -76,6 +76,8 @@ internal sealed class MigrationProof(StoredTables target, KeyFile keys, Action<M
         var hasSecret = secrets.MoveNext();
         foreach (var row in target.Read(Tables.Tenants).Select(values => new ReadRow(values)))
         {
+            if (row.Number(2) is not (0 or 1))
+                Add($"the tenant {row.Number(0)} is damaged: its livemode is {row.Number(2)}, neither 0 nor 1");
             var id = new TenantId(row.Text(1), row.Number(2) != 0, row.Text(3));
             var tenant = OpenTenant(instance, id, new TenantRow(row.Number(0), row.Bytes(5)));
             for (; hasSecret && (long)secrets.Current[0]! == row.Number(0); hasSecret = secrets.MoveNext())
@@ -124,10 +126,7 @@ internal sealed class MigrationProof(StoredTables target, KeyFile keys, Action<M
     {
         var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
         foreach (var (key, value) in target.Read(Tables.Meta).Select(row => Columns.ToMeta(new ReadRow(row))))
-        {
-            if (key.StartsWith(AuditCut.MetaPrefix, StringComparison.Ordinal))
-                verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
-        }
+            verification.AddMeta(key, value);
 
         var (done, total) = (0L, target.Count(Tables.Audit));
         foreach (var row in target.Read(Tables.Audit))

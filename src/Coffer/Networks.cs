@@ -21,4 +21,16 @@ internal static class Networks
 
     /// <summary>The address as it counts: a client that speaks IPv4 over IPv6 is known by its IPv4 address.</summary>
     public static IPAddress Plain(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
+
+    /// <summary>Whom an address counts as: who has an IPv6 address has the rest of its /64 too.</summary>
+    public static IPAddress Owner(IPAddress address)
+    {
+        address = Plain(address);
+        if (address.AddressFamily != AddressFamily.InterNetworkV6)
+            return address;
+        Span<byte> bytes = stackalloc byte[16];
+        address.TryWriteBytes(bytes, out _);
+        bytes[8..].Clear();
+        return new IPAddress(bytes);
+    }
 }

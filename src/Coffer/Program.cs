@@ -1,11 +1,15 @@
 // The verb table.
 using System.CommandLine;
+using Coffer;
 using Coffer.Cli;
+
+ProcessPrivacy.Enter(args);
 
 var root = new RootCommand("Coffer, a self-hosted secret store for app platforms. It speaks the wire protocol of the Stripe Apps Secret Store.")
 {
     DevVerb.Command(),
     ServeVerb.Command(),
+    StatusVerb.Command(),
     SettingsVerb.Command(),
     SecretsVerb.Command(),
     AppsVerb.Command(),
@@ -14,6 +18,7 @@ var root = new RootCommand("Coffer, a self-hosted secret store for app platforms
     AuditVerb.Command(),
     MigrateVerb.Command(),
 };
+VersionFlag.Replace(root);
 
 ParseResult parsed;
 try

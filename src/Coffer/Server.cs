@@ -64,38 +64,63 @@ internal sealed class Server : IAsyncDisposable
             engine.Address = url.ToString();
             await engine.JoinAsync(ct);
             await using var start = await engine.HoldStartAsync(ct); // of nodes that start at once, one makes the identity
+            var checkpointFile = options.Checkpoints ?? directory.CheckpointFile;
+            if (!await Instance.ExistsAsync(engine, ct))
+                OldStore.RequireNone(checkpointFile);
             var (instance, firstKeys, firstChange) = await FirstStart.OpenAsync(directory, engine, options, time, ct);
+            var auditKeys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+            var acceptance = new OldStore(engine, auditKeys, checkpointFile, time, Log<OldStore>())
+                .Check(options.AcceptedRollbacks);
             var chain = Part(new AuditChain(instance.AuditKey, instance.Id, engine.Node, await engine.FindLastAuditAsync(engine.Node, ct), time));
-            var checkpoints = Part(new Checkpoints(chain, instance.AuditSigningKey, instance.Id, options.Checkpoints ?? directory.CheckpointFile, time, Log<Checkpoints>()));
+            var inLoop = chain.InLoop(engine);
+            var checkpoints = Part(new Checkpoints(chain, engine, auditKeys, checkpointFile, time, Log<Checkpoints>()));
             checkpoints.Start();
-            var committer = Part(new Committer(engine, CofferOptions.WaitingChanges, chain.InLoop(engine)));
+            var waiting = new Turns.Bounds(
+                CofferOptions.WaitingChanges, options.WaitingPerApp, options.WaitingPerEphemeralKey);
+            var committer = Part(new Committer(engine, waiting, inLoop));
+            if (acceptance is not null)
+            {
+                await committer.CommitAsync(acceptance);
+                checkpoints.Write(); // from now on a copy of before the acceptance is an old one
+            }
+
+            await TellAsync(directory, engine, options);
+            var clock = new ClockWatch(time, await IdMark.LastCommitAsync(engine, ct), Log<ClockWatch>());
+            var mark = await IdMark.OpenAsync(engine, ct);
             await committer.CommitAsync(firstChange);
+            await AppSealing.RunAsync(engine, committer, instance, ct);
 
             var refusals = Part(new Refusals(time));
             refusals.Start(committer);
             var recorder = new Recorder(committer, new AuditPolicy(options.Audit == "buffered", options.AuditMetadataReads), Log<Recorder>());
             var retention = options.AuditRetentionDays is { } days ? new Retention(
                 engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(days), time, Log<Retention>()) : null;
-            var gate = new Gate(refusals, recorder, engine);
-            var management = new Management(committer, instance, time);
+            var budgets = Part(new Budgets(options.ToBudgets(), time));
+            var gate = new Gate(refusals, recorder, engine, new Damages(recorder, time, Log<Damages>()), budgets);
+            var order = await CreationOrder.OpenAsync(engine, instance, ct);
+            var management = new Management(committer, instance, time, order, budgets);
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
             var formatOne = new FormatOne(engine, committer, instance, time);
             await formatOne.StartAsync(ct);
             var endings = new Endings(engine, instance, Part(new Revocations(engine, instance, time)), Part(new MintingKeys(engine, instance, epoch)), formatOne, time);
             var ephemeralKeys = new EphemeralKeys(instance, apps, endings, management, gate, time);
             var apiKeys = Part(new ApiKeys(engine, committer, instance, apps, ephemeralKeys, gate, time, devMode: options.Dev is not null));
-            var tenants = new Tenants(engine, committer, instance, time, options.OpenTenants);
+            var tenants = new Tenants(engine, committer, instance, time, options.OpenTenants, budgets);
             engine.Changed += tenants.Forget;
-            var store = new SecretStore(engine, committer, instance, gate, tenants, time, options.SecretsPerScope);
+            var store = new SecretStore(
+                engine, committer, instance, gate, tenants, time, options.SecretsPerScope, mark);
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);
-            Part(new Reaper(engine, committer, retention, time, Log<Reaper>()) { SweepsMinted = endings.SweepAsync }).Start();
+            Part(new Reaper(engine, committer, retention, time, Log<Reaper>(), clock)
+            {
+                SweepsMinted = endings.SweepAsync,
+            }).Start();
 
             var authentication = new Authentication(apiKeys, Part(new RateLimits(options.RatePerKey, options.RatePerAddress, time)));
             var docs = new Uri(url, DocsApi.Path);
             var pipeline = new Pipeline(
                 [.. new SecretsApi(store).Routes, .. new EphemeralKeysApi(ephemeralKeys, new Signatures(gate, time)).Routes],
-                authentication, isAdmin: false, docs, Log<Pipeline>());
+                authentication, gate, isAdmin: false, docs, Log<Pipeline>());
             var admin = new Pipeline(
                 [
                     .. new AppsApi(apps).Routes,
@@ -103,9 +128,11 @@ internal sealed class Server : IAsyncDisposable
                     .. new AccountsApi(new Accounts(engine, instance, gate, management, tenants, time)).Routes,
                     .. new AuditApi(new AuditTrail(engine, gate)).Routes,
                     .. new SettingsApi(gate, instance, options).Routes,
+                    .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,
                 ],
-                authentication, isAdmin: true, docs, Log<Pipeline>());
-            var health = new HealthApi(Part(new Readiness(committer, instance, () => checkpoints.Trouble ?? recorder.Trouble, time)));
+                authentication, gate, isAdmin: true, docs, Log<Pipeline>());
+            var health = new HealthApi(Part(new Readiness(
+                committer, instance, () => chain.Trouble ?? checkpoints.Trouble ?? recorder.Trouble, time, clock)));
             opened.SetResult(context => (context.Request.Path.Value, Plane(context)) switch
             {
                 (DocsApi.Path, _) => DocsApi.WriteErrorsAsync(context),
@@ -127,6 +154,18 @@ internal sealed class Server : IAsyncDisposable
                 throw new ConfigurationException($"the store in {shown} cannot be used: {(e.InnerException ?? e).Message}",
                     options.Store is null ? "Check the disk; if the store is damaged, restore it from a back-up." : PostgresEngine.HintOn(e.InnerException));
             throw;
+        }
+
+        // What an operator has to know of a store that starts, once.
+        async Task TellAsync(DataDirectory directory, Engine engine, CofferOptions given)
+        {
+            foreach (var change in directory.Tighten())
+                Log<DataDirectory>().LogWarning("{Change}", change);
+            if (given.Dev is null && await FirstStart.LeftByDevAsync(engine, ct) is { Count: > 0 } left)
+            {
+                const string Left = "{Keys}: made by coffer dev, and good here. Revoke with: coffer keys revoke";
+                Log<Server>().LogWarning(Left, string.Join(" and ", left));
+            }
         }
 
         async Task WhenOpenedAsync(HttpContext context) => await (await opened.Task)(context);
@@ -161,7 +200,8 @@ internal sealed class Server : IAsyncDisposable
 }
 
 /// <summary>The keys that a first start made, to be shown once.</summary>
-internal sealed record FirstKeys(string TestSecretKey, string? LiveSecretKey, string? AdminKey, string? SigningSecret)
+internal sealed record FirstKeys(
+    string TestSecretKey, string? LiveSecretKey, string? AdminKey, string? SigningSecretTest, string? SigningSecretLive)
 {
     public override string ToString() => "[redacted]";
 }

@@ -37,6 +37,9 @@ internal sealed record SettingInForce(string Name, string Value, string Source)
 {
     /// <summary>How the operator wrote it: <c>--listen</c>, <c>COFFER_LISTEN</c>, <c>/etc/coffer.conf line 3: listen</c>.</summary>
     public string Written { get; init; } = $"--{Name}";
+
+    /// <summary>Whether nobody wrote it.</summary>
+    public bool IsDefault => Source == "default";
 }
 
 /// <summary>Every setting, once.</summary>
@@ -68,14 +71,40 @@ internal static class Settings
             (options, text) => options with { TlsKey = text }) with { InDev = true },
         Switch("insecure-http", "Speak plain HTTP beyond this machine, because a proxy in front encrypts.",
             (options, on) => options with { InsecureHttp = on }),
-        Number("connections", CofferOptions.DefaultConnections, 1, MostConnections, "The most connections at once on each address; one more is closed.",
+        Number("connections", CofferOptions.DefaultConnections, 1, MostConnections,
+            "The most connections at once on each address. For one more an idle one is closed, or it is if none is idle.",
             (options, number) => options with { Connections = number }),
+        Number("connections-per-address", CofferOptions.DefaultConnectionsPerAddress, 0, MostConnections,
+            "How many of them may come from one client's address, trusted proxies apart; 0 is no limit.",
+            (options, number) => options with { ConnectionsPerAddress = number }),
         new("trusted-proxies", "NETWORKS", "none", "Proxies whose X-Forwarded-For is believed: addresses and networks such as 10.0.0.0/8, with commas between them.",
             (options, text) => options with { TrustedProxies = [.. text.Split(',').Select(Network)] }),
         Number("rate-per-key", CofferOptions.DefaultRatePerKey, 0, HighestRate, "Requests a second that each key may send; 0 is no limit.",
             (options, number) => options with { RatePerKey = number }),
         Number("rate-per-address", CofferOptions.DefaultRatePerAddress, 0, HighestRate, "Failed authentications a second that one address may cause; 0 is no limit.",
             (options, number) => options with { RatePerAddress = number }),
+        Number("waiting-per-app", CofferOptions.DefaultWaitingPerApp, 0, CofferOptions.WaitingChanges,
+            "Changes of one app that may wait to be stored; 0 is no limit but that of all.",
+            (options, number) => options with { WaitingPerApp = number }),
+        Number("waiting-per-ephemeral-key",
+            CofferOptions.DefaultWaitingPerEphemeralKey, 0, CofferOptions.WaitingChanges,
+            "Changes of one ephemeral key that may wait to be stored; 0 is no limit but that of its app.",
+            (options, number) => options with { WaitingPerEphemeralKey = number }),
+        Number("kept-per-app", CofferOptions.DefaultKeptPerApp, 0, HighestRate,
+            "KB a second that may be kept under the idempotency keys of one app; 0 is no limit.",
+            (options, number) => options with { KeptPerApp = number }),
+        Number("kept-per-ephemeral-key", CofferOptions.DefaultKeptPerEphemeralKey, 0, HighestRate,
+            "KB a second that may be kept under the idempotency keys of one ephemeral key; 0 is no limit.",
+            (options, number) => options with { KeptPerEphemeralKey = number }),
+        Number("audit-per-app", CofferOptions.DefaultAuditPerApp, 0, HighestRate,
+            "KB a second of audit entries about what one app does; 0 is no limit.",
+            (options, number) => options with { AuditPerApp = number }),
+        Number("audit-per-ephemeral-key", CofferOptions.DefaultAuditPerEphemeralKey, 0, HighestRate,
+            "KB a second of audit entries about what one ephemeral key does; 0 is no limit.",
+            (options, number) => options with { AuditPerEphemeralKey = number }),
+        Number("tenants-per-app", CofferOptions.DefaultTenantsPerApp, 0, HighestRate,
+            "New accounts a second for which one app may store something; 0 is no limit.",
+            (options, number) => options with { TenantsPerApp = number }),
         Number("secrets-per-scope", CofferOptions.DefaultSecretsPerScope, 1, CofferOptions.MostSecretsPerScope, "How many secrets a scope may hold. Lowering it deletes nothing.",
             (options, number) => options with { SecretsPerScope = number }),
         Number("open-tenants", CofferOptions.DefaultOpenTenants, 1, CofferOptions.MostOpenTenants, "Of how many tenants the opened keys are kept in memory, 1 KB each, or 4 where payloads are in use. A request to another one opens them first.",

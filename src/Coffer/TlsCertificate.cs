@@ -13,6 +13,8 @@ namespace Coffer;
 internal sealed class TlsCertificate
 {
     private const UnixFileMode Forbidden = (UnixFileMode)0b111_111; // any bit for group or other
+    private static readonly List<SslApplicationProtocol> Both =
+        [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromSeconds(1);
 
     private readonly string certFile;
@@ -48,7 +50,8 @@ internal sealed class TlsCertificate
     }
 
     /// <summary>What a handshake is made with: TLS 1.2 or 1.3, HTTP/2 or 1.1, and the chain as the file has it.</summary>
-    public SslServerAuthenticationOptions Handshake()
+    /// <param name="withHttp2">Whether HTTP/2 is offered beside HTTP/1.1.</param>
+    public SslServerAuthenticationOptions Handshake(bool withHttp2 = true)
     {
         LookAgain();
         return new SslServerAuthenticationOptions
@@ -57,7 +60,7 @@ internal sealed class TlsCertificate
 #pragma warning disable CA5398 // Older versions stay refused, whatever the system's configuration allows.
             EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
 #pragma warning restore CA5398
-            ApplicationProtocols = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11],
+            ApplicationProtocols = withHttp2 ? Both : [SslApplicationProtocol.Http11],
             AllowRenegotiation = false,
         };
     }

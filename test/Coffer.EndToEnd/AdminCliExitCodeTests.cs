@@ -27,6 +27,7 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
         { "apps show ..", "'..' is not an id" },
         { "keys create", "--app, or --type admin" },
         { "keys create --app app_1 --type publishable", "'publishable'" },
+        { "keys create --type publishable", "'publishable'" },
         { "keys create --app app_1 --permission everything", "'everything'" },
         { "keys create --app app_1 --expires-at soon", "--expires-at 'soon'" },
         { "keys roll key_1", "--grace" },

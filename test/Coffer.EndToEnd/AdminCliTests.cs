@@ -11,6 +11,9 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
 
     private AdminCli Cli => new(store.Coffer);
 
+    private static int Signing(JsonElement app, string mode) =>
+        app.GetProperty("signing_secrets").GetProperty(mode).GetInt32();
+
     [Fact]
     public async Task An_app_is_created_changed_shown_and_deleted()
     {
@@ -18,11 +21,14 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         var app = Text(created, "id");
         Assert.StartsWith("app_", app, StringComparison.Ordinal);
         Assert.StartsWith("acct_", Text(created, "account"), StringComparison.Ordinal);
-        Assert.StartsWith("absec_", Text(created, "signing_secret"), StringComparison.Ordinal);
-        Assert.Equal(("Acme CRM", 7, 1), (Text(created, "name"), created.GetProperty("secrets_per_scope").GetInt32(), created.GetProperty("signing_secrets").GetInt32()));
+        Assert.StartsWith("absec_", Text(created, "signing_secret_test"), StringComparison.Ordinal);
+        Assert.StartsWith("absec_", Text(created, "signing_secret_live"), StringComparison.Ordinal);
+        Assert.Equal(("Acme CRM", 7), (Text(created, "name"), created.GetProperty("secrets_per_scope").GetInt32()));
+        Assert.Equal((1, 1), (Signing(created, "test"), Signing(created, "live")));
 
         var shown = await Cli.JsonAsync("apps", "show", app);
-        Assert.False(shown.TryGetProperty("signing_secret", out _));
+        Assert.False(shown.TryGetProperty("signing_secret_test", out _));
+        Assert.False(shown.TryGetProperty("signing_secret_live", out _));
         Assert.Equal(["https://a.example", "https://b.example"], Words(shown, "origins"));
         Assert.Equal("Acme 2", Text(await Cli.JsonAsync("apps", "rename", app, "Acme 2"), "name"));
         Assert.Equal(50, (await Cli.JsonAsync("apps", "set", app, "--secrets-per-scope", "50")).GetProperty("secrets_per_scope").GetInt32());
@@ -37,12 +43,13 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
     }
 
     [Fact]
-    public async Task A_table_has_a_line_for_each_app_and_a_signing_secret_is_shown_once()
+    public async Task A_table_has_a_line_for_each_app_and_signing_secrets_are_shown_once()
     {
         var created = await Cli.OkAsync("apps", "create", "Table");
         Assert.Matches("^ID +NAME +STATE +ACCOUNT +QUOTA +ORIGINS ", created);
-        Assert.Matches(@"\n  signing secret  absec_\w+\n", created);
-        Assert.EndsWith($"\n\n{Once}\n", created, StringComparison.Ordinal);
+        Assert.Matches(@"\n  signing secret test  absec_\w+\n  signing secret live  absec_\w+\n", created);
+        Assert.EndsWith("\n\nKeep them now: they are not shown again.\n", created, StringComparison.Ordinal);
+        Assert.Contains(" 1 test, 1 live ", created, StringComparison.Ordinal);
         var app = created.Split('\n')[1].Split(' ')[0];
 
         var table = (await Cli.OkAsync("apps", "list")).TrimEnd('\n').Split('\n');
@@ -55,13 +62,19 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
     }
 
     [Fact]
-    public async Task A_signing_secret_is_rolled()
+    [Trait("Firm ground", "4")]
+    public async Task A_signing_secret_is_rolled_in_one_mode()
     {
         var app = await Cli.AppAsync("roll");
         var rolled = await Cli.JsonAsync("apps", "roll-signing-secret", app, "--grace", "15m");
-        Assert.StartsWith("absec_", Text(rolled, "signing_secret"), StringComparison.Ordinal);
-        Assert.Equal(2, rolled.GetProperty("signing_secrets").GetInt32());
-        Assert.Equal(1, (await Cli.JsonAsync("apps", "roll-signing-secret", app, "--grace", "0")).GetProperty("signing_secrets").GetInt32());
+        Assert.StartsWith("absec_", Text(rolled, "signing_secret_test"), StringComparison.Ordinal);
+        Assert.False(rolled.TryGetProperty("signing_secret_live", out _));
+        Assert.Equal((2, 1), (Signing(rolled, "test"), Signing(rolled, "live")));
+        Assert.Equal(1, Signing(await Cli.JsonAsync("apps", "roll-signing-secret", app, "--grace", "0"), "test"));
+        var live = await Cli.JsonAsync("apps", "roll-signing-secret", app, "--live", "--grace", "15m");
+        Assert.StartsWith("absec_", Text(live, "signing_secret_live"), StringComparison.Ordinal);
+        Assert.False(live.TryGetProperty("signing_secret_test", out _));
+        Assert.Equal((1, 2), (Signing(live, "test"), Signing(live, "live")));
         Assert.Contains(Once, await Cli.OkAsync("apps", "roll-signing-secret", app, "--grace", "7d"), StringComparison.Ordinal);
     }
 

@@ -13,6 +13,8 @@ public sealed class DevTests
         var printed = await coffer.PrintedAsync("expand[]=payload");
         Assert.Contains($"export COFFER_URL={url}\n", printed, StringComparison.Ordinal);
         Assert.Contains($"export COFFER_API_KEY={coffer.TestKey}\n", printed, StringComparison.Ordinal);
+        var signing = coffer.Ready.GetProperty("signing_secret_test").GetString();
+        Assert.Contains($"export COFFER_SIGNING_SECRET={signing}\n", printed, StringComparison.Ordinal);
         Assert.Contains($"curl {url}/v1/apps/secrets -u {coffer.TestKey}: ", printed, StringComparison.Ordinal);
         Assert.Empty(coffer.Stderr);
     }
@@ -22,7 +24,8 @@ public sealed class DevTests
     {
         await using var coffer = await CofferProcess.DevAsync();
         Assert.Equal(OwnerReadsAndWrites, File.GetUnixFileMode(coffer.ReadyFile));
-        Assert.Equal(["url", "pid", "test_secret_key", "admin_key"], coffer.Ready.EnumerateObject().Select(field => field.Name));
+        Assert.Equal(["url", "pid", "test_secret_key", "admin_key", "signing_secret_test"],
+            coffer.Ready.EnumerateObject().Select(field => field.Name));
         Assert.Equal(coffer.Pid, coffer.Ready.GetProperty("pid").GetInt32());
         Assert.StartsWith("sk_test_", coffer.TestKey, StringComparison.Ordinal);
         Assert.NotEqual(0, coffer.Url.Port);
@@ -130,19 +133,19 @@ public sealed class DevTests
         Assert.Equal("master", Assert.Single(root.Headers.GetValues("Stripe-Mock-Version")));
     }
 
-    [Fact]
-    public async Task The_key_of_a_served_store_may_be_chosen_over_that_store()
+    [Theory]
+    [InlineData("serve", "dev", "this store belongs to coffer serve")]
+    [InlineData("dev", "serve", "this store was made by coffer dev")]
+    [Trait("Firm ground", "17")]
+    public async Task A_store_of_the_other_verb_is_refused_and_left_as_it_was(string maker, string other, string said)
     {
         using var data = new TemporaryDirectory();
-        string served;
-        await using (var coffer = await CofferProcess.ServeAsync(data))
-        {
-            served = coffer.TestKey;
+        await using (var coffer = await CofferProcess.StartAsync([maker, "--data", data.Path]))
             Assert.Equal(0, await coffer.StopAsync());
-        }
-
-        await using var dev = await CofferProcess.DevAsync("--data", data.Path, "--key", served);
-        using var client = new WireClient(dev.Url, served);
-        (await client.SetAsync("k", "p")).Is(200);
+        var before = data.Fingerprint();
+        (await Ran.CofferAsync(other, "--data", data.Path, "--listen", "http://127.0.0.1:0"))
+            .Refused(78, said, "Nothing was changed");
+        Assert.Equal(before, data.Fingerprint());
+        await using var again = await CofferProcess.StartAsync([maker, "--data", data.Path]);
     }
 }

@@ -52,13 +52,17 @@ public sealed class LeakTests
         using var data = new TemporaryDirectory();
         await using var coffer = await CofferProcess.ServeAsync(data);
         using var admin = new WireClient(coffer.Url, canaries.Watch("admin key", coffer.AdminKey));
-        canaries.Watch("first signing secret", coffer.Ready.GetProperty("signing_secret").GetString()!);
+        canaries.Watch("first test signing secret", coffer.Ready.GetProperty("signing_secret_test").GetString()!);
+        canaries.Watch("first live signing secret", coffer.Ready.GetProperty("signing_secret_live").GetString()!);
         var (name, user, payload, retry) = (canaries.Plant("name"), canaries.Plant("user id"), canaries.Plant("payload"), canaries.Plant("idempotency key"));
 
         var created = (await admin.PostAsync("/admin/v1/apps", [("name", "Acme")], $"{retry} app")).Is(200).Body;
         var app = created.GetProperty("id").GetString()!;
-        Watch("signing secret", created, "signing_secret");
-        Watch("rolled signing secret", (await admin.PostAsync($"/admin/v1/apps/{app}/signing_secret/roll", [("grace_period", "60")], $"{retry} roll")).Is(200).Body, "signing_secret");
+        Watch("test signing secret", created, "signing_secret_test");
+        Watch("live signing secret", created, "signing_secret_live");
+        var roll = $"/admin/v1/apps/{app}/signing_secret/roll";
+        var newSecret = (await admin.PostAsync(roll, [("grace_period", "60")], $"{retry} roll")).Is(200).Body;
+        Watch("rolled signing secret", newSecret, "signing_secret_test");
         var key = (await admin.PostAsync("/admin/v1/api_keys", [("type", "secret"), ("app", app)], $"{retry} key")).Is(200).Body;
         Watch("secret key", key, "secret");
         Watch("restricted key", (await admin.PostAsync("/admin/v1/api_keys", [("type", "restricted"), ("app", app), ("permissions[]", "secret_read")], $"{retry} rk")).Is(200).Body, "secret");
@@ -83,7 +87,8 @@ public sealed class LeakTests
         Assert.Equal(0, await coffer.StopAsync());
         canaries.AssertNotIn(data.Contents());
         canaries.AssertNotIn("standard error", coffer.Stderr);
-        canaries.AssertNotIn("standard output", coffer.Stdout, excepting: ["admin key", "first signing secret"]); // it shows them, once
+        canaries.AssertNotIn("standard output", coffer.Stdout,
+            excepting: ["admin key", "first test signing secret", "first live signing secret"]); // it shows them, once
 
         string Watch(string what, System.Text.Json.JsonElement answer, string field) => canaries.Watch(what, answer.GetProperty(field).GetString()!);
     }

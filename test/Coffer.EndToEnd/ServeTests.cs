@@ -13,14 +13,22 @@ public sealed class ServeTests
         Assert.True(File.Exists(data.File("coffer.db")));
         Assert.Equal(OwnerReadsAndWrites, File.GetUnixFileMode(data.File("coffer.key")));
         Assert.Equal(OwnerReadsAndWrites, File.GetUnixFileMode(coffer.ReadyFile));
-        Assert.Equal(["url", "pid", "test_secret_key", "live_secret_key", "admin_key", "signing_secret"], coffer.Ready.EnumerateObject().Select(field => field.Name));
+        Assert.Equal(
+            [
+                "url", "pid", "test_secret_key", "live_secret_key", "admin_key",
+                "signing_secret_test", "signing_secret_live",
+            ],
+            coffer.Ready.EnumerateObject().Select(field => field.Name));
         Assert.Equal(coffer.Pid, coffer.Ready.GetProperty("pid").GetInt32());
         Assert.StartsWith("sk_test_", coffer.TestKey, StringComparison.Ordinal);
         Assert.StartsWith("sk_live_", coffer.LiveKey, StringComparison.Ordinal);
         Assert.StartsWith("ak_", coffer.AdminKey, StringComparison.Ordinal);
 
         var printed = await coffer.PrintedAsync("Keep a copy of");
-        foreach (var key in (string[])[coffer.TestKey, coffer.LiveKey, coffer.AdminKey])
+        var signing = coffer.Ready.GetProperty("signing_secret_test").GetString()!;
+        var liveSigning = coffer.Ready.GetProperty("signing_secret_live").GetString()!;
+        Assert.NotEqual(signing, liveSigning);
+        foreach (var key in (string[])[coffer.TestKey, coffer.LiveKey, coffer.AdminKey, signing, liveSigning])
             Assert.Contains($" {key}\n", printed, StringComparison.Ordinal);
         Assert.Empty(coffer.Stderr);
     }

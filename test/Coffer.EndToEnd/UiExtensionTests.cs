@@ -40,7 +40,9 @@ public sealed class UiExtensionTests : IDisposable
 
         // What the backend does with the signature: the SDK's routine for webhooks, over the fields that it knows, in their order.
         const string Payload = "{\"field\":\"ünïcode \\\"quoted\\\"\",\"user_id\":\"usr_1\",\"account_id\":\"acct_browser\"}";
-        var secret = coffer.Ready.GetProperty("signing_secret").GetString()!;
+        var secret = coffer.Ready.GetProperty("signing_secret_test").GetString()!;
+        var live = coffer.Ready.GetProperty("signing_secret_live").GetString()!;
+        (await VerifyAsync(node, Text("signature"), live, Payload)).EndedWith(1); // the page's key is a test key
         (await VerifyAsync(node, Text("signature"), secret, Payload)).EndedWith(0);
         (await VerifyAsync(node, Text("signature"), secret, Payload.Replace("usr_1", "usr_2", StringComparison.Ordinal))).EndedWith(1);
 

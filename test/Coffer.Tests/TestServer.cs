@@ -26,12 +26,18 @@ internal sealed class TestServer : IAsyncDisposable
 
     public string Data => directory.Path;
 
+    /// <summary>Where its store is.</summary>
+    public Place Place => new(Data, store);
+
     public string StoreFile => directory.File("coffer.db");
 
     public Uri Url => server!.Url;
 
     /// <summary>The keys of the first app.</summary>
     public FirstKeys Keys { get; private set; } = null!;
+
+    /// <summary>The keys that the last start made, or null.</summary>
+    public FirstKeys? LastKeys => server!.FirstKeys;
 
     /// <summary>The test key of a second app.</summary>
     public string OtherAppKey { get; private set; } = null!;
@@ -48,11 +54,32 @@ internal sealed class TestServer : IAsyncDisposable
         return test;
     }
 
+    /// <summary>A server on a copy of a store that is kept in test/fixtures, a minute after it was made.</summary>
+    /// <param name="files">The fixture's key file, and its store file if it has one.</param>
+    /// <param name="store">The database that its dump was restored to, or null.</param>
+    /// <param name="made">The Unix second at which it was made.</param>
+    public static async Task<TestServer> OpenCopyAsync(IEnumerable<(string From, string Name)> files, string? store, long made)
+    {
+        var test = new TestServer(new ManualTime()) { store = store };
+        foreach (var (from, name) in files)
+        {
+            File.Copy(from, test.directory.File(name));
+            if (!OperatingSystem.IsWindows()) // git keeps no modes of this kind
+                File.SetUnixFileMode(test.directory.File(name), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        }
+
+        test.Time.Move(TimeSpan.FromSeconds(made + 60 - test.Time.Seconds));
+        await test.StartAgainAsync();
+        return test;
+    }
+
     /// <summary>Starts the server on its data again, after <see cref="StopAsync"/>.</summary>
     public async Task StartAgainAsync(
         int secretsPerScope = 10, CofferOptions.DevOptions? dev = null, bool auditsMetadata = false, int ratePerKey = 0, int ratePerAddress = 0,
-        int? openTenants = null) =>
-        server = await Server.StartAsync(new CofferOptions
+        int? openTenants = null, Func<CofferOptions, CofferOptions>? with = null, string? checkpoints = null,
+        params AcceptedRollback[] accepted)
+    {
+        var options = new CofferOptions
         {
             Data = Data,
             Store = store,
@@ -60,11 +87,20 @@ internal sealed class TestServer : IAsyncDisposable
             SecretsPerScope = secretsPerScope,
             Dev = dev,
             AuditMetadataReads = auditsMetadata,
+            Checkpoints = checkpoints,
+            AcceptedRollbacks = accepted,
             // The clock stands still, so a bucket would never fill again: only tests of the rates have any.
             RatePerKey = ratePerKey,
             RatePerAddress = ratePerAddress,
             OpenTenants = openTenants ?? CofferOptions.DefaultOpenTenants,
-        }, Time, default);
+            KeptPerApp = 0,
+            KeptPerEphemeralKey = 0,
+            AuditPerApp = 0,
+            AuditPerEphemeralKey = 0,
+            TenantsPerApp = 0,
+        };
+        server = await Server.StartAsync(with?.Invoke(options) ?? options, Time, default);
+    }
 
     public async Task StopAsync()
     {

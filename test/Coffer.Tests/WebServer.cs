@@ -18,11 +18,15 @@ internal sealed class WebServer : IAsyncDisposable
 
     public Uri? AdminUrl { get; }
 
-    public static async Task<WebServer> StartAsync(CofferOptions options, TimeProvider? time = null)
+    /// <param name="options">Where it listens, and its limits.</param>
+    /// <param name="time">The clock, if not the real one.</param>
+    /// <param name="answer">What it answers, if not who asked.</param>
+    public static async Task<WebServer> StartAsync(
+        CofferOptions options, TimeProvider? time = null, RequestDelegate? answer = null)
     {
         options.Validate();
         var web = Listeners.Build(options, time ?? TimeProvider.System);
-        web.Run(Describe);
+        web.Run(answer ?? Describe);
         var (url, admin) = await Listeners.ListenAsync(web, options, default);
         return new WebServer(web, url, admin);
     }

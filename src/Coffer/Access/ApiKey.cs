@@ -13,8 +13,15 @@ namespace Coffer.Access;
 /// </summary>
 internal sealed record ApiKey(ApiKeyRow Row)
 {
-    /// <summary>Whether the row was changed outside Coffer: then the key is refused, and what the row says may not be so.</summary>
-    public bool IsDamaged { get; private init; }
+    /// <summary>
+    /// What is wrong with the row, or null: if anything is, the key is refused, and what the row says may not be so.
+    /// </summary>
+    public string? Fault { get; private init; }
+
+    public bool IsDamaged => Fault is not null;
+
+    /// <summary>The row, if it is damaged.</summary>
+    public DamagedRow? Damage => Fault is null ? null : new DamagedRow("api_keys", Id, Fault) { App = App };
 
     public const int MostAddresses = 20;
 
@@ -37,23 +44,25 @@ internal sealed record ApiKey(ApiKeyRow Row)
     /// <summary>The Unix second at which the hour of its last use began, or null.</summary>
     public long? LastUsed => Row.LastUsed;
 
-    public KeyKind Kind => Row.Kind switch
+    /// <summary>Null if the row names none: then it is damaged.</summary>
+    public KeyKind? Kind => Row.Kind switch
     {
         "admin" => KeyKind.Admin,
         "restricted" => KeyKind.Restricted,
-        _ => KeyKind.Secret,
+        "secret" => KeyKind.Secret,
+        _ => null,
     };
 
     /// <summary>What it may do with secrets.</summary>
     public Permissions Permissions => Kind switch
     {
-        KeyKind.Admin => Permissions.None,
         KeyKind.Restricted => PermissionWords.Parse(Split(Row.Permissions)) ?? Permissions.None,
-        _ => Permissions.All,
+        KeyKind.Secret => Permissions.All,
+        _ => Permissions.None,
     };
 
-    /// <summary>Where it may be used; empty is anywhere.</summary>
-    public IReadOnlyList<IPNetwork> Networks => [.. Split(Row.Addresses).Select(text => IPNetwork.TryParse(text, out var network) ? network : default)];
+    /// <summary>Where it may be used; empty is anywhere, of a key that is not damaged.</summary>
+    public IReadOnlyList<IPNetwork> Networks => [.. NetworksOf(Row).OfType<IPNetwork>()];
 
     public static string Word(KeyKind kind) => kind switch
     {
@@ -75,7 +84,7 @@ internal sealed record ApiKey(ApiKeyRow Row)
     /// <summary>A new token for a row that says all but the token.</summary>
     public static (string Token, ApiKeyRow Row) Create(Instance instance, ApiKeyRow row, string? token = null)
     {
-        token ??= Tokens.Generate(Prefix(new ApiKey(row).Kind, row.Livemode));
+        token ??= Tokens.Generate(Prefix(new ApiKey(row).Kind!.Value, row.Livemode));
         return (token, Prove(instance, row with { Mac = Mac(instance, token) }));
     }
 
@@ -88,11 +97,14 @@ internal sealed record ApiKey(ApiKeyRow Row)
     public static ApiKeyRow Prove(Instance instance, ApiKeyRow row) => row with { Proof = ProofOf(instance, row) };
 
     /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
-    public static ApiKey From(Instance instance, ApiKeyRow row) => Seen(instance, row) is { IsDamaged: false } key ? key : throw ApiError.RecordDamaged("API key");
+    public static ApiKey From(Instance instance, ApiKeyRow row)
+    {
+        var key = Seen(instance, row);
+        return key.Damage is { } damage ? throw ApiError.RecordDamaged("API key", damage) : key;
+    }
 
     /// <summary>The key as it stands there, damaged or not: to be shown, or revoked.</summary>
-    public static ApiKey Seen(Instance instance, ApiKeyRow row) =>
-        new(row) { IsDamaged = !CryptographicOperations.FixedTimeEquals(row.Proof, ProofOf(instance, row)) };
+    public static ApiKey Seen(Instance instance, ApiKeyRow row) => new(row) { Fault = FaultOf(instance, row) };
 
     /// <summary>The audit entry about a change of a key.</summary>
     public static AuditEntry Entry(string verb, ApiKeyRow key) => new(verb, "ok")
@@ -104,6 +116,31 @@ internal sealed record ApiKey(ApiKeyRow Row)
     /// <summary>The id of a stored key, or null.</summary>
     public static async Task<string?> FindIdAsync(Engine engine, Instance instance, string token, CancellationToken ct) =>
         (await engine.FindApiKeyAsync(Mac(instance, token), ct))?.Id;
+
+    // The proof says who wrote the row. What it says is looked at too: nothing in it is read as more than it is.
+    private static string? FaultOf(Instance instance, ApiKeyRow row)
+    {
+        if (!row.IsSound)
+            return DamagedRow.Columns;
+        if (!CryptographicOperations.FixedTimeEquals(row.Proof, ProofOf(instance, row)))
+            return "its proof";
+        var kind = new ApiKey(row).Kind;
+        if (kind is null || (kind == KeyKind.Admin) != (row.App is null) || (kind == KeyKind.Admin && !row.Livemode))
+            return "its kind";
+        if (kind == KeyKind.Restricted && !HasPermissions(row))
+            return "its permissions";
+        if (kind != KeyKind.Restricted && (row.Permissions is not null || row.PinnedAccount is not null))
+            return "its restrictions";
+        if (row.PinnedAccount is "")
+            return "its account";
+        return NetworksOf(row).Contains(null) ? "its networks" : null;
+    }
+
+    private static bool HasPermissions(ApiKeyRow row) =>
+        PermissionWords.Parse(Split(row.Permissions)) is { } permissions && permissions != Permissions.None;
+
+    private static IEnumerable<IPNetwork?> NetworksOf(ApiKeyRow row) =>
+        Split(row.Addresses).Select(text => Coffer.Networks.Parse(text));
 
     private static byte[] ProofOf(Instance instance, ApiKeyRow row)
     {

@@ -91,7 +91,9 @@ internal sealed class ApiKeys : IDisposable
         if (row.App is not null && app is null)
             return null; // deleted between the two look-ups
         NoteUse(row);
-        return proven.Set(CacheKey(token), new Proven(SecretBytes.ForKey(Characters(token)), row, app, key.Kind, key.Permissions, key.Networks, epoch),
+        var kept = SecretBytes.ForKey(Characters(token));
+        var fresh = new Proven(kept, row, app, key.Kind!.Value, key.Permissions, key.Networks, epoch);
+        return proven.Set(CacheKey(token), fresh,
             new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound });
     }
 
@@ -134,7 +136,8 @@ internal sealed class ApiKeys : IDisposable
             return;
         try
         {
-            _ = committer.CommitAsync(new Change.Plain(new RowWrite.TouchApiKey(row.Id, hour))).ContinueWith(static failed => _ = failed.Exception, TaskScheduler.Default);
+            _ = committer.CommitAsync(new Change.Plain(new RowWrite.TouchApiKey(row.Id, hour)) { In = Lane.Background })
+                .ContinueWith(static failed => _ = failed.Exception, TaskScheduler.Default);
         }
         catch (ApiError)
         {

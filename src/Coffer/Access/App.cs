@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Unicode;
 using Coffer.Crypto;
 using Coffer.Storage;
 
@@ -16,7 +17,12 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     public const int LongestName = 200;
     public const int MostOrigins = 20;
 
-    private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, SigningTag = 4, GenerationTag = 16;
+    private const int MostSigningSecrets = 2;
+
+    // Programs before there were two modes read and write 1 to 4 only: to them a test secret is not there.
+    private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, LiveSigningTag = 4, TestSigningTag = 6, GenerationTag = 16;
+    private static ReadOnlySpan<byte> OnceTags => [DisabledTag, QuotaTag, GenerationTag];
+    private static ReadOnlySpan<byte> OftenTags => [OriginTag, LiveSigningTag, TestSigningTag];
 
     /// <summary>While it is true every key of the app is refused.</summary>
     public bool IsDisabled { get; init; }
@@ -27,23 +33,51 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     /// <summary>The web origins from which browsers may use the app's keys; empty is any.</summary>
     public IReadOnlyList<string> Origins { get; init; } = [];
 
-    /// <summary>What signs that a browser is a user: the newest, and the one before it while its grace period lasts.</summary>
-    public IReadOnlyList<SigningSecret> SigningSecrets { get; init; } = [];
+    /// <summary>
+    /// What signs in live mode that a browser is a user: the newest, and the one before it in its grace period.
+    /// </summary>
+    public IReadOnlyList<SigningSecret> LiveSigningSecrets { get; init; } = [];
 
     /// <summary>The number of the commit that ended all that its keys had minted; 0 if none did.</summary>
     public long Generation { get; init; }
 
-    /// <summary>An app with an account of its own and a first signing secret.</summary>
-    public static (App App, string SigningSecret) Create(string name, long now)
+    /// <summary>The same in test mode.</summary>
+    public IReadOnlyList<SigningSecret> TestSigningSecrets { get; init; } = [];
+
+    /// <summary>An app with an account of its own and a first signing secret of each mode.</summary>
+    public static (App App, NewSigningSecrets Secrets) Create(string name, long now)
     {
-        var (secret, text) = SigningSecret.Generate();
-        return (new App(NewId("app_"), name, NewId("acct_"), now) { SigningSecrets = [secret] }, text);
+        var ((test, testText), (live, liveText)) = (SigningSecret.Generate(), SigningSecret.Generate());
+        var app = new App(NewId("app_"), name, NewId("acct_"), now);
+        app = app with { TestSigningSecrets = [test], LiveSigningSecrets = [live] };
+        return (app, new NewSigningSecrets(testText, liveText));
     }
 
-    /// <summary>Whether what it is set to was changed outside Coffer: then its keys are refused, and nothing of it is known but its id and name.</summary>
-    public bool IsDamaged { get; private init; }
+    /// <summary>
+    /// What is wrong with the row, or null: if anything is, the app's keys are refused, and nothing of it is known but
+    /// id and name.
+    /// </summary>
+    public string? Fault { get; private init; }
 
-    public IEnumerable<SigningSecret> SigningSecretsAt(long now) => SigningSecrets.Where(secret => !(secret.ExpiresAt <= now));
+    public bool IsDamaged => Fault is not null;
+
+    /// <summary>What signs in a mode at a Unix second, newest first.</summary>
+    public IEnumerable<SigningSecret> SigningSecretsAt(bool livemode, long now) =>
+        SigningSecretsOf(livemode).Where(secret => !(secret.ExpiresAt <= now));
+
+    /// <summary>The app with a new signing secret of a mode, beside which the last one signs until then.</summary>
+    /// <param name="livemode">The mode; what signs in the other stays.</param>
+    /// <param name="lastUntil">A Unix second; null ends the last one at once.</param>
+    public (App App, NewSigningSecrets Secrets) RollSigningSecret(bool livemode, long? lastUntil)
+    {
+        var (secret, text) = SigningSecret.Generate();
+        List<SigningSecret> secrets = [secret];
+        if (lastUntil is { } until)
+            secrets.AddRange(SigningSecretsOf(livemode).Take(1).Select(last => last.Until(until)));
+        return livemode
+            ? (this with { LiveSigningSecrets = secrets }, new NewSigningSecrets(null, text))
+            : (this with { TestSigningSecrets = secrets }, new NewSigningSecrets(text, null));
+    }
 
     public AppRow ToRow(Instance instance)
     {
@@ -58,7 +92,8 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         }
 
         fields.AddRange(Origins.Select(origin => (OriginTag, (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes(origin))));
-        fields.AddRange(SigningSecrets.Select(secret => (SigningTag, secret.Stored)));
+        fields.AddRange(LiveSigningSecrets.Select(secret => (LiveSigningTag, secret.Stored)));
+        fields.AddRange(TestSigningSecrets.Select(secret => (TestSigningTag, secret.Stored)));
 
         if (Generation > 0)
         {
@@ -76,27 +111,84 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     }
 
     /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
-    public static App From(AppRow row, Instance instance) => Seen(row, instance) is { IsDamaged: false } app ? app : throw ApiError.RecordDamaged("app");
+    public static App From(AppRow row, Instance instance)
+    {
+        var app = Seen(row, instance);
+        return app.Damage is { } damage ? throw ApiError.RecordDamaged("app", damage) : app;
+    }
 
     /// <summary>The app as it stands there, damaged or not: to be shown, or deleted.</summary>
     public static App Seen(AppRow row, Instance instance)
     {
         var app = new App(row.Id, row.Name, row.Account, row.Created);
+        if (!row.IsSound)
+            return app with { Fault = DamagedRow.Columns };
+        // Only a store that a program of schema 1 made has apps without settings, until the next start seals them.
         if (row.Sealed is null)
-            return app;
+            return instance.AppsAreSealed ? app with { Fault = "its settings, which are gone" } : app;
         using var bound = Bind(instance, row.Id, row.Account, row.Created);
         using var settings = instance.Roots.Open(row.Sealed, bound.Span);
         if (settings is null)
-            return app with { IsDamaged = true };
-        var fields = settings.Memory;
-        return app with
+            return app with { Fault = "its proof" };
+        return app.With(settings.Memory) ?? app with { Fault = "the form of its settings" };
+    }
+
+    /// <summary>The row, if it is damaged.</summary>
+    public DamagedRow? Damage => Fault is null ? null : new DamagedRow("apps", Id, Fault) { App = Id };
+
+    private IReadOnlyList<SigningSecret> SigningSecretsOf(bool livemode) =>
+        livemode ? LiveSigningSecrets : TestSigningSecrets;
+
+    // Null if the settings are not in the form in which this program writes them.
+    private App? With(ReadOnlyMemory<byte> fields)
+    {
+        if (!Tlv.AreSound(fields.Span, OnceTags, OftenTags))
+            return null;
+        if (Tlv.Find(fields.Span, DisabledTag) is { } disabled && !fields.Span[disabled].IsEmpty)
+            return null;
+        int? quota = null;
+        if (Tlv.Find(fields.Span, QuotaTag) is { } at)
+        {
+            if (fields.Span[at].Length != sizeof(int))
+                return null;
+            quota = BinaryPrimitives.ReadInt32BigEndian(fields.Span[at]);
+            if (quota < 1)
+                return null;
+        }
+
+        var generation = 0L;
+        if (Tlv.Find(fields.Span, GenerationTag) is { } of)
+        {
+            if (fields.Span[of].Length != sizeof(long))
+                return null;
+            generation = BinaryPrimitives.ReadInt64BigEndian(fields.Span[of]);
+            if (generation < 1)
+                return null;
+        }
+
+        var origins = Tlv.All(fields.Span, OriginTag);
+        if (origins.Count > MostOrigins || !origins.All(origin => IsText(fields.Span[origin])))
+            return null;
+        if (Secrets(LiveSigningTag) is not { } live || Secrets(TestSigningTag) is not { } test)
+            return null;
+        return this with
         {
             IsDisabled = Tlv.Find(fields.Span, DisabledTag) is not null,
-            SecretsPerScope = Tlv.Find(fields.Span, QuotaTag) is { } quota ? BinaryPrimitives.ReadInt32BigEndian(fields.Span[quota]) : null,
-            Origins = [.. Tlv.All(fields.Span, OriginTag).Select(origin => Encoding.UTF8.GetString(fields.Span[origin]))],
-            SigningSecrets = [.. Tlv.All(fields.Span, SigningTag).Select(secret => SigningSecret.From(fields.Span[secret]))],
-            Generation = Tlv.Find(fields.Span, GenerationTag) is { } generation ? BinaryPrimitives.ReadInt64BigEndian(fields.Span[generation]) : 0,
+            SecretsPerScope = quota,
+            Origins = [.. origins.Select(origin => Encoding.UTF8.GetString(fields.Span[origin]))],
+            LiveSigningSecrets = live,
+            TestSigningSecrets = test,
+            Generation = generation,
         };
+
+        List<SigningSecret>? Secrets(byte tag)
+        {
+            var secrets = Tlv.All(fields.Span, tag).Select(secret => SigningSecret.Parse(fields.Span[secret])).ToList();
+            var isSound = secrets.Count <= MostSigningSecrets && !secrets.Contains(null);
+            return isSound ? [.. secrets.OfType<SigningSecret>()] : null;
+        }
+
+        static bool IsText(ReadOnlySpan<byte> value) => !value.IsEmpty && Utf8.IsValid(value);
     }
 
     private static AssociatedData Bind(Instance instance, string id, string account, long created)
@@ -110,45 +202,4 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     }
 
     private static string NewId(string prefix) => prefix + RandomNumberGenerator.GetString(Base62.Alphabet, 16);
-}
-
-/// <summary>
-/// A key that an app's backend shares with this store, <c>absec_…</c>: what is signed with it comes from here. Its text is
-/// the key, as with Stripe's. Stored as expiry (8 bytes, big-endian, 0 for none) and text.
-/// </summary>
-internal sealed class SigningSecret
-{
-    private readonly SecretBytes stored;
-
-    private SigningSecret(ReadOnlySpan<byte> stored) => this.stored = SecretBytes.ForKey(stored);
-
-    /// <summary>From this Unix second on it signs no more; null is never.</summary>
-    public long? ExpiresAt => BinaryPrimitives.ReadInt64BigEndian(stored.Span) is var at and > 0 ? at : null;
-
-    public ReadOnlyMemory<byte> Stored => stored.Memory;
-
-    public static (SigningSecret Secret, string Text) Generate()
-    {
-        var text = Tokens.Generate("absec_");
-        return (From([0, 0, 0, 0, 0, 0, 0, 0, .. Encoding.ASCII.GetBytes(text)]), text);
-    }
-
-    public static SigningSecret From(ReadOnlySpan<byte> stored) => new(stored);
-
-    public SigningSecret Until(long expiresAt)
-    {
-        var until = new SigningSecret(stored.Span);
-        BinaryPrimitives.WriteInt64BigEndian(until.stored.Span, expiresAt);
-        return until;
-    }
-
-    /// <summary>HMAC-SHA256 of a message.</summary>
-    public byte[] Sign(ReadOnlySpan<byte> message)
-    {
-        var signature = HMACSHA256.HashData(stored.Span[sizeof(long)..], message);
-        GC.KeepAlive(stored);
-        return signature;
-    }
-
-    public override string ToString() => "[redacted]";
 }

@@ -26,8 +26,8 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
         };
     }
 
-    /// <summary>An app as it is shown; with its new signing secret if there is one, and once.</summary>
-    public sealed record Shown(App App, long Now, string? SigningSecret = null, bool IsDeleted = false)
+    /// <summary>An app as it is shown; with its new signing secrets if there are any, and once.</summary>
+    public sealed record Shown(App App, long Now, NewSigningSecrets? New = null, bool IsDeleted = false)
     {
         public override string ToString() => $"{App.Id} [redacted]";
     }
@@ -55,7 +55,8 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
         gate.RequireAdmin(caller);
         var app = await engine.FindAppAsync(id, ct) is { } row ? App.Seen(row, instance) : null;
         await gate.PassAsync(caller.Entry("show_app", app is null ? "absent" : "ok") with { App = id });
-        return new Shown(app ?? throw ApiError.NoSuch("app", id), Now());
+        await ReportAsync(caller, [app ?? throw ApiError.NoSuch("app", id)]);
+        return new Shown(app, Now());
     }
 
     /// <summary>A page of all apps, newest first; and one more, not on record, if there are more.</summary>
@@ -67,7 +68,9 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
             throw ApiError.UnknownPosition("app", after);
         var rows = await engine.ListAppsAsync(after, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_apps", "ok") with { Count = Math.Min(rows.Count, limit) });
-        return [.. rows.Select(row => new Shown(App.Seen(row, instance), Now()))];
+        List<App> apps = [.. rows.Select(row => App.Seen(row, instance))];
+        await ReportAsync(caller, apps);
+        return [.. apps.Select(app => new Shown(app, Now()))];
     }
 
     public Task<Reply> CreateAsync(Management.Request<Shown> request, Settings settings)
@@ -76,9 +79,10 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
         var entry = request.Caller.Entry("create_app", "ok");
         return management.WriteAsync(request, new Change.ManagementKey(0), entry, (_, now) =>
         {
-            var (app, secret) = App.Create(settings.Name!, now);
+            var (app, secrets) = App.Create(settings.Name!, management.CreatedAt(now));
             app = settings.ApplyTo(app);
-            return new(new Shown(app, now, secret), [new RowWrite.PutApp(app.ToRow(instance))], entry with { App = app.Id });
+            return new(new Shown(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
+                entry with { App = app.Id });
         });
     }
 
@@ -86,22 +90,38 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public Task<Reply> ChangeAsync(Management.Request<Shown> request, string id, Settings settings)
     {
+        gate.RequireAdmin(request.Caller);
         var verb = settings.IsDisabled switch { true => "disable_app", false => "enable_app", null => "change_app" };
-        return ChangeAsync(request, id, verb, (app, _) => (settings.ApplyTo(app), null), endsMinted: settings.IsDisabled is not null);
+        var entry = request.Caller.Entry(verb, "ok") with { App = id };
+        var at = new Change.ManagementKey(0) { App = id, NeedsNumber = settings.IsDisabled is not null };
+        return management.WriteAsync(request, at, entry, (found, now) =>
+        {
+            var app = settings.ApplyTo(Found(found, id));
+            if (!at.NeedsNumber)
+                return new(new Shown(app, now), [new RowWrite.PutApp(app.ToRow(instance))], entry);
+            app = app with { Generation = found.Number };
+            RowWrite[] rows = [new RowWrite.PutApp(app.ToRow(instance)), Endings.EndsFormatOne(id, id, now)];
+            return new(new Shown(app, now), rows, entry);
+        });
     }
 
-    /// <summary>Makes a new signing secret; the last one still signs for a while.</summary>
+    /// <summary>Makes a new signing secret of a mode; the last one still signs for a while.</summary>
     /// <param name="request">Who asks.</param>
     /// <param name="id">The app.</param>
+    /// <param name="livemode">The mode that it signs in; the other's is not touched.</param>
     /// <param name="grace">How much longer, in seconds.</param>
     /// <exception cref="ApiError">404: there is no such app.</exception>
-    public Task<Reply> RollSigningSecretAsync(Management.Request<Shown> request, string id, long grace) =>
-        ChangeAsync(request, id, "roll_signing_secret", (app, now) =>
+    public Task<Reply> RollSigningSecretAsync(Management.Request<Shown> request, string id, bool livemode, long grace)
+    {
+        gate.RequireAdmin(request.Caller);
+        var entry = request.Caller.Entry("roll_signing_secret", "ok") with { App = id };
+        return management.WriteAsync(request, new Change.ManagementKey(0) { App = id }, entry, (found, now) =>
         {
-            var (secret, text) = SigningSecret.Generate();
-            var last = app.SigningSecrets.Take(grace > 0 ? 1 : 0).Select(old => old.Until(now + grace));
-            return (app with { SigningSecrets = [secret, .. last] }, text);
+            var (app, secrets) = Found(found, id).RollSigningSecret(livemode, grace > 0 ? now + grace : null);
+            return new(new Shown(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
+                entry with { Tenant = new TenantId(id, livemode, app.Account) });
         });
+    }
 
     /// <summary>Removes an app and all its keys.</summary>
     /// <exception cref="ApiError">404: there is no such app. 400: something is stored for it.</exception>
@@ -122,18 +142,9 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
 
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
 
-    private Task<Reply> ChangeAsync(Management.Request<Shown> request, string id, string verb, Func<App, long, (App App, string? Secret)> change,
-        bool endsMinted = false)
-    {
-        gate.RequireAdmin(request.Caller);
-        var entry = request.Caller.Entry(verb, "ok") with { App = id };
-        return management.WriteAsync(request, new Change.ManagementKey(0) { App = id, NeedsNumber = endsMinted }, entry, (found, now) =>
-        {
-            var (app, secret) = change(App.From(found.App ?? throw ApiError.NoSuch("app", id), instance), now);
-            if (!endsMinted)
-                return new(new Shown(app, now, secret), [new RowWrite.PutApp(app.ToRow(instance))], entry);
-            app = app with { Generation = found.Number };
-            return new(new Shown(app, now, secret), [new RowWrite.PutApp(app.ToRow(instance)), Endings.EndsFormatOne(id, id, now)], entry);
-        });
-    }
+    private ValueTask ReportAsync(Caller caller, IEnumerable<App> seen) =>
+        gate.ReportAsync([.. seen.Select(app => app.Damage).OfType<DamagedRow>()], caller.Origin.RequestId);
+
+    private App Found(Change.ManagementFound found, string id) =>
+        App.From(found.App ?? throw ApiError.NoSuch("app", id), instance);
 }

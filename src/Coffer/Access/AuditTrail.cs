@@ -21,7 +21,11 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
     }
 
     /// <summary>An entry and where it stands, <c>audit_ROW_SEQ</c>.</summary>
-    public sealed record Entry(string Id, ReadOnlyMemory<byte> Line);
+    public sealed record Entry(string Id, ReadOnlyMemory<byte> Line)
+    {
+        /// <summary>The entry as JSON, for the caller to dispose of; null if it is none any more.</summary>
+        public System.Text.Json.JsonDocument? Json() => Verification.ParseWhole(Line);
+    }
 
     private const int Batch = 500;
 
@@ -32,7 +36,16 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
         gate.RequireAdmin(caller);
         var entries = await ListAsync(engine, filter, after, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_audit", "ok") with { Count = Math.Min(entries.Count, limit) });
+        await gate.ReportAsync([.. entries.Where(IsDamaged).Select(Damage)], caller.Origin.RequestId);
         return entries;
+
+        static DamagedRow Damage(Entry entry) => new("audit", entry.Id, "the form of an entry");
+
+        static bool IsDamaged(Entry entry)
+        {
+            using var json = entry.Json();
+            return json is null;
+        }
     }
 
     /// <summary>The newest entries that a filter takes.</summary>
@@ -45,6 +58,7 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
         {
             foreach (var (number, row) in rows)
             {
+                ct.ThrowIfCancellationRequested(); // a row may hold thousands of entries
                 var sequence = row.Last + 1;
                 foreach (var line in Verification.Lines(row).Reverse())
                 {

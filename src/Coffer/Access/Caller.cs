@@ -90,6 +90,9 @@ internal sealed record Caller(string KeyId, KeyKind Kind, TenantId? Tenant, Orig
     /// <summary>Of an ephemeral key: the one user whose scope it reaches, as exact UTF-8 bytes.</summary>
     public ReadOnlyMemory<byte> User { get; init; }
 
+    /// <summary>Whose turn and bounds its changes take; null for an admin key.</summary>
+    public Payer? Payer => Tenant is null ? null : new Payer(Tenant.App, Kind == KeyKind.Ephemeral ? KeyId : null);
+
     /// <summary>An audit entry about something that this caller asked for.</summary>
     public AuditEntry Entry(string verb, string outcome) => new(verb, outcome)
     {
@@ -97,5 +100,6 @@ internal sealed record Caller(string KeyId, KeyKind Kind, TenantId? Tenant, Orig
         Remote = Origin.Remote,
         Key = KeyId,
         Tenant = Tenant,
+        Payer = Payer,
     };
 }

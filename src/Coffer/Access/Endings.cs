@@ -48,7 +48,7 @@ internal sealed class Endings(Engine engine, Instance instance, Revocations revo
         if (app.IsDisabled)
             throw ApiError.AppDisabled();
         if (found.Generation is { } generation && !Generations.IsWhole(instance, generation))
-            throw ApiError.RecordDamaged("generation");
+            throw ApiError.RecordDamaged("generation", Generations.Damage(generation));
         if (MintsFormatOne)
             return (parent, null, []);
         return (parent, new Ties(parent.Row.Generation ?? 0, app.Generation, found.Generation?.Number ?? 0, found.Last), Generations.Keep(found.Generation, now));
@@ -88,6 +88,6 @@ internal sealed class Endings(Engine engine, Instance instance, Revocations revo
             return;
         swept = now;
         if (Generations.Prune(instance, await engine.ListGenerationsAsync(-1, ct), now) is { Length: > 0 } rows)
-            await committer.CommitAsync(new Change.Plain(rows));
+            await committer.CommitAsync(new Change.Plain(rows) { In = Lane.Background, Rows = rows.Length });
     }
 }

@@ -84,20 +84,43 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
         var isFirst = Envelope.KeyVersionOf(envelope) == instance.EphemeralKey.Version;
         using var bound = Bind(instance, livemode, isFirst);
         using var claims = Envelope.Open(KeyOf(instance, isFirst), envelope, bound.Span);
-        if (claims is null)
+        return claims is null ? null : Read(instance, livemode, claims.Span, isFirst);
+    }
+
+    // A claim that this program does not know may take away what the others allow: such a key is not taken for less.
+    private static EphemeralKey? Read(Instance instance, bool livemode, ReadOnlySpan<byte> claims, bool isFirst)
+    {
+        ReadOnlySpan<byte> first = [IdTag, AppTag, AccountTag, UserTag, PermissionsTag, MintedByTag];
+        if (!Tlv.AreSound(claims, isFirst ? first : [.. first, KeyGenerationTag, AppGenerationTag, TenantGenerationTag, LastTag])
+            || Tlv.Text(claims, IdTag) is not { } id
+            || Tlv.Text(claims, AppTag) is not { } app
+            || Tlv.Text(claims, AccountTag) is not { } account
+            || Tlv.Text(claims, UserTag) is not { Length: > 0 } user
+            || Tlv.Text(claims, MintedByTag) is not { } mintedBy
+            || Tlv.Find(claims, PermissionsTag) is not { } at || claims[at] is not [var permissions]
+            || permissions is 0 or > (byte)Permissions.All)
             return null;
-        var tenant = new TenantId(Text(AppTag), livemode, Text(AccountTag));
-        var (created, expires) = Times(instance, tenant, Text(IdTag)) ?? throw new CryptographicException("The claims of an ephemeral key contradict its id.");
-        return new EphemeralKey(Text(IdTag), tenant, Bytes(UserTag).ToArray(), (Permissions)Bytes(PermissionsTag)[0], Text(MintedByTag), created, expires)
+        var ties = isFirst ? null : ReadTies(claims);
+        if (ties is null && !isFirst)
+            return null;
+        var tenant = new TenantId(app, livemode, account);
+        return Times(instance, tenant, id) is var (created, expires)
+            ? new EphemeralKey(id, tenant, Utf8(user), (Permissions)permissions, mintedBy, created, expires) { Ties = ties }
+            : null;
+    }
+
+    private static Ties? ReadTies(ReadOnlySpan<byte> claims)
+    {
+        Span<long> numbers = stackalloc long[4];
+        ReadOnlySpan<byte> tags = [KeyGenerationTag, AppGenerationTag, TenantGenerationTag, LastTag];
+        for (var i = 0; i < tags.Length; i++)
         {
-            Ties = isFirst ? null : new Ties(Number(KeyGenerationTag), Number(AppGenerationTag), Number(TenantGenerationTag), Number(LastTag)),
-        };
+            if (Tlv.Find(claims, tags[i]) is not { } at || claims[at].Length != sizeof(long))
+                return null;
+            numbers[i] = BinaryPrimitives.ReadInt64BigEndian(claims[at]);
+        }
 
-        ReadOnlySpan<byte> Bytes(byte tag) => Tlv.Find(claims.Span, tag) is { } at ? claims.Span[at] : throw new CryptographicException("An ephemeral key lacks a claim.");
-
-        string Text(byte tag) => Encoding.UTF8.GetString(Bytes(tag));
-
-        long Number(byte tag) => BinaryPrimitives.ReadInt64BigEndian(Bytes(tag));
+        return new Ties(numbers[0], numbers[1], numbers[2], numbers[3]);
     }
 
     public override string ToString() => $"{Id} [redacted]";

@@ -5,14 +5,50 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>The one place that decides what a caller may do, and puts refusals on record. Every verb asks it first.</summary>
-internal sealed class Gate(Refusals refusals, Recorder recorder, Engine engine)
+/// <param name="refusals">Where refusals are counted.</param>
+/// <param name="recorder">What puts reads on record.</param>
+/// <param name="engine">The store.</param>
+/// <param name="damages">What is told of damaged rows; null is nobody.</param>
+/// <param name="budgets">How much apps and ephemeral keys may write; null bounds nothing.</param>
+internal sealed class Gate(
+    Refusals refusals, Recorder recorder, Engine engine, Damages? damages = null, Budgets? budgets = null)
 {
     /// <summary>Whether reads of metadata are on record too.</summary>
     public bool TakesMetadata => recorder.TakesMetadata;
 
     /// <summary>Puts what a caller reads on record; what was read may leave when this returns.</summary>
-    /// <exception cref="ApiError">503: it cannot be put on record, so it must not leave.</exception>
-    public ValueTask PassAsync(params AuditEntry[] read) => recorder.PutAsync(read);
+    /// <exception cref="ApiError">503: it cannot be put on record, so it must not leave. 429: too much was.</exception>
+    public ValueTask PassAsync(params AuditEntry[] read)
+    {
+        if (read.Length > 0 && read[0].Payer is { } payer && budgets is not null)
+        {
+            budgets.RequireAudit(payer);
+            budgets.ChargeAudit(payer, read.Sum(entry => entry.Size));
+        }
+
+        return recorder.PutAsync(read);
+    }
+
+    /// <summary>Asked before any work for what will be on record, or kept under an idempotency key.</summary>
+    /// <param name="caller">Who asks.</param>
+    /// <param name="keeps">Whether an outcome will be kept.</param>
+    /// <exception cref="ApiError">429: the app or the ephemeral key has written too much.</exception>
+    public void RequireBudget(Caller caller, bool keeps = false)
+    {
+        budgets?.RequireAudit(caller.Payer);
+        if (keeps)
+            budgets?.RequireKept(caller.Payer);
+    }
+
+    /// <summary>
+    /// Counts what a write leaves, in bytes: its audit entry, and what was kept under its idempotency key.
+    /// </summary>
+    public void Charge(Payer? payer, int recorded, int kept)
+    {
+        budgets?.ChargeAudit(payer, recorded);
+        if (kept > 0)
+            budgets?.ChargeKept(payer, kept);
+    }
 
     /// <summary>The same for what was opened: it is cleared if it must not leave.</summary>
     /// <returns>False: it may be older than what the database holds that it is on record in, and is to be read anew.</returns>
@@ -37,6 +73,14 @@ internal sealed class Gate(Refusals refusals, Recorder recorder, Engine engine)
             }
         }
     }
+
+    /// <summary>
+    /// Names stored rows that failed their proof, in the server's log and in the audit log; a row once in a while only.
+    /// </summary>
+    /// <param name="rows">What was not given out.</param>
+    /// <param name="requestId">The request that met them.</param>
+    public ValueTask ReportAsync(IReadOnlyCollection<DamagedRow> rows, string requestId) =>
+        damages is null || rows.Count == 0 ? ValueTask.CompletedTask : damages.ReportAsync(rows, requestId);
 
     /// <summary>Counts a refusal and gives it back.</summary>
     /// <param name="outcome">Why, in one word, for the audit log.</param>

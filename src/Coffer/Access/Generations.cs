@@ -52,6 +52,10 @@ internal static class Generations
     public static bool IsWhole(Instance instance, GenerationRow row) =>
         CryptographicOperations.FixedTimeEquals(row.Mac, Mac(instance, row.Tenant, row.Number));
 
+    /// <summary>A row that is not as it was written.</summary>
+    public static DamagedRow Damage(GenerationRow row) =>
+        new("generations", Revocations.Of(row.Tenant), "its proof") { App = row.Tenant.App };
+
     private static byte[] Mac(Instance instance, TenantId tenant, long number)
     {
         using var bound = new AssociatedData("coffer v1 generation"u8);

@@ -16,14 +16,19 @@ internal sealed class Instance
     private const string MetaKey = "identity";
     private const string SigningMetaKey = "audit signing key";
 
+    // What the identity is bound to says whether every app's settings are sealed: who writes the database could take
+    // away a mark beside it, but cannot make this one, and without it no store opens.
+    private const bool Sealed = true, BeforeSealed = false;
+
     /// <summary>Where <c>meta</c> says that the store is the target of a migration that is not finished; the value is the store's id.</summary>
     public const string MigrationMetaKey = "migration";
 
     private const int IdSize = 16;
     private const int PepperSize = 32;
 
-    private Instance(RootKeys roots, ReadOnlySpan<byte> identity, ECDsa auditSigningKey)
+    private Instance(RootKeys roots, ReadOnlySpan<byte> identity, ECDsa auditSigningKey, bool appsAreSealed)
     {
+        AppsAreSealed = appsAreSealed;
         AuditSigningKey = auditSigningKey;
         Roots = roots;
         Id = identity[..IdSize].ToArray();
@@ -35,6 +40,12 @@ internal sealed class Instance
         EphemeralKey2 = SealingKey.Derived(identity[IdSize..], "coffer v2 ephemeral key"u8, version: 2);
         ReplyKey = SealingKey.Derived(identity[IdSize..], "coffer v1 reply"u8);
     }
+
+    /// <summary>
+    /// Whether the settings of every app are sealed, so that an app without any is damaged. Only a store of schema 1
+    /// had others, until its first start with a program that knows this.
+    /// </summary>
+    public bool AppsAreSealed { get; private set; }
 
     public RootKeys Roots { get; }
 
@@ -86,13 +97,13 @@ internal sealed class Instance
         var roots = new RootKeys(root);
         using var identity = SecretBytes.Rent(IdSize + PepperSize);
         RandomNumberGenerator.Fill(identity.Span);
-        using var purpose = Purpose();
+        using var purpose = Purpose(Sealed);
         var signing = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         using var signingPurpose = SigningPurpose(identity.Span[..IdSize]);
         var pkcs8 = signing.ExportPkcs8PrivateKey();
         var sealedSigning = roots.Seal(pkcs8, signingPurpose.Span);
         CryptographicOperations.ZeroMemory(pkcs8);
-        return (new Instance(roots, identity.Span, signing),
+        return (new Instance(roots, identity.Span, signing, Sealed),
         [
             new RowWrite.PutRootKey(new RootKeyRow(1, now, wrapped)),
             new RowWrite.PutMeta(MetaKey, roots.Seal(identity.Span, purpose.Span)),
@@ -106,6 +117,17 @@ internal sealed class Instance
     {
         await RequireWholeAsync(engine, ct);
         return Open(await engine.ListRootKeysAsync(ct), await StoredAsync(engine, ct), wrapper);
+    }
+
+    /// <summary>The row that says that every app's settings are sealed, and what to call once it is durable.</summary>
+    /// <exception cref="ConfigurationException">The identity was changed since it was opened.</exception>
+    public async Task<(RowWrite Row, Action Durable)> SayAppsAreSealedAsync(Engine engine, CancellationToken ct)
+    {
+        var stored = await engine.FindMetaAsync(MetaKey, ct);
+        using var before = Purpose(BeforeSealed);
+        using var after = Purpose(Sealed);
+        using var identity = Roots.Open(stored, before.Span) ?? Roots.Open(stored, after.Span) ?? throw Changed();
+        return (new RowWrite.PutMeta(MetaKey, Roots.Seal(identity.Span, after.Span)), () => AppsAreSealed = true);
     }
 
     /// <summary>What a store holds of its identity, sealed; with the root keys and the key file it opens elsewhere too.</summary>
@@ -128,8 +150,7 @@ internal sealed class Instance
             $"the key file does not open this store (root key {row.Version})",
             "Put back the key file that this store was made with; all nodes of a store need the same coffer.key. Coffer never makes a new key over existing data.")).ToArray();
         return (keys.Length == 0 ? null : Parse(new RootKeys(keys), stored.GetValueOrDefault(MetaKey), stored.GetValueOrDefault(SigningMetaKey)))
-            ?? throw new ConfigurationException("the store's identity does not open: its root keys or its meta table were changed",
-                "Restore the store from a backup. Nothing was changed.");
+            ?? throw Changed();
     }
 
     /// <summary>Whether the root key still opens what it seals: memory and cryptography work.</summary>
@@ -142,8 +163,11 @@ internal sealed class Instance
 
     private static Instance? Parse(RootKeys roots, byte[]? stored, byte[]? storedSigning)
     {
-        using var purpose = Purpose();
-        using var identity = roots.Open(stored, purpose.Span);
+        using var purpose = Purpose(Sealed);
+        using var before = Purpose(BeforeSealed);
+        using var current = roots.Open(stored, purpose.Span);
+        using var earlier = current is null ? roots.Open(stored, before.Span) : null;
+        var identity = current ?? earlier;
         if (identity?.Length != IdSize + PepperSize)
             return null;
         using var signingPurpose = SigningPurpose(identity.Span[..IdSize]);
@@ -151,9 +175,13 @@ internal sealed class Instance
         if (pkcs8 is null)
             return null;
         var signing = ECDsa.Create();
-        signing.ImportPkcs8PrivateKey(pkcs8.Span, out _);
-        return new Instance(roots, identity.Span, signing);
+        signing.ImportPkcs8PrivateKey(pkcs8.Span, out var read);
+        return read == pkcs8.Length ? new Instance(roots, identity.Span, signing, current is not null) : null;
     }
+
+    private static ConfigurationException Changed() => new(
+        "the store's identity does not open: its root keys or its meta table were changed",
+        "Restore the store from a backup. Nothing was changed.");
 
     private static AssociatedData SigningPurpose(ReadOnlySpan<byte> instance)
     {
@@ -162,5 +190,6 @@ internal sealed class Instance
         return purpose;
     }
 
-    private static AssociatedData Purpose() => new("coffer v1 identity"u8);
+    private static AssociatedData Purpose(bool appsAreSealed) =>
+        new(appsAreSealed ? "coffer v2 identity"u8 : "coffer v1 identity"u8);
 }

@@ -28,7 +28,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         gate.RequireAdmin(caller);
         var row = await engine.FindApiKeyAsync(id, ct);
         await gate.PassAsync(caller.Entry("show_key", row is null ? "absent" : "ok") with { Target = id });
-        return ApiKey.Seen(instance, row ?? throw ApiError.NoSuch("API key", id));
+        var key = ApiKey.Seen(instance, row ?? throw ApiError.NoSuch("API key", id));
+        await ReportAsync(caller, [key]);
+        return key;
     }
 
     /// <summary>A page of the keys of an app, or of all keys, newest first; and one more, not on record, if there are more.</summary>
@@ -40,10 +42,13 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             throw ApiError.UnknownPosition("API key", after);
         var rows = await engine.ListApiKeysAsync(app, after, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_keys", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
-        return [.. rows.Select(row => ApiKey.Seen(instance, row))];
+        List<ApiKey> keys = [.. rows.Select(row => ApiKey.Seen(instance, row))];
+        await ReportAsync(caller, keys);
+        return keys;
     }
 
-    /// <exception cref="ApiError">400: there is no such app; or the expiry is not in the future.</exception>
+    /// <exception cref="ApiError">400: there is no such app; or the expiry is not in the future, or too far in
+    /// it.</exception>
     public Task<Reply> CreateAsync(Management.Request<Shown> request, Wanted wanted)
     {
         gate.RequireAdmin(request.Caller);
@@ -52,10 +57,12 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         {
             if (wanted.App is not null && found.App is null)
                 throw ApiError.Unusable("app", "there is no such app");
-            if (wanted.ExpiresAt <= now)
-                throw ApiError.ExpiryPast();
+            UnixTime.RequireExpiry(wanted.ExpiresAt, UnixTime.Date(now));
+            var created = management.CreatedAt(now);
             var (token, row) = ApiKey.Create(instance,
-                new ApiKeyRow([], ApiKey.NewId(), found.App?.Id, found.App?.Account, ApiKey.Word(wanted.Kind), wanted.Livemode, now, wanted.ExpiresAt, [])
+                new ApiKeyRow(
+                    [], ApiKey.NewId(), found.App?.Id, found.App?.Account, ApiKey.Word(wanted.Kind), wanted.Livemode,
+                    created, wanted.ExpiresAt, [])
                 {
                     Permissions = wanted.Kind == KeyKind.Restricted ? string.Join(',', wanted.Permissions.Words()) : null,
                     PinnedAccount = wanted.Account,
@@ -79,19 +86,21 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             var old = ApiKey.From(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id)).Row;
             if (old.ExpiresAt <= now)
                 throw ApiError.Unusable("id", "the key has expired; create another");
-            var (token, row) = ApiKey.Create(instance, old with { Id = ApiKey.NewId(), Created = now, LastUsed = null, Generation = null });
+            var successor = old with { Id = ApiKey.NewId(), Created = management.CreatedAt(now), LastUsed = null, Generation = null };
+            var (token, row) = ApiKey.Create(instance, successor);
             var ending = old with { ExpiresAt = Math.Min(old.ExpiresAt ?? long.MaxValue, now + grace) };
             RowWrite[] ends = [];
             if (grace == 0)
             {
-                // Nodes of the release before take a proof with a generation for damage; what they minted ends by the other row.
+                // Nodes of the release before take a proof with a generation for damage; what they minted ends by the
+                // other row.
                 if (!engine.HasOlderNodes)
                     ending = ending with { Generation = found.Number };
                 ends = EndMinted(old, now);
             }
 
-            return new(new Shown(new ApiKey(row), token), [new RowWrite.PutApiKey(ApiKey.Prove(instance, ending)), new RowWrite.PutApiKey(row), .. ends],
-                entry with { Tenant = Tenant(row), Reason = $"replaced by {row.Id}" });
+            RowWrite[] rows = [new RowWrite.PutApiKey(ApiKey.Prove(instance, ending)), new RowWrite.PutApiKey(row), .. ends];
+            return new(new Shown(new ApiKey(row), token), rows, entry with { Tenant = Tenant(row), Reason = $"replaced by {row.Id}" });
         });
     }
 
@@ -112,7 +121,12 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
 
     // Only secret keys mint; of a damaged row nobody knows what it was.
     private static RowWrite[] EndMinted(ApiKeyRow key, long now, bool isDamaged = false) =>
-        new ApiKey(key).Kind == KeyKind.Secret || isDamaged ? [Revocations.Write(key.App ?? "", key.Id, now, now + EphemeralKeys.LongestLife)] : [];
+        new ApiKey(key).Kind == KeyKind.Secret || isDamaged
+            ? [Revocations.Write(key.App ?? "", key.Id, now, now + EphemeralKeys.LongestLife)]
+            : [];
+
+    private ValueTask ReportAsync(Caller caller, IEnumerable<ApiKey> keys) =>
+        gate.ReportAsync([.. keys.Select(key => key.Damage).OfType<DamagedRow>()], caller.Origin.RequestId);
 
     // Of an entry that an admin key asks for, the app and mode are those of the key that it is about.
     private static TenantId? Tenant(ApiKeyRow key) => key.App is null ? null : new TenantId(key.App, key.Livemode, key.PinnedAccount ?? key.Account!);

@@ -1,4 +1,6 @@
+using System.Collections.Frozen;
 using System.Security.Cryptography;
+using System.Text.Unicode;
 using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Storage;
@@ -14,12 +16,23 @@ internal sealed record Reply(SecretBytes Body, string? OriginalRequest = null);
 /// Writes to the management plane: what is decided against what is stored, its audit entry and what its idempotency key keeps
 /// are one transaction; what was cached before it is read again, for the engine says what was changed.
 /// </summary>
-internal sealed class Management(Committer committer, Instance instance, TimeProvider time)
+/// <param name="committer">Where writes are handed in.</param>
+/// <param name="instance">Whose store it is.</param>
+/// <param name="time">For what is kept.</param>
+/// <param name="order">The order in which apps and keys were made; null keeps none.</param>
+/// <param name="budgets">How much apps may write; null bounds nothing.</param>
+internal sealed class Management(
+    Committer committer, Instance instance, TimeProvider time, CreationOrder? order = null, Budgets? budgets = null)
 {
     /// <summary>How long a reply is kept; afterwards the idempotency key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
 
     private const byte RequestTag = 1, BodyTag = 2;
+
+    // What takes rights away, or sets what an app may do: such acts wait for no flood.
+    private static readonly FrozenSet<string> Urgent = FrozenSet.Create(StringComparer.Ordinal,
+        "revoke_key", "roll_key", "disable_app", "enable_app", "change_app", "roll_signing_secret", "delete_app",
+        "forget_account");
 
     private readonly Instance instance = instance;
     private readonly TimeProvider time = time;
@@ -45,14 +58,33 @@ internal sealed class Management(Committer committer, Instance instance, TimePro
     /// <exception cref="ApiError">The refusal; or the idempotency key was used for another request.</exception>
     public async Task<Reply> WriteAsync<T>(Request<T> request, Change.ManagementKey at, AuditEntry about, Func<Change.ManagementFound, long, Decision<T>> decide)
     {
-        var write = new Write<T>(this, request, at, about, decide);
+        var (write, payer) = (new Write<T>(this, request, at, about, decide), request.Caller.Payer);
+        if (write.Lane != Lane.Urgent)
+        {
+            budgets?.RequireAudit(payer);
+            if (request.Key is not null)
+                budgets?.RequireKept(payer);
+        }
+
+        budgets?.ChargeAudit(payer, about.Size);
         await committer.CommitAsync(write);
+        budgets?.ChargeKept(payer, write.Kept);
         return write.Reply!;
     }
 
+    /// <summary>When something counts as made that is decided at a Unix second; for who decides.</summary>
+    public long CreatedAt(long now) => order?.At(now) ?? now;
+
     /// <summary>Writes what is never refused and keeps no reply.</summary>
-    public Task WriteAsync(Change.ManagementKey at, Func<Change.ManagementFound, long, RowWrite[]> decide, AuditEntry entry) =>
-        committer.CommitAsync(new Unasked(at, found => decide(found, time.GetUtcNow().ToUnixTimeSeconds()), entry));
+    public Task WriteAsync(
+        Change.ManagementKey at, Func<Change.ManagementFound, long, RowWrite[]> decide, AuditEntry entry)
+    {
+        budgets?.ChargeAudit(entry.Payer, entry.Size);
+        return committer.CommitAsync(new Unasked(at, found => decide(found, time.GetUtcNow().ToUnixTimeSeconds()), entry));
+    }
+
+    /// <summary>Which queue a write waits in, by its audit entry.</summary>
+    public static Lane LaneOf(AuditEntry entry) => Urgent.Contains(entry.Verb) ? Lane.Urgent : Lane.Ordinary;
 
     /// <summary>The blind index of an account, under which the replies about it are found and removed.</summary>
     public static byte[] OwnerOf(Instance instance, string app, string account) => Index(instance, "reply owner", app, account);
@@ -65,9 +97,14 @@ internal sealed class Management(Committer committer, Instance instance, TimePro
         return instance.ProofKey.Compute(said.Span);
     }
 
-    private sealed class Unasked(Change.ManagementKey at, Func<Change.ManagementFound, RowWrite[]> decide, AuditEntry entry) : Change
+    private sealed class Unasked(Change.ManagementKey at, Func<Change.ManagementFound, RowWrite[]> decide, AuditEntry entry)
+        : Change
     {
         public override ManagementKey ManagementAt => at;
+
+        public override Lane Lane => LaneOf(entry);
+
+        public override Payer? Payer => entry.Payer;
 
         public override IReadOnlyList<RowWrite> Decide(Found found) => decide(found.Management!);
 
@@ -99,12 +136,22 @@ internal sealed class Management(Committer committer, Instance instance, TimePro
 
         public override ManagementKey ManagementAt { get; }
 
+        public override Lane Lane => LaneOf(about);
+
+        public override Payer? Payer => request.Caller.Payer;
+
+        public override int Size => 2 * UsualSize;
+
+        /// <summary>How many bytes are kept for a repetition.</summary>
+        public int Kept { get; private set; }
+
         public Reply? Reply { get; private set; }
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
             var now = own.time.GetUtcNow().ToUnixTimeSeconds();
-            if (found.Management!.Reply is { } kept && kept.Created + (long)KeptFor.TotalSeconds > now)
+            if (found.Management!.Reply is { } kept
+                && (!kept.IsSound || kept.Created + (long)KeptFor.TotalSeconds > now))
             {
                 Reply = Replay(kept);
                 entry = about with { Outcome = "replayed" };
@@ -114,11 +161,22 @@ internal sealed class Management(Committer committer, Instance instance, TimePro
             var decision = decide(found.Management, now);
             entry = decision.Entry;
             Reply = new Reply(request.Body(decision.Outcome));
-            return ManagementAt.Reply is { } key ? [.. decision.Rows, Keep(key, Reply.Body, now)] : decision.Rows;
+            if (ManagementAt.Reply is not { } key)
+                return decision.Rows;
+            var reply = Keep(key, Reply.Body, now);
+            Kept = reply.Row.Sealed.Length;
+            return [.. decision.Rows, reply];
         }
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
-            [refusal is null ? entry! : about with { Outcome = refusal is ApiError { Code: { } code } ? code : "refused" }];
+            [refusal is null ? entry! : about with { Outcome = Word(refusal) }];
+
+        private static string Word(Exception refusal) => refusal switch
+        {
+            ApiError { Code: { } code } => code,
+            ApiError { Damage: not null } => "damaged",
+            _ => "refused",
+        };
 
         private RowWrite.PutReply Keep(byte[] key, SecretBytes body, long now)
         {
@@ -133,13 +191,19 @@ internal sealed class Management(Committer committer, Instance instance, TimePro
         private Reply Replay(ReplyRow kept)
         {
             using var bound = Bind(kept.Key, kept.Fingerprint, kept.Created);
-            using var plaintext = Envelope.Open(own.instance.ReplyKey, kept.Sealed, bound.Span) ?? throw ApiError.RecordDamaged("idempotency record");
+            using var plaintext = kept.IsSound ? Envelope.Open(own.instance.ReplyKey, kept.Sealed, bound.Span) : null;
+            if (plaintext is null || !Tlv.AreSound(plaintext.Span, [RequestTag, BodyTag])
+                || Tlv.Text(plaintext.Span, RequestTag) is not { } original
+                || Tlv.Find(plaintext.Span, BodyTag) is not { } body
+                || !Utf8.IsValid(plaintext.Span[body]))
+                throw ApiError.RecordDamaged("idempotency record", Damage(kept));
             if (!CryptographicOperations.FixedTimeEquals(kept.Fingerprint, fingerprint))
                 throw ApiError.IdempotencyMismatch(request.Key!);
-            return new Reply(
-                SecretBytes.Copy(plaintext.Span[Tlv.Find(plaintext.Span, BodyTag)!.Value]),
-                System.Text.Encoding.UTF8.GetString(plaintext.Span[Tlv.Find(plaintext.Span, RequestTag)!.Value]));
+            return new Reply(SecretBytes.Copy(plaintext.Span[body]), original);
         }
+
+        private static DamagedRow Damage(ReplyRow kept) =>
+            new("replies", $"key {Convert.ToHexStringLower(kept.Key)}", "its proof");
 
         private AssociatedData Bind(byte[] key, byte[] said, long created)
         {

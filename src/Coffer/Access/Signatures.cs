@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using Coffer.Audit;
 
 namespace Coffer.Access;
 
@@ -13,20 +14,60 @@ internal sealed class Signatures(Gate gate, TimeProvider time)
     /// <summary>The longest payload, in characters.</summary>
     public const int LongestPayload = 5_000;
 
-    /// <param name="caller">Who asks; its key says for whom it is signed.</param>
-    /// <param name="payload">A JSON object as the page has it, to which <c>user_id</c> and <c>account_id</c> are added as its last members.</param>
+    /// <summary>
+    /// Signs in the mode of the key that asks. It is in the audit log before it is given, and so is a refusal.
+    /// </summary>
+    /// <param name="caller">Who asks; its key says for whom it is signed, and in which mode.</param>
+    /// <param name="payload">
+    /// A JSON object as the page has it, to which <c>user_id</c> and <c>account_id</c> are added as its last members.
+    /// </param>
     /// <returns><c>t=…,v1=…</c>, with a <c>v1</c> for each signing secret in use, newest first.</returns>
-    /// <exception cref="ApiError">403: not an ephemeral key. 400: the payload is no JSON object, or names a user or account itself; or the app has no signing secret.</exception>
-    public string Sign(Caller caller, ReadOnlySpan<byte> payload)
+    /// <exception cref="ApiError">
+    /// 403: not an ephemeral key. 400: the payload is no JSON object, or names a user or account itself; or the app has
+    /// no signing secret of the mode. 503: it cannot be recorded in the audit log.
+    /// </exception>
+    public async ValueTask<string> SignAsync(Caller caller, ReadOnlyMemory<byte> payload)
+    {
+        string signature;
+        try
+        {
+            signature = Sign(caller, payload.Span);
+        }
+        catch (ApiError refusal)
+        {
+            await gate.PassAsync(Entry(caller, Word(refusal)));
+            throw;
+        }
+
+        await gate.PassAsync(Entry(caller, "ok"));
+        return signature;
+    }
+
+    private string Sign(Caller caller, ReadOnlySpan<byte> payload)
     {
         var (app, tenant) = gate.RequireKind(caller, KeyKind.Ephemeral);
         var now = time.GetUtcNow().ToUnixTimeSeconds();
-        var secrets = app.SigningSecretsAt(now).ToList();
+        var secrets = app.SigningSecretsAt(tenant.Livemode, now).ToList();
         if (secrets.Count == 0)
-            throw ApiError.Unusable("payload", "the app has no signing secret; the operator makes one with 'coffer apps roll-signing-secret'");
-        var said = Encoding.UTF8.GetBytes($"{now.ToString(CultureInfo.InvariantCulture)}.{Complete(payload, Encoding.UTF8.GetString(caller.User.Span), tenant.Account)}");
-        return $"t={now.ToString(CultureInfo.InvariantCulture)},{string.Join(',', secrets.Select(secret => $"v1={Convert.ToHexStringLower(secret.Sign(said))}"))}";
+            throw ApiError.NoSigningSecret(app.Id, tenant.Livemode);
+        var at = now.ToString(CultureInfo.InvariantCulture);
+        var complete = Complete(payload, Encoding.UTF8.GetString(caller.User.Span), tenant.Account);
+        var said = Encoding.UTF8.GetBytes($"{at}.{complete}");
+        var signatures = secrets.Select(secret => $"v1={Convert.ToHexStringLower(secret.Sign(said))}");
+        return $"t={at},{string.Join(',', signatures)}";
     }
+
+    private static AuditEntry Entry(Caller caller, string outcome) => caller.Entry("sign", outcome) with
+    {
+        Scope = caller.Kind == KeyKind.Ephemeral ? "user" : null,
+    };
+
+    private static string Word(ApiError refusal) => refusal switch
+    {
+        { Code: { } code } => code,
+        { Param: "payload" } => "payload_refused",
+        _ => "wrong_kind_of_key",
+    };
 
     /// <summary>The payload as the backend builds it anew to verify it: <c>JSON.stringify({...payload, user_id, account_id})</c>.</summary>
     private static string Complete(ReadOnlySpan<byte> payload, string user, string account)

@@ -17,7 +17,7 @@ internal sealed class AccountsApi(Accounts accounts)
     [
         new("GET", All, ListAsync),
         new("POST", $"{One}/export", ExportAsync),
-        new("POST", $"{One}/forget", ForgetAsync),
+        new("POST", $"{One}/forget", ForgetAsync) { IsUrgent = true },
         new("POST", $"{One}/secrets/{{secret}}/reveal", RevealAsync),
         new("GET", Search, SearchAsync),
     ];
@@ -35,6 +35,8 @@ internal sealed class AccountsApi(Accounts accounts)
             json.WriteString("object"u8, "account"u8);
             json.WriteString("app"u8, app);
             json.WriteNumber("created"u8, account.Created);
+            if (account.IsDamaged)
+                json.WriteBoolean("damaged"u8, true);
             WriteCounts(json, account.Test, account.Live);
             json.WriteEndObject();
         });
@@ -84,7 +86,8 @@ internal sealed class AccountsApi(Accounts accounts)
         var limit = request.Limit;
         var after = Text(form, "page") is { } page ? Parse(page) ?? throw ApiError.Unusable("page", "send the next_page of the page before, as it is") : null;
         var found = await accounts.SearchAsync(
-            request.Caller, Text(form, "app"), Text(form, "account"), form.Boolean("livemode"), form.Integer("expiring_before"), after, limit, request.Cancelled);
+            request.Caller, Id(form, "app"), Id(form, "account"), form.Boolean("livemode"),
+            Time(form, "expiring_before"), after, limit, request.Cancelled);
 
         var json = request.Json;
         json.WriteStartObject();
@@ -122,6 +125,8 @@ internal sealed class AccountsApi(Accounts accounts)
         if (bytes.Length != 32)
             return null; // .NET passes over white space
         var expires = BinaryPrimitives.ReadInt64BigEndian(bytes);
+        if (!UnixTime.IsStorable(expires))
+            return null;
         return new Accounts.Position(expires == 0 ? null : expires, BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(8)), bytes[16..]);
     }
 

@@ -16,8 +16,8 @@ internal sealed class ApiKeysApi(KeyRing keys)
         new("POST", All, CreateAsync),
         new("GET", All, ListAsync),
         new("GET", One, ShowAsync),
-        new("POST", $"{One}/roll", RollAsync),
-        new("POST", $"{One}/revoke", RevokeAsync),
+        new("POST", $"{One}/roll", RollAsync) { IsUrgent = true },
+        new("POST", $"{One}/revoke", RevokeAsync) { IsUrgent = true },
     ];
 
     private ValueTask<ApiError?> CreateAsync(ApiRequest request)
@@ -43,7 +43,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
             isAdmin ? null : RequiredText(form, "app"),
             isAdmin || (form.Boolean("livemode") ?? false),
             ReadPermissions(form) ?? (kind == KeyKind.Restricted ? throw ApiError.ParameterMissing("permissions") : Permissions.All),
-            Text(form, "account") is { } account ? Authentication.IsAccount(account) ? account : throw ApiError.Unusable("account", "it must be 1 to 255 letters, digits, '_' and '-'") : null,
+            Id(form, "account"),
             ReadNetworks(form),
             form.Integer("expires_at"));
         return AnswerAsync<KeyRing.Shown>(request, Write, write => keys.CreateAsync(write, wanted));
@@ -53,7 +53,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
     {
         request.Form.Only("app", "limit", "starting_after");
         var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
-        var found = await keys.ListAsync(request.Caller, Text(request.Form, "app"), after, limit, request.Cancelled);
+        var found = await keys.ListAsync(request.Caller, Id(request.Form, "app"), after, limit, request.Cancelled);
         return WriteList(request, found, limit, (json, key) => Write(json, new KeyRing.Shown(key)));
     }
 
@@ -108,7 +108,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
             json.WriteNull("permissions"u8);
         if (shown.IsRevoked)
             json.WriteBoolean("revoked"u8, true);
-        json.WriteString("type"u8, ApiKey.Word(kind));
+        json.WriteString("type"u8, kind is { } known ? ApiKey.Word(known) : null);
         if (shown.Token is { } token)
             json.WriteString("secret"u8, token);
         json.WriteEndObject();

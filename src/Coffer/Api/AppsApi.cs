@@ -16,9 +16,9 @@ internal sealed class AppsApi(Apps apps)
         new("POST", All, CreateAsync),
         new("GET", All, ListAsync),
         new("GET", One, ShowAsync),
-        new("POST", One, ChangeAsync),
-        new("DELETE", One, DeleteAsync),
-        new("POST", $"{One}/signing_secret/roll", RollSigningSecretAsync),
+        new("POST", One, ChangeAsync) { IsUrgent = true },
+        new("DELETE", One, DeleteAsync) { IsUrgent = true },
+        new("POST", $"{One}/signing_secret/roll", RollSigningSecretAsync) { IsUrgent = true },
     ];
 
     private ValueTask<ApiError?> CreateAsync(ApiRequest request)
@@ -60,9 +60,10 @@ internal sealed class AppsApi(Apps apps)
 
     private ValueTask<ApiError?> RollSigningSecretAsync(ApiRequest request)
     {
-        request.Form.Only("grace_period");
-        var grace = Grace(request.Form);
-        return AnswerAsync<Apps.Shown>(request, Write, write => apps.RollSigningSecretAsync(write, request.Target.Id("app"), grace));
+        request.Form.Only("grace_period", "livemode");
+        var (grace, livemode) = (Grace(request.Form), request.Form.Boolean("livemode") ?? false);
+        return AnswerAsync<Apps.Shown>(request, Write,
+            write => apps.RollSigningSecretAsync(write, request.Target.Id("app"), livemode, grace));
     }
 
     private static Apps.Settings ReadSettings(StripeForm form)
@@ -106,9 +107,14 @@ internal sealed class AppsApi(Apps apps)
         json.WriteString("name"u8, app.Name);
         WriteStrings(json, "origins", app.Origins);
         WriteTime(json, "secrets_per_scope", app.SecretsPerScope);
-        if (shown.SigningSecret is { } secret)
-            json.WriteString("signing_secret"u8, secret);
-        json.WriteNumber("signing_secrets"u8, app.SigningSecretsAt(shown.Now).Count());
+        if (shown.New?.Live is { } live)
+            json.WriteString("signing_secret_live"u8, live);
+        if (shown.New?.Test is { } test)
+            json.WriteString("signing_secret_test"u8, test);
+        json.WriteStartObject("signing_secrets"u8);
+        json.WriteNumber("live"u8, app.SigningSecretsAt(livemode: true, shown.Now).Count());
+        json.WriteNumber("test"u8, app.SigningSecretsAt(livemode: false, shown.Now).Count());
+        json.WriteEndObject();
         json.WriteEndObject();
     }
 }

@@ -16,23 +16,24 @@ internal sealed class AuditApi(AuditTrail trail)
         form.Only("app", "account", "verb", "outcome", "key", "since", "until", "limit", "starting_after");
         var (after, limit) = (Text(form, "starting_after"), request.Limit);
         var filter = new AuditTrail.Filter(
-            Text(form, "app"), Text(form, "account"), Text(form, "verb"), Text(form, "outcome"), Text(form, "key"), Time(form, "since"), Time(form, "until"));
+            Id(form, "app"), Id(form, "account"), Id(form, "verb"), Id(form, "outcome"), Id(form, "key"),
+            Date(form, "since"), Date(form, "until"));
         var found = await trail.ListAsync(request.Caller, filter, after, limit, request.Cancelled);
         return WriteList(request, found, limit, Write);
     }
 
-    // Seconds beyond what .NET can count are as good as its end.
-    private static DateTimeOffset? Time(StripeForm form, string param) => form.Integer(param) is { } seconds
-        ? DateTimeOffset.FromUnixTimeSeconds(Math.Clamp(seconds, 0, DateTimeOffset.MaxValue.ToUnixTimeSeconds()))
-        : null;
+    private static DateTimeOffset? Date(StripeForm form, string param) =>
+        Time(form, param) is { } seconds ? UnixTime.Date(seconds) : null;
 
     private static void Write(Utf8JsonWriter json, AuditTrail.Entry entry)
     {
-        using var line = JsonDocument.Parse(entry.Line);
+        using var line = entry.Json();
         json.WriteStartObject();
         json.WriteString("id"u8, entry.Id);
         json.WriteString("object"u8, "audit_entry"u8);
-        foreach (var field in line.RootElement.EnumerateObject())
+        if (line is null)
+            json.WriteBoolean("damaged"u8, true);
+        foreach (var field in line?.RootElement.EnumerateObject() ?? default)
             field.WriteTo(json);
         json.WriteEndObject();
     }

@@ -14,7 +14,7 @@ internal sealed class EphemeralKeysApi(EphemeralKeys keys, Signatures signatures
     public IEnumerable<ApiRoute> Routes =>
     [
         new("POST", All, MintAsync),
-        new("DELETE", $"{All}/{{key}}", RevokeAsync),
+        new("DELETE", $"{All}/{{key}}", RevokeAsync) { IsUrgent = true },
         new("GET", "/v1/apps/app_embedded_backend_signature", SignAsync),
     ];
 
@@ -35,7 +35,7 @@ internal sealed class EphemeralKeysApi(EphemeralKeys keys, Signatures signatures
         return null;
     }
 
-    private ValueTask<ApiError?> SignAsync(ApiRequest request)
+    private async ValueTask<ApiError?> SignAsync(ApiRequest request)
     {
         var form = request.Form;
         form.Only("payload", "include_only");
@@ -46,12 +46,12 @@ internal sealed class EphemeralKeysApi(EphemeralKeys keys, Signatures signatures
         }
 
         var payload = form.Text("payload", Signatures.LongestPayload);
+        var signature = await signatures.SignAsync(request.Caller, payload ?? "{}"u8.ToArray());
         var json = request.Json;
-        var signature = signatures.Sign(request.Caller, payload is { } given ? given.Span : "{}"u8);
         json.WriteStartObject();
         json.WriteString("signature"u8, signature);
         json.WriteEndObject();
-        return ValueTask.FromResult<ApiError?>(null);
+        return null;
     }
 
     // Without a token the key is known by its id alone, which does not say whose it was.

@@ -45,6 +45,13 @@ internal static class ManagementWire
     public static string RequiredText(StripeForm form, string param, int longest = LongestText) =>
         Text(form, param, longest) ?? throw ApiError.ParameterMissing(param);
 
+    /// <summary>A moment that narrows a list or a search, in Unix seconds; null if it was not sent.</summary>
+    public static long? Time(StripeForm form, string param) => UnixTime.RequireBound(param, form.Integer(param));
+
+    /// <summary>An id, or a word of the audit log, which has the same form; null if it was not sent.</summary>
+    public static string? Id(StripeForm form, string param) =>
+        Text(form, param) is { } id ? RequireId(param, id) : null;
+
     public static long Grace(StripeForm form) => form.Integer("grace_period") is not { } grace ? throw ApiError.ParameterMissing("grace_period")
         : grace is >= 0 and <= LongestGrace ? grace : throw ApiError.OutOfRange("grace_period", 0, LongestGrace);
 
@@ -68,4 +75,7 @@ internal static class ManagementWire
             json.WriteStringValue(value);
         json.WriteEndArray();
     }
+
+    private static string RequireId(string param, string id) => Authentication.IsAccount(id) ? id
+        : throw ApiError.Unusable(param, "it must be 1 to 255 letters, digits, '_' and '-'");
 }

@@ -60,6 +60,8 @@ internal sealed class SecretsApi(SecretStore store)
 
         var page = await store.ListAsync(
             request.Caller, scope, ReadCursor(form, "starting_after"), ReadCursor(form, "ending_before"), limit, wantsPayload, request.Cancelled);
+        if (page.Damaged > 0)
+            request.Headers["Coffer-Damaged-Secrets"] = page.Damaged.ToString(CultureInfo.InvariantCulture);
         request.WriteList(page.Secrets, page.HasMore, (json, secret) =>
         {
             using (secret)
@@ -147,7 +149,31 @@ internal sealed class SecretsApi(SecretStore store)
     }
 
     /// <summary>A secret as the management plane shows it: with whose it is, and its version.</summary>
-    public static void WriteOwned(Utf8JsonWriter json, Accounts.Owned owned, bool wantsPayload) => WriteSecret(json, owned.Secret, wantsPayload, deleted: false, owned);
+    public static void WriteOwned(Utf8JsonWriter json, Accounts.Owned owned, bool wantsPayload)
+    {
+        if (owned.Secret is { } secret)
+            WriteSecret(json, secret, wantsPayload, deleted: false, owned);
+        else
+            WriteDamaged(json, owned);
+    }
+
+    // What the row says of itself, and that it may not be so. Its name, scope and payload are not known.
+    private static void WriteDamaged(Utf8JsonWriter json, Accounts.Owned owned)
+    {
+        json.WriteStartObject();
+        json.WriteString("id"u8, owned.Id);
+        json.WriteString("object"u8, "apps.secret"u8);
+        json.WriteString("account"u8, owned.Account);
+        json.WriteString("app"u8, owned.App);
+        ManagementWire.WriteTime(json, "created", owned.Created);
+        json.WriteBoolean("damaged"u8, true);
+        ManagementWire.WriteTime(json, "expires_at", owned.ExpiresAt);
+        json.WriteBoolean("livemode"u8, owned.Livemode);
+        json.WriteNull("name"u8);
+        json.WriteNull("scope"u8);
+        json.WriteNumber("version"u8, owned.Version);
+        json.WriteEndObject();
+    }
 
     // The order of the reference's example: id and object, then the alphabet.
     private static void WriteSecret(Utf8JsonWriter json, Secret secret, bool wantsPayload, bool deleted, Accounts.Owned? owned = null)

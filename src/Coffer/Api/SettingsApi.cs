@@ -1,5 +1,5 @@
 using System.Buffers.Text;
-using System.Reflection;
+using System.Text.Json;
 using Coffer.Access;
 using Coffer.Http;
 using static Coffer.Api.ManagementWire;
@@ -26,8 +26,17 @@ internal sealed class SettingsApi(Gate gate, Instance instance, CofferOptions op
         json.WriteString("x"u8, Base64Url.EncodeToString(key.X));
         json.WriteString("y"u8, Base64Url.EncodeToString(key.Y));
         json.WriteEndObject();
+        Write(json, options.InForce);
+        json.WriteString("version"u8, Product.Version);
+        json.WriteEndObject();
+        return null;
+    }
+
+    /// <summary>Settings with their values and where those are from; private values are redacted already.</summary>
+    public static void Write(Utf8JsonWriter json, IEnumerable<SettingInForce> settings)
+    {
         json.WriteStartArray("settings"u8);
-        foreach (var setting in options.InForce)
+        foreach (var setting in settings)
         {
             json.WriteStartObject();
             json.WriteString("name"u8, setting.Name);
@@ -37,8 +46,5 @@ internal sealed class SettingsApi(Gate gate, Instance instance, CofferOptions op
         }
 
         json.WriteEndArray();
-        json.WriteString("version"u8, Assembly.GetExecutingAssembly().GetName().Version!.ToString(3));
-        json.WriteEndObject();
-        return null;
     }
 }

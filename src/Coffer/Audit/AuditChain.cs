@@ -7,14 +7,15 @@ using Coffer.Storage;
 
 namespace Coffer.Audit;
 
-/// <summary>How far a node's chain has come: the last entry's number, and the MAC over it and all before it.</summary>
-internal sealed record ChainPosition(long Sequence, byte[] Mac);
-
 /// <summary>
 /// The chain of one node: <c>mac_n = HMAC-SHA256(K_audit, mac_(n-1) || entry_n)</c>, where <c>mac_0</c> binds the store and
 /// the node. Whoever has not the key can neither change, reorder, insert nor take away an entry unnoticed, but for the
 /// newest ones: those are what checkpoints are for.
 /// </summary>
+/// <remarks>
+/// A database that went back behind the node, as after a failover that lost commits, is noticed before anything is
+/// appended: the chain neither forks nor gets a gap, and all changes are refused until the loss is accepted.
+/// </remarks>
 internal sealed class AuditChain : IDisposable
 {
     private readonly MacKey key;
@@ -24,7 +25,15 @@ internal sealed class AuditChain : IDisposable
     // The committer's loop alone writes lines.
     private readonly ArrayBufferWriter<byte> lines = new(64 * 1024);
     private readonly Utf8JsonWriter json;
-    private Place place;
+
+    // Where the next row goes. The committer's loop alone reads and writes these.
+    private ChainPlace next;
+    private long session = -1;
+    private bool isUncertain;
+
+    // What this process knows to be durable: what was there when it started, and then its own commits.
+    private ChainPlace at;
+    private string? trouble;
 
     /// <param name="key">K_audit.</param>
     /// <param name="instance">The store's id.</param>
@@ -35,20 +44,31 @@ internal sealed class AuditChain : IDisposable
     {
         (this.key, this.instance, this.time) = (key, instance, time);
         json = new Utf8JsonWriter(lines, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
-        place = PlaceAfter(node, last);
+        var position = last is null ? Start(key, instance, node) : new ChainPosition(last.Last, last.Mac);
+        at = next = new ChainPlace(node, position, Rollback: 0);
     }
 
-    /// <summary>A position in the chain of a node.</summary>
-    public sealed record Place(string Node, ChainPosition Position);
-
     /// <summary>What is durable so far, and of which node.</summary>
-    public Place At => Volatile.Read(ref place);
+    public ChainPlace At => Volatile.Read(ref at);
 
     /// <summary>What is durable so far.</summary>
     public ChainPosition Position => At.Position;
 
+    /// <summary>
+    /// What the database has lost of what is durable, and what to do; null while it has lost nothing.
+    /// </summary>
+    public string? Trouble => Volatile.Read(ref trouble);
+
+    /// <summary>Called in the committer's loop when the database is found to have lost something.</summary>
+    public Action WhenLost { get; set; } = static () => { };
+
     /// <summary>The committer's part of the audit, over this engine: the chain is that of the node that the engine says this process is.</summary>
-    public Committer.Chain InLoop(Engine engine) => new(Append, () => Resume(engine), () => engine.Node != At.Node);
+    public Committer.Chain InLoop(Engine engine)
+    {
+        Locate(engine);
+        at = next;
+        return new Committer.Chain(notes => Append(engine, notes), () => isUncertain = true);
+    }
 
     /// <summary>The position before the first entry.</summary>
     public static ChainPosition Start(MacKey key, byte[] instance, string node)
@@ -69,36 +89,56 @@ internal sealed class AuditChain : IDisposable
 
     public void Dispose() => json.Dispose();
 
-    // From the node's last row, or from the beginning if there is none.
-    private void Resume(Engine engine)
+    // On what writes, within the transaction: whatever it is connected to by now is what has to hold what is durable.
+    private void Locate(Engine engine)
     {
-        var node = engine.Node;
-        Volatile.Write(ref place, PlaceAfter(node, engine.FindLastAuditAsync(node, CancellationToken.None).AsTask().GetAwaiter().GetResult()));
+        var (current, node) = (engine.Session, engine.Node);
+        var log = NodeLog.Read(engine, key, instance, at.Node);
+        if (!log.Knows(at))
+        {
+            var loss = new Loss(log, at, Time: null);
+            var isNew = Trouble is null;
+            Volatile.Write(ref trouble, $"{loss.Found}: the database has lost what was stored. Nothing is stored " +
+                $"until that is accepted: restart this node with {AcceptedRollback.Flag} {loss.Pair}");
+            if (isNew)
+                WhenLost();
+            throw ApiError.EntriesLost();
+        }
+
+        Volatile.Write(ref trouble, null);
+        next = (node == log.Node ? log : NodeLog.Read(engine, key, instance, node)).Place;
+        (session, isUncertain) = (current, false);
     }
 
-    private Place PlaceAfter(string node, AuditRow? last) => new(node, last is null ? Start(key, instance, node) : new ChainPosition(last.Last, last.Mac));
-
     /// <summary>The committer's chain step: the row that holds these entries, in their order. It counts once it is durable.</summary>
-    private AuditStep? Append(IReadOnlyList<Note> notes)
+    private AuditStep? Append(Engine engine, IReadOnlyList<Note> notes)
     {
+        if (isUncertain || session != engine.Session || next.Node != engine.Node)
+            Locate(engine);
         if (notes.Count == 0)
             return null;
 
         var now = time.GetUtcNow();
-        var at = now.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture);
-        var (node, (sequence, mac)) = At;
+        var written = now.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture);
+        var (node, (sequence, mac), rollback) = next;
         lines.ResetWrittenCount();
-        foreach (var entry in notes)
+        foreach (var entry in notes.Cast<AuditEntry>())
         {
             var begin = lines.WrittenCount;
             json.Reset();
-            ((AuditEntry)entry).WriteLine(json, node, ++sequence, at);
+            entry.WriteLine(json, node, ++sequence, written);
             mac = Step(key, mac, lines.WrittenSpan[begin..]);
             lines.Write("\n"u8);
+            if (entry.Rollback is { } accepted && entry.Target == node)
+                rollback = accepted;
         }
 
-        var next = new ChainPosition(sequence, mac);
+        var after = new ChainPlace(node, new ChainPosition(sequence, mac), rollback);
         var row = new AuditRow(node, sequence - notes.Count + 1, sequence, mac, lines.WrittenSpan.ToArray());
-        return new AuditStep(new RowWrite.PutAudit(row), () => Volatile.Write(ref place, new Place(node, next)));
+        return new AuditStep(new RowWrite.PutAudit(row), () =>
+        {
+            next = after;
+            Volatile.Write(ref at, after);
+        });
     }
 }

@@ -27,7 +27,9 @@ internal static class AuditCut
 
     /// <returns>Null if it was not written with this key, for this node of this store.</returns>
     public static ChainPosition? Read(MacKey key, byte[] instance, string node, byte[] value) =>
-        value.Length == Size && CryptographicOperations.FixedTimeEquals(value.AsSpan(sizeof(long) + MacKey.Size), Tag(key, instance, node, value))
+        value.Length == Size && BinaryPrimitives.ReadInt64BigEndian(value) > 0
+        && CryptographicOperations.FixedTimeEquals(
+            value.AsSpan(sizeof(long) + MacKey.Size), Tag(key, instance, node, value))
             ? new ChainPosition(BinaryPrimitives.ReadInt64BigEndian(value), value[sizeof(long)..(sizeof(long) + MacKey.Size)])
             : null;
 

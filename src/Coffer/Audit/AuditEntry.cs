@@ -46,6 +46,17 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
     /// <summary>How many decisions this entry stands for, where a flood of them is counted instead of written out.</summary>
     public long? Count { get; init; }
 
+    /// <summary>Of an accepted roll-back: its number, from 1.</summary>
+    public long? Rollback { get; init; }
+
+    /// <summary>The last entry that a log had before it went back.</summary>
+    public long? From { get; init; }
+
+    /// <summary>The last entry that was left of it.</summary>
+    public long? To { get; init; }
+
+    public override int Size => 290 + Length(Tenant?.Account) + Length(Account) + Length(Target) + Length(Reason);
+
     /// <summary>The entry as one line of JSON without its line feed: what the chain covers and what an export holds.</summary>
     /// <param name="json">An empty writer without indentation.</param>
     /// <param name="node">Whose chain it is.</param>
@@ -78,10 +89,11 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
         Text("reason"u8, Reason);
         Text("scope"u8, Scope);
         Text("name"u8, Name is null ? null : Convert.ToHexStringLower(Name));
-        if (Version is { } version)
-            json.WriteNumber("version"u8, version);
-        if (Count is { } count)
-            json.WriteNumber("count"u8, count);
+        Number("version"u8, Version);
+        Number("count"u8, Count);
+        Number("rollback"u8, Rollback);
+        Number("from"u8, From);
+        Number("to"u8, To);
         json.WriteEndObject();
         json.Flush();
 
@@ -90,5 +102,13 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
             if (!string.IsNullOrEmpty(value))
                 json.WriteString(field, value);
         }
+
+        void Number(ReadOnlySpan<byte> field, long? value)
+        {
+            if (value is { } number)
+                json.WriteNumber(field, number);
+        }
     }
+
+    private static int Length(string? text) => text?.Length ?? 0;
 }

@@ -8,16 +8,26 @@ using Coffer.Crypto;
 namespace Coffer.Audit;
 
 /// <summary>
-/// A signed statement that a node's chain had come this far at this time. Kept outside the database, it shows a cut tail
-/// and an old database put back. Signed with ECDSA P-256 over SHA-256, so that who has only the public key can check it.
+/// A signed statement that a node's chain had come this far at this time, and that those of other nodes had come as
+/// far as it names. Kept outside the database, it shows a cut tail, a log that is gone and an old database put back.
+/// Signed with ECDSA P-256 over SHA-256, so that who has only the public key can check it.
 /// </summary>
-internal sealed record Checkpoint(string Node, long Sequence, byte[] Mac, DateTimeOffset Time, byte[] Signature)
+/// <param name="Format">2; or 1, which knows neither roll-backs nor heads.</param>
+/// <param name="At">How far the node's own chain had come.</param>
+/// <param name="Heads">Other nodes, and how far their chains had come.</param>
+/// <param name="Time">When, in whole seconds.</param>
+/// <param name="Signature">r and s, 32 bytes each.</param>
+internal sealed record Checkpoint(int Format, ChainPlace At, IReadOnlyList<ChainPlace> Heads, DateTimeOffset Time,
+    byte[] Signature)
 {
-    public static Checkpoint Sign(ECDsa key, byte[] instance, string node, ChainPosition at, DateTimeOffset time)
+    /// <summary>All that it says, of whichever node.</summary>
+    public IEnumerable<ChainPlace> Places => [At, .. Heads];
+
+    public static Checkpoint Sign(AuditKeys keys, ChainPlace at, IReadOnlyList<ChainPlace> heads, DateTimeOffset time)
     {
-        var unsigned = new Checkpoint(node, at.Sequence, at.Mac, DateTimeOffset.FromUnixTimeSeconds(time.ToUnixTimeSeconds()), []);
-        using var said = unsigned.Said(instance);
-        return unsigned with { Signature = key.SignData(said.Span, HashAlgorithmName.SHA256) };
+        var unsigned = new Checkpoint(2, at, heads, DateTimeOffset.FromUnixTimeSeconds(time.ToUnixTimeSeconds()), []);
+        using var said = unsigned.Said(keys.Instance);
+        return unsigned with { Signature = keys.SigningKey.SignData(said.Span, HashAlgorithmName.SHA256) };
     }
 
     public bool IsSignedBy(ECDsa key, byte[] instance)
@@ -29,11 +39,14 @@ internal sealed record Checkpoint(string Node, long Sequence, byte[] Mac, DateTi
     /// <summary>One line of JSON without its line feed.</summary>
     public string ToLine() => new JsonObject
     {
-        ["checkpoint"] = 1,
-        ["node"] = Node,
-        ["seq"] = Sequence,
-        ["mac"] = Convert.ToHexStringLower(Mac),
+        ["checkpoint"] = 2,
+        ["node"] = At.Node,
+        ["seq"] = At.Position.Sequence,
+        ["mac"] = Convert.ToHexStringLower(At.Position.Mac),
         ["time"] = Time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture),
+        ["rollback"] = At.Rollback,
+        ["heads"] = new JsonArray([.. Heads.Select(head => new JsonArray(
+            head.Node, head.Position.Sequence, Convert.ToHexStringLower(head.Position.Mac), head.Rollback))]),
         ["signature"] = Base64Url.EncodeToString(Signature),
     }.ToJsonString();
 
@@ -43,23 +56,45 @@ internal sealed record Checkpoint(string Node, long Sequence, byte[] Mac, DateTi
         try
         {
             var json = JsonNode.Parse(line)!;
-            return (int?)json["checkpoint"] != 1 ? null : new Checkpoint((string)json["node"]!, (long)json["seq"]!, Convert.FromHexString((string)json["mac"]!),
-                DateTimeOffset.Parse((string)json["time"]!, CultureInfo.InvariantCulture), Base64Url.DecodeFromChars((string)json["signature"]!));
+            var format = (int?)json["checkpoint"];
+            if (format is not (1 or 2))
+                return null;
+            var own = Place(json["node"], json["seq"], json["mac"], format == 1 ? 0L : json["rollback"]);
+            ChainPlace[] heads = format == 1 ? [] :
+                [.. json["heads"]!.AsArray().Select(head => Place(head![0], head[1], head[2], head[3]))];
+            var time = DateTimeOffset.Parse((string)json["time"]!, CultureInfo.InvariantCulture);
+            return new Checkpoint((int)format, own, heads, time, Base64Url.DecodeFromChars((string)json["signature"]!));
         }
-        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException or ArgumentNullException)
+        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
+            or ArgumentException or OverflowException or NullReferenceException)
         {
-            return null;
+            return null; // of a line that was edited anything may be missing, twice there, or of another kind
         }
     }
 
+    private static ChainPlace Place(JsonNode? node, JsonNode? sequence, JsonNode? mac, JsonNode? rollback) =>
+        new((string?)node ?? throw new FormatException(), new ChainPosition((long)sequence!,
+            Convert.FromHexString((string)mac!)), (long)rollback!);
+
     private AssociatedData Said(byte[] instance)
     {
-        var said = new AssociatedData("coffer v1 audit checkpoint"u8);
+        var said = new AssociatedData(Format == 1 ? "coffer v1 audit checkpoint"u8 : "coffer v2 audit checkpoint"u8);
         said.Add(instance);
-        said.Add(Node);
-        said.Add(Sequence);
-        said.Add(Mac);
+        said.Add(At.Node);
+        said.Add(At.Position.Sequence);
+        said.Add(At.Position.Mac);
         said.Add(Time.ToUnixTimeSeconds());
+        if (Format == 1)
+            return said;
+        said.Add(At.Rollback);
+        foreach (var head in Heads)
+        {
+            said.Add(head.Node);
+            said.Add(head.Position.Sequence);
+            said.Add(head.Position.Mac);
+            said.Add(head.Rollback);
+        }
+
         return said;
     }
 }

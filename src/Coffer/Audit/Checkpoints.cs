@@ -1,16 +1,31 @@
-using System.Security.Cryptography;
 using System.Text;
+using Coffer.Storage;
 
 namespace Coffer.Audit;
 
-/// <summary>Appends a checkpoint to a file outside the database, every minute in which the chain grew, and at shutdown.</summary>
-internal sealed class Checkpoints(AuditChain chain, ECDsa signingKey, byte[] instance, string file, TimeProvider time, ILogger<Checkpoints> log) : IDisposable
+/// <summary>
+/// Appends a checkpoint to a file outside the database, every minute in which the chain grew, and at shutdown. It names
+/// the other nodes whose logs have grown since this process last named them.
+/// </summary>
+internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys keys, string file, TimeProvider time,
+    ILogger<Checkpoints> log) : IDisposable
 {
+    /// <summary>
+    /// How many other nodes are looked at for a checkpoint. Of more, each has its turn within as many minutes as it
+    /// takes: a line stays below 12 KB, and costs the database a few hundred index look-ups.
+    /// </summary>
+    public const int MostHeads = 100;
+
     public static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
 
+    /// <summary>How long the other nodes may be asked for: a checkpoint without them is worth more than none.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+
     private readonly Lock writing = new();
+    private readonly Dictionary<string, ChainPlace> named = [];
     private ITimer? timer;
     private (string Node, long Sequence) written;
+    private string lastHead = "";
     private string? trouble;
 
     /// <summary>Why the last checkpoint could not be written, or null.</summary>
@@ -19,6 +34,7 @@ internal sealed class Checkpoints(AuditChain chain, ECDsa signingKey, byte[] ins
     public void Start()
     {
         written = (chain.At.Node, chain.Position.Sequence);
+        chain.WhenLost = KeepEvidence;
         timer = time.CreateTimer(_ => Write(), null, Interval, Interval);
     }
 
@@ -27,30 +43,78 @@ internal sealed class Checkpoints(AuditChain chain, ECDsa signingKey, byte[] ins
     {
         lock (writing)
         {
-            var (node, position) = chain.At;
-            if (written == (node, position.Sequence))
-                return;
-            try
-            {
-                var options = new FileStreamOptions { Mode = FileMode.Append, Access = FileAccess.Write, Share = FileShare.Read };
-                if (!OperatingSystem.IsWindows())
-                    options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-                using var stream = new FileStream(file, options);
-                // A line that a crash has torn stays one line: this one begins anew.
-                if (EndsInTornLine())
-                    stream.WriteByte((byte)'\n');
-                stream.Write(Encoding.UTF8.GetBytes(Checkpoint.Sign(signingKey, instance, node, position, time.GetUtcNow()).ToLine() + "\n"));
-                stream.Flush(flushToDisk: true);
-                written = (node, position.Sequence);
-                Volatile.Write(ref trouble, null);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                Volatile.Write(ref trouble, e.Message);
-                log.LogError(e, "A checkpoint of the audit log could not be written");
-            }
+            var at = chain.At;
+            if (written != (at.Node, at.Position.Sequence))
+                Append(at, chain.Trouble is null ? NewHeads(at.Node) : []);
         }
     }
+
+    public void Dispose()
+    {
+        timer?.Dispose();
+        if (timer is not null)
+            Write();
+    }
+
+    // What this process alone knows by now: without it, the next start would not miss what the database has lost.
+    private void KeepEvidence()
+    {
+        log.LogError("{Trouble}", chain.Trouble);
+        lock (writing)
+            Append(chain.At, []);
+    }
+
+    private void Append(ChainPlace at, IReadOnlyList<ChainPlace> heads)
+    {
+        try
+        {
+            var options = new FileStreamOptions
+            {
+                Mode = FileMode.Append,
+                Access = FileAccess.Write,
+                Share = FileShare.Read,
+            };
+            if (!OperatingSystem.IsWindows())
+                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            using var stream = new FileStream(file, options);
+            // A line that a crash has torn stays one line: this one begins anew.
+            if (EndsInTornLine())
+                stream.WriteByte((byte)'\n');
+            stream.Write(Encoding.UTF8.GetBytes(Checkpoint.Sign(keys, at, heads, time.GetUtcNow()).ToLine() + "\n"));
+            stream.Flush(flushToDisk: true);
+            written = (at.Node, at.Position.Sequence);
+            foreach (var head in heads)
+                named[head.Node] = head;
+            Volatile.Write(ref trouble, null);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // What is wrong names the file: that is for the log, not for who asks /readyz.
+            Volatile.Write(ref trouble, "a checkpoint could not be written; the server's log says why");
+            log.LogError(e, "A checkpoint of the audit log could not be written");
+        }
+    }
+
+    private List<ChainPlace> NewHeads(string node)
+    {
+        try
+        {
+            var page = engine.ListAuditHeadsAsync(lastHead, MostHeads, Rollbacks.MetaPrefix, CancellationToken.None)
+                .AsTask().WaitAsync(Patience).GetAwaiter().GetResult();
+            lastHead = page.Count < MostHeads ? "" : page[^1].Node;
+            return [.. page.Where(head => head.Node != node).Select(Place)
+                .Where(head => named.GetValueOrDefault(head.Node) is not { } known
+                || (known.Position.Sequence, known.Rollback) != (head.Position.Sequence, head.Rollback))];
+        }
+        catch (Exception e) when (e is ApiError or TimeoutException)
+        {
+            return [];
+        }
+    }
+
+    // A list of roll-backs that does not open is for the node itself and the verification to find.
+    private ChainPlace Place(AuditHeadRow head) => new(head.Node, new ChainPosition(head.Last, head.Mac),
+        Rollbacks.Read(keys.Key, keys.Instance, head.Node, head.Meta)?.Newest() ?? 0);
 
     private bool EndsInTornLine()
     {
@@ -59,12 +123,5 @@ internal sealed class Checkpoints(AuditChain chain, ECDsa signingKey, byte[] ins
             return false;
         existing.Seek(-1, SeekOrigin.End);
         return existing.ReadByte() != '\n';
-    }
-
-    public void Dispose()
-    {
-        timer?.Dispose();
-        if (timer is not null)
-            Write();
     }
 }

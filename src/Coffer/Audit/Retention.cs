@@ -11,22 +11,27 @@ namespace Coffer.Audit;
 /// </summary>
 internal sealed class Retention(Engine engine, Committer committer, MacKey key, ECDsa signingKey, byte[] instance, TimeSpan keep, TimeProvider time, ILogger<Retention> log)
 {
-    private const int Batch = 200;
+    /// <summary>The most rows that are removed at once, and about the most bytes: requests wait meanwhile.</summary>
+    private const int Batch = 100, LargestSize = 1024 * 1024;
 
-    public async Task SweepAsync(CancellationToken ct)
+    public Task SweepAsync(CancellationToken ct) => SweepAsync(time.GetUtcNow(), ct);
+
+    /// <summary>Removes what is too old at a moment.</summary>
+    public async Task SweepAsync(DateTimeOffset now, CancellationToken ct)
     {
         while (true)
         {
             var rows = await engine.ListAuditAsync(0, newestFirst: false, Batch, ct);
-            var old = await OldestAsync([.. rows.Select(row => row.Row)], time.GetUtcNow() - keep, ct);
+            var old = await OldestAsync([.. rows.Select(row => row.Row)], now - keep, ct);
             if (old.Count == 0)
                 return;
 
             var cuts = old.GroupBy(row => row.Node).Select(node => node.Last())
                 .Select(last => AuditCut.Write(key, instance, last.Node, new ChainPosition(last.Last, last.Mac)));
+            var (count, size) = (old.Sum(row => row.Last - row.First + 1), old.Sum(row => row.Entries.Length));
             await committer.CommitAsync(new Pruning(rows[0].Number, [.. cuts, new RowWrite.PruneAudit(rows[old.Count - 1].Number)],
-                new AuditEntry("prune_audit", "ok") { Count = old.Sum(row => row.Last - row.First + 1) }));
-            if (old.Count < rows.Count)
+                new AuditEntry("prune_audit", "ok") { Count = count }, size));
+            if (old.Count < rows.Count && size < LargestSize)
                 return;
         }
     }
@@ -36,9 +41,9 @@ internal sealed class Retention(Engine engine, Committer committer, MacKey key, 
     {
         var verification = new Verification(key, signingKey, instance);
         foreach (var (name, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
-            verification.AddCut(name[AuditCut.MetaPrefix.Length..], value);
+            verification.AddMeta(name, value);
 
-        var old = new List<AuditRow>();
+        var (old, size) = (new List<AuditRow>(), 0);
         foreach (var row in rows)
         {
             if (!(Verification.TimeOf(row) < cutoff))
@@ -51,15 +56,21 @@ internal sealed class Retention(Engine engine, Committer committer, MacKey key, 
             }
 
             old.Add(row);
+            if ((size += row.Entries.Length) >= LargestSize)
+                break;
         }
 
         return old;
     }
 
     /// <summary>Removes what was read, unless another node has removed some of it since: where the log begins must not move back.</summary>
-    private sealed class Pruning(long oldest, RowWrite[] rows, AuditEntry entry) : Change
+    private sealed class Pruning(long oldest, RowWrite[] rows, AuditEntry entry, int size) : Change
     {
         private bool isDone;
+
+        public override Lane Lane => Lane.Background;
+
+        public override int Size => size;
 
         public override ManagementKey ManagementAt { get; } = new(0) { AsksOldestAudit = true };
 

@@ -10,12 +10,14 @@ internal static class AppsVerb
     private static readonly Listing Apps = new(
         ("ID", Listing.Text("id")),
         ("NAME", Listing.Text("name")),
-        ("STATE", app => Listing.Text("disabled")(app) == "true" ? "disabled" : "enabled"),
+        ("STATE", State),
         ("ACCOUNT", Listing.Text("account")),
         ("QUOTA", Listing.Text("secrets_per_scope", "default")),
         ("ORIGINS", Listing.Text("origins", "any")),
-        ("SIGNING SECRETS", Listing.Text("signing_secrets")),
+        ("SIGNING SECRETS", Secrets),
         ("CREATED", Listing.Time("created")));
+
+    private static readonly string[] SigningSecrets = ["signing_secret_test", "signing_secret_live"];
 
     public static Command Command() => new("apps", "Make, change and delete apps on a running server. The admin key is read from COFFER_ADMIN_KEY.")
     {
@@ -27,12 +29,18 @@ internal static class AppsVerb
     {
         var (name, quota, origins) = (NameArgument(), QuotaOption("N"), OriginsOption());
         var command = new Command("create",
-            "Make an app. Its signing secret is shown once; make keys for it with: coffer keys create.\n\nExample: coffer apps create \"Acme CRM\" --origin https://app.example.com")
+            "Make an app. Its signing secrets, one for each mode, are shown once; " +
+            "make keys for it with: coffer keys create.\n\n" +
+            "Example: coffer apps create \"Acme CRM\" --origin https://app.example.com")
         { name, quota, origins };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
-            Apps.Print(parsed, await admin.ChangeAsync("apps",
-                [("name", parsed.GetValue(name)), ("secrets_per_scope", parsed.GetValue(quota)), .. Parameters.Elements("origins", parsed.GetValue(origins))], ct), shownOnce: "signing_secret");
+            var created = await admin.ChangeAsync("apps",
+            [
+                ("name", parsed.GetValue(name)), ("secrets_per_scope", parsed.GetValue(quota)),
+                .. Parameters.Elements("origins", parsed.GetValue(origins)),
+            ], ct);
+            Apps.Print(parsed, created, SigningSecrets);
             return ExitCode.Ok;
         });
     }
@@ -118,14 +126,33 @@ internal static class AppsVerb
     private static Command RollSigningSecret()
     {
         var app = AppArgument();
+        var live = new Option<bool>("--live") { Description = "That of live mode; without it, that of test mode." };
         var grace = Parameters.Duration("--grace", "How long the last one signs too, at most 7d", required: true);
-        var command = new Command("roll-signing-secret", "Make a new signing secret, and show it once.\n\nExample: coffer apps roll-signing-secret app_1 --grace 24h") { app, grace };
+        var command = new Command("roll-signing-secret",
+            "Make a new signing secret for one mode, and show it once. The other mode's stays.\n\n" +
+            "Example: coffer apps roll-signing-secret app_1 --live --grace 24h")
+        { app, live, grace };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
-            Apps.Print(parsed, await admin.ChangeAsync($"apps/{parsed.GetValue(app)}/signing_secret/roll", [("grace_period", Parameters.Seconds(parsed.GetValue(grace)))], ct), shownOnce: "signing_secret");
+            var path = $"apps/{parsed.GetValue(app)}/signing_secret/roll";
+            var livemode = parsed.GetValue(live) ? "true" : "false";
+            var rolled = await admin.ChangeAsync(path,
+                [("grace_period", Parameters.Seconds(parsed.GetValue(grace))), ("livemode", livemode)], ct);
+            Apps.Print(parsed, rolled, SigningSecrets);
             return ExitCode.Ok;
         });
     }
+
+    private static string State(JsonElement app) => (Listing.Text("damaged")(app), Listing.Text("disabled")(app)) switch
+    {
+        ("true", _) => "damaged",
+        (_, "true") => "disabled",
+        _ => "enabled",
+    };
+
+    private static string Secrets(JsonElement app) => app.TryGetProperty("signing_secrets", out var counts)
+        ? $"{Listing.Text("test")(counts)} test, {Listing.Text("live")(counts)} live"
+        : "";
 
     private static Command Change(Command command, Argument<string> app, Func<ParseResult, IEnumerable<(string Name, string? Value)>> fields) =>
         Connection.OnAdmin(command, async (admin, parsed, ct) =>

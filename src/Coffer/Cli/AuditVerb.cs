@@ -33,6 +33,10 @@ internal static class AuditVerb
                 : await AuditLog.VerifyStoreAsync(At(parsed, data, store), parsed.GetValue(checkpoints), ct);
             foreach (var problem in report.Problems)
                 Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
+            foreach (var rollback in report.Rollbacks)
+                Console.WriteLine(Terminal.Shown(rollback));
+            if (report.Excused > 0)
+                Console.WriteLine($"{report.Excused} places that checkpoints name are of what was lost with that");
             Console.WriteLine($"{report.Entries} entries verify, {report.Checkpoints} checkpoints, {report.Problems.Count} problems");
             return report.Problems.Count == 0 ? ExitCode.Ok : ExitCode.Unverified;
         });

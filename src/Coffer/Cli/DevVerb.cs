@@ -8,14 +8,17 @@ internal static class DevVerb
     public static Command Command()
     {
         var flags = RunningServer.Flags(Settings.All.Where(setting => setting.InDev));
+        var accept = RunningServer.AcceptRollback();
         var command = new Command("dev",
             "Serve a store for development: this machine only, test keys only, one app with an admin key to manage it. It reads no variables and no file.\n\n" +
-            "Example: coffer dev --key sk_test_anything");
+            "Example: coffer dev --key sk_test_anything")
+        { accept };
         foreach (var flag in flags)
             command.Options.Add(flag);
         command.SetAction(async (parsed, ct) =>
         {
             var options = Configuration.ForDev(RunningServer.Given(parsed, flags));
+            options = options with { AcceptedRollbacks = parsed.GetValue(accept)! };
             var kept = options.Data.Length > 0;
             if (!kept)
                 options = options with { Data = Directory.CreateTempSubdirectory("coffer-dev-").FullName };
@@ -35,12 +38,15 @@ internal static class DevVerb
     private static void Announce(Server server, string? kept)
     {
         var (url, key) = (server.Url.ToString().TrimEnd('/'), server.FirstKeys!.TestSecretKey);
+        // None if the key is that of another app, whose signing secrets are its own.
+        var secret = server.FirstKeys.SigningSecretTest;
+        var signing = secret is null ? "" : $"\n  export COFFER_SIGNING_SECRET={secret}";
         Console.WriteLine($"""
             Coffer dev serves {url} {(kept is null ? "(a temporary store, gone when this stops)" : $"from {kept}")}
 
               export COFFER_URL={url}
               export COFFER_API_KEY={key}
-              export COFFER_ADMIN_KEY={server.FirstKeys.AdminKey}
+              export COFFER_ADMIN_KEY={server.FirstKeys.AdminKey}{signing}
 
             Set a secret:
 

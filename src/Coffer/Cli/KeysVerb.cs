@@ -12,7 +12,7 @@ internal static class KeysVerb
 {
     private static readonly Listing Keys = new(
         ("ID", Listing.Text("id")),
-        ("TYPE", Listing.Text("type")),
+        ("TYPE", key => Listing.Text("damaged")(key) == "true" ? "(damaged)" : Listing.Text("type")(key)),
         ("MODE", Listing.Mode),
         ("APP", Listing.Text("app")),
         ("PERMISSIONS", Listing.Text("permissions", "all")),
@@ -50,7 +50,8 @@ internal static class KeysVerb
         { app, type, live, permissions, account, addresses, expires };
         command.Validators.Add(parsed =>
         {
-            if (parsed.GetValue(app) is null && parsed.GetValue(type) != "admin")
+            // Another type is refused by itself, and that is the error to report.
+            if (parsed.GetValue(app) is null && parsed.GetValue(type) is null or "secret" or "restricted")
                 parsed.AddError("Give --app, or --type admin");
         });
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
@@ -174,7 +175,7 @@ internal static class KeysVerb
         ["object"] = "ephemeral_key",
         ["account"] = key.Account,
         ["created"] = key.Created.ToUnixTimeSeconds(),
-        ["expires"] = key.Expires.ToUnixTimeSeconds(),
+        ["expires"] = key.ExpiresSeconds,
         ["livemode"] = key.Livemode,
         ["permissions"] = key.Permissions,
         ["secret"] = key.Secret,

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using System.Text.Json;
 using Spectre.Console;
 
@@ -16,13 +15,17 @@ internal sealed class Listing(params (string Title, Func<JsonElement, string> Ce
     };
 
     /// <summary>A field as text: an array with commas between its elements, and another word for none.</summary>
-    public static Func<JsonElement, string> Text(string field, string none = "") => thing => thing.TryGetProperty(field, out var value) ? Text(value, none) : none;
+    public static Func<JsonElement, string> Text(string field, string none = "") =>
+        thing => thing.TryGetProperty(field, out var value) ? Text(value, none) : none;
 
-    /// <summary>A field in Unix seconds as a time.</summary>
+    /// <summary>A field in Unix seconds as a date; whatever else the server sent, as it is.</summary>
     public static Func<JsonElement, string> Time(string field, string none = "never") => thing =>
-        thing.TryGetProperty(field, out var value) && value.ValueKind == JsonValueKind.Number
-            ? DateTimeOffset.FromUnixTimeSeconds(value.GetInt64()).UtcDateTime.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture)
-            : none;
+    {
+        if (!thing.TryGetProperty(field, out var value))
+            return none;
+        var isTime = value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out _);
+        return isTime ? UnixTime.Shown(value.GetInt64()) : Text(value, none);
+    };
 
     public Listing With(params (string Title, Func<JsonElement, string> Cell)[] more) => new([.. columns, .. more]);
 
@@ -36,8 +39,10 @@ internal sealed class Listing(params (string Title, Func<JsonElement, string> Ce
 
     /// <param name="parsed">Says whether it is JSON.</param>
     /// <param name="thing">What to print.</param>
-    /// <param name="shownOnce">A field that the server does not give again: it gets lines of its own, which say so.</param>
-    public void Print(ParseResult parsed, JsonElement thing, string? shownOnce = null)
+    /// <param name="shownOnce">
+    /// Fields that the server does not give again: those that are there get lines of their own, which say so.
+    /// </param>
+    public void Print(ParseResult parsed, JsonElement thing, params string[] shownOnce)
     {
         if (parsed.GetValue(Parameters.Json))
         {
@@ -46,8 +51,15 @@ internal sealed class Listing(params (string Title, Func<JsonElement, string> Ce
         }
 
         WriteTable([thing]);
-        if (shownOnce is not null)
-            Console.WriteLine($"\n  {shownOnce.Replace('_', ' ')}  {Terminal.Shown(Text(shownOnce)(thing))}\n\nKeep it now: it is not shown again.");
+        string[] there = [.. shownOnce.Where(field => thing.TryGetProperty(field, out _))];
+        if (there.Length == 0)
+            return;
+        Console.WriteLine();
+        foreach (var field in there)
+            Console.WriteLine($"  {field.Replace('_', ' ')}  {Terminal.Shown(Text(field)(thing))}");
+        Console.WriteLine(there.Length == 1
+            ? "\nKeep it now: it is not shown again."
+            : "\nKeep them now: they are not shown again.");
     }
 
     private static string Text(JsonElement value, string none) => value.ValueKind switch

@@ -36,7 +36,7 @@ internal static class Parameters
     {
         Description = $"{description}: Unix seconds or ISO 8601.",
         HelpName = "TIME",
-        CustomParser = result => Read(result, ParseTime, text => $"{name} '{text}' is neither Unix seconds nor an ISO 8601 time such as 2030-01-31T12:00:00Z."),
+        CustomParser = result => Read(result, ParseTime, text => $"{name} '{text}' {WhyNoTime(text)}."),
     };
 
     /// <summary>A length of time: a number and its unit.</summary>
@@ -48,11 +48,31 @@ internal static class Parameters
         CustomParser = result => Read(result, ParseDuration, text => $"{name} '{text}' is not a duration such as 0, 90s, 15m, 24h or 7d."),
     };
 
-    /// <summary>Unix seconds or ISO 8601; null if it is neither.</summary>
-    internal static DateTimeOffset? ParseTime(string text) =>
-        long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds) && seconds <= DateTimeOffset.MaxValue.ToUnixTimeSeconds()
-            ? DateTimeOffset.FromUnixTimeSeconds(seconds)
-            : DateTimeOffset.TryParseExact(text, TimeFormats, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : null;
+    /// <summary>Unix seconds or ISO 8601; null if it is neither, or outside of the range that times have.</summary>
+    internal static DateTimeOffset? ParseTime(string text)
+    {
+        if (IsNumber(text))
+        {
+            var isNumber = long.TryParse(text, CultureInfo.InvariantCulture, out var seconds);
+            return isNumber && UnixTime.IsWritten(seconds) && !IsBasicDate(text) ? UnixTime.Date(seconds) : null;
+        }
+
+        var isDate = DateTimeOffset.TryParseExact(
+            text, TimeFormats, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time);
+        return isDate && UnixTime.IsWritten(time.ToUnixTimeSeconds()) ? time : null;
+    }
+
+    /// <summary>The end of the sentence about a text that is no time.</summary>
+    internal static string WhyNoTime(string text)
+    {
+        const string Neither = "is neither Unix seconds nor an ISO 8601 time such as 2030-01-31T12:00:00Z";
+        if (!IsNumber(text))
+            return Neither;
+        var isNumber = long.TryParse(text, CultureInfo.InvariantCulture, out var number) && number > UnixTime.Latest;
+        return isNumber && UnixTime.IsWritten(number / 1_000)
+            ? $"is too far ahead: if it is in milliseconds, give the seconds, {number / 1_000}"
+            : "is no time that a store knows: write a date with its hyphens, such as 2030-03-01, or Unix seconds";
+    }
 
     /// <summary>A whole number with its unit, <c>s</c>, <c>m</c>, <c>h</c> or <c>d</c>, which only 0 may lack; null if it is none, or more than 100,000 days.</summary>
     internal static TimeSpan? ParseDuration(string text)
@@ -90,6 +110,12 @@ internal static class Parameters
             result.AddError(complaint(token.Value));
         return value;
     }
+
+    // 203102281200 is a date and a time of ISO 8601 without its marks, and a Unix second of the year 8406.
+    private static bool IsBasicDate(string text) =>
+        DateTime.TryParseExact(text, "yyyyMMddHHmm", CultureInfo.InvariantCulture, DateTimeStyles.None, out _);
+
+    private static bool IsNumber(string text) => text.Length > 0 && !text.AsSpan().ContainsAnyExceptInRange('0', '9');
 
     private static void CheckId(SymbolResult result, string what)
     {

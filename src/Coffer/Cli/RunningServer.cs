@@ -19,6 +19,23 @@ internal static class RunningServer
         flags.Where(flag => parsed.GetResult(flag) is not null)
             .ToDictionary(flag => flag.Name.TrimStart('-'), flag => parsed.GetResult(flag)!.Tokens is [var value] ? value.Value : "true");
 
+    /// <summary>What this start accepts as lost; given as often as there are nodes that a refusal names.</summary>
+    public static Option<AcceptedRollback[]> AcceptRollback() => new(AcceptedRollback.Flag)
+    {
+        Description = "Accept, for this one start, that the audit log of a node ends at an entry and that what came " +
+            "after is lost, as a refused start has printed it. It is recorded in the audit log, and is no setting.",
+        HelpName = "NODE:SEQUENCE",
+        Arity = ArgumentArity.OneOrMore,
+        CustomParser = result =>
+        {
+            var pairs = result.Tokens.Select(token => AcceptedRollback.Parse(token.Value)).ToArray();
+            if (pairs.Any(pair => pair is null))
+                result.AddError($"{AcceptedRollback.Flag} takes NODE:SEQUENCE, as the refused start has printed it.");
+            return [.. pairs.OfType<AcceptedRollback>()];
+        },
+        DefaultValueFactory = static _ => [],
+    };
+
     public static async Task<int> RunAsync(CofferOptions options, Action<Server> announce, CancellationToken ct)
     {
         // A file of an earlier run would make a script believe in a server that is not there yet.
@@ -41,7 +58,8 @@ internal static class RunningServer
         ready["pid"] = Environment.ProcessId;
         foreach (var (name, key) in ((string, string?)[])[
             ("test_secret_key", server.FirstKeys?.TestSecretKey), ("live_secret_key", server.FirstKeys?.LiveSecretKey), ("admin_key", server.FirstKeys?.AdminKey),
-            ("signing_secret", server.FirstKeys?.SigningSecret)])
+            ("signing_secret_test", server.FirstKeys?.SigningSecretTest),
+            ("signing_secret_live", server.FirstKeys?.SigningSecretLive)])
         {
             if (key is not null)
                 ready[name] = key;

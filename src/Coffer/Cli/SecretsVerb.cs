@@ -17,13 +17,21 @@ internal static class SecretsVerb
 
     private static readonly Listing Secrets = new(
         ("NAME", Listing.Text("name")),
-        ("SCOPE", secret => secret.GetProperty("scope") is var scope && scope.TryGetProperty("user", out var user) ? $"user {user}" : "account"),
+        ("SCOPE", ScopeOf),
         ("MODE", Listing.Mode),
         ("CREATED", Listing.Time("created")),
         ("EXPIRES", Listing.Time("expires_at")),
         ("ID", Listing.Text("id")));
 
     private static readonly Listing WithPayload = Secrets.With(("PAYLOAD", Listing.Text("payload")));
+
+    // Of a damaged one neither name nor scope is known.
+    private static string ScopeOf(JsonElement secret)
+    {
+        if (!secret.TryGetProperty("scope", out var scope) || scope.ValueKind != JsonValueKind.Object)
+            return "(damaged)";
+        return scope.TryGetProperty("user", out var user) ? $"user {user}" : "account";
+    }
 
     public static Command Command()
     {
@@ -216,8 +224,8 @@ internal static class SecretsVerb
         var shape = new Dictionary<string, object?>
         {
             ["id"] = secret.Id,
-            ["created"] = secret.Created.ToUnixTimeSeconds(),
-            ["expires_at"] = secret.ExpiresAt?.ToUnixTimeSeconds(),
+            ["created"] = secret.CreatedSeconds,
+            ["expires_at"] = secret.ExpiresAtSeconds,
             ["livemode"] = secret.Livemode,
             ["name"] = secret.Name,
             ["scope"] = secret.Scope.User is { } user ? new Dictionary<string, string> { ["type"] = "user", ["user"] = user } : new() { ["type"] = "account" },

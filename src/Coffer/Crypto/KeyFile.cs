@@ -1,5 +1,6 @@
 using System.Buffers.Text;
 using System.Globalization;
+using System.IO.Hashing;
 using System.Security.Cryptography;
 using System.Text;
 
@@ -13,6 +14,7 @@ namespace Coffer.Crypto;
 internal sealed class KeyFile
 {
     private const string Tag = "coffer-key-v1";
+    private const string Made = "yyyy-MM-dd'T'HH:mm:ss'Z'";
     private const UnixFileMode Forbidden = (UnixFileMode)0b111_111; // any bit for group or other
     private const int LargestFile = 64 * 1024;
 
@@ -86,14 +88,29 @@ internal sealed class KeyFile
     {
         var fields = line.Split(' ');
         if (fields.Length != 5 || fields[0] != Tag || Checksum(line[..line.LastIndexOf(' ')]) != fields[4]
-            || !uint.TryParse(fields[1], NumberStyles.None, CultureInfo.InvariantCulture, out var id))
+            || !uint.TryParse(fields[1], NumberStyles.None, CultureInfo.InvariantCulture, out var id)
+            || fields[1].StartsWith('0')
+            || !DateTime.TryParseExact(fields[2], Made, CultureInfo.InvariantCulture, DateTimeStyles.None, out _))
             return null;
 
         using var key = SecretBytes.Rent(SealingKey.Size);
-        return Base64Url.TryDecodeFromChars(fields[3], key.Span, out var written) && written == SealingKey.Size
+        var isKey = fields[3].Length == Base64Url.GetEncodedLength(SealingKey.Size) && Base64Url.IsValid(fields[3])
+            && Base64Url.TryDecodeFromChars(fields[3], key.Span, out var written) && written == SealingKey.Size;
+        return isKey && IsAsWritten(fields[3], key.Span)
             ? new SealingKey(id, key.Span)
             : null;
     }
 
-    private static string Checksum(string line) => Crc32.Compute(Encoding.UTF8.GetBytes(line)).ToString("x8", CultureInfo.InvariantCulture);
+    // Other text decodes to the same bytes: with white space in it, or other bits after the last byte.
+    private static bool IsAsWritten(ReadOnlySpan<char> text, ReadOnlySpan<byte> key)
+    {
+        Span<char> written = stackalloc char[Base64Url.GetEncodedLength(SealingKey.Size)];
+        Base64Url.EncodeToChars(key, written);
+        var isSame = written.SequenceEqual(text);
+        written.Clear();
+        return isSame;
+    }
+
+    private static string Checksum(string line) =>
+        Crc32.HashToUInt32(Encoding.UTF8.GetBytes(line)).ToString("x8", CultureInfo.InvariantCulture);
 }

@@ -44,12 +44,20 @@ internal sealed class TenantKeys : IDisposable
         return stored;
     }
 
-    /// <exception cref="CryptographicException">The bytes are not tenant keys that this program knows.</exception>
-    public static TenantKeys Parse(ReadOnlySpan<byte> stored)
+    /// <returns>Null if the bytes are not tenant keys that this program knows.</returns>
+    public static TenantKeys? Parse(ReadOnlySpan<byte> stored)
     {
         var entries = stored.Length - 1 - SeedSize;
         if (entries < EntrySize || entries % EntrySize != 0 || stored[0] != Format)
-            throw new CryptographicException("Tenant keys are in a form that this program does not know.");
+            return null;
+        // Versions only grow: an envelope names its key by it.
+        for (var (at, last) = (1 + SeedSize, 0u); at < stored.Length; at += EntrySize)
+        {
+            var version = BinaryPrimitives.ReadUInt32BigEndian(stored[at..]);
+            if (version <= last)
+                return null;
+            last = version;
+        }
 
         var keys = new SealingKey[entries / EntrySize];
         var room = SecretBytes.ForKeys(SeedSize + MacKey.Size + keys.Length * SealingKey.Room);

@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Text;
+using System.Text.Unicode;
 
 namespace Coffer.Crypto;
 
@@ -20,6 +22,41 @@ internal static class Tlv
         value.CopyTo(destination[Header..]);
         return destination[SizeOf(value)..];
     }
+
+    /// <summary>
+    /// Whether the bytes are whole fields and nothing else, each with a tag that is known and, but for some, only once.
+    /// What is stored is read only if it is: a field that is not known may take away what the others allow.
+    /// </summary>
+    /// <param name="fields">The plaintext.</param>
+    /// <param name="once">Tags that may stand once.</param>
+    /// <param name="often">Tags that may stand more often.</param>
+    public static bool AreSound(ReadOnlySpan<byte> fields, ReadOnlySpan<byte> once, ReadOnlySpan<byte> often = default)
+    {
+        Span<bool> seen = stackalloc bool[byte.MaxValue + 1];
+        seen.Clear();
+        while (!fields.IsEmpty)
+        {
+            if (fields.Length < Header)
+                return false;
+            var (tag, length) = (fields[0], BinaryPrimitives.ReadInt32BigEndian(fields[1..]));
+            if (length < 0 || length > fields.Length - Header)
+                return false;
+            if (!often.Contains(tag) && (seen[tag] || !once.Contains(tag)))
+                return false;
+            seen[tag] = true;
+            fields = fields[(Header + length)..];
+        }
+
+        return true;
+    }
+
+    /// <summary>Whether a field is UTF-8, or not there.</summary>
+    public static bool IsTextOrNone(ReadOnlySpan<byte> fields, byte tag) =>
+        Find(fields, tag) is not { } at || Utf8.IsValid(fields[at]);
+
+    /// <summary>A field as text; null if it is not there or is not UTF-8.</summary>
+    public static string? Text(ReadOnlySpan<byte> fields, byte tag) =>
+        Find(fields, tag) is { } at && Utf8.IsValid(fields[at]) ? Encoding.UTF8.GetString(fields[at]) : null;
 
     /// <summary>Where the value of a field stands, or null if there is no such field or the bytes are not well formed.</summary>
     public static Range? Find(ReadOnlySpan<byte> fields, byte tag) => Find(fields, tag, 0);

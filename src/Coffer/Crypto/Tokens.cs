@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Text;
+using System.IO.Hashing;
 using System.Security.Cryptography;
 using System.Text;
 
@@ -53,7 +54,7 @@ internal static class Tokens
     {
         var bytes = ArrayPool<byte>.Shared.Rent(Encoding.UTF8.GetMaxByteCount(head.Length));
         Span<char> checksum = stackalloc char[ChecksumLength];
-        Base62.Write(Crc32.Compute(bytes.AsSpan(0, Encoding.UTF8.GetBytes(head, bytes))), checksum);
+        Base62.Write(Crc32.HashToUInt32(bytes.AsSpan(0, Encoding.UTF8.GetBytes(head, bytes))), checksum);
         ArrayPool<byte>.Shared.Return(bytes, clearArray: true);
         return new string(checksum);
     }

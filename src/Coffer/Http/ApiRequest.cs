@@ -50,7 +50,13 @@ internal delegate ValueTask<ApiError?> Handler(ApiRequest request);
 /// <param name="Method">GET, POST or DELETE.</param>
 /// <param name="Path">The path, compared byte for byte; <c>{name}</c> in place of a segment is one id.</param>
 /// <param name="Handler">What answers.</param>
-internal sealed record ApiRoute(string Method, string Path, Handler Handler);
+internal sealed record ApiRoute(string Method, string Path, Handler Handler)
+{
+    /// <summary>
+    /// Whether it takes rights away, or sets what an app may do: such requests have a rate of their own.
+    /// </summary>
+    public bool IsUrgent { get; init; }
+}
 
 /// <summary>What a request is about: its method and path, and the ids in the path.</summary>
 internal sealed record Target(string Method, string Path, IReadOnlyDictionary<string, string> Ids)

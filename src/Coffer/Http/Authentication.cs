@@ -24,8 +24,10 @@ internal sealed class Authentication(ApiKeys keys, RateLimits limits)
     /// <param name="requestId">The id that its answer carries.</param>
     /// <param name="readsAccount">Whether the headers may name an account.</param>
     /// <param name="isAgain">Whether the request was counted before.</param>
+    /// <param name="isUrgent">Whether it is counted apart, as what takes rights away is.</param>
     /// <returns>The caller, or the refusal: 401 for the key, 403 for where it is used, 429 for how often, 400 for the account.</returns>
-    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(HttpContext context, string requestId, bool readsAccount, bool isAgain = false)
+    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(
+        HttpContext context, string requestId, bool readsAccount, bool isAgain = false, bool isUrgent = false)
     {
         var (headers, address) = (context.Request.Headers, context.Connection.RemoteIpAddress);
         var (token, refusal) = Token(headers.Authorization);
@@ -41,7 +43,7 @@ internal sealed class Authentication(ApiKeys keys, RateLimits limits)
             return (null, refused);
         }
 
-        if (!isAgain && !limits.TakeForKey(caller!.KeyId))
+        if (!isAgain && !limits.TakeForKey(caller!.KeyId, isUrgent))
             return (null, ApiError.RateLimited(caller!.Livemode));
         return malformed is not null ? (null, malformed) : (caller, null);
     }

@@ -23,19 +23,24 @@ internal sealed partial class Pipeline
 
     private readonly Routes routes;
     private readonly Authentication authentication;
+    private readonly Gate gate;
     private readonly bool isAdmin;
     private readonly string docs;
     private readonly ILogger<Pipeline> log;
 
     /// <param name="routes">Who answers what.</param>
     /// <param name="authentication">Who asks.</param>
+    /// <param name="gate">Where damaged rows are reported.</param>
     /// <param name="isAdmin">Whether it is the management plane: no page in a browser may use it, and no header names an account.</param>
     /// <param name="docs">Address of the documentation page that errors point to.</param>
     /// <param name="log">Where failures go, under the request's id.</param>
-    public Pipeline(IEnumerable<ApiRoute> routes, Authentication authentication, bool isAdmin, Uri docs, ILogger<Pipeline> log)
+    public Pipeline(
+        IEnumerable<ApiRoute> routes, Authentication authentication, Gate gate, bool isAdmin, Uri docs,
+        ILogger<Pipeline> log)
     {
         this.routes = new Routes(routes);
         this.authentication = authentication;
+        this.gate = gate;
         this.isAdmin = isAdmin;
         this.docs = docs.ToString();
         this.log = log;
@@ -76,7 +81,10 @@ internal sealed partial class Pipeline
 
         if (error is not null)
         {
-            if (error.IsFault)
+            // A damaged row is named once in a while: who asks for it again and again must not fill the log.
+            if (error.Damage is { } damage)
+                await gate.ReportAsync([damage], requestId);
+            else if (error.IsFault)
                 log.LogError(error.InnerException, "{RequestId} answered {Status}: {Message}", requestId, error.Status, error.Message);
             SetError(context.Response, error, json);
         }
@@ -113,7 +121,8 @@ internal sealed partial class Pipeline
             return ApiError.UnknownRoute(request.Method, path);
 
         // 2.
-        var (caller, refusal) = await authentication.FindCallerAsync(context, requestId, readsAccount: !isAdmin);
+        var (caller, refusal) = await authentication.FindCallerAsync(
+            context, requestId, readsAccount: !isAdmin, isUrgent: route.IsUrgent);
         if (caller is null)
             return refusal;
         if (!isAdmin && request.Headers["Stripe-Account"] is { Count: 1 } account)
@@ -176,23 +185,24 @@ internal sealed partial class Pipeline
 
     private static async ValueTask<SecretBytes?> ReadBodyAsync(HttpRequest request, CancellationToken ct)
     {
-        if (request.ContentLength is 0 or null && request.Headers.TransferEncoding.Count == 0)
+        // The server knows whether a body may come. A length alone does not tell: HTTP/2 and chunked bodies have none.
+        var detection = request.HttpContext.Features.GetRequiredFeature<IHttpRequestBodyDetectionFeature>();
+        if (!detection.CanHaveBody || request.ContentLength == 0)
             return null;
-        if (request.Headers.ContentEncoding.Count > 0)
-            throw ApiError.ContentEncoding();
-        if (request.ContentLength > LargestBody)
-            throw ApiError.BodyTooLarge(LargestBody);
-        var type = request.ContentType.AsSpan();
-        if (type.IndexOf(';') is var parameters and >= 0)
-            type = type[..parameters];
-        if (!type.IsEmpty && !type.Trim(' ').Equals("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase))
-            throw ApiError.NotFormEncoded();
+        if (request.ContentLength is not null && RefusalOf(request) is { } refused)
+            throw refused;
 
         // The server's own limit ends the reading of a body that is longer than it says.
         var reader = request.BodyReader;
         while (true)
         {
             var read = await reader.ReadAsync(ct);
+            if (read.Buffer.Length > 0 && request.ContentLength is null && RefusalOf(request) is { } refusal)
+            {
+                reader.AdvanceTo(read.Buffer.Start);
+                throw refusal;
+            }
+
             if (read.IsCompleted)
             {
                 var body = SecretBytes.Rent((int)read.Buffer.Length);
@@ -203,6 +213,22 @@ internal sealed partial class Pipeline
 
             reader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
         }
+    }
+
+    // Of a body that is there; one whose length was not told may yet turn out to be empty, and then it is none.
+    private static ApiError? RefusalOf(HttpRequest request)
+    {
+        if (request.Headers.ContentEncoding.Count > 0)
+            return ApiError.ContentEncoding();
+        if (request.ContentLength > LargestBody)
+            return ApiError.BodyTooLarge(LargestBody);
+        var type = request.ContentType.AsSpan();
+        if (type.IndexOf(';') is var parameters and >= 0)
+            type = type[..parameters];
+        type = type.Trim(' ');
+        return type.IsEmpty || type.Equals("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase)
+            ? null
+            : ApiError.NotFormEncoded();
     }
 
     private void SetCommonHeaders(HttpContext context)

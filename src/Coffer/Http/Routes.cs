@@ -11,31 +11,45 @@ internal sealed class Routes
     private static readonly SearchValues<char> IdCharacters = SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
     private static readonly FrozenDictionary<string, string> NoIds = FrozenDictionary<string, string>.Empty;
 
-    private readonly FrozenDictionary<string, FrozenDictionary<string, Handler>> plain;
+    private readonly FrozenDictionary<string, FrozenDictionary<string, ApiRoute>> plain;
     private readonly (string[] Segments, ApiRoute Route)[] withIds;
+
+    // Of the paths with ids: the most segments that one has, and the most characters that it can have.
+    private readonly int most;
+    private readonly int longest;
 
     public Routes(IEnumerable<ApiRoute> routes)
     {
         var kinds = routes.ToLookup(route => route.Path.Contains('{', StringComparison.Ordinal));
         plain = kinds[false].GroupBy(route => route.Path).ToFrozenDictionary(
-            path => path.Key, path => path.ToFrozenDictionary(route => route.Method, route => route.Handler, StringComparer.Ordinal), StringComparer.Ordinal);
+            path => path.Key, path => path.ToFrozenDictionary(route => route.Method, StringComparer.Ordinal),
+            StringComparer.Ordinal);
         withIds = [.. kinds[true].Select(route => (route.Path.Split('/'), route))];
+        most = withIds.Select(route => route.Segments.Length).DefaultIfEmpty().Max();
+        longest = withIds.Select(route => route.Route.Path.Length + (route.Segments.Length * LongestId))
+            .DefaultIfEmpty().Max();
     }
 
     /// <param name="method">As it was sent.</param>
     /// <param name="path">The raw path: no decoding, no trailing slash, no other case.</param>
-    public (Handler Handler, Target Target)? Find(string method, string path)
+    public (Handler Handler, Target Target, bool IsUrgent)? Find(string method, string path)
     {
         if (plain.TryGetValue(path, out var methods))
-            return methods.TryGetValue(method, out var handler) ? (handler, new Target(method, path, NoIds)) : null;
-        if (withIds.Length == 0)
+        {
+            return methods.TryGetValue(method, out var found)
+                ? (found.Handler, new Target(method, path, NoIds), found.IsUrgent)
+                : null;
+        }
+
+        // What could be none of them is not taken apart: a path may be 60 KB of slashes.
+        if (path.Length > longest || path.AsSpan().Count('/') >= most)
             return null;
 
         var segments = path.Split('/');
         foreach (var (pattern, route) in withIds)
         {
             if (route.Method == method && Match(pattern, segments) is { } ids)
-                return (route.Handler, new Target(method, path, ids));
+                return (route.Handler, new Target(method, path, ids), route.IsUrgent);
         }
 
         return null;

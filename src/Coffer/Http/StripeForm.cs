@@ -147,23 +147,47 @@ internal sealed class StripeForm : IDisposable
         }
     }
 
-    /// <summary>The elements of an array, sent as <c>p[]</c>, <c>p[0]</c> or, for one, <c>p</c>. Empty elements are passed over.</summary>
+    /// <summary>
+    /// The elements of an array, sent as <c>p[]</c>, <c>p[0]</c> or, for one, <c>p</c>. Empty elements are passed over.
+    /// A place that is named twice, <c>p</c> or <c>p[0]</c>, counts once and must have one value.
+    /// </summary>
     public IReadOnlyList<string> Strings(string param)
     {
         List<string>? values = null;
-        foreach (var field in fields)
+        for (var at = 0; at < fields.Count; at++)
         {
+            var field = fields[at];
             if (field.Root != param)
                 continue;
-            var isElement = field.Name == param || (field.Key is { } key && !key.AsSpan().ContainsAnyExceptInRange('0', '9') && field.Depth == 1);
-            if (!isElement)
+            if (field.Depth > 1 || field.Key is not (null or "") && !IsIndex(field.Key))
                 throw ApiError.NotAnArray(param);
+            if (field.Key != "" && IsSentBefore(at))
+                continue;
             if (!Value(field).IsEmpty)
                 (values ??= []).Add(Encoding.UTF8.GetString(Value(field)));
         }
 
         return values ?? (IReadOnlyList<string>)[];
     }
+
+    // There are at most 200 fields, so looking through them is cheap.
+    private bool IsSentBefore(int at)
+    {
+        for (var before = 0; before < at; before++)
+        {
+            if (fields[before].Name != fields[at].Name)
+                continue;
+            if (!Value(fields[before]).SequenceEqual(Value(fields[at])))
+                throw ApiError.ParameterConflict(fields[at].Name);
+            return true;
+        }
+
+        return false;
+    }
+
+    // Decimal digits without a leading zero: a place of an array has one name.
+    private static bool IsIndex(string key) =>
+        !key.AsSpan().ContainsAnyExceptInRange('0', '9') && (key.Length == 1 || key[0] != '0');
 
     public void Dispose() => buffer.Dispose();
 
@@ -197,37 +221,69 @@ internal sealed class StripeForm : IDisposable
 
     private static Field ParseField(Span<byte> bytes, int from, int nameEnd, int valueFrom, int valueEnd)
     {
-        if (!TryDecode(bytes[from..nameEnd], out var nameLength) || !Utf8.IsValid(bytes.Slice(from, nameLength)))
-            throw ApiError.MalformedParameterName();
-        var name = Encoding.UTF8.GetString(bytes.Slice(from, nameLength));
+        var sent = bytes[from..nameEnd];
+        if (!IsEscaped(sent))
+            throw ApiError.MalformedParameterName(Encoding.UTF8.GetString(sent));
+        var decoded = sent[..Decode(sent)];
+        var name = Encoding.UTF8.GetString(decoded);
+        if (!Utf8.IsValid(decoded) || !TrySplit(name, out var root, out var key, out var depth))
+            throw ApiError.MalformedParameterName(name);
 
-        // name, name[], name[0], name[key], name[key][deeper]
-        var bracket = name.IndexOf('[', StringComparison.Ordinal);
-        var close = name.IndexOf(']', StringComparison.Ordinal);
-        var depth = bracket < 0 ? 0 : name.Count(c => c == '[');
-        if (name.Length == 0 || bracket == 0 || (bracket > 0 && name[^1] != ']') || (close >= 0 && close < bracket))
-            throw ApiError.MalformedParameterName();
-        var root = bracket < 0 ? name : name[..bracket];
-        var key = bracket < 0 ? null : name[(bracket + 1)..close];
-
-        if (!TryDecode(bytes[valueFrom..valueEnd], out var valueLength))
+        var value = bytes[valueFrom..valueEnd];
+        if (!IsEscaped(value))
             throw ApiError.MalformedEscape(name);
-        if (!Utf8.IsValid(bytes.Slice(valueFrom, valueLength)))
+        var length = Decode(value);
+        if (!Utf8.IsValid(value[..length]))
             throw ApiError.InvalidUtf8(name);
-        return new Field(name, root, key, depth, valueFrom, valueFrom + valueLength);
+        return new Field(name, root, key, depth, valueFrom, valueFrom + length);
     }
 
-    // Decoding never lengthens, so it is done where the text stands.
-    private static bool TryDecode(Span<byte> text, out int length)
+    // name = root *( "[" key "]" ), where a root is not empty and neither root nor key holds a bracket.
+    private static bool TrySplit(string name, out string root, out string? key, out int depth)
     {
-        length = 0;
+        (root, key, depth) = (name, null, 0);
+        var at = name.AsSpan().IndexOfAny('[', ']');
+        if (at < 0)
+            return name.Length > 0;
+        if (at == 0)
+            return false;
+        root = name[..at];
+        while (at < name.Length)
+        {
+            var close = name[at] == '[' ? name.AsSpan(at + 1).IndexOfAny('[', ']') : -1;
+            if (close < 0 || name[at + 1 + close] != ']')
+                return false;
+            key ??= name.Substring(at + 1, close);
+            depth++;
+            at += close + 2;
+        }
+
+        return true;
+    }
+
+    // Whether each '%' has its two hexadecimal digits.
+    private static bool IsEscaped(ReadOnlySpan<byte> text)
+    {
+        while (text.IndexOf((byte)'%') is var at and >= 0)
+        {
+            if (at + 2 >= text.Length || !char.IsAsciiHexDigit((char)text[at + 1])
+                || !char.IsAsciiHexDigit((char)text[at + 2]))
+                return false;
+            text = text[(at + 3)..];
+        }
+
+        return true;
+    }
+
+    // Decoding never lengthens, so it is done where the text stands. Returns how long it is then.
+    private static int Decode(Span<byte> text)
+    {
+        var length = 0;
         for (var i = 0; i < text.Length; i++)
         {
             var b = text[i];
             if (b == '%')
             {
-                if (i + 2 >= text.Length || !char.IsAsciiHexDigit((char)text[i + 1]) || !char.IsAsciiHexDigit((char)text[i + 2]))
-                    return false;
                 b = (byte)((Nibble(text[i + 1]) << 4) | Nibble(text[i + 2]));
                 i += 2;
             }
@@ -239,7 +295,7 @@ internal sealed class StripeForm : IDisposable
             text[length++] = b;
         }
 
-        return true;
+        return length;
     }
 
     private static int Nibble(byte hex) => hex <= '9' ? hex - '0' : (hex | 0x20) - 'a' + 10;

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
 using Coffer.Access;
+using Coffer.Audit;
 using Coffer.Storage;
 
 namespace Coffer.Secrets;
@@ -10,12 +11,31 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
 {
     public const int LongestReason = 500;
 
-    /// <summary>A secret with whose it is. Dispose of it to clear its payload.</summary>
-    public sealed record Owned(string App, string Account, Secret Secret) : IDisposable
+    /// <summary>
+    /// A secret with whose it is; null if its row was changed outside Coffer. Dispose of it to clear its payload.
+    /// </summary>
+    /// <param name="Tenant">Whose it is.</param>
+    /// <param name="Row">What is stored: unproven where there is no secret.</param>
+    /// <param name="Secret">What was opened.</param>
+    public sealed record Owned(TenantId Tenant, SecretRow Row, Secret? Secret) : IDisposable
     {
-        public void Dispose() => Secret.Dispose();
+        public string Id => Row.Id;
 
-        public override string ToString() => Secret.ToString();
+        public long Created => Row.Created;
+
+        public long? ExpiresAt => Row.ExpiresAt;
+
+        public long Version => Row.Version;
+
+        public string App => Tenant.App;
+
+        public string Account => Tenant.Account;
+
+        public bool Livemode => Tenant.Livemode;
+
+        public void Dispose() => Secret?.Dispose();
+
+        public override string ToString() => $"{Row.Id} [redacted]";
     }
 
     /// <summary>Where a search goes on: after a secret that stands there.</summary>
@@ -25,7 +45,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     public sealed record Found(IReadOnlyList<Owned> Secrets, Position? Next);
 
     /// <summary>An account: when something was first stored for it, and how many unexpired secrets it has in each mode.</summary>
-    public sealed record Account(string Id, long Created, long Test, long Live);
+    public sealed record Account(string Id, long Created, long Test, long Live, bool IsDamaged);
 
     /// <summary>What was forgotten: how many unexpired secrets of each mode there were, when, and the signed statement of it.</summary>
     public sealed record Forgotten(string App, string Account, long Test, long Live, long At, string Receipt);
@@ -37,7 +57,12 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         await RequireAppAsync(caller, "list_accounts", app, ct);
         var rows = await engine.ListAccountsAsync(app, after, Now(), limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_accounts", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
-        return [.. rows.Select(row => new Account(row.Account, row.Created, row.Test, row.Live))];
+        var damaged = rows.Where(row => !row.IsSound).Select(row => Damaged(app, row));
+        await gate.ReportAsync([.. damaged], caller.Origin.RequestId);
+        return [.. rows.Select(row => new Account(row.Account, row.Created, row.Test, row.Live, !row.IsSound))];
+
+        static DamagedRow Damaged(string app, AccountRow row) =>
+            new("tenants", $"of {row.Account}", "a mode or a time") { App = app, Account = row.Account };
     }
 
     /// <summary>A page of all secrets of a tenant with their payloads, newest first; each is on record before it is given.</summary>
@@ -74,7 +99,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             while (await tenants.FindAsync(new TenantId(app, livemode, account), ct) is { } tenant && await engine.FindSecretAsync(tenant.Number, id, Now(), ct) is { } row)
             {
                 if (await RevealAsync(caller, "reveal", session, tenant, [row], reason) is { } revealed)
-                    return revealed[0];
+                    return revealed[0].Secret is not null ? revealed[0] : throw SealedSecret.Damaged(tenant.Id, row);
                 session = engine.Session;
             }
         }
@@ -98,14 +123,30 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         gate.RequireAdmin(caller);
         var rows = await engine.SearchSecretsAsync(new SecretFilter(app, account, livemode, expiringBefore),
             after is null ? null : (after.ExpiresAt, new SecretKey(after.Tenant, after.Name)), Now(), limit + 1, ct);
-        var found = new List<Owned>();
+        var (found, opened) = (new List<Owned>(), new Dictionary<TenantId, (Tenant? Tenant, DamagedRow? Damage)>());
+        var damaged = new List<DamagedRow>();
         foreach (var (id, row) in rows.Take(limit))
         {
+            // One that is damaged fails all of its secrets, and is asked for once.
+            if (!opened.TryGetValue(id, out var owner))
+                opened.Add(id, owner = await FindOrDamageAsync(id, ct));
+            if (owner.Damage is { } damage)
+            {
+                damaged.Add(damage);
+                found.Add(new Owned(id, row, null));
+            }
+            else if (!row.IsSound)
+            {
+                damaged.Add(SealedSecret.Damaged(id, row).Damage!);
+                found.Add(new Owned(id, row, null));
+            }
+
             // Shredded since it was found: it is gone.
-            if (await tenants.FindAsync(id, ct) is { } tenant && tenant.Number == row.Key.Tenant)
-                found.Add(new Owned(id.App, id.Account, SealedSecret.Open(instance, tenant, row, scope: null, wantsPayload: false)));
+            else if (owner.Tenant is { } tenant && tenant.Number == row.Key.Tenant)
+                found.Add(Open(tenant, row, wantsPayload: false, damaged));
         }
 
+        await gate.ReportAsync(damaged, caller.Origin.RequestId);
         await gate.PassAsync(caller.Entry("search_secrets", "ok") with { App = app, Account = account, Count = found.Count });
         return new Found(found, rows.Count > limit ? PositionOf(rows[limit - 1].Secret) : null);
 
@@ -150,15 +191,49 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         static long Count(IReadOnlyList<CountedTenantRow> tenants, bool livemode) => tenants.Where(tenant => tenant.Livemode == livemode).Sum(tenant => tenant.Secrets);
     }
 
-    // Null if they are to be read anew.
+    // Null if they are to be read anew. What is damaged is among them, and on record as that.
     private async Task<IReadOnlyList<Owned>?> RevealAsync(Caller caller, string verb, long session, Tenant tenant, IReadOnlyList<SecretRow> rows, string reason)
     {
-        var secrets = rows.Select(row => new Owned(tenant.Id.App, tenant.Id.Account, SealedSecret.Open(instance, tenant, row, scope: null, wantsPayload: true))).ToList();
-        var mayLeave = await gate.PassAsync(secrets, session, [.. rows.Zip(secrets, (row, owned) => caller.Entry(verb, "ok") with
-        {
-            Tenant = tenant.Id, Scope = owned.Secret.Scope.Word, Name = row.Key.Name, Version = row.Version, Target = row.Id, Reason = reason,
-        })]);
+        var damaged = new List<DamagedRow>();
+        var secrets = rows.Select(row => Open(tenant, row, wantsPayload: true, damaged)).ToList();
+        await gate.ReportAsync(damaged, caller.Origin.RequestId);
+        var mayLeave = await gate.PassAsync(secrets, session, [.. secrets.Select(owned => Entry(owned, owned.Row))]);
         return mayLeave ? secrets : null;
+
+        AuditEntry Entry(Owned owned, SecretRow row) => caller.Entry(verb, owned.Secret is null ? "damaged" : "ok") with
+        {
+            Tenant = tenant.Id,
+            Scope = owned.Secret?.Scope.Word,
+            Name = row.Key.Name,
+            Version = row.Version,
+            Target = row.Id,
+            Reason = reason,
+        };
+    }
+
+    private Owned Open(Tenant tenant, SecretRow row, bool wantsPayload, List<DamagedRow> damaged)
+    {
+        try
+        {
+            return new Owned(tenant.Id, row, SealedSecret.Open(instance, tenant, row, scope: null, wantsPayload));
+        }
+        catch (ApiError e) when (e.Damage is not null)
+        {
+            damaged.Add(e.Damage);
+            return new Owned(tenant.Id, row, null);
+        }
+    }
+
+    private async ValueTask<(Tenant? Tenant, DamagedRow? Damage)> FindOrDamageAsync(TenantId id, CancellationToken ct)
+    {
+        try
+        {
+            return (await tenants.FindAsync(id, ct), null);
+        }
+        catch (ApiError e) when (e.Damage is not null)
+        {
+            return (null, e.Damage);
+        }
     }
 
     private async Task RequireAppAsync(Caller caller, string verb, string app, CancellationToken ct)

@@ -27,6 +27,18 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     /// <summary>How long an outcome is kept; afterwards the key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
 
+    /// <summary>
+    /// The longest payload that is kept for an ephemeral key, in bytes. What a browser deletes with a longer one is
+    /// refused: an outcome that is kept is kept whole, and browsers keep small ones only.
+    /// </summary>
+    public const int LargestPayload = 2_048;
+
+    /// <summary>
+    /// The longest message that is kept, in characters. One that is longer has the whole name in it, which a repetition
+    /// says again.
+    /// </summary>
+    private const int LongestMessage = 500;
+
     private const byte RequestTag = 1, StatusTag = 2, IdTag = 3, CreatedTag = 4, ExpiresTag = 5, VersionTag = 6, PayloadTag = 7,
         TypeTag = 8, CodeTag = 9, ParamTag = 10, MessageTag = 11;
 
@@ -35,7 +47,7 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     public IdempotencyKey Row { get; } = new(tenant.Number, IndexOf(tenant, caller, claim.Key));
 
     /// <summary>The row that keeps an outcome.</summary>
-    public RowWrite Keep(WriteOutcome outcome, long now)
+    public RowWrite.PutIdempotency Keep(WriteOutcome outcome, long now)
     {
         var fields = new List<(byte Tag, ReadOnlyMemory<byte> Value)> { (RequestTag, Utf8(claim.RequestId)) };
         if (outcome.Secret is { } secret)
@@ -54,7 +66,8 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
             Add(TypeTag, error.Type);
             Add(CodeTag, error.Code);
             Add(ParamTag, error.Param);
-            Add(MessageTag, error.Message);
+            if (error.Message.Length <= LongestMessage || error.Code != "resource_missing")
+                Add(MessageTag, error.Message);
         }
 
         using var plaintext = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value.Span)));
@@ -78,14 +91,14 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     /// <exception cref="ApiError">The key was first used for another request, or the record was changed outside Coffer.</exception>
     public WriteOutcome? Replay(IdempotencyRow? kept, Secret request, long now)
     {
-        if (kept is null || kept.Created + (long)KeptFor.TotalSeconds <= now)
+        if (kept is null || (kept.IsSound && kept.Created + (long)KeptFor.TotalSeconds <= now))
             return null;
 
         using var bound = Bind(kept.Fingerprint, kept.Created);
-        var key = tenant.Keys.For(kept.Sealed);
+        var key = kept.IsSound ? tenant.Keys.For(kept.Sealed) : null;
         var plaintext = key is null ? null : Envelope.Open(key, kept.Sealed, bound.Span);
         if (plaintext is null)
-            throw ApiError.RecordDamaged("idempotency record");
+            throw Damaged();
 
         var owner = plaintext;
         try
@@ -93,32 +106,67 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
             if (!kept.Fingerprint.AsSpan().SequenceEqual(fingerprint))
                 throw ApiError.IdempotencyMismatch(claim.Key);
 
-            var original = Find(RequestTag);
-            if (Find(StatusTag) is { } status)
-                return new WriteOutcome(null, ApiError.Kept((int)Parse(status), Find(TypeTag)!, Find(CodeTag), Find(ParamTag), Find(MessageTag)!), original);
-
-            var secret = request with
-            {
-                Id = Find(IdTag)!,
-                Created = Parse(Find(CreatedTag)!),
-                ExpiresAt = Find(ExpiresTag) is { } at ? Parse(at) : null,
-                Version = Parse(Find(VersionTag)!),
-            };
-            if (Tlv.Find(plaintext.Span, PayloadTag) is { } payload)
-            {
-                secret = secret with { Payload = plaintext.Memory[payload], Owner = plaintext };
+            if (Read(plaintext, request) is not { } outcome)
+                throw Damaged();
+            if (outcome.Secret?.Owner is not null)
                 owner = null;
-            }
-
-            return new WriteOutcome(secret, null, original);
+            return outcome;
         }
         finally
         {
             owner?.Dispose();
         }
-
-        string? Find(byte tag) => Tlv.Find(plaintext.Span, tag) is { } value ? Encoding.UTF8.GetString(plaintext.Span[value]) : null;
     }
+
+    // Null if it is not in the form in which Keep writes it: a refusal, or a secret, and nothing else.
+    private static WriteOutcome? Read(SecretBytes plaintext, Secret request)
+    {
+        var fields = plaintext.Span;
+        if (Tlv.Text(fields, RequestTag) is not { } original)
+            return null;
+        if (Tlv.AreSound(fields, [RequestTag, StatusTag, TypeTag, CodeTag, ParamTag, MessageTag]))
+        {
+            if (Number(fields, StatusTag) is not ({ } status and >= 400 and <= 599)
+                || Tlv.Text(fields, TypeTag) is not { } type || !Tlv.IsTextOrNone(fields, MessageTag)
+                || !Tlv.IsTextOrNone(fields, CodeTag) || !Tlv.IsTextOrNone(fields, ParamTag))
+                return null;
+            var (code, param) = (Tlv.Text(fields, CodeTag), Tlv.Text(fields, ParamTag));
+            var message = Tlv.Text(fields, MessageTag);
+            if (message is null && code != "resource_missing")
+                return null;
+            message ??= ApiError.NoSuchSecret(request.Name.Text).Message;
+            return new WriteOutcome(null, ApiError.Kept((int)status, type, code, param, message), original);
+        }
+
+        if (!Tlv.AreSound(fields, [RequestTag, IdTag, CreatedTag, ExpiresTag, VersionTag, PayloadTag])
+            || Tlv.Text(fields, IdTag) is not { } id
+            || Number(fields, CreatedTag) is not { } created || !UnixTime.IsStorable(created)
+            || Number(fields, VersionTag) is not { } version || version < 1 || !IsNumberOrNone(fields, ExpiresTag)
+            || !UnixTime.IsStorable(Number(fields, ExpiresTag)) || !Tlv.IsTextOrNone(fields, PayloadTag))
+            return null;
+        var expires = Number(fields, ExpiresTag);
+        var secret = request with { Id = id, Created = created, ExpiresAt = expires, Version = version };
+        if (Tlv.Find(fields, PayloadTag) is { } payload)
+            secret = secret with { Payload = plaintext.Memory[payload], Owner = plaintext };
+        return new WriteOutcome(secret, null, original);
+    }
+
+    private static bool IsNumberOrNone(ReadOnlySpan<byte> fields, byte tag) =>
+        Tlv.Find(fields, tag) is null || Number(fields, tag) is not null;
+
+    // As Text writes it: digits, no zero before them.
+    private static long? Number(ReadOnlySpan<byte> fields, byte tag) =>
+        Tlv.Text(fields, tag) is { } text
+        && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && Text(number) == text
+            ? number
+            : null;
+
+    private ApiError Damaged() => ApiError.RecordDamaged("idempotency record",
+        new DamagedRow("idempotency", $"tenant {Row.Tenant}, key {Convert.ToHexStringLower(Row.Key)}", "its proof")
+        {
+            App = tenant.Id.App,
+            Account = tenant.Id.Account,
+        });
 
     // Backends of an app share what their keys claim; what a browser claims is its user's.
     private static byte[] IndexOf(Tenant tenant, Caller caller, string key)
@@ -143,6 +191,4 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     private static byte[] Utf8(string text) => Encoding.UTF8.GetBytes(text);
 
     private static string Text(long number) => number.ToString(CultureInfo.InvariantCulture);
-
-    private static long Parse(string number) => long.Parse(number, CultureInfo.InvariantCulture);
 }

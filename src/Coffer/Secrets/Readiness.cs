@@ -4,7 +4,14 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>Proves, and does not assume, that this node can do its work: a row is written durably, and the key opens what it sealed.</summary>
-internal sealed class Readiness(Committer committer, Instance instance, Func<string?> auditTrouble, TimeProvider time) : IDisposable
+/// <param name="committer">What writes.</param>
+/// <param name="instance">Whose key it is.</param>
+/// <param name="auditTrouble">What is wrong with the audit log, or null.</param>
+/// <param name="time">How long a proof is believed.</param>
+/// <param name="clock">What is told of the clock: the node does its work, so it stays ready.</param>
+internal sealed class Readiness(
+    Committer committer, Instance instance, Func<string?> auditTrouble, TimeProvider time, ClockWatch? clock = null)
+    : IDisposable
 {
     /// <summary>How long a proof is believed, so that asking often costs nothing.</summary>
     public static readonly TimeSpan Believed = TimeSpan.FromSeconds(1);
@@ -20,7 +27,10 @@ internal sealed class Readiness(Committer committer, Instance instance, Func<str
     private DateTimeOffset? proven;
 
     /// <summary>One thing that was proven, or the trouble with it.</summary>
-    public sealed record Check(string Part, string? Trouble);
+    /// <param name="Part">What it is.</param>
+    /// <param name="Trouble">Why this node cannot do its work, or null.</param>
+    /// <param name="Warning">What is to be looked at although it can, or null.</param>
+    public sealed record Check(string Part, string? Trouble, string? Warning = null);
 
     public async ValueTask<IReadOnlyList<Check>> ProveAsync(CancellationToken ct)
     {
@@ -30,8 +40,14 @@ internal sealed class Readiness(Committer committer, Instance instance, Func<str
             var now = time.GetUtcNow();
             if (proven is null || now < proven || now - proven >= Believed)
             {
-                last = [new Check("storage", await StorageTroubleAsync()), new Check("key", instance.ProvesItself() ? null : "the key does not open what it sealed"),
-                    new Check("audit", auditTrouble())];
+                var warning = clock?.Look();
+                last =
+                [
+                    new Check("storage", await StorageTroubleAsync()),
+                    new Check("key", instance.ProvesItself() ? null : "the key does not open what it sealed"),
+                    new Check("audit", auditTrouble()),
+                    .. warning is null ? [] : (Check[])[new Check("clock", null, warning)],
+                ];
                 proven = time.GetUtcNow(); // who waited while a proof took long does not wait for another
             }
 

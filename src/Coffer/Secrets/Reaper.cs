@@ -8,7 +8,10 @@ namespace Coffer.Secrets;
 /// Removes the rows of secrets that have expired, and idempotency records, kept replies, revocations and audit rows that are too old, in
 /// small batches between other changes. Nothing depends on it but disk space: what is past its time is absent whether or not it came.
 /// </summary>
-internal sealed class Reaper(Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log) : IDisposable
+internal sealed class Reaper(
+    Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log,
+    ClockWatch? clock = null)
+    : IDisposable
 {
     /// <summary>How long it rests between sweeps.</summary>
     public static readonly TimeSpan Rest = TimeSpan.FromSeconds(10);
@@ -31,30 +34,41 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
 
     public void Start() => running = Task.Run(RunAsync);
 
-    /// <summary>Removes all that is past its time now.</summary>
+    /// <summary>Removes all that is past its time now, unless the clock is not to be trusted with it.</summary>
     public async Task SweepAsync(CancellationToken ct)
     {
-        var now = time.GetUtcNow().ToUnixTimeSeconds();
+        // All of a sweep goes by the time that was looked at: should the clock step meanwhile, the next sweep finds
+        // out.
+        var moment = time.GetUtcNow();
+        if (clock?.Look() is not null)
+            return;
+        var now = moment.ToUnixTimeSeconds();
         while (await engine.ListExpiredAsync(now, Batch, ct) is { Count: > 0 } expired)
             await Task.WhenAll(expired.Select(key => committer.CommitAsync(new Reaping(key, now))));
 
         var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
         while (await engine.FindOldestIdempotencyAsync(ct) <= tooOld)
-            await committer.CommitAsync(new Change.Plain(new RowWrite.PruneIdempotency(tooOld, Batch)));
+        {
+            var row = new RowWrite.PruneIdempotency(tooOld, Batch);
+            await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
+        }
 
         // Few, and no burden: an idle server need not write for them at each sweep.
         if (now - pruned >= (long)ManagementRest.TotalSeconds || now < pruned)
         {
-            await committer.CommitAsync(new Change.Plain(new RowWrite.PruneReplies(now - (long)Management.KeptFor.TotalSeconds)));
+            var replies = now - (long)Management.KeptFor.TotalSeconds;
+            do
+                await BackgroundAsync(new RowWrite.PruneReplies(replies, Batch), Batch);
+            while (await engine.FindOldestReplyAsync(ct) <= replies);
             while (await engine.HasEndedRevocationsAsync(now, ct))
-                await committer.CommitAsync(new Change.Plain(new RowWrite.PruneRevocations(now, RevocationsAtOnce)));
+                await BackgroundAsync(new RowWrite.PruneRevocations(now, RevocationsAtOnce), RevocationsAtOnce);
             pruned = now;
         }
 
         if (SweepsMinted is not null)
             await SweepsMinted(committer, ct);
         if (retention is not null)
-            await retention.SweepAsync(ct);
+            await retention.SweepAsync(moment, ct);
     }
 
     public void Dispose()
@@ -63,6 +77,9 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
         running.Wait();
         stop.Dispose();
     }
+
+    private Task BackgroundAsync(RowWrite row, int rows) =>
+        committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = rows });
 
     private async Task RunAsync()
     {
@@ -91,6 +108,8 @@ internal sealed class Reaper(Engine engine, Committer committer, Retention? rete
     /// <summary>Removes one secret, unless it was set again since it was seen to be expired.</summary>
     private sealed class Reaping(SecretKey key, long now) : Change
     {
+        public override Lane Lane => Lane.Background;
+
         public override SecretKey? SecretAt => key;
 
         private SecretRow? reaped;

@@ -7,7 +7,7 @@ namespace Coffer.Secrets;
 /// generations, and what makes room is what is left of the older one; when nothing is, the younger one grows old. While
 /// it is full, one newcomer in eight is kept: who is used often gets in soon, and those who come once push nobody out. To
 /// find, to keep and to let go take the same short time however much is kept. (The framework's memory cache sorts all that
-/// it holds each time that it is full.)
+/// it holds each time that it is full.) Nothing here refers to what was let go, so that its keys can be cleared.
 /// </summary>
 internal sealed class RecentlyUsed<TKey, TValue>
     where TKey : notnull
@@ -18,8 +18,8 @@ internal sealed class RecentlyUsed<TKey, TValue>
     // Held by all but the usual find: what is removed must not come back from where it is being read, moved or let go.
     private readonly Lock changing = new();
     private readonly int most;
-    private ConcurrentDictionary<TKey, TValue> younger = new(), older = new();
-    private IEnumerator<KeyValuePair<TKey, TValue>> hand; // over the older ones
+    private ConcurrentDictionary<TKey, Entry> younger = new(), older = new();
+    private IEnumerator<KeyValuePair<TKey, Entry>> hand; // over the older ones; it may refer to an entry that is gone
     private int count;
     private uint newcomers;
     private long removals;
@@ -32,19 +32,19 @@ internal sealed class RecentlyUsed<TKey, TValue>
 
     public TValue? Find(TKey key)
     {
-        if (Volatile.Read(ref younger).TryGetValue(key, out var value))
-            return value;
+        if (Volatile.Read(ref younger).TryGetValue(key, out var entry))
+            return entry.Value;
         if (!Volatile.Read(ref older).ContainsKey(key))
             return null;
         lock (changing)
         {
-            if (!younger.TryGetValue(key, out value) && older.TryGetValue(key, out value))
+            if (!younger.TryGetValue(key, out entry) && older.TryGetValue(key, out entry))
             {
-                younger[key] = value; // first, so that who does not wait finds it all the time
+                younger[key] = entry; // first, so that who does not wait finds it all the time
                 older.TryRemove(key, out _);
             }
 
-            return value;
+            return entry?.Value;
         }
     }
 
@@ -65,7 +65,7 @@ internal sealed class RecentlyUsed<TKey, TValue>
                     return;
             }
 
-            younger[key] = value;
+            younger[key] = new Entry { Value = value };
             count++;
         }
     }
@@ -92,8 +92,10 @@ internal sealed class RecentlyUsed<TKey, TValue>
 
     private void Drop(TKey key)
     {
-        if (younger.TryRemove(key, out _) | older.TryRemove(key, out _))
-            count--;
+        if (!younger.TryRemove(key, out var entry) && !older.TryRemove(key, out entry))
+            return;
+        entry.Value = null;
+        count--;
     }
 
     // False when the younger ones have just grown old: they are to have their chance to be used before one of them is let go.
@@ -101,8 +103,9 @@ internal sealed class RecentlyUsed<TKey, TValue>
     {
         while (hand.MoveNext())
         {
-            if (!older.TryRemove(hand.Current.Key, out _))
+            if (!older.TryRemove(hand.Current.Key, out var entry))
                 continue;
+            entry.Value = null;
             count--;
             return true;
         }
@@ -113,10 +116,16 @@ internal sealed class RecentlyUsed<TKey, TValue>
         return false;
     }
 
-    private void GrowOld(ConcurrentDictionary<TKey, TValue> generation)
+    private void GrowOld(ConcurrentDictionary<TKey, Entry> generation)
     {
         hand.Dispose();
         Volatile.Write(ref older, generation);
         hand = generation.GetEnumerator();
+    }
+
+    /// <summary>What is kept, or null once it was let go.</summary>
+    private sealed class Entry
+    {
+        public TValue? Value { get; set; }
     }
 }

@@ -1,3 +1,4 @@
+using System.Text.Unicode;
 using Coffer.Access;
 using Coffer.Crypto;
 using Coffer.Storage;
@@ -51,9 +52,9 @@ internal static class SealedSecret
     public static Secret Prove(Instance instance, Tenant tenant, SecretRow row, Scope scope, SecretName name)
     {
         using var bound = Bind(instance, tenant, row);
-        return tenant.Keys.For(row.Sealed) is { } key && Envelope.Proves(key, row.Sealed, bound.Span)
+        return row.IsSound && tenant.Keys.For(row.Sealed) is { } key && Envelope.Proves(key, row.Sealed, bound.Span)
             ? new Secret(row.Id, name, scope, tenant.Id.Livemode, row.Created, row.ExpiresAt, row.Version)
-            : throw ApiError.RecordDamaged("secret");
+            : throw Damaged(tenant.Id, row);
     }
 
     /// <summary>The secret with its name as it is sealed, and with its payload if that is wanted.</summary>
@@ -66,15 +67,21 @@ internal static class SealedSecret
     public static Secret Open(Instance instance, Tenant tenant, SecretRow row, Scope? scope, bool wantsPayload)
     {
         using var bound = Bind(instance, tenant, row);
-        var plaintext = tenant.Keys.For(row.Sealed) is { } key ? Envelope.Open(key, row.Sealed, bound.Span) : null;
+        var key = row.IsSound ? tenant.Keys.For(row.Sealed) : null;
+        var plaintext = key is null ? null : Envelope.Open(key, row.Sealed, bound.Span);
         if (plaintext is null)
-            throw ApiError.RecordDamaged("secret");
+            throw Damaged(tenant.Id, row);
 
         try
         {
-            if (Tlv.Find(plaintext.Span, NameTag) is not { } name || Tlv.Find(plaintext.Span, UserTag) is not { } user
-                || Tlv.Find(plaintext.Span, PayloadTag) is not { } payload || (scope is not null && !plaintext.Span[user].SequenceEqual(scope.User.Span)))
-                throw ApiError.RecordDamaged("secret");
+            if (!Tlv.AreSound(plaintext.Span, [NameTag, UserTag, PayloadTag])
+                || Tlv.Find(plaintext.Span, NameTag) is not { } name
+                || Tlv.Find(plaintext.Span, UserTag) is not { } user
+                || Tlv.Find(plaintext.Span, PayloadTag) is not { } payload
+                || plaintext.Span[name].IsEmpty || !Utf8.IsValid(plaintext.Span[name])
+                || !Utf8.IsValid(plaintext.Span[user]) || !Utf8.IsValid(plaintext.Span[payload])
+                || (scope is not null && !plaintext.Span[user].SequenceEqual(scope.User.Span)))
+                throw Damaged(tenant.Id, row);
             scope ??= plaintext.Span[user].IsEmpty ? Scope.Account : Scope.ForUser(plaintext.Span[user]);
 
             var secret = new Secret(row.Id, new SecretName(plaintext.Span[name]), scope, tenant.Id.Livemode, row.Created, row.ExpiresAt, row.Version);
@@ -89,6 +96,14 @@ internal static class SealedSecret
             plaintext?.Dispose();
         }
     }
+
+    /// <summary>The refusal of a row that was changed outside Coffer.</summary>
+    public static ApiError Damaged(TenantId tenant, SecretRow row) => ApiError.RecordDamaged("secret",
+        new DamagedRow("secrets", $"{row.Id} (tenant {row.Key.Tenant})", row.IsSound ? "its proof" : DamagedRow.Columns)
+        {
+            App = tenant.App,
+            Account = tenant.Account,
+        });
 
     private static AssociatedData Bind(Instance instance, Tenant tenant, SecretRow row)
     {

@@ -34,6 +34,16 @@ internal abstract class SecretChange : Change
     /// <summary>What became of the write; set once it is committed.</summary>
     public WriteOutcome? Outcome { get; private set; }
 
+    /// <summary>How many bytes are kept under the idempotency key.</summary>
+    public int Kept { get; private set; }
+
+    public override Payer? Payer => Given.Caller.Payer;
+
+    public override int Size => UsualSize + Request.Name.Utf8.Length + (Request.Payload?.Length ?? 0);
+
+    /// <summary>What is committed with a new id, if anything.</summary>
+    public RowWrite.PutMeta? Mark { get; private set; }
+
     public override SecretKey? SecretAt { get; }
 
     public override IdempotencyKey? IdempotencyAt => Claim?.Row;
@@ -48,21 +58,20 @@ internal abstract class SecretChange : Change
         if (!found.HasTenant)
             throw new TenantGoneException();
         var now = Given.Time.GetUtcNow().ToUnixTimeSeconds();
+        Mark = null; // of an earlier try
         Outcome = Claim?.Replay(found.Idempotency, Request, now);
         if (Outcome is not null)
             return [];
 
-        var live = found.Secret is { } row && row.IsLiveAt(now) ? row : null;
+        // Of a damaged row nothing is known, nor whether it has expired: it is refused below, and not replaced.
+        var live = found.Secret is { } row && (!row.IsSound || row.IsLiveAt(now)) ? row : null;
         if (ifVersion is { } wanted && wanted != (live?.Version ?? 0) && (live is not null || !IsNothingWithoutSecret))
             throw ApiError.VersionMismatch(wanted, live?.Version ?? 0);
         (Outcome, var write) = Execute(live, found, now);
-        return (write, Claim?.Keep(Outcome, now)) switch
-        {
-            ({ } change, { } kept) => [change, kept],
-            ({ } change, null) => [change],
-            (null, { } kept) => [kept],
-            _ => [],
-        };
+        var outcome = Claim?.Keep(Outcome, now);
+        Kept = outcome?.Row.Sealed.Length ?? 0;
+        RowWrite?[] rows = [write, outcome, Mark];
+        return [.. rows.OfType<RowWrite>()];
     }
 
     public sealed override IReadOnlyList<Note> NotesOn(Exception? refusal) => refusal is TenantGoneException ? [] :
@@ -79,6 +88,7 @@ internal abstract class SecretChange : Change
     {
         (ApiError { Code: "resource_version_mismatch" }, _) => "version_mismatch",
         (ApiError { Type: "idempotency_error" }, _) => "idempotency_mismatch",
+        (ApiError { Param: "expand" }, _) => "payload_too_large",
         (ApiError { IsFault: true }, _) => "damaged",
         (not null, _) => "failed",
         (_, { OriginalRequest: not null }) => "replayed",
@@ -114,7 +124,8 @@ internal abstract class SecretChange : Change
                 if (found.LiveInScope(now) >= Given.Quota)
                     return (new WriteOutcome(null, ApiError.QuotaReached(Given.Quota)), null);
                 var blind = ScopeAt!.Value.Scope;
-                row = new SecretRow(SecretAt!.Value, blind, Given.Ids.Next(Given.Tenant.Keys, blind), 1, now, Request.ExpiresAt, []);
+                (var id, Mark) = Given.Ids.Next(Given.Tenant.Keys, blind);
+                row = new SecretRow(SecretAt!.Value, blind, id, 1, now, Request.ExpiresAt, []);
             }
 
             var secret = Request with { Id = row.Id, Created = row.Created, Version = row.Version };
@@ -136,6 +147,13 @@ internal abstract class SecretChange : Change
             var secret = wantsPayload
                 ? SealedSecret.Open(Given.Instance, Given.Tenant, live, Request.Scope, wantsPayload: true)
                 : SealedSecret.Prove(Given.Instance, Given.Tenant, live, Request.Scope, Request.Name);
+            var keepsLittle = Claim is not null && Given.Caller.Kind == KeyKind.Ephemeral;
+            if (keepsLittle && secret.Payload?.Length > Idempotency.LargestPayload)
+            {
+                secret.Dispose();
+                throw ApiError.PayloadTooLargeToKeep(Idempotency.LargestPayload);
+            }
+
             return (new WriteOutcome(secret, null), new RowWrite.DeleteSecret(SecretAt!.Value));
         }
     }

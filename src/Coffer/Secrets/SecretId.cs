@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Coffer.Crypto;
+using Coffer.Storage;
 
 namespace Coffer.Secrets;
 
@@ -8,7 +9,10 @@ namespace Coffer.Secrets;
 /// counter), 8 of randomness, and 11 of a MAC under the tenant's key over the scope and the rest. Text order is order of
 /// creation, and an id of another tenant or scope is recognised without a look-up, even when its secret is long gone.
 /// </summary>
-internal sealed class SecretId(TimeProvider time)
+/// <param name="time">The clock.</param>
+/// <param name="mark">What keeps the order over restarts and steps of the clock; without it ids are in order within
+/// this process.</param>
+internal sealed class SecretId(TimeProvider time, IdMark? mark = null)
 {
     public const string Prefix = "appsecret_";
     private const int TimeLength = 11;
@@ -16,12 +20,16 @@ internal sealed class SecretId(TimeProvider time)
     private const int MacLength = 11;
     private const int Length = 10 + TimeLength + RandomLength + MacLength;
 
-    private ulong last;
+    private ulong last = mark?.Highest ?? 0;
 
-    /// <summary>A new id, greater than all that this instance made before. Not for use by several threads at once.</summary>
-    public string Next(TenantKeys keys, ReadOnlySpan<byte> scope)
+    /// <summary>
+    /// A new id, greater than all that this instance made before, and all that were in the store when it started. Not
+    /// for use by several threads at once.
+    /// </summary>
+    /// <returns>The id, and the row that has to be committed with it, if any.</returns>
+    public (string Id, RowWrite.PutMeta? Mark) Next(TenantKeys keys, ReadOnlySpan<byte> scope)
     {
-        last = Math.Max(last + 1, (ulong)time.GetUtcNow().ToUnixTimeMilliseconds() << 16);
+        last = Math.Max(last + 1, TimeOf(time.GetUtcNow()));
 
         Span<char> id = stackalloc char[Length];
         Prefix.CopyTo(id);
@@ -29,8 +37,16 @@ internal sealed class SecretId(TimeProvider time)
         Base62.Write(last, rest[..TimeLength]);
         RandomNumberGenerator.GetItems(Base62.Alphabet, rest.Slice(TimeLength, RandomLength));
         Base62.Write(Mac(keys, scope, id[..^MacLength]), rest[^MacLength..]);
-        return new string(id);
+        return (new string(id), mark?.Cover(last));
     }
+
+    /// <summary>The row that came with an id was committed.</summary>
+    public void Keep(RowWrite.PutMeta row) => mark?.Keep(row);
+
+    /// <summary>
+    /// The lowest time of an id that is made at a moment. Before 1970 there is none: a clock may say so.
+    /// </summary>
+    public static ulong TimeOf(DateTimeOffset moment) => (ulong)Math.Max(moment.ToUnixTimeMilliseconds(), 0) << 16;
 
     /// <summary>Whether an id was made for this scope of this tenant, by the id alone.</summary>
     public static bool BelongsTo(TenantKeys keys, ReadOnlySpan<byte> scope, string id)

@@ -9,18 +9,18 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>Set, find, list and delete, for whoever the caller is.</summary>
-internal sealed class SecretStore(Engine engine, Committer committer, Instance instance, Gate gate, Tenants tenants, TimeProvider time, int secretsPerScope)
+internal sealed class SecretStore(
+    Engine engine, Committer committer, Instance instance, Gate gate, Tenants tenants, TimeProvider time,
+    int secretsPerScope, IdMark? mark = null)
 {
-    /// <summary>How far ahead an expiry may lie.</summary>
-    public const int FarthestExpiryYears = 100;
-
-    private readonly SecretId ids = new(time);
+    private readonly SecretId ids = new(time, mark);
     private readonly ConcurrentDictionary<(long Tenant, Guid Key), bool> inFlight = new();
 
     /// <summary>A page of a list, newest first.</summary>
     /// <param name="Secrets">At most as many as were asked for.</param>
     /// <param name="HasMore">Whether more follow in the direction of the walk.</param>
-    public sealed record Page(IReadOnlyList<Secret> Secrets, bool HasMore);
+    /// <param name="Damaged">How many rows were left out because they were changed outside Coffer.</param>
+    public sealed record Page(IReadOnlyList<Secret> Secrets, bool HasMore, int Damaged = 0);
 
     /// <summary>A position in a list: the id of a secret of the scope, there or gone, and the parameter it came in.</summary>
     public sealed record Cursor(string Id, string Param);
@@ -29,6 +29,8 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     public async ValueTask<Secret?> FindAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, CancellationToken ct)
     {
         var id = gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span);
+        if (wantsPayload || gate.TakesMetadata)
+            gate.RequireBudget(caller);
         while (true)
         {
             var session = engine.Session;
@@ -36,7 +38,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
                 return null;
             var key = SealedSecret.KeyOf(tenant, scope, name);
             var row = await engine.FindSecretAsync(key, ct);
-            if (row is null || !row.IsLiveAt(Now()))
+            if (row is null || (row.IsSound && !row.IsLiveAt(Now())))
             {
                 if (gate.TakesMetadata)
                     await gate.PassAsync(caller.Entry("find", "absent") with { Scope = scope.Word, Name = key.Name });
@@ -77,25 +79,83 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
 
         if (after is not null && before is not null)
             throw ApiError.BothCursors();
+        if (wantsPayload || gate.TakesMetadata)
+            gate.RequireBudget(caller);
         if (tenant is null)
             return new Page([], HasMore: false);
 
-        var newer = before is not null;
         while (true)
         {
             var session = engine.Session;
-            var rows = await engine.ListSecretsAsync(tenant.Number, blind, (after ?? before)?.Id, newer, Now(), limit + 1, ct);
-            var shown = rows.Take(limit).ToList();
-            IReadOnlyList<Secret> page = [.. shown.Select(row => SealedSecret.Open(instance, tenant, row, scope, wantsPayload))];
-            if (wantsPayload && page.Count > 0)
+            var read = await ReadPageAsync(caller, tenant, scope, blind, after, before, limit, wantsPayload, ct);
+            if (wantsPayload && read.Secrets.Count > 0)
             {
-                if (!await PassAsync(caller, "list", session, shown, page))
+                if (!await PassAsync(caller, "list", session, read.Rows, read.Secrets))
                     continue;
             }
             else if (gate.TakesMetadata)
-                await gate.PassAsync(caller.Entry("list_metadata", "ok") with { Scope = scope.Word, Count = page.Count });
+            {
+                var entry = caller.Entry("list_metadata", "ok") with { Scope = scope.Word, Count = read.Secrets.Count };
+                await gate.PassAsync(entry);
+            }
 
-            return new Page(newer ? [.. page.Reverse()] : page, HasMore: rows.Count > limit);
+            IReadOnlyList<Secret> page = before is not null ? [.. read.Secrets.AsEnumerable().Reverse()] : read.Secrets;
+            return new Page(page, read.HasMore, read.Damaged);
+        }
+    }
+
+    // A damaged row is left out and reported, and those after it take its place: a page that is not full is the last.
+    private async ValueTask<(List<SecretRow> Rows, List<Secret> Secrets, bool HasMore, int Damaged)> ReadPageAsync(
+        Caller caller, Tenant tenant, Scope scope, byte[] blind, Cursor? after, Cursor? before, int limit,
+        bool wantsPayload, CancellationToken ct)
+    {
+        var (rows, secrets, damaged) = (new List<SecretRow>(), new List<Secret>(), new List<DamagedRow>());
+        var newer = before is not null;
+        var bound = (after ?? before)?.Id;
+        for (var isEnd = false; !isEnd;)
+        {
+            var wanted = limit - secrets.Count + 1;
+            var found = await engine.ListSecretsAsync(tenant.Number, blind, bound, newer, Now(), wanted, ct);
+            var moved = bound;
+            foreach (var row in found)
+            {
+                if (secrets.Count == limit)
+                    return await ReportedAsync(hasMore: true);
+                if (OpenOrNull(tenant, row, scope, wantsPayload, damaged) is { } secret)
+                {
+                    rows.Add(row);
+                    secrets.Add(secret);
+                }
+
+                // The id of a damaged row may be anything: the walk goes one way only.
+                var order = moved is null ? 0 : string.CompareOrdinal(row.Id, moved);
+                if (moved is null || (newer && order > 0) || (!newer && order < 0))
+                    moved = row.Id;
+            }
+
+            isEnd = found.Count < wanted || moved == bound;
+            bound = moved;
+        }
+
+        return await ReportedAsync(hasMore: false);
+
+        async ValueTask<(List<SecretRow>, List<Secret>, bool, int)> ReportedAsync(bool hasMore)
+        {
+            await gate.ReportAsync(damaged, caller.Origin.RequestId);
+            return (rows, secrets, hasMore, damaged.Count);
+        }
+    }
+
+    private Secret? OpenOrNull(Tenant tenant, SecretRow row, Scope scope, bool wantsPayload, List<DamagedRow> damaged)
+    {
+        try
+        {
+            return SealedSecret.Open(instance, tenant, row, scope, wantsPayload);
+        }
+        catch (ApiError e) when (e.Damage is not null)
+        {
+            damaged.Add(e.Damage);
+            return null;
         }
     }
 
@@ -113,11 +173,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
         Caller caller, Scope scope, SecretName name, ReadOnlyMemory<byte> payload, long? expiresAt, long? ifVersion, IdempotencyClaim? claim, CancellationToken ct)
     {
         var id = gate.RequireScope(caller, Permissions.SecretWrite, scope.User.Span);
-        if (expiresAt <= Now())
-            throw ApiError.ExpiryPast();
-        if (expiresAt > time.GetUtcNow().AddYears(FarthestExpiryYears).ToUnixTimeSeconds())
-            throw ApiError.ExpiryTooFar(FarthestExpiryYears);
-
+        UnixTime.RequireExpiry(expiresAt, time.GetUtcNow());
         var request = new Secret("", name, scope, id.Livemode, 0, expiresAt, 0, payload);
         return await WriteAsync(caller, id, adds: true, request, "set", ifVersion, claim, terms => new SecretChange.Set(terms, request, ifVersion), ct);
     }
@@ -137,6 +193,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     private async ValueTask<WriteOutcome> WriteAsync(
         Caller caller, TenantId id, bool adds, Secret request, string verb, long? ifVersion, IdempotencyClaim? claim, Func<SecretChange.Terms, SecretChange> change, CancellationToken ct)
     {
+        gate.RequireBudget(caller, keeps: claim is not null);
         while (true)
         {
             if ((adds ? await tenants.FindOrAddAsync(id, ct) : await tenants.FindAsync(id, ct)) is not { } tenant)
@@ -157,10 +214,7 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
     private async ValueTask<WriteOutcome> CommitAsync(SecretChange change, Idempotency? claim)
     {
         if (claim is null)
-        {
-            await committer.CommitAsync(change);
-            return change.Outcome!;
-        }
+            return await StoreAsync(change);
 
         change.Claim = claim;
         var key = (claim.Row.Tenant, new Guid(claim.Row.Key));
@@ -168,13 +222,29 @@ internal sealed class SecretStore(Engine engine, Committer committer, Instance i
             throw ApiError.IdempotencyKeyInUse(claim.Key);
         try
         {
-            await committer.CommitAsync(change);
-            return change.Outcome!;
+            return await StoreAsync(change);
         }
         finally
         {
             inFlight.TryRemove(key, out _);
         }
+    }
+
+    private async Task<WriteOutcome> StoreAsync(SecretChange change)
+    {
+        try
+        {
+            await committer.CommitAsync(change);
+        }
+        finally
+        {
+            // A change that is refused leaves an entry too.
+            gate.Charge(change.Payer, Change.EntrySize, change.Kept);
+        }
+
+        if (change.Mark is { } mark)
+            ids.Keep(mark);
+        return change.Outcome!;
     }
 
     // All that a request says, under the tenant's key: a guess at a payload cannot be tested against the database. With the

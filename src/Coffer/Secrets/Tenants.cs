@@ -8,7 +8,14 @@ namespace Coffer.Secrets;
 internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys);
 
 /// <summary>Opens tenants and keeps the opened ones, up to a bound. A tenant is made by the first thing that is stored for it.</summary>
-internal sealed class Tenants(Engine engine, Committer committer, Instance instance, TimeProvider time, int kept)
+/// <param name="engine">Where they are read.</param>
+/// <param name="committer">Through which they are made.</param>
+/// <param name="instance">Whose store it is.</param>
+/// <param name="time">For when they were made.</param>
+/// <param name="kept">How many opened ones are kept.</param>
+/// <param name="budgets">How many an app may make; null bounds nothing.</param>
+internal sealed class Tenants(
+    Engine engine, Committer committer, Instance instance, TimeProvider time, int kept, Budgets? budgets = null)
 {
     private readonly RecentlyUsed<TenantId, Tenant> opened = new(kept);
 
@@ -33,20 +40,25 @@ internal sealed class Tenants(Engine engine, Committer committer, Instance insta
     public static Tenant Open(Instance instance, TenantId id, TenantRow row)
     {
         using var bound = Bound("coffer v1 tenant keys"u8, instance, id);
-        using var keys = instance.Roots.Open(row.SealedKeys, bound.Span) ?? throw ApiError.RecordDamaged("tenant");
-        return new Tenant(row.Id, id, TenantKeys.Parse(keys.Span));
+        using var stored = row.IsSound ? instance.Roots.Open(row.SealedKeys, bound.Span) : null;
+        return stored is not null && TenantKeys.Parse(stored.Span) is { } keys
+            ? new Tenant(row.Id, id, keys)
+            : throw ApiError.RecordDamaged("tenant",
+                new DamagedRow("tenants", $"{row.Id}", "its proof") { App = id.App, Account = id.Account });
     }
 
-    /// <exception cref="ApiError">403: the app was deleted.</exception>
+    /// <exception cref="ApiError">403: the app was deleted. 429: it has made too many of late.</exception>
     public async ValueTask<Tenant> FindOrAddAsync(TenantId id, CancellationToken ct)
     {
         if (await FindAsync(id, ct) is { } known)
             return known;
 
+        budgets?.TakeTenant(id.App);
         while (true)
         {
             // Whoever commits first, on whichever node, decides the keys; all read them back.
-            await committer.CommitAsync(new Change.Plain(new RowWrite.AddTenant(id, time.GetUtcNow().ToUnixTimeSeconds(), NewKeys(id))));
+            var row = new RowWrite.AddTenant(id, time.GetUtcNow().ToUnixTimeSeconds(), NewKeys(id));
+            await committer.CommitAsync(new Change.Plain(row) { PaidBy = new Payer(id.App) });
             if (await FindAsync(id, ct) is { } added)
                 return added;
             // Not there: its app is not either, or its account was forgotten in between.

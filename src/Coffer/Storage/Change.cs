@@ -6,6 +6,9 @@ namespace Coffer.Storage;
 /// </summary>
 internal abstract class Change
 {
+    /// <summary>What a row and its audit entry take, about, in bytes; and what the entry does alone.</summary>
+    public const int UsualSize = 1_000, EntrySize = 350;
+
     // Continuations run elsewhere: the committer's loop must never run a request's code.
     private readonly TaskCompletionSource committed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -20,6 +23,18 @@ internal abstract class Change
 
     /// <summary>What of the management plane is read before <see cref="Decide"/>, or null.</summary>
     public virtual ManagementKey? ManagementAt => null;
+
+    /// <summary>Which queue it waits in.</summary>
+    public virtual Lane Lane => Lane.Ordinary;
+
+    /// <summary>Whose turn it takes; null is the server's own, or an operator's.</summary>
+    public virtual Payer? Payer => null;
+
+    /// <summary>About how many bytes it may write or remove, by which batches are bounded.</summary>
+    public virtual int Size => UsualSize;
+
+    /// <summary>How often it was written in vain because something else held a lock. The committer's alone.</summary>
+    public int Tries { get; set; }
 
     /// <summary>Completes when the change is durable; fails when it was refused or could not be stored.</summary>
     public Task Committed => committed.Task;
@@ -113,6 +128,10 @@ internal abstract class Change
     /// <summary>Nothing but something to put on record.</summary>
     public sealed class Noted(params Note[] notes) : Change
     {
+        public override Payer? Payer { get; } = notes.Length > 0 ? notes[0].Payer : null;
+
+        public override int Size { get; } = notes.Sum(note => note.Size);
+
         public override IReadOnlyList<RowWrite> Decide(Found found) => [];
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) => notes;
@@ -122,6 +141,19 @@ internal abstract class Change
     public sealed class Plain(params RowWrite[] rows) : Change
     {
         public IReadOnlyList<Note> Notes { get; init; } = [];
+
+        public Lane In { get; init; }
+
+        public Payer? PaidBy { get; init; }
+
+        /// <summary>How many rows a row of the request stands for, where it removes several.</summary>
+        public int Rows { get; init; } = 1;
+
+        public override Lane Lane => In;
+
+        public override Payer? Payer => PaidBy;
+
+        public override int Size => rows.Length * Rows * UsualSize;
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) => Notes;
 

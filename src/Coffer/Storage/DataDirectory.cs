@@ -10,9 +10,11 @@ internal sealed class DataDirectory : IDisposable
 
     private readonly FileStream held;
 
+    private readonly string path;
+
     private DataDirectory(string path, FileStream held)
     {
-        this.held = held;
+        (this.path, this.held) = (path, held);
         (StoreFile, KeyFile, CheckpointFile) = FilesOf(path);
     }
 
@@ -74,6 +76,13 @@ internal sealed class DataDirectory : IDisposable
             return null;
         }
     }
+
+    /// <summary>
+    /// Takes from others what they may do with the directory and the store's files, where those are this user's.
+    /// </summary>
+    /// <returns>What was changed, a sentence each.</returns>
+    public IReadOnlyList<string> Tighten() =>
+        PrivateFiles.Tighten(path, [StoreFile, $"{StoreFile}-wal", $"{StoreFile}-shm", held.Name]);
 
     public void Dispose() => held.Dispose();
 

@@ -9,6 +9,12 @@ namespace Coffer.Storage;
 internal abstract class Engine : IDisposable
 {
     /// <summary>
+    /// Thrown by <see cref="Write"/> when something else held a lock for too long: nothing was stored, and the same
+    /// changes may be written later.
+    /// </summary>
+    public sealed class LockedException(Exception inner) : Exception("a lock was not free in time", inner);
+
+    /// <summary>
     /// Called, on any thread, when what nodes keep in memory was changed by whichever node: by this one before the change
     /// completes, by another within the bound. It may be called again for the same change.
     /// </summary>
@@ -19,6 +25,12 @@ internal abstract class Engine : IDisposable
 
     /// <summary>Whether nodes of the release before run on the store: what they do not understand is not to be written yet.</summary>
     public virtual bool HasOlderNodes => false;
+
+    /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>The release of the database such as 3.53.4; of the server, where there is one.</summary>
+    public abstract ValueTask<string> FindReleaseAsync(CancellationToken ct);
 
     /// <summary>What other nodes tell has not been heard for a while: what was cached in the belief that it would be is to be read anew.</summary>
     public virtual bool IsDeaf => false;
@@ -54,6 +66,12 @@ internal abstract class Engine : IDisposable
     /// <param name="limit">The most rows to give.</param>
     /// <param name="ct">Ends the wait.</param>
     public abstract ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct);
+
+    /// <summary>Apps whose settings are not sealed, in the order of their ids.</summary>
+    /// <param name="bound">The id that they begin after; empty for the first.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(string bound, int limit, CancellationToken ct);
 
     public abstract ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct);
 
@@ -126,6 +144,9 @@ internal abstract class Engine : IDisposable
     /// <summary>When the oldest idempotency record was made (Unix seconds), or null if there is none.</summary>
     public abstract ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct);
 
+    /// <summary>When the oldest kept reply was made (Unix seconds), or null if there is none.</summary>
+    public abstract ValueTask<long?> FindOldestReplyAsync(CancellationToken ct);
+
     /// <summary>
     /// Reads for, decides and writes all changes in one transaction, in their order, and returns once it is durable.
     /// A change whose decision throws is given its exception and leaves no row; the others go on. What they all have to put
@@ -142,6 +163,28 @@ internal abstract class Engine : IDisposable
 
     /// <summary>The last audit row of a node, or null.</summary>
     public abstract ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct);
+
+    /// <summary>
+    /// The audit row of a node that holds an entry, or the newest before it; null if there is none. Read by what
+    /// writes, from where it writes: only before the committer runs, or in its loop while it makes a transaction's
+    /// audit row.
+    /// </summary>
+    public abstract AuditRow? FindAudit(string node, long atMost);
+
+    /// <summary>What <c>meta</c> holds under a key, read in the same way.</summary>
+    public abstract byte[]? FindMeta(string key);
+
+    /// <summary>
+    /// A page of the nodes whose rows are there, in the order of their names, each with how far its log has come.
+    /// </summary>
+    /// <param name="after">The node that it begins after; empty begins at the first.</param>
+    /// <param name="limit">The most nodes to give.</param>
+    /// <param name="metaPrefix">Before a node's name, what <c>meta</c> is asked for beside it, at the same
+    /// moment.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <returns>Nothing for an embedded store: no other node writes it.</returns>
+    public virtual ValueTask<IReadOnlyList<AuditHeadRow>> ListAuditHeadsAsync(
+        string after, int limit, string metaPrefix, CancellationToken ct) => new([]);
 
     public abstract void Dispose();
 }

@@ -3,7 +3,8 @@ namespace Coffer.Storage;
 /// <summary>
 /// A call to the database that is given up when it takes too long. Npgsql's own timeouts ask the server to cancel first and
 /// wait for it without an end, which a network that hangs never gives; and a commit that is cancelled while it waits for a
-/// standby is answered as if it were safe there. So they are off, and nothing is ever asked to be cancelled.
+/// standby is answered as if it were safe there. So they are off, and nothing that writes is ever asked to be
+/// cancelled.
 /// </summary>
 internal static class PostgresCall
 {

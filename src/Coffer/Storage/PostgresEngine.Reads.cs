@@ -22,6 +22,10 @@ internal sealed partial class PostgresEngine
 
     private delegate T RowMap<out T>(PostgresRow row);
 
+    // Asked each time: behind the address may be another server by now. Distributions add words of their own.
+    public override async ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
+        (await List("SHOW server_version", static row => row.Text(0), ct))[0].Split(' ')[0];
+
     public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => Find(Sql.MetaByKey, static row => row.Bytes(0), ct, key);
 
     public override ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) =>
@@ -33,6 +37,9 @@ internal sealed partial class PostgresEngine
 
     public override ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct) =>
         List(Sql.Apps, Columns.ToApp, ct, bound, limit);
+
+    public override ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(string bound, int limit, CancellationToken ct) =>
+        List(Sql.UnsealedApps, Columns.ToApp, ct, bound, limit);
 
     public override ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) => Find(Sql.ApiKeyByMac, Columns.ToApiKey, ct, mac);
 
@@ -91,6 +98,12 @@ internal sealed partial class PostgresEngine
         return oldest.Count > 0 ? oldest[0] : null;
     }
 
+    public override async ValueTask<long?> FindOldestReplyAsync(CancellationToken ct)
+    {
+        var oldest = await List(Sql.OldestReply, static row => row.Number(0), ct);
+        return oldest.Count > 0 ? oldest[0] : null;
+    }
+
     public override ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct) =>
         List(newestFirst ? Sql.AuditBackwards : Sql.AuditForwards, Columns.ToNumberedAudit, ct, bound, limit);
 
@@ -139,7 +152,8 @@ internal sealed partial class PostgresEngine
         {
             try
             {
-                return await PostgresCall.BoundAsync(RowsAsync(command, map), snapshot is null ? address.Patience : SnapshotPatience, ct: ct);
+                return await PostgresCall.BoundAsync(
+                    RowsAsync(command, map, ct), snapshot is null ? address.Patience : SnapshotPatience, ct: ct);
             }
             catch (NpgsqlException e) when (isFirst && snapshot is null && IsBroken(e))
             {
@@ -158,11 +172,13 @@ internal sealed partial class PostgresEngine
         }
     }
 
-    private static async Task<IReadOnlyList<T>> RowsAsync<T>(NpgsqlCommand command, RowMap<T> map)
+    // A read may be cancelled at the server: a commit that waits for a standby may not. Nobody waits for the
+    // cancelling.
+    private static async Task<IReadOnlyList<T>> RowsAsync<T>(NpgsqlCommand command, RowMap<T> map, CancellationToken ct)
     {
         var rows = new List<T>();
-        await using var reader = await command.ExecuteReaderAsync(CancellationToken.None);
-        while (await reader.ReadAsync(CancellationToken.None))
+        await using var reader = await command.ExecuteReaderAsync(ct);
+        while (await reader.ReadAsync(ct))
             rows.Add(map(new PostgresRow(reader)));
         return rows;
     }

@@ -16,6 +16,12 @@ internal sealed partial class PostgresEngine : Engine
     /// <summary>After a pause this long the writer's connection is proven before it is used: a commit that finds it broken may or may not be stored.</summary>
     public static readonly TimeSpan LongestUnproven = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>
+    /// How long a batch waits for a lock that another node or program holds, before what is urgent gets its turn: of
+    /// PostgreSQL's form.
+    /// </summary>
+    private const string LongestLockWait = "500ms";
+
     private static readonly TimeSpan SnapshotPatience = TimeSpan.FromSeconds(60);
 
     private readonly PostgresAddress address;
@@ -34,6 +40,8 @@ internal sealed partial class PostgresEngine : Engine
         (this.address, this.pools, this.lasting, this.snapshot) = (address, pools, lasting, snapshot);
         (secrets, tenants) = (Secrets(), Tenants());
     }
+
+    public override string Name => "postgresql";
 
     public override string Node => node?.Name ?? base.Node;
 
@@ -107,6 +115,7 @@ internal sealed partial class PostgresEngine : Engine
             {
                 transaction = new PostgresTransaction(Writer(), address.Patience);
                 warning = null;
+                isInTransaction = true;
                 var refusals = transaction.Run(changes, chain);
                 if (warning is not null)
                     throw ApiError.StorageUncertain(new NpgsqlException($"the commit is not known to be safe: {warning}"));
@@ -121,6 +130,8 @@ internal sealed partial class PostgresEngine : Engine
             catch (NpgsqlException e)
             {
                 Rollback(e);
+                if (e.SqlState == PostgresErrorCodes.LockNotAvailable)
+                    throw new LockedException(e);
                 if (tries == MostTries || transaction is null || !(IsCollision(e) || (IsBroken(e) && !transaction.IsCommitting)))
                     throw transaction?.IsCommitting == true && IsSilent(e) ? ApiError.StorageUncertain(e) : Translated(e);
             }
@@ -134,6 +145,10 @@ internal sealed partial class PostgresEngine : Engine
             {
                 Rollback(null);
                 throw;
+            }
+            finally
+            {
+                isInTransaction = false;
             }
         }
     }
@@ -185,7 +200,8 @@ internal sealed partial class PostgresEngine : Engine
             // is set to answer before a commit is on the disk is overruled; one that waits for standbys is not.
             using var set = new NpgsqlCommand($"""
                 SELECT {PostgresAddress.ReadsByOnePlan},
-                    set_config('idle_in_transaction_session_timeout', '5s', false), set_config('lock_timeout', '6s', false),
+                    set_config('idle_in_transaction_session_timeout', '5s', false),
+                    set_config('lock_timeout', '{LongestLockWait}', false),
                     set_config('statement_timeout', '0', false), set_config('client_min_messages', 'warning', false),
                     CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
                 """, connection);

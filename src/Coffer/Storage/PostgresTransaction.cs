@@ -259,7 +259,7 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 break;
             case RowWrite.PruneReplies p:
                 Flush();
-                Queue(Sql.PruneReplies, p.MadeBy);
+                Queue(Sql.PruneReplies, p.Limit, p.MadeBy);
                 overlay.ForgetReplies();
                 break;
             case RowWrite.ShredTenant { Number: var number }:
@@ -302,6 +302,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 Queue(Sql.PutRootKey, r.Version, r.Created, r.Wrapped);
                 break;
             case RowWrite.PutMeta m:
+                // All new secrets of a batch may bring the same row.
+                singles.RemoveAll(single => single.Row == $"meta {m.Key}");
                 QueueSingle($"meta {m.Key}", Sql.PutMeta, m.Key, m.Value);
                 break;
             default:

@@ -51,4 +51,7 @@ internal readonly struct PostgresRow(DbDataReader reader) : IRow
     public byte[] Bytes(int column) => reader.GetFieldValue<byte[]>(column);
 
     public byte[]? BytesOrNull(int column) => reader.IsDBNull(column) ? null : reader.GetFieldValue<byte[]>(column);
+
+    /// <summary>The database holds each column to its type.</summary>
+    public bool Has(string types) => true;
 }

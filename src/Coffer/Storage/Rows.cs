@@ -7,7 +7,11 @@ namespace Coffer.Storage;
 internal sealed record TenantId(string App, bool Livemode, string Account);
 
 /// <summary>A tenant's row: its number, under which its secrets hang, and its keys sealed under a root key.</summary>
-internal sealed record TenantRow(long Id, byte[] SealedKeys);
+internal sealed record TenantRow(long Id, byte[] SealedKeys)
+{
+    /// <summary>Whether its columns hold what they may: if not, it was changed outside Coffer.</summary>
+    public bool IsSound { get; init; } = true;
+}
 
 /// <summary>Where a secret stands: tenant number and the blind index (16 bytes) of its name in its scope.</summary>
 internal readonly record struct SecretKey(long Tenant, byte[] Name);
@@ -18,6 +22,9 @@ internal readonly record struct ScopeKey(long Tenant, byte[] Scope);
 /// <summary>A secret as stored. <paramref name="Scope"/> is the blind index (16 bytes) of its scope; times are Unix seconds.</summary>
 internal sealed record SecretRow(SecretKey Key, byte[] Scope, string Id, long Version, long Created, long? ExpiresAt, byte[] Sealed)
 {
+    /// <inheritdoc cref="TenantRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
+
     /// <summary>Whether the secret is there at a Unix second: it is gone the second it expires, whether or not its row is.</summary>
     public bool IsLiveAt(long now) => ExpiresAt is null || ExpiresAt > now;
 }
@@ -26,10 +33,21 @@ internal sealed record SecretRow(SecretKey Key, byte[] Scope, string Id, long Ve
 internal readonly record struct IdempotencyKey(long Tenant, byte[] Key);
 
 /// <summary>The kept outcome of a write: what it was asked for (fingerprint), when, and the sealed reply.</summary>
-internal sealed record IdempotencyRow(IdempotencyKey Key, byte[] Fingerprint, long Created, byte[] Sealed);
+internal sealed record IdempotencyRow(IdempotencyKey Key, byte[] Fingerprint, long Created, byte[] Sealed)
+{
+    /// <inheritdoc cref="TenantRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
+}
 
-/// <summary>An app; <paramref name="Sealed"/> is what it is set to, null if nothing ever was.</summary>
-internal sealed record AppRow(string Id, string Name, string Account, long Created, byte[]? Sealed = null);
+/// <summary>
+/// An app; <paramref name="Sealed"/> is what it is set to, null where a program of schema 1 made it and no later one
+/// has sealed it yet.
+/// </summary>
+internal sealed record AppRow(string Id, string Name, string Account, long Created, byte[]? Sealed = null)
+{
+    /// <inheritdoc cref="TenantRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
+}
 
 /// <summary>An API key as stored. <paramref name="App"/> is null for an admin key. The token itself is nowhere.</summary>
 internal sealed record ApiKeyRow(byte[] Mac, string Id, string? App, string? Account, string Kind, bool Livemode, long Created, long? ExpiresAt, byte[] Proof)
@@ -48,10 +66,17 @@ internal sealed record ApiKeyRow(byte[] Mac, string Id, string? App, string? Acc
 
     /// <summary>The number of the commit that ended all that it had minted, or null.</summary>
     public long? Generation { get; init; }
+
+    /// <inheritdoc cref="TenantRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
 }
 
 /// <summary>An account of an app: when something was first stored for it, and how many unexpired secrets it has in each mode.</summary>
-internal sealed record AccountRow(string Account, long Created, long Test, long Live);
+internal sealed record AccountRow(string Account, long Created, long Test, long Live)
+{
+    /// <inheritdoc cref="TenantRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
+}
 
 /// <summary>A tenant of an account, with how many unexpired secrets it has.</summary>
 internal sealed record CountedTenantRow(long Id, bool Livemode, long Secrets);
@@ -76,7 +101,11 @@ internal sealed record RevocationRow(string Subject, long MadeUntil, long KeptUn
 internal sealed record GenerationRow(TenantId Tenant, long Number, long KeptUntil, byte[] Mac);
 
 /// <summary>The kept reply to a write outside tenants: whose, what it was asked for, when, and the sealed body.</summary>
-internal sealed record ReplyRow(byte[] Key, byte[]? Owner, byte[] Fingerprint, long Created, byte[] Sealed);
+internal sealed record ReplyRow(byte[] Key, byte[]? Owner, byte[] Fingerprint, long Created, byte[] Sealed)
+{
+    /// <inheritdoc cref="TenantRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
+}
 
 /// <summary>Which secrets a search takes; null takes all.</summary>
 /// <param name="App">The app.</param>
@@ -99,10 +128,20 @@ internal sealed record SecretFilter(string? App, string? Account, bool? Livemode
 internal sealed record FoundSecretRow(TenantId Tenant, SecretRow Secret);
 
 /// <summary>Something to be put on record with a change. What it says is not this room's business.</summary>
-internal abstract record Note;
+internal abstract record Note
+{
+    /// <summary>Who has it written, if it is an app's; no part of the record.</summary>
+    public Payer? Payer { get; init; }
+
+    /// <summary>About how many bytes it takes.</summary>
+    public virtual int Size => Change.EntrySize;
+}
 
 /// <summary>The audit entries of one commit of one node: numbers <paramref name="First"/> to <paramref name="Last"/>, a line each.</summary>
 internal sealed record AuditRow(string Node, long First, long Last, byte[] Mac, byte[] Entries);
+
+/// <summary>How far a node's log has come, and what <c>meta</c> holds about the node.</summary>
+internal sealed record AuditHeadRow(string Node, long Last, byte[] Mac, byte[]? Meta);
 
 /// <summary>The row that puts notes on record, and what to do once it is durable.</summary>
 internal sealed record AuditStep(RowWrite Row, Action Durable);
@@ -170,6 +209,6 @@ internal abstract record RowWrite
     /// <summary>Removes the generation of a tenant, if it is this one and need not be kept at a Unix second.</summary>
     public sealed record DeleteGeneration(TenantId Tenant, long Number, long Now) : RowWrite;
 
-    /// <summary>Removes replies made at or before a Unix second.</summary>
-    public sealed record PruneReplies(long MadeBy) : RowWrite;
+    /// <summary>Removes the replies among the <paramref name="Limit"/> oldest that were made at or before a Unix second.</summary>
+    public sealed record PruneReplies(long MadeBy, int Limit) : RowWrite;
 }

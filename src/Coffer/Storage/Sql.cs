@@ -15,6 +15,8 @@ internal static class Sql
     private const string AppColumns = "SELECT id, name, account, created, sealed FROM apps";
     public const string AppById = $"{AppColumns} WHERE id = $1";
 
+    public const string UnsealedApps = $"{AppColumns} WHERE sealed IS NULL AND id > $1 ORDER BY id LIMIT $2";
+
     public const string Apps = $"""
         {AppColumns} WHERE CAST($1 AS TEXT) IS NULL OR (created, id) < (SELECT created, id FROM apps WHERE id = $1)
         ORDER BY created DESC, id DESC LIMIT $2
@@ -49,7 +51,9 @@ internal static class Sql
 
     public const string Accounts = """
         SELECT account, min(created),
-            CAST(sum(CASE WHEN livemode = 0 THEN n ELSE 0 END) AS BIGINT), CAST(sum(CASE WHEN livemode <> 0 THEN n ELSE 0 END) AS BIGINT)
+            CAST(sum(CASE WHEN livemode = 0 THEN n ELSE 0 END) AS BIGINT),
+            CAST(sum(CASE WHEN livemode <> 0 THEN n ELSE 0 END) AS BIGINT),
+            CAST(sum(CASE WHEN livemode IN (0, 1) THEN 0 ELSE 1 END) AS BIGINT)
         FROM (
             SELECT t.account, t.livemode, t.created,
                 (SELECT count(*) FROM secrets s WHERE s.tenant = t.id AND (s.expires_at IS NULL OR s.expires_at > $1)) AS n
@@ -105,6 +109,7 @@ internal static class Sql
     private const string IdempotencyColumns = "SELECT tenant, key, fingerprint, created, sealed FROM idempotency";
     public const string IdempotencyByKey = $"{IdempotencyColumns} WHERE tenant = $1 AND key = $2";
     public const string OldestIdempotency = "SELECT created FROM idempotency ORDER BY seq LIMIT 1";
+    public const string OldestReply = "SELECT created FROM replies ORDER BY seq LIMIT 1";
     private const string ReplyColumns = "SELECT key, owner, fingerprint, created, sealed FROM replies";
 
     public const string ReplyByKey = $"{ReplyColumns} WHERE key = $1";
@@ -113,6 +118,7 @@ internal static class Sql
     public const string OldestAudit = "SELECT coalesce(min(row), 0) FROM audit";
     public const string AuditBackwards = $"{AuditColumns} WHERE row < $1 ORDER BY row DESC LIMIT $2";
     public const string AuditForwards = $"{AuditColumns} WHERE row > $1 ORDER BY row LIMIT $2";
+    public const string AuditOfNode = $"{AuditColumns} WHERE node = $1 AND first <= $2";
     public const string LastAudit = $"{AuditColumns} WHERE node = $1 ORDER BY row DESC LIMIT 1";
 
     // --- writes ---
@@ -163,7 +169,12 @@ internal static class Sql
         DELETE FROM generations WHERE app = $1 AND livemode = $2 AND account = $3 AND n = $4 AND kept_until <= $5
         """;
 
-    public const string PruneReplies = "DELETE FROM replies WHERE created <= $1";
+    public const string PruneReplies = """
+        DELETE FROM replies
+        WHERE seq IN (
+            SELECT seq FROM (SELECT seq, created FROM replies ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2)
+        """;
+
     public const string DeleteReplies = "DELETE FROM replies WHERE owner = $1";
 
     public const string DeleteSecretsOfTenant = "DELETE FROM secrets WHERE tenant = $1";

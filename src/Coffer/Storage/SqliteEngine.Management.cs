@@ -6,31 +6,39 @@ internal sealed partial class SqliteEngine
     public override ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => Find(Sql.AppById, Columns.ToApp, id);
 
     public override ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct) =>
-        List(Sql.Apps, Columns.ToApp, bound, limit);
+        List(Sql.Apps, Columns.ToApp, ct, bound, limit);
+
+    public override ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(string bound, int limit, CancellationToken ct) =>
+        List(Sql.UnsealedApps, Columns.ToApp, ct, bound, limit);
 
     public override ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) => Find(Sql.ApiKeyByMac, Columns.ToApiKey, mac);
 
     public override ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct) => Find(Sql.ApiKeyById, Columns.ToApiKey, id);
 
     public override ValueTask<IReadOnlyList<ApiKeyRow>> ListApiKeysAsync(string? app, string? bound, int limit, CancellationToken ct) =>
-        List(Sql.ApiKeys, Columns.ToApiKey, app, bound, limit);
+        List(Sql.ApiKeys, Columns.ToApiKey, ct, app, bound, limit);
 
-    public override ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => List(Sql.ApiKeyMacs, static row => row.Bytes(0));
+    public override ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) =>
+        List(Sql.ApiKeyMacs, static row => row.Bytes(0), ct);
 
-    public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct) =>
-        List(Sql.Revocations, Columns.ToRevocation, number, subject, limit);
+    public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(
+        long number, string subject, int limit, CancellationToken ct) =>
+        List(Sql.Revocations, Columns.ToRevocation, ct, number, subject, limit);
 
-    public override async ValueTask<bool> HasEndedRevocationsAsync(long now, CancellationToken ct) =>
-        (await List("SELECT 1 FROM revocations WHERE kept_until <= $1 LIMIT 1", static row => row.Number(0), now)).Count > 0;
+    public override async ValueTask<bool> HasEndedRevocationsAsync(long now, CancellationToken ct)
+    {
+        const string Ended = "SELECT 1 FROM revocations WHERE kept_until <= $1 LIMIT 1";
+        return (await List(Ended, static row => row.Number(0), ct, now)).Count > 0;
+    }
 
     public override ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct) =>
-        List(Sql.Generations, Columns.ToGeneration, number);
+        List(Sql.Generations, Columns.ToGeneration, ct, number);
 
     public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>
-        List(Sql.Accounts, Columns.ToAccount, now, app, bound ?? "", limit);
+        List(Sql.Accounts, Columns.ToAccount, ct, now, app, bound ?? "", limit);
 
     public override ValueTask<IReadOnlyList<SecretRow>> ListTenantSecretsAsync(long tenant, string? bound, long now, int limit, CancellationToken ct) =>
-        List(Sql.TenantSecrets, Columns.ToSecret, tenant, now, bound, limit);
+        List(Sql.TenantSecrets, Columns.ToSecret, ct, tenant, now, bound, limit);
 
     public override ValueTask<SecretRow?> FindSecretAsync(long tenant, string id, long now, CancellationToken ct) =>
         Find(Sql.SecretById, Columns.ToSecret, tenant, id, now);
@@ -39,8 +47,9 @@ internal sealed partial class SqliteEngine
         SecretFilter filter, (long? ExpiresAt, SecretKey Key)? after, long now, int limit, CancellationToken ct)
     {
         var (tenant, name, from) = filter.Begin(after, now);
+        var (app, account, livemode) = (filter.App, filter.Account, filter.Livemode);
         return filter.ExpiringBefore is { } before
-            ? List(Sql.SearchByExpiry, Columns.ToFound, tenant, name, from, filter.App, filter.Account, filter.Livemode, before, limit)
-            : List(Sql.Search, Columns.ToFound, tenant, name, from, filter.App, filter.Account, filter.Livemode, limit);
+            ? List(Sql.SearchByExpiry, Columns.ToFound, ct, tenant, name, from, app, account, livemode, before, limit)
+            : List(Sql.Search, Columns.ToFound, ct, tenant, name, from, app, account, livemode, limit);
     }
 }

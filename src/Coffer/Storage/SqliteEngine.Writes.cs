@@ -151,8 +151,10 @@ internal sealed partial class SqliteEngine
                 writer.Run(Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil, r.App);
                 break;
             case RowWrite.PruneRevocations p:
-                writer.Run("DELETE FROM revocations WHERE subject IN (SELECT subject FROM revocations WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2)",
-                    p.Now, p.Limit);
+                writer.Run("""
+                    DELETE FROM revocations
+                    WHERE subject IN (SELECT subject FROM revocations WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2)
+                    """, p.Now, p.Limit);
                 break;
             case RowWrite.PutGeneration { Row: var r }:
                 writer.Run(Sql.PutGeneration, r.Tenant.App, r.Tenant.Livemode, r.Tenant.Account, r.Number, r.KeptUntil, r.Mac);
@@ -164,7 +166,7 @@ internal sealed partial class SqliteEngine
                 writer.Run(Sql.DeleteGeneration, d.Tenant.App, d.Tenant.Livemode, d.Tenant.Account, d.Number, d.Now);
                 break;
             case RowWrite.PruneReplies p:
-                writer.Run(Sql.PruneReplies, p.MadeBy);
+                writer.Run(Sql.PruneReplies, p.Limit, p.MadeBy);
                 break;
             case RowWrite.ShredTenant { Number: var tenant }:
                 writer.Run(Sql.DeleteSecretsOfTenant, tenant);

@@ -42,13 +42,19 @@ internal sealed partial class SqliteEngine : Engine
         }
     }
 
+    public override string Name => "sqlite";
+
+    public override ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
+        ValueTask.FromResult(SqliteNative.Release);
+
     public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) =>
         Find(Sql.MetaByKey, static row => row.Bytes(0), key);
 
     public override ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) =>
-        List(Sql.MetaByPrefix, Columns.ToMeta, prefix);
+        List(Sql.MetaByPrefix, Columns.ToMeta, ct, prefix);
 
-    public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) => List(Sql.RootKeys, Columns.ToRootKey);
+    public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) =>
+        List(Sql.RootKeys, Columns.ToRootKey, ct);
 
     public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) =>
         Find(Sql.TenantByOwner, Columns.ToTenant, tenant.App, tenant.Livemode, tenant.Account);
@@ -59,26 +65,37 @@ internal sealed partial class SqliteEngine : Engine
     public override ValueTask<IReadOnlyList<SecretRow>> ListSecretsAsync(
         long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct) => (bound, newer) switch
         {
-            (null, _) => List(Sql.NewestSecrets, Columns.ToSecret, tenant, scope, now, limit),
-            (_, false) => List(Sql.OlderSecrets, Columns.ToSecret, tenant, scope, now, bound, limit),
-            (_, true) => List(Sql.NewerSecrets, Columns.ToSecret, tenant, scope, now, bound, limit),
+            (null, _) => List(Sql.NewestSecrets, Columns.ToSecret, ct, tenant, scope, now, limit),
+            (_, false) => List(Sql.OlderSecrets, Columns.ToSecret, ct, tenant, scope, now, bound, limit),
+            (_, true) => List(Sql.NewerSecrets, Columns.ToSecret, ct, tenant, scope, now, bound, limit),
         };
 
     public override ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct) =>
-        List(Sql.Expired, Columns.ToSecretKey, now, limit);
+        List(Sql.Expired, Columns.ToSecretKey, ct, now, limit);
 
     public override async ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct)
     {
-        var oldest = await List(Sql.OldestIdempotency, static row => row.Number(0));
+        var oldest = await List(Sql.OldestIdempotency, static row => row.Number(0), ct);
+        return oldest.Count > 0 ? oldest[0] : null;
+    }
+
+    public override async ValueTask<long?> FindOldestReplyAsync(CancellationToken ct)
+    {
+        var oldest = await List(Sql.OldestReply, static row => row.Number(0), ct);
         return oldest.Count > 0 ? oldest[0] : null;
     }
 
     public override ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct) => newestFirst
-        ? List(Sql.AuditBackwards, Columns.ToNumberedAudit, bound, limit)
-        : List(Sql.AuditForwards, Columns.ToNumberedAudit, bound, limit);
+        ? List(Sql.AuditBackwards, Columns.ToNumberedAudit, ct, bound, limit)
+        : List(Sql.AuditForwards, Columns.ToNumberedAudit, ct, bound, limit);
 
     public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) =>
         Find(Sql.LastAudit, Columns.ToAudit, node);
+
+    public override AuditRow? FindAudit(string node, long atMost) =>
+        FindByWriter($"{Sql.AuditOfNode} ORDER BY row DESC LIMIT 1", Columns.ToAudit, node, atMost);
+
+    public override byte[]? FindMeta(string key) => FindByWriter(Sql.MetaByKey, static row => row.Bytes(0), key);
 
     public override void Dispose()
     {
@@ -109,6 +126,18 @@ internal sealed partial class SqliteEngine : Engine
         session.Execute("COMMIT");
     }
 
+    private T? FindByWriter<T>(string sql, RowMap<T> map, params ReadOnlySpan<SqliteValue> values) where T : class
+    {
+        try
+        {
+            return First(writer, sql, map, values);
+        }
+        catch (SqliteException e)
+        {
+            throw Translated(e);
+        }
+    }
+
     private ValueTask<T?> Find<T>(string sql, RowMap<T> map, params ReadOnlySpan<SqliteValue> values) where T : class
     {
         var session = TakeReader();
@@ -126,16 +155,24 @@ internal sealed partial class SqliteEngine : Engine
         }
     }
 
-    private ValueTask<IReadOnlyList<T>> List<T>(string sql, RowMap<T> map, params ReadOnlySpan<SqliteValue> values)
+    private ValueTask<IReadOnlyList<T>> List<T>(
+        string sql, RowMap<T> map, CancellationToken ct, params ReadOnlySpan<SqliteValue> values)
     {
         var session = TakeReader();
         try
         {
+            // A scan may step over many rows before it gives one: who hangs up ends it wherever it is.
+            using var hangsUp = ct.UnsafeRegister(static state => ((SqliteSession)state!).Interrupt(), session);
+            ct.ThrowIfCancellationRequested();
             var rows = new List<T>();
             using var row = session.Query(sql, values);
             while (row.Read())
                 rows.Add(map(row));
             return ValueTask.FromResult<IReadOnlyList<T>>(rows);
+        }
+        catch (SqliteException e) when (ct.IsCancellationRequested && e.SqliteErrorCode == SQLitePCL.raw.SQLITE_INTERRUPT)
+        {
+            throw new OperationCanceledException(e.Message, e, ct);
         }
         catch (SqliteException e)
         {

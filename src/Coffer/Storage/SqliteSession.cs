@@ -77,6 +77,9 @@ internal sealed class SqliteSession : IDisposable
         return new SqliteRow(connection.Handle!, statement);
     }
 
+    /// <summary>Ends the statement that runs, if one does, with SQLITE_INTERRUPT. Any thread may call it.</summary>
+    public void Interrupt() => raw.sqlite3_interrupt(connection.Handle);
+
     public void Dispose()
     {
         foreach (var statement in prepared.Values)
@@ -139,6 +142,24 @@ internal readonly ref struct SqliteRow(sqlite3 database, sqlite3_stmt statement)
     public byte[]? BytesOrNull(int column) => IsNull(column) ? null : Bytes(column);
 
     public byte[] Bytes(int column) => raw.sqlite3_column_blob(statement, column).ToArray();
+
+    public bool Has(string types)
+    {
+        for (var column = 0; column < types.Length; column++)
+        {
+            var type = raw.sqlite3_column_type(statement, column);
+            var isRight = types[column] switch
+            {
+                'n' or 'N' => type == raw.SQLITE_INTEGER,
+                't' or 'T' => type == raw.SQLITE_TEXT,
+                _ => type == raw.SQLITE_BLOB,
+            };
+            if (!isRight && !(type == raw.SQLITE_NULL && char.IsAsciiLetterUpper(types[column])))
+                return false;
+        }
+
+        return true;
+    }
 
     public void Dispose() => raw.sqlite3_reset(statement);
 

@@ -1,5 +1,6 @@
 using System.Data;
 using System.Data.Common;
+using System.Text.Unicode;
 using Microsoft.Data.Sqlite;
 using Npgsql;
 
@@ -158,13 +159,13 @@ internal sealed class StoredTables : IDisposable
             var row = new object?[table.Columns.Count];
             for (var i = 0; i < row.Length; i++)
             {
-                row[i] = reader.IsDBNull(i) ? null : table.Columns[i].Type switch
-                {
-                    'n' => reader.GetInt64(i),
-                    // PostgreSQL has no NUL in text. No id holds one; in the name of an app it is shown as what it is, no character.
-                    't' => reader.GetString(i).Replace('\0', '\uFFFD'),
-                    _ => reader.GetFieldValue<byte[]>(i),
-                };
+                row[i] = ValueOf(reader, i, table.Columns[i].Type);
+            }
+
+            for (var i = 0; i < row.Length; i++)
+            {
+                if (row[i] is Unsound)
+                    throw Damaged(table, row, table.Columns[i].Name);
             }
 
             rows.Add(row);
@@ -173,6 +174,30 @@ internal sealed class StoredTables : IDisposable
 
         return rows;
     });
+
+    // SQLite holds no column to its type and no text to UTF-8: a word would be read, and copied, as the number 0.
+    private static object? ValueOf(DbDataReader reader, int at, char type) => (type, reader.GetValue(at)) switch
+    {
+        (_, DBNull) => null,
+        ('n', long number) => number,
+        ('n', int number) => (long)number,
+        ('t', string text) when text.Contains('\uFFFD', StringComparison.Ordinal) && reader is SqliteDataReader
+            && !Utf8.IsValid(reader.GetFieldValue<byte[]>(at)) => new Unsound(text),
+        // PostgreSQL has no NUL in text. No id holds one; in an app's name it is shown as what it is, no character.
+        ('t', string text) => text.Replace('\0', '\uFFFD'),
+        ('b', byte[] bytes) => bytes,
+        (_, var wrong) => new Unsound(wrong),
+    };
+
+    private static ConfigurationException Damaged(Table table, object?[] row, string column) => new(
+        $"{new DamagedRow(table.Name, table.Shown(row)[(table.Name.Length + 1)..], column)} is damaged: " +
+        $"its column {column} holds what it may not",
+        "Restore the source from a back-up, or delete there what is damaged. Nothing was changed in the source.");
+
+    private sealed record Unsound(object Value)
+    {
+        public override string ToString() => Value.ToString() ?? "";
+    }
 
     private void Each(IReadOnlyList<object?[]> rows, Action<object?[][]> write)
     {

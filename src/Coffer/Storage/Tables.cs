@@ -137,4 +137,7 @@ internal readonly struct ReadRow(object?[] values) : IRow
     public byte[] Bytes(int column) => (byte[])values[column]!;
 
     public byte[]? BytesOrNull(int column) => (byte[]?)values[column];
+
+    /// <summary>It was proven when the row was read.</summary>
+    public bool Has(string types) => true;
 }

@@ -54,6 +54,17 @@ public static class Needs
 
     public static string Curl() => OnPath("curl");
 
+    /// <summary>What sets a program's clock, as a library that is loaded before its own.</summary>
+    public static string FakeTime()
+    {
+        string[] folders = Directory.Exists("/usr/lib") ? Directory.GetDirectories("/usr/lib") : [];
+        var found = folders.Select(folder => Path.Combine(folder, "faketime", "libfaketimeMT.so.1"))
+            .FirstOrDefault(File.Exists);
+        if (found is null)
+            Missing("faketime");
+        return found!;
+    }
+
     /// <summary>A browser, headless.</summary>
     public static string Chromium() => OnPath("chromium");
 
@@ -77,7 +88,8 @@ public static class Needs
         return found!;
     }
 
-    private static void Missing(string part)
+    /// <summary>Skips the test, or fails it in CI.</summary>
+    internal static void Missing(string part)
     {
         if (string.IsNullOrEmpty(Environment.GetEnvironmentVariable("CI")))
             Assert.Skip($"{part} is not there: {Install}.");

@@ -25,7 +25,13 @@ public sealed class PostgresCluster : IAsyncDisposable
 
     /// <param name="hasStandby">Whether there is a standby.</param>
     /// <param name="settings">Lines of both servers' postgresql.conf.</param>
-    public static async Task<PostgresCluster> StartAsync(bool hasStandby, params string[] settings)
+    public static Task<PostgresCluster> StartAsync(bool hasStandby, params string[] settings) =>
+        StartAsync(hasStandby, isSynchronous: true, settings);
+
+    /// <param name="hasStandby">Whether there is a standby.</param>
+    /// <param name="isSynchronous">Whether commits wait for it.</param>
+    /// <param name="settings">Lines of both servers' postgresql.conf.</param>
+    public static async Task<PostgresCluster> StartAsync(bool hasStandby, bool isSynchronous, params string[] settings)
     {
         _ = PostgresPrograms.Folder();
         var cluster = new PostgresCluster(await PostgresPrograms.NewDirectoryAsync("coffer-cluster-"));
@@ -34,10 +40,10 @@ public sealed class PostgresCluster : IAsyncDisposable
             await cluster.RunAsync("initdb", "-D", cluster.Folder(cluster.Primary), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
             await File.AppendAllLinesAsync(Path.Combine(cluster.Folder(cluster.Primary), "postgresql.conf"), settings);
             if (hasStandby)
-                await cluster.AddStandbyAsync();
+                await cluster.AddStandbyAsync(isSynchronous);
             await cluster.StartAsync(cluster.Primary);
             if (hasStandby)
-                await cluster.StartStandbyAsync();
+                await cluster.StartStandbyAsync(isSynchronous);
             return cluster;
         }
         catch
@@ -105,18 +111,21 @@ public sealed class PostgresCluster : IAsyncDisposable
         }
     }
 
-    // Before the first start, when one is a copy of the other. Each commit of the primary waits until the standby has it.
-    private Task AddStandbyAsync() => RunAsync("/bin/sh", "-c", $"""
+    // Before the first start, when one is a copy of the other. If it is synchronous, each commit of the primary waits
+    // until it has it.
+    private Task AddStandbyAsync(bool isSynchronous) => RunAsync("/bin/sh", "-c", $"""
         cd {directory} && cp -a {Primary.Name} {Standby.Name} && touch {Standby.Name}/standby.signal &&
         echo "primary_conninfo = 'host=127.0.0.1 port={Primary.Port} user=postgres application_name={Standby.Name}'" >>{Standby.Name}/postgresql.conf &&
-        echo "synchronous_standby_names = '{Standby.Name}'" >>{Primary.Name}/postgresql.conf
+        echo "synchronous_standby_names = '{(isSynchronous ? Standby.Name : "")}'" >>{Primary.Name}/postgresql.conf
         """);
 
-    private async Task StartStandbyAsync()
+    private async Task StartStandbyAsync(bool isSynchronous)
     {
         await StartAsync(Standby);
-        for (var waited = Stopwatch.StartNew(); await AskAsync(Primary, "SELECT sync_state FROM pg_stat_replication") != "sync"; await Task.Delay(50, TestContext.Current.CancellationToken))
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), "the standby is not synchronous");
+        for (var waited = Stopwatch.StartNew(); await AskAsync(Primary,
+            "SELECT sync_state FROM pg_stat_replication") != (isSynchronous ? "sync" : "async"); await Task.Delay(50,
+                TestContext.Current.CancellationToken))
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), "the standby does not follow");
     }
 
     private Task RunAsync(string program, params string[] arguments) => PostgresPrograms.RunAsync(directory, program, arguments);

@@ -48,6 +48,7 @@ internal static class AuthorizationTable
         POST   /admin/v1/api_keys/{key}/revoke                                 | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
         GET    /admin/v1/audit                                                 | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
         GET    /admin/v1/settings                                              | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
+        GET    /admin/v1/status | 401 | 403 | 200 | 403 | 403 | 403 | 403 | 403 | 403 | 403 |
         """;
 
     /// <summary>

@@ -4,6 +4,7 @@ using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Storage;
+using Coffer.Tests.Api.Management;
 
 namespace Coffer.Tests.Api;
 
@@ -150,12 +151,12 @@ public sealed class AuthenticationTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Dev_mode_over_a_store_that_lasts_refuses_its_live_keys()
+    public async Task Dev_mode_refuses_a_live_key_that_was_made_in_it()
     {
-        await server.StopAsync();
-        await server.StartAgainAsync(dev: new("sk_test_anything", SeedFixtures: false));
-        (await server.Client(server.Keys.LiveSecretKey).List()).IsError(401, null, null);
-        (await server.Client().List()).IsOk();
+        await using var dev = await TestServer.StartAsync(dev: new("sk_test_anything", SeedFixtures: false));
+        var live = await dev.NewKeyAsync("secret", "app_dev", ("livemode", "true"));
+        (await dev.Client(live.Secret()).List()).IsError(401, null, null);
+        (await dev.Client("sk_test_anything").List()).IsOk();
     }
 
     private Task<Answer> Ask(params string[] authorization)

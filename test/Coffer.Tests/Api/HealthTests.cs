@@ -1,4 +1,5 @@
 using Coffer.Access;
+using Coffer.Api;
 using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Secrets;
@@ -30,7 +31,9 @@ public sealed class HealthTests
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
         var instance = await CreateAsync(directory, committer, time);
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
-        using var checkpoints = new Checkpoints(chain, instance.AuditSigningKey, instance.Id, directory.File("checkpoints"), time, NullLogger<Checkpoints>.Instance);
+        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        using var checkpoints = new Checkpoints(chain, engine, keys, directory.File("checkpoints"), time,
+            NullLogger<Checkpoints>.Instance);
         using var readiness = new Readiness(committer, instance, () => checkpoints.Trouble, time);
         Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
 
@@ -48,6 +51,38 @@ public sealed class HealthTests
 
         time.Move(Readiness.Believed);
         Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
+    }
+
+    [Theory]
+    [Trait("Firm ground", "17")]
+    [InlineData("Could not find a part of the path '/var/lib/coffer/a 1'.", "Could not find a part of the path '…'.")]
+    [InlineData("Access to the path \"/srv/a\" is denied.", "Access to the path \"…\" is denied.")]
+    [InlineData("Failed to connect to /run/postgresql/.s.PGSQL.5432", "Failed to connect to …")]
+    [InlineData("No such file: ../x/y, ./z and ~/w", "No such file: … … and …")]
+    [InlineData("cannot open C:\\Coffer\\coffer.db", "cannot open …")]
+    [InlineData("/a", "…")]
+    [InlineData("SQLite Error 10: 'disk I/O error'.", "SQLite Error 10: 'disk I/O error'.")]
+    [InlineData("a write was not durable within 5 seconds", "a write was not durable within 5 seconds")]
+    public void No_path_is_shown_to_who_has_no_key(string message, string shown) =>
+        Assert.Equal(shown, HealthApi.WithoutPaths(message));
+
+    [Fact]
+    [Trait("Firm ground", "17")]
+    public async Task Trouble_with_checkpoints_is_reported_without_their_place()
+    {
+        using var directory = new TemporaryDirectory();
+        var time = new ManualTime();
+        using var engine = SqliteEngine.Open(directory.File("coffer.db"));
+        using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
+        var instance = await CreateAsync(directory, committer, time);
+        var last = new AuditRow("node_1", 1, 1, new byte[32], []);
+        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", last, time);
+        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        var file = Path.Combine(directory.Path, "gone", "c");
+        using var checkpoints = new Checkpoints(chain, engine, keys, file, time, NullLogger<Checkpoints>.Instance);
+        checkpoints.Write();
+        Assert.NotNull(checkpoints.Trouble);
+        Assert.DoesNotContain(directory.Path, checkpoints.Trouble, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -88,7 +88,7 @@ public sealed class RollingTests : IAsyncLifetime
     {
         var browser = server.Client(await server.MintAsync("usr_1", "acct_1"));
         var roll = $"{Apps}/{await server.AppIdAsync()}/signing_secret/roll";
-        var secret = server.Keys.SigningSecret!;
+        var secret = server.Keys.SigningSecretTest!;
         for (var round = 0; round < 5; round++)
         {
             // A backend that has not heard of the roll yet.
@@ -101,7 +101,8 @@ public sealed class RollingTests : IAsyncLifetime
                     Assert.True(IsSigned((await browser.Get(Signature)).IsOk(), known));
             })).ToList();
             await MoreAsync(asked);
-            secret = (string)(await server.Admin.Post(roll, [("grace_period", "10")])).IsOk().Json["signing_secret"]!;
+            var rolled = (await server.Admin.Post(roll, [("grace_period", "10")])).IsOk().Json;
+            secret = (string)rolled["signing_secret_test"]!;
             Assert.True(IsSigned(await browser.Get(Signature), secret));
             await MoreAsync(asked);
             server.Time.Move(TimeSpan.FromSeconds(9));

@@ -52,7 +52,36 @@ public sealed class ParametersTests
     [InlineData("01/02/2100")]
     [InlineData("12:00")]
     [InlineData("9223372036854775807")]
+    [InlineData("2031")] // a year
+    [InlineData("20310228")] // a date in the basic form of ISO 8601
+    [InlineData("203102281200")]
+    [InlineData("1795887533000")] // milliseconds
+    [InlineData("0001-01-01")]
+    [InlineData("1969-12-31")]
     public void A_time_that_is_neither_is_none(string text) => Assert.Null(Parameters.ParseTime(text));
+
+    [Theory]
+    [Trait("Firm ground", "16")]
+    [InlineData("2031", "such as 2030-03-01, or Unix seconds")]
+    [InlineData("20310228", "such as 2030-03-01, or Unix seconds")]
+    [InlineData("1795887533000", "give the seconds, 1795887533")]
+    [InlineData("99999999999999999999", "such as 2030-03-01, or Unix seconds")]
+    [InlineData("soon", "is neither Unix seconds nor an ISO 8601 time")]
+    public void A_time_that_is_none_is_told_what_to_write(string text, string said) =>
+        Assert.Contains(said, Parameters.WhyNoTime(text), StringComparison.Ordinal);
+
+    [Theory]
+    [Trait("Firm ground", "16")]
+    [InlineData("4105080000", "2100-01-31 12:00:00Z")]
+    [InlineData("9223372036854775807", "9223372036854775807")]
+    [InlineData("-9223372036854775808", "-9223372036854775808")]
+    [InlineData("1795887533000", "1795887533000")]
+    [InlineData("1e300", "1e300")]
+    [InlineData("1.5", "1.5")]
+    [InlineData("\"tomorrow\"", "tomorrow")]
+    [InlineData("null", "never")]
+    public void Whatever_a_server_sends_as_a_time_is_shown(string sent, string shown) =>
+        Assert.Equal(shown, Listing.Time("at")(System.Text.Json.JsonElement.Parse($$"""{"at": {{sent}}}""")));
 
     [Fact]
     public void What_is_not_given_is_not_sent()

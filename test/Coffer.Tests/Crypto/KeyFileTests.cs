@@ -1,3 +1,4 @@
+using System.IO.Hashing;
 using Coffer.Crypto;
 
 namespace Coffer.Tests.Crypto;
@@ -94,6 +95,57 @@ public sealed class KeyFileTests : IDisposable
         }
     }
 
+    /// <summary>The checksum was computed with zlib: a key file that was made before must stay readable.</summary>
+    [Fact]
+    [Trait("Firm ground", "2")]
+    public void A_line_with_a_checksum_that_another_program_computed_is_read()
+    {
+        const string Line = "coffer-key-v1 1 2026-11-21T00:00:00Z AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+        Restrict();
+        File.WriteAllText(Path, $"{Line} e4f8311f\n");
+        KeyFile.Load(Path);
+        File.WriteAllText(Path, $"{Line} e4f8311e\n");
+        Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path));
+    }
+
+    [Theory]
+    [Trait("Firm ground", "14")]
+    [InlineData(1, "01")]
+    [InlineData(1, "0")]
+    [InlineData(1, "+1")]
+    [InlineData(2, "yesterday")]
+    [InlineData(2, "2026-11-21")]
+    [InlineData(2, "2026-02-30T00:00:00Z")]
+    public void A_field_that_is_not_as_it_is_written_is_refused_though_the_checksum_is_right(int field, string value)
+    {
+        Restrict();
+        var fields = NewLine(1).Split(' ');
+        fields[field] = value;
+        File.WriteAllText(Path, Checked(string.Join(' ', fields[..4])));
+        var refused = Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path));
+        Assert.Contains("line 1", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Trait("Firm ground", "14")]
+    public void A_key_that_is_spelt_in_another_way_is_refused_though_the_checksum_is_right()
+    {
+        Restrict();
+        var fields = NewLine(1).Split(' ');
+        const string Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        var last = Alphabet.IndexOf(fields[3][^1], StringComparison.Ordinal);
+        // 43 characters are 258 bits: the last two are nobody's.
+        var (head, tail) = (fields[3][..10], fields[3][10..]);
+        foreach (var key in (string[])[fields[3][..^1] + Alphabet[last ^ 1], fields[3] + "=", $"{head}\t{tail}"])
+        {
+            File.WriteAllText(Path, Checked($"{fields[0]} {fields[1]} {fields[2]} {key}"));
+            Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path));
+        }
+
+        File.WriteAllText(Path, Checked(string.Join(' ', fields[..4])));
+        KeyFile.Load(Path);
+    }
+
     public void Dispose() => directory.Dispose();
 
     // A line as Create writes it, with another id.
@@ -104,8 +156,11 @@ public sealed class KeyFileTests : IDisposable
         var line = File.ReadAllLines(made)[1];
         File.Delete(made);
         var renumbered = line[..line.LastIndexOf(' ')].Replace("-v1 1 ", $"-v1 {id} ", StringComparison.Ordinal);
-        return $"{renumbered} {Crc32.Compute(System.Text.Encoding.ASCII.GetBytes(renumbered)):x8}";
+        return Checked(renumbered);
     }
+
+    private static string Checked(string line) =>
+        $"{line} {Crc32.HashToUInt32(System.Text.Encoding.ASCII.GetBytes(line)):x8}";
 
     private void Restrict()
     {

@@ -160,6 +160,33 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await IsRefusedAsync(server, to);
     }
 
+    [Theory]
+    [Trait("Firm ground", "14")]
+    [InlineData("UPDATE tenants SET livemode = 2 WHERE account = 'acct_1'", "its livemode is 2")]
+    [InlineData("UPDATE api_keys SET kind = 'robot' WHERE kind = 'restricted'", "the API key key_")]
+    [InlineData("UPDATE secrets SET expires_at = 9223372036854775807", "the secret appsecret_")]
+    public async Task A_record_that_says_what_it_may_not_is_named_too(string edit, string named) =>
+        await A_damaged_record_of_the_source_is_named_and_the_target_stays_unfinished(edit, named);
+
+    [Theory]
+    [Trait("Firm ground", "14")]
+    [InlineData("UPDATE tenants SET livemode = 'live'", "tenants id 1 is damaged: its column livemode")]
+    [InlineData("UPDATE secrets SET version = '1x'", "is damaged: its column version")]
+    [InlineData("UPDATE secrets SET sealed = hex(sealed)", "is damaged: its column sealed")]
+    [InlineData("UPDATE apps SET name = CAST(x'ff41' AS TEXT) WHERE name = 'default'", "is damaged: its column name")]
+    [InlineData("UPDATE api_keys SET last_used = 0.5 WHERE kind = 'restricted'", "is damaged: its column last_used")]
+    public async Task A_column_that_holds_what_it_may_not_is_not_copied_as_something_else(string edit, string named)
+    {
+        await using var server = await TestServer.StartAsync();
+        (await server.Client(account: "acct_1").Set("k")).IsOk();
+        await server.NewKeyAsync("restricted", await server.AppIdAsync(), ("permissions[]", "secret_read"));
+        await server.StopAsync();
+        var from = new Place(server.Data, null);
+        await ExecuteAsync(from, edit);
+        foreach (var to in (Place[])[new(NewPath(), null), new(NewPath(), await postgres.NewDatabaseAsync())])
+            Assert.Contains(named, (await RefusedAsync(from, to)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_name_that_PostgreSQL_cannot_hold_does_not_stop_a_migration()
     {

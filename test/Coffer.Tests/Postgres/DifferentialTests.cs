@@ -154,7 +154,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Decides = _ => [new RowWrite.PutRevocation(new RevocationRow($"key_{token}", now, now + limit)), new RowWrite.PutMeta($"audit cut {limit}", value)],
                 };
             case 24:
-                return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.PruneReplies(now - 200), new RowWrite.PruneRevocations(now, 1 + limit)] };
+                return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.PruneReplies(now - 200, 1 + limit), new RowWrite.PruneRevocations(now, 1 + limit)] };
             case 25: // ends what was minted, by the number of its own commit
                 return side => new Probe(side, refuses)
                 {
@@ -204,6 +204,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(sides, async side => (await side.Engine.ListExpiredAsync(now, 1_000, default)).Select(side.Shown).Order());
         await SameAsync(sides, async side => await side.Engine.FindOldestIdempotencyAsync(default));
         await SameAsync(sides, async side => await side.Engine.FindAppAsync(owner.App, default));
+        await SameAsync(sides, async side => await side.Engine.ListUnsealedAsync(newer ? "app_a" : "", limit, default));
         await SameAsync(sides, async side => await side.Engine.ListAppsAsync(newer ? "app_a" : null, limit, default));
         await SameAsync(sides, async side => await side.Engine.ListApiKeysAsync(newer ? owner.App : null, Next(side, 2) == 0 ? $"key_{limit}" : null, limit, default));
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync($"key_{limit}", default));
@@ -216,6 +217,9 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(sides, async side => (await side.Engine.ListMetaAsync("audit cut ", default)).Select(meta => $"{meta.Key} {Convert.ToHexString(meta.Value)}"));
         await SameAsync(sides, async side => (await side.Engine.ListAuditAsync(newer ? 0 : long.MaxValue, !newer, limit, default)).Select(row => row.Row));
         await SameAsync(sides, async side => await side.Engine.FindLastAuditAsync("node_1", default));
+        await SameAsync(sides, side => Task.FromResult<object?>(
+            side.Engine.FindAudit("node_1", Next(side, 2) == 0 ? limit : long.MaxValue)));
+        await SameAsync(sides, side => Task.FromResult<object?>(side.Engine.FindMeta("audit cut node_1")));
         Same(sides, side => side.Log);
     }
 

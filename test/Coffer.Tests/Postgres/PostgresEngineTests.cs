@@ -213,7 +213,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         Engine[] engines = [await OpenAsync(store), await OpenAsync(store)];
         using var both = new Barrier(2);
         var decisions = 0;
-        await Task.WhenAll(engines.Select((engine, n) => Task.Run(() => engine.Write(
+        await Task.WhenAll(engines.Select((engine, n) => Task.Run(() => WritePatiently(engine,
         [
             new Change.Plain(new RowWrite.PutMeta($"{n}", [(byte)n])),
             // What it asks for has the first row sent before it decides: each then holds what the other wants.
@@ -223,8 +223,8 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
                     both.SignalAndWait();
             }),
             new Change.Plain(new RowWrite.PutMeta($"{1 - n}", [(byte)n])),
-        ], _ => null))));
-        Assert.InRange(decisions, 3, 5); // who begins anew may be quick enough to be in the other's way once more
+        ]))));
+        Assert.InRange(decisions, 3, 24); // who begins again may be quick enough to be in the other's way once more
         Assert.Equal(await engines[0].FindMetaAsync("0", default), await engines[0].FindMetaAsync("1", default));
     }
 
@@ -245,7 +245,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         })], _ => null), TestContext.Current.CancellationToken);
         running.Wait(TestContext.Current.CancellationToken);
         var watch = System.Diagnostics.Stopwatch.StartNew();
-        engines[1].Write([new Asking(key, static () => { })], _ => null);
+        WritePatiently(engines[1], [new Asking(key, static () => { })]);
         Assert.InRange(watch.Elapsed, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(8));
         held.Set();
         Assert.Equal(503, (await Assert.ThrowsAsync<ApiError>(() => stopped)).Status);
@@ -382,11 +382,28 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         return (instance, [.. committers]);
     }
 
+    // As the committer does: what meets a lock is written again.
+    private static void WritePatiently(Engine engine, IReadOnlyList<Change> changes)
+    {
+        for (var tries = 1; ; tries++)
+        {
+            try
+            {
+                engine.Write(changes, _ => null);
+                return;
+            }
+            catch (Engine.LockedException) when (tries < 12)
+            {
+                // nothing was stored
+            }
+        }
+    }
+
     private static async Task<long> VerifiedAsync(Engine engine, Instance instance)
     {
         var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id);
         foreach (var (key, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, default))
-            verification.AddCut(key[AuditCut.MetaPrefix.Length..], value);
+            verification.AddMeta(key, value);
         foreach (var (_, row) in await engine.ListAuditAsync(0, newestFirst: false, 10_000, default))
             verification.Add(row);
         Assert.Empty(verification.Problems);

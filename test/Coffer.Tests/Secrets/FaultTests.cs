@@ -120,6 +120,11 @@ public sealed class FaultTests : IDisposable
 
         public void FailAt(int? call, bool afterwards) => (left, after, Failed) = (call, afterwards, false);
 
+        public override string Name => real.Name;
+
+        public override ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
+            Call(() => real.FindReleaseAsync(ct));
+
         public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => Call(() => real.FindMetaAsync(key, ct));
 
         public override ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) => Call(() => real.ListMetaAsync(prefix, ct));
@@ -127,6 +132,9 @@ public sealed class FaultTests : IDisposable
         public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) => Call(() => real.ListRootKeysAsync(ct));
 
         public override ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => Call(() => real.FindAppAsync(id, ct));
+
+        public override ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(
+            string bound, int limit, CancellationToken ct) => real.ListUnsealedAsync(bound, limit, ct);
 
         public override ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) => Call(() => real.FindApiKeyAsync(mac, ct));
 
@@ -170,11 +178,17 @@ public sealed class FaultTests : IDisposable
         public override ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct) => Call(() => real.ListExpiredAsync(now, limit, ct));
 
         public override ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct) => Call(() => real.FindOldestIdempotencyAsync(ct));
+        public override ValueTask<long?> FindOldestReplyAsync(CancellationToken ct) =>
+            Call(() => real.FindOldestReplyAsync(ct));
 
         public override ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct) =>
             Call(() => real.ListAuditAsync(bound, newestFirst, limit, ct));
 
         public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Call(() => real.FindLastAuditAsync(node, ct));
+
+        public override AuditRow? FindAudit(string node, long atMost) => Call(() => real.FindAudit(node, atMost));
+
+        public override byte[]? FindMeta(string key) => Call(() => real.FindMeta(key));
 
         public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain) => Call(() =>
         {

@@ -134,7 +134,7 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         {
             answer.IsError(500, null, null, "The stored idempotency record failed its integrity check and is not given out. Tell the operator of this server the Request-Id.", "api_error");
             Assert.DoesNotContain(mine.Json.Secret(), answer.Text, StringComparison.Ordinal);
-            Assert.DoesNotContain((string)another.Json["signing_secret"]!, answer.Text, StringComparison.Ordinal);
+            Assert.DoesNotContain((string)another.Json["signing_secret_test"]!, answer.Text, StringComparison.Ordinal);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Coffer.Secrets;
 
 namespace Coffer.Tests.Secrets;
@@ -112,6 +113,29 @@ public sealed class RecentlyUsedTests
         Assert.Null(kept.Find(1));
     }
 
+    /// <summary>The opened keys of a tenant are cleared once nothing refers to them.</summary>
+    [Fact]
+    [Trait("Firm ground", "2")]
+    public void What_is_removed_replaced_or_let_go_is_not_held_any_more()
+    {
+        var kept = new RecentlyUsed<int, object>(3);
+        WeakReference[] removed = [.. Enumerable.Range(0, 3).Select(i => Fill(kept, i))];
+        kept.Remove(0);
+        WeakReference[] cameLater = [.. Enumerable.Range(3, 200).Select(i => Fill(kept, i))];
+        var found = Enumerable.Range(1, 202).Where(i => kept.Find(i) is not null).ToHashSet();
+        Assert.Equal(3, found.Count);
+        var replaced = Fill(kept, 500, times: 100);
+        Fill(kept, 500);
+        foreach (var i in found)
+            kept.Remove(i);
+
+        RequireCollected([.. removed, .. cameLater, replaced]);
+        var cleared = Fill(kept, 1);
+        kept.Clear();
+        RequireCollected([cleared]);
+        GC.KeepAlive(kept);
+    }
+
     [Fact]
     public void All_is_gone_after_a_clearing_and_it_keeps_anew()
     {
@@ -138,6 +162,24 @@ public sealed class RecentlyUsedTests
                 () => Array.ForEach([11, 12, 13, 14, 15, 16, 17, 18], i => kept.Keep(i, "new", kept.Removals)));
             Assert.All(old, i => Assert.Null(kept.Find(i)));
         }
+    }
+
+    // In a method of its own, so that no variable of the test refers to what was kept.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static WeakReference Fill(RecentlyUsed<int, object> kept, int key, int times = 1)
+    {
+        var value = new object();
+        for (var i = 0; i < times; i++)
+            kept.Keep(key, value, kept.Removals);
+        return new WeakReference(value);
+    }
+
+    private static void RequireCollected(WeakReference[] values)
+    {
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        GC.Collect();
+        Assert.DoesNotContain(true, values.Select(value => value.IsAlive));
     }
 
     /// <summary>Full: two of 1, 2 and 3 are in the older generation, and 4 is in the younger.</summary>

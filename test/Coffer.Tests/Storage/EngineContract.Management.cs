@@ -28,6 +28,23 @@ public abstract partial class EngineContract
     }
 
     [Fact]
+    [Trait("Firm ground", "14")]
+    public async Task Apps_without_settings_are_listed_by_id()
+    {
+        foreach (var id in (string[])["app_B", "app_a", "app_d"])
+            Write(new RowWrite.PutApp(new AppRow(id, "x", "acct", 1)));
+        foreach (var id in (string[])["app_c", "app_1"])
+            Write(new RowWrite.PutApp(new AppRow(id, "x", "acct", 1, [1])));
+        Assert.Equal("app_B app_a app_d", await PageAsync("", 10));
+        Assert.Equal("app_B app_a", await PageAsync("", 2));
+        Assert.Equal("app_d", await PageAsync("app_a", 2));
+        Assert.Equal("", await PageAsync("app_d", 2));
+
+        async Task<string> PageAsync(string bound, int limit) =>
+            string.Join(' ', (await engine.ListUnsealedAsync(bound, limit, default)).Select(app => app.Id));
+    }
+
+    [Fact]
     public async Task A_key_is_found_by_its_mac_and_by_its_id_with_the_account_of_its_app()
     {
         var key = new ApiKeyRow([1, 1], "key_1", "app_1", "acct_own", "restricted", true, 5, 6, [7]) { Permissions = "secret_read", PinnedAccount = "acct_1", Addresses = "10.0.0.0/8,::1/128" };
@@ -186,9 +203,9 @@ public abstract partial class EngineContract
 
         Write(new RowWrite.DeleteReplies([7]), new RowWrite.DeleteReplies([99]));
         Assert.Null(Reply(1));
-        Write(new RowWrite.PruneReplies(99));
+        Write(new RowWrite.PruneReplies(99, 200));
         Assert.NotNull(Reply(2));
-        Write(new RowWrite.PruneReplies(100));
+        Write(new RowWrite.PruneReplies(100, 200));
         Assert.Null(Reply(2));
         Assert.NotNull(Reply(3));
 
@@ -219,6 +236,22 @@ public abstract partial class EngineContract
 
         List<(bool, long)> Tenants(long now) =>
             [.. Managed(new Change.ManagementKey(now) { App = "app_1", Account = "acct_1" }).Tenants.Select(row => (row.Livemode, row.Secrets)).Order()];
+    }
+
+    [Fact]
+    [Trait("Firm ground", "8")]
+    public async Task Kept_replies_are_removed_so_many_at_a_time_the_oldest_first()
+    {
+        Assert.Null(await engine.FindOldestReplyAsync(default));
+        for (byte i = 1; i <= 5; i++)
+            Write(new RowWrite.PutReply(new ReplyRow([i], null, [1], 100 + i, [1])));
+        Assert.Equal(101, await engine.FindOldestReplyAsync(default));
+        Write(new RowWrite.PruneReplies(104, 2));
+        Assert.Equal(103, await engine.FindOldestReplyAsync(default));
+        Write(new RowWrite.PruneReplies(103, 2));
+        Assert.Equal(104, await engine.FindOldestReplyAsync(default));
+        Write(new RowWrite.PruneReplies(104, 2));
+        Assert.Equal(105, await engine.FindOldestReplyAsync(default));
     }
 
     private Change.ManagementFound Managed(Change.ManagementKey at)

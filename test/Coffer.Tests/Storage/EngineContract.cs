@@ -39,6 +39,41 @@ public abstract partial class EngineContract : IAsyncLifetime
     }
 
     [Fact]
+    [Trait("Firm ground", "12")]
+    public void What_writes_finds_the_audit_row_of_an_entry_or_the_newest_before_it()
+    {
+        foreach (var (node, first, last) in ((string, long, long)[])[("node_1", 1, 3), ("node_2", 1, 1),
+            ("node_1", 4, 4), ("node_1", 7, 9)])
+            engine.Write([new Change.Plain()], _ => new RowWrite.PutAudit(
+                new AuditRow(node, first, last, [(byte)last], [])));
+        Write(new RowWrite.PutMeta("about", [7]));
+        foreach (var (asked, last) in ((long, long?)[])[(0, null), (1, 3), (3, 3), (4, 4), (6, 4), (8, 9),
+            (long.MaxValue, 9)])
+            Assert.Equal(last, engine.FindAudit("node_1", asked)?.Last);
+        Assert.Equal([1], engine.FindAudit("node_2", 5)!.Mac);
+        Assert.Null(engine.FindAudit("node_3", 5));
+        Assert.Equal([7], engine.FindMeta("about"));
+        Assert.Null(engine.FindMeta("nothing"));
+
+        // And within a transaction, what was there before it.
+        AuditRow? found = null;
+        engine.Write([new Change.Plain()], _ =>
+        {
+            found = engine.FindAudit("node_1", long.MaxValue);
+            return new RowWrite.PutAudit(new AuditRow("node_1", 10, 10, [10], []));
+        });
+        Assert.Equal((9, 10), (found!.Last, engine.FindAudit("node_1", long.MaxValue)!.Last));
+    }
+
+    [Fact]
+    [Trait("Firm ground", "1")]
+    public async Task An_engine_names_its_kind_and_its_release()
+    {
+        Assert.Matches("^(sqlite|postgresql)$", engine.Name);
+        Assert.Matches(@"^\d+(\.\d+)+$", await engine.FindReleaseAsync(default));
+    }
+
+    [Fact]
     public async Task Rows_come_back_as_they_were_put()
     {
         var key = new ApiKeyRow([9, 9], "key_1", "app_1", "acct_own", "secret", true, 5, 6, [7, 8]);

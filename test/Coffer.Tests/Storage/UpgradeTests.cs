@@ -1,6 +1,7 @@
 using Coffer.Access;
 using Coffer.Storage;
 using Coffer.Tests.Api.Management;
+using Coffer.Tests.Secrets;
 using Microsoft.Data.Sqlite;
 using static Coffer.Tests.Api.Management.Operator;
 
@@ -17,6 +18,7 @@ public sealed class UpgradeTests : IAsyncLifetime
         (await server.Client(account: "acct_1").Set("k", "kept", "usr_1")).IsOk();
         (await server.Client(server.Keys.LiveSecretKey).Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "l"), ("payload", "live")], "key")).IsOk();
         await server.StopAsync();
+        await server.MakeEarlierAsync();
         MakeSchema1();
         await server.StartAgainAsync();
     }
@@ -48,7 +50,7 @@ public sealed class UpgradeTests : IAsyncLifetime
         var now = server.Time.Seconds;
         var token = await server.OnStoreAsync(async (engine, _, instance) =>
         {
-            var key = (await engine.ListApiKeysAsync(null, null, 10, default)).First(row => row is { Kind: "secret", Livemode: false });
+            var key = (await engine.ListApiKeysAsync(null, null, 10, default)).First(row => row is { Kind: "secret", Livemode: false } && row.App != server.OtherApp);
             var (id, tenant) = (key.Id, new TenantId(key.App!, false, "acct_1"));
             return new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + 86_400), tenant, "usr_1"u8.ToArray(), Permissions.All, id, now, now + 86_400)
                 .Seal(instance);
@@ -68,10 +70,10 @@ public sealed class UpgradeTests : IAsyncLifetime
     {
         var app = $"{Operator.Apps}/{await server.AppIdAsync()}";
         var browser = server.Client(await server.MintAsync("usr_1"));
-        Assert.Equal(0, (int)(await server.Admin.Get(app)).IsOk().Json["signing_secrets"]!);
-        (await browser.Get("/v1/apps/app_embedded_backend_signature")).IsError(400, null, "payload");
+        Assert.Equal(0, (int)(await server.Admin.Get(app)).IsOk().Json["signing_secrets"]!["test"]!);
+        (await browser.Get("/v1/apps/app_embedded_backend_signature")).IsError(400, "signing_secret_missing", null);
         (await server.Admin.Post($"{app}/signing_secret/roll", [("grace_period", "60")])).IsOk();
-        Assert.Equal(1, (int)(await server.Admin.Get(app)).IsOk().Json["signing_secrets"]!);
+        Assert.Equal(1, (int)(await server.Admin.Get(app)).IsOk().Json["signing_secrets"]!["test"]!);
         (await browser.Get("/v1/apps/app_embedded_backend_signature")).IsOk();
 
         (await server.Admin.Post(app, [("secrets_per_scope", "1")])).IsOk();

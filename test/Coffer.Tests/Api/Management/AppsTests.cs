@@ -7,6 +7,8 @@ namespace Coffer.Tests.Api.Management;
 /// <summary>Apps as an operator's tools send and see them (docs/management.md, "Apps").</summary>
 public sealed class AppsTests : IAsyncLifetime
 {
+    private const string Shown = "id object account created disabled name origins secrets_per_scope";
+
     private TestServer server = null!;
 
     private TestServer.Caller Admin => server.Admin;
@@ -16,14 +18,16 @@ public sealed class AppsTests : IAsyncLifetime
     public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
-    public async Task A_new_app_has_what_it_was_given_and_a_signing_secret_that_is_shown_once()
+    public async Task A_new_app_has_what_it_was_given_and_a_signing_secret_of_each_mode_that_is_shown_once()
     {
         server.Time.Move(TimeSpan.FromSeconds(1)); // so that it is the newest
         var made = (await Admin.Post(Apps, [("name", "Acme CRM"), ("secrets_per_scope", "3"), ("origins[]", "https://a.example"), ("origins[]", "http://localhost:3000")])).IsOk();
-        Assert.Equal("id object account created disabled name origins secrets_per_scope signing_secret signing_secrets", made.Json.Fields());
+        Assert.Equal($"{Shown} signing_secret_live signing_secret_test signing_secrets", made.Json.Fields());
         Assert.Matches("^app_[0-9A-Za-z]{16}$", made.Id);
         Assert.Matches("^acct_[0-9A-Za-z]{16}$", (string?)made.Json["account"]);
-        Assert.Matches("^absec_cfr[0-9A-Za-z]{39}$", (string?)made.Json["signing_secret"]);
+        Assert.Matches("^absec_cfr[0-9A-Za-z]{39}$", (string?)made.Json["signing_secret_test"]);
+        Assert.Matches("^absec_cfr[0-9A-Za-z]{39}$", (string?)made.Json["signing_secret_live"]);
+        Assert.NotEqual((string?)made.Json["signing_secret_test"], (string?)made.Json["signing_secret_live"]);
         Assert.Equal($$"""
             {
               "id": "{{made.Id}}",
@@ -37,14 +41,19 @@ public sealed class AppsTests : IAsyncLifetime
                 "http://localhost:3000"
               ],
               "secrets_per_scope": 3,
-              "signing_secret": "{{made.Json["signing_secret"]}}",
-              "signing_secrets": 1
+              "signing_secret_live": "{{made.Json["signing_secret_live"]}}",
+              "signing_secret_test": "{{made.Json["signing_secret_test"]}}",
+              "signing_secrets": {
+                "live": 1,
+                "test": 1
+              }
             }
 
             """, made.Text);
 
         var shown = made.Json.AsObject();
-        shown.Remove("signing_secret");
+        shown.Remove("signing_secret_live");
+        shown.Remove("signing_secret_test");
         Assert.True(JsonNode.DeepEquals(shown, (await Admin.Get($"{Apps}/{made.Id}")).IsOk().Json));
         Assert.True(JsonNode.DeepEquals(shown, (await Admin.Get(Apps, ("limit", "1"))).IsOk().Json["data"]![0]));
     }
@@ -170,7 +179,9 @@ public sealed class AppsTests : IAsyncLifetime
         (await server.Client(server.OtherAppKey).List()).IsOk();
 
         (await Admin.Post(app, [("disabled", "false")])).IsOk();
-        Assert.Equal("kept", (await browser.Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
+        Assert.Equal("kept", (await server.Client().Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
+        // What was minted before ended with it: MintedKeysTests.
+        (await browser.Find("k", "usr_1")).IsError(401, null, null);
     }
 
     [Fact]
@@ -273,9 +284,10 @@ public sealed class AppsTests : IAsyncLifetime
         var made = (await Admin.Post(Apps, [("name", "x")])).IsOk().Json;
         var roll = $"{Apps}/{made.Id()}/signing_secret/roll";
         var rolled = (await Admin.Post(roll, [("grace_period", "60")])).IsOk().Json;
-        Assert.Equal("id object account created disabled name origins secrets_per_scope signing_secret signing_secrets", rolled.Fields());
-        Assert.NotEqual((string?)made["signing_secret"], (string?)rolled["signing_secret"]);
-        Assert.Equal(2, (int)rolled["signing_secrets"]!);
+        Assert.Equal($"{Shown} signing_secret_test signing_secrets", rolled.Fields());
+        Assert.NotEqual((string?)made["signing_secret_test"], (string?)rolled["signing_secret_test"]);
+        Assert.Equal(2, (int)rolled["signing_secrets"]!["test"]!);
+        Assert.Equal(1, (int)rolled["signing_secrets"]!["live"]!);
         server.Time.Move(TimeSpan.FromSeconds(59));
         Assert.Equal(2, await CountAsync());
         server.Time.Move(TimeSpan.FromSeconds(1));
@@ -283,10 +295,18 @@ public sealed class AppsTests : IAsyncLifetime
 
         // However often it is rolled, only the last one still signs beside the new one.
         for (var i = 0; i < 3; i++)
-            Assert.Equal(2, (int)(await Admin.Post(roll, [("grace_period", "604800")])).IsOk().Json["signing_secrets"]!);
-        Assert.Equal(1, (int)(await Admin.Post(roll, [("grace_period", "0")])).IsOk().Json["signing_secrets"]!);
+            Assert.Equal(2, Count(await Admin.Post(roll, [("grace_period", "604800")])));
+        Assert.Equal(1, Count(await Admin.Post(roll, [("grace_period", "0")])));
 
-        async Task<int> CountAsync() => (int)(await Admin.Get($"{Apps}/{made.Id()}")).IsOk().Json["signing_secrets"]!;
+        // Live mode rolls alone too, and what is asked for without livemode is test mode's.
+        var live = (await Admin.Post(roll, [("grace_period", "60"), ("livemode", "true")])).IsOk().Json;
+        Assert.Equal($"{Shown} signing_secret_live signing_secrets", live.Fields());
+        Assert.Equal((2, 1), ((int)live["signing_secrets"]!["live"]!, (int)live["signing_secrets"]!["test"]!));
+        (await Admin.Post(roll, [("grace_period", "60"), ("livemode", "yes")])).IsError(400, null, "livemode");
+
+        async Task<int> CountAsync() => Count(await Admin.Get($"{Apps}/{made.Id()}"));
+
+        static int Count(Answer answer) => (int)answer.IsOk().Json["signing_secrets"]!["test"]!;
     }
 
     [Trait("Engine", "SQLite")] // it looks into the store's files
@@ -295,7 +315,7 @@ public sealed class AppsTests : IAsyncLifetime
     {
         var made = (await Admin.Post(Apps, [("name", "x"), ("origins[]", "https://canary.example")], "canary-idempotency-key")).IsOk();
         await server.StopAsync();
-        Assert.False(server.IsInFiles(Encoding.ASCII.GetBytes((string)made.Json["signing_secret"]!)));
+        Assert.False(server.IsInFiles(Encoding.ASCII.GetBytes((string)made.Json["signing_secret_test"]!)));
         Assert.False(server.IsInFiles("canary"u8));
         Assert.True(server.IsInFiles(Encoding.ASCII.GetBytes(made.Id!))); // the search does find what is there
     }

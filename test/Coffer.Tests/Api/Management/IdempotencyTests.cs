@@ -127,7 +127,9 @@ public sealed class IdempotencyTests : IAsyncLifetime
         var key = (await Admin.Post(Keys, [("type", "secret"), ("app", app)], "canary-another")).IsOk();
         var minted = (await server.Client().Post(Ephemeral, [("user", "canary-user")], "canary-third")).IsOk();
         await server.StopAsync();
-        foreach (var canary in (string[])["canary", (string)made.Json["signing_secret"]!, key.Json.Secret(), minted.Json.Secret(), minted.Json.Secret()[20..80]])
+        foreach (var canary in (string[])[
+            "canary", (string)made.Json["signing_secret_test"]!, (string)made.Json["signing_secret_live"]!,
+            key.Json.Secret(), minted.Json.Secret(), minted.Json.Secret()[20..80]])
             Assert.False(server.IsInFiles(Encoding.UTF8.GetBytes(canary)), canary);
     }
 

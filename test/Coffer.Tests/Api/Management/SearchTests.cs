@@ -77,7 +77,7 @@ public sealed class SearchTests : IAsyncLifetime
         Assert.Equal("test 1", await NamesAsync(("expiring_before", $"{server.Time.Seconds + 20}")));
         Assert.Equal("test 2", await NamesAsync(("expiring_before", "9999999999"), ("account", "acct_2")));
         Assert.Equal("", await NamesAsync(("expiring_before", $"{server.Time.Seconds}")));
-        Assert.Equal("", await NamesAsync(("expiring_before", "-1")));
+        Assert.Equal("", await NamesAsync(("expiring_before", "0")));
 
         async Task<string> NamesAsync(params (string, string)[] filter) => string.Join(',', (await Admin.Get(Search, filter)).IsOk().Names.Order());
     }
@@ -156,6 +156,12 @@ public sealed class SearchTests : IAsyncLifetime
     [InlineData("page=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%20", null, "page")]
     [InlineData("page=+++++++++++++++++++++++++++++++++++++++++++", null, "page")]
     [InlineData("livemode=yes", null, "livemode")]
+    [InlineData("expiring_before=-1", null, "expiring_before")]
+    [InlineData("expiring_before=20310228", null, "expiring_before")]
+    [InlineData("expiring_before=1795887533000", null, "expiring_before")]
+    [InlineData("expiring_before=9223372036854775807", null, "expiring_before")]
+    // It says that it expires after all dates.
+    [InlineData("page=f_________8AAAAAAAAAAQAAAAAAAAAAAAAAAAAAAAA", null, "page")]
     [InlineData("expiring_before=soon", "parameter_invalid_integer", "expiring_before")]
     [InlineData("limit=ten", "parameter_invalid_integer", "limit")]
     [InlineData("starting_after=appsecret_1", "parameter_unknown", "starting_after")]

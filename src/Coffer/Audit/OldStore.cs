@@ -1,0 +1,147 @@
+using System.Globalization;
+using Coffer.Storage;
+
+namespace Coffer.Audit;
+
+/// <summary>
+/// Notices, before a start changes anything, that the store is older than the checkpoints that stand beside it: that
+/// an old copy was put back, or that a failover lost commits. An honest crash never looks so, for a checkpoint is
+/// signed of what is durable only. The start is refused, unless it is told by name what is accepted as lost.
+/// </summary>
+internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeProvider time, ILogger<OldStore> log)
+{
+    /// <summary>Refuses a new store where checkpoints say that there was one.</summary>
+    /// <exception cref="ConfigurationException">There are some.</exception>
+    public static void RequireNone(string file)
+    {
+        if (Read(file) is { Count: > 0 } checkpoints)
+        {
+            throw new ConfigurationException(
+                $"there is no store, but {file} has checkpoints of one, the last of {Shown(checkpoints[^1].Time)}",
+                "Put the store back from a back-up. If a new one is wanted, move that file away first.");
+        }
+    }
+
+    /// <summary>Holds what the checkpoints say against the store.</summary>
+    /// <param name="accepted">What the operator accepts as lost.</param>
+    /// <returns>The change that records the acceptance, to be committed first; null if nothing is lost.</returns>
+    /// <exception cref="ConfigurationException">What is lost is not what is accepted.</exception>
+    public Change? Check(IReadOnlyList<AcceptedRollback> accepted)
+    {
+        Loss[] losses = [.. Known().GroupBy(known => known.Place.Node, StringComparer.Ordinal)
+            .OrderBy(node => node.Key, StringComparer.Ordinal)
+            .Select(node => Find(node.Key, [.. node])).OfType<Loss>()];
+        var pairs = losses.Select(loss => loss.Pair).ToHashSet();
+        var given = accepted.ToHashSet();
+        if (losses.Length == 0 && given.Count == 0)
+            return null;
+        if (losses.Length == 0)
+        {
+            throw new ConfigurationException(
+                $"there is no roll-back to accept: nothing is missing that {Flags(given)} could be about",
+                "Start without it: it is for the one start that accepts what a refused one has found.");
+        }
+
+        if (!pairs.SetEquals(given))
+        {
+            var found = $"the store is older than its checkpoints: {Shown(losses)}";
+            throw new ConfigurationException(
+                given.Count == 0 ? found : $"{Flags(given)} is not what was found; {found}",
+                "Put back the newest copy of the store, or find the database server that has it. If there is none, " +
+                $"and what came after is lost, start once with {Flags(pairs)}: that is recorded in the audit log.");
+        }
+
+        log.LogWarning("A roll-back is accepted: {Found}", Shown(losses));
+        var now = time.GetUtcNow();
+        return new Change.Plain([.. losses.Select(loss =>
+            Rollbacks.Write(keys, loss.Log.Node, [.. loss.Log.Rollbacks, Record(loss, now)]))])
+        {
+            Notes = [.. losses.Select(loss => new AuditEntry(Rollbacks.Verb, "ok")
+            {
+                Target = loss.Log.Node,
+                Rollback = Number(loss),
+                From = loss.Known.Position.Sequence,
+                To = loss.Log.Last.Sequence,
+            })],
+        };
+    }
+
+    private static Rollback Record(Loss loss, DateTimeOffset now) =>
+        new(Number(loss), loss.Shared, loss.Log.Last, loss.Known.Position.Sequence, now);
+
+    // Above any that the lost log had: checkpoints of it may name it.
+    private static long Number(Loss loss) => Math.Max(loss.Log.Rollbacks.Newest(), loss.Known.Rollback) + 1;
+
+    // What the checkpoints that this store signed say of any node. What is said of a node later says all that was
+    // said before.
+    private List<(ChainPlace Place, DateTimeOffset Time)> Known()
+    {
+        var known = new List<(ChainPlace, DateTimeOffset)>();
+        try
+        {
+            foreach (var checkpoint in CheckpointTail.Read(file))
+            {
+                var at = checkpoint.At;
+                if (checkpoint.IsSignedBy(keys.SigningKey, keys.Instance))
+                    known.AddRange(checkpoint.Places.Select(place => (place, checkpoint.Time)));
+                else
+                    log.LogError("{File} has a checkpoint that this store did not sign: {Node}, entry {Entry}, {Time}",
+                        file, at.Node, at.Position.Sequence, Shown(checkpoint.Time));
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            log.LogError(e, "The store was not held against its checkpoints: {File} cannot be read", file);
+        }
+
+        return known;
+    }
+
+    private Loss? Find(string node, List<(ChainPlace Place, DateTimeOffset Time)> known)
+    {
+        var stored = NodeLog.Read(engine, keys.Key, keys.Instance, node);
+        known.RemoveAll(each => stored.Rollbacks.Excuse(each.Place));
+        if (known.Count == 0)
+            return null;
+        var (newest, at) = known.MaxBy(each => (each.Place.Rollback, each.Place.Position.Sequence));
+        if (stored.Knows(newest))
+            return null;
+
+        // Where the lost log and this one part: this one holds all that was said of places before that.
+        ChainPlace[] places = [.. known.Select(each => each.Place).OrderBy(place => place.Position.Sequence)];
+        var (low, high) = (0, places.Length);
+        while (low < high)
+        {
+            var middle = (low + high) / 2;
+            if (stored.Holds(places[middle].Position))
+                low = middle + 1;
+            else
+                high = middle;
+        }
+
+        if (low == places.Length || places[low].Position.Sequence > stored.Last.Sequence)
+            return new Loss(stored, newest, at);
+        return new Loss(stored, newest, at) { Shared = low == 0 ? 0 : places[low - 1].Position.Sequence };
+    }
+
+    private static IReadOnlyList<Checkpoint> Read(string file)
+    {
+        try
+        {
+            return CheckpointTail.Read(file);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
+    }
+
+    private static string Flags(IEnumerable<AcceptedRollback> pairs) =>
+        string.Join(' ', pairs.OrderBy(pair => pair.Node, StringComparer.Ordinal)
+            .Select(pair => $"{AcceptedRollback.Flag} {pair}"));
+
+    private static string Shown(Loss[] losses) => string.Join("; ", losses.Select(loss => loss.Found));
+
+    private static string Shown(DateTimeOffset at) =>
+        at.UtcDateTime.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
+}

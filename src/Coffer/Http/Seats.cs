@@ -1,0 +1,128 @@
+using System.Net;
+using Microsoft.AspNetCore.Connections;
+
+namespace Coffer.Http;
+
+/// <summary>
+/// The connections that one address to listen at has room for, and those of each client among them. When room is short
+/// the idlest connections of who has most are closed; a connection with a request under way never is.
+/// </summary>
+/// <param name="most">How many connections there may be.</param>
+/// <param name="perOwner">How many of them one client may have; 0 is no limit.</param>
+/// <param name="exempt">Proxies, which stand for many clients: each connection of theirs counts as a client's.</param>
+/// <param name="time">Measures how long a connection may take to go.</param>
+internal sealed class Seats(int most, int perOwner, IReadOnlyList<IPNetwork> exempt, TimeProvider time)
+{
+    /// <summary>What was asked to go is given this long to, and so is what the other end does not read.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
+    // A search for the idlest looks at all: it makes room for a few at once.
+    private const int ShareClosedAtOnce = 100;
+    private const int MostGoing = 16;
+
+    private readonly Lock changing = new();
+    private readonly Dictionary<IPAddress, HashSet<Seat>> owners = [];
+    private int taken;
+    private int going;
+
+    /// <summary>Whether these are kept for health and the management plane.</summary>
+    public bool IsReserve { get; init; }
+
+    /// <summary>How many are taken, and not about to be free.</summary>
+    public int Taken
+    {
+        get
+        {
+            lock (changing)
+                return taken;
+        }
+    }
+
+    /// <summary>
+    /// A seat for a new connection, if need be one that an idle connection has to leave; null if there is none.
+    /// </summary>
+    public Seat? TryTake(ConnectionContext connection)
+    {
+        var address = Networks.Plain((connection.RemoteEndPoint as IPEndPoint)?.Address ?? IPAddress.None);
+        var isExempt = exempt.Any(network => network.Contains(address));
+        var seat = new Seat(this, connection, isExempt ? address : Networks.Owner(address), isExempt);
+        IReadOnlyList<Seat> closed = [];
+        lock (changing)
+        {
+            if (HasEnough(seat))
+                closed = Leave(Idlest([owners[seat.Owner]], 1 + perOwner / ShareClosedAtOnce));
+            else if (taken >= most)
+                closed = Leave(Idlest(owners.Values, 1 + most / ShareClosedAtOnce));
+
+            // Those that were asked to go and have not yet are no way around the limit.
+            if (taken >= most || taken + going >= most + Math.Max(MostGoing, most / 10) || HasEnough(seat))
+                seat = null;
+            else
+                Add(seat);
+        }
+
+        foreach (var each in closed)
+            Close(each);
+        return seat;
+    }
+
+    /// <summary>The connection is over.</summary>
+    public void Free(Seat seat)
+    {
+        lock (changing)
+        {
+            if (!Remove(seat))
+                going--;
+        }
+    }
+
+    private bool HasEnough(Seat seat) =>
+        perOwner > 0 && !seat.IsExempt && owners.TryGetValue(seat.Owner, out var own) && own.Count >= perOwner;
+
+    // Of each client the more idle connections first, and first of who would have most left: so a client with many
+    // makes room for the others, and of clients with as many the idlest goes.
+    private static List<Seat> Idlest(IEnumerable<HashSet<Seat>> clients, int count)
+    {
+        var found = new List<(int Rank, Seat Seat)>();
+        foreach (var client in clients)
+        {
+            var rank = client.Count(seat => seat.IsUnderWay);
+            foreach (var seat in client.Where(seat => !seat.IsUnderWay).OrderByDescending(seat => seat.LastUse))
+                found.Add((seat.IsExempt ? 0 : rank++, seat));
+        }
+
+        return [.. found.OrderByDescending(each => each.Rank).ThenBy(each => each.Seat.LastUse)
+            .Select(each => each.Seat).Take(count)];
+    }
+
+    private List<Seat> Leave(List<Seat> closed)
+    {
+        foreach (var seat in closed)
+            going += Remove(seat) ? 1 : 0;
+        return closed;
+    }
+
+    private void Add(Seat seat)
+    {
+        if (!owners.TryGetValue(seat.Owner, out var own))
+            owners.Add(seat.Owner, own = []);
+        own.Add(seat);
+        taken++;
+    }
+
+    private bool Remove(Seat seat)
+    {
+        if (!owners.TryGetValue(seat.Owner, out var own) || !own.Remove(seat))
+            return false;
+        if (own.Count == 0)
+            owners.Remove(seat.Owner);
+        taken--;
+        return true;
+    }
+
+    private void Close(Seat seat)
+    {
+        seat.Close();
+        seat.CutOffAfter(Patience, time);
+    }
+}

@@ -1,0 +1,101 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Versioning;
+
+namespace Coffer.Storage;
+
+/// <summary>
+/// Takes from others what they may do with a data directory and the store in it, where they are this user's to change.
+/// What is another user's is left as it is, and so is a directory that is plainly for more than Coffer.
+/// </summary>
+internal static class PrivateFiles
+{
+    private const UnixFileMode Directory = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+    private const UnixFileMode File = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+
+    private const UnixFileMode Others = UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.GroupExecute
+        | UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.OtherExecute;
+
+    /// <summary>Sets a directory to 0700 and files to 0600 if others may touch them.</summary>
+    /// <param name="directory">The data directory.</param>
+    /// <param name="files">Those of the store; what is not there is passed over.</param>
+    /// <returns>What was changed, a sentence each.</returns>
+    public static IReadOnlyList<string> Tighten(string directory, IEnumerable<string> files)
+    {
+        if (OperatingSystem.IsWindows())
+            return [];
+        List<string?> changed = [IsShared(directory) ? null : Tighten(directory, Directory)];
+        foreach (var file in files)
+            changed.Add(System.IO.File.Exists(file) ? Tighten(file, File) : null);
+        return [.. changed.OfType<string>()];
+    }
+
+    [UnsupportedOSPlatform("windows")]
+    private static string? Tighten(string path, UnixFileMode wanted)
+    {
+        try
+        {
+            var mode = System.IO.File.GetUnixFileMode(path);
+            if ((mode & Others) == UnixFileMode.None || !IsOwn(path))
+                return null;
+            System.IO.File.SetUnixFileMode(path, wanted);
+            return $"{path} could be used by others than its owner (mode {Octal(mode)}). It is now {Octal(wanted)}";
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null; // not ours to change, or gone
+        }
+    }
+
+    // A temporary directory, the root of a file system, or one with directories of other users: /tmp or /var, named
+    // by mistake.
+    [UnsupportedOSPlatform("windows")]
+    private static bool IsShared(string directory)
+    {
+        try
+        {
+            return Path.GetPathRoot(directory) == directory
+                || System.IO.File.GetUnixFileMode(directory).HasFlag(UnixFileMode.StickyBit)
+                || System.IO.Directory.EnumerateDirectories(directory)
+                    .Any(inner => Path.GetFileName(inner) != "lost+found" && !IsOwn(inner));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return true;
+        }
+    }
+
+    // Who is not root cannot change the mode of what is another's. Root can, and must not.
+    private static bool IsOwn(string path) =>
+        Owner(path) is { } owner ? owner == GetEffectiveUser() : !Environment.IsPrivilegedProcess;
+
+    /// <summary>The number of the user who owns a file; null where this system does not tell.</summary>
+    private static uint? Owner(string path)
+    {
+        const int CurrentDirectory = -100, AsStored = 0, SizeOfStatx = 256, UserAt = 20;
+        const uint User = 0x8;
+        if (!OperatingSystem.IsLinux())
+            return null;
+        try
+        {
+            var status = new byte[SizeOfStatx];
+            return Statx(CurrentDirectory, path, AsStored, User, status) == 0
+                ? BitConverter.ToUInt32(status, UserAt)
+                : null;
+        }
+        catch (EntryPointNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    private static string Octal(UnixFileMode mode) => "0" + Convert.ToString((int)mode, 8).PadLeft(3, '0');
+
+    [DllImport("libc", EntryPoint = "statx")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int Statx(
+        int directory, [MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags, uint mask, [Out] byte[] status);
+
+    [DllImport("libc", EntryPoint = "geteuid")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern uint GetEffectiveUser();
+}

@@ -1,0 +1,122 @@
+namespace Coffer.EndToEnd;
+
+/// <summary>
+/// The real program with a clock that is set under it, by faketime. What measures how long it runs is the machine's.
+/// </summary>
+[Trait("Firm ground", "16")]
+public sealed class ClockTests
+{
+    [Fact]
+    public async Task A_clock_that_jumps_400_days_removes_nothing_and_all_is_there_when_it_is_set_right()
+    {
+        using var data = new TemporaryDirectory();
+        using var clock = new FakeClock();
+        await using (var coffer = await ServeAsync(data, clock))
+        {
+            using var client = new WireClient(coffer.Url, coffer.TestKey);
+            (await SetAsync(client, "lasting", expiresIn: null)).Is(200);
+            (await SetAsync(client, "a day", TimeSpan.FromDays(1))).Is(200);
+            clock.Set("+400d");
+            await UntilClockAsync(client, "forward by 400 days");
+            (await client.FindBareAsync("a day")).Is(404);
+            // A sweep comes and goes.
+            await Task.Delay(TimeSpan.FromSeconds(12), TestContext.Current.CancellationToken);
+
+            clock.Set("+0");
+            await UntilClockAsync(client, "back by 400 days");
+            Assert.Equal("p", (await client.FindAsync("a day")).Is(200).Payload);
+            Assert.Contains("the clock stepped forward by 400 days", coffer.Stderr, StringComparison.Ordinal);
+            (await SetAsync(client, "after", expiresIn: null)).Is(200);
+            Assert.Equal(["after", "a day", "lasting"], await NamesAsync(client));
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+    }
+
+    [Fact]
+    public async Task After_a_start_with_a_clock_that_went_back_a_day_the_list_is_in_order()
+    {
+        using var data = new TemporaryDirectory();
+        using var clock = new FakeClock();
+        string key;
+        await using (var coffer = await ServeAsync(data, clock))
+        {
+            key = coffer.TestKey;
+            using var client = new WireClient(coffer.Url, key);
+            (await SetAsync(client, "1", expiresIn: null)).Is(200);
+            clock.Set("+2d");
+            (await SetAsync(client, "2", expiresIn: null)).Is(200);
+            await coffer.CrashAsync();
+        }
+
+        clock.Set("-1d");
+        await using (var coffer = await ServeAsync(data, clock))
+        {
+            using var client = new WireClient(coffer.Url, key);
+            (await SetAsync(client, "3", expiresIn: null)).Is(200);
+            Assert.Equal(["3", "2", "1"], await NamesAsync(client));
+            await UntilClockAsync(client, "before the last change");
+        }
+    }
+
+    private static Task<CofferProcess> ServeAsync(TemporaryDirectory data, FakeClock clock) =>
+        CofferProcess.StartAsync(["serve", "--data", data.Path], environment: clock.Variables);
+
+    private static Task<Answer> SetAsync(WireClient client, string name, TimeSpan? expiresIn)
+    {
+        var at = TimeProvider.System.GetUtcNow() + (expiresIn ?? TimeSpan.Zero);
+        (string, string)[] expiry = expiresIn is null ? [] : [("expires_at", $"{at.ToUnixTimeSeconds()}")];
+        (string, string)[] secret = [("scope[type]", "account"), ("name", name), ("payload", "p")];
+        return client.PostAsync("/v1/apps/secrets", [.. secret, .. expiry]);
+    }
+
+    private static async Task<string[]> NamesAsync(WireClient client)
+    {
+        var list = (await client.ListAsync()).Is(200).Body.GetProperty("data");
+        return [.. list.EnumerateArray().Select(secret => secret.GetProperty("name").GetString()!)];
+    }
+
+    private static async Task UntilClockAsync(WireClient client, string says)
+    {
+        for (var i = 0; ; i++)
+        {
+            var ready = (await client.GetAsync("/readyz")).Is(200).Body;
+            var clock = ready.TryGetProperty("clock", out var said) ? said.GetString()! : "";
+            if (clock.Contains(says, StringComparison.Ordinal))
+                return;
+            Assert.True(i < 150, $"after 15 seconds readiness says: {ready}");
+            await Task.Delay(100, TestContext.Current.CancellationToken);
+        }
+    }
+
+    /// <summary>
+    /// A clock that is so much ahead of the machine's, or behind it, as a file says, which libfaketime reads at each
+    /// look.
+    /// </summary>
+    private sealed class FakeClock : IDisposable
+    {
+        private readonly TemporaryDirectory directory = new();
+
+        public FakeClock()
+        {
+            Set("+0");
+            Variables = new Dictionary<string, string>
+            {
+                ["LD_PRELOAD"] = Needs.FakeTime(),
+                ["FAKETIME_TIMESTAMP_FILE"] = directory.File("clock"),
+                ["FAKETIME_NO_CACHE"] = "1",
+                ["FAKETIME_DONT_FAKE_MONOTONIC"] = "1",
+            };
+        }
+
+        public IReadOnlyDictionary<string, string> Variables { get; }
+
+        // Whole or not there: it is read at any moment.
+        public void Set(string offset)
+        {
+            File.WriteAllText(directory.File("clock.new"), offset + "\n");
+            File.Move(directory.File("clock.new"), directory.File("clock"), overwrite: true);
+        }
+
+        public void Dispose() => directory.Dispose();
+    }
+}

@@ -1,0 +1,85 @@
+using System.Diagnostics;
+using Coffer.Access;
+using Coffer.Storage;
+using Microsoft.Data.Sqlite;
+
+namespace Coffer.Tests.Storage;
+
+/// <summary>A scan ends when who asked for it has hung up, wherever it is.</summary>
+[Trait("Firm ground", "17")]
+public sealed class HangUpTests : IDisposable
+{
+    private readonly TemporaryDirectory directory = new();
+
+    public void Dispose() => directory.Dispose();
+
+    [Fact]
+    public async Task A_statement_that_gives_no_row_for_long_is_ended()
+    {
+        using var session = new SqliteSession(directory.File("any.db"));
+        const string Endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
+        var running = Task.Run(() => session.Run(Endless));
+        while (!running.IsCompleted)
+        {
+            session.Interrupt();
+            await Task.Delay(10);
+        }
+
+        Assert.Equal(9, (await Assert.ThrowsAsync<SqliteException>(() => running)).SqliteErrorCode); // SQLITE_INTERRUPT
+        Assert.Equal(1, session.Scalar("SELECT 1")); // and the session is as good as before
+    }
+
+    [Fact]
+    public async Task A_search_over_many_secrets_ends_when_the_client_hangs_up_and_others_go_on()
+    {
+        using var engine = Filled();
+        var filter = new SecretFilter("app_1", "acct_none", null, null); // nothing is ever found
+        var full = Stopwatch.StartNew();
+        Assert.Empty(await engine.SearchSecretsAsync(filter, null, 0, 10, default));
+        full.Stop();
+        for (var attempt = 0; ; attempt++)
+        {
+            using var hangsUp = new CancellationTokenSource(full.Elapsed / 20);
+            var cut = Stopwatch.StartNew();
+            var scan = Task.Run(async () => await engine.SearchSecretsAsync(filter, null, 0, 10, hangsUp.Token));
+            var ended = await Record.ExceptionAsync(() => scan);
+            if (ended is OperationCanceledException && cut.Elapsed < full.Elapsed / 2)
+                break;
+            Assert.True(attempt < 20, $"ended after {cut.Elapsed} of {full.Elapsed} with {ended}");
+        }
+
+        Assert.Empty(await engine.SearchSecretsAsync(filter, null, 0, 10, default));
+    }
+
+    [Fact]
+    public async Task A_scan_of_the_audit_log_ends_when_the_client_hangs_up()
+    {
+        using var engine = Filled();
+        var filter = new AuditTrail.Filter(null, "acct_none", null, null, null, null, null);
+        using var hangsUp = new CancellationTokenSource();
+        var scan = Task.Run(() => AuditTrail.ListAsync(engine, filter, null, 10, hangsUp.Token));
+        await hangsUp.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => scan);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(
+            async () => await engine.ListAuditAsync(long.MaxValue, newestFirst: true, 10, hangsUp.Token));
+    }
+
+    // Of one tenant many secrets, and many entries.
+    private SqliteEngine Filled()
+    {
+        var engine = SqliteEngine.Open(directory.File("coffer.db"));
+        using var session = new SqliteSession(directory.File("coffer.db"));
+        session.Execute("""
+            INSERT INTO apps (id, name, account, created) VALUES ('app_1', 'a', 'acct_1', 1);
+            INSERT INTO tenants (id, app, livemode, account, created, sealed_keys)
+            VALUES (1, 'app_1', 0, 'acct_1', 1, x'00');
+            WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 400000)
+            INSERT INTO secrets (tenant, name, scope, id, version, created, sealed)
+            SELECT 1, CAST(printf('%016d', x) AS BLOB), x'01', printf('appsecret_%d', x), 1, 1, x'02' FROM n;
+            WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000)
+            INSERT INTO audit (node, first, last, mac, entries)
+            SELECT 'node_1', x, x, x'00', CAST('{"seq":' || x || ',"time":"2026-01-01T00:00:00.000Z"}' AS BLOB) FROM n;
+            """);
+        return engine;
+    }
+}
