@@ -46,6 +46,7 @@ public sealed class SettingsTests : IDisposable
     [InlineData("tls-key", "k.pem")]
     [InlineData("insecure-http", "true")]
     [InlineData("connections", "7")]
+    [InlineData("connections-per-address", "9")]
     [InlineData("trusted-proxies", "192.0.2.0/24")]
     [InlineData("rate-per-key", "0")]
     [InlineData("rate-per-address", "0")]

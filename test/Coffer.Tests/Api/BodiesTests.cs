@@ -156,7 +156,9 @@ public sealed class BodiesTests : IAsyncLifetime
         using var client = WebServer.Client(files.Root, Version.Parse(version));
         using var request = new HttpRequestMessage(method, new Uri(server.Url, target))
         {
-            Version = Version.Parse(version), VersionPolicy = HttpVersionPolicy.RequestVersionExact, Content = content,
+            Version = Version.Parse(version),
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = content,
         };
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", server.FirstKeys!.TestSecretKey);
         using var answer = await client.SendAsync(request);

@@ -103,7 +103,7 @@ internal sealed partial class PlainForm
                 continue;
             }
 
-            if (text.Length < at + 3 || !Hexadecimal().IsMatch(text.Substring(at + 1, 2)))
+            if (text.Length < at + 3 || !Hexadecimal().IsMatch(text.AsSpan(at + 1, 2)))
                 return null;
             bytes.Add(byte.Parse(text.AsSpan(at + 1, 2), NumberStyles.HexNumber, CultureInfo.InvariantCulture));
             at += 3;
