@@ -4,7 +4,8 @@ using System.Text.Json;
 namespace Coffer.EndToEnd;
 
 /// <summary>
-/// A node of the release before goes on serving beside one of this release, which has brought the database's schema up to
+/// A node of the release before goes on serving beside one of this release, which has brought the database's schema up
+/// to
 /// date: what each stores, mints and ends counts on the other.
 /// </summary>
 [Trait("Firm ground", "5")]
@@ -12,7 +13,9 @@ public sealed class TwoReleasesTests
 {
     private const string Ephemeral = "/v1/ephemeral_keys", Keys = "/admin/v1/api_keys", Apps = "/admin/v1/apps";
 
-    /// <summary>How long one node may go on believing what the other has ended, and a busy machine's requests.</summary>
+    /// <summary>
+    /// How long one node may go on believing what the other has ended, and a busy machine's requests.
+    /// </summary>
     private static readonly TimeSpan Bound = TimeSpan.FromSeconds(5 + 3);
 
     [Fact]
@@ -106,7 +109,8 @@ public sealed class TwoReleasesTests
 
             foreach (var (_, token) in minted)
             {
-                // To the older program, what a rolled key had minted lives on; what the newer one rolls, it ends for both.
+                // To the older program, what a rolled key had minted lives on; what the newer one rolls, it ends for
+                // both.
                 if (end == "roll" && one == older)
                     continue;
                 await UntilRefusedAsync(one, token);

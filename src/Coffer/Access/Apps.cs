@@ -86,7 +86,10 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
         });
     }
 
-    /// <summary>Changes settings. What the app's keys minted ends when it is disabled, and does not come back when it is enabled.</summary>
+    /// <summary>
+    /// Changes settings. What the app's keys minted ends when it is disabled, and does not come back when it is
+    /// enabled.
+    /// </summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public Task<Reply> ChangeAsync(Management.Request<Shown> request, string id, Settings settings)
     {

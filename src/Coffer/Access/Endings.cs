@@ -2,7 +2,10 @@ using Coffer.Storage;
 
 namespace Coffer.Access;
 
-/// <summary>What ends a minted key before it expires: its own revocation, the end of the key that minted it, and what ends others with it.</summary>
+/// <summary>
+/// What ends a minted key before it expires: its own revocation, the end of the key that minted it, and what ends
+/// others with it.
+/// </summary>
 internal sealed class Endings(Engine engine, Instance instance, Revocations revocations, MintingKeys minting, FormatOne formatOne, TimeProvider time)
 {
     /// <summary>How far ahead of this node's clock another's may be that mints, in seconds.</summary>
@@ -55,7 +58,8 @@ internal sealed class Endings(Engine engine, Instance instance, Revocations revo
     }
 
     /// <summary>
-    /// What ends one key. Where there are too many of them, all that was minted for the tenant ends with it, and where there are
+    /// What ends one key. Where there are too many of them, all that was minted for the tenant ends with it, and where
+    /// there are
     /// too many such tenants, all that was minted for the app.
     /// </summary>
     /// <returns>What has to be read first, and what is written then.</returns>

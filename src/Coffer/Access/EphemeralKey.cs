@@ -8,7 +8,8 @@ namespace Coffer.Access;
 
 /// <summary>
 /// A key for a browser. It has no row: the token is its claims, sealed, so that it is proven without a look-up. Its id,
-/// <c>ephkey_…</c>, says when it was made and when it expires, and a MAC in it shows whose it is. Of the two formats, the first
+/// <c>ephkey_…</c>, says when it was made and when it expires, and a MAC in it shows whose it is. Of the two formats,
+/// the first
 /// says nothing of what was ended when it was made, and is minted only while nodes run that know no other.
 /// </summary>
 /// <param name="Id"><c>ephkey_</c> and 33 base62 characters.</param>
@@ -163,7 +164,9 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
 }
 
 /// <summary>
-/// What a key was minted under: the generations of the key that minted it, of its app and of its tenant, 0 where there was none, and
-/// the number of the last commit that its minting saw (<see cref="CommitOrder"/>). It is good as long as they are the same.
+/// What a key was minted under: the generations of the key that minted it, of its app and of its tenant, 0 where there
+/// was none, and
+/// the number of the last commit that its minting saw (<see cref="CommitOrder"/>). It is good as long as they are the
+/// same.
 /// </summary>
 internal sealed record Ties(long Key, long App, long Tenant, long Last);

@@ -26,9 +26,11 @@ internal sealed class EphemeralKeys(Instance instance, Apps apps, Endings ending
     /// <summary>A key for a user of the caller's account. It ends with the key that mints it.</summary>
     /// <param name="request">Who asks, and how it is answered.</param>
     /// <param name="user">The user's id, 1 to 500 characters.</param>
-    /// <param name="life">How long it is accepted, in seconds, 60 to 86,400; no longer than the key that mints it.</param>
+    /// <param name="life">How long it is accepted, in seconds, 60 to 86,400; no longer than the key that mints
+    /// it.</param>
     /// <param name="permissions">What it may do.</param>
-    /// <exception cref="ApiError">403: only a secret key mints. 400: the life is out of range. 401: the key has ended meanwhile.</exception>
+    /// <exception cref="ApiError">403: only a secret key mints. 400: the life is out of range. 401: the key has ended
+    /// meanwhile.</exception>
     public Task<Reply> MintAsync(Management.Request<Minted> request, ReadOnlyMemory<byte> user, long life, Permissions permissions)
     {
         var caller = request.Caller;

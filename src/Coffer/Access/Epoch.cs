@@ -4,8 +4,10 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>
-/// Grows whenever an app, a key or a revocation was changed, through this node or another that tells, and knows which: what was
-/// cached before its own change is read again, and nothing else is. What another node could not tell is seen when a cached entry
+/// Grows whenever an app, a key or a revocation was changed, through this node or another that tells, and knows which:
+/// what was
+/// cached before its own change is read again, and nothing else is. What another node could not tell is seen when a
+/// cached entry
 /// is <see cref="Bound"/> old.
 /// </summary>
 internal sealed class Epoch

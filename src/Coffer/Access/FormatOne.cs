@@ -6,7 +6,8 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>
-/// Until when ephemeral keys of format 1 are accepted: while nodes run that mint no other, and a day longer. The store keeps it,
+/// Until when ephemeral keys of format 1 are accepted: while nodes run that mint no other, and a day longer. The store
+/// keeps it,
 /// as Unix seconds and a MAC; a new store has never minted any.
 /// </summary>
 internal sealed class FormatOne(Engine engine, Committer committer, Instance instance, TimeProvider time)

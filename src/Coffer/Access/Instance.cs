@@ -64,7 +64,9 @@ internal sealed class Instance
     /// <summary>Key of the MAC that shows an id to be of an ephemeral key of an account.</summary>
     public MacKey EphemeralIdKey { get; }
 
-    /// <summary>Seals the claims of ephemeral keys of format 1. It outlives a rotation of the root keys, as the pepper does.</summary>
+    /// <summary>
+    /// Seals the claims of ephemeral keys of format 1. It outlives a rotation of the root keys, as the pepper does.
+    /// </summary>
     public SealingKey EphemeralKey { get; }
 
     /// <summary>The same of format 2, which a program that knows only format 1 has no key for.</summary>

@@ -72,7 +72,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         });
     }
 
-    /// <summary>Makes a key that may do what another may, and lets that one, with what it minted, live for a while yet.</summary>
+    /// <summary>
+    /// Makes a key that may do what another may, and lets that one, with what it minted, live for a while yet.
+    /// </summary>
     /// <param name="request">Who asks.</param>
     /// <param name="id">The key to be replaced.</param>
     /// <param name="grace">How much longer it is taken, in seconds.</param>

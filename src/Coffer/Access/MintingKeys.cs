@@ -3,7 +3,9 @@ using Microsoft.Extensions.Caching.Memory;
 
 namespace Coffer.Access;
 
-/// <summary>The keys that minted others, by their ids: looked up when one of theirs is used, and kept as API keys are.</summary>
+/// <summary>
+/// The keys that minted others, by their ids: looked up when one of theirs is used, and kept as API keys are.
+/// </summary>
 internal sealed class MintingKeys(Engine engine, Instance instance, Epoch epoch) : IDisposable
 {
     private const int Kept = 10_000;

@@ -4,8 +4,10 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>
-/// What ends ephemeral keys before their time, in memory: single keys by their ids, all that a key minted, all of an app, an
-/// account or a tenant. What was added since the last look is read, in the order of commits, when it is told of and at least
+/// What ends ephemeral keys before their time, in memory: single keys by their ids, all that a key minted, all of an
+/// app, an
+/// account or a tenant. What was added since the last look is read, in the order of commits, when it is told of and at
+/// least
 /// every <see cref="Epoch.Bound"/>; all of it only where it is not known what was added.
 /// </summary>
 internal sealed class Revocations : IDisposable
@@ -36,7 +38,9 @@ internal sealed class Revocations : IDisposable
         engine.Changed += Hear;
     }
 
-    /// <summary>How many rows are kept, for each takes memory on every node; who would add more ends more at once.</summary>
+    /// <summary>
+    /// How many rows are kept, for each takes memory on every node; who would add more ends more at once.
+    /// </summary>
     /// <param name="OfAnApp">Single keys of an app.</param>
     /// <param name="InAll">Single keys.</param>
     /// <param name="Generations">Tenants of an app with a generation.</param>
@@ -130,7 +134,8 @@ internal sealed class Revocations : IDisposable
         }
     }
 
-    // Those of the last number that was seen come again: nothing of that commit is missed, whatever part of it was read.
+    // Those of the last number that was seen come again: nothing of that commit is missed, whatever part of it was
+    // read.
     private async ValueTask ReadRevocationsAsync(Loaded known, long now, CancellationToken ct)
     {
         for (var (number, subject) = (known.Last, ""); ;)

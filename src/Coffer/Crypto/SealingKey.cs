@@ -29,7 +29,9 @@ internal sealed class SealingKey : IDisposable
         Commitment = MacKey.Derived(key, "coffer v1 envelope commitment"u8, memory, start + Size);
     }
 
-    /// <summary>The key for the use that <paramref name="label"/> names, derived from another (HKDF-Expand, RFC 5869).</summary>
+    /// <summary>
+    /// The key for the use that <paramref name="label"/> names, derived from another (HKDF-Expand, RFC 5869).
+    /// </summary>
     public static SealingKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label, uint version = 1)
     {
         Span<byte> derived = stackalloc byte[Size];

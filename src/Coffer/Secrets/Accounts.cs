@@ -47,7 +47,9 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// <summary>An account: when something was first stored for it, and how many unexpired secrets it has in each mode.</summary>
     public sealed record Account(string Id, long Created, long Test, long Live, bool IsDamaged);
 
-    /// <summary>What was forgotten: how many unexpired secrets of each mode there were, when, and the signed statement of it.</summary>
+    /// <summary>
+    /// What was forgotten: how many unexpired secrets of each mode there were, when, and the signed statement of it.
+    /// </summary>
     public sealed record Forgotten(string App, string Account, long Test, long Live, long At, string Receipt);
 
     /// <summary>A page of the accounts of an app in the order of their ids; and one more, not on record, if there are more.</summary>
@@ -245,7 +247,9 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         throw ApiError.NoSuch("app", app);
     }
 
-    /// <summary>RFC 7515, compact serialisation, ES256: any JOSE library verifies it with the store's public key.</summary>
+    /// <summary>
+    /// RFC 7515, compact serialisation, ES256: any JOSE library verifies it with the store's public key.
+    /// </summary>
     private string Receipt(string app, string account, long test, long live, long now)
     {
         var payload = new JsonObject

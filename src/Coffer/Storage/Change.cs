@@ -91,10 +91,15 @@ internal abstract class Change
         /// <summary>Whether the number of the oldest audit row is read.</summary>
         public bool AsksOldestAudit { get; init; }
 
-        /// <summary>Whether it decides by the number of its own commit (<see cref="CommitOrder"/>), which is taken for it.</summary>
+        /// <summary>
+        /// Whether it decides by the number of its own commit (<see cref="CommitOrder"/>), which is taken for it.
+        /// </summary>
         public bool NeedsNumber { get; init; }
 
-        /// <summary>For whom a key is minted, with which key, or null: what that depends on is read as it is, and nothing is held.</summary>
+        /// <summary>
+        /// For whom a key is minted, with which key, or null: what that depends on is read as it is, and nothing is
+        /// held.
+        /// </summary>
         public (string Key, TenantId Tenant)? Mint { get; init; }
     }
 

@@ -15,7 +15,8 @@ internal abstract class Engine : IDisposable
     public sealed class LockedException(Exception inner) : Exception("a lock was not free in time", inner);
 
     /// <summary>
-    /// Called, on any thread, when what nodes keep in memory was changed by whichever node: by this one before the change
+    /// Called, on any thread, when what nodes keep in memory was changed by whichever node: by this one before the
+    /// change
     /// completes, by another within the bound. It may be called again for the same change.
     /// </summary>
     public Action<News> Changed { get; set; } = static _ => { };
@@ -23,7 +24,9 @@ internal abstract class Engine : IDisposable
     /// <summary>Where this process answers, for other nodes to see; null is not said.</summary>
     public string? Address { get; set; }
 
-    /// <summary>Whether nodes of the release before run on the store: what they do not understand is not to be written yet.</summary>
+    /// <summary>
+    /// Whether nodes of the release before run on the store: what they do not understand is not to be written yet.
+    /// </summary>
     public virtual bool HasOlderNodes => false;
 
     /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
@@ -87,9 +90,13 @@ internal abstract class Engine : IDisposable
     /// <summary>By what all keys are found.</summary>
     public abstract ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct);
 
-    /// <summary>A page of revocations in the order of the commits that wrote them last, and within one by subject; also those that are over.</summary>
+    /// <summary>
+    /// A page of revocations in the order of the commits that wrote them last, and within one by subject; also those
+    /// that are over.
+    /// </summary>
     /// <param name="number">The number that it begins in; -1 begins at the first.</param>
-    /// <param name="subject">The subject of that number that it begins after; empty begins with all of that number.</param>
+    /// <param name="subject">The subject of that number that it begins after; empty begins with all of that
+    /// number.</param>
     /// <param name="limit">The most rows to give.</param>
     /// <param name="ct">Ends the wait.</param>
     public abstract ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct);

@@ -7,13 +7,17 @@ namespace Coffer.Storage;
 
 /// <summary>
 /// A process as a node of the store: one connection that is kept. It holds the node's name, the lowest that was free, by an
-/// advisory lock that ends with it, and in a row; and once a second it reads what other nodes changed, sooner when one of them
-/// rings. When it breaks, another takes its place, with the same name if that is still free. While there is none, caches are
+/// advisory lock that ends with it, and in a row; and once a second it reads what other nodes changed, sooner when one
+/// of them
+/// rings. When it breaks, another takes its place, with the same name if that is still free. While there is none,
+/// caches are
 /// bounded by their age alone.
 /// </summary>
 internal sealed class PostgresNode : IDisposable
 {
-    /// <summary>Rings at all nodes once the transaction commits; nodes of the release before hear what has changed by it alone.</summary>
+    /// <summary>
+    /// Rings at all nodes once the transaction commits; nodes of the release before hear what has changed by it alone.
+    /// </summary>
     public const string Ring = $"SELECT pg_notify('{Channel}', $1)";
 
     /// <summary>Apps, keys or revocations. (Nodes before the release before tell of anything without a word.)</summary>
@@ -28,7 +32,9 @@ internal sealed class PostgresNode : IDisposable
 
     private static readonly TimeSpan Period = TimeSpan.FromSeconds(1), Pause = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>How often at most it reads, however often others ring: who reads later reads of several changes at once.</summary>
+    /// <summary>
+    /// How often at most it reads, however often others ring: who reads later reads of several changes at once.
+    /// </summary>
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(100);
 
     /// <summary>After so long without a word it may have missed one; the same as the bound on what is cached by its age (<c>Epoch.Bound</c>).</summary>
@@ -58,7 +64,8 @@ internal sealed class PostgresNode : IDisposable
 
     /// <param name="source">Where its connection comes from.</param>
     /// <param name="patience">How long a statement may take.</param>
-    /// <param name="owner">Who hears what another node, or this one, has changed; and that something may have been missed.</param>
+    /// <param name="owner">Who hears what another node, or this one, has changed; and that something may have been
+    /// missed.</param>
     /// <param name="ct">Ends the wait.</param>
     public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, TimeSpan patience, Engine owner, CancellationToken ct)
     {
@@ -87,7 +94,8 @@ internal sealed class PostgresNode : IDisposable
                     Volatile.Write(ref lastProven, Stopwatch.GetTimestamp());
                 }
 
-                // A bell that never rings, on a link that is gone for example, is not waited for: what is read, is read all the same.
+                // A bell that never rings, on a link that is gone for example, is not waited for: what is read, is read
+                // all the same.
                 await connection.WaitAsync(Period, stop.Token);
                 await PostgresCall.BoundAsync(PollAsync(connection, isFirst: false), patience, connection, stop.Token);
                 Volatile.Write(ref lastProven, Stopwatch.GetTimestamp());
@@ -145,7 +153,8 @@ internal sealed class PostgresNode : IDisposable
     private async Task<bool> PollAsync(NpgsqlConnection connection, bool isFirst)
     {
         var answer = await poll.AskAsync(connection, isFirst, new NodeRow(number, holder, version, owner.Address));
-        // What older nodes change is in no row: it is heard as they tell it. As long as they are there, all is heard in their way too.
+        // What older nodes change is in no row: it is heard as they tell it. As long as they are there, all is heard in
+        // their way too.
         var hearsOlder = answer.HasOlderNodes || HasOlderNodes;
         var turned = answer.HasOlderNodes != HasOlderNodes;
         Volatile.Write(ref hasOlderNodes, answer.HasOlderNodes);

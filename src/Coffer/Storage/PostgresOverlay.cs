@@ -198,7 +198,9 @@ internal sealed class PostgresOverlay
         expiries.Clear();
     }
 
-    /// <summary>The last state of each secret that was put or deleted since the last time, in the order of keys.</summary>
+    /// <summary>
+    /// The last state of each secret that was put or deleted since the last time, in the order of keys.
+    /// </summary>
     public (IReadOnlyList<SecretRow> Put, IReadOnlyList<SecretKey> Deleted) TakeSecrets()
     {
         List<SecretRow> put = [];

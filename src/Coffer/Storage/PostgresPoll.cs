@@ -4,12 +4,15 @@ using Npgsql;
 namespace Coffer.Storage;
 
 /// <summary>
-/// What a node asks and says once a second, in one round trip: what was told since, whether nodes of a release run that tells
+/// What a node asks and says once a second, in one round trip: what was told since, whether nodes of a release run that
+/// tells
 /// nothing in rows, and its own row, in which it lives on.
 /// </summary>
 internal sealed class PostgresPoll
 {
-    /// <summary>The first of the two numbers of the lock that says of a session that it tells and reads in rows, "COFP".</summary>
+    /// <summary>
+    /// The first of the two numbers of the lock that says of a session that it tells and reads in rows, "COFP".
+    /// </summary>
     public const int MarkClass = 0x434F4650;
 
     private const int MostTold = 1_000;
@@ -53,7 +56,8 @@ internal sealed class PostgresPoll
     public sealed record Answer(IReadOnlyList<News> News, bool HasOlderNodes);
 
     /// <param name="connection">The node's own.</param>
-    /// <param name="isFirst">Whether it is the first on this connection: then what was changed before is not known.</param>
+    /// <param name="isFirst">Whether it is the first on this connection: then what was changed before is not
+    /// known.</param>
     /// <param name="row">What the node says of itself.</param>
     public async Task<Answer> AskAsync(NpgsqlConnection connection, bool isFirst, NodeRow row)
     {
@@ -98,7 +102,8 @@ internal sealed class PostgresPoll
     }
 
     /// <summary>
-    /// Each number follows the one before. Where one is missing, it was removed before this node read it; where the last one is
+    /// Each number follows the one before. Where one is missing, it was removed before this node read it; where the
+    /// last one is
     /// less than before, another server holds the database, which has not all that was committed.
     /// </summary>
     private IReadOnlyList<News> Read(long epoch, List<(long Number, string What)> told)

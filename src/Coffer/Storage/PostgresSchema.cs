@@ -13,7 +13,8 @@ internal static class PostgresSchema
     /// <param name="connection">An open connection.</param>
     /// <param name="shown">Which database it is, for messages.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <exception cref="ConfigurationException">The database is another program's, too old, or was written by a newer Coffer.</exception>
+    /// <exception cref="ConfigurationException">The database is another program's, too old, or was written by a newer
+    /// Coffer.</exception>
     public static async Task MigrateAsync(NpgsqlConnection connection, string shown, CancellationToken ct)
     {
         await using var transaction = await connection.BeginTransactionAsync(ct);

@@ -84,23 +84,34 @@ internal sealed record CountedTenantRow(long Id, bool Livemode, long Secrets);
 /// <summary>What ends ephemeral keys early: those of a subject that were made at or before a Unix second. Kept until the last of them has expired.</summary>
 internal sealed record RevocationRow(string Subject, long MadeUntil, long KeptUntil)
 {
-    /// <summary>The number of the commit that wrote it last, which the engine gives; 0 if a node of the release before made it.</summary>
+    /// <summary>
+    /// The number of the commit that wrote it last, which the engine gives; 0 if a node of the release before made it.
+    /// </summary>
     public long Number { get; init; }
 
     /// <summary>The app whose keys it ends, or null if a node of the release before made it.</summary>
     public string? App { get; init; }
 
-    /// <summary>What <see cref="MadeUntil"/> was when a commit with a number wrote it, which the engine keeps.</summary>
+    /// <summary>
+    /// What <see cref="MadeUntil"/> was when a commit with a number wrote it, which the engine keeps.
+    /// </summary>
     public long? OrderedUntil { get; init; }
 
-    /// <summary>Whether a node of the release before wrote it since: then what it ends is told by its times alone.</summary>
+    /// <summary>
+    /// Whether a node of the release before wrote it since: then what it ends is told by its times alone.
+    /// </summary>
     public bool IsUnordered => OrderedUntil is not { } ordered || ordered < MadeUntil;
 }
 
-/// <summary>The number of the commit that ended all minted keys of a tenant; kept until the last key that it could concern has expired.</summary>
+/// <summary>
+/// The number of the commit that ended all minted keys of a tenant; kept until the last key that it could concern has
+/// expired.
+/// </summary>
 internal sealed record GenerationRow(TenantId Tenant, long Number, long KeptUntil, byte[] Mac);
 
-/// <summary>The kept reply to a write outside tenants: whose, what it was asked for, when, and the sealed body.</summary>
+/// <summary>
+/// The kept reply to a write outside tenants: whose, what it was asked for, when, and the sealed body.
+/// </summary>
 internal sealed record ReplyRow(byte[] Key, byte[]? Owner, byte[] Fingerprint, long Created, byte[] Sealed)
 {
     /// <inheritdoc cref="TenantRow.IsSound"/>
@@ -197,7 +208,9 @@ internal abstract record RowWrite
     /// <summary>Adds a revocation, or extends the one of its subject: neither of its times ever goes back, even if a clock does.</summary>
     public sealed record PutRevocation(RevocationRow Row) : RowWrite;
 
-    /// <summary>Removes the first <paramref name="Limit"/> revocations that need not be kept at a Unix second.</summary>
+    /// <summary>
+    /// Removes the first <paramref name="Limit"/> revocations that need not be kept at a Unix second.
+    /// </summary>
     public sealed record PruneRevocations(long Now, int Limit) : RowWrite;
 
     /// <summary>Adds the generation of a tenant, or raises it: it never goes back.</summary>
@@ -209,6 +222,8 @@ internal abstract record RowWrite
     /// <summary>Removes the generation of a tenant, if it is this one and need not be kept at a Unix second.</summary>
     public sealed record DeleteGeneration(TenantId Tenant, long Number, long Now) : RowWrite;
 
-    /// <summary>Removes the replies among the <paramref name="Limit"/> oldest that were made at or before a Unix second.</summary>
+    /// <summary>
+    /// Removes the replies among the <paramref name="Limit"/> oldest that were made at or before a Unix second.
+    /// </summary>
     public sealed record PruneReplies(long MadeBy, int Limit) : RowWrite;
 }

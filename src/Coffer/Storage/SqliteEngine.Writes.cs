@@ -41,7 +41,8 @@ internal sealed partial class SqliteEngine
             if (!news.IsEmpty)
                 TakeNumber();
             writer.Run("COMMIT");
-            // What was shredded is overwritten in the file; the log is emptied into it, so that it does not stay there either.
+            // What was shredded is overwritten in the file; the log is emptied into it, so that it does not stay there
+            // either.
             if (hasShredded)
                 writer.Execute("PRAGMA wal_checkpoint(TRUNCATE)");
             if (!news.IsEmpty)

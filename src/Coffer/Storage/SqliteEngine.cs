@@ -19,7 +19,8 @@ internal sealed partial class SqliteEngine : Engine
     private SqliteEngine(string file, SqliteSession writer) => (this.file, this.writer) = (file, writer);
 
     /// <summary>Opens the file, or makes it, and brings its schema up to date.</summary>
-    /// <exception cref="ConfigurationException">The file is not a Coffer store, or was written by a newer Coffer.</exception>
+    /// <exception cref="ConfigurationException">The file is not a Coffer store, or was written by a newer
+    /// Coffer.</exception>
     public static SqliteEngine Open(string file)
     {
         SqliteSession? session = null;

@@ -1,7 +1,8 @@
 namespace Coffer.EndToEnd;
 
 /// <summary>
-/// The program as it was at an earlier commit, built from the repository's own history. It is kept beside the tests' own
+/// The program as it was at an earlier commit, built from the repository's own history. It is kept beside the tests'
+/// own
 /// output, so that it is built once. Where the history is not there, as in a shallow clone, tests skip, or fail in CI.
 /// </summary>
 internal static class OlderProgram
@@ -10,7 +11,10 @@ internal static class OlderProgram
 
     private static readonly SemaphoreSlim Building = new(1);
 
-    /// <summary>The commit before nodes told each other in rows what they changed: the last one whose nodes tell it by NOTIFY alone.</summary>
+    /// <summary>
+    /// The commit before nodes told each other in rows what they changed: the last one whose nodes tell it by NOTIFY
+    /// alone.
+    /// </summary>
     public const string BeforeCommitOrder = "f416416e87c4cb29fb6aac74ba27044031e222d7";
 
     public static async Task<string> BuiltAsync(string commit)

@@ -6,7 +6,9 @@ using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Api;
 
-/// <summary>A minted key ends with what it was minted by, and nothing brings it back: neither a clock nor an operator.</summary>
+/// <summary>
+/// A minted key ends with what it was minted by, and nothing brings it back: neither a clock nor an operator.
+/// </summary>
 [Trait("Firm ground", "5")]
 public sealed class MintedKeysTests : IAsyncLifetime
 {

@@ -1,4 +1,5 @@
--- As in SQLite (Storage/Migrations/0003-commit-order.sql says what it is for), and what nodes say to each other in rows. Nodes of the
+-- As in SQLite (Storage/Migrations/0003-commit-order.sql says what it is for), and what nodes say to each other in
+-- rows. Nodes of the
 -- release before go on beside it: all that is new in a table of theirs has a default.
 CREATE TABLE IF NOT EXISTS epoch (
     one BIGINT NOT NULL PRIMARY KEY,
@@ -12,7 +13,8 @@ CREATE TABLE IF NOT EXISTS told (
     at   TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
--- Who has which name until when, by the database's clock. The offset is the node's clock less the database's, in milliseconds.
+-- Who has which name until when, by the database's clock. The offset is the node's clock less the database's, in
+-- milliseconds.
 CREATE TABLE IF NOT EXISTS nodes (
     number       BIGINT NOT NULL PRIMARY KEY,
     holder       TEXT COLLATE "C" NOT NULL,
