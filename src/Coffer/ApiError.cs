@@ -297,6 +297,10 @@ internal sealed class ApiError : Exception
         "The storage cannot be used at the moment. Nothing of this request was stored; try again shortly.", type: "api_error", inner: inner)
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
+    /// <summary>What the storage answers does not go together, however often it is asked.</summary>
+    public static ApiError Contradictory(string what) =>
+        StorageUnavailable(new InvalidDataException($"the storage contradicts itself: {what}"));
+
     /// <summary>The commit was sent and nothing is known of it: the database went away, or stopped waiting for its standby.</summary>
     public static ApiError StorageUncertain(Exception inner) => new(503,
         "The storage went away while this request was stored, and it may or may not be. Try again shortly, with the same Idempotency-Key.", type: "api_error", inner: inner)

@@ -182,6 +182,8 @@ internal static class AuditLog
         {
             foreach (var (number, row) in rows)
             {
+                if (number <= bound)
+                    throw ApiError.Contradictory("audit rows are not in the order of their numbers");
                 bound = number;
                 yield return row;
             }

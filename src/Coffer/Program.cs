@@ -15,6 +15,7 @@ var root = new RootCommand("Coffer, a self-hosted secret store for app platforms
     AppsVerb.Command(),
     KeysVerb.Command(),
     AccountsVerb.Command(),
+    ReceiptVerb.Command(),
     AuditVerb.Command(),
     MigrateVerb.Command(),
 };

@@ -115,6 +115,8 @@ internal sealed class Server : IAsyncDisposable
             {
                 SweepsMinted = endings.SweepAsync,
             }).Start();
+            var receipts = Part(new Receipts(engine, committer, instance, gate, time, Log<Receipts>()));
+            receipts.Start();
 
             var authentication = new Authentication(apiKeys, Part(new RateLimits(options.RatePerKey, options.RatePerAddress, time)));
             var docs = new Uri(url, DocsApi.Path);
@@ -125,7 +127,9 @@ internal sealed class Server : IAsyncDisposable
                 [
                     .. new AppsApi(apps).Routes,
                     .. new ApiKeysApi(new KeyRing(engine, instance, gate, management)).Routes,
-                    .. new AccountsApi(new Accounts(engine, instance, gate, management, tenants, time)).Routes,
+                    .. new AccountsApi(new Accounts(engine, instance, gate, management, tenants, time),
+                        receipts).Routes,
+                    .. new ReceiptsApi(receipts).Routes,
                     .. new AuditApi(new AuditTrail(engine, gate)).Routes,
                     .. new SettingsApi(gate, instance, options).Routes,
                     .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,

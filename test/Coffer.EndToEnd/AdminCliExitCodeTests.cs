@@ -9,7 +9,8 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
     [
         "apps show app_none", "apps rename app_none x", "apps set app_none --any-origin", "apps disable app_none", "apps enable app_none",
         "apps delete app_none --yes", "apps roll-signing-secret app_none --grace 0", "keys show key_none", "keys roll key_none --grace 0", "keys revoke key_none",
-        "accounts list --app app_none", "accounts export acct_1 --app app_none --reason r", "accounts forget acct_1 --app app_none --yes",
+        "accounts list --app app_none", "accounts export acct_1 --app app_none --reason r",
+            "accounts forget acct_1 --app app_none --yes", "receipt show rcpt_none",
         "secrets reveal appsecret_none --app app_none --account acct_1 --reason r",
     ];
 
@@ -113,6 +114,7 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
     [InlineData("apps", "create", "list", "show", "rename", "set", "disable", "enable", "delete", "roll-signing-secret")]
     [InlineData("keys", "create", "list", "show", "roll", "revoke", "mint", "expire")]
     [InlineData("accounts", "list", "export", "forget")]
+    [InlineData("receipt", "show")]
     [InlineData("secrets", "search", "reveal")]
     [InlineData("audit", "list")]
     public async Task Each_has_help_with_an_example(string verb, params string[] commands)

@@ -212,7 +212,9 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         Assert.Equal(3, Text(forgotten, "receipt").Split('.').Length);
         (await Cli.WithKeyAsync(test, "secrets", "find", "n1", "--account", "acct_many")).EndedWith(1);
         (await Cli.WithKeyAsync(test, "secrets", "find", "k", "--account", "acct_other")).EndedWith(0);
-        Assert.Matches(@$"^ACCOUNT +APP +LIVE SECRETS +TEST SECRETS +FORGOTTEN *\nacct_many +{app} +0 +0 +\S+ \S+ *\n\nThe receipt, for whoever asked:\n\n  [\w.-]+\n$",
+        Assert.Matches(
+            @"^ACCOUNT +APP +LIVE SECRETS +TEST SECRETS +FORGOTTEN +RECEIPT *\nacct_many +"
+                + @$"{app} +0 +0 +\S+ \S+ +rcpt_\w+ *\n\nThe receipt, for whoever asked:\n\n  [\w.-]+\n$",
             await Cli.OkAsync("accounts", "forget", "acct_many", "--app", app, "--yes"));
     }
 

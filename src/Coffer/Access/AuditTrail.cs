@@ -59,6 +59,8 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
             foreach (var (number, row) in rows)
             {
                 ct.ThrowIfCancellationRequested(); // a row may hold thousands of entries
+                if (number >= bound)
+                    throw ApiError.Contradictory("audit rows are not in the order of their numbers");
                 var sequence = row.Last + 1;
                 foreach (var line in Verification.Lines(row).Reverse())
                 {

@@ -9,7 +9,7 @@ using static Coffer.Api.ManagementWire;
 namespace Coffer.Api;
 
 /// <summary>Accounts of apps and their secrets' metadata, for who has an admin key (docs/management.md, "Accounts" and "Secrets").</summary>
-internal sealed class AccountsApi(Accounts accounts)
+internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
 {
     private const string All = $"{Root}/apps/{{app}}/accounts", One = $"{All}/{{account}}", Search = $"{Root}/secrets/search";
 
@@ -37,7 +37,7 @@ internal sealed class AccountsApi(Accounts accounts)
             json.WriteNumber("created"u8, account.Created);
             if (account.IsDamaged)
                 json.WriteBoolean("damaged"u8, true);
-            WriteCounts(json, account.Test, account.Live);
+            ReceiptsApi.WriteCounts(json, account.Test, account.Live);
             json.WriteEndObject();
         });
     }
@@ -66,7 +66,22 @@ internal sealed class AccountsApi(Accounts accounts)
     private ValueTask<ApiError?> ForgetAsync(ApiRequest request)
     {
         request.Form.Only();
-        return AnswerAsync<Accounts.Forgotten>(request, WriteForgotten, write => accounts.ForgetAsync(write, request.Target.Id("app"), request.Target.Id("account")));
+        return AnswerAsync<Receipt>(
+            request, (json, receipt) => ReceiptsApi.WriteForgotten(json, receipt, receipts),
+            write => accounts.ForgetAsync(write, request.Target.Id("app"), request.Target.Id("account")),
+                WriteForgottenAsync);
+    }
+
+    // What an idempotency key keeps is how it stood when the account was forgotten; what is answered, how it stands
+    // now.
+    private async ValueTask WriteForgottenAsync(ApiRequest request, SecretBytes kept)
+    {
+        using var body = JsonDocument.Parse(kept.Memory);
+        if (body.RootElement.TryGetProperty("receipt_id", out var id)
+            && await receipts.SettleAsync(id.GetString()!, request.Cancelled) is { } receipt)
+            ReceiptsApi.WriteForgotten(request.Json, receipt, receipts);
+        else
+            request.Json.WriteRawValue(kept.Span, skipInputValidation: true);
     }
 
     private async ValueTask<ApiError?> RevealAsync(ApiRequest request)
@@ -128,25 +143,5 @@ internal sealed class AccountsApi(Accounts accounts)
         if (!UnixTime.IsStorable(expires))
             return null;
         return new Accounts.Position(expires == 0 ? null : expires, BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(8)), bytes[16..]);
-    }
-
-    private static void WriteForgotten(Utf8JsonWriter json, Accounts.Forgotten forgotten)
-    {
-        json.WriteStartObject();
-        json.WriteString("object"u8, "account.forgotten"u8);
-        json.WriteString("account"u8, forgotten.Account);
-        json.WriteString("app"u8, forgotten.App);
-        json.WriteNumber("forgotten_at"u8, forgotten.At);
-        WriteCounts(json, forgotten.Test, forgotten.Live);
-        json.WriteString("receipt"u8, forgotten.Receipt);
-        json.WriteEndObject();
-    }
-
-    private static void WriteCounts(Utf8JsonWriter json, long test, long live)
-    {
-        json.WriteStartObject("secrets"u8);
-        json.WriteNumber("live"u8, live);
-        json.WriteNumber("test"u8, test);
-        json.WriteEndObject();
     }
 }

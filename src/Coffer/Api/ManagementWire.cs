@@ -15,14 +15,26 @@ internal static class ManagementWire
     private const int LongestText = 5_000;
 
     /// <summary>Writes the answer of a write, new or kept.</summary>
-    public static async ValueTask<ApiError?> AnswerAsync<T>(ApiRequest request, Action<Utf8JsonWriter, T> shape, Func<Management.Request<T>, Task<Reply>> write)
+    /// <param name="request">What was asked.</param>
+    /// <param name="shape">Writes an outcome.</param>
+    /// <param name="write">Carries it out, or gives what was kept.</param>
+    /// <param name="answer">Answers with what was written or kept; null answers it as it is.</param>
+    public static async ValueTask<ApiError?> AnswerAsync<T>(
+        ApiRequest request, Action<Utf8JsonWriter, T> shape, Func<Management.Request<T>, Task<Reply>> write,
+        Func<ApiRequest, SecretBytes, ValueTask>? answer = null)
     {
         var (method, path) = (request.Target.Method, request.Target.Path);
         var reply = await write(new Management.Request<T>(
             request.Caller, request.IdempotencyKey, [.. Encoding.UTF8.GetBytes($"{method} {path}\n"), .. request.Form.Canonical()],
             outcome => StripeJson.Written(json => shape(json, outcome))));
         using (reply.Body)
-            request.Json.WriteRawValue(reply.Body.Span, skipInputValidation: true);
+        {
+            if (answer is not null)
+                await answer(request, reply.Body);
+            else
+                request.Json.WriteRawValue(reply.Body.Span, skipInputValidation: true);
+        }
+
         if (reply.OriginalRequest is { } original)
         {
             request.Headers["Idempotent-Replayed"] = "true";

@@ -19,12 +19,17 @@ internal sealed class Retention(Engine engine, Committer committer, MacKey key, 
     /// <summary>Removes what is too old at a moment.</summary>
     public async Task SweepAsync(DateTimeOffset now, CancellationToken ct)
     {
+        var last = 0L;
         while (true)
         {
             var rows = await engine.ListAuditAsync(0, newestFirst: false, Batch, ct);
             var old = await OldestAsync([.. rows.Select(row => row.Row)], now - keep, ct);
             if (old.Count == 0)
                 return;
+            // Removed by this node or another, the oldest row is a later one each time.
+            if (rows[0].Number <= last)
+                throw ApiError.Contradictory("an audit row that was removed is there");
+            last = rows[0].Number;
 
             var cuts = old.GroupBy(row => row.Node).Select(node => node.Last())
                 .Select(last => AuditCut.Write(key, instance, last.Node, new ChainPosition(last.Last, last.Mac)));

@@ -17,7 +17,8 @@ internal static class AccountsVerb
         ("APP", Listing.Text("app")),
         ("LIVE SECRETS", account => Secrets(account, "live")),
         ("TEST SECRETS", account => Secrets(account, "test")),
-        ("FORGOTTEN", Listing.Time("forgotten_at")));
+        ("FORGOTTEN", Listing.Time("forgotten_at")),
+        ("RECEIPT", Listing.Text("receipt_id")));
 
     public static Command Command() => new("accounts", "List, export and forget the accounts of an app on a running server. The admin key is read from COFFER_ADMIN_KEY.")
     {
@@ -55,16 +56,19 @@ internal static class AccountsVerb
     {
         var (account, app) = (AccountArgument(), AppOption());
         var command = new Command("forget",
-            "Destroy the encryption keys and the secrets of an account, in both modes, and print a signed receipt.\n\nExample: coffer accounts forget acct_1 --app app_1")
+            "Destroy the encryption keys and the secrets of an account, in both modes, and print a signed receipt. "
+                + "What is not signed within "
+            + "10 seconds is shown later by: coffer receipt show ID.\n\nExample: coffer accounts forget acct_1 "
+                + "--app app_1")
         { account, app, Parameters.Yes };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
             if (!Terminal.Confirmed(parsed.GetValue(Parameters.Yes), $"Forget the account {parsed.GetValue(account)} of {parsed.GetValue(app)} with all its secrets, test and live?"))
                 return ExitCode.Usage;
-            var forgotten = await admin.ChangeAsync($"apps/{parsed.GetValue(app)}/accounts/{parsed.GetValue(account)}/forget", ct: ct);
+            var path = $"apps/{parsed.GetValue(app)}/accounts/{parsed.GetValue(account)}/forget";
+            var forgotten = await ReceiptVerb.SignedAsync(admin, await admin.ChangeAsync(path, ct: ct), ct);
             Forgotten.Print(parsed, forgotten);
-            if (!parsed.GetValue(Parameters.Json))
-                Console.WriteLine($"\nThe receipt, for whoever asked:\n\n  {Terminal.Shown(Listing.Text("receipt")(forgotten))}");
+            ReceiptVerb.Explain(parsed, forgotten);
             return ExitCode.Ok;
         });
     }

@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Text.Json.Nodes;
 using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Storage;
@@ -10,6 +8,9 @@ namespace Coffer.Secrets;
 internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Management management, Tenants tenants, TimeProvider time)
 {
     public const int LongestReason = 500;
+
+    /// <summary>How often something is read again because the database was changed for another meanwhile.</summary>
+    private const int MostTries = 10;
 
     /// <summary>
     /// A secret with whose it is; null if its row was changed outside Coffer. Dispose of it to clear its payload.
@@ -47,11 +48,6 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// <summary>An account: when something was first stored for it, and how many unexpired secrets it has in each mode.</summary>
     public sealed record Account(string Id, long Created, long Test, long Live, bool IsDamaged);
 
-    /// <summary>
-    /// What was forgotten: how many unexpired secrets of each mode there were, when, and the signed statement of it.
-    /// </summary>
-    public sealed record Forgotten(string App, string Account, long Test, long Live, long At, string Receipt);
-
     /// <summary>A page of the accounts of an app in the order of their ids; and one more, not on record, if there are more.</summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public async Task<IReadOnlyList<Account>> ListAsync(Caller caller, string app, string? after, int limit, CancellationToken ct)
@@ -80,7 +76,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             return ([], false);
         }
 
-        while (true)
+        for (var tries = 0; tries < MostTries; tries++)
         {
             // One more than is given, which is neither opened nor on record.
             var session = engine.Session;
@@ -88,6 +84,8 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             if (await RevealAsync(caller, "export", session, tenant, [.. rows.Take(limit)], reason) is { } secrets)
                 return (secrets, rows.Count > limit);
         }
+
+        throw ApiError.Contradictory(SecretStore.Moving);
     }
 
     /// <summary>One secret of an account with its payload; on record with its reason before it is given.</summary>
@@ -98,10 +96,15 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         foreach (var livemode in (bool[])[false, true])
         {
             var session = engine.Session;
-            while (await tenants.FindAsync(new TenantId(app, livemode, account), ct) is { } tenant && await engine.FindSecretAsync(tenant.Number, id, Now(), ct) is { } row)
+            for (var tries = 1;
+                await tenants.FindAsync(new TenantId(app, livemode, account), ct) is { } tenant
+                && await engine.FindSecretAsync(tenant.Number, id, Now(), ct) is { } row;
+                tries++)
             {
                 if (await RevealAsync(caller, "reveal", session, tenant, [row], reason) is { } revealed)
                     return revealed[0].Secret is not null ? revealed[0] : throw SealedSecret.Damaged(tenant.Id, row);
+                if (tries == MostTries)
+                    throw ApiError.Contradictory(SecretStore.Moving);
                 session = engine.Session;
             }
         }
@@ -157,10 +160,12 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
 
     /// <summary>
     /// Destroys the keys of an account's tenants and all that hangs under them, and ends the ephemeral keys that were made for it, in one
-    /// transaction. An account for which nothing is stored is forgotten already.
+    /// transaction. An account for which nothing is stored is forgotten already. What is stated of it is in the same
+    /// transaction, and
+    /// is signed by <see cref="Receipts"/> when it is true.
     /// </summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
-    public async Task<Reply> ForgetAsync(Management.Request<Forgotten> request, string app, string account)
+    public async Task<Reply> ForgetAsync(Management.Request<Receipt> request, string app, string account)
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("forget_account", "ok") with { App = app, Account = account };
@@ -175,19 +180,22 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             tenants.Forget(new TenantId(app, Livemode: true, account));
         }
 
-        Management.Decision<Forgotten> Forget(Change.ManagementFound found, long now)
+        Management.Decision<Receipt> Forget(Change.ManagementFound found, long now)
         {
             if (found.App is null)
                 throw ApiError.NoSuch("app", app);
             var (test, live) = (Count(found.Tenants, livemode: false), Count(found.Tenants, livemode: true));
+            var receipt = Receipt.New(app, account, test, live, now);
             RowWrite[] rows =
             [
                 .. found.Tenants.Select(tenant => new RowWrite.ShredTenant(tenant.Id, new TenantId(app, tenant.Livemode, account))),
                 new RowWrite.DeleteReplies(Management.OwnerOf(instance, app, account)),
-                .. ((bool[])[false, true]).Select(livemode => Generations.Raise(instance, new TenantId(app, livemode, account), found.Number, now)),
+                .. ((bool[])[false, true]).Select(livemode =>
+                    Generations.Raise(instance, new TenantId(app, livemode, account), found.Number, now)),
                 Endings.EndsFormatOne(app, Revocations.Of(app, account), now),
+                receipt.ToRow(instance),
             ];
-            return new(new Forgotten(app, account, test, live, now, Receipt(app, account, test, live, now)), rows, entry with { Count = test + live });
+            return new(receipt, rows, entry with { Count = test + live });
         }
 
         static long Count(IReadOnlyList<CountedTenantRow> tenants, bool livemode) => tenants.Where(tenant => tenant.Livemode == livemode).Sum(tenant => tenant.Secrets);
@@ -245,27 +253,6 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             return;
         await gate.PassAsync(caller.Entry(verb, "absent") with { App = app });
         throw ApiError.NoSuch("app", app);
-    }
-
-    /// <summary>
-    /// RFC 7515, compact serialisation, ES256: any JOSE library verifies it with the store's public key.
-    /// </summary>
-    private string Receipt(string app, string account, long test, long live, long now)
-    {
-        var payload = new JsonObject
-        {
-            ["account"] = account,
-            ["app"] = app,
-            ["forgotten_at"] = now,
-            ["instance"] = Convert.ToHexStringLower(instance.Id),
-            ["object"] = "account.forgotten",
-            ["secrets"] = new JsonObject { ["live"] = live, ["test"] = test },
-        };
-        var said = $"{Base64Url("""{"alg":"ES256","typ":"JWT"}""")}.{Base64Url(payload.ToJsonString())}";
-        var signature = instance.AuditSigningKey.SignData(System.Text.Encoding.ASCII.GetBytes(said), HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
-        return $"{said}.{System.Buffers.Text.Base64Url.EncodeToString(signature)}";
-
-        static string Base64Url(string json) => System.Buffers.Text.Base64Url.EncodeToString(System.Text.Encoding.UTF8.GetBytes(json));
     }
 
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();

@@ -22,6 +22,12 @@ internal sealed class Reaper(
     /// <summary>The same of revocations, whose rows are small.</summary>
     private const int RevocationsAtOnce = 2_000;
 
+    /// <summary>How often it does so in a sweep: the next one takes what is left.</summary>
+    private const int MostRounds = 1_000;
+
+    /// <summary>How many batches of records of one second there may be.</summary>
+    private const int MostOfASecond = 500;
+
     /// <summary>How long it leaves kept replies and revocations alone.</summary>
     private static readonly TimeSpan ManagementRest = TimeSpan.FromHours(1);
 
@@ -43,11 +49,20 @@ internal sealed class Reaper(
         if (clock?.Look() is not null)
             return;
         var now = moment.ToUnixTimeSeconds();
-        while (await engine.ListExpiredAsync(now, Batch, ct) is { Count: > 0 } expired)
-            await Task.WhenAll(expired.Select(key => committer.CommitAsync(new Reaping(key, now))));
+        for (var rounds = 0; rounds < MostRounds; rounds++)
+        {
+            var expired = await engine.ListExpiredAsync(now, Batch, ct);
+            List<Reaping> reapings = [.. expired.Select(key => new Reaping(key, now))];
+            await Task.WhenAll(reapings.Select(committer.CommitAsync));
+            // Another node may have been quicker, or all were set again: otherwise the storage lists what it does not
+            // hold.
+            if (!reapings.Exists(reaping => reaping.HasReaped))
+                break;
+        }
 
         var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
-        while (await engine.FindOldestIdempotencyAsync(ct) <= tooOld)
+        var records = new Progress();
+        while (records.Goes(await engine.FindOldestIdempotencyAsync(ct), tooOld))
         {
             var row = new RowWrite.PruneIdempotency(tooOld, Batch);
             await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
@@ -57,11 +72,11 @@ internal sealed class Reaper(
         if (now - pruned >= (long)ManagementRest.TotalSeconds || now < pruned)
         {
             var replies = now - (long)Management.KeptFor.TotalSeconds;
+            var progress = new Progress();
             do
                 await BackgroundAsync(new RowWrite.PruneReplies(replies, Batch), Batch);
-            while (await engine.FindOldestReplyAsync(ct) <= replies);
-            while (await engine.HasEndedRevocationsAsync(now, ct))
-                await BackgroundAsync(new RowWrite.PruneRevocations(now, RevocationsAtOnce), RevocationsAtOnce);
+            while (progress.Goes(await engine.FindOldestReplyAsync(ct), replies));
+            await SweepRevocationsAsync(now, ct);
             pruned = now;
         }
 
@@ -76,6 +91,17 @@ internal sealed class Reaper(
         stop.Cancel();
         running.Wait();
         stop.Dispose();
+    }
+
+    private async Task SweepRevocationsAsync(long now, CancellationToken ct)
+    {
+        for (var rounds = 0; rounds < MostRounds; rounds++)
+        {
+            var ended = await engine.ListEndedRevocationsAsync(now, RevocationsAtOnce, ct);
+            if (ended.Count == 0)
+                return;
+            await BackgroundAsync(new RowWrite.DeleteRevocations(ended, now), ended.Count);
+        }
     }
 
     private Task BackgroundAsync(RowWrite row, int rows) =>
@@ -105,6 +131,26 @@ internal sealed class Reaper(
         }
     }
 
+    /// <summary>
+    /// Whether a removal of the oldest gets on: there may be many of one second, but not without an end.
+    /// </summary>
+    private sealed class Progress
+    {
+        private long last = long.MinValue;
+        private int same;
+
+        /// <summary>Whether there is more to remove.</summary>
+        /// <exception cref="ApiError">503: what was removed is there.</exception>
+        public bool Goes(long? oldest, long tooOld)
+        {
+            if (oldest is not { } second || second > tooOld)
+                return false;
+            same = second > last ? 0 : same + 1;
+            last = second;
+            return same < MostOfASecond ? true : throw ApiError.Contradictory("records that were removed are there");
+        }
+    }
+
     /// <summary>Removes one secret, unless it was set again since it was seen to be expired.</summary>
     private sealed class Reaping(SecretKey key, long now) : Change
     {
@@ -113,6 +159,8 @@ internal sealed class Reaper(
         public override SecretKey? SecretAt => key;
 
         private SecretRow? reaped;
+
+        public bool HasReaped => reaped is not null;
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {

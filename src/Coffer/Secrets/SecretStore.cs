@@ -13,6 +13,12 @@ internal sealed class SecretStore(
     Engine engine, Committer committer, Instance instance, Gate gate, Tenants tenants, TimeProvider time,
     int secretsPerScope, IdMark? mark = null)
 {
+    /// <summary>Why what was read again and again is not given out.</summary>
+    public const string Moving = "the database was changed for another again and again";
+
+    /// <summary>How often a request begins again because what it read is no longer so.</summary>
+    private const int MostTries = 100;
+
     private readonly SecretId ids = new(time, mark);
     private readonly ConcurrentDictionary<(long Tenant, Guid Key), bool> inFlight = new();
 
@@ -31,7 +37,7 @@ internal sealed class SecretStore(
         var id = gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span);
         if (wantsPayload || gate.TakesMetadata)
             gate.RequireBudget(caller);
-        while (true)
+        for (var tries = 0; tries < MostTries; tries++)
         {
             var session = engine.Session;
             if (await tenants.FindAsync(id, ct) is not { } tenant)
@@ -52,6 +58,8 @@ internal sealed class SecretStore(
                 await gate.PassAsync(caller.Entry("find_metadata", "ok") with { Scope = scope.Word, Name = row.Key.Name, Version = row.Version });
             return secret;
         }
+
+        throw ApiError.Contradictory(Moving);
     }
 
     // A payload leaves only after the entry about it is durable; if it cannot be, what was opened is cleared.
@@ -84,7 +92,7 @@ internal sealed class SecretStore(
         if (tenant is null)
             return new Page([], HasMore: false);
 
-        while (true)
+        for (var tries = 0; tries < MostTries; tries++)
         {
             var session = engine.Session;
             var read = await ReadPageAsync(caller, tenant, scope, blind, after, before, limit, wantsPayload, ct);
@@ -102,6 +110,8 @@ internal sealed class SecretStore(
             IReadOnlyList<Secret> page = before is not null ? [.. read.Secrets.AsEnumerable().Reverse()] : read.Secrets;
             return new Page(page, read.HasMore, read.Damaged);
         }
+
+        throw ApiError.Contradictory(Moving);
     }
 
     // A damaged row is left out and reported, and those after it take its place: a page that is not full is the last.
@@ -157,6 +167,8 @@ internal sealed class SecretStore(
             damaged.Add(e.Damage);
             return null;
         }
+
+        throw ApiError.Contradictory(Moving);
     }
 
     /// <summary>Creates or replaces. A replaced secret keeps its id and created, and does not count against the quota.</summary>
@@ -194,7 +206,7 @@ internal sealed class SecretStore(
         Caller caller, TenantId id, bool adds, Secret request, string verb, long? ifVersion, IdempotencyClaim? claim, Func<SecretChange.Terms, SecretChange> change, CancellationToken ct)
     {
         gate.RequireBudget(caller, keeps: claim is not null);
-        while (true)
+        for (var tries = 0; tries < MostTries; tries++)
         {
             if ((adds ? await tenants.FindOrAddAsync(id, ct) : await tenants.FindAsync(id, ct)) is not { } tenant)
                 return new WriteOutcome(null, ApiError.NoSuchSecret(request.Name.Text));
@@ -209,6 +221,8 @@ internal sealed class SecretStore(
                 ct.ThrowIfCancellationRequested();
             }
         }
+
+        throw ApiError.Contradictory("a tenant that was found is gone, again and again");
     }
 
     private async ValueTask<WriteOutcome> CommitAsync(SecretChange change, Idempotency? claim)

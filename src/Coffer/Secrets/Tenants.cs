@@ -17,6 +17,9 @@ internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys);
 internal sealed class Tenants(
     Engine engine, Committer committer, Instance instance, TimeProvider time, int kept, Budgets? budgets = null)
 {
+    /// <summary>How often an account may be forgotten while something is stored for it.</summary>
+    private const int MostTries = 100;
+
     private readonly RecentlyUsed<TenantId, Tenant> opened = new(kept);
 
     /// <summary>The tenant, or null if nothing was ever stored for it.</summary>
@@ -47,14 +50,16 @@ internal sealed class Tenants(
                 new DamagedRow("tenants", $"{row.Id}", "its proof") { App = id.App, Account = id.Account });
     }
 
-    /// <exception cref="ApiError">403: the app was deleted. 429: it has made too many of late.</exception>
+    /// <exception cref="ApiError">
+    /// 403: the app was deleted. 429: it has made too many of late. 503: the storage does not give back what it stored.
+    /// </exception>
     public async ValueTask<Tenant> FindOrAddAsync(TenantId id, CancellationToken ct)
     {
         if (await FindAsync(id, ct) is { } known)
             return known;
 
         budgets?.TakeTenant(id.App);
-        while (true)
+        for (var tries = 0; tries < MostTries; tries++)
         {
             // Whoever commits first, on whichever node, decides the keys; all read them back.
             var row = new RowWrite.AddTenant(id, time.GetUtcNow().ToUnixTimeSeconds(), NewKeys(id));
@@ -65,6 +70,8 @@ internal sealed class Tenants(
             if (await engine.FindAppAsync(id.App, ct) is null)
                 throw ApiError.AppDeleted();
         }
+
+        throw ApiError.Contradictory("a tenant that was stored is not there");
     }
 
     /// <summary>Has a tenant read again that is gone, or may be.</summary>

@@ -124,6 +124,12 @@ internal static class Columns
         return new(row.Bytes(0), row.BytesOrNull(1), row.Bytes(2), row.Number(3), row.Bytes(4)) { IsSound = isSound };
     }
 
+    public static ReceiptRow ToReceipt<TRow>(TRow row) where TRow : IRow, allows ref struct
+    {
+        var isSound = row.Has("tnNb") && UnixTime.IsStorable(row.Number(1)) && UnixTime.IsStorable(row.NumberOrNull(2));
+        return new(row.Text(0), row.Number(1), row.NumberOrNull(2), row.Bytes(3)) { IsSound = isSound };
+    }
+
     public static AuditRow ToAudit<TRow>(TRow row) where TRow : IRow, allows ref struct =>
         new(row.Text(0), row.Number(1), row.Number(2), row.Bytes(3), row.Bytes(4));
 

@@ -10,9 +10,11 @@ namespace Coffer.Storage;
 internal static class CommitOrder
 {
     /// <summary>Takes the next number. Who asks while another holds it waits for that one's commit.</summary>
-    public const string Take = """
-        INSERT INTO epoch (one, n) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET n = epoch.n + 1 RETURNING n
-        """;
+    public const string Advance =
+        "INSERT INTO epoch (one, n) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET n = epoch.n + 1";
+
+    /// <summary>The same, and gives it.</summary>
+    public const string Take = $"{Advance} RETURNING n";
 
     /// <summary>The last number; in a transaction that took one, its own.</summary>
     public const string Last = "(SELECT coalesce(max(n), 0) FROM epoch)";

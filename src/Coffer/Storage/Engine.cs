@@ -101,8 +101,8 @@ internal abstract class Engine : IDisposable
     /// <param name="ct">Ends the wait.</param>
     public abstract ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct);
 
-    /// <summary>Whether there are revocations that need not be kept at a Unix second.</summary>
-    public abstract ValueTask<bool> HasEndedRevocationsAsync(long now, CancellationToken ct);
+    /// <summary>The subjects of revocations that need not be kept at a Unix second, those that ended first first.</summary>
+    public abstract ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit, CancellationToken ct);
 
     /// <summary>The generations that are greater than a number, least first; -1 gives all.</summary>
     public abstract ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct);
@@ -154,6 +154,26 @@ internal abstract class Engine : IDisposable
     /// <summary>When the oldest kept reply was made (Unix seconds), or null if there is none.</summary>
     public abstract ValueTask<long?> FindOldestReplyAsync(CancellationToken ct);
 
+    public abstract ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct);
+
+    /// <summary>A page of the receipts that are not signed, oldest first.</summary>
+    /// <param name="after">When the last of the page before was made, and its id; null begins with the oldest.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<ReceiptRow>> ListPendingReceiptsAsync(
+        (long Created, string Id)? after, int limit, CancellationToken ct);
+
+    /// <summary>How far the engine can see to it that what was shredded is gone.</summary>
+    public abstract Reach Reach { get; }
+
+    /// <summary>
+    /// Has nothing left in the engine's files of what was shredded before the call, as far as <see cref="Reach"/>
+    /// goes. Holds up no
+    /// reader, and a writer for some milliseconds at most.
+    /// </summary>
+    /// <returns>False if that is not possible now, while somebody reads an old state for example.</returns>
+    public abstract ValueTask<bool> EraseAsync(CancellationToken ct);
+
     /// <summary>
     /// Reads for, decides and writes all changes in one transaction, in their order, and returns once it is durable.
     /// A change whose decision throws is given its exception and leaves no row; the others go on. What they all have to put
@@ -194,4 +214,17 @@ internal abstract class Engine : IDisposable
         string after, int limit, string metaPrefix, CancellationToken ct) => new([]);
 
     public abstract void Dispose();
+}
+
+/// <summary>What an engine can say of rows that were removed.</summary>
+internal enum Reach
+{
+    /// <summary>
+    /// They are removed for all who ask. Their bytes stay in files that the engine does not rule, for a time that it
+    /// does not know.
+    /// </summary>
+    Rows,
+
+    /// <summary>The log is emptied, and no copy of a tenant's keys is left in the store's file.</summary>
+    Files,
 }

@@ -13,10 +13,13 @@ internal static class Migrations
         return [.. assembly.GetManifestResourceNames()
             .Where(name => name.StartsWith(engine + "/", StringComparison.Ordinal))
             .Order(StringComparer.Ordinal)
-            .Select(name =>
-            {
-                using var text = new StreamReader(assembly.GetManifestResourceStream(name)!);
-                return text.ReadToEnd();
-            })];
+            .Select(Text)];
+    }
+
+    /// <summary>An embedded text by its name.</summary>
+    public static string Text(string name)
+    {
+        using var text = new StreamReader(Assembly.GetExecutingAssembly().GetManifestResourceStream(name)!);
+        return text.ReadToEnd();
     }
 }

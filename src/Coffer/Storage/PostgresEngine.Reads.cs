@@ -53,8 +53,15 @@ internal sealed partial class PostgresEngine
     public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct) =>
         List(Sql.Revocations, Columns.ToRevocation, ct, number, subject, limit);
 
-    public override async ValueTask<bool> HasEndedRevocationsAsync(long now, CancellationToken ct) =>
-        (await List($"SELECT 1::bigint FROM revocations {PostgresTransaction.Ended} LIMIT 1", static row => row.Number(0), ct, now)).Count > 0;
+    // Only what the database's clock calls over too: a node whose clock is fast ends no revocation before its time.
+    public override ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit, CancellationToken ct)
+    {
+        const string Ended = """
+            SELECT subject FROM revocations WHERE kept_until <= least($1, extract(epoch FROM now())::bigint)
+            ORDER BY kept_until LIMIT $2
+            """;
+        return List(Ended, static row => row.Text(0), ct, now, limit);
+    }
 
     public override ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct) =>
         List(Sql.Generations, Columns.ToGeneration, ct, number);
@@ -108,6 +115,18 @@ internal sealed partial class PostgresEngine
         List(newestFirst ? Sql.AuditBackwards : Sql.AuditForwards, Columns.ToNumberedAudit, ct, bound, limit);
 
     public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Find(Sql.LastAudit, Columns.ToAudit, ct, node);
+
+    public override ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) =>
+        Find(Sql.ReceiptById, Columns.ToReceipt, ct, id);
+
+    public override ValueTask<IReadOnlyList<ReceiptRow>> ListPendingReceiptsAsync(
+        (long Created, string Id)? after, int limit, CancellationToken ct) =>
+        List(Sql.PendingReceipts, Columns.ToReceipt, ct, after?.Created ?? long.MinValue, after?.Id ?? "", limit);
+
+    // Dead rows, its log and what its standbys and archives hold are PostgreSQL's.
+    public override Reach Reach => Reach.Rows;
+
+    public override ValueTask<bool> EraseAsync(CancellationToken ct) => ValueTask.FromResult(true);
 
     private PostgresLookup<SecretKey, SecretRow> Secrets() => new(keys => ReadEachAsync(
         SecretsByKey, Columns.ToSecret, 8, keys.Count, keys.Select(key => key.Tenant).ToArray(), keys.Select(key => key.Name).ToArray()), address.StatementsOfALookup, TimeProvider.System);

@@ -127,6 +127,15 @@ internal sealed partial class PostgresEngine : Engine
                 lastWrite = Stopwatch.GetTimestamp();
                 return;
             }
+            catch (PostgresException e) when (PostgresProof.BrokenTable(e) is { } table)
+            {
+                // A statement that was prepared under a rule may stay what that made of it: the next batch has a
+                // connection of its own.
+                Rollback(e);
+                writer?.Dispose();
+                writer = null;
+                throw WriteProof.Broken(table, e);
+            }
             catch (NpgsqlException e)
             {
                 Rollback(e);

@@ -9,6 +9,9 @@ internal sealed class PostgresOverlay
     private readonly Dictionary<long, bool> tenants = [];
     private readonly Dictionary<Place, SecretRow?> secrets = [];
     private readonly Dictionary<Place, SecretRow?> secretsToWrite = [];
+
+    // Which secrets are in the table, of those that were read or written.
+    private readonly Dictionary<Place, bool> storedSecrets = [];
     private readonly Dictionary<Place, IdempotencyRow?> idempotency = [];
     private readonly List<(IdempotencyRow Row, bool IsNew)?> idempotencyToWrite = [];
     private readonly Dictionary<Place, int> idempotencyPlaces = [];
@@ -85,7 +88,7 @@ internal sealed class PostgresOverlay
         foreach (var tenant in askedTenants)
             tenants[tenant] = false;
         foreach (var key in askedSecrets)
-            secrets[Place.Of(key)] = null;
+            (secrets[Place.Of(key)], storedSecrets[Place.Of(key)]) = (null, false);
         foreach (var key in askedKeys)
             idempotency[Place.Of(key)] = null;
         foreach (var reply in askedReplies)
@@ -94,7 +97,11 @@ internal sealed class PostgresOverlay
 
     public void Read(long tenant) => tenants[tenant] = true;
 
-    public void Read(SecretRow row) => secrets[Place.Of(row.Key)] = row;
+    public void Read(SecretRow row)
+    {
+        secrets[Place.Of(row.Key)] = row;
+        storedSecrets[Place.Of(row.Key)] = true;
+    }
 
     public void Read(IdempotencyRow row) => idempotency[Place.Of(row.Key)] = row;
 
@@ -194,27 +201,38 @@ internal sealed class PostgresOverlay
         written |= Parts.Tenants | Parts.Secrets;
         tenants.Clear();
         secrets.Clear();
+        storedSecrets.Clear();
         idempotency.Clear();
         expiries.Clear();
     }
 
     /// <summary>
-    /// The last state of each secret that was put or deleted since the last time, in the order of keys.
+    /// The last state of each secret that was put or deleted since the last time, in the order of keys; and how many
+    /// of the deleted
+    /// are in the table, if that is known.
     /// </summary>
-    public (IReadOnlyList<SecretRow> Put, IReadOnlyList<SecretKey> Deleted) TakeSecrets()
+    public (IReadOnlyList<SecretRow> Put, IReadOnlyList<SecretKey> Deleted, int? Stored) TakeSecrets()
     {
         List<SecretRow> put = [];
         List<SecretKey> deleted = [];
+        int? stored = 0;
         foreach (var (place, row) in secretsToWrite.OrderBy(entry => entry.Key, Comparer<Place>.Create(Place.Compare)))
         {
             if (row is null)
+            {
                 deleted.Add(new SecretKey(place.Tenant, place.Index));
+                stored = storedSecrets.TryGetValue(place, out var isThere) ? stored + (isThere ? 1 : 0) : null;
+            }
             else
+            {
                 put.Add(row);
+            }
+
+            storedSecrets[place] = row is not null;
         }
 
         secretsToWrite.Clear();
-        return (put, deleted);
+        return (put, deleted, stored);
     }
 
     /// <summary>The last state of each idempotency record that was put since the last time, in the order in which they were, as runs of those that are not in the table and of those that may be.</summary>

@@ -13,8 +13,9 @@ internal static class PostgresSchema
     /// <param name="connection">An open connection.</param>
     /// <param name="shown">Which database it is, for messages.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <exception cref="ConfigurationException">The database is another program's, too old, or was written by a newer
-    /// Coffer.</exception>
+    /// <exception cref="ConfigurationException">
+    /// The database is another program's, too old, was written by a newer Coffer, or its schema was changed.
+    /// </exception>
     public static async Task MigrateAsync(NpgsqlConnection connection, string shown, CancellationToken ct)
     {
         await using var transaction = await connection.BeginTransactionAsync(ct);
@@ -22,7 +23,11 @@ internal static class PostgresSchema
         var migrations = Migrations.Of("postgres");
         var found = await FindAsync(connection, shown, migrations.Count, ct);
         if (found == migrations.Count)
+        {
+            await PostgresFacts.RequireAsync(connection, shown, ct);
             return;
+        }
+
         if (found == 0)
             await ExecuteAsync(connection, "CREATE TABLE coffer_schema (version BIGINT NOT NULL); INSERT INTO coffer_schema VALUES (0)", ct);
         // While it waits for a table, all requests of other nodes that need that table wait behind it.
@@ -39,11 +44,12 @@ internal static class PostgresSchema
         }
 
         await ExecuteAsync(connection, $"UPDATE coffer_schema SET version = {migrations.Count}", ct);
+        await PostgresFacts.RequireAsync(connection, shown, ct); // if it is refused, all of this is rolled back
         await transaction.CommitAsync(ct);
     }
 
     /// <summary>Takes a schema that is up to date, and changes nothing.</summary>
-    /// <exception cref="ConfigurationException">It is not, or there is none.</exception>
+    /// <exception cref="ConfigurationException">It is not, or there is none, or it was changed.</exception>
     public static async Task RequireAsync(NpgsqlConnection connection, string shown, CancellationToken ct)
     {
         var known = Migrations.Of("postgres").Count;
@@ -52,6 +58,8 @@ internal static class PostgresSchema
             throw new ConfigurationException($"there is no store in {shown}, or one of an older Coffer (schema {found}; this program knows {known})",
                 "Start a node on it first: coffer serve with the same --store.");
         }
+
+        await PostgresFacts.RequireAsync(connection, shown, ct);
     }
 
     /// <returns>The version of the schema; 0 if there is none yet.</returns>

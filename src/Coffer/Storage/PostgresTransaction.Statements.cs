@@ -48,12 +48,7 @@ internal sealed partial class PostgresTransaction
         ON CONFLICT (key) DO UPDATE SET seq = excluded.seq, owner = $2, fingerprint = $3, created = $4, sealed = $5
         """;
 
-    // Only what the database's clock calls over too: a node whose clock is fast ends no revocation before its time.
-    public const string Ended = "WHERE kept_until <= least($1, extract(epoch FROM now())::bigint)";
-
-    private const string PruneRevocations = $"""
-        DELETE FROM revocations WHERE subject IN (SELECT subject FROM revocations {Ended} ORDER BY kept_until LIMIT $2)
-        """;
+    private const string DeleteRevocations = "DELETE FROM revocations WHERE subject = ANY($1) AND kept_until <= $2";
 
     // The app is held against its deletion by another node: a deleted one is waited for, and then has no tenant added.
     private const string AddTenant = """

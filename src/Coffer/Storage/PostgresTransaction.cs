@@ -84,7 +84,7 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
     private void FlushNumbered()
     {
         if (!hasNumber)
-            Ask(CommitOrder.Take, static _ => { });
+            Queue(CommitOrder.Advance);
         hasNumber = true;
         foreach (var (_, sql, values) in numbered.OrderBy(single => single.Row, StringComparer.Ordinal))
             Queue(sql, values);
@@ -141,6 +141,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
         }
 
         Send();
+        if (needsNumber && overlay.Number is null)
+            throw WriteProof.Broken("epoch");
         foreach (var change in scopes)
             overlay.ReadScope(change);
     }
@@ -236,13 +238,19 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 Queue(Sql.DeleteReplies, owner);
                 overlay.ForgetReplies();
                 break;
+            case RowWrite.PutReceipt { Row: var r }:
+                QueueSingle($"receipts {r.Id}", Sql.PutReceipt, r.Id, r.Created, r.Signed, r.Sealed);
+                break;
+            case RowWrite.PruneReceipts p:
+                Queue(Sql.PruneReceipts, p.SignedBy);
+                break;
             case RowWrite.PutRevocation { Row: var r }:
                 numbered.Add(($"revocations {r.Subject}", Sql.PutRevocation, [r.Subject, r.MadeUntil, r.KeptUntil, r.App]));
                 break;
-            case RowWrite.PruneRevocations p:
+            case RowWrite.DeleteRevocations d:
                 if (numbered.Count > 0)
                     FlushNumbered();
-                Queue(PruneRevocations, p.Now, p.Limit);
+                Queue(DeleteRevocations, d.Subjects.ToArray(), d.Now);
                 break;
             case RowWrite.PutGeneration { Row: var r }:
                 QueueSingle($"generations {r.Tenant}", Sql.PutGeneration, r.Tenant.App, r.Tenant.Livemode, r.Tenant.Account, r.Number, r.KeptUntil, r.Mac);
@@ -271,6 +279,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 break;
             case RowWrite.AddTenant t:
                 QueueSingle($"tenants {t.Tenant}", AddTenant, t.Tenant.Livemode, t.Tenant.Account, t.Created, t.SealedKeys, t.Tenant.App);
+                QueueSingle($"tenants {t.Tenant} proven", PostgresProof.TenantIsThere, t.Tenant.Livemode,
+                    t.Tenant.Account, t.Tenant.App);
                 overlay.ForgetAbsentTenants();
                 break;
             case RowWrite.PutApiKey { Row: var r }:
@@ -313,18 +323,21 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
 
     private void Flush()
     {
-        var (put, deleted) = overlay.TakeSecrets();
+        var (put, deleted, stored) = overlay.TakeSecrets();
         if (deleted.Count > 0)
-            Queue(DeleteSecrets, Each(deleted, key => key.Tenant), Each(deleted, key => key.Name));
+            Delete(deleted, stored);
         if (put.Count > 0)
         {
-            Queue(PutSecrets, Each(put, row => row.Key.Tenant), Each(put, row => row.Key.Name), Each(put, row => row.Scope), Each(put, row => row.Id),
+            QueueRows(put.Count, PutSecrets,
+                Each(put, row => row.Key.Tenant), Each(put, row => row.Key.Name), Each(put, row => row.Scope),
+                    Each(put, row => row.Id),
                 Each(put, row => row.Version), Each(put, row => row.Created), Each(put, row => row.ExpiresAt), Each(put, row => row.Sealed));
         }
 
         foreach (var (areNew, rows) in overlay.TakeIdempotency())
         {
-            Queue(areNew ? AddIdempotency : PutIdempotency, Each(rows, row => row.Key.Tenant), Each(rows, row => row.Key.Key), Each(rows, row => row.Fingerprint),
+            QueueRows(rows.Count, areNew ? AddIdempotency : PutIdempotency,
+                Each(rows, row => row.Key.Tenant), Each(rows, row => row.Key.Key), Each(rows, row => row.Fingerprint),
                 Each(rows, row => row.Created), Each(rows, row => row.Sealed));
         }
 
@@ -334,8 +347,6 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
     }
 
     private void QueueSingle(string row, string sql, params ReadOnlySpan<PostgresValue> values) => singles.Add((row, sql, values.ToArray()));
-
-    private void Queue(string sql, params ReadOnlySpan<PostgresValue> values) => Ask(sql, null, values);
 
     private void Ask(string sql, Action<PostgresRow>? read, params ReadOnlySpan<PostgresValue> values)
     {

@@ -11,6 +11,9 @@ internal readonly struct PostgresValue
 
     public NpgsqlParameter Parameter { get; }
 
+    /// <summary>The same value, for another statement: a parameter is of one.</summary>
+    public PostgresValue Again() => new(Parameter.Clone());
+
     public static implicit operator PostgresValue(long value) => new(new NpgsqlParameter<long> { TypedValue = value, NpgsqlDbType = NpgsqlDbType.Bigint });
 
     public static implicit operator PostgresValue(long? value) => Of(value, NpgsqlDbType.Bigint);

@@ -118,6 +118,16 @@ internal sealed record ReplyRow(byte[] Key, byte[]? Owner, byte[] Fingerprint, l
     public bool IsSound { get; init; } = true;
 }
 
+/// <summary>
+/// What is stated of an account that was forgotten: when that was, when the statement was signed or null, and the
+/// statement, sealed.
+/// </summary>
+internal sealed record ReceiptRow(string Id, long Created, long? Signed, byte[] Sealed)
+{
+    /// <inheritdoc cref="TenantRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
+}
+
 /// <summary>Which secrets a search takes; null takes all.</summary>
 /// <param name="App">The app.</param>
 /// <param name="Account">The account.</param>
@@ -208,10 +218,14 @@ internal abstract record RowWrite
     /// <summary>Adds a revocation, or extends the one of its subject: neither of its times ever goes back, even if a clock does.</summary>
     public sealed record PutRevocation(RevocationRow Row) : RowWrite;
 
-    /// <summary>
-    /// Removes the first <paramref name="Limit"/> revocations that need not be kept at a Unix second.
-    /// </summary>
-    public sealed record PruneRevocations(long Now, int Limit) : RowWrite;
+    /// <summary>Adds a receipt, or changes its statement and when that was signed.</summary>
+    public sealed record PutReceipt(ReceiptRow Row) : RowWrite;
+
+    /// <summary>Removes the receipts that were signed at or before a Unix second.</summary>
+    public sealed record PruneReceipts(long SignedBy) : RowWrite;
+
+    /// <summary>Removes the revocations of subjects, unless they are to be kept at a Unix second.</summary>
+    public sealed record DeleteRevocations(IReadOnlyList<string> Subjects, long Now) : RowWrite;
 
     /// <summary>Adds the generation of a tenant, or raises it: it never goes back.</summary>
     public sealed record PutGeneration(GenerationRow Row) : RowWrite;

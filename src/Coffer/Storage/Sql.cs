@@ -114,6 +114,14 @@ internal static class Sql
 
     public const string ReplyByKey = $"{ReplyColumns} WHERE key = $1";
 
+    private const string ReceiptColumns = "SELECT id, created, signed, sealed FROM receipts";
+    public const string ReceiptById = $"{ReceiptColumns} WHERE id = $1";
+
+    public const string PendingReceipts = $"""
+        {ReceiptColumns} WHERE signed IS NULL AND (created > $1 OR (created = $1 AND id > $2)) ORDER BY created, id
+            LIMIT $3
+        """;
+
     private const string AuditColumns = "SELECT node, first, last, mac, entries, row FROM audit";
     public const string OldestAudit = "SELECT coalesce(min(row), 0) FROM audit";
     public const string AuditBackwards = $"{AuditColumns} WHERE row < $1 ORDER BY row DESC LIMIT $2";
@@ -153,6 +161,8 @@ internal static class Sql
             n = excluded.n, app = $4
         """;
 
+    public const string DeleteRevocation = "DELETE FROM revocations WHERE subject = $1 AND kept_until <= $2";
+
     public const string PutGeneration = """
         INSERT INTO generations (app, livemode, account, n, kept_until, mac) VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (app, livemode, account) DO UPDATE SET
@@ -177,6 +187,13 @@ internal static class Sql
 
     public const string DeleteReplies = "DELETE FROM replies WHERE owner = $1";
 
+    public const string PutReceipt = """
+        INSERT INTO receipts (id, created, signed, sealed) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (id) DO UPDATE SET signed = $3, sealed = $4
+        """;
+
+    public const string PruneReceipts = "DELETE FROM receipts WHERE signed <= $1";
+
     public const string DeleteSecretsOfTenant = "DELETE FROM secrets WHERE tenant = $1";
     public const string DeleteIdempotencyOfTenant = "DELETE FROM idempotency WHERE tenant = $1";
     public const string DeleteTenant = "DELETE FROM tenants WHERE id = $1";
@@ -184,6 +201,20 @@ internal static class Sql
     public const string PruneIdempotency = """
         DELETE FROM idempotency
         WHERE seq IN (SELECT seq FROM (SELECT seq, created FROM idempotency ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2)
+        """;
+
+    /// <summary>How many records <see cref="PruneIdempotency"/> is to remove.</summary>
+    public const string OldIdempotency =
+        "SELECT count(*) FROM (SELECT seq, created FROM idempotency ORDER BY seq LIMIT $1) AS o WHERE created <= $2";
+
+    /// <summary>How many replies <see cref="PruneReplies"/> is to remove.</summary>
+    public const string OldReplies =
+        "SELECT count(*) FROM (SELECT seq, created FROM replies ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2";
+
+    /// <summary>1 if a tenant is to be added: its app is there and it is not; else 0.</summary>
+    public const string MayAddTenant = """
+        SELECT count(*) FROM apps
+        WHERE NOT EXISTS (SELECT 1 FROM tenants WHERE livemode = $1 AND account = $2 AND app = $3) AND id = $3
         """;
 
     public const string PutAudit = "INSERT INTO audit (node, first, last, mac, entries) VALUES ($1, $2, $3, $4, $5)";

@@ -25,10 +25,10 @@ internal sealed partial class SqliteEngine
         long number, string subject, int limit, CancellationToken ct) =>
         List(Sql.Revocations, Columns.ToRevocation, ct, number, subject, limit);
 
-    public override async ValueTask<bool> HasEndedRevocationsAsync(long now, CancellationToken ct)
+    public override ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit, CancellationToken ct)
     {
-        const string Ended = "SELECT 1 FROM revocations WHERE kept_until <= $1 LIMIT 1";
-        return (await List(Ended, static row => row.Number(0), ct, now)).Count > 0;
+        const string Ended = "SELECT subject FROM revocations WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2";
+        return List(Ended, static row => row.Text(0), ct, now, limit);
     }
 
     public override ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct) =>
@@ -36,6 +36,13 @@ internal sealed partial class SqliteEngine
 
     public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>
         List(Sql.Accounts, Columns.ToAccount, ct, now, app, bound ?? "", limit);
+
+    public override ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) =>
+        Find(Sql.ReceiptById, Columns.ToReceipt, id);
+
+    public override ValueTask<IReadOnlyList<ReceiptRow>> ListPendingReceiptsAsync(
+        (long Created, string Id)? after, int limit, CancellationToken ct) =>
+        List(Sql.PendingReceipts, Columns.ToReceipt, ct, after?.Created ?? long.MinValue, after?.Id ?? "", limit);
 
     public override ValueTask<IReadOnlyList<SecretRow>> ListTenantSecretsAsync(long tenant, string? bound, long now, int limit, CancellationToken ct) =>
         List(Sql.TenantSecrets, Columns.ToSecret, ct, tenant, now, bound, limit);

@@ -5,14 +5,21 @@ namespace Coffer.Storage;
 /// <summary>The committer's part: what a change decides by, and how rows are written.</summary>
 internal sealed partial class SqliteEngine
 {
-    private bool hasShredded;
+    // Held by who writes and, for a moment, by who empties the log.
+    private readonly Lock writing = new();
     private News news = new();
     private long? number;
 
     public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
     {
+        lock (writing)
+            WriteAlone(changes, chain);
+    }
+
+    private void WriteAlone(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
+    {
         var refusals = new List<(Change Change, Exception Refusal)>();
-        (hasShredded, news, number) = (false, new News(), null);
+        (news, number) = (new News(), null);
         try
         {
             writer.Run("BEGIN IMMEDIATE");
@@ -41,10 +48,6 @@ internal sealed partial class SqliteEngine
             if (!news.IsEmpty)
                 TakeNumber();
             writer.Run("COMMIT");
-            // What was shredded is overwritten in the file; the log is emptied into it, so that it does not stay there
-            // either.
-            if (hasShredded)
-                writer.Execute("PRAGMA wal_checkpoint(TRUNCATE)");
             if (!news.IsEmpty)
                 Changed(news);
             // A refusal is answered once its entry is durable, like everything else.
@@ -94,7 +97,12 @@ internal sealed partial class SqliteEngine
         Number(CommitOrder.SelectLast));
 
     // One for all changes of a transaction.
-    private long TakeNumber() => number ??= Number(CommitOrder.Take);
+    private long TakeNumber()
+    {
+        if (number is null)
+            writer.Run(CommitOrder.Advance);
+        return number ??= Number(CommitOrder.SelectLast);
+    }
 
     private List<CountedTenantRow> CountedTenants(string app, string account, long now)
     {
@@ -138,7 +146,7 @@ internal sealed partial class SqliteEngine
                 writer.Run(Sql.PruneAudit, p.UpTo);
                 break;
             case RowWrite.PruneIdempotency p:
-                writer.Run(Sql.PruneIdempotency, p.Limit, p.MadeBy);
+                writer.Run(Number(Sql.OldIdempotency, p.Limit, p.MadeBy), Sql.PruneIdempotency, p.Limit, p.MadeBy);
                 break;
             case RowWrite.PutReply { Row: var r }:
                 writer.Run("INSERT OR REPLACE INTO replies (key, owner, fingerprint, created, sealed) VALUES ($1, $2, $3, $4, $5)",
@@ -147,15 +155,19 @@ internal sealed partial class SqliteEngine
             case RowWrite.DeleteReplies { Owner: var owner }:
                 writer.Run(Sql.DeleteReplies, owner);
                 break;
+            case RowWrite.PutReceipt { Row: var r }:
+                writer.Run(Sql.PutReceipt, r.Id, r.Created, r.Signed, r.Sealed);
+                break;
+            case RowWrite.PruneReceipts p:
+                writer.Run(Sql.PruneReceipts, p.SignedBy);
+                break;
             case RowWrite.PutRevocation { Row: var r }:
                 TakeNumber();
                 writer.Run(Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil, r.App);
                 break;
-            case RowWrite.PruneRevocations p:
-                writer.Run("""
-                    DELETE FROM revocations
-                    WHERE subject IN (SELECT subject FROM revocations WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2)
-                    """, p.Now, p.Limit);
+            case RowWrite.DeleteRevocations d:
+                foreach (var subject in d.Subjects)
+                    writer.Run(Sql.DeleteRevocation, subject, d.Now);
                 break;
             case RowWrite.PutGeneration { Row: var r }:
                 writer.Run(Sql.PutGeneration, r.Tenant.App, r.Tenant.Livemode, r.Tenant.Account, r.Number, r.KeptUntil, r.Mac);
@@ -167,16 +179,15 @@ internal sealed partial class SqliteEngine
                 writer.Run(Sql.DeleteGeneration, d.Tenant.App, d.Tenant.Livemode, d.Tenant.Account, d.Number, d.Now);
                 break;
             case RowWrite.PruneReplies p:
-                writer.Run(Sql.PruneReplies, p.Limit, p.MadeBy);
+                writer.Run(Number(Sql.OldReplies, p.Limit, p.MadeBy), Sql.PruneReplies, p.Limit, p.MadeBy);
                 break;
             case RowWrite.ShredTenant { Number: var tenant }:
                 writer.Run(Sql.DeleteSecretsOfTenant, tenant);
                 writer.Run(Sql.DeleteIdempotencyOfTenant, tenant);
                 writer.Run(Sql.DeleteTenant, tenant);
-                hasShredded = true;
                 break;
             case RowWrite.AddTenant t:
-                writer.Run("""
+                writer.Run(Number(Sql.MayAddTenant, t.Tenant.Livemode, t.Tenant.Account, t.Tenant.App), """
                     INSERT INTO tenants (app, livemode, account, created, sealed_keys)
                     SELECT id, $1, $2, $3, $4 FROM apps WHERE id = $5
                     ON CONFLICT (app, livemode, account) DO NOTHING

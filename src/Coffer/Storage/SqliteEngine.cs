@@ -9,9 +9,6 @@ namespace Coffer.Storage;
 /// </summary>
 internal sealed partial class SqliteEngine : Engine
 {
-    /// <summary>"COFR": says that a SQLite file is a Coffer store.</summary>
-    private const long ApplicationId = 0x434F4652;
-
     private readonly string file;
     private readonly SqliteSession writer;
     private readonly ConcurrentBag<SqliteSession> readers = [];
@@ -19,15 +16,16 @@ internal sealed partial class SqliteEngine : Engine
     private SqliteEngine(string file, SqliteSession writer) => (this.file, this.writer) = (file, writer);
 
     /// <summary>Opens the file, or makes it, and brings its schema up to date.</summary>
-    /// <exception cref="ConfigurationException">The file is not a Coffer store, or was written by a newer
-    /// Coffer.</exception>
+    /// <exception cref="ConfigurationException">
+    /// The file is no Coffer store, a newer Coffer's, or its schema was changed.
+    /// </exception>
     public static SqliteEngine Open(string file)
     {
         SqliteSession? session = null;
         try
         {
             session = new SqliteSession(file);
-            Migrate(session, file);
+            SqliteSchema.Migrate(session, file);
             return new SqliteEngine(file, session);
         }
         catch (SqliteException e)
@@ -103,28 +101,7 @@ internal sealed partial class SqliteEngine : Engine
         writer.Dispose();
         while (readers.TryTake(out var session))
             session.Dispose();
-    }
-
-    private static void Migrate(SqliteSession session, string file)
-    {
-        // Looked at before anything is changed: what is not ours is left as it is.
-        var found = session.Scalar("PRAGMA user_version");
-        var tables = session.Scalar("SELECT count(*) FROM sqlite_master");
-        if (found == 0 ? tables > 0 : session.Scalar("PRAGMA application_id") != ApplicationId)
-            throw new ConfigurationException($"{file} is a SQLite database of another program", "Give Coffer a directory of its own.");
-
-        var migrations = Migrations.Of("sqlite");
-        if (found > migrations.Count)
-            throw new ConfigurationException($"the store {file} was written by a newer Coffer (schema {found}; this program knows {migrations.Count})",
-                "Run the Coffer that wrote it, or a newer one. Nothing was changed.");
-
-        session.Execute("PRAGMA journal_mode = WAL");
-        if (found == migrations.Count)
-            return;
-        session.Execute("BEGIN IMMEDIATE");
-        for (var number = (int)found + 1; number <= migrations.Count; number++)
-            session.Execute($"{migrations[number - 1]};PRAGMA application_id = {ApplicationId};PRAGMA user_version = {number}");
-        session.Execute("COMMIT");
+        pages?.Dispose(); // last: to close it ends the locks that SQLite has on the file in this process
     }
 
     private T? FindByWriter<T>(string sql, RowMap<T> map, params ReadOnlySpan<SqliteValue> values) where T : class

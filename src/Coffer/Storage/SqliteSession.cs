@@ -11,6 +11,8 @@ internal sealed class SqliteSession : IDisposable
 {
     private readonly SqliteConnection connection;
     private readonly Dictionary<string, sqlite3_stmt> prepared = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<string, WriteProof.Promise> promises = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<string, string> counterexamples = new(ReferenceEqualityComparer.Instance);
 
     public SqliteSession(string file) => connection = Connect(file);
 
@@ -54,11 +56,55 @@ internal sealed class SqliteSession : IDisposable
         return (long)command.ExecuteScalar()!;
     }
 
-    /// <summary>Runs a statement that gives no rows, with its parameters $1, $2, …</summary>
+    /// <summary>
+    /// Runs a statement that gives no rows, with its parameters $1, $2, …, and proves that it did what it says.
+    /// </summary>
+    /// <exception cref="ApiError">
+    /// 503: it changed other rows than it had to. Its transaction is to be rolled back.
+    /// </exception>
     public void Run(string sql, params ReadOnlySpan<SqliteValue> values)
     {
-        using var row = Query(sql, values);
-        row.Read();
+        var promise = PromiseOf(sql);
+        var changed = Change(sql, values);
+        if (promise == WriteProof.Promise.OneRow && changed != 1)
+            throw WriteProof.Broken(WriteProof.TableOf(sql));
+        if (promise == WriteProof.Promise.NothingLeft)
+            RequireNone(sql, values);
+    }
+
+    /// <summary>Runs a statement that writes, and proves that it changed so many rows.</summary>
+    /// <inheritdoc cref="Run"/>
+    public void Run(long rows, string sql, params ReadOnlySpan<SqliteValue> values)
+    {
+        if (Change(sql, values) != rows)
+            throw WriteProof.Broken(WriteProof.TableOf(sql));
+    }
+
+    // How many rows it changed; triggers and what they changed count in the total only.
+    private int Change(string sql, ReadOnlySpan<SqliteValue> values)
+    {
+        var before = raw.sqlite3_total_changes(connection.Handle);
+        using (var row = Query(sql, values))
+            row.Read();
+        var total = unchecked(raw.sqlite3_total_changes(connection.Handle) - before);
+        return total == 0 || total == raw.sqlite3_changes(connection.Handle) ? total
+            : throw WriteProof.Broken(WriteProof.TableOf(sql));
+    }
+
+    private void RequireNone(string sql, ReadOnlySpan<SqliteValue> values)
+    {
+        if (!counterexamples.TryGetValue(sql, out var query))
+            counterexamples.Add(sql, query = WriteProof.CounterexampleTo(sql)!);
+        using var row = Query(query, values);
+        if (row.Read())
+            throw WriteProof.Broken(WriteProof.TableOf(sql));
+    }
+
+    private WriteProof.Promise PromiseOf(string sql)
+    {
+        if (!promises.TryGetValue(sql, out var promise))
+            promises.Add(sql, promise = WriteProof.Of(sql));
+        return promise;
     }
 
     /// <summary>Runs a query; the caller disposes of the row before it uses the same statement again.</summary>

@@ -117,10 +117,14 @@ internal static class Tables
     // Numbers go on in the copy where they were: none is given twice.
     public static readonly Table Epoch = new("epoch", "one:n n:n", "one");
     public static readonly Table Replies = new("replies", "key:b owner:b fingerprint:b created:n sealed:b seq:n", "seq", "key") { Numbered = "seq" };
+    public static readonly Table Receipts = new("receipts", "id:t created:n signed:n sealed:b", "id");
     public static readonly Table Audit = new("audit", "node:t first:n last:n mac:b entries:b row:n", "row", "node first") { Numbered = "row" };
 
-    public static readonly IReadOnlyList<Table> All = 
-        [Meta, RootKeys, Apps, ApiKeys, Tenants, Secrets, Idempotency, Revocations, Generations, Epoch, Replies, Audit];
+    public static readonly IReadOnlyList<Table> All =
+    [
+        Meta, RootKeys, Apps, ApiKeys, Tenants, Secrets, Idempotency, Revocations, Generations, Epoch, Replies, Receipts,
+        Audit,
+    ];
 }
 
 /// <summary>A row that was read whole, for <see cref="Columns"/>.</summary>

@@ -82,7 +82,12 @@ public sealed class AuthorizationServer : IAsyncLifetime
     {
         var app = (string)(await AdminAsync("POST", "apps", "name=made"))["id"]!;
         var key = await AdminAsync("POST", "api_keys", $"type=secret&app={app}");
-        var ids = new Dictionary<string, string> { ["app"] = app, ["key"] = (string)key["id"]!, ["account"] = "acct_made" };
+        var forgotten = await AdminAsync("POST", $"apps/{app}/accounts/acct_never/forget");
+        var ids = new Dictionary<string, string>
+        {
+            ["app"] = app, ["key"] = (string)key["id"]!, ["account"] = "acct_made",
+                ["receipt"] = (string)forgotten["receipt_id"]!,
+        };
         if (stores)
         {
             var secret = await OkAsync(new BulkRequest(

@@ -26,6 +26,7 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
         ["account"] = "acct_absent",
         ["secret"] = "appsecret_absent",
         ["key"] = "key_absent",
+        ["receipt"] = "rcpt_absent",
         ["name"] = "absent",
     };
 

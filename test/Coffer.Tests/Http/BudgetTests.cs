@@ -164,7 +164,10 @@ public sealed class BudgetTests
     {
         await using var server = await StartAsync(options => options with
         {
-            AuditPerApp = 1, KeptPerApp = 1, TenantsPerApp = 1, RatePerKey = 200,
+            AuditPerApp = 1,
+            KeptPerApp = 1,
+            TenantsPerApp = 1,
+            RatePerKey = 200,
         });
         var ephemeral = (await server.Client().Post(Operator.Ephemeral, [("user", "usr_1")])).IsOk().Json;
         var key = (await server.KeyAsync("secret", livemode: false)).Id();

@@ -77,7 +77,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         var (value, number, refuses) = (Bytes(1000 + Next(100)), clock, Next(12) == 0);
         var (app, token, account) = (Next(2) == 0 ? "app_a" : "app_b", Next(5), Next(2) == 0 ? "acct_1" : "acct_2");
         var (asksAll, keepsId, limit) = (Next(2) == 0, Next(2) == 0, Next(5));
-        switch (Next(30))
+        switch (Next(31))
         {
             case < 8: // set, as SecretChange does: its scope is counted
                 return side => new Probe(side, refuses)
@@ -154,29 +154,42 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Decides = _ => [new RowWrite.PutRevocation(new RevocationRow($"key_{token}", now, now + limit)), new RowWrite.PutMeta($"audit cut {limit}", value)],
                 };
             case 24:
-                return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.PruneReplies(now - 200, 1 + limit), new RowWrite.PruneRevocations(now, 1 + limit)] };
-            case 25: // ends what was minted, by the number of its own commit
                 return side => new Probe(side, refuses)
                 {
-                    Management = new Change.ManagementKey(0) { App = asksAll ? app : null, ApiKey = keepsId ? $"key_{token}" : null, NeedsNumber = true },
-                    Decides = found =>
+                    Decides = _ =>
                     [
-                        new RowWrite.PutGeneration(new GenerationRow(owner, found.Management!.Number, now + limit, value)),
-                        .. found.Management.ApiKey is { } known ? [new RowWrite.PutApiKey(known with { Generation = found.Management.Number })] : (RowWrite[])[],
-                        new RowWrite.PutRevocation(new RevocationRow($"app {account}", now, now + 10 * limit) { App = app }),
+                        new RowWrite.PruneReplies(now - 200, 1 + limit),
+                        new RowWrite.DeleteRevocations([$"key_{token}", $"app {account}"], now),
                     ],
                 };
-            case 26:
+            case 25:
+                return side => new Probe(side, refuses)
+                {
+                    Decides = _ => keepsId ? [new RowWrite.PruneReceipts(now - 200)]
+                        : [new RowWrite
+                            .PutReceipt(new ReceiptRow($"rcpt_{token}", number, asksAll ? null : now, value))],
+                };
+            case 26: // ends what was minted, by the number of its own commit
+                return side => new Probe(side, refuses)
+                {
+                    Management = new Change.ManagementKey(0)
+                    {
+                        App = asksAll ? app : null, ApiKey = keepsId ? $"key_{token}" : null, NeedsNumber = true,
+                    },
+                    Decides = found => Ending(found.Management!),
+                };
+            case 27:
                 return side => new Probe(side, refuses)
                 {
                     Decides = _ => keepsId ? [new RowWrite.KeepGeneration(owner, now + 10 * limit)]
                         : [new RowWrite.DeleteGeneration(owner, 1 + limit, now), new RowWrite.DeleteGeneration(seen, ids, now)],
                 };
-            case < 29: // mint
+            case < 30: // mint
                 return side => new Probe(side, refuses)
                 {
                     Management = new Change.ManagementKey(0) { Mint = ($"key_{token}", owner), Reply = asksAll ? key : null },
-                    Decides = found => found.Management!.Mint!.Generation is null ? [] : [new RowWrite.PutReply(new ReplyRow(key, Bytes(token), value, number, name))],
+                    Decides = found => found.Management!.Mint!.Generation is null ? []
+                        : [new RowWrite.PutReply(new ReplyRow(key, Bytes(token), value, number, name))],
                 };
             default:
                 // The numbers of audit rows are each engine's own: what is pruned is said by their order.
@@ -186,6 +199,13 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Decides = found => found.Management!.OldestAudit == 0 ? [] : [new RowWrite.PruneAudit(side.AuditRow(limit))],
                 };
         }
+
+        RowWrite[] Ending(Change.ManagementFound found) =>
+        [
+            new RowWrite.PutGeneration(new GenerationRow(owner, found.Number, now + limit, value)),
+            .. found.ApiKey is { } known ? [new RowWrite.PutApiKey(known with { Generation = found.Number })] : (RowWrite[])[],
+            new RowWrite.PutRevocation(new RevocationRow($"app {account}", now, now + 10 * limit) { App = app }),
+        ];
     }
 
     private async Task CompareReadsAsync(Side[] sides)
@@ -211,12 +231,16 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync(Bytes(300 + limit), default));
         await SameAsync(sides, async side => (await side.Engine.ListApiKeyMacsAsync(default)).Select(Convert.ToHexString).Order());
         await SameAsync(sides, async side => await side.Engine.ListRevocationsAsync(Next(side, 2) - 1, "", limit, default));
-        await SameAsync(sides, async side => await side.Engine.HasEndedRevocationsAsync(now, default));
+        await SameAsync(sides, async side =>
+            (await side.Engine.ListEndedRevocationsAsync(now, 1_000, default)).Order(StringComparer.Ordinal));
         await SameAsync(sides, async side => await side.Engine.ListGenerationsAsync(Next(side, 3) - 1, default));
         await SameAsync(sides, async side => await side.Engine.ListAccountsAsync(owner.App, newer ? "acct_1" : null, now, limit, default));
         await SameAsync(sides, async side => (await side.Engine.ListMetaAsync("audit cut ", default)).Select(meta => $"{meta.Key} {Convert.ToHexString(meta.Value)}"));
         await SameAsync(sides, async side => (await side.Engine.ListAuditAsync(newer ? 0 : long.MaxValue, !newer, limit, default)).Select(row => row.Row));
         await SameAsync(sides, async side => await side.Engine.FindLastAuditAsync("node_1", default));
+        await SameAsync(sides, async side => await side.Engine.FindReceiptAsync($"rcpt_{limit}", default));
+        await SameAsync(sides,
+            async side => await side.Engine.ListPendingReceiptsAsync(newer ? (now, "rcpt_2") : null, limit, default));
         await SameAsync(sides, side => Task.FromResult<object?>(
             side.Engine.FindAudit("node_1", Next(side, 2) == 0 ? limit : long.MaxValue)));
         await SameAsync(sides, side => Task.FromResult<object?>(side.Engine.FindMeta("audit cut node_1")));

@@ -164,22 +164,26 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         // node_1 has taken the lower number and is not done with it when node_2 is.
         var store = await server.NewDatabaseAsync();
         Engine[] nodes = [await OpenAsync(store), await OpenAsync(store)];
-        await PostgresServer.ExecuteAsync(store, """
-            CREATE FUNCTION wait() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NEW; END $$;
-            CREATE TRIGGER wait BEFORE INSERT ON audit FOR EACH ROW WHEN (NEW.node = 'node_1') EXECUTE FUNCTION wait()
-            """);
         await using var holder = new NpgsqlConnection(store);
         await holder.OpenAsync(TestContext.Current.CancellationToken);
-        await new NpgsqlCommand("SELECT pg_advisory_lock(77)", holder).ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
+        // Who would put the same entry waits for it to be known whether this one is put.
+        await using (
+            var hold = new NpgsqlCommand(
+            "BEGIN; INSERT INTO audit (node, first, last, mac, entries) VALUES ('node_1', 1, 1, '', '')", holder))
+            await hold.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
         var slow = Task.Run(() => Put(nodes[0], "node_1", 1), TestContext.Current.CancellationToken);
-        while ((long)(await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted"))! == 0)
+        while ((long)(
+            await PostgresServer
+            .ScalarAsync(store,
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"))! == 0)
             await Task.Delay(10, TestContext.Current.CancellationToken); // until it waits
 
         Put(nodes[1], "node_2", 1);
         using var snapshot = await PostgresEngine.OpenSnapshotAsync(store, default);
         var (first, row) = Assert.Single(await snapshot.ListAuditAsync(0, newestFirst: false, 10, default));
-        Assert.Equal((2, "node_2"), (first, row.Node));
-        await new NpgsqlCommand("SELECT pg_advisory_unlock(77)", holder).ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
+        Assert.Equal((3, "node_2"), (first, row.Node));
+        await using (var end = new NpgsqlCommand("ROLLBACK", holder))
+            await end.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
         await slow;
         Put(nodes[0], "node_1", 2);
         Assert.Empty(await snapshot.ListAuditAsync(first, newestFirst: false, 10, default)); // not its second without its first

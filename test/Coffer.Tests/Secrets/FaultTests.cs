@@ -150,7 +150,8 @@ public sealed class FaultTests : IDisposable
         public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct) =>
             Call(() => real.ListRevocationsAsync(number, subject, limit, ct));
 
-        public override ValueTask<bool> HasEndedRevocationsAsync(long now, CancellationToken ct) => Call(() => real.HasEndedRevocationsAsync(now, ct));
+        public override ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(
+            long now, int limit, CancellationToken ct) => Call(() => real.ListEndedRevocationsAsync(now, limit, ct));
 
         public override ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct) =>
             Call(() => real.ListGenerationsAsync(number, ct));
@@ -185,6 +186,17 @@ public sealed class FaultTests : IDisposable
             Call(() => real.ListAuditAsync(bound, newestFirst, limit, ct));
 
         public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Call(() => real.FindLastAuditAsync(node, ct));
+
+        public override ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) =>
+            Call(() => real.FindReceiptAsync(id, ct));
+
+        public override ValueTask<IReadOnlyList<ReceiptRow>> ListPendingReceiptsAsync(
+            (long Created, string Id)? after, int limit, CancellationToken ct) =>
+                Call(() => real.ListPendingReceiptsAsync(after, limit, ct));
+
+        public override Reach Reach => real.Reach;
+
+        public override ValueTask<bool> EraseAsync(CancellationToken ct) => Call(() => real.EraseAsync(ct));
 
         public override AuditRow? FindAudit(string node, long atMost) => Call(() => real.FindAudit(node, atMost));
 

@@ -51,6 +51,24 @@ public sealed class ReaperTests : IDisposable
         Assert.Equal(2, Count());
     }
 
+    [Theory]
+    [Trait("Firm ground", "11")]
+    [InlineData("secrets")]
+    [InlineData("idempotency")]
+    public async Task A_sweep_ends_when_nothing_goes_away(string table)
+    {
+        await Put(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_1", 0)),
+            new RowWrite.AddTenant(new TenantId("app_1", false, "acct_1"), 0, [1]));
+        await Put([.. Enumerable.Range(0, 500).Select(i => Secret(i, time.Seconds)),
+            .. Enumerable.Range(0, 500).Select(Record)]);
+        time.Move(TimeSpan.FromHours(24));
+        using (var session = new SqliteSession(directory.File("coffer.db")))
+            session.Execute($"CREATE TRIGGER quiet BEFORE DELETE ON {table} BEGIN SELECT RAISE(IGNORE); END");
+        var failure =
+            await Assert.ThrowsAsync<ApiError>(() => reaper.SweepAsync(default)).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Contains($"a write to {table} ", failure.InnerException!.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_secret_that_was_set_again_meanwhile_stays()
     {

@@ -38,7 +38,7 @@ public abstract partial class EngineContract
         Assert.Equal(before + 1, Assert.Single(await engine.ListRevocationsAsync(-1, "", 10, default)).Number);
         // The same when it was taken for what was written before it.
         var late = new Managing(new(0) { ApiKey = "key_none", NeedsNumber = true });
-        engine.Write([revoking, new Change.Plain(new RowWrite.PruneRevocations(0, 1)), late], _ => null);
+        engine.Write([revoking, new Change.Plain(new RowWrite.DeleteRevocations(["x"], 0)), late], _ => null);
         Assert.Equal(before + 2, late.Found!.Number);
     }
 
@@ -49,14 +49,15 @@ public abstract partial class EngineContract
         Write(Revoke("a", 5, 100), Revoke("b", 6, 101));
         Write(Revoke("a", 7, 120), Revoke("b", 3, 90));
         Assert.Equal(["a 7 120 False", "b 6 101 False"], await ListAsync());
-        Assert.False(await engine.HasEndedRevocationsAsync(100, default));
-        Write(new RowWrite.PruneRevocations(100, 10));
+        Assert.Empty(await EndedAsync(100));
+        Write(new RowWrite.DeleteRevocations(["a", "b"], 100));
         Assert.Equal(2, (await ListAsync()).Count());
-        Assert.True(await engine.HasEndedRevocationsAsync(120, default));
-        Write(new RowWrite.PruneRevocations(120, 1));
+        Assert.Equal(["b", "a"], await EndedAsync(120));
+        Assert.Equal(["b"], await engine.ListEndedRevocationsAsync(120, 1, default));
+        Write(new RowWrite.DeleteRevocations(["b", "none"], 120));
         Assert.Equal(["a 7 120 False"], await ListAsync());
-        Write(new RowWrite.PruneRevocations(120, 1));
-        Assert.Empty(await ListAsync());
+
+        async Task<IEnumerable<string>> EndedAsync(long now) => await engine.ListEndedRevocationsAsync(now, 10, default);
 
         async Task<IEnumerable<string>> ListAsync() => (await engine.ListRevocationsAsync(-1, "", 10, default))
             .Select(row => $"{row.Subject} {row.MadeUntil} {row.KeptUntil} {row.IsUnordered}").Order(StringComparer.Ordinal);

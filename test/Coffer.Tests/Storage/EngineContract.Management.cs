@@ -213,6 +213,33 @@ public abstract partial class EngineContract
     }
 
     [Fact]
+    [Trait("Firm ground", "10")]
+    public async Task Receipts_that_wait_come_oldest_first_and_signed_ones_go_when_they_are_old()
+    {
+        foreach (var (id, created, signed) in ((string, long, long?)[])[("b", 5, null), ("a", 5, null), ("c", 4, null),
+            ("d", 3, 9), ("e", 3, 10)])
+            Write(new RowWrite.PutReceipt(new ReceiptRow(id, created, signed, [1])));
+        Assert.Equal("c a b", await PageAsync(null, 10));
+        Assert.Equal("c a", await PageAsync(null, 2));
+        Assert.Equal("b", await PageAsync((5, "a"), 2));
+        Assert.Equal("", await PageAsync((5, "b"), 2));
+        Assert.Equivalent(new ReceiptRow("d", 3, 9, [1]), await engine.FindReceiptAsync("d", default), strict: true);
+        Assert.Null(await engine.FindReceiptAsync("none", default));
+
+        Write(new RowWrite.PutReceipt(new ReceiptRow("a", 99, 11, [2])));
+        Assert.Equivalent(new ReceiptRow("a", 5, 11, [2]), await engine.FindReceiptAsync("a", default), strict: true);
+        Assert.Equal("c b", await PageAsync(null, 10));
+        Write(new RowWrite.PruneReceipts(9));
+        Assert.Null(await engine.FindReceiptAsync("d", default));
+        Assert.NotNull(await engine.FindReceiptAsync("e", default));
+        Assert.Equal("c b", await PageAsync(null, 10));
+        Assert.True(await engine.EraseAsync(default));
+
+        async Task<string> PageAsync((long, string)? after, int limit) =>
+            string.Join(' ', (await engine.ListPendingReceiptsAsync(after, limit, default)).Select(row => row.Id));
+    }
+
+    [Fact]
     public void A_change_is_given_what_of_the_management_plane_it_asked_for_and_no_more()
     {
         Write(new RowWrite.PutApp(new AppRow("app_2", "two", "acct_2", 1)), new RowWrite.PutApiKey(NewKey("secret", "app_1", 1)), new RowWrite.PutSecret(NewSecret("a", 100)),

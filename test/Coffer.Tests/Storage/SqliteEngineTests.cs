@@ -40,7 +40,9 @@ public sealed class SqliteEngineTests : IDisposable
         Execute("PRAGMA user_version = 999");
         var before = File.ReadAllBytes(StoreFile);
         var refused = Assert.Throws<ConfigurationException>(() => SqliteEngine.Open(StoreFile));
-        Assert.Contains($"newer Coffer (schema 999; this program knows {Coffer.Storage.Migrations.Of("sqlite").Count})", refused.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"newer Coffer (schema 999; this program knows {Coffer.Storage.Migrations.Of("sqlite").Count})",
+            refused.Message, StringComparison.Ordinal);
         Assert.Equal(before, File.ReadAllBytes(StoreFile));
     }
 

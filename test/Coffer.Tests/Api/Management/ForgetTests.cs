@@ -47,10 +47,17 @@ public sealed class ForgetTests : IAsyncLifetime
                 "live": 2,
                 "test": 1
               },
-              "receipt": "{{forgotten.Json["receipt"]}}"
+              "done": [
+                {{Words(forgotten.Json["done"]!)}}
+              ],
+              "pending": [],
+              "receipt": "{{forgotten.Json["receipt"]}}",
+              "receipt_id": "{{forgotten.Json["receipt_id"]}}",
+              "receipt_status": "signed"
             }
 
             """, forgotten.Text);
+        await VerifyAsync(forgotten.Json);
         foreach (var caller in (TestServer.Caller[])[Client, Live])
         {
             (await caller.Find("k")).IsError(404, "resource_missing", "name");
@@ -101,8 +108,11 @@ public sealed class ForgetTests : IAsyncLifetime
         var payload = await VerifyAsync(forgotten);
         var settings = (await server.Admin.Get("/admin/v1/settings")).IsOk().Json;
         Assert.Equal($$$"""
-            {"account":"acct_1","app":"{{{app}}}","forgotten_at":{{{server.Time.Seconds}}},"instance":"{{{settings["instance"]}}}","object":"account.forgotten","secrets":{"live":0,"test":1}}
-            """, payload.ToJsonString());
+            {"account":"acct_1","app":"{{{app}}}","done":{{{forgotten["done"]!.ToJsonString()}}},
+            "forgotten_at":{{{server.Time.Seconds}}},"id":"{{{forgotten["receipt_id"]}}}",
+            "instance":"{{{settings["instance"]}}}","not_reached":{{{payload["not_reached"]!.ToJsonString()}}},
+            "object":"account.forgotten","secrets":{"live":0,"test":1},"signed_at":{{{server.Time.Seconds}}}}
+            """.ReplaceLineEndings(""), payload.ToJsonString());
 
         // A receipt of which anything was changed does not verify.
         var parts = ((string)forgotten["receipt"]!).Split('.');
@@ -257,6 +267,9 @@ public sealed class ForgetTests : IAsyncLifetime
         var end = receipt.LastIndexOf('.');
         return key.VerifyData(Encoding.ASCII.GetBytes(receipt[..end]), Base64Url.DecodeFromChars(receipt.AsSpan(end + 1)), HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
     }
+
+    private static string Words(JsonNode words) =>
+        string.Join(",\n    ", words.AsArray().Select(word => $"\"{word}\""));
 
     private List<(long Number, byte[] Bytes)> SealedKeys(string account) =>
         [.. Rows($"SELECT id, sealed_keys FROM tenants WHERE account = '{account}' AND app = '{app}'").Select(row => (long.Parse(row.Id), row.Bytes))];

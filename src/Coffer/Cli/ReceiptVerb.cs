@@ -1,0 +1,93 @@
+using System.CommandLine;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Coffer.Client;
+
+namespace Coffer.Cli;
+
+/// <summary>
+/// <c>coffer receipt show</c>, on the management plane: what is proven of an account that was forgotten.
+/// </summary>
+internal static class ReceiptVerb
+{
+    /// <summary>How long a command that forgets an account waits for its receipt.</summary>
+    private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(10);
+
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(500);
+
+    private static readonly Listing Receipts = new(
+        ("RECEIPT", Listing.Text("id")),
+        ("STATUS", Listing.Text("status")),
+        ("ACCOUNT", Listing.Text("account")),
+        ("APP", Listing.Text("app")),
+        ("FORGOTTEN", Listing.Time("forgotten_at")),
+        ("DONE", Listing.Text("done")),
+        ("PENDING", Listing.Text("pending", "nothing")),
+        ("NOT REACHED", Listing.Text("not_reached")));
+
+    public static Command Command() =>
+        new("receipt",
+        "Show the receipts of forgotten accounts. The admin key is read from COFFER_ADMIN_KEY.") { Show() };
+
+    /// <summary>
+    /// The answer to who has an account forgotten, with its signed receipt if that is there within some seconds.
+    /// </summary>
+    public static async Task<JsonElement> SignedAsync(CofferAdmin admin, JsonElement forgotten, CancellationToken ct)
+    {
+        if (!IsPending(forgotten, "receipt_status") || Listing.Text("receipt_id")(forgotten) is not { Length: > 0 } id)
+            return forgotten;
+        for (var waited = TimeSpan.Zero; waited < LongestWait; waited += Pause)
+        {
+            await Task.Delay(Pause, ct);
+            var receipt = await admin.FindAsync($"receipts/{id}", ct);
+            if (IsPending(receipt, "status"))
+                continue;
+            var signed = JsonObject.Create(forgotten)!;
+            foreach (var field in (string[])["done", "pending", "receipt"])
+                signed[field] = JsonNode.Parse(receipt.GetProperty(field).GetRawText());
+            signed["receipt_status"] = "signed";
+            using var written = JsonDocument.Parse(signed.ToJsonString());
+            return written.RootElement.Clone();
+        }
+
+        return forgotten;
+    }
+
+    /// <summary>Prints the receipt; or says what is missing, and how it is had later.</summary>
+    public static void Explain(ParseResult parsed, JsonElement forgotten)
+    {
+        if (IsPending(forgotten, "receipt_status"))
+            Report(Listing.Text("receipt_id")(forgotten), forgotten);
+        else if (!parsed.GetValue(Parameters.Json))
+            Print(forgotten);
+    }
+
+    private static Command Show()
+    {
+        var receipt = Parameters.IdArgument("receipt", "RECEIPT_ID", "The receipt's id.");
+        var command = new Command("show",
+            "Print a signed receipt; or what it still waits for, with exit code 69.\n\nExample: coffer receipt show "
+                + "rcpt_1") { receipt };
+        return Connection.OnAdmin(command, async (admin, parsed, ct) =>
+        {
+            var id = parsed.GetValue(receipt)!;
+            var found = await admin.FindAsync($"receipts/{id}", ct);
+            Receipts.Print(parsed, found);
+            if (IsPending(found, "status"))
+                return Report(id, found);
+            if (!parsed.GetValue(Parameters.Json))
+                Print(found);
+            return ExitCode.Ok;
+        });
+    }
+
+    private static bool IsPending(JsonElement thing, string status) => Listing.Text(status)(thing) == "pending";
+
+    private static void Print(JsonElement thing) =>
+        Console.WriteLine($"\nThe receipt, for whoever asked:\n\n  {Terminal.Shown(Listing.Text("receipt")(thing))}");
+
+    private static int Report(string id, JsonElement thing) => new Failure(
+        ExitCode.Unavailable, $"the receipt {id} is not signed yet: it waits for {Listing.Text("pending")(thing)}",
+        $"The account is forgotten. Ask again later: coffer receipt show {id}. While another program reads the "
+        + "store, a back-up for example, the log cannot be emptied: if it stays so, end that program.").Report();
+}
