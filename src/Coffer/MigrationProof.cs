@@ -61,6 +61,12 @@ internal sealed class MigrationProof(StoredTables target, KeyFile keys, Action<M
             else if (ApiKey.Seen(instance, key).Fault is { } fault)
                 Add($"the API key {key.Id} is damaged: {fault} is not what Coffer wrote");
         }
+
+        foreach (var row in target.Read(Tables.Generations))
+        {
+            if (!Generations.IsWhole(instance, Columns.ToGeneration(new ReadRow(row))))
+                Add($"{Tables.Generations.Shown(row)} is damaged");
+        }
     }
 
     private void OpenSecrets(Instance instance)

@@ -61,6 +61,7 @@ internal sealed class Server : IAsyncDisposable
             app.Run(context => opened.Task.IsCompletedSuccessfully ? opened.Task.Result(context) : WhenOpenedAsync(context));
             var (url, adminUrl) = await Listeners.ListenAsync(app, options, ct);
 
+            engine.Address = url.ToString();
             await engine.JoinAsync(ct);
             await using var start = await engine.HoldStartAsync(ct); // of nodes that start at once, one makes the identity
             var checkpointFile = options.Checkpoints ?? directory.CheckpointFile;
@@ -97,17 +98,23 @@ internal sealed class Server : IAsyncDisposable
             var budgets = Part(new Budgets(options.ToBudgets(), time));
             var gate = new Gate(refusals, recorder, engine, new Damages(recorder, time, Log<Damages>()), budgets);
             var order = await CreationOrder.OpenAsync(engine, instance, ct);
-            var management = new Management(committer, instance, epoch, time, order, budgets);
+            var management = new Management(committer, instance, time, order, budgets);
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
-            var ephemeralKeys = new EphemeralKeys(instance, apps, new Revocations(engine, epoch, time), management, gate, time);
+            var formatOne = new FormatOne(engine, committer, instance, time);
+            await formatOne.StartAsync(ct);
+            var endings = new Endings(engine, instance, Part(new Revocations(engine, instance, time)), Part(new MintingKeys(engine, instance, epoch)), formatOne, time);
+            var ephemeralKeys = new EphemeralKeys(instance, apps, endings, management, gate, time);
             var apiKeys = Part(new ApiKeys(engine, committer, instance, apps, ephemeralKeys, gate, time, devMode: options.Dev is not null));
             var tenants = new Tenants(engine, committer, instance, time, options.OpenTenants, budgets);
-            engine.TenantGone = tenants.Forget;
+            engine.Changed += tenants.Forget;
             var store = new SecretStore(
                 engine, committer, instance, gate, tenants, time, options.SecretsPerScope, mark);
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(store, FirstStart.DevCaller, ct);
-            Part(new Reaper(engine, committer, retention, time, Log<Reaper>(), clock)).Start();
+            Part(new Reaper(engine, committer, retention, time, Log<Reaper>(), clock)
+            {
+                SweepsMinted = endings.SweepAsync,
+            }).Start();
             var receipts = Part(new Receipts(engine, committer, instance, gate, time, Log<Receipts>()));
             receipts.Start();
 

@@ -1,3 +1,5 @@
+using Coffer.Shared;
+
 namespace Coffer.EndToEnd;
 
 /// <summary>What <see cref="FailoverTests"/> ask for, of one PostgreSQL that cannot be reached, or cannot do its work.</summary>

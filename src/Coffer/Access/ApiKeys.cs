@@ -79,7 +79,8 @@ internal sealed class ApiKeys : IDisposable
     private async ValueTask<Proven?> FindAsync(string token, CancellationToken ct)
     {
         var epoch = apps.Epoch.Current;
-        if (proven.TryGetValue(CacheKey(token), out Proven? cached) && cached!.Epoch == epoch && CryptographicOperations.FixedTimeEquals(cached.Token.Span, Characters(token)))
+        if (proven.TryGetValue(CacheKey(token), out Proven? cached) && IsUnchanged(cached!)
+            && CryptographicOperations.FixedTimeEquals(cached!.Token.Span, Characters(token)))
             return cached;
 
         var row = await engine.FindApiKeyAsync(ApiKey.Mac(instance, token), ct);
@@ -96,6 +97,9 @@ internal sealed class ApiKeys : IDisposable
             new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound });
     }
 
+    private bool IsUnchanged(Proven key) =>
+        apps.Epoch.IsUnchanged(key.Epoch, key.Row.Id) && (key.Row.App is null || apps.Epoch.IsUnchanged(key.Epoch, key.Row.App));
+
     // Whether a token could be a stored key's, as far as this node knows: by the MACs of all keys, which are read once in a while.
     private async ValueTask<bool> IsKnownAsync(string token, CancellationToken ct)
     {
@@ -104,7 +108,7 @@ internal sealed class ApiKeys : IDisposable
         if (token.Length > LongestToken || !(Tokens.IsWellFormed(token) || devMode))
             return false;
         var now = time.GetUtcNow();
-        var (stored, epoch) = (known, apps.Epoch.Current);
+        var (stored, epoch) = (known, apps.Epoch.Keys);
         if (stored is null || stored.Epoch != epoch || now < stored.At || now - stored.At >= Epoch.Bound)
             known = stored = new Known([.. (await engine.ListApiKeyMacsAsync(ct)).Select(Short)], epoch, now);
         return stored.Macs.Contains(Short(ApiKey.Mac(instance, token)));

@@ -20,8 +20,8 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     private const int MostSigningSecrets = 2;
 
     // Programs before there were two modes read and write 1 to 4 only: to them a test secret is not there.
-    private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, LiveSigningTag = 4, TestSigningTag = 6;
-    private static ReadOnlySpan<byte> OnceTags => [DisabledTag, QuotaTag];
+    private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, LiveSigningTag = 4, TestSigningTag = 6, GenerationTag = 16;
+    private static ReadOnlySpan<byte> OnceTags => [DisabledTag, QuotaTag, GenerationTag];
     private static ReadOnlySpan<byte> OftenTags => [OriginTag, LiveSigningTag, TestSigningTag];
 
     /// <summary>While it is true every key of the app is refused.</summary>
@@ -37,6 +37,9 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     /// What signs in live mode that a browser is a user: the newest, and the one before it in its grace period.
     /// </summary>
     public IReadOnlyList<SigningSecret> LiveSigningSecrets { get; init; } = [];
+
+    /// <summary>The number of the commit that ended all that its keys had minted; 0 if none did.</summary>
+    public long Generation { get; init; }
 
     /// <summary>The same in test mode.</summary>
     public IReadOnlyList<SigningSecret> TestSigningSecrets { get; init; } = [];
@@ -92,6 +95,13 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         fields.AddRange(LiveSigningSecrets.Select(secret => (LiveSigningTag, secret.Stored)));
         fields.AddRange(TestSigningSecrets.Select(secret => (TestSigningTag, secret.Stored)));
 
+        if (Generation > 0)
+        {
+            var value = new byte[sizeof(long)];
+            BinaryPrimitives.WriteInt64BigEndian(value, Generation);
+            fields.Add((GenerationTag, value));
+        }
+
         using var plaintext = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value.Span)));
         var rest = plaintext.Span;
         foreach (var (tag, value) in fields)
@@ -146,6 +156,16 @@ internal sealed record App(string Id, string Name, string Account, long Created)
                 return null;
         }
 
+        var generation = 0L;
+        if (Tlv.Find(fields.Span, GenerationTag) is { } of)
+        {
+            if (fields.Span[of].Length != sizeof(long))
+                return null;
+            generation = BinaryPrimitives.ReadInt64BigEndian(fields.Span[of]);
+            if (generation < 1)
+                return null;
+        }
+
         var origins = Tlv.All(fields.Span, OriginTag);
         if (origins.Count > MostOrigins || !origins.All(origin => IsText(fields.Span[origin])))
             return null;
@@ -158,6 +178,7 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             Origins = [.. origins.Select(origin => Encoding.UTF8.GetString(fields.Span[origin]))],
             LiveSigningSecrets = live,
             TestSigningSecrets = test,
+            Generation = generation,
         };
 
         List<SigningSecret>? Secrets(byte tag)

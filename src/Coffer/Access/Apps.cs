@@ -32,14 +32,14 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
         public override string ToString() => $"{App.Id} [redacted]";
     }
 
-    /// <summary>Grows when any of what is cached about apps and keys has changed.</summary>
+    /// <summary>Knows what has changed of what is cached about apps and keys.</summary>
     public Epoch Epoch => epoch;
 
     /// <summary>The app, or null; at most <see cref="Epoch.Bound"/> old.</summary>
     public async ValueTask<App?> FindAsync(string id, CancellationToken ct)
     {
         var current = epoch.Current;
-        if (opened.TryGetValue(id, out (App App, long Epoch) known) && known.Epoch == current)
+        if (opened.TryGetValue(id, out (App App, long Epoch) known) && epoch.IsUnchanged(known.Epoch, id))
             return known.App;
         if (await engine.FindAppAsync(id, ct) is not { } row)
             return null;
@@ -86,16 +86,25 @@ internal sealed class Apps(Engine engine, Instance instance, Gate gate, Manageme
         });
     }
 
+    /// <summary>
+    /// Changes settings. What the app's keys minted ends when it is disabled, and does not come back when it is
+    /// enabled.
+    /// </summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public Task<Reply> ChangeAsync(Management.Request<Shown> request, string id, Settings settings)
     {
         gate.RequireAdmin(request.Caller);
         var verb = settings.IsDisabled switch { true => "disable_app", false => "enable_app", null => "change_app" };
         var entry = request.Caller.Entry(verb, "ok") with { App = id };
-        return management.WriteAsync(request, new Change.ManagementKey(0) { App = id }, entry, (found, now) =>
+        var at = new Change.ManagementKey(0) { App = id, NeedsNumber = settings.IsDisabled is not null };
+        return management.WriteAsync(request, at, entry, (found, now) =>
         {
             var app = settings.ApplyTo(Found(found, id));
-            return new(new Shown(app, now), [new RowWrite.PutApp(app.ToRow(instance))], entry);
+            if (!at.NeedsNumber)
+                return new(new Shown(app, now), [new RowWrite.PutApp(app.ToRow(instance))], entry);
+            app = app with { Generation = found.Number };
+            RowWrite[] rows = [new RowWrite.PutApp(app.ToRow(instance)), Endings.EndsFormatOne(id, id, now)];
+            return new(new Shown(app, now), rows, entry);
         });
     }
 

@@ -8,7 +8,9 @@ namespace Coffer.Access;
 
 /// <summary>
 /// A key for a browser. It has no row: the token is its claims, sealed, so that it is proven without a look-up. Its id,
-/// <c>ephkey_…</c>, says when it was made and when it expires, and a MAC in it shows whose it is.
+/// <c>ephkey_…</c>, says when it was made and when it expires, and a MAC in it shows whose it is. Of the two formats,
+/// the first
+/// says nothing of what was ended when it was made, and is minted only while nodes run that know no other.
 /// </summary>
 /// <param name="Id"><c>ephkey_</c> and 33 base62 characters.</param>
 /// <param name="Tenant">App, mode and account.</param>
@@ -19,14 +21,23 @@ namespace Coffer.Access;
 /// <param name="Expires">From this Unix second on it is refused.</param>
 internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<byte> User, Permissions Permissions, string MintedBy, long Created, long Expires)
 {
+    public const int PartLength = 11;
     private const string IdPrefix = "ephkey_";
-    private const int PartLength = 11;
     private const int IdLength = 7 + 3 * PartLength;
     private const byte IdTag = 1, AppTag = 2, AccountTag = 3, UserTag = 4, PermissionsTag = 5, MintedByTag = 6;
+
+    /// <summary>Of format 2. 11 is kept for a generation of the store.</summary>
+    private const byte KeyGenerationTag = 7, AppGenerationTag = 8, TenantGenerationTag = 9, LastTag = 10;
+
+    /// <summary>What it was minted under; null of format 1.</summary>
+    public Ties? Ties { get; init; }
 
     public string Account => Tenant.Account;
 
     public bool Livemode => Tenant.Livemode;
+
+    /// <summary>Whether a text has the form of an id.</summary>
+    public static bool IsId(string text) => text.Length == IdLength && text.StartsWith(IdPrefix, StringComparison.Ordinal);
 
     public static string NewId(Instance instance, TenantId tenant, long created, long expires)
     {
@@ -42,7 +53,7 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
     /// <summary>When a key of this tenant was made and expires, by its id alone; null if the id is not one of this tenant.</summary>
     public static (long Created, long Expires)? Times(Instance instance, TenantId tenant, string id)
     {
-        if (id.Length != IdLength || !id.StartsWith(IdPrefix, StringComparison.Ordinal) || Base62.Read(id.AsSpan(IdPrefix.Length, PartLength)) is not { } times)
+        if (!IsId(id) || Base62.Read(id.AsSpan(IdPrefix.Length, PartLength)) is not { } times)
             return null;
         return Base62.FixedTimeIs(Mac(instance, tenant, id.AsSpan(0, IdLength - PartLength)), id.AsSpan(IdLength - PartLength))
             ? ((long)(times >> 32), (long)(times & uint.MaxValue))
@@ -55,14 +66,14 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
         (byte Tag, byte[] Value)[] fields =
         [
             (IdTag, Utf8(Id)), (AppTag, Utf8(Tenant.App)), (AccountTag, Utf8(Tenant.Account)), (UserTag, User.ToArray()),
-            (PermissionsTag, [(byte)Permissions]), (MintedByTag, Utf8(MintedBy)),
+            (PermissionsTag, [(byte)Permissions]), (MintedByTag, Utf8(MintedBy)), .. Ties is { } ties ? Fields(ties) : [],
         ];
         using var claims = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value)));
         var rest = claims.Span;
         foreach (var (tag, value) in fields)
             rest = Tlv.Write(rest, tag, value);
-        using var bound = Bind(instance, Tenant.Livemode);
-        return Tokens.Seal(PrefixOf(Tenant.Livemode), Envelope.Seal(instance.EphemeralKey, claims.Span, bound.Span));
+        using var bound = Bind(instance, Tenant.Livemode, isFirst: Ties is null);
+        return Tokens.Seal(PrefixOf(Tenant.Livemode), Envelope.Seal(KeyOf(instance, isFirst: Ties is null), claims.Span, bound.Span));
     }
 
     /// <summary>The key that a token is; null if it was not made here, or was changed.</summary>
@@ -71,15 +82,17 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
         var livemode = token.StartsWith(PrefixOf(livemode: true), StringComparison.Ordinal);
         if (Tokens.Unseal(PrefixOf(livemode), token) is not { } envelope)
             return null;
-        using var bound = Bind(instance, livemode);
-        using var claims = Envelope.Open(instance.EphemeralKey, envelope, bound.Span);
-        return claims is null ? null : Read(instance, livemode, claims.Span);
+        var isFirst = Envelope.KeyVersionOf(envelope) == instance.EphemeralKey.Version;
+        using var bound = Bind(instance, livemode, isFirst);
+        using var claims = Envelope.Open(KeyOf(instance, isFirst), envelope, bound.Span);
+        return claims is null ? null : Read(instance, livemode, claims.Span, isFirst);
     }
 
     // A claim that this program does not know may take away what the others allow: such a key is not taken for less.
-    private static EphemeralKey? Read(Instance instance, bool livemode, ReadOnlySpan<byte> claims)
+    private static EphemeralKey? Read(Instance instance, bool livemode, ReadOnlySpan<byte> claims, bool isFirst)
     {
-        if (!Tlv.AreSound(claims, [IdTag, AppTag, AccountTag, UserTag, PermissionsTag, MintedByTag])
+        ReadOnlySpan<byte> first = [IdTag, AppTag, AccountTag, UserTag, PermissionsTag, MintedByTag];
+        if (!Tlv.AreSound(claims, isFirst ? first : [.. first, KeyGenerationTag, AppGenerationTag, TenantGenerationTag, LastTag])
             || Tlv.Text(claims, IdTag) is not { } id
             || Tlv.Text(claims, AppTag) is not { } app
             || Tlv.Text(claims, AccountTag) is not { } account
@@ -88,10 +101,27 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
             || Tlv.Find(claims, PermissionsTag) is not { } at || claims[at] is not [var permissions]
             || permissions is 0 or > (byte)Permissions.All)
             return null;
+        var ties = isFirst ? null : ReadTies(claims);
+        if (ties is null && !isFirst)
+            return null;
         var tenant = new TenantId(app, livemode, account);
         return Times(instance, tenant, id) is var (created, expires)
-            ? new EphemeralKey(id, tenant, Utf8(user), (Permissions)permissions, mintedBy, created, expires)
+            ? new EphemeralKey(id, tenant, Utf8(user), (Permissions)permissions, mintedBy, created, expires) { Ties = ties }
             : null;
+    }
+
+    private static Ties? ReadTies(ReadOnlySpan<byte> claims)
+    {
+        Span<long> numbers = stackalloc long[4];
+        ReadOnlySpan<byte> tags = [KeyGenerationTag, AppGenerationTag, TenantGenerationTag, LastTag];
+        for (var i = 0; i < tags.Length; i++)
+        {
+            if (Tlv.Find(claims, tags[i]) is not { } at || claims[at].Length != sizeof(long))
+                return null;
+            numbers[i] = BinaryPrimitives.ReadInt64BigEndian(claims[at]);
+        }
+
+        return new Ties(numbers[0], numbers[1], numbers[2], numbers[3]);
     }
 
     public override string ToString() => $"{Id} [redacted]";
@@ -108,9 +138,23 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
         return BinaryPrimitives.ReadUInt64BigEndian(instance.EphemeralIdKey.Compute(bound.Span));
     }
 
-    private static AssociatedData Bind(Instance instance, bool livemode)
+    private static SealingKey KeyOf(Instance instance, bool isFirst) => isFirst ? instance.EphemeralKey : instance.EphemeralKey2;
+
+    private static (byte Tag, byte[] Value)[] Fields(Ties ties)
     {
-        var bound = new AssociatedData("coffer v1 ephemeral key"u8);
+        return [(KeyGenerationTag, Bytes(ties.Key)), (AppGenerationTag, Bytes(ties.App)), (TenantGenerationTag, Bytes(ties.Tenant)), (LastTag, Bytes(ties.Last))];
+
+        static byte[] Bytes(long number)
+        {
+            var bytes = new byte[sizeof(long)];
+            BinaryPrimitives.WriteInt64BigEndian(bytes, number);
+            return bytes;
+        }
+    }
+
+    private static AssociatedData Bind(Instance instance, bool livemode, bool isFirst)
+    {
+        var bound = new AssociatedData(isFirst ? "coffer v1 ephemeral key"u8 : "coffer v2 ephemeral key"u8);
         bound.Add(instance.Id);
         bound.Add(livemode ? 1 : 0);
         return bound;
@@ -118,3 +162,11 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
 
     private static byte[] Utf8(string text) => Encoding.UTF8.GetBytes(text);
 }
+
+/// <summary>
+/// What a key was minted under: the generations of the key that minted it, of its app and of its tenant, 0 where there
+/// was none, and
+/// the number of the last commit that its minting saw (<see cref="CommitOrder"/>). It is good as long as they are the
+/// same.
+/// </summary>
+internal sealed record Ties(long Key, long App, long Tenant, long Last);

@@ -56,6 +56,7 @@ internal static class FirstStart
         {
             var (created, identity) = Instance.Create(wrapper, now.ToUnixTimeSeconds());
             rows.AddRange(identity);
+            rows.Add(FormatOne.Row(created, 0));
             return created;
         }
 

@@ -37,6 +37,7 @@ internal sealed class Instance
         AuditKey = MacKey.Derived(identity[IdSize..], "coffer v1 audit"u8);
         EphemeralIdKey = MacKey.Derived(identity[IdSize..], "coffer v1 ephemeral key id"u8);
         EphemeralKey = SealingKey.Derived(identity[IdSize..], "coffer v1 ephemeral key"u8);
+        EphemeralKey2 = SealingKey.Derived(identity[IdSize..], "coffer v2 ephemeral key"u8, version: 2);
         ReplyKey = SealingKey.Derived(identity[IdSize..], "coffer v1 reply"u8);
     }
 
@@ -63,8 +64,13 @@ internal sealed class Instance
     /// <summary>Key of the MAC that shows an id to be of an ephemeral key of an account.</summary>
     public MacKey EphemeralIdKey { get; }
 
-    /// <summary>Seals the claims of ephemeral keys. It outlives a rotation of the root keys, as the pepper does.</summary>
+    /// <summary>
+    /// Seals the claims of ephemeral keys of format 1. It outlives a rotation of the root keys, as the pepper does.
+    /// </summary>
     public SealingKey EphemeralKey { get; }
+
+    /// <summary>The same of format 2, which a program that knows only format 1 has no key for.</summary>
+    public SealingKey EphemeralKey2 { get; }
 
     /// <summary>Seals what idempotency keys have kept outside tenants.</summary>
     public SealingKey ReplyKey { get; }

@@ -72,7 +72,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         });
     }
 
-    /// <summary>Makes a key that may do what another may, and lets that one live for a while yet.</summary>
+    /// <summary>
+    /// Makes a key that may do what another may, and lets that one, with what it minted, live for a while yet.
+    /// </summary>
     /// <param name="request">Who asks.</param>
     /// <param name="id">The key to be replaced.</param>
     /// <param name="grace">How much longer it is taken, in seconds.</param>
@@ -81,15 +83,26 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("roll_key", "ok") with { Target = id };
-        return management.WriteAsync(request, new Change.ManagementKey(0) { ApiKey = id }, entry, (found, now) =>
+        return management.WriteAsync(request, new Change.ManagementKey(0) { ApiKey = id, NeedsNumber = grace == 0 }, entry, (found, now) =>
         {
             var old = ApiKey.From(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id)).Row;
             if (old.ExpiresAt <= now)
                 throw ApiError.Unusable("id", "the key has expired; create another");
-            var successor = old with { Id = ApiKey.NewId(), Created = management.CreatedAt(now), LastUsed = null };
+            var successor = old with { Id = ApiKey.NewId(), Created = management.CreatedAt(now), LastUsed = null, Generation = null };
             var (token, row) = ApiKey.Create(instance, successor);
-            var ending = ApiKey.Prove(instance, old with { ExpiresAt = Math.Min(old.ExpiresAt ?? long.MaxValue, now + grace) });
-            return new(new Shown(new ApiKey(row), token), [new RowWrite.PutApiKey(ending), new RowWrite.PutApiKey(row)], entry with { Tenant = Tenant(row), Reason = $"replaced by {row.Id}" });
+            var ending = old with { ExpiresAt = Math.Min(old.ExpiresAt ?? long.MaxValue, now + grace) };
+            RowWrite[] ends = [];
+            if (grace == 0)
+            {
+                // Nodes of the release before take a proof with a generation for damage; what they minted ends by the
+                // other row.
+                if (!engine.HasOlderNodes)
+                    ending = ending with { Generation = found.Number };
+                ends = EndMinted(old, now);
+            }
+
+            RowWrite[] rows = [new RowWrite.PutApiKey(ApiKey.Prove(instance, ending)), new RowWrite.PutApiKey(row), .. ends];
+            return new(new Shown(new ApiKey(row), token), rows, entry with { Tenant = Tenant(row), Reason = $"replaced by {row.Id}" });
         });
     }
 
@@ -104,12 +117,15 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             var key = ApiKey.Seen(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id));
             if (key is { Kind: KeyKind.Admin, Row.ExpiresAt: null, IsDamaged: false } && found.OtherAdminKeys == 0)
                 throw ApiError.LastAdminKey();
-            RowWrite[] rows = key.Kind == KeyKind.Secret || key.IsDamaged
-                ? [new RowWrite.DeleteApiKey(id), Revocations.Write(id, now, now + EphemeralKeys.LongestLife)]
-                : [new RowWrite.DeleteApiKey(id)];
-            return new(new Shown(key, IsRevoked: true), rows, entry with { Tenant = Tenant(key.Row) });
+            return new(new Shown(key, IsRevoked: true), [new RowWrite.DeleteApiKey(id), .. EndMinted(key.Row, now, key.IsDamaged)], entry with { Tenant = Tenant(key.Row) });
         });
     }
+
+    // Only secret keys mint; of a damaged row nobody knows what it was.
+    private static RowWrite[] EndMinted(ApiKeyRow key, long now, bool isDamaged = false) =>
+        new ApiKey(key).Kind == KeyKind.Secret || isDamaged
+            ? [Revocations.Write(key.App ?? "", key.Id, now, now + EphemeralKeys.LongestLife)]
+            : [];
 
     private ValueTask ReportAsync(Caller caller, IEnumerable<ApiKey> keys) =>
         gate.ReportAsync([.. keys.Select(key => key.Damage).OfType<DamagedRow>()], caller.Origin.RequestId);

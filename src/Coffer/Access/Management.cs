@@ -14,17 +14,15 @@ internal sealed record Reply(SecretBytes Body, string? OriginalRequest = null);
 
 /// <summary>
 /// Writes to the management plane: what is decided against what is stored, its audit entry and what its idempotency key keeps
-/// are one transaction, and what was cached before it is read anew.
+/// are one transaction; what was cached before it is read again, for the engine says what was changed.
 /// </summary>
 /// <param name="committer">Where writes are handed in.</param>
 /// <param name="instance">Whose store it is.</param>
-/// <param name="epoch">Grows with each change.</param>
 /// <param name="time">For what is kept.</param>
 /// <param name="order">The order in which apps and keys were made; null keeps none.</param>
 /// <param name="budgets">How much apps may write; null bounds nothing.</param>
 internal sealed class Management(
-    Committer committer, Instance instance, Epoch epoch, TimeProvider time, CreationOrder? order = null,
-    Budgets? budgets = null)
+    Committer committer, Instance instance, TimeProvider time, CreationOrder? order = null, Budgets? budgets = null)
 {
     /// <summary>How long a reply is kept; afterwards the idempotency key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
@@ -71,21 +69,18 @@ internal sealed class Management(
         budgets?.ChargeAudit(payer, about.Size);
         await committer.CommitAsync(write);
         budgets?.ChargeKept(payer, write.Kept);
-        if (write.HasChanged)
-            epoch.Advance();
         return write.Reply!;
     }
 
     /// <summary>When something counts as made that is decided at a Unix second; for who decides.</summary>
     public long CreatedAt(long now) => order?.At(now) ?? now;
 
-    /// <summary>Writes what needs no decision.</summary>
-    public async Task WriteAsync(RowWrite[] rows, AuditEntry entry)
+    /// <summary>Writes what is never refused and keeps no reply.</summary>
+    public Task WriteAsync(
+        Change.ManagementKey at, Func<Change.ManagementFound, long, RowWrite[]> decide, AuditEntry entry)
     {
         budgets?.ChargeAudit(entry.Payer, entry.Size);
-        await committer.CommitAsync(
-            new Change.Plain(rows) { Notes = [entry], In = LaneOf(entry), PaidBy = entry.Payer });
-        epoch.Advance();
+        return committer.CommitAsync(new Unasked(at, found => decide(found, time.GetUtcNow().ToUnixTimeSeconds()), entry));
     }
 
     /// <summary>Which queue a write waits in, by its audit entry.</summary>
@@ -100,6 +95,20 @@ internal sealed class Management(
         foreach (var field in fields)
             said.Add(field);
         return instance.ProofKey.Compute(said.Span);
+    }
+
+    private sealed class Unasked(Change.ManagementKey at, Func<Change.ManagementFound, RowWrite[]> decide, AuditEntry entry)
+        : Change
+    {
+        public override ManagementKey ManagementAt => at;
+
+        public override Lane Lane => LaneOf(entry);
+
+        public override Payer? Payer => entry.Payer;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found) => decide(found.Management!);
+
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => [entry];
     }
 
     private sealed class Write<T> : Change
@@ -138,9 +147,6 @@ internal sealed class Management(
 
         public Reply? Reply { get; private set; }
 
-        /// <summary>Whether more was written than what is kept for a repetition.</summary>
-        public bool HasChanged { get; private set; }
-
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
             var now = own.time.GetUtcNow().ToUnixTimeSeconds();
@@ -154,7 +160,6 @@ internal sealed class Management(
 
             var decision = decide(found.Management, now);
             entry = decision.Entry;
-            HasChanged = decision.Rows.Count > 0;
             Reply = new Reply(request.Body(decision.Outcome));
             if (ManagementAt.Reply is not { } key)
                 return decision.Rows;

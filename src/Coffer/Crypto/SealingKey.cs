@@ -29,12 +29,14 @@ internal sealed class SealingKey : IDisposable
         Commitment = MacKey.Derived(key, "coffer v1 envelope commitment"u8, memory, start + Size);
     }
 
-    /// <summary>The first key for the use that <paramref name="label"/> names, derived from another (HKDF-Expand, RFC 5869).</summary>
-    public static SealingKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label)
+    /// <summary>
+    /// The key for the use that <paramref name="label"/> names, derived from another (HKDF-Expand, RFC 5869).
+    /// </summary>
+    public static SealingKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label, uint version = 1)
     {
         Span<byte> derived = stackalloc byte[Size];
         HKDF.Expand(HashAlgorithmName.SHA256, from, derived, label);
-        var first = new SealingKey(1, derived);
+        var first = new SealingKey(version, derived);
         CryptographicOperations.ZeroMemory(derived);
         return first;
     }

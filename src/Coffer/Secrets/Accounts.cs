@@ -171,7 +171,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         var entry = request.Caller.Entry("forget_account", "ok") with { App = app, Account = account };
         try
         {
-            return await management.WriteAsync(request, new Change.ManagementKey(Now()) { App = app, Account = account }, entry, Forget);
+            return await management.WriteAsync(request, new Change.ManagementKey(Now()) { App = app, Account = account, NeedsNumber = true }, entry, Forget);
         }
         finally
         {
@@ -190,7 +190,9 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             [
                 .. found.Tenants.Select(tenant => new RowWrite.ShredTenant(tenant.Id, new TenantId(app, tenant.Livemode, account))),
                 new RowWrite.DeleteReplies(Management.OwnerOf(instance, app, account)),
-                Revocations.Write(Revocations.Of(app, account), now, now + EphemeralKeys.LongestLife),
+                .. ((bool[])[false, true]).Select(livemode =>
+                    Generations.Raise(instance, new TenantId(app, livemode, account), found.Number, now)),
+                Endings.EndsFormatOne(app, Revocations.Of(app, account), now),
                 receipt.ToRow(instance),
             ];
             return new(receipt, rows, entry with { Count = test + live });

@@ -19,6 +19,9 @@ internal sealed class Reaper(
     /// <summary>How many rows it removes at a time: few enough that no request waits for it noticeably.</summary>
     private const int Batch = 200;
 
+    /// <summary>The same of revocations, whose rows are small.</summary>
+    private const int RevocationsAtOnce = 2_000;
+
     /// <summary>How often it does so in a sweep: the next one takes what is left.</summary>
     private const int MostRounds = 1_000;
 
@@ -31,6 +34,9 @@ internal sealed class Reaper(
     private readonly CancellationTokenSource stop = new();
     private long pruned;
     private Task running = Task.CompletedTask;
+
+    /// <summary>What else is swept, of minted keys; null is nothing.</summary>
+    public Func<Committer, CancellationToken, Task>? SweepsMinted { get; init; }
 
     public void Start() => running = Task.Run(RunAsync);
 
@@ -68,14 +74,14 @@ internal sealed class Reaper(
             var replies = now - (long)Management.KeptFor.TotalSeconds;
             var progress = new Progress();
             do
-            {
-                var row = new RowWrite.PruneManagement(replies, now, Batch);
-                await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
-            }
+                await BackgroundAsync(new RowWrite.PruneReplies(replies, Batch), Batch);
             while (progress.Goes(await engine.FindOldestReplyAsync(ct), replies));
+            await SweepRevocationsAsync(now, ct);
             pruned = now;
         }
 
+        if (SweepsMinted is not null)
+            await SweepsMinted(committer, ct);
         if (retention is not null)
             await retention.SweepAsync(moment, ct);
     }
@@ -86,6 +92,20 @@ internal sealed class Reaper(
         running.Wait();
         stop.Dispose();
     }
+
+    private async Task SweepRevocationsAsync(long now, CancellationToken ct)
+    {
+        for (var rounds = 0; rounds < MostRounds; rounds++)
+        {
+            var ended = await engine.ListEndedRevocationsAsync(now, RevocationsAtOnce, ct);
+            if (ended.Count == 0)
+                return;
+            await BackgroundAsync(new RowWrite.DeleteRevocations(ended, now), ended.Count);
+        }
+    }
+
+    private Task BackgroundAsync(RowWrite row, int rows) =>
+        committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = rows });
 
     private async Task RunAsync()
     {

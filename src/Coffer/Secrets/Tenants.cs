@@ -74,12 +74,15 @@ internal sealed class Tenants(
         throw ApiError.Contradictory("a tenant that was stored is not there");
     }
 
-    /// <summary>Has a tenant read anew that is gone, or may be; null is all of them.</summary>
-    public void Forget(TenantId? id)
+    /// <summary>Has a tenant read again that is gone, or may be.</summary>
+    public void Forget(TenantId id) => opened.Remove(id);
+
+    /// <summary>The same for all that a commit has removed.</summary>
+    public void Forget(News news)
     {
-        if (id is null)
+        if (news.IsAllTenants)
             opened.Clear();
-        else
+        foreach (var id in news.Tenants)
             opened.Remove(id);
     }
 

@@ -90,6 +90,17 @@ internal abstract class Change
 
         /// <summary>Whether the number of the oldest audit row is read.</summary>
         public bool AsksOldestAudit { get; init; }
+
+        /// <summary>
+        /// Whether it decides by the number of its own commit (<see cref="CommitOrder"/>), which is taken for it.
+        /// </summary>
+        public bool NeedsNumber { get; init; }
+
+        /// <summary>
+        /// For whom a key is minted, with which key, or null: what that depends on is read as it is, and nothing is
+        /// held.
+        /// </summary>
+        public (string Key, TenantId Tenant)? Mint { get; init; }
     }
 
     /// <summary>What is stored of it.</summary>
@@ -104,7 +115,20 @@ internal abstract class Change
     {
         /// <summary>The number of the oldest audit row; 0 if there is none.</summary>
         public long OldestAudit { get; init; }
+
+        /// <summary>The number of this commit, if it was asked for.</summary>
+        public long Number { get; init; }
+
+        /// <summary>What a key is minted by, if it was asked for.</summary>
+        public MintFound? Mint { get; init; }
     }
+
+    /// <summary>What a key is minted by.</summary>
+    /// <param name="Key">The key that mints, or null: it was revoked.</param>
+    /// <param name="App">The tenant's app, or null.</param>
+    /// <param name="Generation">The tenant's generation, or null.</param>
+    /// <param name="Last">The number of the last commit that is seen.</param>
+    public sealed record MintFound(ApiKeyRow? Key, AppRow? App, GenerationRow? Generation, long Last);
 
     /// <summary>Nothing but something to put on record.</summary>
     public sealed class Noted(params Note[] notes) : Change

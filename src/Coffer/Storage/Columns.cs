@@ -46,7 +46,7 @@ internal static class Columns
 
     public static ApiKeyRow ToApiKey<TRow>(TRow row) where TRow : IRow, allows ref struct
     {
-        var isSound = row.Has("btTTtnnNbTTTN") && IsFlag(row.Number(5)) && UnixTime.IsStorable(row.Number(6))
+        var isSound = row.Has("btTTtnnNbTTTNN") && IsFlag(row.Number(5)) && UnixTime.IsStorable(row.Number(6))
             && UnixTime.IsStorable(row.NumberOrNull(7)) && UnixTime.IsStorable(row.NumberOrNull(12));
         return new(
             row.Bytes(0), row.Text(1), row.TextOrNull(2), row.TextOrNull(3), row.Text(4), row.Number(5) != 0,
@@ -56,11 +56,31 @@ internal static class Columns
             PinnedAccount = row.TextOrNull(10),
             Addresses = row.TextOrNull(11),
             LastUsed = row.NumberOrNull(12),
+            Generation = row.NumberOrNull(13),
             IsSound = isSound,
         };
     }
 
-    public static RevocationRow ToRevocation<TRow>(TRow row) where TRow : IRow, allows ref struct => new(row.Text(0), row.Number(1), row.Number(2));
+    // One that cannot be read ends all that it could be meant to end.
+    public static RevocationRow ToRevocation<TRow>(TRow row) where TRow : IRow, allows ref struct
+    {
+        if (!row.Has("tnnnTN"))
+            return new(row.Text(0), long.MaxValue, long.MaxValue) { Number = row.Number(3) };
+        return new(row.Text(0), row.Number(1), row.Number(2))
+        {
+            Number = row.Number(3),
+            App = row.TextOrNull(4),
+            OrderedUntil = row.NumberOrNull(5),
+        };
+    }
+
+    // One that cannot be read proves nothing: see Generations.IsWhole.
+    public static GenerationRow ToGeneration<TRow>(TRow row) where TRow : IRow, allows ref struct
+    {
+        var isSound = row.Has("tntnnb") && IsFlag(row.Number(1));
+        var tenant = new TenantId(row.Text(0), row.Number(1) != 0, row.Text(2));
+        return new(tenant, row.Number(3), row.Number(4), isSound ? row.Bytes(5) : []);
+    }
 
     public static AccountRow ToAccount<TRow>(TRow row) where TRow : IRow, allows ref struct
     {

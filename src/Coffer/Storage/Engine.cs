@@ -14,11 +14,20 @@ internal abstract class Engine : IDisposable
     /// </summary>
     public sealed class LockedException(Exception inner) : Exception("a lock was not free in time", inner);
 
-    /// <summary>Called, on any thread, when apps, keys or revocations were changed by whichever node. An embedded store has no other nodes and never calls.</summary>
-    public Action Changed { get; set; } = static () => { };
+    /// <summary>
+    /// Called, on any thread, when what nodes keep in memory was changed by whichever node: by this one before the
+    /// change
+    /// completes, by another within the bound. It may be called again for the same change.
+    /// </summary>
+    public Action<News> Changed { get; set; } = static _ => { };
 
-    /// <summary>Called in the same way when a tenant was removed; with null when any may have been.</summary>
-    public Action<TenantId?> TenantGone { get; set; } = static _ => { };
+    /// <summary>Where this process answers, for other nodes to see; null is not said.</summary>
+    public string? Address { get; set; }
+
+    /// <summary>
+    /// Whether nodes of the release before run on the store: what they do not understand is not to be written yet.
+    /// </summary>
+    public virtual bool HasOlderNodes => false;
 
     /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
     public abstract string Name { get; }
@@ -81,8 +90,22 @@ internal abstract class Engine : IDisposable
     /// <summary>By what all keys are found.</summary>
     public abstract ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct);
 
-    /// <summary>What is not over at a Unix second.</summary>
-    public abstract ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long now, CancellationToken ct);
+    /// <summary>
+    /// A page of revocations in the order of the commits that wrote them last, and within one by subject; also those
+    /// that are over.
+    /// </summary>
+    /// <param name="number">The number that it begins in; -1 begins at the first.</param>
+    /// <param name="subject">The subject of that number that it begins after; empty begins with all of that
+    /// number.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public abstract ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct);
+
+    /// <summary>The subjects of revocations that need not be kept at a Unix second, those that ended first first.</summary>
+    public abstract ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit, CancellationToken ct);
+
+    /// <summary>The generations that are greater than a number, least first; -1 gives all.</summary>
+    public abstract ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct);
 
     /// <summary>A page of the accounts of an app in the order of their ids, with their unexpired secrets counted.</summary>
     public abstract ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct);

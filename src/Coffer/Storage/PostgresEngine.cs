@@ -47,6 +47,8 @@ internal sealed partial class PostgresEngine : Engine
 
     public override bool IsDeaf => node is { IsDeaf: true };
 
+    public override bool HasOlderNodes => node is { HasOlderNodes: true };
+
     public override long Session => Volatile.Read(ref session);
 
     /// <summary>Opens the database, and brings its schema up to date unless another node is at it.</summary>
@@ -117,6 +119,8 @@ internal sealed partial class PostgresEngine : Engine
                 var refusals = transaction.Run(changes, chain);
                 if (warning is not null)
                     throw ApiError.StorageUncertain(new NpgsqlException($"the commit is not known to be safe: {warning}"));
+                if (!transaction.News.IsEmpty)
+                    Changed(transaction.News);
                 // A refusal is answered once its entry is durable, like everything else.
                 foreach (var (change, refusal) in refusals)
                     change.Fail(refusal);
@@ -216,8 +220,7 @@ internal sealed partial class PostgresEngine : Engine
             {
                 GiveUp(Volatile.Read(ref pools));
                 Interlocked.Increment(ref session);
-                Changed(); // what was cached may be the other one's
-                TenantGone(null);
+                Changed(News.Everything); // what was cached may be the other one's
             }
 
             hasWritten = true;

@@ -32,7 +32,11 @@ internal sealed class PostgresOverlay
         Tenants = 4,
         Secrets = 8,
         Audit = 16,
+        Generations = 32,
     }
+
+    /// <summary>The transaction's number, once it was taken.</summary>
+    public long? Number { get; set; }
 
     /// <summary>What of the management plane was read for a change.</summary>
     public sealed class Management
@@ -48,6 +52,10 @@ internal sealed class PostgresOverlay
         public List<CountedTenantRow> Tenants { get; } = [];
 
         public long OldestAudit { get; set; }
+
+        public GenerationRow? Generation { get; set; }
+
+        public long Last { get; set; }
     }
 
     /// <summary>Whether all is known that a change asks for.</summary>
@@ -57,7 +65,8 @@ internal sealed class PostgresOverlay
         && (change.ScopeAt is not { } scope || !MayAdd(change) || expiries.ContainsKey(Place.Of(scope)))
         && (change.ManagementAt is not { } at
             || ((PartsOf(at) == Parts.None || (management.ContainsKey(change) && (PartsOf(at) & written) == Parts.None))
-                && (at.Reply is null || replies.ContainsKey(Place.Of(at.Reply)))));
+                && (at.Reply is null || replies.ContainsKey(Place.Of(at.Reply)))
+                && (!at.NeedsNumber || Number is not null)));
 
     /// <summary>What a change decides by; <see cref="Knows"/> must hold.</summary>
     public Change.Found FindFor(Change change) => new(
@@ -67,7 +76,7 @@ internal sealed class PostgresOverlay
         now => change.ScopeAt is { } scope
             ? expiries[Place.Of(scope)].Sum(second => second.Key > now ? second.Value : 0)
             : throw new InvalidOperationException("a change counts in the scope that it names in ScopeAt"),
-        change.ManagementAt is not { } at ? null : FindFor(management.GetValueOrDefault(change) ?? new Management(), at.Reply is { } reply ? replies[Place.Of(reply)] : null));
+        change.ManagementAt is not { } at ? null : FindFor(management.GetValueOrDefault(change) ?? new Management(), at));
 
     /// <summary>Forgets all, and takes as absent what is about to be read, until a row says otherwise.</summary>
     public void Expect(IEnumerable<long> askedTenants, IEnumerable<SecretKey> askedSecrets, IEnumerable<IdempotencyKey> askedKeys, IEnumerable<byte[]> askedReplies)
@@ -242,15 +251,31 @@ internal sealed class PostgresOverlay
         return runs;
     }
 
-    private static Change.ManagementFound FindFor(Management rows, ReplyRow? reply) =>
-        new(rows.App, rows.AppHasTenants, rows.ApiKey, rows.OtherAdminKeys, rows.Tenants, reply) { OldestAudit = rows.OldestAudit };
+    private Change.ManagementFound FindFor(Management rows, Change.ManagementKey at)
+    {
+        var reply = at.Reply is { } key ? replies[Place.Of(key)] : null;
+        if (at.Mint is not null)
+        {
+            return new(null, false, null, 0, [], reply)
+            {
+                Mint = new(rows.ApiKey, rows.App, rows.Generation, rows.Last),
+            };
+        }
+
+        return new(rows.App, rows.AppHasTenants, rows.ApiKey, rows.OtherAdminKeys, rows.Tenants, reply)
+        {
+            OldestAudit = rows.OldestAudit,
+            Number = at.NeedsNumber ? Number!.Value : 0,
+        };
+    }
 
     /// <summary>What the answer to a change depends on, its reply aside.</summary>
     public static Parts PartsOf(Change.ManagementKey at) =>
         (at.App is null ? Parts.None : Parts.Apps | Parts.Tenants)
         | (at.ApiKey is null ? Parts.None : Parts.ApiKeys | Parts.Apps)
         | (at is { App: not null, Account: not null } ? Parts.Tenants | Parts.Secrets : Parts.None)
-        | (at.AsksOldestAudit ? Parts.Audit : Parts.None);
+        | (at.AsksOldestAudit ? Parts.Audit : Parts.None)
+        | (at.Mint is not null ? Parts.ApiKeys | Parts.Apps | Parts.Generations : Parts.None);
 
     private bool MayAdd(Change change) => Change.Found.MayAdd(change.SecretAt is { } key ? secrets.GetValueOrDefault(Place.Of(key)) : null);
 

@@ -14,65 +14,17 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
 
     private const int ManagementLock = 3;
 
-    private const string LockTenants = "SELECT id FROM tenants WHERE id = ANY($1) ORDER BY id FOR UPDATE";
-
-    private const string LockTenantsOfAccounts = """
-        SELECT id FROM tenants
-        WHERE id = ANY($1 || ARRAY(SELECT t.id FROM unnest($2, $3) AS asked (app, account) JOIN tenants t ON t.app = asked.app AND t.account = asked.account))
-        ORDER BY id FOR UPDATE
-        """;
-
-    private const string IdempotencyByKey = """
-        SELECT i.tenant, i.key, i.fingerprint, i.created, i.sealed
-        FROM unnest($1, $2) AS asked (tenant, key) JOIN idempotency i ON i.tenant = asked.tenant AND i.key = asked.key
-        """;
-
-    // Of scopes to which something may be added: to replace what is there and never expires adds nothing.
-    private const string LiveInScopes = """
-        SELECT asked.place, s.expires_at, count(*)
-        FROM unnest($1, $2, $3) WITH ORDINALITY AS asked (tenant, scope, name, place) JOIN secrets s ON s.tenant = asked.tenant AND s.scope = asked.scope
-        WHERE NOT EXISTS (SELECT FROM secrets r WHERE r.tenant = asked.tenant AND r.name = asked.name AND r.expires_at IS NULL)
-        GROUP BY asked.place, s.expires_at
-        """;
-
-    private const string PutSecrets = """
-        INSERT INTO secrets (tenant, name, scope, id, version, created, expires_at, sealed)
-        SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
-        ON CONFLICT (tenant, name) DO UPDATE
-        SET scope = excluded.scope, id = excluded.id, version = excluded.version, created = excluded.created, expires_at = excluded.expires_at, sealed = excluded.sealed
-        """;
-
-    private const string DeleteSecrets =
-        "DELETE FROM secrets s USING unnest($1, $2) AS gone (tenant, name) WHERE s.tenant = gone.tenant AND s.name = gone.name";
-
-    // Of keys that were read under their tenant's lock, and are not there: half as dear as an upsert.
-    private const string AddIdempotency = "INSERT INTO idempotency (tenant, key, fingerprint, created, sealed) SELECT * FROM unnest($1, $2, $3, $4, $5)";
-
-    // A key that is used again after its record is too old gets a new place in the order of time.
-    private const string PutIdempotency = $"""
-        {AddIdempotency}
-        ON CONFLICT (tenant, key) DO UPDATE SET seq = excluded.seq, fingerprint = excluded.fingerprint, created = excluded.created, sealed = excluded.sealed
-        """;
-
-    private const string PutReply = """
-        INSERT INTO replies (key, owner, fingerprint, created, sealed) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (key) DO UPDATE SET seq = excluded.seq, owner = $2, fingerprint = $3, created = $4, sealed = $5
-        """;
-
-    // The app is held against its deletion by another node: a deleted one is waited for, and then has no tenant added.
-    private const string AddTenant = """
-        INSERT INTO tenants (app, livemode, account, created, sealed_keys)
-        SELECT id, $1, $2, $3, $4 FROM apps WHERE id = $5 FOR KEY SHARE
-        ON CONFLICT (app, livemode, account) DO NOTHING
-        """;
-
     private readonly PostgresOverlay overlay = new();
     private readonly List<(NpgsqlBatchCommand Command, Action<PostgresRow>? Read)> pending = [];
     private readonly List<(string Row, string Sql, PostgresValue[] Values)> singles = [];
     private bool hasBegun;
     private bool holdsManagement;
-    private readonly List<TenantId> shredded = [];
-    private bool tellsOthers;
+    // What depends on the transaction's number, which is taken last, for who takes it waits for all who hold one.
+    private readonly List<(string Row, string Sql, PostgresValue[] Values)> numbered = [];
+    private bool hasNumber;
+
+    /// <summary>What the transaction changes of what nodes keep in memory.</summary>
+    public News News { get; } = new();
 
     /// <summary>Whether the commit was sent: a failure after it leaves open whether the batch is stored.</summary>
     public bool IsCommitting { get; private set; }
@@ -108,23 +60,36 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
         Flush();
         if (chain(notes) is { } audit)
             Apply(audit);
-        if (hasBegun || pending.Count > 0)
+        if (hasBegun || pending.Count + numbered.Count > 0)
             Commit();
         return refusals;
     }
 
     private void Commit()
     {
-        if (tellsOthers)
-            Tell(PostgresNode.AccessChanged);
-        foreach (var tenant in shredded)
-            Tell(PostgresNode.Gone(tenant));
+        if (!News.IsEmpty)
+            FlushNumbered();
+        // Also when nothing was changed in the end: a number that says nothing would count as missed.
+        if (hasNumber)
+            Queue(CommitOrder.Tell, News.ToString());
+        if (News.IsOfAccess)
+            Queue(PostgresNode.Ring, PostgresNode.AccessChanged);
+        foreach (var tenant in News.Tenants)
+            Queue(PostgresNode.Ring, PostgresNode.Gone(tenant));
         Queue("COMMIT");
         IsCommitting = true;
         Send();
     }
 
-    private void Tell(string what) => Queue(PostgresNode.Tell, what);
+    private void FlushNumbered()
+    {
+        if (!hasNumber)
+            Queue(CommitOrder.Advance);
+        hasNumber = true;
+        foreach (var (_, sql, values) in numbered.OrderBy(single => single.Row, StringComparer.Ordinal))
+            Queue(sql, values);
+        numbered.Clear();
+    }
 
     // Of all changes that are not yet decided, so that one round trip serves them all.
     private void Read(IReadOnlyList<Change> changes, int from)
@@ -132,6 +97,7 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
         Flush();
         var (secrets, keys, scopes) = (new List<SecretKey>(), new List<IdempotencyKey>(), new List<Change>());
         var (management, replies) = (new List<(Change Change, Change.ManagementKey At)>(), new List<byte[]>());
+        var needsNumber = false;
         for (var i = from; i < changes.Count; i++)
         {
             var change = changes[i];
@@ -147,11 +113,12 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 management.Add((change, at));
             if (at.Reply is { } reply)
                 replies.Add(reply);
+            needsNumber |= at.NeedsNumber;
         }
 
         SortedSet<long> tenants = [.. secrets.Select(key => key.Tenant), .. keys.Select(key => key.Tenant), .. scopes.Select(change => change.ScopeAt!.Value.Tenant)];
         overlay.Expect(tenants, secrets, keys, replies);
-        Lock(tenants, management, replies);
+        Lock(tenants, [.. management.Where(asked => asked.At.Mint is null)], replies);
         if (secrets.Count > 0)
             Ask(PostgresEngine.SecretsByKey, row => overlay.Read(Columns.ToSecret(row)), Each(secrets, key => key.Tenant), Each(secrets, key => key.Name));
         if (keys.Count > 0)
@@ -166,7 +133,16 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
             Ask(Sql.ReplyByKey, row => overlay.Read(Columns.ToReply(row)), reply);
         foreach (var (change, at) in management)
             Ask(overlay.ReadFor(change), at);
+        if (needsNumber && overlay.Number is null)
+        {
+            // Again if it was taken for what was written: it is the same one then.
+            Ask(hasNumber ? CommitOrder.SelectLast : CommitOrder.Take, row => overlay.Number = row.Number(0));
+            hasNumber = true;
+        }
+
         Send();
+        if (needsNumber && overlay.Number is null)
+            throw WriteProof.Broken("epoch");
         foreach (var change in scopes)
             overlay.ReadScope(change);
     }
@@ -196,6 +172,17 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
 
     private void Ask(PostgresOverlay.Management into, Change.ManagementKey at)
     {
+        if (at.Mint is { } mint)
+        {
+            // The number first: what ends the key after any of these reads has a greater one.
+            Ask(CommitOrder.SelectLast, row => into.Last = row.Number(0));
+            Ask(Sql.ApiKeyById, row => into.ApiKey = Columns.ToApiKey(row), mint.Key);
+            var (of, livemode, account) = mint.Tenant;
+            Ask(Sql.AppById, row => into.App = Columns.ToApp(row), of);
+            Ask(Sql.GenerationOf, row => into.Generation = Columns.ToGeneration(row), of, livemode, account);
+            return;
+        }
+
         if (at.App is { } app)
         {
             Ask(Sql.AppById, row => into.App = Columns.ToApp(row), app);
@@ -218,6 +205,7 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
     // transaction depends on in the order of their keys; all else in the order of the changes.
     private void Apply(RowWrite write)
     {
+        News.Add(write);
         switch (write)
         {
             case RowWrite.PutSecret { Row: var r }:
@@ -257,22 +245,37 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 Queue(Sql.PruneReceipts, p.SignedBy);
                 break;
             case RowWrite.PutRevocation { Row: var r }:
-                QueueSingle($"revocations {r.Subject}", Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil);
-                tellsOthers = true;
+                numbered.Add(($"revocations {r.Subject}", Sql.PutRevocation, [r.Subject, r.MadeUntil, r.KeptUntil, r.App]));
                 break;
-            case RowWrite.PruneManagement p:
+            case RowWrite.DeleteRevocations d:
+                if (numbered.Count > 0)
+                    FlushNumbered();
+                Queue(DeleteRevocations, d.Subjects.ToArray(), d.Now);
+                break;
+            case RowWrite.PutGeneration { Row: var r }:
+                QueueSingle($"generations {r.Tenant}", Sql.PutGeneration, r.Tenant.App, r.Tenant.Livemode, r.Tenant.Account, r.Number, r.KeptUntil, r.Mac);
+                overlay.Wrote(PostgresOverlay.Parts.Generations);
+                break;
+            case RowWrite.KeepGeneration k:
+                QueueSingle($"generations {k.Tenant}", Sql.KeepGeneration, k.KeptUntil, k.Tenant.App, k.Tenant.Livemode, k.Tenant.Account);
+                overlay.Wrote(PostgresOverlay.Parts.Generations);
+                break;
+            case RowWrite.DeleteGeneration d:
                 Flush();
-                Queue(Sql.PruneReplies, p.Limit, p.RepliesMadeBy);
-                Queue(Sql.PruneRevocations, p.Now);
+                Queue(Sql.DeleteGeneration, d.Tenant.App, d.Tenant.Livemode, d.Tenant.Account, d.Number, d.Now);
+                overlay.Wrote(PostgresOverlay.Parts.Generations);
+                break;
+            case RowWrite.PruneReplies p:
+                Flush();
+                Queue(Sql.PruneReplies, p.Limit, p.MadeBy);
                 overlay.ForgetReplies();
                 break;
-            case RowWrite.ShredTenant { Number: var number, Tenant: var tenant }:
+            case RowWrite.ShredTenant { Number: var number }:
                 Flush();
                 Queue(Sql.DeleteSecretsOfTenant, number);
                 Queue(Sql.DeleteIdempotencyOfTenant, number);
                 Queue(Sql.DeleteTenant, number);
                 overlay.ForgetTenants();
-                shredded.Add(tenant);
                 break;
             case RowWrite.AddTenant t:
                 QueueSingle($"tenants {t.Tenant}", AddTenant, t.Tenant.Livemode, t.Tenant.Account, t.Created, t.SealedKeys, t.Tenant.App);
@@ -281,8 +284,9 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 overlay.ForgetAbsentTenants();
                 break;
             case RowWrite.PutApiKey { Row: var r }:
-                Queue(Sql.PutApiKey, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof, r.Permissions, r.PinnedAccount, r.Addresses);
-                Changed(PostgresOverlay.Parts.ApiKeys);
+                Queue(Sql.PutApiKey, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof, r.Permissions, r.PinnedAccount, r.Addresses,
+                    r.Generation);
+                overlay.Wrote(PostgresOverlay.Parts.ApiKeys);
                 break;
             case RowWrite.TouchApiKey k:
                 QueueSingle($"api_keys {k.Id}", Sql.TouchApiKey, k.LastUsed, k.Id);
@@ -291,18 +295,18 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
             case RowWrite.DeleteApiKey { Id: var id }:
                 Flush();
                 Queue(Sql.DeleteApiKey, id);
-                Changed(PostgresOverlay.Parts.ApiKeys);
+                overlay.Wrote(PostgresOverlay.Parts.ApiKeys);
                 break;
             case RowWrite.PutApp { Row: var r }:
                 Flush();
                 Queue(Sql.PutApp, r.Id, r.Name, r.Account, r.Created, r.Sealed);
-                Changed(PostgresOverlay.Parts.Apps);
+                overlay.Wrote(PostgresOverlay.Parts.Apps);
                 break;
             case RowWrite.DeleteApp { Id: var id }:
                 Flush();
                 Queue(Sql.DeleteApiKeysOfApp, id);
                 Queue(Sql.DeleteApp, id);
-                Changed(PostgresOverlay.Parts.Apps | PostgresOverlay.Parts.ApiKeys);
+                overlay.Wrote(PostgresOverlay.Parts.Apps | PostgresOverlay.Parts.ApiKeys);
                 break;
             case RowWrite.PutRootKey { Row: var r }:
                 Queue(Sql.PutRootKey, r.Version, r.Created, r.Wrapped);
@@ -315,12 +319,6 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
             default:
                 throw new ArgumentOutOfRangeException(nameof(write));
         }
-    }
-
-    private void Changed(PostgresOverlay.Parts parts)
-    {
-        overlay.Wrote(parts);
-        tellsOthers = true;
     }
 
     private void Flush()

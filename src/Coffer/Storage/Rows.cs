@@ -64,6 +64,9 @@ internal sealed record ApiKeyRow(byte[] Mac, string Id, string? App, string? Acc
     /// <summary>The Unix second at which the hour of its last use began, or null.</summary>
     public long? LastUsed { get; init; }
 
+    /// <summary>The number of the commit that ended all that it had minted, or null.</summary>
+    public long? Generation { get; init; }
+
     /// <inheritdoc cref="TenantRow.IsSound"/>
     public bool IsSound { get; init; } = true;
 }
@@ -79,9 +82,36 @@ internal sealed record AccountRow(string Account, long Created, long Test, long 
 internal sealed record CountedTenantRow(long Id, bool Livemode, long Secrets);
 
 /// <summary>What ends ephemeral keys early: those of a subject that were made at or before a Unix second. Kept until the last of them has expired.</summary>
-internal sealed record RevocationRow(string Subject, long MadeUntil, long KeptUntil);
+internal sealed record RevocationRow(string Subject, long MadeUntil, long KeptUntil)
+{
+    /// <summary>
+    /// The number of the commit that wrote it last, which the engine gives; 0 if a node of the release before made it.
+    /// </summary>
+    public long Number { get; init; }
 
-/// <summary>The kept reply to a write outside tenants: whose, what it was asked for, when, and the sealed body.</summary>
+    /// <summary>The app whose keys it ends, or null if a node of the release before made it.</summary>
+    public string? App { get; init; }
+
+    /// <summary>
+    /// What <see cref="MadeUntil"/> was when a commit with a number wrote it, which the engine keeps.
+    /// </summary>
+    public long? OrderedUntil { get; init; }
+
+    /// <summary>
+    /// Whether a node of the release before wrote it since: then what it ends is told by its times alone.
+    /// </summary>
+    public bool IsUnordered => OrderedUntil is not { } ordered || ordered < MadeUntil;
+}
+
+/// <summary>
+/// The number of the commit that ended all minted keys of a tenant; kept until the last key that it could concern has
+/// expired.
+/// </summary>
+internal sealed record GenerationRow(TenantId Tenant, long Number, long KeptUntil, byte[] Mac);
+
+/// <summary>
+/// The kept reply to a write outside tenants: whose, what it was asked for, when, and the sealed body.
+/// </summary>
 internal sealed record ReplyRow(byte[] Key, byte[]? Owner, byte[] Fingerprint, long Created, byte[] Sealed)
 {
     /// <inheritdoc cref="TenantRow.IsSound"/>
@@ -194,9 +224,20 @@ internal abstract record RowWrite
     /// <summary>Removes the receipts that were signed at or before a Unix second.</summary>
     public sealed record PruneReceipts(long SignedBy) : RowWrite;
 
+    /// <summary>Removes the revocations of subjects, unless they are to be kept at a Unix second.</summary>
+    public sealed record DeleteRevocations(IReadOnlyList<string> Subjects, long Now) : RowWrite;
+
+    /// <summary>Adds the generation of a tenant, or raises it: it never goes back.</summary>
+    public sealed record PutGeneration(GenerationRow Row) : RowWrite;
+
+    /// <summary>Keeps the generation of a tenant, if it has one, until a Unix second at least.</summary>
+    public sealed record KeepGeneration(TenantId Tenant, long KeptUntil) : RowWrite;
+
+    /// <summary>Removes the generation of a tenant, if it is this one and need not be kept at a Unix second.</summary>
+    public sealed record DeleteGeneration(TenantId Tenant, long Number, long Now) : RowWrite;
+
     /// <summary>
-    /// Removes replies among the <paramref name="Limit"/> oldest that were made at or before a Unix second, and
-    /// revocations that need not be kept at another.
+    /// Removes the replies among the <paramref name="Limit"/> oldest that were made at or before a Unix second.
     /// </summary>
-    public sealed record PruneManagement(long RepliesMadeBy, long Now, int Limit = 200) : RowWrite;
+    public sealed record PruneReplies(long MadeBy, int Limit) : RowWrite;
 }

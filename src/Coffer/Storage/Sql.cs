@@ -23,7 +23,8 @@ internal static class Sql
         """;
 
     private const string ApiKeyColumns = """
-        SELECT k.mac, k.id, k.app, a.account, k.kind, k.livemode, k.created, k.expires_at, k.proof, k.permissions, k.pinned_account, k.addresses, k.last_used
+        SELECT k.mac, k.id, k.app, a.account, k.kind, k.livemode, k.created, k.expires_at, k.proof, k.permissions, k.pinned_account, k.addresses, k.last_used,
+            k.generation
         FROM api_keys k LEFT JOIN apps a ON a.id = k.app
         """;
 
@@ -39,7 +40,14 @@ internal static class Sql
 
     public const string ApiKeyMacs = "SELECT mac FROM api_keys";
     public const string OtherAdminKeys = "SELECT count(*) FROM api_keys WHERE kind = 'admin' AND expires_at IS NULL AND id <> $1";
-    public const string Revocations = "SELECT subject, made_until, kept_until FROM revocations WHERE kept_until > $1";
+
+    public const string Revocations = """
+        SELECT subject, made_until, kept_until, n, app, ordered_until FROM revocations WHERE (n, subject) > ($1, $2) ORDER BY n, subject LIMIT $3
+        """;
+
+    private const string GenerationColumns = "SELECT app, livemode, account, n, kept_until, mac FROM generations";
+    public const string Generations = $"{GenerationColumns} WHERE n > $1 ORDER BY n, app, livemode, account";
+    public const string GenerationOf = $"{GenerationColumns} WHERE app = $1 AND livemode = $2 AND account = $3";
 
     public const string Accounts = """
         SELECT account, min(created),
@@ -135,22 +143,41 @@ internal static class Sql
     public const string DeleteApp = "DELETE FROM apps WHERE id = $1";
 
     public const string PutApiKey = """
-        INSERT INTO api_keys (mac, id, app, kind, livemode, created, expires_at, proof, permissions, pinned_account, addresses)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-        ON CONFLICT (mac) DO UPDATE SET expires_at = $7, proof = $8
+        INSERT INTO api_keys (mac, id, app, kind, livemode, created, expires_at, proof, permissions, pinned_account, addresses, generation)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        ON CONFLICT (mac) DO UPDATE SET expires_at = $7, proof = $8, generation = $12
         """;
 
     public const string TouchApiKey = "UPDATE api_keys SET last_used = $1 WHERE id = $2";
     public const string DeleteApiKey = "DELETE FROM api_keys WHERE id = $1";
 
-    public const string PutRevocation = """
-        INSERT INTO revocations (subject, made_until, kept_until) VALUES ($1, $2, $3)
+    // Its number is the transaction's.
+    public const string PutRevocation = $"""
+        INSERT INTO revocations (subject, made_until, kept_until, n, app, ordered_until) VALUES ($1, $2, $3, {CommitOrder.Last}, $4, $2)
         ON CONFLICT (subject) DO UPDATE SET
             made_until = CASE WHEN revocations.made_until > $2 THEN revocations.made_until ELSE $2 END,
-            kept_until = CASE WHEN revocations.kept_until > $3 THEN revocations.kept_until ELSE $3 END
+            kept_until = CASE WHEN revocations.kept_until > $3 THEN revocations.kept_until ELSE $3 END,
+            ordered_until = CASE WHEN revocations.ordered_until > $2 THEN revocations.ordered_until ELSE $2 END,
+            n = excluded.n, app = $4
         """;
 
-    public const string PruneRevocations = "DELETE FROM revocations WHERE kept_until <= $1";
+    public const string DeleteRevocation = "DELETE FROM revocations WHERE subject = $1 AND kept_until <= $2";
+
+    public const string PutGeneration = """
+        INSERT INTO generations (app, livemode, account, n, kept_until, mac) VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (app, livemode, account) DO UPDATE SET
+            n = CASE WHEN generations.n > $4 THEN generations.n ELSE $4 END,
+            mac = CASE WHEN generations.n > $4 THEN generations.mac ELSE $6 END,
+            kept_until = CASE WHEN generations.kept_until > $5 THEN generations.kept_until ELSE $5 END
+        """;
+
+    public const string KeepGeneration = """
+        UPDATE generations SET kept_until = $1 WHERE app = $2 AND livemode = $3 AND account = $4 AND kept_until < $1
+        """;
+
+    public const string DeleteGeneration = """
+        DELETE FROM generations WHERE app = $1 AND livemode = $2 AND account = $3 AND n = $4 AND kept_until <= $5
+        """;
 
     public const string PruneReplies = """
         DELETE FROM replies

@@ -7,6 +7,8 @@ internal sealed partial class SqliteEngine
 {
     // Held by who writes and, for a moment, by who empties the log.
     private readonly Lock writing = new();
+    private News news = new();
+    private long? number;
 
     public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
     {
@@ -17,6 +19,7 @@ internal sealed partial class SqliteEngine
     private void WriteAlone(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
     {
         var refusals = new List<(Change Change, Exception Refusal)>();
+        (news, number) = (new News(), null);
         try
         {
             writer.Run("BEGIN IMMEDIATE");
@@ -42,7 +45,11 @@ internal sealed partial class SqliteEngine
 
             if (chain(notes) is { } audit)
                 Apply(audit);
+            if (!news.IsEmpty)
+                TakeNumber();
             writer.Run("COMMIT");
+            if (!news.IsEmpty)
+                Changed(news);
             // A refusal is answered once its entry is durable, like everything else.
             foreach (var (change, refusal) in refusals)
                 change.Fail(refusal);
@@ -79,7 +86,23 @@ internal sealed partial class SqliteEngine
         at.Reply is { } reply ? First(writer, Sql.ReplyByKey, Columns.ToReply, reply) : null)
     {
         OldestAudit = at.AsksOldestAudit ? Number(Sql.OldestAudit) : 0,
+        Number = at.NeedsNumber ? TakeNumber() : 0,
+        Mint = at.Mint is { } mint ? FindFor(mint.Key, mint.Tenant) : null,
     };
+
+    private Change.MintFound FindFor(string key, TenantId tenant) => new(
+        First(writer, Sql.ApiKeyById, Columns.ToApiKey, key),
+        First(writer, Sql.AppById, Columns.ToApp, tenant.App),
+        First(writer, Sql.GenerationOf, Columns.ToGeneration, tenant.App, tenant.Livemode, tenant.Account),
+        Number(CommitOrder.SelectLast));
+
+    // One for all changes of a transaction.
+    private long TakeNumber()
+    {
+        if (number is null)
+            writer.Run(CommitOrder.Advance);
+        return number ??= Number(CommitOrder.SelectLast);
+    }
 
     private List<CountedTenantRow> CountedTenants(string app, string account, long now)
     {
@@ -99,6 +122,7 @@ internal sealed partial class SqliteEngine
 
     private void Apply(RowWrite write)
     {
+        news.Add(write);
         switch (write)
         {
             case RowWrite.PutSecret { Row: var r }:
@@ -138,12 +162,24 @@ internal sealed partial class SqliteEngine
                 writer.Run(Sql.PruneReceipts, p.SignedBy);
                 break;
             case RowWrite.PutRevocation { Row: var r }:
-                writer.Run(Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil);
+                TakeNumber();
+                writer.Run(Sql.PutRevocation, r.Subject, r.MadeUntil, r.KeptUntil, r.App);
                 break;
-            case RowWrite.PruneManagement p:
-                writer.Run(Number(Sql.OldReplies, p.Limit, p.RepliesMadeBy), Sql.PruneReplies, p.Limit,
-                    p.RepliesMadeBy);
-                writer.Run(Sql.PruneRevocations, p.Now);
+            case RowWrite.DeleteRevocations d:
+                foreach (var subject in d.Subjects)
+                    writer.Run(Sql.DeleteRevocation, subject, d.Now);
+                break;
+            case RowWrite.PutGeneration { Row: var r }:
+                writer.Run(Sql.PutGeneration, r.Tenant.App, r.Tenant.Livemode, r.Tenant.Account, r.Number, r.KeptUntil, r.Mac);
+                break;
+            case RowWrite.KeepGeneration k:
+                writer.Run(Sql.KeepGeneration, k.KeptUntil, k.Tenant.App, k.Tenant.Livemode, k.Tenant.Account);
+                break;
+            case RowWrite.DeleteGeneration d:
+                writer.Run(Sql.DeleteGeneration, d.Tenant.App, d.Tenant.Livemode, d.Tenant.Account, d.Number, d.Now);
+                break;
+            case RowWrite.PruneReplies p:
+                writer.Run(Number(Sql.OldReplies, p.Limit, p.MadeBy), Sql.PruneReplies, p.Limit, p.MadeBy);
                 break;
             case RowWrite.ShredTenant { Number: var tenant }:
                 writer.Run(Sql.DeleteSecretsOfTenant, tenant);
@@ -158,7 +194,8 @@ internal sealed partial class SqliteEngine
                     """, t.Tenant.Livemode, t.Tenant.Account, t.Created, t.SealedKeys, t.Tenant.App);
                 break;
             case RowWrite.PutApiKey { Row: var r }:
-                writer.Run(Sql.PutApiKey, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof, r.Permissions, r.PinnedAccount, r.Addresses);
+                writer.Run(Sql.PutApiKey, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof, r.Permissions, r.PinnedAccount,
+                    r.Addresses, r.Generation);
                 break;
             case RowWrite.TouchApiKey k:
                 writer.Run(Sql.TouchApiKey, k.LastUsed, k.Id);

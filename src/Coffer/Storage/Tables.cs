@@ -97,7 +97,8 @@ internal static class Tables
     };
 
     public static readonly Table ApiKeys = new("api_keys",
-        "mac:b id:t app:t kind:t livemode:n created:n expires_at:n proof:b permissions:t pinned_account:t addresses:t last_used:n", "mac", "id");
+        "mac:b id:t app:t kind:t livemode:n created:n expires_at:n proof:b permissions:t pinned_account:t addresses:t last_used:n "
+        + "generation:n", "mac", "id");
 
     public static readonly Table Tenants = new("tenants", "id:n app:t livemode:n account:t created:n sealed_keys:b", "id")
     {
@@ -110,13 +111,20 @@ internal static class Tables
     // PostgreSQL has its numbers in an index that is not unique: its key has the tenant in it (0002-tenant-in-keys.sql).
     public static readonly Table Idempotency = new("idempotency", "tenant:n key:b fingerprint:b created:n sealed:b seq:n", "tenant key", "seq") { Numbered = "seq" };
 
-    public static readonly Table Revocations = new("revocations", "subject:t made_until:n kept_until:n", "subject");
+    public static readonly Table Revocations = new("revocations", "subject:t made_until:n kept_until:n n:n app:t ordered_until:n", "subject");
+    public static readonly Table Generations = new("generations", "app:t livemode:n account:t n:n kept_until:n mac:b", "app livemode account");
+
+    // Numbers go on in the copy where they were: none is given twice.
+    public static readonly Table Epoch = new("epoch", "one:n n:n", "one");
     public static readonly Table Replies = new("replies", "key:b owner:b fingerprint:b created:n sealed:b seq:n", "seq", "key") { Numbered = "seq" };
     public static readonly Table Receipts = new("receipts", "id:t created:n signed:n sealed:b", "id");
     public static readonly Table Audit = new("audit", "node:t first:n last:n mac:b entries:b row:n", "row", "node first") { Numbered = "row" };
 
     public static readonly IReadOnlyList<Table> All =
-        [Meta, RootKeys, Apps, ApiKeys, Tenants, Secrets, Idempotency, Revocations, Replies, Receipts, Audit];
+    [
+        Meta, RootKeys, Apps, ApiKeys, Tenants, Secrets, Idempotency, Revocations, Generations, Epoch, Replies, Receipts,
+        Audit,
+    ];
 }
 
 /// <summary>A row that was read whole, for <see cref="Columns"/>.</summary>

@@ -61,11 +61,14 @@ public sealed class CofferProcess : IAsyncDisposable
     /// <param name="folder">The working directory; null is that of the tests.</param>
     /// <param name="under">A program and its arguments that become this one, such as <see cref="Strace.Under"/>.</param>
     /// <param name="environment">Variables beside those of the tests.</param>
+    /// <param name="program">The program; null is the built one.</param>
     /// <exception cref="EndedException">It ended before it was ready.</exception>
-    public static async Task<CofferProcess> StartAsync(string[] arguments, string? folder = null, string[]? under = null, IReadOnlyDictionary<string, string>? environment = null)
+    public static async Task<CofferProcess> StartAsync(
+        string[] arguments, string? folder = null, string[]? under = null, IReadOnlyDictionary<string, string>? environment = null,
+        string? program = null)
     {
         string[] listen = arguments.Contains("--listen") ? [] : ["--listen", "http://127.0.0.1:0"];
-        var coffer = new CofferProcess([.. under ?? [], Needs.Program, .. arguments, .. listen], folder, environment);
+        var coffer = new CofferProcess([.. under ?? [], program ?? Needs.Program, .. arguments, .. listen], folder, environment);
         coffer.process.Start();
         coffer.process.StandardInput.Close();
         coffer.process.BeginOutputReadLine();

@@ -88,7 +88,8 @@ public static class Needs
         return found!;
     }
 
-    private static void Missing(string part)
+    /// <summary>Skips the test, or fails it in CI.</summary>
+    internal static void Missing(string part)
     {
         if (string.IsNullOrEmpty(Environment.GetEnvironmentVariable("CI")))
             Assert.Skip($"{part} is not there: {Install}.");

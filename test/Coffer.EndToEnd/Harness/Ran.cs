@@ -17,11 +17,12 @@ public sealed record Ran(string Line, int ExitCode, byte[] Output, string Stderr
 
     /// <summary>Runs a program with nothing but the given arguments, variables and standard input.</summary>
     public static async Task<Ran> ProgramAsync(
-        string program, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null, byte[]? input = null)
+        string program, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null, byte[]? input = null,
+        TimeSpan? patience = null)
     {
         using var process = new Process { StartInfo = Start(program, arguments, environment) };
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        deadline.CancelAfter(Patience);
+        deadline.CancelAfter(patience ?? Patience);
         var line = $"{Path.GetFileName(program)} {string.Join(' ', process.StartInfo.ArgumentList)}";
         process.Start();
         try
@@ -35,7 +36,7 @@ public sealed record Ran(string Line, int ExitCode, byte[] Output, string Stderr
         }
         catch (OperationCanceledException e) when (!TestContext.Current.CancellationToken.IsCancellationRequested)
         {
-            throw new TimeoutException($"still running after {Patience}: {line}", e);
+            throw new TimeoutException($"still running after {patience ?? Patience}: {line}", e);
         }
         finally
         {

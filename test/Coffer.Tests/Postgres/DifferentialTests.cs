@@ -77,7 +77,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         var (value, number, refuses) = (Bytes(1000 + Next(100)), clock, Next(12) == 0);
         var (app, token, account) = (Next(2) == 0 ? "app_a" : "app_b", Next(5), Next(2) == 0 ? "acct_1" : "acct_2");
         var (asksAll, keepsId, limit) = (Next(2) == 0, Next(2) == 0, Next(5));
-        switch (Next(27))
+        switch (Next(31))
         {
             case < 8: // set, as SecretChange does: its scope is counted
                 return side => new Probe(side, refuses)
@@ -154,13 +154,42 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Decides = _ => [new RowWrite.PutRevocation(new RevocationRow($"key_{token}", now, now + limit)), new RowWrite.PutMeta($"audit cut {limit}", value)],
                 };
             case 24:
-                return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.PruneManagement(now - 200, now)] };
+                return side => new Probe(side, refuses)
+                {
+                    Decides = _ =>
+                    [
+                        new RowWrite.PruneReplies(now - 200, 1 + limit),
+                        new RowWrite.DeleteRevocations([$"key_{token}", $"app {account}"], now),
+                    ],
+                };
             case 25:
                 return side => new Probe(side, refuses)
                 {
                     Decides = _ => keepsId ? [new RowWrite.PruneReceipts(now - 200)]
                         : [new RowWrite
                             .PutReceipt(new ReceiptRow($"rcpt_{token}", number, asksAll ? null : now, value))],
+                };
+            case 26: // ends what was minted, by the number of its own commit
+                return side => new Probe(side, refuses)
+                {
+                    Management = new Change.ManagementKey(0)
+                    {
+                        App = asksAll ? app : null, ApiKey = keepsId ? $"key_{token}" : null, NeedsNumber = true,
+                    },
+                    Decides = found => Ending(found.Management!),
+                };
+            case 27:
+                return side => new Probe(side, refuses)
+                {
+                    Decides = _ => keepsId ? [new RowWrite.KeepGeneration(owner, now + 10 * limit)]
+                        : [new RowWrite.DeleteGeneration(owner, 1 + limit, now), new RowWrite.DeleteGeneration(seen, ids, now)],
+                };
+            case < 30: // mint
+                return side => new Probe(side, refuses)
+                {
+                    Management = new Change.ManagementKey(0) { Mint = ($"key_{token}", owner), Reply = asksAll ? key : null },
+                    Decides = found => found.Management!.Mint!.Generation is null ? []
+                        : [new RowWrite.PutReply(new ReplyRow(key, Bytes(token), value, number, name))],
                 };
             default:
                 // The numbers of audit rows are each engine's own: what is pruned is said by their order.
@@ -170,6 +199,13 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Decides = found => found.Management!.OldestAudit == 0 ? [] : [new RowWrite.PruneAudit(side.AuditRow(limit))],
                 };
         }
+
+        RowWrite[] Ending(Change.ManagementFound found) =>
+        [
+            new RowWrite.PutGeneration(new GenerationRow(owner, found.Number, now + limit, value)),
+            .. found.ApiKey is { } known ? [new RowWrite.PutApiKey(known with { Generation = found.Number })] : (RowWrite[])[],
+            new RowWrite.PutRevocation(new RevocationRow($"app {account}", now, now + 10 * limit) { App = app }),
+        ];
     }
 
     private async Task CompareReadsAsync(Side[] sides)
@@ -194,7 +230,10 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync($"key_{limit}", default));
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync(Bytes(300 + limit), default));
         await SameAsync(sides, async side => (await side.Engine.ListApiKeyMacsAsync(default)).Select(Convert.ToHexString).Order());
-        await SameAsync(sides, async side => (await side.Engine.ListRevocationsAsync(now, default)).OrderBy(row => row.Subject));
+        await SameAsync(sides, async side => await side.Engine.ListRevocationsAsync(Next(side, 2) - 1, "", limit, default));
+        await SameAsync(sides, async side =>
+            (await side.Engine.ListEndedRevocationsAsync(now, 1_000, default)).Order(StringComparer.Ordinal));
+        await SameAsync(sides, async side => await side.Engine.ListGenerationsAsync(Next(side, 3) - 1, default));
         await SameAsync(sides, async side => await side.Engine.ListAccountsAsync(owner.App, newer ? "acct_1" : null, now, limit, default));
         await SameAsync(sides, async side => (await side.Engine.ListMetaAsync("audit cut ", default)).Select(meta => $"{meta.Key} {Convert.ToHexString(meta.Value)}"));
         await SameAsync(sides, async side => (await side.Engine.ListAuditAsync(newer ? 0 : long.MaxValue, !newer, limit, default)).Select(row => row.Row));
@@ -324,7 +363,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         public void Note(Change.Found found, long? countAt) => log.Add(string.Join(" | ",
             found.HasTenant, found.Secret is { } secret ? Shown(secret) : "", found.Idempotency is { } kept ? $"{kept.Created} {Convert.ToHexString(kept.Fingerprint)}" : "",
             countAt is { } now && Change.Found.MayAdd(found.Secret) ? found.LiveInScope(now) : "", found.Management is { } m
-                ? JsonSerializer.Serialize(new { m.App, m.AppHasTenants, m.ApiKey, m.OtherAdminKeys, Tenants = m.Tenants.Select(row => $"{Owner(row.Id)} {row.Secrets}").Order(), m.Reply, Any = m.OldestAudit > 0 }, Json) : ""));
+                ? JsonSerializer.Serialize(new { m.App, m.AppHasTenants, m.ApiKey, m.OtherAdminKeys, Tenants = m.Tenants.Select(row => $"{Owner(row.Id)} {row.Secrets}").Order(), m.Reply, Any = m.OldestAudit > 0, m.Number,
+                    Mint = m.Mint is { } mint ? new { mint.Key, mint.App, mint.Generation } : null }, Json) : ""));
 
         public string Shown(SecretKey key) => $"{Owner(key.Tenant)} {Convert.ToHexString(key.Name)}";
 

@@ -1,6 +1,7 @@
 using System.Net.Http.Headers;
 using System.Text.Json.Nodes;
 using Coffer.Crypto;
+using Npgsql;
 
 namespace Coffer.Tests.Postgres;
 
@@ -27,12 +28,15 @@ internal sealed class Nodes : IAsyncDisposable
         return nodes;
     }
 
-    public async Task<Node> AddAsync(int secretsPerScope = 10)
+    /// <param name="secretsPerScope">The quota.</param>
+    /// <param name="time">Its clock; null is the machine's.</param>
+    /// <param name="port">Where it reaches the database, if not at the database's own port.</param>
+    public async Task<Node> AddAsync(int secretsPerScope = 10, TimeProvider? time = null, int? port = null)
     {
         var data = NewData();
         if (running.Count > 0)
             File.Copy(Path.Combine(running[0].Data, "coffer.key"), Path.Combine(data, "coffer.key"));
-        var node = new Node(await StartAsync(data, secretsPerScope), data);
+        var node = new Node(await StartAsync(data, secretsPerScope, time, port), data);
         Keys ??= node.Server.FirstKeys!;
         running.Add(node);
         return node;
@@ -53,8 +57,13 @@ internal sealed class Nodes : IAsyncDisposable
         return data;
     }
 
-    public Task<Server> StartAsync(string data, int secretsPerScope = 10) => Server.StartAsync(
-        new CofferOptions { Data = data, Store = Store, Listen = "http://127.0.0.1:0", SecretsPerScope = secretsPerScope, RatePerKey = 0 }, TimeProvider.System, default);
+    public Task<Server> StartAsync(string data, int secretsPerScope = 10, TimeProvider? time = null, int? port = null)
+    {
+        var store = new NpgsqlConnectionStringBuilder(Store);
+        store.Port = port ?? store.Port;
+        var options = new CofferOptions { Data = data, Store = store.ConnectionString, Listen = "http://127.0.0.1:0", SecretsPerScope = secretsPerScope, RatePerKey = 0 };
+        return Server.StartAsync(options, time ?? TimeProvider.System, default);
+    }
 
     public async ValueTask DisposeAsync()
     {
@@ -78,6 +87,9 @@ internal sealed class Nodes : IAsyncDisposable
         public Task<Answer> Find(string key, string name, string? account = null) => Get(key, $"/v1/apps/secrets/find?scope[type]=account&name={name}&expand[]=payload", account);
 
         public Task<Answer> Get(string key, string path, string? account = null) => SendAsync(key, new HttpRequestMessage(HttpMethod.Get, path), null, account);
+
+        public Task<Answer> Delete(string key, string path, string? account = null) =>
+            SendAsync(key, new HttpRequestMessage(HttpMethod.Delete, path), null, account);
 
         public Task<Answer> Post(string key, string path, params (string, string)[] form) => Post(key, path, null, null, form);
 

@@ -76,7 +76,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         Assert.Equal("node_2", (await JoinAsync(store)).Node);
 
         using var told = new SemaphoreSlim(0);
-        nodes[0].Changed = () => told.Release();
+        nodes[0].Changed = _ => told.Release();
         await PostgresServer.ExecuteAsync(store, $"""
             SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresNode.LockClass} AND objid = 1
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -85,24 +85,6 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         Assert.Equal("node_1", nodes[0].Node);
         nodes[2].Write([new Change.Plain(new RowWrite.PutRevocation(new RevocationRow("key_1", 1, 2)))], _ => null);
         Assert.True(await told.WaitAsync(TimeSpan.FromSeconds(10)), "it listens again");
-    }
-
-    [Fact]
-    public async Task Nodes_hear_which_tenant_is_gone_and_that_access_has_changed_and_take_a_call_without_a_word_for_both()
-    {
-        var store = await server.NewDatabaseAsync();
-        var (teller, hearer) = (await JoinAsync(store), await JoinAsync(store));
-        var heard = System.Threading.Channels.Channel.CreateUnbounded<object?>();
-        hearer.Changed = () => heard.Writer.TryWrite("access");
-        hearer.TenantGone = tenant => heard.Writer.TryWrite(tenant);
-
-        TenantId[] tenants = [new("app_1", false, "acct_1"), new("app_1", true, "acct_2")];
-        teller.Write([new Change.Plain([.. tenants.Select((tenant, number) => new RowWrite.ShredTenant(number, tenant))])], _ => null);
-        teller.Write([new Change.Plain(new RowWrite.PutRevocation(new RevocationRow("key_1", 1, 2)))], _ => null);
-        await PostgresServer.ExecuteAsync(store, "NOTIFY coffer");
-        foreach (var expected in (object?[])[.. tenants, "access", "access", null])
-            Assert.Equal(expected, await heard.Reader.ReadAsync(TestContext.Current.CancellationToken));
-        Assert.False(heard.Reader.TryRead(out _));
     }
 
     [Fact]

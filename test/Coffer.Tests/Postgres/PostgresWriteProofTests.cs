@@ -151,7 +151,7 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
                 new RowWrite.PutReply(new ReplyRow([2], [2], [1], 1, [1])),
             new RowWrite.PutApiKey(Key(2)), new RowWrite.PutApiKey(Key(4)),
                 new RowWrite.PutApp(new AppRow("app_4", "app", "acct", 1)),
-            new RowWrite.PutReceipt(new ReceiptRow("rcpt_2", 1, 1, [1])));
+            new RowWrite.PutReceipt(new ReceiptRow("rcpt_2", 1, 1, [1])), Generation("acct_2"));
         return tenant;
     }
 
@@ -160,7 +160,12 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
         [("audit", "INSERT")] = new RowWrite.PutAudit(new AuditRow("node_1", 2, 2, [1], [2])),
         [("audit", "DELETE")] = new RowWrite.PruneAudit(1),
         [("revocations", "INSERT")] = new RowWrite.PutRevocation(new RevocationRow("a", 1, 2)),
-        [("revocations", "DELETE")] = new RowWrite.PruneManagement(0, 2),
+        [("revocations", "DELETE")] = new RowWrite.DeleteRevocations(["b"], 2),
+        [("epoch", "UPDATE")] = new RowWrite.PutRevocation(new RevocationRow("c", 1, 2)),
+        [("told", "INSERT")] = new RowWrite.PutRevocation(new RevocationRow("d", 1, 2)),
+        [("generations", "INSERT")] = Generation("acct_1"),
+        [("generations", "UPDATE")] = new RowWrite.KeepGeneration(new TenantId("app_1", false, "acct_2"), 9),
+        [("generations", "DELETE")] = new RowWrite.DeleteGeneration(new TenantId("app_1", false, "acct_2"), 1, 2),
         [("secrets", "INSERT")] = new RowWrite.PutSecret(Secret(tenant, 1)),
         [("secrets", "UPDATE")] = new RowWrite.PutSecret(Secret(tenant, 2)),
         [("secrets", "DELETE")] = new RowWrite.DeleteSecret(new SecretKey(tenant, [3])),
@@ -179,6 +184,9 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
         [("receipts", "INSERT")] = new RowWrite.PutReceipt(new ReceiptRow("rcpt_1", 1, null, [1])),
         [("receipts", "DELETE")] = new RowWrite.PruneReceipts(1),
     };
+
+    private static RowWrite.PutGeneration Generation(string account) =>
+        new(new GenerationRow(new TenantId("app_1", false, account), 1, 2, [1]));
 
     private static SecretRow Secret(long tenant, byte name) =>
         new(new SecretKey(tenant, [name]), [1], $"id_{name}", 1, 1, null, [1]);

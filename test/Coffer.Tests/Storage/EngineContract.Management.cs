@@ -191,24 +191,6 @@ public abstract partial class EngineContract
     }
 
     [Fact]
-    public async Task A_revocation_is_there_until_it_is_over_and_its_times_never_go_back()
-    {
-        Write(Revoke("a", 5, 100), Revoke("b", 6, 101));
-        Assert.Equal([new("a", 5, 100), new("b", 6, 101)], await ListAsync(99));
-        Assert.Equal([new("b", 6, 101)], await ListAsync(100));
-        Write(Revoke("a", 7, 120), Revoke("b", 3, 90));
-        Assert.Equal([new("a", 7, 120), new("b", 6, 101)], await ListAsync(99));
-        Write(new RowWrite.PruneManagement(0, 100));
-        Assert.Equal(2, (await ListAsync(0)).Count());
-        Write(new RowWrite.PruneManagement(0, 101));
-        Assert.Equal([new("a", 7, 120)], await ListAsync(0));
-
-        async Task<IEnumerable<RevocationRow>> ListAsync(long now) => (await engine.ListRevocationsAsync(now, default)).OrderBy(row => row.Subject, StringComparer.Ordinal);
-
-        static RowWrite.PutRevocation Revoke(string subject, long until, long kept) => new(new RevocationRow(subject, until, kept));
-    }
-
-    [Fact]
     public void A_reply_is_kept_under_its_key_until_it_is_replaced_pruned_or_its_owner_forgotten()
     {
         ReplyRow mine = new([1], [7], [2], 100, [3]), others = new([2], [8], [2], 100, [3]), nobodys = new([3], null, [2], 200, [3]);
@@ -221,9 +203,9 @@ public abstract partial class EngineContract
 
         Write(new RowWrite.DeleteReplies([7]), new RowWrite.DeleteReplies([99]));
         Assert.Null(Reply(1));
-        Write(new RowWrite.PruneManagement(99, 0));
+        Write(new RowWrite.PruneReplies(99, 200));
         Assert.NotNull(Reply(2));
-        Write(new RowWrite.PruneManagement(100, 0));
+        Write(new RowWrite.PruneReplies(100, 200));
         Assert.Null(Reply(2));
         Assert.NotNull(Reply(3));
 
@@ -291,11 +273,11 @@ public abstract partial class EngineContract
         for (byte i = 1; i <= 5; i++)
             Write(new RowWrite.PutReply(new ReplyRow([i], null, [1], 100 + i, [1])));
         Assert.Equal(101, await engine.FindOldestReplyAsync(default));
-        Write(new RowWrite.PruneManagement(104, 0, Limit: 2));
+        Write(new RowWrite.PruneReplies(104, 2));
         Assert.Equal(103, await engine.FindOldestReplyAsync(default));
-        Write(new RowWrite.PruneManagement(103, 0, Limit: 2));
+        Write(new RowWrite.PruneReplies(103, 2));
         Assert.Equal(104, await engine.FindOldestReplyAsync(default));
-        Write(new RowWrite.PruneManagement(104, 0, Limit: 2));
+        Write(new RowWrite.PruneReplies(104, 2));
         Assert.Equal(105, await engine.FindOldestReplyAsync(default));
     }
 

@@ -103,13 +103,19 @@ public sealed class WriteProofTests : IDisposable
         ApiKeyRow Key(byte mac) => new([mac], $"key_{mac}", null, null, "admin", true, 1, null, [1]);
         RowWrite.PutReply Reply(byte key) => new(new ReplyRow([key], [key], [1], 1, [1]));
         AppRow App(string id) => new(id, "app", "acct", 1);
+        TenantId Of(string account) => new("app_1", false, account);
+        RowWrite.PutGeneration Generation(string account) => new(new GenerationRow(Of(account), 1, 2, [1]));
 
         yield return ("audit", "INSERT", null, new RowWrite.PutAudit(new AuditRow("node_1", 2, 2, [1], [2])));
         yield return ("audit", "DELETE", new RowWrite.PutAudit(new AuditRow("node_1", 1, 1, [1], [2])),
             new RowWrite.PruneAudit(1));
         yield return ("revocations", "INSERT", null, new RowWrite.PutRevocation(new RevocationRow("a", 1, 2)));
         yield return ("revocations", "DELETE", new RowWrite.PutRevocation(new RevocationRow("b", 1, 2)),
-            new RowWrite.PruneManagement(0, 2));
+            new RowWrite.DeleteRevocations(["b"], 2));
+        yield return ("epoch", "UPDATE", null, new RowWrite.PutRevocation(new RevocationRow("c", 1, 2)));
+        yield return ("generations", "INSERT", null, Generation("acct_1"));
+        yield return ("generations", "UPDATE", Generation("acct_2"), new RowWrite.KeepGeneration(Of("acct_2"), 9));
+        yield return ("generations", "DELETE", Generation("acct_3"), new RowWrite.DeleteGeneration(Of("acct_3"), 1, 2));
         yield return ("secrets", "INSERT", null, new RowWrite.PutSecret(Secret(1)));
         yield return ("secrets", "UPDATE", new RowWrite.PutSecret(Secret(2)), new RowWrite.PutSecret(Secret(2)));
         yield return ("secrets", "DELETE", new RowWrite.PutSecret(Secret(3)),
@@ -121,7 +127,7 @@ public sealed class WriteProofTests : IDisposable
         yield return ("idempotency", "DELETE", new RowWrite.PutIdempotency(Kept(2)),
             new RowWrite.PruneIdempotency(1, 100));
         yield return ("replies", "INSERT", null, Reply(1));
-        yield return ("replies", "DELETE", null, new RowWrite.PruneManagement(1, 0));
+        yield return ("replies", "DELETE", null, new RowWrite.PruneReplies(1, 200));
         yield return ("replies", "DELETE", Reply(2), new RowWrite.DeleteReplies([2]));
         yield return ("api_keys", "INSERT", null, new RowWrite.PutApiKey(Key(1)));
         yield return ("api_keys", "UPDATE", new RowWrite.PutApiKey(Key(2)), new RowWrite.TouchApiKey("key_2", 3_600));

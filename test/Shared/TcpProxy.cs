@@ -1,11 +1,12 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 
-namespace Coffer.EndToEnd;
+namespace Coffer.Shared;
 
 /// <summary>A network between two programs that can be cut, so that both ends see it, and can hang, so that neither does.</summary>
-public sealed class TcpProxy : IAsyncDisposable
+internal sealed class TcpProxy : IAsyncDisposable
 {
     private readonly int target;
     private readonly TcpListener listener = new(IPAddress.Loopback, 0);
@@ -14,6 +15,8 @@ public sealed class TcpProxy : IAsyncDisposable
     private readonly Task accepting;
     private TaskCompletionSource passing = Passing();
     private volatile bool isCut;
+    private volatile byte[]? said;
+    private volatile TaskCompletionSource saidPassing = Passing();
 
     /// <param name="target">The port on loopback that it leads to.</param>
     public TcpProxy(int target)
@@ -28,6 +31,12 @@ public sealed class TcpProxy : IAsyncDisposable
     /// <summary>From now on nothing arrives, and nothing says so: connections are taken, and what is sent on them is kept back.</summary>
     public void Hang() => passing = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    /// <summary>Notes the connections on which a client says a text from now on.</summary>
+    public void Note(ReadOnlySpan<byte> text) => said = text.ToArray();
+
+    /// <summary>From now on nothing arrives on the connections that were noted, and all others go on.</summary>
+    public void HangNoted() => saidPassing = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+
     /// <summary>From now on connections are closed, those that are open too.</summary>
     public void Cut()
     {
@@ -41,6 +50,7 @@ public sealed class TcpProxy : IAsyncDisposable
     {
         isCut = false;
         passing.TrySetResult();
+        saidPassing.TrySetResult();
     }
 
     public async ValueTask DisposeAsync()
@@ -49,6 +59,7 @@ public sealed class TcpProxy : IAsyncDisposable
         listener.Dispose();
         Cut();
         passing.TrySetResult();
+        saidPassing.TrySetResult();
         await accepting;
         stop.Dispose();
     }
@@ -88,7 +99,8 @@ public sealed class TcpProxy : IAsyncDisposable
             await passing.Task;
             await server.ConnectAsync(IPAddress.Loopback, target);
             client.NoDelay = server.NoDelay = true;
-            await Task.WhenAny(PumpAsync(client, server), PumpAsync(server, client));
+            var noted = new StrongBox<bool>();
+            await Task.WhenAny(PumpAsync(client, server, noted, said), PumpAsync(server, client, noted, null));
         }
         catch (SocketException)
         {
@@ -102,13 +114,17 @@ public sealed class TcpProxy : IAsyncDisposable
         }
     }
 
-    private async Task PumpAsync(TcpClient from, TcpClient to)
+    private async Task PumpAsync(TcpClient from, TcpClient to, StrongBox<bool> noted, byte[]? text)
     {
         var buffer = new byte[64 * 1024];
         try
         {
             while (await from.GetStream().ReadAsync(buffer) is var read and > 0)
             {
+                if (text is not null && buffer.AsSpan(0, read).IndexOf(text) >= 0)
+                    noted.Value = true;
+                if (noted.Value)
+                    await saidPassing.Task;
                 await passing.Task;
                 await to.GetStream().WriteAsync(buffer.AsMemory(0, read));
             }
