@@ -82,6 +82,7 @@ public sealed class ReceiptCliTests : IAsyncLifetime
         var reader = Process
             .Start(new ProcessStartInfo(Needs.OnPath("python3"), ["-c", Reading, data.File("coffer.db")])
             {
+                UseShellExecute = false,
                 RedirectStandardInput = true,
                 RedirectStandardOutput = true,
             })!;

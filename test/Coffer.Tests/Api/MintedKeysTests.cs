@@ -168,7 +168,8 @@ public sealed class MintedKeysTests : IAsyncLifetime
         (await server.Client(longer).List()).IsError(401, null, null);
 
         string Seal(Instance instance, long life) => new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + life), tenant, "usr_1"u8.ToArray(),
-            Permissions.All, key, now, now + life) { Ties = new Ties(0, 0, 0, 0) }.Seal(instance);
+            Permissions.All, key, now, now + life)
+        { Ties = new Ties(0, 0, 0, 0) }.Seal(instance);
     }
 
     [Theory]
@@ -180,7 +181,8 @@ public sealed class MintedKeysTests : IAsyncLifetime
     {
         var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(), (await server.KeyAsync("secret", livemode: false)).Id());
         var token = await SealAsync(instance => new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + 60), tenant, "usr_1"u8.ToArray(),
-            Permissions.All, key, now, now + 60) { Ties = new Ties(ofKey, ofApp, ofTenant, 99) }.Seal(instance));
+            Permissions.All, key, now, now + 60)
+        { Ties = new Ties(ofKey, ofApp, ofTenant, 99) }.Seal(instance));
         await IsDeadAsync(token);
     }
 

@@ -174,7 +174,9 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 {
                     Management = new Change.ManagementKey(0)
                     {
-                        App = asksAll ? app : null, ApiKey = keepsId ? $"key_{token}" : null, NeedsNumber = true,
+                        App = asksAll ? app : null,
+                        ApiKey = keepsId ? $"key_{token}" : null,
+                        NeedsNumber = true,
                     },
                     Decides = found => Ending(found.Management!),
                 };
@@ -363,8 +365,18 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         public void Note(Change.Found found, long? countAt) => log.Add(string.Join(" | ",
             found.HasTenant, found.Secret is { } secret ? Shown(secret) : "", found.Idempotency is { } kept ? $"{kept.Created} {Convert.ToHexString(kept.Fingerprint)}" : "",
             countAt is { } now && Change.Found.MayAdd(found.Secret) ? found.LiveInScope(now) : "", found.Management is { } m
-                ? JsonSerializer.Serialize(new { m.App, m.AppHasTenants, m.ApiKey, m.OtherAdminKeys, Tenants = m.Tenants.Select(row => $"{Owner(row.Id)} {row.Secrets}").Order(), m.Reply, Any = m.OldestAudit > 0, m.Number,
-                    Mint = m.Mint is { } mint ? new { mint.Key, mint.App, mint.Generation } : null }, Json) : ""));
+                ? JsonSerializer.Serialize(new
+                {
+                    m.App,
+                    m.AppHasTenants,
+                    m.ApiKey,
+                    m.OtherAdminKeys,
+                    Tenants = m.Tenants.Select(row => $"{Owner(row.Id)} {row.Secrets}").Order(),
+                    m.Reply,
+                    Any = m.OldestAudit > 0,
+                    m.Number,
+                    Mint = m.Mint is { } mint ? new { mint.Key, mint.App, mint.Generation } : null
+                }, Json) : ""));
 
         public string Shown(SecretKey key) => $"{Owner(key.Tenant)} {Convert.ToHexString(key.Name)}";
 
