@@ -35,7 +35,8 @@ internal sealed class TcpProxy : IAsyncDisposable
     public void Note(ReadOnlySpan<byte> text) => said = text.ToArray();
 
     /// <summary>From now on nothing arrives on the connections that were noted, and all others go on.</summary>
-    public void HangNoted() => saidPassing = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+    public void HangNoted() => saidPassing = new TaskCompletionSource(
+        TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>From now on connections are closed, those that are open too.</summary>
     public void Cut()
