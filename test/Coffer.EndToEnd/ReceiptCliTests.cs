@@ -60,7 +60,8 @@ public sealed class ReceiptCliTests : IAsyncLifetime
         var adminKey = coffer.AdminKey;
         await using var again = await CofferProcess.ServeAsync(data);
         var environment = new Dictionary<string,
-            string> { ["COFFER_URL"] = again.Url.ToString(), ["COFFER_ADMIN_KEY"] = adminKey };
+            string>
+        { ["COFFER_URL"] = again.Url.ToString(), ["COFFER_ADMIN_KEY"] = adminKey };
         for (var tries = 0; ; tries++)
         {
             var shown = await Ran.ProgramAsync(Needs.Program, ["receipt", "show", id, "--json"], environment);
@@ -80,10 +81,10 @@ public sealed class ReceiptCliTests : IAsyncLifetime
     {
         var reader = Process
             .Start(new ProcessStartInfo(Needs.OnPath("python3"), ["-c", Reading, data.File("coffer.db")])
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-        })!;
+            {
+                RedirectStandardInput = true,
+                RedirectStandardOutput = true,
+            })!;
         Assert.Equal("reading", await reader.StandardOutput.ReadLineAsync());
         return reader;
     }

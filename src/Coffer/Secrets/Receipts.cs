@@ -54,13 +54,12 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
         gate.RequireAdmin(caller);
         var row = await engine.FindReceiptAsync(id, ct);
         var receipt = row is null ? null : Receipt.From(row, instance);
-        await gate.PassAsync(
-            caller.Entry("show_receipt", row is null ? "absent" : receipt is null ? "damaged" : "ok") with
-        {
-            Target = id, App = receipt?.App, Account = receipt?.Account,
-        });
-        return row is null ? throw ApiError.NoSuch("receipt", id)
-            : receipt ?? throw ApiError.RecordDamaged("receipt", Receipt.Damaged(row));
+        var outcome = (row, receipt) switch { (null, _) => "absent", (_, null) => "damaged", _ => "ok" };
+        var (app, account) = (receipt?.App, receipt?.Account);
+        await gate.PassAsync(caller.Entry("show_receipt", outcome) with { Target = id, App = app, Account = account });
+        if (row is null)
+            throw ApiError.NoSuch("receipt", id);
+        return receipt ?? throw ApiError.RecordDamaged("receipt", Receipt.Damaged(row));
     }
 
     /// <summary>A receipt after one attempt at what it waits for; sooner if that takes long.</summary>
@@ -152,7 +151,12 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
 
             foreach (var one in round)
                 one.SetResult();
-            pause = !isLeft ? LongestPause : round.Count > 0 ? ShortestPause : Min(pause * 2, LongestPause);
+            pause = (isLeft, round.Count) switch
+            {
+                (false, _) => LongestPause,
+                (true, > 0) => ShortestPause,
+                _ => Min(pause * 2, LongestPause),
+            };
             try
             {
                 await asked.WaitAsync(pause, stop.Token);

@@ -24,7 +24,7 @@ internal sealed class SqlitePages(string file) : IDisposable
     /// <param name="Row">A row of the page; null if it has none.</param>
     /// <param name="Room">By how many bytes that row may grow without leaving the page, or how many a value of a row
     /// may have there.</param>
-    public readonly record struct Remains(long? Row, int Room);
+    public sealed record Remains(long? Row, int Room);
 
     /// <exception cref="InvalidDataException">The file is damaged.</exception>
     public List<Remains> RemainsIn(long root)

@@ -85,8 +85,10 @@ public sealed class AuthorizationServer : IAsyncLifetime
         var forgotten = await AdminAsync("POST", $"apps/{app}/accounts/acct_never/forget");
         var ids = new Dictionary<string, string>
         {
-            ["app"] = app, ["key"] = (string)key["id"]!, ["account"] = "acct_made",
-                ["receipt"] = (string)forgotten["receipt_id"]!,
+            ["app"] = app,
+            ["key"] = (string)key["id"]!,
+            ["account"] = "acct_made",
+            ["receipt"] = (string)forgotten["receipt_id"]!,
         };
         if (stores)
         {

@@ -41,7 +41,7 @@ internal static class AuthorizationTable
         POST   /admin/v1/apps/{app}/accounts/{account}/forget                  | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
         POST   /admin/v1/apps/{app}/accounts/{account}/secrets/{secret}/reveal | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | reason=test
         GET    /admin/v1/secrets/search                                        | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | app={app}
-        GET    /admin/v1/receipts/{receipt}                                    | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
+        GET /admin/v1/receipts/{receipt} | 401 | 403 | 200 | 403 | 403 | 403 | 403 | 403 | 403 | 403 |
         POST   /admin/v1/api_keys                                              | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | type=secret&app={app}
         GET    /admin/v1/api_keys                                              | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | app={app}
         GET    /admin/v1/api_keys/{key}                                        | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
