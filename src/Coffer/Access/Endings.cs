@@ -7,7 +7,8 @@ namespace Coffer.Access;
 /// others with it.
 /// </summary>
 internal sealed class Endings(
-    Engine engine, Instance instance, Revocations revocations, MintingKeys minting, FormatOne formatOne, TimeProvider time)
+    Engine engine, Instance instance, Revocations revocations, MintingKeys minting, FormatOne formatOne,
+    TimeProvider time)
 {
     /// <summary>How far ahead of this node's clock another's may be that mints, in seconds.</summary>
     private const long Skew = 30;

@@ -83,18 +83,23 @@ internal sealed class Revocations : IDisposable
     // The order of commits decides. A row that a node of the release before wrote has no place in it: its time decides.
     private static bool IsEnded(Loaded known, EphemeralKey key, Ties ties)
     {
-        if (known.Subjects.ContainsKey(key.MintedBy))
-            return true; // a key that has one was revoked, or rolled for good
-        if (known.Find(Of(key.Tenant.App, key.Account)) is { IsUnordered: true } row && key.Created <= row.MadeUntil)
+        if (known.HasSubjects && (IsOver(key.MintedBy) || IsOver(Of(key.Tenant.App, key.Account), onlyByTime: true)))
             return true;
         return known.GenerationOf(key.Tenant) != ties.Tenant
             || known.GenerationOf(Access.Generations.Removed) > ties.Last;
+
+        bool IsOver(string subject, bool onlyByTime = false)
+        {
+            if (known.Find(subject) is not { } row)
+                return false;
+            return row.IsUnordered ? key.Created <= row.MadeUntil : !onlyByTime && ties.Last < row.Number;
+        }
     }
 
     private static bool IsEndedByTime(Loaded known, EphemeralKey key)
     {
-        return Concerns(key.MintedBy) || Concerns(key.Tenant.App) || Concerns(Of(key.Tenant))
-            || Concerns(Of(key.Tenant.App, key.Account));
+        return known.HasSubjects && (Concerns(key.MintedBy) || Concerns(key.Tenant.App) || Concerns(Of(key.Tenant))
+            || Concerns(Of(key.Tenant.App, key.Account)));
 
         bool Concerns(string subject) => known.Find(subject) is { } row && key.Created <= row.MadeUntil;
     }
@@ -170,6 +175,9 @@ internal sealed class Revocations : IDisposable
 
         public ConcurrentDictionary<TenantId, long> Generations => Volatile.Read(ref generations);
 
+        /// <summary>Whether there is anything but single keys.</summary>
+        public bool HasSubjects { get; private set; }
+
         public long Last { get; private set; } = -1;
 
         public long LastGeneration { get; private set; } = -1;
@@ -208,6 +216,7 @@ internal sealed class Revocations : IDisposable
             if (!EphemeralKey.IsId(row.Subject))
             {
                 Subjects[row.Subject] = row;
+                HasSubjects = true;
                 return;
             }
 

@@ -151,6 +151,17 @@ public sealed class RevocationsTests : IDisposable
     }
 
     [Fact]
+    public async Task The_end_of_a_minting_key_ends_what_was_minted_before_it_in_the_order_of_commits()
+    {
+        Write(Revocations.Write("app_1", "key_1", time.Seconds, time.Seconds + 86_400));
+        var number = Number();
+        var key = NewKey();
+        Assert.True(await IsRevokedAsync(key with { Ties = new Ties(0, 0, 0, number - 1) }));
+        // A developer's key comes back under the same id, and mints again.
+        Assert.False(await IsRevokedAsync(key with { Ties = new Ties(0, 0, 0, number) }));
+    }
+
+    [Fact]
     public async Task What_a_node_of_the_release_before_revoked_ends_keys_of_both_formats_by_its_time()
     {
         var (early, late) = (NewKey(), NewKey(created: time.Seconds + 10));
