@@ -59,7 +59,8 @@ internal sealed class ApiError : Exception
 
     public static ApiError ExpiredApiKey(string redactedKey) => new(401, $"Expired API Key provided: {redactedKey}", "api_key_expired");
 
-    public static ApiError KeyEnded() => new(401, "The provided key was revoked or expired while the request was carried out. Use another key.");
+    public static ApiError KeyEnded() =>
+        new(401, "The provided key was revoked or expired while the request was carried out. Use another key.");
 
     public static ApiError PublishableKey() => new(401,
         "This API call cannot be made with a publishable API key. Please use a secret API key.", "secret_key_required");

@@ -102,7 +102,8 @@ internal sealed class Server : IAsyncDisposable
             var apps = Part(new Apps(engine, instance, gate, management, epoch, time));
             var formatOne = new FormatOne(engine, committer, instance, time);
             await formatOne.StartAsync(ct);
-            var endings = new Endings(engine, instance, Part(new Revocations(engine, instance, time)), Part(new MintingKeys(engine, instance, epoch)), formatOne, time);
+            var endings = new Endings(engine, instance, Part(new Revocations(engine, instance, time)),
+                Part(new MintingKeys(engine, instance, epoch)), formatOne, time);
             var ephemeralKeys = new EphemeralKeys(instance, apps, endings, management, gate, time);
             var apiKeys = Part(new ApiKeys(engine, committer, instance, apps, ephemeralKeys, gate, time, devMode: options.Dev is not null));
             var tenants = new Tenants(engine, committer, instance, time, options.OpenTenants, budgets);

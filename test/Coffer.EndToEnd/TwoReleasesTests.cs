@@ -26,10 +26,12 @@ public sealed class TwoReleasesTests
         var store = cluster.Store(cluster.Primary.Port);
         using var olderData = new TemporaryDirectory();
         using var newerData = new TemporaryDirectory();
-        await using var older = await CofferProcess.StartAsync(["serve", "--data", olderData.Path, "--store", store], program: program);
+        await using var older = await CofferProcess.StartAsync(["serve", "--data", olderData.Path, "--store", store],
+            program: program);
         File.Copy(olderData.File("coffer.key"), newerData.File("coffer.key"));
         await using var newer = await CofferProcess.ServeAsync(newerData, "--store", store);
-        Assert.Equal("3", await cluster.AskAsync(cluster.Primary, "SELECT count(*) FROM pg_class WHERE relname IN ('epoch', 'told', 'nodes')"));
+        Assert.Equal("3", await cluster.AskAsync(cluster.Primary,
+            "SELECT count(*) FROM pg_class WHERE relname IN ('epoch', 'told', 'nodes')"));
         CofferProcess[] nodes = [older, newer];
         var (key, admin) = (older.TestKey, older.AdminKey);
 

@@ -5,7 +5,9 @@ using System.Runtime.CompilerServices;
 
 namespace Coffer.Shared;
 
-/// <summary>A network between two programs that can be cut, so that both ends see it, and can hang, so that neither does.</summary>
+/// <summary>
+/// A network between two programs that can be cut, so that both ends see it, and can hang, so that neither does.
+/// </summary>
 internal sealed class TcpProxy : IAsyncDisposable
 {
     private readonly int target;
@@ -28,14 +30,18 @@ internal sealed class TcpProxy : IAsyncDisposable
 
     public int Port => ((IPEndPoint)listener.LocalEndpoint).Port;
 
-    /// <summary>From now on nothing arrives, and nothing says so: connections are taken, and what is sent on them is kept back.</summary>
+    /// <summary>
+    /// From now on nothing arrives, and nothing says so: connections are accepted, and what is sent on them is kept
+    /// back.
+    /// </summary>
     public void Hang() => passing = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>Notes the connections on which a client says a text from now on.</summary>
     public void Note(ReadOnlySpan<byte> text) => said = text.ToArray();
 
     /// <summary>From now on nothing arrives on the connections that were noted, and all others go on.</summary>
-    public void HangNoted() => saidPassing = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+    public void HangNoted() => saidPassing = new TaskCompletionSource(
+        TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>From now on connections are closed, those that are open too.</summary>
     public void Cut()
@@ -129,7 +135,8 @@ internal sealed class TcpProxy : IAsyncDisposable
                 await to.GetStream().WriteAsync(buffer.AsMemory(0, read));
             }
         }
-        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException or InvalidOperationException)
+        catch (Exception e)
+            when (e is IOException or SocketException or ObjectDisposedException or InvalidOperationException)
         {
             // The end of one side is that of the other.
         }

@@ -155,7 +155,8 @@ internal sealed record ApiKey(ApiKeyRow Row)
         bound.Add(row.ExpiresAt);
         // Keys that were made before there were restrictions have none, and their proofs end here.
         // So do those of keys that never ended what they had minted.
-        if (row.Permissions is not null || row.PinnedAccount is not null || row.Addresses is not null || row.Generation is not null)
+        if (row.Permissions is not null || row.PinnedAccount is not null || row.Addresses is not null
+            || row.Generation is not null)
         {
             bound.Add(row.Permissions ?? "");
             bound.Add(row.PinnedAccount ?? "");

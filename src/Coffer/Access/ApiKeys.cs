@@ -98,7 +98,8 @@ internal sealed class ApiKeys : IDisposable
     }
 
     private bool IsUnchanged(Proven key) =>
-        apps.Epoch.IsUnchanged(key.Epoch, key.Row.Id) && (key.Row.App is null || apps.Epoch.IsUnchanged(key.Epoch, key.Row.App));
+        apps.Epoch.IsUnchanged(key.Epoch, key.Row.Id)
+            && (key.Row.App is null || apps.Epoch.IsUnchanged(key.Epoch, key.Row.App));
 
     // Whether a token could be a stored key's, as far as this node knows: by the MACs of all keys, which are read once in a while.
     private async ValueTask<bool> IsKnownAsync(string token, CancellationToken ct)

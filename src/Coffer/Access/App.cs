@@ -20,7 +20,8 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     private const int MostSigningSecrets = 2;
 
     // Programs before there were two modes read and write 1 to 4 only: to them a test secret is not there.
-    private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, LiveSigningTag = 4, TestSigningTag = 6, GenerationTag = 16;
+    private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, LiveSigningTag = 4, TestSigningTag = 6,
+        GenerationTag = 16;
     private static ReadOnlySpan<byte> OnceTags => [DisabledTag, QuotaTag, GenerationTag];
     private static ReadOnlySpan<byte> OftenTags => [OriginTag, LiveSigningTag, TestSigningTag];
 

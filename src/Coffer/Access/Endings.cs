@@ -6,7 +6,9 @@ namespace Coffer.Access;
 /// What ends a minted key before it expires: its own revocation, the end of the key that minted it, and what ends
 /// others with it.
 /// </summary>
-internal sealed class Endings(Engine engine, Instance instance, Revocations revocations, MintingKeys minting, FormatOne formatOne, TimeProvider time)
+internal sealed class Endings(
+    Engine engine, Instance instance, Revocations revocations, MintingKeys minting, FormatOne formatOne,
+    TimeProvider time)
 {
     /// <summary>How far ahead of this node's clock another's may be that mints, in seconds.</summary>
     private const long Skew = 30;
@@ -33,7 +35,8 @@ internal sealed class Endings(Engine engine, Instance instance, Revocations revo
             return "unknown_key";
         if (key.Created > now + Skew)
             return "early_key";
-        if (await revocations.IsRevokedAsync(key, ct) || await minting.FindAsync(key.MintedBy, key.Tenant.App, ct) is not { } parent)
+        if (await revocations.IsRevokedAsync(key, ct)
+            || await minting.FindAsync(key.MintedBy, key.Tenant.App, ct) is not { } parent)
             return "revoked_key";
         if (parent.ExpiresAt <= now)
             return "expired_key";
@@ -54,7 +57,9 @@ internal sealed class Endings(Engine engine, Instance instance, Revocations revo
             throw ApiError.RecordDamaged("generation", Generations.Damage(generation));
         if (MintsFormatOne)
             return (parent, null, []);
-        return (parent, new Ties(parent.Row.Generation ?? 0, app.Generation, found.Generation?.Number ?? 0, found.Last), Generations.Keep(found.Generation, now));
+        var ofTenant = found.Generation?.Number ?? 0;
+        var ties = new Ties(parent.Row.Generation ?? 0, app.Generation, ofTenant, found.Last);
+        return (parent, ties, Generations.Keep(found.Generation, now));
     }
 
     /// <summary>
@@ -63,13 +68,15 @@ internal sealed class Endings(Engine engine, Instance instance, Revocations revo
     /// too many such tenants, all that was minted for the app.
     /// </summary>
     /// <returns>What has to be read first, and what is written then.</returns>
-    public (Change.ManagementKey At, Func<Change.ManagementFound, long, RowWrite[]> Rows) End(TenantId tenant, string id, long created, long expires)
+    public (Change.ManagementKey At, Func<Change.ManagementFound, long, RowWrite[]> Rows) End(
+        TenantId tenant, string id, long created, long expires)
     {
         if (MintsFormatOne || revocations.HasRoomFor(tenant.App))
             return (new(0), (_, _) => [Revocations.Write(tenant.App, id, created, expires)]);
         if (revocations.HasRoomForGeneration(tenant.App))
             return (new(0) { NeedsNumber = true }, (found, now) =>
-                [Generations.Raise(instance, tenant, found.Number, now), EndsFormatOne(tenant.App, Revocations.Of(tenant), now)]);
+                [Generations.Raise(instance, tenant, found.Number, now),
+                    EndsFormatOne(tenant.App, Revocations.Of(tenant), now)]);
         return (new(0) { App = tenant.App, NeedsNumber = true }, (found, now) => EndAll(found, now));
 
         RowWrite[] EndAll(Change.ManagementFound found, long now) => found.App is null ? [] :

@@ -37,7 +37,8 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
     public bool Livemode => Tenant.Livemode;
 
     /// <summary>Whether a text has the form of an id.</summary>
-    public static bool IsId(string text) => text.Length == IdLength && text.StartsWith(IdPrefix, StringComparison.Ordinal);
+    public static bool IsId(string text) =>
+        text.Length == IdLength && text.StartsWith(IdPrefix, StringComparison.Ordinal);
 
     public static string NewId(Instance instance, TenantId tenant, long created, long expires)
     {
@@ -66,14 +67,16 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
         (byte Tag, byte[] Value)[] fields =
         [
             (IdTag, Utf8(Id)), (AppTag, Utf8(Tenant.App)), (AccountTag, Utf8(Tenant.Account)), (UserTag, User.ToArray()),
-            (PermissionsTag, [(byte)Permissions]), (MintedByTag, Utf8(MintedBy)), .. Ties is { } ties ? Fields(ties) : [],
+            (PermissionsTag, [(byte)Permissions]), (MintedByTag, Utf8(MintedBy)),
+            .. Ties is { } ties ? Fields(ties) : [],
         ];
         using var claims = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value)));
         var rest = claims.Span;
         foreach (var (tag, value) in fields)
             rest = Tlv.Write(rest, tag, value);
         using var bound = Bind(instance, Tenant.Livemode, isFirst: Ties is null);
-        return Tokens.Seal(PrefixOf(Tenant.Livemode), Envelope.Seal(KeyOf(instance, isFirst: Ties is null), claims.Span, bound.Span));
+        return Tokens.Seal(PrefixOf(Tenant.Livemode),
+            Envelope.Seal(KeyOf(instance, isFirst: Ties is null), claims.Span, bound.Span));
     }
 
     /// <summary>The key that a token is; null if it was not made here, or was changed.</summary>
@@ -92,7 +95,8 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
     private static EphemeralKey? Read(Instance instance, bool livemode, ReadOnlySpan<byte> claims, bool isFirst)
     {
         ReadOnlySpan<byte> first = [IdTag, AppTag, AccountTag, UserTag, PermissionsTag, MintedByTag];
-        if (!Tlv.AreSound(claims, isFirst ? first : [.. first, KeyGenerationTag, AppGenerationTag, TenantGenerationTag, LastTag])
+        ReadOnlySpan<byte> second = [.. first, KeyGenerationTag, AppGenerationTag, TenantGenerationTag, LastTag];
+        if (!Tlv.AreSound(claims, isFirst ? first : second)
             || Tlv.Text(claims, IdTag) is not { } id
             || Tlv.Text(claims, AppTag) is not { } app
             || Tlv.Text(claims, AccountTag) is not { } account
@@ -106,7 +110,7 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
             return null;
         var tenant = new TenantId(app, livemode, account);
         return Times(instance, tenant, id) is var (created, expires)
-            ? new EphemeralKey(id, tenant, Utf8(user), (Permissions)permissions, mintedBy, created, expires) { Ties = ties }
+            ? new(id, tenant, Utf8(user), (Permissions)permissions, mintedBy, created, expires) { Ties = ties }
             : null;
     }
 
@@ -138,11 +142,13 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
         return BinaryPrimitives.ReadUInt64BigEndian(instance.EphemeralIdKey.Compute(bound.Span));
     }
 
-    private static SealingKey KeyOf(Instance instance, bool isFirst) => isFirst ? instance.EphemeralKey : instance.EphemeralKey2;
+    private static SealingKey KeyOf(Instance instance, bool isFirst) =>
+        isFirst ? instance.EphemeralKey : instance.EphemeralKey2;
 
     private static (byte Tag, byte[] Value)[] Fields(Ties ties)
     {
-        return [(KeyGenerationTag, Bytes(ties.Key)), (AppGenerationTag, Bytes(ties.App)), (TenantGenerationTag, Bytes(ties.Tenant)), (LastTag, Bytes(ties.Last))];
+        return [(KeyGenerationTag, Bytes(ties.Key)), (AppGenerationTag, Bytes(ties.App)),
+            (TenantGenerationTag, Bytes(ties.Tenant)), (LastTag, Bytes(ties.Last))];
 
         static byte[] Bytes(long number)
         {

@@ -5,7 +5,8 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>Mints, proves and revokes ephemeral keys: what a backend hands to a browser for one user of one account.</summary>
-internal sealed class EphemeralKeys(Instance instance, Apps apps, Endings endings, Management management, Gate gate, TimeProvider time)
+internal sealed class EphemeralKeys(
+    Instance instance, Apps apps, Endings endings, Management management, Gate gate, TimeProvider time)
 {
     public const string Prefix = "ek_";
 
@@ -37,7 +38,8 @@ internal sealed class EphemeralKeys(Instance instance, Apps apps, Endings ending
         var (_, tenant) = gate.RequireKind(caller, KeyKind.Secret);
         if (life is < ShortestLife or > LongestLife)
             throw ApiError.OutOfRange("expires_in", ShortestLife, LongestLife);
-        var (at, entry) = (new Change.ManagementKey(Now()) { Mint = (caller.KeyId, tenant) }, caller.Entry("mint_key", "ok"));
+        var (at, entry) = (new Change.ManagementKey(Now()) { Mint = (caller.KeyId, tenant) },
+            caller.Entry("mint_key", "ok"));
         return management.WriteAsync(request, at, entry, (found, now) =>
         {
             var (parent, ties, rows) = endings.Tie(found.Mint!, now);

@@ -40,8 +40,10 @@ internal sealed class FormatOne(Engine engine, Committer committer, Instance ins
         }
 
         // What was changed outside Coffer accepts none.
-        var stored = value.Length == sizeof(long) + MacKey.Size ? BinaryPrimitives.ReadInt64BigEndian(value) : 0;
-        if (value.Length == sizeof(long) + MacKey.Size && CryptographicOperations.FixedTimeEquals(value.AsSpan(sizeof(long)), Mac(instance, stored)))
+        if (value.Length != sizeof(long) + MacKey.Size)
+            return;
+        var stored = BinaryPrimitives.ReadInt64BigEndian(value);
+        if (CryptographicOperations.FixedTimeEquals(value.AsSpan(sizeof(long)), Mac(instance, stored)))
             Volatile.Write(ref until, stored);
     }
 

@@ -35,7 +35,8 @@ internal static class Generations
 
     /// <summary>What keeps a row while a key that is minted now may live.</summary>
     public static RowWrite[] Keep(GenerationRow? row, long now) =>
-        row is null || row.KeptUntil >= now + KeptFor ? [] : [new RowWrite.KeepGeneration(row.Tenant, now + KeptFor + Slack)];
+        row is null || row.KeptUntil >= now + KeptFor ? []
+            : [new RowWrite.KeepGeneration(row.Tenant, now + KeptFor + Slack)];
 
     /// <summary>What removes rows that need not be kept, and notes the greatest of them.</summary>
     public static RowWrite[] Prune(Instance instance, IEnumerable<GenerationRow> rows, long now)
@@ -43,10 +44,12 @@ internal static class Generations
         var ended = rows.Where(row => row.Tenant != Removed && row.KeptUntil <= now).ToList();
         if (ended.Count == 0)
             return [];
-        var greatest = Math.Max(ended.Max(row => row.Number), rows.FirstOrDefault(row => row.Tenant == Removed)?.Number ?? 0);
+        var greatest = Math.Max(ended.Max(row => row.Number),
+            rows.FirstOrDefault(row => row.Tenant == Removed)?.Number ?? 0);
         return
         [
-            new RowWrite.PutGeneration(new GenerationRow(Removed, greatest, long.MaxValue, Mac(instance, Removed, greatest))),
+            new RowWrite.PutGeneration(new GenerationRow(Removed, greatest, long.MaxValue,
+                Mac(instance, Removed, greatest))),
             .. ended.Select(row => new RowWrite.DeleteGeneration(row.Tenant, row.Number, now)),
         ];
     }

@@ -83,12 +83,14 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("roll_key", "ok") with { Target = id };
-        return management.WriteAsync(request, new Change.ManagementKey(0) { ApiKey = id, NeedsNumber = grace == 0 }, entry, (found, now) =>
+        var at = new Change.ManagementKey(0) { ApiKey = id, NeedsNumber = grace == 0 };
+        return management.WriteAsync(request, at, entry, (found, now) =>
         {
             var old = ApiKey.From(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id)).Row;
             if (old.ExpiresAt <= now)
                 throw ApiError.Unusable("id", "the key has expired; create another");
-            var successor = old with { Id = ApiKey.NewId(), Created = management.CreatedAt(now), LastUsed = null, Generation = null };
+            var made = management.CreatedAt(now);
+            var successor = old with { Id = ApiKey.NewId(), Created = made, LastUsed = null, Generation = null };
             var (token, row) = ApiKey.Create(instance, successor);
             var ending = old with { ExpiresAt = Math.Min(old.ExpiresAt ?? long.MaxValue, now + grace) };
             RowWrite[] ends = [];
@@ -101,8 +103,10 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
                 ends = EndMinted(old, now);
             }
 
-            RowWrite[] rows = [new RowWrite.PutApiKey(ApiKey.Prove(instance, ending)), new RowWrite.PutApiKey(row), .. ends];
-            return new(new Shown(new ApiKey(row), token), rows, entry with { Tenant = Tenant(row), Reason = $"replaced by {row.Id}" });
+            RowWrite[] rows = [new RowWrite.PutApiKey(ApiKey.Prove(instance, ending)), new RowWrite.PutApiKey(row),
+                .. ends];
+            return new(new Shown(new ApiKey(row), token), rows,
+                entry with { Tenant = Tenant(row), Reason = $"replaced by {row.Id}" });
         });
     }
 
@@ -117,7 +121,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             var key = ApiKey.Seen(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id));
             if (key is { Kind: KeyKind.Admin, Row.ExpiresAt: null, IsDamaged: false } && found.OtherAdminKeys == 0)
                 throw ApiError.LastAdminKey();
-            return new(new Shown(key, IsRevoked: true), [new RowWrite.DeleteApiKey(id), .. EndMinted(key.Row, now, key.IsDamaged)], entry with { Tenant = Tenant(key.Row) });
+            return new(new Shown(key, IsRevoked: true),
+                [new RowWrite.DeleteApiKey(id), .. EndMinted(key.Row, now, key.IsDamaged)],
+                entry with { Tenant = Tenant(key.Row) });
         });
     }
 

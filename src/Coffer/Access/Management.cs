@@ -80,7 +80,8 @@ internal sealed class Management(
         Change.ManagementKey at, Func<Change.ManagementFound, long, RowWrite[]> decide, AuditEntry entry)
     {
         budgets?.ChargeAudit(entry.Payer, entry.Size);
-        return committer.CommitAsync(new Unasked(at, found => decide(found, time.GetUtcNow().ToUnixTimeSeconds()), entry));
+        return committer.CommitAsync(new Unasked(at, found => decide(found, time.GetUtcNow().ToUnixTimeSeconds()),
+            entry));
     }
 
     /// <summary>Which queue a write waits in, by its audit entry.</summary>
@@ -97,8 +98,8 @@ internal sealed class Management(
         return instance.ProofKey.Compute(said.Span);
     }
 
-    private sealed class Unasked(Change.ManagementKey at, Func<Change.ManagementFound, RowWrite[]> decide, AuditEntry entry)
-        : Change
+    private sealed class Unasked(
+        Change.ManagementKey at, Func<Change.ManagementFound, RowWrite[]> decide, AuditEntry entry) : Change
     {
         public override ManagementKey ManagementAt => at;
 

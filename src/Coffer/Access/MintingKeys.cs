@@ -17,11 +17,13 @@ internal sealed class MintingKeys(Engine engine, Instance instance, Epoch epoch)
     public async ValueTask<ApiKey?> FindAsync(string id, string app, CancellationToken ct)
     {
         var current = epoch.Current;
-        if (known.TryGetValue(id, out Known? found) && epoch.IsUnchanged(found!.Epoch, id) && epoch.IsUnchanged(found.Epoch, app))
+        if (known.TryGetValue(id, out Known? found) && epoch.IsUnchanged(found!.Epoch, id)
+            && epoch.IsUnchanged(found.Epoch, app))
             return found.Key;
         // That there is none is kept too: what an ended key minted may still come in numbers.
         var key = await engine.FindApiKeyAsync(id, ct) is { } row ? ApiKey.From(instance, row) : null;
-        known.Set(id, new Known(key, current), new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound });
+        known.Set(id, new Known(key, current),
+            new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound });
         return key;
     }
 

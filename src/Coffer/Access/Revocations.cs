@@ -58,11 +58,13 @@ internal sealed class Revocations : IDisposable
 
     /// <summary>Whether one more single key of an app may have a row.</summary>
     public bool HasRoomFor(string app) =>
-        Volatile.Read(ref loaded) is not { } known || (known.Ids.Count < bounds.InAll && known.CountOf(app) < bounds.OfAnApp);
+        Volatile.Read(ref loaded) is not { } known
+            || (known.Ids.Count < bounds.InAll && known.CountOf(app) < bounds.OfAnApp);
 
     /// <summary>Whether one more tenant of an app may have a generation.</summary>
     public bool HasRoomForGeneration(string app) =>
-        Volatile.Read(ref loaded) is not { } known || known.Generations.Keys.Count(tenant => tenant.App == app) < bounds.Generations;
+        Volatile.Read(ref loaded) is not { } known
+            || known.Generations.Keys.Count(tenant => tenant.App == app) < bounds.Generations;
 
     /// <summary>Whether a key was ended, by itself or with others.</summary>
     public async ValueTask<bool> IsRevokedAsync(EphemeralKey key, CancellationToken ct)
@@ -81,16 +83,23 @@ internal sealed class Revocations : IDisposable
     // The order of commits decides. A row that a node of the release before wrote has no place in it: its time decides.
     private static bool IsEnded(Loaded known, EphemeralKey key, Ties ties)
     {
-        if (known.Subjects.ContainsKey(key.MintedBy))
-            return true; // a key that has one was revoked, or rolled for good
-        if (known.Find(Of(key.Tenant.App, key.Account)) is { IsUnordered: true } row && key.Created <= row.MadeUntil)
+        if (known.HasSubjects && (IsOver(key.MintedBy) || IsOver(Of(key.Tenant.App, key.Account), onlyByTime: true)))
             return true;
-        return known.GenerationOf(key.Tenant) != ties.Tenant || known.GenerationOf(Access.Generations.Removed) > ties.Last;
+        return known.GenerationOf(key.Tenant) != ties.Tenant
+            || known.GenerationOf(Access.Generations.Removed) > ties.Last;
+
+        bool IsOver(string subject, bool onlyByTime = false)
+        {
+            if (known.Find(subject) is not { } row)
+                return false;
+            return row.IsUnordered ? key.Created <= row.MadeUntil : !onlyByTime && ties.Last < row.Number;
+        }
     }
 
     private static bool IsEndedByTime(Loaded known, EphemeralKey key)
     {
-        return Concerns(key.MintedBy) || Concerns(key.Tenant.App) || Concerns(Of(key.Tenant)) || Concerns(Of(key.Tenant.App, key.Account));
+        return known.HasSubjects && (Concerns(key.MintedBy) || Concerns(key.Tenant.App) || Concerns(Of(key.Tenant))
+            || Concerns(Of(key.Tenant.App, key.Account)));
 
         bool Concerns(string subject) => known.Find(subject) is { } row && key.Created <= row.MadeUntil;
     }
@@ -105,7 +114,8 @@ internal sealed class Revocations : IDisposable
             Interlocked.Increment(ref wanted);
     }
 
-    private bool IsFresh(Loaded? known) => known is not null && known.Version == Volatile.Read(ref wanted) && time.GetElapsedTime(known.At) < Epoch.Bound;
+    private bool IsFresh(Loaded? known) => known is not null && known.Version == Volatile.Read(ref wanted)
+        && time.GetElapsedTime(known.At) < Epoch.Bound;
 
     // One reads for all who ask meanwhile.
     private async ValueTask<Loaded> LoadAsync(CancellationToken ct)
@@ -115,10 +125,12 @@ internal sealed class Revocations : IDisposable
         {
             if (IsFresh(loaded))
                 return loaded!;
-            var (version, whole, generations) = (Volatile.Read(ref wanted), Volatile.Read(ref wantedWhole), Volatile.Read(ref wantedGenerations));
+            var (version, whole, generations) = (Volatile.Read(ref wanted), Volatile.Read(ref wantedWhole),
+                Volatile.Read(ref wantedGenerations));
             var (at, now) = (time.GetTimestamp(), time.GetUtcNow().ToUnixTimeSeconds());
             // What older nodes write has no number. A clock that went back may have called over what is not.
-            var known = loaded is { } last && last.Whole == whole && !engine.HasOlderNodes && now >= last.Swept - Rest ? last : new Loaded();
+            var known = loaded is { } last && last.Whole == whole && !engine.HasOlderNodes && now >= last.Swept - Rest
+                ? last : new Loaded();
             await ReadRevocationsAsync(known, now, ct);
             var again = known.GenerationsVersion != generations;
             var rows = await engine.ListGenerationsAsync(again ? -1 : known.LastGeneration, ct);
@@ -163,6 +175,9 @@ internal sealed class Revocations : IDisposable
 
         public ConcurrentDictionary<TenantId, long> Generations => Volatile.Read(ref generations);
 
+        /// <summary>Whether there is anything but single keys.</summary>
+        public bool HasSubjects { get; private set; }
+
         public long Last { get; private set; } = -1;
 
         public long LastGeneration { get; private set; } = -1;
@@ -201,6 +216,7 @@ internal sealed class Revocations : IDisposable
             if (!EphemeralKey.IsId(row.Subject))
             {
                 Subjects[row.Subject] = row;
+                HasSubjects = true;
                 return;
             }
 

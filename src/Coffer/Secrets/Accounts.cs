@@ -171,7 +171,8 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         var entry = request.Caller.Entry("forget_account", "ok") with { App = app, Account = account };
         try
         {
-            return await management.WriteAsync(request, new Change.ManagementKey(Now()) { App = app, Account = account, NeedsNumber = true }, entry, Forget);
+            return await management.WriteAsync(request,
+                new Change.ManagementKey(Now()) { App = app, Account = account, NeedsNumber = true }, entry, Forget);
         }
         finally
         {

@@ -99,10 +99,12 @@ internal abstract class Engine : IDisposable
     /// number.</param>
     /// <param name="limit">The most rows to give.</param>
     /// <param name="ct">Ends the wait.</param>
-    public abstract ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct);
+    public abstract ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject,
+        int limit, CancellationToken ct);
 
-    /// <summary>The subjects of revocations that need not be kept at a Unix second, those that ended first first.</summary>
-    public abstract ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit, CancellationToken ct);
+    /// <summary>The subjects of revocations that need not be kept at a Unix second, longest ended first.</summary>
+    public abstract ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit,
+        CancellationToken ct);
 
     /// <summary>The generations that are greater than a number, least first; -1 gives all.</summary>
     public abstract ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct);

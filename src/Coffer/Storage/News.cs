@@ -50,7 +50,8 @@ internal sealed class News
     public bool IsAllTenants { get; private set; }
 
     /// <summary>Whether it says anything of apps, keys or revocations.</summary>
-    public bool IsOfAccess => IsAllAccess || HasRevocations || HasGenerations || HasRemovedGenerations || keys.Count + apps.Count > 0;
+    public bool IsOfAccess => IsAllAccess || HasRevocations || HasGenerations || HasRemovedGenerations
+        || keys.Count + apps.Count > 0;
 
     public bool IsEmpty => !IsOfAccess && !IsAllTenants && tenants.Count == 0;
 
@@ -110,7 +111,8 @@ internal sealed class News
                 news.keys.Add(line[Key.Length..]);
             else if (line.StartsWith(App, StringComparison.Ordinal))
                 news.apps.Add(line[App.Length..]);
-            else if (line.StartsWith(Tenant, StringComparison.Ordinal) && line.Split(' ', 4) is [_, var app, ("live" or "test") and var mode, var account])
+            else if (line.StartsWith(Tenant, StringComparison.Ordinal)
+                && line.Split(' ', 4) is [_, var app, ("live" or "test") and var mode, var account])
                 news.tenants.Add(new TenantId(app, mode == "live", account));
             else
                 return Everything;
@@ -135,7 +137,8 @@ internal sealed class News
         foreach (var app in apps)
             text.Append(App).Append(app).Append('\n');
         foreach (var tenant in tenants)
-            text.Append(Tenant).Append(tenant.App).Append(tenant.Livemode ? " live " : " test ").Append(tenant.Account).Append('\n');
+            text.Append(Tenant).Append(tenant.App).Append(tenant.Livemode ? " live " : " test ").Append(tenant.Account)
+                .Append('\n');
         return text.ToString();
     }
 }

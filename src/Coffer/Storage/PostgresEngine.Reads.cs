@@ -50,11 +50,13 @@ internal sealed partial class PostgresEngine
 
     public override ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => List(Sql.ApiKeyMacs, static row => row.Bytes(0), ct);
 
-    public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct) =>
+    public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject,
+        int limit, CancellationToken ct) =>
         List(Sql.Revocations, Columns.ToRevocation, ct, number, subject, limit);
 
     // Only what the database's clock calls over too: a node whose clock is fast ends no revocation before its time.
-    public override ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit, CancellationToken ct)
+    public override ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit,
+        CancellationToken ct)
     {
         const string Ended = """
             SELECT subject FROM revocations WHERE kept_until <= least($1, extract(epoch FROM now())::bigint)

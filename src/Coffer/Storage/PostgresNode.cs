@@ -53,7 +53,8 @@ internal sealed class PostgresNode : IDisposable
     private bool hasOlderNodes;
     private Task running = Task.CompletedTask;
 
-    private PostgresNode(NpgsqlDataSource source, TimeSpan patience, Engine owner) => (this.source, this.patience, this.owner) = (source, patience, owner);
+    private PostgresNode(NpgsqlDataSource source, TimeSpan patience, Engine owner) =>
+        (this.source, this.patience, this.owner) = (source, patience, owner);
 
     public bool IsDeaf => Stopwatch.GetElapsedTime(Volatile.Read(ref lastProven)) > LongestSilence;
 
@@ -67,7 +68,8 @@ internal sealed class PostgresNode : IDisposable
     /// <param name="owner">Who hears what another node, or this one, has changed; and that something may have been
     /// missed.</param>
     /// <param name="ct">Ends the wait.</param>
-    public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, TimeSpan patience, Engine owner, CancellationToken ct)
+    public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, TimeSpan patience, Engine owner,
+        CancellationToken ct)
     {
         var node = new PostgresNode(source, patience, owner);
         var connection = await node.ConnectAsync(ct);
@@ -195,7 +197,8 @@ internal sealed class PostgresNode : IDisposable
     }
 
     /// <summary>That a tenant was removed. Ids hold no line breaks.</summary>
-    public static string Gone(TenantId tenant) => string.Join('\n', TenantGone, tenant.App, tenant.Livemode ? "live" : "test", tenant.Account);
+    public static string Gone(TenantId tenant) =>
+        string.Join('\n', TenantGone, tenant.App, tenant.Livemode ? "live" : "test", tenant.Account);
 
     /// <summary>What a node of the release before tells: a word, or nothing, which is everything.</summary>
     private static News Heard(string payload) => payload.Split('\n') switch

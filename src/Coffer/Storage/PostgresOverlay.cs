@@ -76,7 +76,8 @@ internal sealed class PostgresOverlay
         now => change.ScopeAt is { } scope
             ? expiries[Place.Of(scope)].Sum(second => second.Key > now ? second.Value : 0)
             : throw new InvalidOperationException("a change counts in the scope that it names in ScopeAt"),
-        change.ManagementAt is not { } at ? null : FindFor(management.GetValueOrDefault(change) ?? new Management(), at));
+        change.ManagementAt is not { } at ? null
+            : FindFor(management.GetValueOrDefault(change) ?? new Management(), at));
 
     /// <summary>Forgets all, and takes as absent what is about to be read, until a row says otherwise.</summary>
     public void Expect(IEnumerable<long> askedTenants, IEnumerable<SecretKey> askedSecrets, IEnumerable<IdempotencyKey> askedKeys, IEnumerable<byte[]> askedReplies)

@@ -37,7 +37,8 @@ internal sealed class PostgresPoll
     private const string Renew = """
         INSERT INTO nodes (number, holder, until, version, address, started, seen, clock_offset, draining)
         VALUES ($1, $2, now() + interval '10 s', $3, $4, now(), now(), $5, 0)
-        ON CONFLICT (number) DO UPDATE SET holder = $2, until = excluded.until, version = $3, address = $4, seen = now(), clock_offset = $5,
+        ON CONFLICT (number) DO UPDATE SET
+            holder = $2, until = excluded.until, version = $3, address = $4, seen = now(), clock_offset = $5,
             started = CASE WHEN nodes.holder = $2 THEN nodes.started ELSE now() END
         """;
 

@@ -245,7 +245,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 Queue(Sql.PruneReceipts, p.SignedBy);
                 break;
             case RowWrite.PutRevocation { Row: var r }:
-                numbered.Add(($"revocations {r.Subject}", Sql.PutRevocation, [r.Subject, r.MadeUntil, r.KeptUntil, r.App]));
+                numbered.Add(($"revocations {r.Subject}", Sql.PutRevocation,
+                    [r.Subject, r.MadeUntil, r.KeptUntil, r.App]));
                 break;
             case RowWrite.DeleteRevocations d:
                 if (numbered.Count > 0)
@@ -253,11 +254,13 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 Queue(DeleteRevocations, d.Subjects.ToArray(), d.Now);
                 break;
             case RowWrite.PutGeneration { Row: var r }:
-                QueueSingle($"generations {r.Tenant}", Sql.PutGeneration, r.Tenant.App, r.Tenant.Livemode, r.Tenant.Account, r.Number, r.KeptUntil, r.Mac);
+                QueueSingle($"generations {r.Tenant}", Sql.PutGeneration, r.Tenant.App, r.Tenant.Livemode,
+                    r.Tenant.Account, r.Number, r.KeptUntil, r.Mac);
                 overlay.Wrote(PostgresOverlay.Parts.Generations);
                 break;
             case RowWrite.KeepGeneration k:
-                QueueSingle($"generations {k.Tenant}", Sql.KeepGeneration, k.KeptUntil, k.Tenant.App, k.Tenant.Livemode, k.Tenant.Account);
+                QueueSingle($"generations {k.Tenant}", Sql.KeepGeneration, k.KeptUntil, k.Tenant.App,
+                    k.Tenant.Livemode, k.Tenant.Account);
                 overlay.Wrote(PostgresOverlay.Parts.Generations);
                 break;
             case RowWrite.DeleteGeneration d:
@@ -284,7 +287,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
                 overlay.ForgetAbsentTenants();
                 break;
             case RowWrite.PutApiKey { Row: var r }:
-                Queue(Sql.PutApiKey, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof, r.Permissions, r.PinnedAccount, r.Addresses,
+                Queue(Sql.PutApiKey, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof,
+                    r.Permissions, r.PinnedAccount, r.Addresses,
                     r.Generation);
                 overlay.Wrote(PostgresOverlay.Parts.ApiKeys);
                 break;

@@ -23,8 +23,8 @@ internal static class Sql
         """;
 
     private const string ApiKeyColumns = """
-        SELECT k.mac, k.id, k.app, a.account, k.kind, k.livemode, k.created, k.expires_at, k.proof, k.permissions, k.pinned_account, k.addresses, k.last_used,
-            k.generation
+        SELECT k.mac, k.id, k.app, a.account, k.kind, k.livemode, k.created, k.expires_at, k.proof, k.permissions,
+            k.pinned_account, k.addresses, k.last_used, k.generation
         FROM api_keys k LEFT JOIN apps a ON a.id = k.app
         """;
 
@@ -42,7 +42,8 @@ internal static class Sql
     public const string OtherAdminKeys = "SELECT count(*) FROM api_keys WHERE kind = 'admin' AND expires_at IS NULL AND id <> $1";
 
     public const string Revocations = """
-        SELECT subject, made_until, kept_until, n, app, ordered_until FROM revocations WHERE (n, subject) > ($1, $2) ORDER BY n, subject LIMIT $3
+        SELECT subject, made_until, kept_until, n, app, ordered_until FROM revocations
+        WHERE (n, subject) > ($1, $2) ORDER BY n, subject LIMIT $3
         """;
 
     private const string GenerationColumns = "SELECT app, livemode, account, n, kept_until, mac FROM generations";
@@ -143,7 +144,8 @@ internal static class Sql
     public const string DeleteApp = "DELETE FROM apps WHERE id = $1";
 
     public const string PutApiKey = """
-        INSERT INTO api_keys (mac, id, app, kind, livemode, created, expires_at, proof, permissions, pinned_account, addresses, generation)
+        INSERT INTO api_keys
+            (mac, id, app, kind, livemode, created, expires_at, proof, permissions, pinned_account, addresses, generation)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (mac) DO UPDATE SET expires_at = $7, proof = $8, generation = $12
         """;
@@ -153,7 +155,8 @@ internal static class Sql
 
     // Its number is the transaction's.
     public const string PutRevocation = $"""
-        INSERT INTO revocations (subject, made_until, kept_until, n, app, ordered_until) VALUES ($1, $2, $3, {CommitOrder.Last}, $4, $2)
+        INSERT INTO revocations (subject, made_until, kept_until, n, app, ordered_until)
+        VALUES ($1, $2, $3, {CommitOrder.Last}, $4, $2)
         ON CONFLICT (subject) DO UPDATE SET
             made_until = CASE WHEN revocations.made_until > $2 THEN revocations.made_until ELSE $2 END,
             kept_until = CASE WHEN revocations.kept_until > $3 THEN revocations.kept_until ELSE $3 END,

@@ -25,7 +25,8 @@ internal sealed partial class SqliteEngine
         long number, string subject, int limit, CancellationToken ct) =>
         List(Sql.Revocations, Columns.ToRevocation, ct, number, subject, limit);
 
-    public override ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit, CancellationToken ct)
+    public override ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit,
+        CancellationToken ct)
     {
         const string Ended = "SELECT subject FROM revocations WHERE kept_until <= $1 ORDER BY kept_until LIMIT $2";
         return List(Ended, static row => row.Text(0), ct, now, limit);

@@ -170,7 +170,8 @@ internal sealed partial class SqliteEngine
                     writer.Run(Sql.DeleteRevocation, subject, d.Now);
                 break;
             case RowWrite.PutGeneration { Row: var r }:
-                writer.Run(Sql.PutGeneration, r.Tenant.App, r.Tenant.Livemode, r.Tenant.Account, r.Number, r.KeptUntil, r.Mac);
+                writer.Run(Sql.PutGeneration, r.Tenant.App, r.Tenant.Livemode, r.Tenant.Account, r.Number, r.KeptUntil,
+                    r.Mac);
                 break;
             case RowWrite.KeepGeneration k:
                 writer.Run(Sql.KeepGeneration, k.KeptUntil, k.Tenant.App, k.Tenant.Livemode, k.Tenant.Account);
@@ -194,7 +195,8 @@ internal sealed partial class SqliteEngine
                     """, t.Tenant.Livemode, t.Tenant.Account, t.Created, t.SealedKeys, t.Tenant.App);
                 break;
             case RowWrite.PutApiKey { Row: var r }:
-                writer.Run(Sql.PutApiKey, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof, r.Permissions, r.PinnedAccount,
+                writer.Run(Sql.PutApiKey, r.Mac, r.Id, r.App, r.Kind, r.Livemode, r.Created, r.ExpiresAt, r.Proof,
+                    r.Permissions, r.PinnedAccount,
                     r.Addresses, r.Generation);
                 break;
             case RowWrite.TouchApiKey k:

@@ -97,8 +97,8 @@ internal static class Tables
     };
 
     public static readonly Table ApiKeys = new("api_keys",
-        "mac:b id:t app:t kind:t livemode:n created:n expires_at:n proof:b permissions:t pinned_account:t addresses:t last_used:n "
-        + "generation:n", "mac", "id");
+        "mac:b id:t app:t kind:t livemode:n created:n expires_at:n proof:b permissions:t pinned_account:t addresses:t "
+        + "last_used:n generation:n", "mac", "id");
 
     public static readonly Table Tenants = new("tenants", "id:n app:t livemode:n account:t created:n sealed_keys:b", "id")
     {
@@ -111,8 +111,10 @@ internal static class Tables
     // PostgreSQL has its numbers in an index that is not unique: its key has the tenant in it (0002-tenant-in-keys.sql).
     public static readonly Table Idempotency = new("idempotency", "tenant:n key:b fingerprint:b created:n sealed:b seq:n", "tenant key", "seq") { Numbered = "seq" };
 
-    public static readonly Table Revocations = new("revocations", "subject:t made_until:n kept_until:n n:n app:t ordered_until:n", "subject");
-    public static readonly Table Generations = new("generations", "app:t livemode:n account:t n:n kept_until:n mac:b", "app livemode account");
+    public static readonly Table Revocations = new("revocations",
+        "subject:t made_until:n kept_until:n n:n app:t ordered_until:n", "subject");
+    public static readonly Table Generations = new("generations", "app:t livemode:n account:t n:n kept_until:n mac:b",
+        "app livemode account");
 
     // Numbers go on in the copy where they were: none is given twice.
     public static readonly Table Epoch = new("epoch", "one:n n:n", "one");
@@ -122,8 +124,8 @@ internal static class Tables
 
     public static readonly IReadOnlyList<Table> All =
     [
-        Meta, RootKeys, Apps, ApiKeys, Tenants, Secrets, Idempotency, Revocations, Generations, Epoch, Replies, Receipts,
-        Audit,
+        Meta, RootKeys, Apps, ApiKeys, Tenants, Secrets, Idempotency, Revocations, Generations, Epoch, Replies,
+        Receipts, Audit,
     ];
 }
 

@@ -64,11 +64,12 @@ public sealed class CofferProcess : IAsyncDisposable
     /// <param name="program">The program; null is the built one.</param>
     /// <exception cref="EndedException">It ended before it was ready.</exception>
     public static async Task<CofferProcess> StartAsync(
-        string[] arguments, string? folder = null, string[]? under = null, IReadOnlyDictionary<string, string>? environment = null,
-        string? program = null)
+        string[] arguments, string? folder = null, string[]? under = null,
+        IReadOnlyDictionary<string, string>? environment = null, string? program = null)
     {
         string[] listen = arguments.Contains("--listen") ? [] : ["--listen", "http://127.0.0.1:0"];
-        var coffer = new CofferProcess([.. under ?? [], program ?? Needs.Program, .. arguments, .. listen], folder, environment);
+        var coffer = new CofferProcess([.. under ?? [], program ?? Needs.Program, .. arguments, .. listen], folder,
+            environment);
         coffer.process.Start();
         coffer.process.StandardInput.Close();
         coffer.process.BeginOutputReadLine();

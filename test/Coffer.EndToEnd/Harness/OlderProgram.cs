@@ -26,7 +26,8 @@ internal static class OlderProgram
             var program = Path.Combine(kept, "coffer");
             if (File.Exists(program))
                 return program;
-            var known = await Ran.ProgramAsync(Needs.OnPath("git"), ["-C", Needs.Repository, "cat-file", "-e", $"{commit}^{{commit}}"]);
+            var known = await Ran.ProgramAsync(Needs.OnPath("git"),
+                ["-C", Needs.Repository, "cat-file", "-e", $"{commit}^{{commit}}"]);
             if (known.ExitCode != 0)
                 Needs.Missing($"commit {commit} (git fetch --unshallow)");
             using var source = new TemporaryDirectory();
@@ -34,7 +35,8 @@ internal static class OlderProgram
             (await Ran.ProgramAsync("git", ["-C", Needs.Repository, "archive", "-o", archive, commit])).EndedWith(0);
             (await Ran.ProgramAsync("tar", ["-x", "-f", archive, "-C", source.Path])).EndedWith(0);
             // What it says of code is that commit's matter; what it needs, the tests of that commit needed too.
-            (await Ran.ProgramAsync("dotnet", ["build", source.File("src/Coffer"), "-c", "Release", "-o", built, "--nologo",
+            (await Ran.ProgramAsync("dotnet", [
+                "build", source.File("src/Coffer"), "-c", "Release", "-o", built, "--nologo",
                 "-v", "quiet", "-p:RunAnalyzers=false", "-p:NuGetAudit=false"], patience: Patience)).EndedWith(0);
             Directory.CreateDirectory(Path.GetDirectoryName(kept)!);
             (await Ran.ProgramAsync("cp", ["-a", built, kept + ".part"])).EndedWith(0);

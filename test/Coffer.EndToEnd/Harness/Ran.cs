@@ -17,8 +17,8 @@ public sealed record Ran(string Line, int ExitCode, byte[] Output, string Stderr
 
     /// <summary>Runs a program with nothing but the given arguments, variables and standard input.</summary>
     public static async Task<Ran> ProgramAsync(
-        string program, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null, byte[]? input = null,
-        TimeSpan? patience = null)
+        string program, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null,
+        byte[]? input = null, TimeSpan? patience = null)
     {
         using var process = new Process { StartInfo = Start(program, arguments, environment) };
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);

@@ -121,9 +121,11 @@ public sealed class RevocationsTests : IDisposable
     {
         var small = New(new Revocations.Bounds(OfAnApp: 1, InAll: 100, Generations: 1));
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
-        var endings = new Endings(engine, instance, small, new MintingKeys(engine, instance, new Epoch()), new FormatOne(engine, committer, instance, time), time);
+        var endings = new Endings(engine, instance, small, new MintingKeys(engine, instance, new Epoch()),
+            new FormatOne(engine, committer, instance, time), time);
         Write(new RowWrite.PutApp(new App("app_1", "one", "acct_1", 0).ToRow(instance)));
-        var (first, second, same, other) = (NewKey(), NewKey(), NewKey(), NewKey(tenant: Tenant with { Account = "acct_2" }));
+        var (first, second, same, other) = (NewKey(), NewKey(), NewKey(),
+            NewKey(tenant: Tenant with { Account = "acct_2" }));
 
         await EndAsync(first);
         Assert.Equal((true, false, false, false), await RevokedAsync());
@@ -140,10 +142,23 @@ public sealed class RevocationsTests : IDisposable
             await small.IsRevokedAsync(NewKey(), default);
         }
 
-        async Task<(bool, bool, bool, bool)> RevokedAsync() => (await small.IsRevokedAsync(first, default), await small.IsRevokedAsync(second, default),
+        async Task<(bool, bool, bool, bool)> RevokedAsync() =>
+            (await small.IsRevokedAsync(first, default), await small.IsRevokedAsync(second, default),
             await small.IsRevokedAsync(same, default), await small.IsRevokedAsync(other, default));
 
-        async Task<long> AppGenerationAsync() => App.From((await engine.FindAppAsync("app_1", default))!, instance).Generation;
+        async Task<long> AppGenerationAsync() =>
+            App.From((await engine.FindAppAsync("app_1", default))!, instance).Generation;
+    }
+
+    [Fact]
+    public async Task The_end_of_a_minting_key_ends_what_was_minted_before_it_in_the_order_of_commits()
+    {
+        Write(Revocations.Write("app_1", "key_1", time.Seconds, time.Seconds + 86_400));
+        var number = Number();
+        var key = NewKey();
+        Assert.True(await IsRevokedAsync(key with { Ties = new Ties(0, 0, 0, number - 1) }));
+        // A developer's key comes back under the same id, and mints again.
+        Assert.False(await IsRevokedAsync(key with { Ties = new Ties(0, 0, 0, number) }));
     }
 
     [Fact]
@@ -151,9 +166,13 @@ public sealed class RevocationsTests : IDisposable
     {
         var (early, late) = (NewKey(), NewKey(created: time.Seconds + 10));
         // As it is written there: no number, and no app.
-        Execute($"INSERT INTO revocations (subject, made_until, kept_until) VALUES ('app_1/acct_1', {time.Seconds + 5}, {time.Seconds + 86_400})");
+        Execute($"""
+            INSERT INTO revocations (subject, made_until, kept_until)
+            VALUES ('app_1/acct_1', {time.Seconds + 5}, {time.Seconds + 86_400})
+            """);
         Assert.Equal((true, false), (await IsRevokedAsync(early), await IsRevokedAsync(late)));
-        Assert.Equal((true, false), (await IsRevokedAsync(early with { Ties = null }), await IsRevokedAsync(late with { Ties = null })));
+        Assert.Equal((true, false), (await IsRevokedAsync(early with { Ties = null }),
+            await IsRevokedAsync(late with { Ties = null })));
 
         // Over a row that this release wrote; then this release again.
         Write(Revocations.Write("app_1", Revocations.Of("app_1", "acct_1"), time.Seconds + 6, time.Seconds + 86_400));
@@ -178,13 +197,15 @@ public sealed class RevocationsTests : IDisposable
     private EphemeralKey NewKey(long life = 3_600, long? created = null, TenantId? tenant = null)
     {
         var (owner, from) = (tenant ?? Tenant, created ?? time.Seconds);
-        return new EphemeralKey(EphemeralKey.NewId(instance, owner, from, from + life), owner, "usr_1"u8.ToArray(), Permissions.All, "key_1", from, from + life)
+        return new EphemeralKey(EphemeralKey.NewId(instance, owner, from, from + life), owner, "usr_1"u8.ToArray(),
+            Permissions.All, "key_1", from, from + life)
         {
             Ties = new Ties(0, 0, 0, 0),
         };
     }
 
-    private static RowWrite End(EphemeralKey key) => Revocations.Write(key.Tenant.App, key.Id, key.Created, key.Expires);
+    private static RowWrite End(EphemeralKey key) =>
+        Revocations.Write(key.Tenant.App, key.Id, key.Created, key.Expires);
 
     private static News Of(RowWrite row)
     {

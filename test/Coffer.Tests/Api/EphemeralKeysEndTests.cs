@@ -92,7 +92,7 @@ public sealed class EphemeralKeysEndTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_deleted_apps_keys_are_refused_and_a_disabled_ones_too_and_they_do_not_come_back_when_it_is_enabled()
+    public async Task A_deleted_apps_keys_are_refused_and_a_disabled_ones_too_even_when_it_is_enabled()
     {
         var app = await server.NewAppAsync();
         var token = (await server.Client((await server.NewKeyAsync("secret", app)).Secret()).Post(Ephemeral, [("user", "usr_1")])).IsOk().Json.Secret();

@@ -64,9 +64,11 @@ public sealed class MintedKeysTests : IAsyncLifetime
     {
         var expires = server.Time.Seconds + 120;
         var key = await server.NewKeyAsync("secret", await server.AppIdAsync(), ("expires_at", $"{expires}"));
-        var minted = (await server.Client(key.Secret()).Post(Ephemeral, [("user", "usr_1"), ("expires_in", "3600")])).IsOk().Json;
+        var minted = (await server.Client(key.Secret()).Post(Ephemeral, [("user", "usr_1"), ("expires_in", "3600")]))
+            .IsOk().Json;
         Assert.Equal(expires, (long)minted["expires"]!);
-        var shorter = (await server.Client(key.Secret()).Post(Ephemeral, [("user", "usr_1"), ("expires_in", "60")])).IsOk().Json;
+        var shorter = (await server.Client(key.Secret()).Post(Ephemeral, [("user", "usr_1"), ("expires_in", "60")]))
+            .IsOk().Json;
         Assert.Equal(server.Time.Seconds + 60, (long)shorter["expires"]!);
         server.Time.Move(TimeSpan.FromSeconds(119));
         (await server.Client(minted.Secret()).List()).IsOk();
@@ -162,14 +164,16 @@ public sealed class MintedKeysTests : IAsyncLifetime
     [Fact]
     public async Task It_is_refused_if_it_would_live_for_more_than_a_day()
     {
-        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(), (await server.KeyAsync("secret", livemode: false)).Id());
+        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(),
+            (await server.KeyAsync("secret", livemode: false)).Id());
         var (day, longer) = await SealAsync(instance => (Seal(instance, 86_400), Seal(instance, 86_401)));
         (await server.Client(day).List()).IsOk();
         (await server.Client(longer).List()).IsError(401, null, null);
 
-        string Seal(Instance instance, long life) => new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + life), tenant, "usr_1"u8.ToArray(),
+        string Seal(Instance instance, long life) =>
+            new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + life), tenant, "usr_1"u8.ToArray(),
             Permissions.All, key, now, now + life)
-        { Ties = new Ties(0, 0, 0, 0) }.Seal(instance);
+            { Ties = new Ties(0, 0, 0, 0) }.Seal(instance);
     }
 
     [Theory]
@@ -177,21 +181,26 @@ public sealed class MintedKeysTests : IAsyncLifetime
     [InlineData(0, 1, 0)]
     [InlineData(0, 0, 1)]
     [InlineData(-1, 0, 0)]
-    public async Task A_generation_that_is_not_the_same_is_refused_whichever_is_greater(long ofKey, long ofApp, long ofTenant)
+    public async Task A_generation_that_is_not_the_same_is_refused_whichever_is_greater(long ofKey, long ofApp,
+        long ofTenant)
     {
-        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(), (await server.KeyAsync("secret", livemode: false)).Id());
-        var token = await SealAsync(instance => new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + 60), tenant, "usr_1"u8.ToArray(),
+        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(),
+            (await server.KeyAsync("secret", livemode: false)).Id());
+        var token = await SealAsync(instance =>
+            new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + 60), tenant, "usr_1"u8.ToArray(),
             Permissions.All, key, now, now + 60)
-        { Ties = new Ties(ofKey, ofApp, ofTenant, 99) }.Seal(instance));
+            { Ties = new Ties(ofKey, ofApp, ofTenant, 99) }.Seal(instance));
         await IsDeadAsync(token);
     }
 
     [Fact]
     public async Task A_key_of_format_1_follows_the_old_rule_for_a_day_after_the_upgrade_and_is_refused_then()
     {
-        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(), (await server.KeyAsync("secret", livemode: false)).Id());
+        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(),
+            (await server.KeyAsync("secret", livemode: false)).Id());
         // As it is after a store of the release before was opened: see UpgradeTests.
-        var (early, late) = await SealAsync(instance => (Seal(instance, now), Seal(instance, now + 80_000)), acceptsFormatOne: true);
+        var (early, late) = await SealAsync(instance => (Seal(instance, now), Seal(instance, now + 80_000)),
+            acceptsFormatOne: true);
         (await server.Client(early).List()).IsOk();
         (await server.Admin.Post($"{Operator.Apps}/{await server.AppIdAsync()}", [("disabled", "true")])).IsOk();
         (await server.Admin.Post($"{Operator.Apps}/{await server.AppIdAsync()}", [("disabled", "false")])).IsOk();
@@ -204,15 +213,18 @@ public sealed class MintedKeysTests : IAsyncLifetime
         server.Time.Move(TimeSpan.FromHours(4));
         (await server.Client(late).List()).IsError(401, "api_key_expired", null);
 
-        string Seal(Instance instance, long created) => new EphemeralKey(EphemeralKey.NewId(instance, tenant, created, created + 86_400), tenant,
+        string Seal(Instance instance, long created) =>
+            new EphemeralKey(EphemeralKey.NewId(instance, tenant, created, created + 86_400), tenant,
             "usr_1"u8.ToArray(), Permissions.All, key, created, created + 86_400).Seal(instance);
     }
 
     [Fact]
     public async Task A_new_store_accepts_no_key_of_format_1_and_neither_does_one_whose_word_on_it_was_edited()
     {
-        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(), (await server.KeyAsync("secret", livemode: false)).Id());
-        string Seal(Instance instance) => new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + 60), tenant, "usr_1"u8.ToArray(),
+        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(),
+            (await server.KeyAsync("secret", livemode: false)).Id());
+        string Seal(Instance instance) =>
+            new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + 60), tenant, "usr_1"u8.ToArray(),
             Permissions.All, key, now, now + 60).Seal(instance);
         (await server.Client(await SealAsync(Seal)).List()).IsError(401, "api_key_expired", null);
         await server.StopAsync();
@@ -237,15 +249,18 @@ public sealed class MintedKeysTests : IAsyncLifetime
         {
             foreach (var row in await engine.ListGenerationsAsync(-1, default))
             {
-                await committer.CommitAsync(new Change.Plain(new RowWrite.DeleteGeneration(row.Tenant, row.Number, long.MaxValue)));
-                await committer.CommitAsync(new Change.Plain(new RowWrite.PutGeneration(row with { Number = row.Number + 1 })));
+                await committer.CommitAsync(new Change.Plain(
+                    new RowWrite.DeleteGeneration(row.Tenant, row.Number, long.MaxValue)));
+                await committer.CommitAsync(new Change.Plain(
+                    new RowWrite.PutGeneration(row with { Number = row.Number + 1 })));
             }
 
             return true;
         });
         await server.StartAgainAsync();
         await IsDeadAsync(token);
-        (await server.Client(account: "acct_1").Post(Ephemeral, [("user", "usr_1")])).IsError(500, null, null, type: "api_error");
+        (await server.Client(account: "acct_1").Post(Ephemeral, [("user", "usr_1")]))
+            .IsError(500, null, null, type: "api_error");
         (await server.Client(await server.MintAsync("usr_1", "acct_2")).List()).IsOk();
     }
 
@@ -264,7 +279,8 @@ public sealed class MintedKeysTests : IAsyncLifetime
 
     private async Task IsDeadAsync(string token) => (await server.Client(token).List()).IsError(401, null, null);
 
-    private async Task<string> MintAsync(string key) => (await server.Client(key).Post(Ephemeral, [("user", "usr_1")])).IsOk().Json.Secret();
+    private async Task<string> MintAsync(string key) =>
+        (await server.Client(key).Post(Ephemeral, [("user", "usr_1")])).IsOk().Json.Secret();
 
     /// <summary>A secret key of the first app, and a token that it minted.</summary>
     private async Task<(string Key, string Token)> NewAsync()

@@ -341,7 +341,8 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         var dump = new StringBuilder();
         await using var connection = Connect(place);
         await connection.OpenAsync();
-        foreach (var table in (string[])["meta", "root_keys", "apps", "api_keys", "tenants", "secrets", "idempotency", "revocations",
+        foreach (var table in (string[])["meta", "root_keys", "apps", "api_keys", "tenants", "secrets", "idempotency",
+            "revocations",
             "generations", "epoch", "replies", "audit"])
         {
             await using var command = connection.CreateCommand();

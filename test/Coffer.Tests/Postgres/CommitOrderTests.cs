@@ -18,7 +18,8 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
     [Theory]
     [InlineData(CommitOrder.Take, CommitOrder.Last, false)]
     [InlineData("SELECT nextval('mutant')", "currval('mutant')", true)]
-    public async Task A_reader_misses_no_commit_that_was_held_between_its_number_and_its_end(string take, string own, bool misses)
+    public async Task A_reader_misses_no_commit_that_was_held_between_its_number_and_its_end(string take, string own,
+        bool misses)
     {
         var store = await server.NewDatabaseAsync();
         (await PostgresEngine.OpenAsync(store, default)).Dispose();
@@ -26,7 +27,8 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         await using var slow = await ConnectAsync(store);
         await ExecuteAsync(slow, $"BEGIN; {take}; INSERT INTO rows VALUES ({own}, 'slow')");
         await using var quick = await ConnectAsync(store);
-        var quickly = Task.Run(() => ExecuteAsync(quick, $"BEGIN; {take}; INSERT INTO rows VALUES ({own}, 'quick'); COMMIT"));
+        var quickly = Task.Run(() => ExecuteAsync(quick,
+            $"BEGIN; {take}; INSERT INTO rows VALUES ({own}, 'quick'); COMMIT"));
         await Task.WhenAny(quickly, Task.Delay(500, TestContext.Current.CancellationToken));
         var (last, seen) = (0L, new List<string>());
         await ReadAsync();
@@ -39,7 +41,8 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         async Task ReadAsync()
         {
             await using var reading = await ConnectAsync(store);
-            await using var command = new NpgsqlCommand($"SELECT n, who FROM rows WHERE n > {last} ORDER BY n", reading);
+            await using var command = new NpgsqlCommand($"SELECT n, who FROM rows WHERE n > {last} ORDER BY n",
+                reading);
             await using var reader = await command.ExecuteReaderAsync();
             while (await reader.ReadAsync())
             {
@@ -56,15 +59,18 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         Engine[] engines = [await OpenAsync(store), await OpenAsync(store)];
         using var held = new ManualResetEventSlim();
         using var running = new ManualResetEventSlim();
-        var slow = Task.Run(() => engines[0].Write([new Holding(held, running)], _ => null), TestContext.Current.CancellationToken);
+        var slow = Task.Run(() => engines[0].Write([new Holding(held, running)], _ => null),
+            TestContext.Current.CancellationToken);
         running.Wait(TestContext.Current.CancellationToken);
-        var quick = Task.Run(() => AsCommitter(() => engines[1].Write([new Change.Plain(Revoke("quick"))], _ => null)), TestContext.Current.CancellationToken);
+        var quick = Task.Run(() => AsCommitter(() => engines[1].Write([new Change.Plain(Revoke("quick"))], _ => null)),
+            TestContext.Current.CancellationToken);
         await Task.Delay(300, TestContext.Current.CancellationToken);
         Assert.False(quick.IsCompleted);
         Assert.Empty(await engines[1].ListRevocationsAsync(-1, "", 10, default));
         held.Set();
         await Task.WhenAll(slow, quick);
-        Assert.Equal(["slow", "quick"], (await engines[1].ListRevocationsAsync(-1, "", 10, default)).Select(row => row.Subject));
+        Assert.Equal(["slow", "quick"],
+            (await engines[1].ListRevocationsAsync(-1, "", 10, default)).Select(row => row.Subject));
     }
 
     [Fact]
@@ -74,7 +80,8 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         var (teller, hearer) = (await JoinAsync(store), await JoinAsync(store));
         var heard = Hear(hearer);
         TenantId[] tenants = [new("app_1", false, "acct_1"), new("app_1", true, "acct_2")];
-        teller.Write([new Change.Plain([.. tenants.Select((tenant, number) => new RowWrite.ShredTenant(number, tenant))])], _ => null);
+        teller.Write([new Change.Plain(
+            [.. tenants.Select((tenant, number) => new RowWrite.ShredTenant(number, tenant))])], _ => null);
         teller.Write([new Change.Plain(Revoke("key_1"))], _ => null);
         Assert.Equal("tenant app_1 test acct_1\ntenant app_1 live acct_2\n", await NextAsync(heard));
         Assert.Equal("revocations\n", await NextAsync(heard));
@@ -90,7 +97,9 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
     {
         var store = await server.NewDatabaseAsync();
         var heard = Hear(await JoinAsync(store));
-        await PostgresServer.ExecuteAsync(store, $"BEGIN; {CommitOrder.Take}; INSERT INTO told (n, what) VALUES ({CommitOrder.Last}, E'key key_1\\n'); COMMIT");
+        await PostgresServer.ExecuteAsync(store, $"""
+            BEGIN; {CommitOrder.Take}; INSERT INTO told (n, what) VALUES ({CommitOrder.Last}, E'key key_1\n'); COMMIT
+            """);
         Assert.Equal("key key_1\n", await NextAsync(heard));
     }
 
@@ -110,7 +119,8 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
             // its own
         }
 
-        await PostgresServer.ExecuteAsync(store, sql.Replace("INSERT INTO epoch VALUES (1, 9)", "UPDATE epoch SET n = 9", StringComparison.Ordinal));
+        await PostgresServer.ExecuteAsync(store,
+            sql.Replace("INSERT INTO epoch VALUES (1, 9)", "UPDATE epoch SET n = 9", StringComparison.Ordinal));
         Assert.Equal("everything", await NextAsync(heard));
         node.Write([new Change.Plain(Revoke("b"))], _ => null);
         Assert.Equal("revocations\n", await NextAsync(heard));
@@ -121,7 +131,8 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
     {
         var store = await server.NewDatabaseAsync();
         (await PostgresEngine.OpenAsync(store, default)).Dispose();
-        await PostgresServer.ExecuteAsync(store, "INSERT INTO told VALUES (1, '', now() - interval '11 minutes'), (2, '', now() - interval '9 minutes')");
+        await PostgresServer.ExecuteAsync(store,
+            "INSERT INTO told VALUES (1, '', now() - interval '11 minutes'), (2, '', now() - interval '9 minutes')");
         _ = await JoinAsync(store);
         for (var i = 0; (long)(await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM told"))! > 1; i++)
         {
@@ -139,7 +150,10 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         var node = await OpenAsync(store);
         node.Address = "http://127.0.0.1:1/";
         await node.JoinAsync(default);
-        const string Rows = "SELECT coalesce(string_agg(number || ' ' || address || ' ' || draining, ','), '') FROM nodes WHERE until > now() AND abs(clock_offset) < 60000";
+        const string Rows = """
+            SELECT coalesce(string_agg(number || ' ' || address || ' ' || draining, ','), '') FROM nodes
+            WHERE until > now() AND abs(clock_offset) < 60000
+            """;
         Assert.Equal("1 http://127.0.0.1:1/ 0", await PostgresServer.ScalarAsync(store, Rows));
         var until = (DateTime)(await PostgresServer.ScalarAsync(store, "SELECT until FROM nodes"))!;
         for (var i = 0; (DateTime)(await PostgresServer.ScalarAsync(store, "SELECT until FROM nodes"))! == until; i++)

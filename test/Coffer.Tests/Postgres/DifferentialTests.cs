@@ -184,12 +184,18 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 return side => new Probe(side, refuses)
                 {
                     Decides = _ => keepsId ? [new RowWrite.KeepGeneration(owner, now + 10 * limit)]
-                        : [new RowWrite.DeleteGeneration(owner, 1 + limit, now), new RowWrite.DeleteGeneration(seen, ids, now)],
+                        : [new RowWrite.DeleteGeneration(owner, 1 + limit, now),
+                            new RowWrite.DeleteGeneration(seen, ids, now)],
                 };
             case < 30: // mint
                 return side => new Probe(side, refuses)
                 {
-                    Management = new Change.ManagementKey(0) { Mint = ($"key_{token}", owner), Reply = asksAll ? key : null },
+                    Management = new Change.ManagementKey(0)
+                    {
+                        Mint = ($"key_{token}", owner),
+                        Reply = asksAll ? key
+                        : null
+                    },
                     Decides = found => found.Management!.Mint!.Generation is null ? []
                         : [new RowWrite.PutReply(new ReplyRow(key, Bytes(token), value, number, name))],
                 };
@@ -205,7 +211,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         RowWrite[] Ending(Change.ManagementFound found) =>
         [
             new RowWrite.PutGeneration(new GenerationRow(owner, found.Number, now + limit, value)),
-            .. found.ApiKey is { } known ? [new RowWrite.PutApiKey(known with { Generation = found.Number })] : (RowWrite[])[],
+            .. found.ApiKey is { } known ? [new RowWrite.PutApiKey(known with { Generation = found.Number })]
+                : (RowWrite[])[],
             new RowWrite.PutRevocation(new RevocationRow($"app {account}", now, now + 10 * limit) { App = app }),
         ];
     }
@@ -232,7 +239,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync($"key_{limit}", default));
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync(Bytes(300 + limit), default));
         await SameAsync(sides, async side => (await side.Engine.ListApiKeyMacsAsync(default)).Select(Convert.ToHexString).Order());
-        await SameAsync(sides, async side => await side.Engine.ListRevocationsAsync(Next(side, 2) - 1, "", limit, default));
+        await SameAsync(sides, async side =>
+            await side.Engine.ListRevocationsAsync(Next(side, 2) - 1, "", limit, default));
         await SameAsync(sides, async side =>
             (await side.Engine.ListEndedRevocationsAsync(now, 1_000, default)).Order(StringComparer.Ordinal));
         await SameAsync(sides, async side => await side.Engine.ListGenerationsAsync(Next(side, 3) - 1, default));

@@ -122,7 +122,8 @@ public sealed class MintedNodesTests(PostgresServer server)
             start.Set();
             await ending;
             // Of an account that is forgotten those live on that were minted after it.
-            var tokens = (await Task.WhenAll(minting)).SelectMany(answers => answers).Where(answer => answer.Status == 200).Select(answer => (string)answer.Json["secret"]!);
+            var tokens = (await Task.WhenAll(minting)).SelectMany(answers => answers)
+                .Where(answer => answer.Status == 200).Select(answer => (string)answer.Json["secret"]!);
             if (end == "disable")
                 (await nodes[0].Post(nodes.Keys.AdminKey!, $"{Apps}/{key.App}", ("disabled", "false"))).IsOk();
             if (end == "forget")
@@ -143,7 +144,8 @@ public sealed class MintedNodesTests(PostgresServer server)
         (await nodes[0].Set(key.Secret, "k", account: "acct_1")).IsOk();
         for (var round = 0; round < 5; round++)
         {
-            var (minted, other) = ((await nodes[0].Post(key.Secret, Ephemeral, null, "acct_1", ("user", "usr_1"))).IsOk().Json, await MintAsync(nodes[1], key.Secret));
+            var (minted, other) = ((await nodes[0].Post(key.Secret, Ephemeral, null, "acct_1", ("user", "usr_1")))
+                .IsOk().Json, await MintAsync(nodes[1], key.Secret));
             (await nodes[1].Find((string)minted["secret"]!, "k")).IsOk();
             (await nodes[round % 2].Delete(key.Secret, $"{Ephemeral}/{minted["id"]}", "acct_1")).IsOk();
             Assert.Equal(401, (await nodes[round % 2].Find((string)minted["secret"]!, "k")).Status); // at once
@@ -179,7 +181,8 @@ public sealed class MintedNodesTests(PostgresServer server)
             await ExecuteAsync(older, $"""
                 BEGIN;
                 DELETE FROM api_keys WHERE id = '{key.Id}';
-                INSERT INTO revocations (subject, made_until, kept_until) VALUES ('{key.Id}', extract(epoch FROM now())::bigint + 1, extract(epoch FROM now())::bigint + 86400);
+                INSERT INTO revocations (subject, made_until, kept_until)
+                    SELECT '{key.Id}', t + 1, t + 86400 FROM (SELECT extract(epoch FROM now())::bigint AS t) AS clock;
                 SELECT pg_notify('coffer', 'access');
                 COMMIT
                 """);
@@ -192,7 +195,8 @@ public sealed class MintedNodesTests(PostgresServer server)
             key = await NewKeyAsync(nodes);
             (await nodes[0].Post(nodes.Keys.AdminKey!, $"{Keys}/{key.Id}/roll", ("grace_period", "0"))).IsOk();
             // It could not read a proof with a generation in it.
-            Assert.Equal(DBNull.Value, await PostgresServer.ScalarAsync(store, $"SELECT generation FROM api_keys WHERE id = '{key.Id}'"));
+            Assert.Equal(DBNull.Value, await PostgresServer.ScalarAsync(store,
+                $"SELECT generation FROM api_keys WHERE id = '{key.Id}'"));
         }
 
         key = await NewKeyAsync(nodes);
@@ -203,12 +207,14 @@ public sealed class MintedNodesTests(PostgresServer server)
         }
 
         (await nodes[0].Post(nodes.Keys.AdminKey!, $"{Keys}/{key.Id}/roll", ("grace_period", "0"))).IsOk();
-        Assert.NotEqual(DBNull.Value, await PostgresServer.ScalarAsync(store, $"SELECT generation FROM api_keys WHERE id = '{key.Id}'"));
+        Assert.NotEqual(DBNull.Value,
+            await PostgresServer.ScalarAsync(store, $"SELECT generation FROM api_keys WHERE id = '{key.Id}'"));
 
         async Task<uint?> FormatAsync()
         {
             var token = await MintAsync(nodes[0], key.Secret);
-            return Envelope.KeyVersionOf(Tokens.Unseal(token.StartsWith("ek_test_", StringComparison.Ordinal) ? "ek_test_" : "ek_live_", token));
+            return Envelope.KeyVersionOf(Tokens.Unseal(token.StartsWith("ek_test_", StringComparison.Ordinal)
+                ? "ek_test_" : "ek_live_", token));
         }
     }
 
@@ -222,7 +228,8 @@ public sealed class MintedNodesTests(PostgresServer server)
     private static async Task<string> MintAsync(Nodes.Node node, string key) =>
         (string)(await node.Post(key, Ephemeral, null, "acct_1", ("user", "usr_1"))).IsOk().Json["secret"]!;
 
-    private static async Task EndAsync(Nodes.Node node, string admin, string end, (string Id, string Secret, string App) key) => (await (end switch
+    private static async Task EndAsync(Nodes.Node node, string admin, string end,
+        (string Id, string Secret, string App) key) => (await (end switch
     {
         "revoke" => node.Post(admin, $"{Keys}/{key.Id}/revoke"),
         "roll" => node.Post(admin, $"{Keys}/{key.Id}/roll", ("grace_period", "0")),
@@ -232,7 +239,8 @@ public sealed class MintedNodesTests(PostgresServer server)
 
     private static async Task UntilRefusedAsync(Nodes.Node node, string token)
     {
-        for (var watch = Stopwatch.StartNew(); await node.Get(token, "/v1/apps/secrets?scope[type]=account") is { Status: 200 };)
+        for (var watch = Stopwatch.StartNew(); await node.Get(token,
+            "/v1/apps/secrets?scope[type]=account") is { Status: 200 };)
         {
             Assert.True(watch.Elapsed < Epoch.Bound + Leeway, "it is accepted past the bound");
             await Task.Delay(20, TestContext.Current.CancellationToken);

@@ -187,7 +187,8 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
         foreach (var (table, names) in columns)
         {
             rows += await PostgresServer.ScalarAsync(store, $"""
-                SELECT '{table} ' || count(*) || E'\n' || string_agg(t::text, E'\n' ORDER BY t::text) || E'\n' FROM (SELECT {names} FROM {table}) t
+                SELECT '{table} ' || count(*) || E'\n' || string_agg(t::text, E'\n' ORDER BY t::text) || E'\n'
+                FROM (SELECT {names} FROM {table}) t
                 """);
         }
 

@@ -147,13 +147,15 @@ public sealed class FaultTests : IDisposable
 
         public override ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => Call(() => real.ListApiKeyMacsAsync(ct));
 
-        public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject, int limit, CancellationToken ct) =>
+        public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject,
+            int limit, CancellationToken ct) =>
             Call(() => real.ListRevocationsAsync(number, subject, limit, ct));
 
         public override ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(
             long now, int limit, CancellationToken ct) => Call(() => real.ListEndedRevocationsAsync(now, limit, ct));
 
-        public override ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct) =>
+        public override ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number,
+            CancellationToken ct) =>
             Call(() => real.ListGenerationsAsync(number, ct));
 
         public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>

@@ -23,7 +23,8 @@ public abstract partial class EngineContract
         Assert.Equal(first + 4, Number());
 
         async Task<IEnumerable<(string, long)>> OrderAsync(long number, string subject, int limit) =>
-            (await engine.ListRevocationsAsync(number, subject, limit, default)).Select(row => (row.Subject, row.Number));
+            (await engine.ListRevocationsAsync(number, subject, limit, default))
+                .Select(row => (row.Subject, row.Number));
     }
 
     [Trait("Firm ground", "6")]
@@ -31,7 +32,8 @@ public abstract partial class EngineContract
     public async Task A_change_knows_the_number_of_its_commit_before_it_is_committed_and_all_of_a_commit_know_the_same()
     {
         var before = Number();
-        List<Managing> changes = [new(new(0) { NeedsNumber = true }), new(new(0)), new(new(0) { App = "app_1", NeedsNumber = true })];
+        List<Managing> changes = [new(new(0) { NeedsNumber = true }), new(new(0)),
+            new(new(0) { App = "app_1", NeedsNumber = true })];
         var revoking = new Change.Plain(Revoke("a", 1, 100));
         engine.Write([changes[0], revoking, .. changes[1..]], _ => null);
         Assert.Equal([before + 1, 0, before + 1], changes.Select(change => change.Found!.Number));
@@ -57,10 +59,12 @@ public abstract partial class EngineContract
         Write(new RowWrite.DeleteRevocations(["b", "none"], 120));
         Assert.Equal(["a 7 120 False"], await ListAsync());
 
-        async Task<IEnumerable<string>> EndedAsync(long now) => await engine.ListEndedRevocationsAsync(now, 10, default);
+        async Task<IEnumerable<string>> EndedAsync(long now) =>
+            await engine.ListEndedRevocationsAsync(now, 10, default);
 
         async Task<IEnumerable<string>> ListAsync() => (await engine.ListRevocationsAsync(-1, "", 10, default))
-            .Select(row => $"{row.Subject} {row.MadeUntil} {row.KeptUntil} {row.IsUnordered}").Order(StringComparer.Ordinal);
+            .Select(row => $"{row.Subject} {row.MadeUntil} {row.KeptUntil} {row.IsUnordered}")
+                .Order(StringComparer.Ordinal);
     }
 
     [Trait("Firm ground", "5")]
@@ -69,18 +73,23 @@ public abstract partial class EngineContract
     {
         var other = Tenant with { Livemode = true };
         Write(Generation(Tenant, 5, 100, 1), Generation(other, 7, 50, 2));
-        Write(Generation(Tenant, 4, 90, 9), new RowWrite.KeepGeneration(other, 200), new RowWrite.KeepGeneration(other, 150), new RowWrite.KeepGeneration(Tenant with { Account = "none" }, 1));
+        Write(Generation(Tenant, 4, 90, 9), new RowWrite.KeepGeneration(other, 200),
+            new RowWrite.KeepGeneration(other, 150), new RowWrite.KeepGeneration(Tenant with { Account = "none" }, 1));
         Assert.Equal(["5 100 1", "7 200 2"], await ListAsync(-1));
         Assert.Equal(["7 200 2"], await ListAsync(5));
-        Write(new RowWrite.DeleteGeneration(Tenant, 5, 99), new RowWrite.DeleteGeneration(Tenant, 6, 100), new RowWrite.DeleteGeneration(other, 7, 199));
+        Write(new RowWrite.DeleteGeneration(Tenant, 5, 99), new RowWrite.DeleteGeneration(Tenant, 6, 100),
+            new RowWrite.DeleteGeneration(other, 7, 199));
         Assert.Equal(2, (await ListAsync(-1)).Count());
-        Write(new RowWrite.DeleteGeneration(Tenant, 5, 100), new RowWrite.DeleteGeneration(Tenant with { Account = "none" }, 5, 100));
+        Write(new RowWrite.DeleteGeneration(Tenant, 5, 100),
+            new RowWrite.DeleteGeneration(Tenant with { Account = "none" }, 5, 100));
         Assert.Equal(["7 200 2"], await ListAsync(-1));
 
         async Task<IEnumerable<string>> ListAsync(long number) =>
-            (await engine.ListGenerationsAsync(number, default)).Select(row => $"{row.Number} {row.KeptUntil} {row.Mac[0]}");
+            (await engine.ListGenerationsAsync(number, default))
+                .Select(row => $"{row.Number} {row.KeptUntil} {row.Mac[0]}");
 
-        static RowWrite.PutGeneration Generation(TenantId tenant, long number, long kept, byte mac) => new(new GenerationRow(tenant, number, kept, [mac]));
+        static RowWrite.PutGeneration Generation(TenantId tenant, long number, long kept, byte mac) =>
+            new(new GenerationRow(tenant, number, kept, [mac]));
     }
 
     [Trait("Firm ground", "5")]
@@ -96,7 +105,8 @@ public abstract partial class EngineContract
         engine.Write(
         [
             before,
-            new Change.Plain(new RowWrite.PutGeneration(new GenerationRow(Tenant, 9, 1, [1])), new RowWrite.PutApiKey(key with { Generation = 8 })),
+            new Change.Plain(new RowWrite.PutGeneration(new GenerationRow(Tenant, 9, 1, [1])),
+                new RowWrite.PutApiKey(key with { Generation = 8 })),
             after,
             new Change.Plain(new RowWrite.DeleteApiKey("key_1")),
         ], _ => null);
@@ -106,7 +116,8 @@ public abstract partial class EngineContract
         Assert.Null(await engine.FindApiKeyAsync("key_1", default));
         Assert.Null(Managed(new(0) { Mint = ("key_1", Tenant with { App = "app_none" }) }).Mint!.App);
 
-        static (long?, string?, long?) Show(Change.MintFound found) => (found.Key?.Generation, found.App?.Id, found.Generation?.Number);
+        static (long?, string?, long?) Show(Change.MintFound found) =>
+            (found.Key?.Generation, found.App?.Id, found.Generation?.Number);
     }
 
     [Trait("Firm ground", "6")]
@@ -115,18 +126,22 @@ public abstract partial class EngineContract
     {
         var told = new List<string>();
         engine.Changed += news => told.Add(news.ToString());
-        Write(new RowWrite.PutMeta("m", [1]), new RowWrite.TouchApiKey("key_1", 1), new RowWrite.AddTenant(Tenant with { Account = "acct_2" }, 1, [1]));
+        Write(new RowWrite.PutMeta("m", [1]), new RowWrite.TouchApiKey("key_1", 1),
+            new RowWrite.AddTenant(Tenant with { Account = "acct_2" }, 1, [1]));
         Assert.Empty(told);
-        Write(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_own", 1)), new RowWrite.PutApiKey(NewKey("key_1", "app_1", 1)), Revoke("x", 1, 2));
+        Write(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_own", 1)),
+            new RowWrite.PutApiKey(NewKey("key_1", "app_1", 1)), Revoke("x", 1, 2));
         Write(new RowWrite.ShredTenant(tenant, Tenant), new RowWrite.DeleteApiKey("key_1"));
         Write(new RowWrite.PutGeneration(new GenerationRow(Tenant, 1, 1, [1])));
         Write(new RowWrite.DeleteGeneration(Tenant, 1, 1));
         var root = new RowWrite.PutRootKey(new RootKeyRow(1, 0, [1]));
         Assert.Throws<ApiError>(() => Write(Revoke("y", 1, 2), root, root));
-        Assert.Equal(["revocations\nkey key_1\napp app_1\n", "key key_1\ntenant app_1 test acct_1\n", "generations\n", "generations removed\n"], told);
+        Assert.Equal(["revocations\nkey key_1\napp app_1\n", "key key_1\ntenant app_1 test acct_1\n", "generations\n",
+            "generations removed\n"], told);
     }
 
-    private static RowWrite.PutRevocation Revoke(string subject, long until, long kept) => new(new RevocationRow(subject, until, kept) { App = "app_1" });
+    private static RowWrite.PutRevocation Revoke(string subject, long until, long kept) =>
+        new(new RevocationRow(subject, until, kept) { App = "app_1" });
 
     /// <summary>The number of the last commit that has one.</summary>
     private long Number() => Managed(new(0) { Mint = ("none", Tenant) }).Mint!.Last;

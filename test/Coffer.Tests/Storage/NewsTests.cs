@@ -12,12 +12,15 @@ public sealed class NewsTests
     [Fact]
     public void What_is_told_as_text_is_understood_as_it_was_meant()
     {
-        var news = Of(new RowWrite.PutApp(new AppRow("app_1", "", "", 0)), new RowWrite.DeleteApiKey("key_1"), new RowWrite.ShredTenant(1, Tenant),
-            new RowWrite.PutRevocation(new RevocationRow("x", 1, 2)), new RowWrite.PutGeneration(new GenerationRow(Tenant, 1, 2, [])));
+        var news = Of(new RowWrite.PutApp(new AppRow("app_1", "", "", 0)), new RowWrite.DeleteApiKey("key_1"),
+            new RowWrite.ShredTenant(1, Tenant),
+            new RowWrite.PutRevocation(new RevocationRow("x", 1, 2)),
+                new RowWrite.PutGeneration(new GenerationRow(Tenant, 1, 2, [])));
         var read = News.Parse(news.ToString());
         Assert.Equal(news.ToString(), read.ToString());
         Assert.Equal(("app_1", "key_1"), (read.Apps.Single(), read.Keys.Single()));
-        Assert.True(read.HasRevocations && read.HasGenerations && !read.HasRemovedGenerations && !read.IsAllAccess && !read.IsAllTenants);
+        Assert.True(read.HasRevocations && read.HasGenerations && !read.HasRemovedGenerations && !read.IsAllAccess
+            && !read.IsAllTenants);
         Assert.Equal(Tenant, Assert.Single(read.Tenants));
         Assert.True(News.Parse("").IsEmpty);
     }
@@ -37,8 +40,10 @@ public sealed class NewsTests
     [Fact]
     public void Very_many_changes_are_told_as_everything()
     {
-        Assert.Equal("everything", Of([.. Enumerable.Range(0, 1_001).Select(i => new RowWrite.DeleteApiKey($"key_{i}"))]).ToString());
-        Assert.NotEqual("everything", Of([.. Enumerable.Range(0, 1_000).Select(i => new RowWrite.DeleteApiKey($"key_{i}"))]).ToString());
+        Assert.Equal("everything", Of(
+            [.. Enumerable.Range(0, 1_001).Select(i => new RowWrite.DeleteApiKey($"key_{i}"))]).ToString());
+        Assert.NotEqual("everything",
+            Of([.. Enumerable.Range(0, 1_000).Select(i => new RowWrite.DeleteApiKey($"key_{i}"))]).ToString());
     }
 
     [Fact]
@@ -47,7 +52,8 @@ public sealed class NewsTests
         var epoch = new Epoch();
         var since = epoch.Current;
         var keys = epoch.Keys;
-        epoch.Advance(Of(new RowWrite.PutRevocation(new RevocationRow("x", 1, 2)), new RowWrite.ShredTenant(1, Tenant)));
+        epoch.Advance(Of(new RowWrite.PutRevocation(new RevocationRow("x", 1, 2)),
+            new RowWrite.ShredTenant(1, Tenant)));
         Assert.Equal(keys, epoch.Keys);
         epoch.Advance(Of(new RowWrite.DeleteApiKey("key_1")));
         Assert.NotEqual(keys, epoch.Keys);
