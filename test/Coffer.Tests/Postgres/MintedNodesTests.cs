@@ -230,12 +230,12 @@ public sealed class MintedNodesTests(PostgresServer server)
 
     private static async Task EndAsync(Nodes.Node node, string admin, string end,
         (string Id, string Secret, string App) key) => (await (end switch
-    {
-        "revoke" => node.Post(admin, $"{Keys}/{key.Id}/revoke"),
-        "roll" => node.Post(admin, $"{Keys}/{key.Id}/roll", ("grace_period", "0")),
-        "disable" => node.Post(admin, $"{Apps}/{key.App}", ("disabled", "true")),
-        _ => node.Post(admin, $"{Apps}/{key.App}/accounts/acct_1/forget"),
-    })).IsOk();
+        {
+            "revoke" => node.Post(admin, $"{Keys}/{key.Id}/revoke"),
+            "roll" => node.Post(admin, $"{Keys}/{key.Id}/roll", ("grace_period", "0")),
+            "disable" => node.Post(admin, $"{Apps}/{key.App}", ("disabled", "true")),
+            _ => node.Post(admin, $"{Apps}/{key.App}/accounts/acct_1/forget"),
+        })).IsOk();
 
     private static async Task UntilRefusedAsync(Nodes.Node node, string token)
     {

@@ -61,8 +61,14 @@ internal sealed class Nodes : IAsyncDisposable
     {
         var store = new NpgsqlConnectionStringBuilder(Store);
         store.Port = port ?? store.Port;
-        var options = new CofferOptions { Data = data, Store = store.ConnectionString, Listen = "http://127.0.0.1:0",
-            SecretsPerScope = secretsPerScope, RatePerKey = 0 };
+        var options = new CofferOptions
+        {
+            Data = data,
+            Store = store.ConnectionString,
+            Listen = "http://127.0.0.1:0",
+            SecretsPerScope = secretsPerScope,
+            RatePerKey = 0
+        };
         return Server.StartAsync(options, time ?? TimeProvider.System, default);
     }
 
