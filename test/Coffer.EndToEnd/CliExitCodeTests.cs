@@ -33,7 +33,7 @@ public sealed class CliExitCodeTests(ServedStore store) : IClassFixture<ServedSt
     {
         (await RunAsync("set", "k", "--payload", new string('p', 5_001))).Refused(65, "'payload' must be at most 5000 characters", "req_");
         (await RunAsync("set", "k", "--payload", "")).Refused(65, "empty string for 'payload'", "req_");
-        (await RunAsync("set", "k", "--payload", "p", "--expires-at", "1")).Refused(65, "Unix timestamp in the future", "req_");
+        (await RunAsync("set", "k", "--payload", "p", "--expires-at", "1700000000")).Refused(65, "Unix timestamp in the future", "req_");
         (await RunAsync("find", new string('n', 5_001))).Refused(65, "at most 5000 characters", "req_");
         (await RunAsync("find", "k", "--account", "not an account")).Refused(65, "Stripe-Account", "req_");
     }

@@ -394,11 +394,6 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
         return true;
     }
 
-    private static TColumn[] Each<TRow, TColumn>(IReadOnlyList<TRow> rows, Func<TRow, TColumn> column)
-    {
-        var values = new TColumn[rows.Count];
-        for (var i = 0; i < values.Length; i++)
-            values[i] = column(rows[i]);
-        return values;
-    }
+    private static TColumn[] Each<TRow, TColumn>(IReadOnlyList<TRow> rows, Func<TRow, TColumn> column) =>
+        rows.Select(column).ToArray();
 }

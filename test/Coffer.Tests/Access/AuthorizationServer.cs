@@ -31,7 +31,20 @@ public sealed class AuthorizationServer : IAsyncLifetime
         test = await TestServer.StartAsync();
         await test.StopAsync();
         server = await Server.StartAsync(
-            new CofferOptions { Data = test.Data, Listen = "http://127.0.0.1:0", SecretsPerScope = CofferOptions.MostSecretsPerScope, RatePerKey = 0, RatePerAddress = 0 }, test.Time, default);
+            new CofferOptions
+            {
+                Data = test.Data,
+                Listen = "http://127.0.0.1:0",
+                SecretsPerScope = CofferOptions.MostSecretsPerScope,
+                // The clock stands still, so no budget would ever fill again.
+                RatePerKey = 0,
+                RatePerAddress = 0,
+                KeptPerApp = 0,
+                KeptPerEphemeralKey = 0,
+                AuditPerApp = 0,
+                AuditPerEphemeralKey = 0,
+                TenantsPerApp = 0,
+            }, test.Time, default);
         Client = new BulkClient(server.Url);
         foreach (var app in (await AdminAsync("GET", "apps"))["data"]!.AsArray())
             apps.Add((string)app!["id"]! == test.OtherApp ? "B" : "A", ((string)app["id"]!, (string)app["account"]!));

@@ -77,13 +77,26 @@ public sealed class ConnectionTests : IDisposable
         var answers = new[] { first.AskAsync(Request("/slow")), second.AskAsync(Request("/slow")) };
         await started.WaitAsync();
         await started.WaitAsync();
-        using var third = await RawConnection.OpenAsync(server.Url);
-        Assert.True(await third.IsClosedAsync(Soon));
+        Assert.True(await IsClosedAtOnceAsync(server.Url));
         using var admin = await RawConnection.UsedAsync(server.AdminUrl!); // it counts its own
         go.SetResult();
         Assert.All(await Task.WhenAll(answers), status => Assert.Equal(200, status));
         using var fourth = await RawConnection.UsedAsync(server.Url); // and now one is idle
         Assert.True(await first.IsClosedAsync(Soon) || await second.IsClosedAsync(Soon));
+    }
+
+    // A busy machine may see it reset while it is being opened.
+    private static async Task<bool> IsClosedAtOnceAsync(Uri url)
+    {
+        try
+        {
+            using var connection = await RawConnection.OpenAsync(url);
+            return await connection.IsClosedAsync(Soon);
+        }
+        catch (System.Net.Sockets.SocketException)
+        {
+            return true;
+        }
     }
 
     [Fact]

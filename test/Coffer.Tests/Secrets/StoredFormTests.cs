@@ -23,7 +23,7 @@ public sealed class StoredFormTests
         // Key file -> root key -> identity and tenant keys -> record, each an envelope.
         using var fileKey = new SealingKey(1, Base64Url(File.ReadAllLines(Path.Combine(server.Data, "coffer.key"))[1].Split(' ')[3]));
         using var root = new SealingKey(1, Open(fileKey, Blob("SELECT wrapped FROM root_keys"), Utf8("coffer v1 root key"), Number(1)));
-        var identity = Open(root, Blob("SELECT value FROM meta WHERE key = 'identity'"), Utf8("coffer v1 identity"));
+        var identity = Open(root, Blob("SELECT value FROM meta WHERE key = 'identity'"), Utf8("coffer v2 identity"));
         Assert.Equal(16 + 32, identity.Length);
         var instance = identity[..16];
         var app = Encoding.UTF8.GetString(Blob("SELECT app FROM tenants"));

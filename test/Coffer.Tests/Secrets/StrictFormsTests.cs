@@ -146,20 +146,16 @@ public sealed class StrictFormsTests : IAsyncLifetime
     [MemberData(nameof(Claims))]
     public async Task An_ephemeral_key_with_claims_in_another_form_is_no_key(string which, byte[] more)
     {
+        var good = await server.MintAsync("u", "acct_1");
         await server.StopAsync();
-        var (good, bad) = await server.OnStoreAsync((_, _, instance) =>
+        var bad = await server.OnStoreAsync((_, _, instance) =>
         {
-            var tenant = new TenantId(app, Livemode: false, "acct_1");
-            var (now, end) = (server.Time.Seconds, server.Time.Seconds + 100);
-            var id = EphemeralKey.NewId(instance, tenant, now, end);
-            var key = new EphemeralKey(id, tenant, "u"u8.ToArray(), Permissions.All, "key_1", now, end);
-            var token = key.Seal(instance);
-            using var bound = new AssociatedData("coffer v1 ephemeral key"u8);
+            using var bound = new AssociatedData("coffer v2 ephemeral key"u8);
             bound.Add(instance.Id);
             bound.Add(0);
-            using var claims = Envelope.Open(instance.EphemeralKey, Tokens.Unseal("ek_test_", token)!, bound.Span)!;
-            var edited = Envelope.Seal(instance.EphemeralKey, [.. claims.Span, .. more], bound.Span);
-            return Task.FromResult((token, Tokens.Seal("ek_test_", edited)));
+            using var claims = Envelope.Open(instance.EphemeralKey2, Tokens.Unseal("ek_test_", good)!, bound.Span)!;
+            var edited = Envelope.Seal(instance.EphemeralKey2, [.. claims.Span, .. more], bound.Span);
+            return Task.FromResult(Tokens.Seal("ek_test_", edited));
         });
         await server.StartAgainAsync();
         (await server.Client(good).List("u")).IsOk();

@@ -41,7 +41,11 @@ public sealed class IdempotencyTests : IAsyncLifetime
 
             server.Time.Move(TimeSpan.FromSeconds(20));
             var replay = (await Admin.Post(path, form, path)).IsOk();
-            Assert.Equal(first.Text, replay.Text);
+            // A receipt is signed behind the answer: a repetition shows how it stands now.
+            if (path.EndsWith("/forget", StringComparison.Ordinal))
+                Assert.Equal((string?)first.Json["receipt_id"], (string?)replay.Json["receipt_id"]);
+            else
+                Assert.Equal(first.Text, replay.Text);
             Assert.Equal(("true", first.Header("Request-Id")), (replay.Header("Idempotent-Replayed"), replay.Header("Original-Request")));
             Assert.NotEqual(first.Header("Request-Id"), replay.Header("Request-Id"));
             Assert.Equal((apps, keys), await CountAsync());
