@@ -67,7 +67,8 @@ internal sealed class Nodes : IAsyncDisposable
             Store = store.ConnectionString,
             Listen = "http://127.0.0.1:0",
             SecretsPerScope = secretsPerScope,
-            RatePerKey = 0
+            RatePerKey = 0,
+            RatePerAddress = 0
         };
         return Server.StartAsync(options, time ?? TimeProvider.System, default);
     }

@@ -26,6 +26,7 @@ public sealed class ForgetTests : IAsyncLifetime
     public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
+    [Trait("Engine", "SQLite")] // nodes are waited for by a clock that stands still here: PostgresReceiptTests
     public async Task Both_modes_are_gone_at_once_and_nothing_else()
     {
         await Client.Set("k", "p", "usr_1");
@@ -91,6 +92,7 @@ public sealed class ForgetTests : IAsyncLifetime
     }
 
     [Fact]
+    [Trait("Engine", "SQLite")] // nodes are waited for by a clock that stands still here: PostgresReceiptTests
     public async Task An_account_that_nothing_was_stored_for_is_forgotten_already()
     {
         var forgotten = (await SettledAsync("acct_none")).Json;
@@ -101,6 +103,7 @@ public sealed class ForgetTests : IAsyncLifetime
     }
 
     [Fact]
+    [Trait("Engine", "SQLite")] // nodes are waited for by a clock that stands still here: PostgresReceiptTests
     public async Task The_receipt_is_signed_with_the_key_that_the_settings_show()
     {
         await Client.Set("k");
@@ -200,6 +203,7 @@ public sealed class ForgetTests : IAsyncLifetime
 
     [Trait("Engine", "SQLite")] // it looks into the store's files
     [Fact]
+    [Trait("Engine", "SQLite")] // nodes are waited for by a clock that stands still here: PostgresReceiptTests
     public async Task Sets_beside_it_never_fail_and_a_last_one_leaves_nothing()
     {
         using var stop = new CancellationTokenSource();
