@@ -1,6 +1,8 @@
+using Npgsql;
+
 namespace Coffer.Storage;
 
-/// <summary>How what writes is queued: with the proof that it did what it says.</summary>
+/// <summary>How what writes is queued, with the proof that it did what it says, and how it is sent.</summary>
 internal sealed partial class PostgresTransaction
 {
     private const string SecretsLeft =
@@ -41,5 +43,42 @@ internal sealed partial class PostgresTransaction
 
         Ask(DeleteSecrets, null, keys);
         Ask(PostgresProof.None(SecretsLeft), Nothing, PostgresProof.Again(keys));
+    }
+
+    /// <summary>One round trip for all that waits to be sent.</summary>
+    private void Send()
+    {
+        try
+        {
+            PostgresCall.BoundAsync(SendAsync([.. pending]), patience, connection).GetAwaiter().GetResult();
+        }
+        catch (NullReferenceException e)
+        {
+            // Npgsql 10 ends so where PostgreSQL refuses a statement with 0A000 at once, one under a rule for example.
+            throw new NpgsqlException("the statement was refused", e);
+        }
+
+        pending.Clear();
+    }
+
+    private async Task<bool> SendAsync(IReadOnlyList<(NpgsqlBatchCommand Command, Action<PostgresRow>? Read)> asked)
+    {
+        await using var batch = new NpgsqlBatch(connection);
+        foreach (var (command, _) in asked)
+            batch.BatchCommands.Add(command);
+        await using var reader = await batch.ExecuteReaderAsync();
+        foreach (var read in asked.Select(asked => asked.Read).OfType<Action<PostgresRow>>())
+        {
+            while (await reader.ReadAsync())
+                read(new PostgresRow(reader));
+            await reader.NextResultAsync();
+        }
+
+        while (await reader.NextResultAsync())
+        {
+            // Statements without rows: what they have to say is whether they failed.
+        }
+
+        return true;
     }
 }

@@ -366,34 +366,6 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
         pending.Add((command, read));
     }
 
-    /// <summary>One round trip for all that waits to be sent.</summary>
-    private void Send()
-    {
-        PostgresCall.BoundAsync(SendAsync([.. pending]), patience, connection).GetAwaiter().GetResult();
-        pending.Clear();
-    }
-
-    private async Task<bool> SendAsync(IReadOnlyList<(NpgsqlBatchCommand Command, Action<PostgresRow>? Read)> asked)
-    {
-        await using var batch = new NpgsqlBatch(connection);
-        foreach (var (command, _) in asked)
-            batch.BatchCommands.Add(command);
-        await using var reader = await batch.ExecuteReaderAsync();
-        foreach (var read in asked.Select(asked => asked.Read).OfType<Action<PostgresRow>>())
-        {
-            while (await reader.ReadAsync())
-                read(new PostgresRow(reader));
-            await reader.NextResultAsync();
-        }
-
-        while (await reader.NextResultAsync())
-        {
-            // Statements without rows: what they have to say is whether they failed.
-        }
-
-        return true;
-    }
-
     private static TColumn[] Each<TRow, TColumn>(IReadOnlyList<TRow> rows, Func<TRow, TColumn> column) =>
         rows.Select(column).ToArray();
 }

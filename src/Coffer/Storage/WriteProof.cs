@@ -32,15 +32,13 @@ internal static class WriteProof
 
     /// <summary>
     /// A query with the parameters of a statement, run after it, that finds a row if the statement did not do what it
-    /// says; null if
-    /// there is none.
+    /// says; null if there is none. It names the parameters in the statement's order: SQLite goes by that.
     /// </summary>
     public static string? CounterexampleTo(string sql) => sql switch
     {
         Sql.TouchApiKey => "SELECT 1 FROM api_keys WHERE (last_used IS NULL OR last_used <> $1) AND id = $2 LIMIT 1",
-        Sql.KeepGeneration => """
-            SELECT 1 FROM generations WHERE app = $2 AND livemode = $3 AND account = $4 AND kept_until < $1 LIMIT 1
-            """,
+        Sql.KeepGeneration =>
+            "SELECT 1 FROM generations WHERE kept_until < $1 AND app = $2 AND livemode = $3 AND account = $4 LIMIT 1",
         // How many it removes depends on what others remove: who calls it sees whether it gets on.
         _ when sql.Contains(" LIMIT ", StringComparison.Ordinal) => null,
         _ when sql.StartsWith("DELETE FROM ", StringComparison.Ordinal) =>
