@@ -28,6 +28,8 @@ internal sealed class FrameReader(ConnectionContext connection, TimeProvider tim
     private bool endsBlock;
     private bool isBroken;
 
+    protected override bool GivesUntilConsumed => true;
+
     protected override long Release(ref ReadOnlySequence<byte> bytes)
     {
         var (before, safe) = (HeldLength, 0L);

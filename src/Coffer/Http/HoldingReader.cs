@@ -18,6 +18,8 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
     private ReadResult? first;
     private ReadOnlySequence<byte> given; // to the server's reader, which has not said yet what it consumed
     private ReadOnlySequence<byte> fresh; // what of it, and after it, is the inner reader's
+    private ReadOnlySequence<byte> rest; // what of it is to be read again before anything else is
+    private bool isEnd; // whether nothing comes after what was given
     private long kept; // bytes that are not given on and stay with the inner reader, after what is held
     private bool isWhole; // whether all of held and fresh was given
     private bool isDirect;
@@ -32,6 +34,12 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
 
     /// <summary>Whether bytes go through as they are: the body of a request.</summary>
     protected bool IsOpen { get; set; }
+
+    /// <summary>
+    /// Whether what was given is given until all of it was consumed, and only then looked at what comes after it: for a
+    /// reader that takes a few KB at a time, and would have the rest looked at twice, from the middle of a frame on.
+    /// </summary>
+    protected virtual bool GivesUntilConsumed => false;
 
     /// <summary>Waits until the first bytes may be given on; they are what is read next.</summary>
     /// <param name="idle">How long nothing at all may arrive.</param>
@@ -51,6 +59,9 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
             return ValueTask.FromResult(waited);
         }
 
+        if (TryGiveRest(out var more))
+            return ValueTask.FromResult(more);
+
         isDirect = IsOpen && held.Length == 0;
         return isDirect ? inner.ReadAsync(cancellationToken) : HoldAsync(cancellationToken);
     }
@@ -62,6 +73,9 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
             (first, result) = (null, waited);
             return true;
         }
+
+        if (TryGiveRest(out result))
+            return true;
 
         isDirect = IsOpen && held.Length == 0;
         if (isDirect)
@@ -88,6 +102,12 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
 
         if (isNothing)
             return;
+        if (GivesUntilConsumed && !this.given.Slice(examined).IsEmpty)
+        {
+            rest = this.given.Slice(consumed);
+            return;
+        }
+
         var (given, fresh) = (this.given, this.fresh);
         (this.given, this.fresh) = (default, default); // nothing of a head stays behind it
         if (isWhole && held.Length == 0)
@@ -178,8 +198,17 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
         StopTime();
         (kept, isWhole) = (0, may == all);
         given = held.Join(fresh).Slice(0, may);
-        result = new ReadResult(given, isCanceled: false, read.IsCompleted);
+        isEnd = read.IsCompleted;
+        result = new ReadResult(given, isCanceled: false, isEnd);
         return true;
+    }
+
+    private bool TryGiveRest(out ReadResult result)
+    {
+        result = new ReadResult(rest, isCanceled: false, isEnd);
+        var isThere = !rest.IsEmpty;
+        rest = default;
+        return isThere;
     }
 
     // Where they are, if that is no waste: a client may send few bytes to each block.

@@ -176,7 +176,7 @@ internal sealed partial class PostgresEngine
                 return await PostgresCall.BoundAsync(
                     RowsAsync(command, map, ct), snapshot is null ? address.Patience : SnapshotPatience, ct: ct);
             }
-            catch (NpgsqlException e) when (isFirst && snapshot is null && IsBroken(e))
+            catch (NpgsqlException e) when (isFirst && snapshot is null && (IsBroken(e) || IsUnprepared(e)))
             {
                 // One broken connection is seldom the only one: the others go too, and the read is tried on a new one.
                 used.Clear();

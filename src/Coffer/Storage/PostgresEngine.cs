@@ -132,8 +132,7 @@ internal sealed partial class PostgresEngine : Engine
                 // A statement that was prepared under a rule may stay what that made of it: the next batch has a
                 // connection of its own.
                 Rollback(e);
-                writer?.Dispose();
-                writer = null;
+                Disconnect();
                 throw WriteProof.Broken(table, e);
             }
             catch (NpgsqlException e)
@@ -141,7 +140,11 @@ internal sealed partial class PostgresEngine : Engine
                 Rollback(e);
                 if (e.SqlState == PostgresErrorCodes.LockNotAvailable)
                     throw new LockedException(e);
-                if (tries == MostTries || transaction is null || !(IsCollision(e) || (IsBroken(e) && !transaction.IsCommitting)))
+                var isUnprepared = IsUnprepared(e);
+                if (isUnprepared)
+                    Disconnect();
+                var mayRepeat = isUnprepared || IsCollision(e) || (IsBroken(e) && transaction?.IsCommitting == false);
+                if (tries == MostTries || transaction is null || !mayRepeat)
                     throw transaction?.IsCommitting == true && IsSilent(e) ? ApiError.StorageUncertain(e) : Translated(e);
             }
             catch (TimeoutException e)
@@ -269,6 +272,11 @@ internal sealed partial class PostgresEngine : Engine
             // Whatever is left of the transaction ends with the connection.
         }
 
+        Disconnect();
+    }
+
+    private void Disconnect()
+    {
         writer?.Dispose();
         writer = null;
     }
@@ -282,6 +290,13 @@ internal sealed partial class PostgresEngine : Engine
     private static bool IsBroken(NpgsqlException e) =>
         e is not PostgresException { SqlState: var state } ? e.InnerException is not TimeoutException
         : state is PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.ReadOnlySqlTransaction;
+
+    /// <summary>
+    /// The server does not have a statement that the driver takes for prepared, as after a batch that ended before it
+    /// came to preparing it: nothing was carried out, and on this connection nothing will be.
+    /// </summary>
+    private static bool IsUnprepared(NpgsqlException e) =>
+        e.SqlState is PostgresErrorCodes.InvalidSqlStatementName or PostgresErrorCodes.DuplicatePreparedStatement;
 
     /// <summary>What to do about a database that fails a start.</summary>
     public static string HintOn(Exception? failure) => failure is PostgresException { SqlState: PostgresErrorCodes.DuplicatePreparedStatement or PostgresErrorCodes.InvalidSqlStatementName }

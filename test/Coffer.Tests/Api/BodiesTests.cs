@@ -101,9 +101,20 @@ public sealed class BodiesTests : IAsyncLifetime
     [InlineData("2.0", false)]
     public async Task A_body_that_is_too_large_is_413_whoever_tells_its_length(string version, bool tellsLength)
     {
-        var large = Content($"name=k&payload={new string('p', 70_000)}", tellsLength);
-        var (status, json) = await SendAsync(HttpMethod.Post, Secrets, version, large);
-        Assert.Equal((413, "invalid_request_error"), (status, (string?)json["error"]!["type"]));
+        for (var tries = 1; ; tries++)
+        {
+            try
+            {
+                var large = Content($"name=k&payload={new string('p', 70_000)}", tellsLength);
+                var (status, json) = await SendAsync(HttpMethod.Post, Secrets, version, large);
+                Assert.Equal((413, "invalid_request_error"), (status, (string?)json["error"]!["type"]));
+                return;
+            }
+            catch (HttpRequestException) when (tries < 10)
+            {
+                // The server answers and closes before it has read all: who is still sending may not see the answer.
+            }
+        }
     }
 
     [Theory]

@@ -4,6 +4,7 @@ using System.IO.Pipelines;
 using System.Security.Cryptography;
 using System.Text;
 using Coffer.Http;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 
 namespace Coffer.Tests.Http;
@@ -161,6 +162,45 @@ public sealed class HeadReaderTests
         long Cost() => blocks.Bytes + reader.Cost;
     }
 
+    /// <summary>The server copies 4 KiB at a time: what is left is not looked at again, from the middle of a frame on.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(100)]
+    [InlineData(4_096)]
+    [InlineData(1_000_000)]
+    public async Task Over_HTTP_2_what_is_consumed_in_parts_comes_whole_whatever_its_bytes_look_like(int part)
+    {
+        // Within the frames stands what would be the beginning of one: HEADERS that never end, and a frame of no type.
+        byte[] looksLikeFrames = [.. Enumerable.Repeat(Frames.Of(1, 0, 1, 0, 0, 0), 1_000).SelectMany(frame => frame)];
+        byte[][] chunks = [.. looksLikeFrames.Chunk(11_000)];
+        byte[] sent =
+        [
+            .. Frames.Preface, .. Frames.Of(4, 0, 0), .. Frames.Of(1, 0, 1, chunks[0]), .. Frames.Of(9, 4, 1, chunks[1]),
+            .. Frames.Of(0, 0, 1, chunks[0]), .. Frames.Of(8, 0, 0, 0, 0, 0, 1), .. Frames.Of(4, 1, 0),
+        ];
+        foreach (var packet in (int[])[7, 1_000, 16_000, sent.Length])
+        {
+            var (pipe, read) = (new Pipe(new PipeOptions(pauseWriterThreshold: 0)), new List<byte>());
+            await using var connection = new DefaultConnectionContext
+            {
+                Transport = new Duplex(pipe.Reader, new Pipe().Writer),
+            };
+            var reader = new FrameReader(connection, new ManualTime());
+            foreach (var some in sent.Chunk(packet))
+            {
+                await pipe.Writer.WriteAsync(some);
+                while (reader.TryRead(out var result))
+                {
+                    var taken = result.Buffer.Slice(0, Math.Min(part, result.Buffer.Length));
+                    read.AddRange(taken.ToArray());
+                    reader.AdvanceTo(taken.End);
+                }
+            }
+
+            Assert.True(sent.AsSpan().SequenceEqual(read.ToArray()), $"{read.Count} of {sent.Length} in packets of {packet}");
+        }
+    }
+
     private static async Task<byte[]> ReadToGoAwayAsync(Stream stream)
     {
         var head = new byte[9];
@@ -216,6 +256,8 @@ public sealed class HeadReaderTests
     }
 
     /// <summary>The same numbers for the same seed.</summary>
+    private sealed record Duplex(PipeReader Input, PipeWriter Output) : IDuplexPipe;
+
     private sealed class Choices(int seed)
     {
         private ulong state = (ulong)seed;
