@@ -19,10 +19,37 @@ internal sealed class RawConnection : IDisposable
     public static async Task<RawConnection> OpenAsync(Uri url, int last = 1)
     {
         var connection = new RawConnection();
-        connection.socket.Bind(new IPEndPoint(IPAddress.Parse($"127.0.0.{last}"), 0));
-        await connection.socket.ConnectAsync(IPAddress.Parse(url.Host), url.Port);
-        connection.Stream = new NetworkStream(connection.socket);
-        return connection;
+        try
+        {
+            connection.socket.Bind(new IPEndPoint(IPAddress.Parse($"127.0.0.{last}"), 0));
+            await connection.socket.ConnectAsync(IPAddress.Parse(url.Host), url.Port);
+            connection.Stream = new NetworkStream(connection.socket);
+            return connection;
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Connects as often as it can; those that are closed while they are made are not among them.</summary>
+    public static async Task<List<RawConnection>> OpenManyAsync(Uri url, int last, int count)
+    {
+        var connections = new List<RawConnection>();
+        for (; count > 0; count--)
+        {
+            try
+            {
+                connections.Add(await OpenAsync(url, last));
+            }
+            catch (SocketException)
+            {
+                // closed as soon as it was accepted
+            }
+        }
+
+        return connections;
     }
 
     /// <summary>Connects and asks once, so that the connection is known to be taken.</summary>

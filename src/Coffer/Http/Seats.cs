@@ -21,22 +21,12 @@ internal sealed class Seats(int most, int perOwner, IReadOnlyList<IPNetwork> exe
     private const int MostGoing = 16;
 
     private readonly Lock changing = new();
-    private readonly Dictionary<IPAddress, HashSet<Seat>> owners = [];
+    private readonly Dictionary<IPAddress, Client> clients = [];
     private int taken;
     private int going;
 
     /// <summary>Whether these are kept for health and the management plane.</summary>
     public bool IsReserve { get; init; }
-
-    /// <summary>How many are taken, and not about to be free.</summary>
-    public int Taken
-    {
-        get
-        {
-            lock (changing)
-                return taken;
-        }
-    }
 
     /// <summary>
     /// A seat for a new connection, if need be one that an idle connection has to leave; null if there is none.
@@ -49,16 +39,20 @@ internal sealed class Seats(int most, int perOwner, IReadOnlyList<IPNetwork> exe
         IReadOnlyList<Seat> closed = [];
         lock (changing)
         {
-            if (HasEnough(seat))
-                closed = Leave(Idlest([owners[seat.Owner]], 1 + perOwner / ShareClosedAtOnce));
+            var client = clients.GetValueOrDefault(seat.Owner) ?? new Client();
+            var hasEnough = perOwner > 0 && !isExempt;
+            if (client.Going >= Math.Min(hasEnough ? perOwner : int.MaxValue, Going / 2))
+                return null; // it comes faster than its own connections go: the others are not to wait for those
+            if (hasEnough && client.Seats.Count >= perOwner)
+                closed = Leave(Idlest([client], 1 + perOwner / ShareClosedAtOnce));
             else if (taken >= most)
-                closed = Leave(Idlest(owners.Values, 1 + most / ShareClosedAtOnce));
+                closed = Leave(Idlest(clients.Values, 1 + most / ShareClosedAtOnce));
 
             // Those that were asked to go and have not yet are no way around the limit.
-            if (taken >= most || taken + going >= most + Math.Max(MostGoing, most / 10) || HasEnough(seat))
+            if (taken >= most || taken + going >= most + Going || (hasEnough && client.Seats.Count >= perOwner))
                 seat = null;
             else
-                Add(seat);
+                Add(seat, client);
         }
 
         foreach (var each in closed)
@@ -71,23 +65,34 @@ internal sealed class Seats(int most, int perOwner, IReadOnlyList<IPNetwork> exe
     {
         lock (changing)
         {
-            if (!Remove(seat))
+            var client = clients[seat.Owner];
+            if (client.Seats.Remove(seat))
+            {
+                taken--;
+            }
+            else
+            {
+                client.Going--;
                 going--;
+            }
+
+            if (client.Seats.Count + client.Going == 0)
+                clients.Remove(seat.Owner);
         }
     }
 
-    private bool HasEnough(Seat seat) =>
-        perOwner > 0 && !seat.IsExempt && owners.TryGetValue(seat.Owner, out var own) && own.Count >= perOwner;
+    // How many may be about to go at once, beside those that are taken.
+    private int Going => Math.Max(MostGoing, most / 10);
 
     // Of each client the more idle connections first, and first of who would have most left: so a client with many
     // makes room for the others, and of clients with as many the idlest goes.
-    private static List<Seat> Idlest(IEnumerable<HashSet<Seat>> clients, int count)
+    private static List<Seat> Idlest(IEnumerable<Client> clients, int count)
     {
         var found = new List<(int Rank, Seat Seat)>();
         foreach (var client in clients)
         {
-            var rank = client.Count(seat => seat.IsUnderWay);
-            foreach (var seat in client.Where(seat => !seat.IsUnderWay).OrderByDescending(seat => seat.LastUse))
+            var rank = client.Seats.Count(seat => seat.IsUnderWay);
+            foreach (var seat in client.Seats.Where(seat => !seat.IsUnderWay).OrderByDescending(seat => seat.LastUse))
                 found.Add((seat.IsExempt ? 0 : rank++, seat));
         }
 
@@ -98,31 +103,35 @@ internal sealed class Seats(int most, int perOwner, IReadOnlyList<IPNetwork> exe
     private List<Seat> Leave(List<Seat> closed)
     {
         foreach (var seat in closed)
-            going += Remove(seat) ? 1 : 0;
+        {
+            var client = clients[seat.Owner];
+            client.Seats.Remove(seat);
+            client.Going++;
+            taken--;
+            going++;
+        }
+
         return closed;
     }
 
-    private void Add(Seat seat)
+    private void Add(Seat seat, Client client)
     {
-        if (!owners.TryGetValue(seat.Owner, out var own))
-            owners.Add(seat.Owner, own = []);
-        own.Add(seat);
+        clients[seat.Owner] = client;
+        client.Seats.Add(seat);
         taken++;
-    }
-
-    private bool Remove(Seat seat)
-    {
-        if (!owners.TryGetValue(seat.Owner, out var own) || !own.Remove(seat))
-            return false;
-        if (own.Count == 0)
-            owners.Remove(seat.Owner);
-        taken--;
-        return true;
     }
 
     private void Close(Seat seat)
     {
         seat.Close();
         seat.CutOffAfter(Patience, time);
+    }
+
+    private sealed class Client
+    {
+        public HashSet<Seat> Seats { get; } = [];
+
+        /// <summary>How many of its connections were asked to go and have not gone yet.</summary>
+        public int Going { get; set; }
     }
 }

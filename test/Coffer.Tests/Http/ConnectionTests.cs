@@ -11,6 +11,9 @@ namespace Coffer.Tests.Http;
 [Trait("Firm ground", "7")]
 public sealed class ConnectionTests : IDisposable
 {
+    // Of the reserve a client may have as many; they are closed when a request is none of health or management.
+    private const int Reserved = 4;
+
     private static readonly CofferOptions Options = new() { Data = ".", Listen = "http://127.0.0.1:0" };
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan Moment = TimeSpan.FromMilliseconds(200);
@@ -22,13 +25,11 @@ public sealed class ConnectionTests : IDisposable
     {
         await using var server = await WebServer.StartAsync(
             Options with { Connections = 40, ConnectionsPerAddress = 10 });
-        var greedy = new List<RawConnection>();
-        for (var number = 0; number < 100; number++)
-            greedy.Add(await RawConnection.OpenAsync(server.Url, last: 2));
+        var greedy = await RawConnection.OpenManyAsync(server.Url, last: 2, count: 100);
         using var other = await RawConnection.UsedAsync(server.Url, last: 3);
         Assert.Equal(200, await other.AskAsync());
         var closed = await Task.WhenAll(greedy.Select(each => each.IsClosedAsync(Moment)));
-        Assert.InRange(closed.Count(each => !each), 1, 10);
+        Assert.InRange(closed.Count(each => !each), 1, 10 + Reserved);
         greedy.ForEach(each => each.Dispose());
     }
 
@@ -155,9 +156,7 @@ public sealed class ConnectionTests : IDisposable
         using var busy = await RawConnection.OpenAsync(server.Url);
         var answer = busy.AskAsync(Request("/slow"));
         await started.WaitAsync();
-        var greedy = new List<RawConnection>();
-        for (var number = 0; number < 100; number++)
-            greedy.Add(await RawConnection.OpenAsync(server.Url, last: 2));
+        var greedy = await RawConnection.OpenManyAsync(server.Url, last: 2, count: 100);
         using var probe = await RawConnection.OpenAsync(server.Url, last: 3);
         Assert.Equal(200, await probe.AskAsync(Request("/healthz")));
         go.SetResult();
@@ -177,17 +176,14 @@ public sealed class ConnectionTests : IDisposable
             Connections = 5,
             ConnectionsPerAddress = 3,
         });
-        var greedy = new List<RawConnection>();
-        for (var number = 0; number < 20; number++)
-        {
-            greedy.Add(await RawConnection.OpenAsync(server.Url, last: 2));
-            await greedy[^1].SendAsync("\x16\x03\x01");
-        }
+        var greedy = await RawConnection.OpenManyAsync(server.Url, last: 2, count: 20);
+        foreach (var each in greedy)
+            await Record.ExceptionAsync(() => each.SendAsync("\x16\x03\x01")); // it may be closed already
 
         await using var tls = await server.ConnectAsync(files.Root);
         Assert.NotEqual(SslProtocols.None, tls.SslProtocol);
         var closed = await Task.WhenAll(greedy.Select(each => each.IsClosedAsync(Moment)));
-        Assert.InRange(closed.Count(each => !each), 0, 3);
+        Assert.InRange(closed.Count(each => !each), 0, 3 + Reserved);
         greedy.ForEach(each => each.Dispose());
     }
 
