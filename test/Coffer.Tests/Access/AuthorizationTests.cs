@@ -2,7 +2,10 @@ using System.Collections.Concurrent;
 using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Text.RegularExpressions;
+using Coffer.Hosting;
 using Coffer.Http;
+using Coffer.Settings;
+using Coffer.Transfer;
 
 namespace Coffer.Tests.Access;
 
