@@ -35,7 +35,7 @@ public sealed class CofferAdmin(Uri url, string adminKey, TimeProvider? time = n
     /// <summary>All secrets of an account in one mode, with their payloads, fetched page by page as they are read. Each is put on record.</summary>
     /// <param name="app"><c>app_…</c></param>
     /// <param name="account"><c>acct_…</c></param>
-    /// <param name="reason">Why, for the audit log: 1 to 500 characters.</param>
+    /// <param name="reason">The reason, for the audit log: 1 to 500 characters.</param>
     /// <param name="livemode">Which mode.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>

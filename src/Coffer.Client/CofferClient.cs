@@ -149,7 +149,7 @@ public sealed class CofferClient : IDisposable
             return null;
         return value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var seconds)
             ? seconds
-            : throw new CofferException($"the answer makes no sense: its {field} is no whole number of seconds");
+            : throw new CofferException($"the answer cannot be read: its {field} is not a whole number of seconds");
     }
 
     // What is no date is shown as the nearest one: a program that lists secrets must not end because of one of them.

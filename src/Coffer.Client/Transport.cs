@@ -83,7 +83,7 @@ internal sealed class Transport : IDisposable
         {
             var page = await SendAsync(method, path, next is { } cursor ? [.. form, cursor] : form, ct).ConfigureAwait(false);
             if (page.ValueKind != JsonValueKind.Object || !page.TryGetProperty("data", out var data) || data.ValueKind != JsonValueKind.Array)
-                throw new CofferException("the answer is not a list: is a Coffer server at that address?");
+                throw new CofferException("the answer is not a list: check that a Coffer server is at that address");
             string? last = null;
             foreach (var element in data.EnumerateArray())
             {
@@ -101,7 +101,7 @@ internal sealed class Transport : IDisposable
     /// <summary>The id, if a path may have it as it is. One with a slash or two dots would lead elsewhere.</summary>
     public static string Id(string id) => id.Length > 0 && id.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-')
         ? id
-        : throw new ArgumentException($"'{id}' is not an id: those have letters, digits, '_' and '-'.", nameof(id));
+        : throw new ArgumentException($"'{id}' is not an id: ids have only letters, digits, '_' and '-'.", nameof(id));
 
     public void Dispose() => http.Dispose();
 
@@ -132,7 +132,7 @@ internal sealed class Transport : IDisposable
         }
         catch (JsonException e)
         {
-            throw new CofferException($"the answer ({(int)response.StatusCode}) is not JSON: is a Coffer server at that address?", e);
+            throw new CofferException($"the answer ({(int)response.StatusCode}) is not JSON: check that a Coffer server is at that address", e);
         }
     }
 }

@@ -68,32 +68,32 @@ internal sealed class ApiError : Exception
     // --- 403: you may not ---
 
     public static ApiError AdminKeyOnSecrets() => new(403,
-        "The provided key is an admin key. Admin keys manage Coffer and never reach secrets: use a secret key (sk_test_… or sk_live_…) of the app.");
+        "The provided key is an admin key. Admin keys cannot reach secrets: use a secret key of the app (sk_test_… or sk_live_…).");
 
     public static ApiError AdminKeyRequired() => new(403,
-        "The management plane takes admin keys (ak_…) only. Use the admin key that the server printed when it first started.");
+        "The management plane accepts only admin keys (ak_…). Use the admin key that the server printed when it first started.");
 
-    public static ApiError SecretKeyRequired() => new(403, "This needs a secret key (sk_test_… or sk_live_…) of the app's backend; the provided key is of another kind.");
+    public static ApiError SecretKeyRequired() => new(403, "This request needs a secret key, and the provided key is of another type. Use a secret key of the app's backend (sk_test_… or sk_live_…).");
 
-    public static ApiError EphemeralKeyRequired() => new(403, "This needs an ephemeral key (ek_test_… or ek_live_…): what is signed is the user of the key.");
+    public static ApiError EphemeralKeyRequired() => new(403, "This request needs an ephemeral key, because it signs the user of the key. Use an ephemeral key of that user (ek_test_… or ek_live_…).");
 
     public static ApiError PermissionMissing(string permission) => new(403,
         $"The provided key does not have the permission '{permission}', which this request needs. Use a key that has it.");
 
     public static ApiError AnotherUser() => new(403,
-        "The provided key reaches the account scope and the scope of its own user only. Name that user in 'scope[user]', or use a key of the app's backend.",
+        "The provided key reaches only the account scope and the scope of its own user. Name that user in 'scope[user]', or use a key of the app's backend.",
         param: "scope[user]");
 
     public static ApiError AnotherAccount() => new(403,
-        "The provided key is for one account, which is not the one that the Stripe-Account header names. Leave the header out, or use a key for that account.");
+        "The provided key is for another account than the one in the Stripe-Account header. Leave the header out, or use a key for that account.");
 
-    public static ApiError AddressNotAllowed() => new(403, "The provided key is not taken from this address. Use it from one of its networks, or ask the operator to add this one.");
+    public static ApiError AddressNotAllowed() => new(403, "The provided key is not accepted from this address. Use it from one of its networks, or ask the operator to add this address.");
 
-    public static ApiError WebOriginNotAllowed() => new(403, "The app's keys are not taken from pages of this web origin. Ask the operator to add it to the app's origins.");
+    public static ApiError WebOriginNotAllowed() => new(403, "The app's keys are not accepted from pages of this web origin. Ask the operator to add it to the app's origins.");
 
-    public static ApiError AppDisabled() => new(403, "The app of the provided key is disabled. Nothing was deleted; ask the operator to enable it.");
+    public static ApiError AppDisabled() => new(403, "The app of the provided key is disabled. Ask the operator to enable it; nothing was deleted.");
 
-    public static ApiError AppDeleted() => new(403, "The app of the provided key was deleted.");
+    public static ApiError AppDeleted() => new(403, "The app of the provided key was deleted. Use a key of another app.");
 
     // --- 429: too fast ---
 
@@ -108,24 +108,24 @@ internal sealed class ApiError : Exception
     /// <summary>Too many changes of an app, or of one ephemeral key, wait to be stored.</summary>
     public static ApiError TooManyWaiting(bool ofKey) => Slower(ofKey,
         "too many changes waiting to be stored",
-        "Nothing of this request was stored; try again shortly.", TimeSpan.FromSeconds(1));
+        "Nothing of this request was stored. Try again shortly.", TimeSpan.FromSeconds(1));
 
     /// <summary>What was kept under idempotency keys is too much.</summary>
     public static ApiError TooMuchKept(bool ofKey, TimeSpan wait) => Slower(ofKey,
-        "more kept under idempotency keys than it may in this time",
-        "Nothing of this request was stored. Try again after the seconds in Retry-After, " +
+        "stored more under idempotency keys than it may in this time",
+        "Nothing of this request was stored. Try again after as many seconds as Retry-After says, " +
         "or send it without an Idempotency-Key.", wait);
 
     /// <summary>What was written to the audit log is too much.</summary>
     public static ApiError TooMuchAudit(bool ofKey, TimeSpan wait) => Slower(ofKey,
-        "more recorded in the audit log than it may in this time",
-        "Nothing of this request was done. Try again after the seconds in Retry-After, " +
+        "caused more entries in the audit log than it may in this time",
+        "Nothing of this request was done. Try again after as many seconds as Retry-After says, " +
         "and ask for payloads only where they are needed.", wait);
 
     /// <summary>Something was stored for too many accounts for which nothing was stored before.</summary>
     public static ApiError TooManyNewAccounts(TimeSpan wait) => Slower(ofKey: false,
-        "something stored for more new accounts than it may in this time",
-        "Nothing of this request was stored. Try again after the seconds in Retry-After.", wait);
+        "stored something for more new accounts than it may in this time",
+        "Nothing of this request was stored. Try again after as many seconds as Retry-After says.", wait);
 
     private static ApiError Slower(bool ofKey, string what, string todo, TimeSpan wait) =>
         new(429, $"The {(ofKey ? "provided key" : "app of the provided key")} has {what}. {todo}", "rate_limit")
@@ -149,7 +149,7 @@ internal sealed class ApiError : Exception
     public static ApiError NotFormEncoded() => new(400,
         "Invalid request (check that your POST content type is application/x-www-form-urlencoded).");
 
-    public static ApiError ContentEncoding() => new(400, "Invalid request: send the body as it is, without Content-Encoding.");
+    public static ApiError ContentEncoding() => new(400, "Invalid request: the body has a Content-Encoding. Send it without one.");
 
     public static ApiError MalformedEscape(string param) => new(400,
         $"Invalid percent-encoding in parameter: {Shown(param)}. Encode '%' itself as '%25'.", param: Shown(param));
@@ -161,11 +161,11 @@ internal sealed class ApiError : Exception
         "Received a parameter whose name could not be read. Names look like 'name', 'scope[type]' or 'expand[]', in UTF-8.",
         param: name.Length == 0 ? null : Shown(name));
 
-    public static ApiError TooManyParameters(int limit) => new(400, $"Received too many parameters: at most {limit} are read.");
+    public static ApiError TooManyParameters(int limit) => new(400, $"Received too many parameters. Send at most {limit}.");
 
-    public static ApiError BodyTooLarge(int limit) => new(413, $"The request body is too large: at most {limit} bytes are read.");
+    public static ApiError BodyTooLarge(int limit) => new(413, $"The request body is too large. Send at most {limit} bytes.");
 
-    public static ApiError UnreadableRequest(int status) => new(status, "The request could not be read to its end as HTTP. Send it again.");
+    public static ApiError UnreadableRequest(int status) => new(status, "The request could not be read to its end. Send it again.");
 
     // --- 400: a parameter ---
 
@@ -210,7 +210,7 @@ internal sealed class ApiError : Exception
     public static ApiError NoSigningSecret(string app, bool livemode)
     {
         var (mode, flag) = livemode ? ("live", " --live") : ("test", "");
-        return new(400, $"The app has no signing secret for {mode} mode. Its operator makes one: " +
+        return new(400, $"The app has no signing secret for {mode} mode. Ask the operator to create one: " +
             $"coffer apps roll-signing-secret {app}{flag} --grace 0", "signing_secret_missing");
     }
 
@@ -251,16 +251,16 @@ internal sealed class ApiError : Exception
 
     public static ApiError UnknownPosition(string noun, string id) => new(400, $"No such {noun}: '{Shown(id)}'", "resource_missing", "starting_after");
 
-    public static ApiError AppNotEmpty() => new(400, "The app still has accounts for which something is stored. Forget them first; list them to see which (GET /admin/v1/apps/{app}/accounts).");
+    public static ApiError AppNotEmpty() => new(400, "The app still has accounts with stored data. List them (GET /admin/v1/apps/{app}/accounts) and forget them first.");
 
-    public static ApiError LastAdminKey() => new(400, "This is the last admin key that does not expire: without it nobody could manage this store. Create another first, or roll this one.");
+    public static ApiError LastAdminKey() => new(400, "This is the last admin key that does not expire, and without it nobody could manage this store. Create another one first, or roll this one.");
 
     public static ApiError QuotaReached(int limit) => new(400,
         $"This scope already holds {limit} secrets, which is the most it may hold. Delete one first; list the scope to see what is stored (GET /v1/apps/secrets).");
 
     /// <summary>Of a delete by an ephemeral key whose answer would have to be kept.</summary>
     public static ApiError PayloadTooLargeToKeep(int limit) => new(400,
-        $"The payload is longer than {limit} bytes, which is the most that is kept for an ephemeral key " +
+        $"The payload is longer than {limit} bytes, which is the most that is stored for an ephemeral key " +
         "under an Idempotency-Key. Nothing was deleted. " +
         "Find the secret first, then delete it without 'expand[]=payload'; or send no Idempotency-Key.",
         param: "expand");
@@ -268,8 +268,8 @@ internal sealed class ApiError : Exception
     /// <param name="wanted">What <c>if_version</c> said.</param>
     /// <param name="found">The version there is; 0 if there is no such secret.</param>
     public static ApiError VersionMismatch(long wanted, long found) => new(409,
-        $"The secret was changed: its version is {found}, not {wanted} as if_version says (0 means that there is none). " +
-        "Find it again and decide anew; the current version is in the Coffer-Secret-Version header.", "resource_version_mismatch", "if_version")
+        $"The secret was changed: its version is {found}, not {wanted} as if_version says (0 means that there is no such secret). " +
+        "Find it again and then decide; the current version is in the Coffer-Secret-Version header.", "resource_version_mismatch", "if_version")
     { ShouldRetry = false };
 
     public static ApiError UnknownRoute(string method, string path) => new(404,
@@ -287,15 +287,15 @@ internal sealed class ApiError : Exception
 
     // --- not the client's fault ---
 
-    public static ApiError Overloaded() => new(503, "Too many changes are waiting to be stored. Nothing of this request was stored; try again shortly.",
+    public static ApiError Overloaded() => new(503, "Too many changes are waiting to be stored. Nothing of this request was stored. Try again shortly.",
         type: "api_error")
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
 
-    public static ApiError Stopping() => new(503, "This server is stopping. Nothing of this request was stored; try again shortly.", type: "api_error")
+    public static ApiError Stopping() => new(503, "This server is stopping. Nothing of this request was stored. Try again shortly.", type: "api_error")
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
 
     public static ApiError StorageUnavailable(Exception inner) => new(503,
-        "The storage cannot be used at the moment. Nothing of this request was stored; try again shortly.", type: "api_error", inner: inner)
+        "The storage cannot be used at the moment. Nothing of this request was stored. Try again shortly.", type: "api_error", inner: inner)
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
     /// <summary>What the storage answers does not go together, however often it is asked.</summary>
@@ -304,7 +304,7 @@ internal sealed class ApiError : Exception
 
     /// <summary>The commit was sent and nothing is known of it: the database went away, or stopped waiting for its standby.</summary>
     public static ApiError StorageUncertain(Exception inner) => new(503,
-        "The storage went away while this request was stored, and it may or may not be. Try again shortly, with the same Idempotency-Key.", type: "api_error", inner: inner)
+        "The storage failed while this request was stored, so the request may or may not be stored. Try again shortly with the same Idempotency-Key.", type: "api_error", inner: inner)
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
     /// <summary>
@@ -312,19 +312,19 @@ internal sealed class ApiError : Exception
     /// node.
     /// </summary>
     public static ApiError EntriesLost() => new(503,
-        "The database has lost changes. Nothing was stored; ask the operator to look at /readyz.", type: "api_error")
+        "The database has lost changes. Nothing was stored. Ask the operator to look at /readyz.", type: "api_error")
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
     /// <summary>A stored record failed its proof: it was changed outside Coffer, or the medium is failing.</summary>
     /// <param name="what">What it is to the client.</param>
     /// <param name="row">The row, for the log and the audit log: the client is not told.</param>
     public static ApiError RecordDamaged(string what, DamagedRow row) => new(500,
-        $"The stored {what} failed its integrity check and is not given out. " +
+        $"The stored {what} failed its integrity check and was not sent. " +
         "Tell the operator of this server the Request-Id.", type: "api_error")
     { ShouldRetry = false, IsFault = true, Damage = row };
 
     public static ApiError Internal(Exception bug) => new(500,
-        "An error occurred on our side. It is in the server's log under the Request-Id of this answer.", type: "api_error", inner: bug)
+        "An error occurred on our side. Tell the operator of this server the Request-Id: the details are in the log under it.", type: "api_error", inner: bug)
     { IsFault = true };
 
     /// <summary>Rebuilds an outcome that was kept under an idempotency key.</summary>

@@ -214,7 +214,7 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         (await Cli.WithKeyAsync(test, "secrets", "find", "k", "--account", "acct_other")).EndedWith(0);
         Assert.Matches(
             @"^ACCOUNT +APP +LIVE SECRETS +TEST SECRETS +FORGOTTEN +RECEIPT *\nacct_many +"
-                + @$"{app} +0 +0 +\S+ \S+ +rcpt_\w+ *\n\nThe receipt, for whoever asked:\n\n  [\w.-]+\n$",
+                + @$"{app} +0 +0 +\S+ \S+ +rcpt_\w+ *\n\nThe receipt, for the person who asked:\n\n  [\w.-]+\n$",
             await Cli.OkAsync("accounts", "forget", "acct_many", "--app", app, "--yes"));
     }
 

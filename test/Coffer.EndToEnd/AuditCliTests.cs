@@ -119,7 +119,7 @@ public sealed class AuditCliTests
             Assert.Equal(0, await coffer.StopAsync());
         var nowhere = data.File("nowhere");
         (await AuditAsync("verify")).Refused(64, "--data, or --file with --key-file", "--help");
-        (await AuditAsync("verify", "--file", nowhere)).Refused(64, "--file and --key-file go together", "--help");
+        (await AuditAsync("verify", "--file", nowhere)).Refused(64, "Give --file and --key-file together", "--help");
         (await AuditAsync("verify", "--data", data.Path, "--file", nowhere)).Refused(64, "--data, or --file", "--help");
         (await AuditAsync("list", "--data", data.Path, "--limit", "0")).Refused(64, "--limit is at least 1", "--help");
         (await AuditAsync("list", "--data", data.Path, "--limit", Limit, "--since", "yesterday")).Refused(64, "'yesterday'", "--help");

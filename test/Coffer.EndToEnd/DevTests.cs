@@ -135,7 +135,7 @@ public sealed class DevTests
 
     [Theory]
     [InlineData("serve", "dev", "this store belongs to coffer serve")]
-    [InlineData("dev", "serve", "this store was made by coffer dev")]
+    [InlineData("dev", "serve", "this store was created by coffer dev")]
     [Trait("Firm ground", "17")]
     public async Task A_store_of_the_other_verb_is_refused_and_left_as_it_was(string maker, string other, string said)
     {

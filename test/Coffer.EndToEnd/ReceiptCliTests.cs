@@ -72,7 +72,7 @@ public sealed class ReceiptCliTests : IAsyncLifetime
             break;
         }
 
-        Assert.Contains("The receipt, for whoever asked:",
+        Assert.Contains("The receipt, for the person who asked:",
             (await Ran.ProgramAsync(Needs.Program, ["receipt", "show", id], environment)).EndedWith(0).Stdout,
             StringComparison.Ordinal);
     }

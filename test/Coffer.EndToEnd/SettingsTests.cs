@@ -44,7 +44,7 @@ public sealed class SettingsTests : IDisposable
 
     [Fact]
     public async Task Serve_has_to_be_told_where_its_data_is() =>
-        (await Ran.CofferAsync("serve")).Refused(78, "there is no data directory: give --data, COFFER_DATA, or data in the file");
+        (await Ran.CofferAsync("serve")).Refused(78, "no data directory is set: give --data, COFFER_DATA, or data in the file");
 
     [Theory]
     [InlineData("--insecure-http=maybe", "'maybe' is neither 'true' nor 'false'")]

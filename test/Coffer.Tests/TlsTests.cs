@@ -181,7 +181,7 @@ public sealed class TlsTests : IDisposable
         Assert.SkipWhen(OperatingSystem.IsWindows(), "there are no Unix modes here");
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(files.Key, File.GetUnixFileMode(files.Key) | open);
-        Assert.Equal($"the TLS key file {files.Key} can be read or written by others than its owner: run chmod 600 {files.Key}", TlsCertificate.Problem(files.Cert, files.Key));
+        Assert.Equal($"the TLS key file {files.Key} can be read or written by other users than its owner: run chmod 600 {files.Key}", TlsCertificate.Problem(files.Cert, files.Key));
     }
 
     public void Dispose() => files.Dispose();

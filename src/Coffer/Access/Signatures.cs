@@ -79,7 +79,7 @@ internal sealed class Signatures(Gate gate, TimeProvider time)
             if (json.RootElement.ValueKind != JsonValueKind.Object)
                 throw ApiError.Unusable("payload", "it must be a JSON object");
             if (json.RootElement.TryGetProperty("user_id", out _) || json.RootElement.TryGetProperty("account_id", out _))
-                throw ApiError.Unusable("payload", "it must not have user_id or account_id: they are added, and come from the key alone");
+                throw ApiError.Unusable("payload", "it must not have user_id or account_id: these come from the key");
             var isEmpty = !json.RootElement.EnumerateObject().Any();
             return $"{text[..^1]}{(isEmpty ? "" : ",")}\"user_id\":{Quoted(user)},\"account_id\":{Quoted(account)}}}";
         }

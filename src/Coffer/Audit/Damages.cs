@@ -33,7 +33,7 @@ internal sealed class Damages(Recorder recorder, TimeProvider time, ILogger<Dama
         foreach (var row in due)
         {
             log.LogError(
-                "The stored row {Row} is damaged and is not given out: {Fault} is not what Coffer wrote ({RequestId})",
+                "The stored row {Row} is damaged and is not used: {Fault} is not what Coffer wrote ({RequestId})",
                 row.ToString(), row.Fault, requestId);
         }
 
@@ -44,7 +44,7 @@ internal sealed class Damages(Recorder recorder, TimeProvider time, ILogger<Dama
         catch (Exception e)
         {
             // The answer is an error already: that this one cannot be recorded must not become another.
-            log.LogWarning(e, "That a stored row is damaged could not be recorded in the audit log");
+            log.LogWarning(e, "A damaged stored row could not be recorded in the audit log");
             lock (writing)
             {
                 foreach (var row in due)
@@ -85,7 +85,7 @@ internal sealed class Damages(Recorder recorder, TimeProvider time, ILogger<Dama
         if (now - overflowed >= Quiet || now < overflowed)
         {
             overflowed = now;
-            log.LogError("More than {Count} stored rows are damaged: the others are not named", MostRows);
+            log.LogError("More than {Count} stored rows are damaged: the others are not logged", MostRows);
         }
 
         return false;

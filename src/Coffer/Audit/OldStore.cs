@@ -19,7 +19,7 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
         {
             throw new ConfigurationException(
                 $"there is no store, but {file} has checkpoints of one, the last of {Shown(checkpoints[^1].Time)}",
-                "Put the store back from a back-up. If a new one is wanted, move that file away first.");
+                "Restore the store from a back-up. To create a new store, move that file away first.");
         }
     }
 
@@ -39,8 +39,8 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
         if (losses.Length == 0)
         {
             throw new ConfigurationException(
-                $"there is no roll-back to accept: nothing is missing that {Flags(given)} could be about",
-                "Start without it: it is for the one start that accepts what a refused one has found.");
+                $"there is no roll-back to accept: nothing that {Flags(given)} names is missing",
+                "Start without it: it is only for the start after a refused one, to accept what that one reported.");
         }
 
         if (!pairs.SetEquals(given))
@@ -48,7 +48,7 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
             var found = $"the store is older than its checkpoints: {Shown(losses)}";
             throw new ConfigurationException(
                 given.Count == 0 ? found : $"{Flags(given)} is not what was found; {found}",
-                "Put back the newest copy of the store, or find the database server that has it. If there is none, " +
+                "Restore the newest copy of the store, or find the database server that has it. If there is none, " +
                 $"and what came after is lost, start once with {Flags(pairs)}: that is recorded in the audit log.");
         }
 
@@ -92,7 +92,7 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            log.LogError(e, "The store was not held against its checkpoints: {File} cannot be read", file);
+            log.LogError(e, "The store was not compared with its checkpoints: {File} cannot be read", file);
         }
 
         return known;

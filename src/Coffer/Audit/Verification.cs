@@ -95,7 +95,7 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         {
             Break(row.Node, row.First > at.Sequence + 1
                 ? $"entries {at.Sequence + 1} to {row.First - 1} of {row.Node} are missing"
-                : $"entry {row.First} of {row.Node} stands where entry {at.Sequence + 1} should: rows were put in another order or in twice");
+                : $"entry {row.First} of {row.Node} stands where entry {at.Sequence + 1} should: rows were put in another order or inserted twice");
             return;
         }
 
@@ -125,8 +125,8 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         foreach (var (node, number, at) in acceptances)
         {
             if (!rollbacks.GetValueOrDefault(node, []).Any(rollback => rollback.Number == number))
-                problems.Add($"{at} accepts roll-back {number} of {node}, which the list of accepted roll-backs has " +
-                    $"not: it was changed");
+                problems.Add($"{at} accepts roll-back {number} of {node}, which is not in the list of accepted " +
+                    $"roll-backs: the list was changed");
         }
 
         foreach (var (node, rollback) in AcceptedRollbacks)

@@ -28,7 +28,7 @@ internal static class AccountsVerb
     private static Command List()
     {
         var app = AppOption();
-        return Connection.OnAdmin(new Command("list", "Show the accounts that something is stored for, and how many secrets.\n\nExample: coffer accounts list --app app_1") { app }, async (admin, parsed, ct) =>
+        return Connection.OnAdmin(new Command("list", "Show the accounts that have stored data, and how many secrets each has.\n\nExample: coffer accounts list --app app_1") { app }, async (admin, parsed, ct) =>
         {
             Accounts.Print(parsed, await admin.ListAsync($"apps/{parsed.GetValue(app)}/accounts", ct: ct).ToListAsync(ct));
             return ExitCode.Ok;
@@ -38,9 +38,9 @@ internal static class AccountsVerb
     private static Command Export()
     {
         var (account, app, reason) = (AccountArgument(), AppOption(), Parameters.Reason());
-        var live = new Option<bool>("--live") { Description = "The secrets of live mode; without it, those of test mode." };
+        var live = new Option<bool>("--live") { Description = "Export the secrets of live mode; the default is test mode." };
         var command = new Command("export",
-            "Write all secrets of an account in one mode to standard output, with their payloads, a line of JSON each. Who did it and why goes into the audit log first.\n\n" +
+            "Write all secrets of an account in one mode to standard output, with their payloads, one line of JSON for each. The audit log first records who did it and why.\n\n" +
             "Example: coffer accounts export acct_1 --app app_1 --live --reason \"request of the customer\" > acct_1.jsonl")
         { account, app, reason, live };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>

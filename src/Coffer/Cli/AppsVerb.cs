@@ -20,18 +20,18 @@ internal static class AppsVerb
 
     private static readonly string[] SigningSecrets = ["signing_secret_test", "signing_secret_live"];
 
-    public static Command Command() => new("apps", "Make, change and delete apps on a running server. The admin key is read from COFFER_ADMIN_KEY.")
+    public static Command Command() => new("apps", "Create, change and delete apps on a running server. The admin key is read from COFFER_ADMIN_KEY.")
     {
         Create(), List(), Show(), Rename(), Set(), Switch("disable", "Refuse every key of an app; nothing is deleted.", "true"),
-        Switch("enable", "Take the keys of an app again.", "false"), Delete(), RollSigningSecret(),
+        Switch("enable", "Accept the keys of an app again.", "false"), Delete(), RollSigningSecret(),
     };
 
     private static Command Create()
     {
         var (name, quota, origins) = (NameArgument(), QuotaOption("N"), OriginsOption());
         var command = new Command("create",
-            "Make an app. Its signing secrets, one for each mode, are shown once; " +
-            "make keys for it with: coffer keys create.\n\n" +
+            "Create an app. Its signing secrets, one for each mode, are shown once. " +
+            "Create keys for it with: coffer keys create.\n\n" +
             "Example: coffer apps create \"Acme CRM\" --origin https://app.example.com")
         { name, quota, origins };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
@@ -55,7 +55,7 @@ internal static class AppsVerb
     private static Command Show()
     {
         var app = AppArgument();
-        return Connection.OnAdmin(new Command("show", "Show one app. Ends with 1 if there is none.\n\nExample: coffer apps show app_1") { app }, async (admin, parsed, ct) =>
+        return Connection.OnAdmin(new Command("show", "Show one app. The exit code is 1 if there is none.\n\nExample: coffer apps show app_1") { app }, async (admin, parsed, ct) =>
         {
             Apps.Print(parsed, await admin.FindAsync($"apps/{parsed.GetValue(app)}", ct));
             return ExitCode.Ok;
@@ -71,9 +71,9 @@ internal static class AppsVerb
     private static Command Set()
     {
         var (app, quota, origins) = (AppArgument(), QuotaOption("N|default"), OriginsOption());
-        var any = new Option<bool>("--any-origin") { Description = "Take the app's keys from pages of any origin again." };
+        var any = new Option<bool>("--any-origin") { Description = "Accept the app's keys from pages of any origin again." };
         var command = new Command("set",
-            "Change the quota of an app, or from which web origins its keys are taken: those given take the place of all before.\n\n" +
+            "Change the quota of an app, or the web origins from which its keys are accepted: the given origins replace all earlier ones.\n\n" +
             "Example: coffer apps set app_1 --secrets-per-scope 50 --origin https://app.example.com")
         { app, quota, origins, any };
         command.Validators.Add(parsed =>
@@ -100,9 +100,9 @@ internal static class AppsVerb
     private static Command Delete()
     {
         var app = AppArgument();
-        var forget = new Option<bool>("--forget-accounts") { Description = "Forget all its accounts first. Their receipts are not kept: for those, use coffer accounts forget." };
+        var forget = new Option<bool>("--forget-accounts") { Description = "Forget all its accounts first. This prints no receipts: use coffer accounts forget to get them." };
         var command = new Command("delete",
-            "Delete an app and revoke its keys, once nothing is stored for it: forget its accounts first, or with it. Ends with 1 if there is none.\n\n" +
+            "Delete an app and revoke its keys. Its accounts must be forgotten before that, or with --forget-accounts. The exit code is 1 if there is none.\n\n" +
             "Example: coffer apps delete app_1 --forget-accounts")
         { app, forget, Parameters.Yes };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
@@ -127,10 +127,10 @@ internal static class AppsVerb
     private static Command RollSigningSecret()
     {
         var app = AppArgument();
-        var live = new Option<bool>("--live") { Description = "That of live mode; without it, that of test mode." };
-        var grace = Parameters.Duration("--grace", "How long the last one signs too, at most 7d", required: true);
+        var live = new Option<bool>("--live") { Description = "Roll the secret of live mode; the default is test mode." };
+        var grace = Parameters.Duration("--grace", "How long the old secret signs too, at most 7d", required: true);
         var command = new Command("roll-signing-secret",
-            "Make a new signing secret for one mode, and show it once. The other mode's stays.\n\n" +
+            "Create a new signing secret for one mode, and show it once. The other mode keeps its own.\n\n" +
             "Example: coffer apps roll-signing-secret app_1 --live --grace 24h")
         { app, live, grace };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
@@ -168,7 +168,7 @@ internal static class AppsVerb
 
     private static Option<string?> QuotaOption(string help)
     {
-        var quota = new Option<string?>("--secrets-per-scope") { Description = $"How many secrets a scope may hold, 1 to {CofferOptions.MostSecretsPerScope}; the server's own default otherwise.", HelpName = help };
+        var quota = new Option<string?>("--secrets-per-scope") { Description = $"How many secrets a scope may hold, 1 to {CofferOptions.MostSecretsPerScope}; the default is the server's setting.", HelpName = help };
         quota.Validators.Add(result =>
         {
             if (result.Tokens is [var token] && !int.TryParse(token.Value, NumberStyles.None, CultureInfo.InvariantCulture, out _) && !(token.Value == "default" && help != "N"))
@@ -179,7 +179,7 @@ internal static class AppsVerb
 
     private static Option<string[]> OriginsOption() => new("--origin")
     {
-        Description = "A web origin whose pages may use the app's keys, such as https://app.example.com; may be given several times. None is any.",
+        Description = "A web origin whose pages may use the app's keys, such as https://app.example.com. May be given several times; the default is any origin.",
         HelpName = "URL",
     };
 

@@ -13,12 +13,12 @@ internal static class AuditVerb
 
     private static Command Verify()
     {
-        var (data, checkpoints) = (DataOption(), new Option<string?>("--checkpoints") { Description = "The checkpoint file; without it the one in the data directory.", HelpName = "FILE" });
-        var file = new Option<string?>("--file") { Description = "An exported log, in place of a data directory.", HelpName = "FILE" };
+        var (data, checkpoints) = (DataOption(), new Option<string?>("--checkpoints") { Description = "The checkpoint file; the default is the one in the data directory.", HelpName = "FILE" });
+        var file = new Option<string?>("--file") { Description = "An exported log, instead of a data directory.", HelpName = "FILE" };
         var store = StoreOption();
         var key = new Option<string?>("--key-file") { Description = "The store's key file, to verify an exported log.", HelpName = "FILE" };
         var command = new Command("verify",
-            "Prove that no entry was changed, moved or taken away, and hold the log against its checkpoints. Ends with 2 and names the first bad place of each node otherwise.\n\n" +
+            "Prove that no entry was changed, moved or removed, and compare the log with its checkpoints. If it fails, the exit code is 2 and the first bad entry of each node is shown.\n\n" +
             "Example: coffer audit verify --data /var/lib/coffer")
         { data, store, file, key, checkpoints };
         command.Validators.Add(parsed =>
@@ -26,7 +26,7 @@ internal static class AuditVerb
             if ((parsed.GetValue(data) is null) == (parsed.GetValue(file) is null))
                 parsed.AddError("Give --data, or --file with --key-file");
             else if ((parsed.GetValue(file) is null) != (parsed.GetValue(key) is null))
-                parsed.AddError("--file and --key-file go together");
+                parsed.AddError("Give --file and --key-file together");
         });
         command.SetAction(async (parsed, ct) =>
         {
@@ -38,7 +38,7 @@ internal static class AuditVerb
             foreach (var rollback in report.Rollbacks)
                 Console.WriteLine(Terminal.Shown(rollback));
             if (report.Excused > 0)
-                Console.WriteLine($"{report.Excused} places that checkpoints name are of what was lost with that");
+                Console.WriteLine($"{report.Excused} entries named by checkpoints belong to what was lost in a roll-back");
             Console.WriteLine($"{report.Entries} entries verify, {report.Checkpoints} checkpoints, {report.Problems.Count} problems");
             return report.Problems.Count == 0 ? ExitCode.Ok : ExitCode.Unverified;
         });
@@ -50,10 +50,10 @@ internal static class AuditVerb
         var (data, store) = (DataOption(), StoreOption());
         var (app, account, verb) = (Text("--app", "APP"), Text("--account", "ACCT"), Text("--verb", "VERB"));
         var (outcome, key) = (Text("--outcome", "WORD"), Text("--key", "KEY_ID"));
-        var (since, until) = (Parameters.Time("--since", "Not what is older"), Parameters.Time("--until", "Only what is older"));
-        var limit = new Option<int>("--limit") { Description = "The most entries to show.", DefaultValueFactory = _ => 50 };
+        var (since, until) = (Parameters.Time("--since", "Only entries since then"), Parameters.Time("--until", "Only entries before then"));
+        var limit = new Option<int>("--limit") { Description = "How many entries to show at most.", DefaultValueFactory = _ => 50 };
         var command = new Command("list",
-            "Show the newest entries, newest first: of a running server, with the admin key in COFFER_ADMIN_KEY, or with --data of a data directory. With --json an entry is a line.\n\n" +
+            "Show the newest entries, newest first, of a running server or, with --data, of a data directory. With --json each entry is a line. The admin key is read from COFFER_ADMIN_KEY.\n\n" +
             "Example: coffer audit list --account acct_1 --verb find")
         { data, store, app, account, verb, outcome, key, since, until, limit, Connection.AdminUrl, Parameters.Json };
         command.Validators.Add(parsed =>
@@ -64,7 +64,7 @@ internal static class AuditVerb
         limit.Validators.Add(given =>
         {
             if (given.Tokens is [var token] && int.TryParse(token.Value, CultureInfo.InvariantCulture, out var most) && most < 1)
-                given.AddError("--limit is at least 1.");
+                given.AddError("--limit must be at least 1.");
         });
         command.SetAction(async (parsed, ct) =>
         {
@@ -99,7 +99,7 @@ internal static class AuditVerb
     private static Command Export()
     {
         var (data, store) = (DataOption(required: true), StoreOption());
-        var command = new Command("export", "Write the whole log to standard output as lines of JSON, with what is needed to verify it elsewhere.\n\nExample: coffer audit export --data /var/lib/coffer > audit.jsonl")
+        var command = new Command("export", "Write the whole log to standard output as lines of JSON, with all that is needed to verify it elsewhere.\n\nExample: coffer audit export --data /var/lib/coffer > audit.jsonl")
         { data, store };
         command.SetAction(async (parsed, ct) =>
         {
@@ -112,7 +112,7 @@ internal static class AuditVerb
 
     private static Option<string?> StoreOption() => new("--store")
     {
-        Description = "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE; without it COFFER_STORE, or else a file in the data directory.",
+        Description = "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE; the default is COFFER_STORE, or else a file in the data directory.",
         HelpName = "CONNECTION",
     };
 

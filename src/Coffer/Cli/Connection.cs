@@ -37,7 +37,7 @@ internal static class Connection
 
     private static Option<string> UrlOption(params string[] variables) => new("--url")
     {
-        Description = $"The server. Also {string.Join(" or ", variables)}.",
+        Description = $"The URL of the server; also read from {string.Join(" or ", variables)}.",
         HelpName = "URL",
         DefaultValueFactory = _ => variables.Select(Environment.GetEnvironmentVariable).FirstOrDefault(url => !string.IsNullOrEmpty(url)) ?? CofferOptions.DefaultListen,
     };
@@ -51,6 +51,6 @@ internal static class Connection
         var key = Environment.GetEnvironmentVariable(variable)?.Trim();
         if (string.IsNullOrEmpty(key))
             throw new ConfigurationException($"{variable} is not set", $"Set it to {kind}; it is not an option because command lines are not private.");
-        return IsHeaderText(key) ? key : throw new ConfigurationException($"{variable} has characters that no key has", "Set it to one key, on one line.");
+        return IsHeaderText(key) ? key : throw new ConfigurationException($"{variable} has characters that a key cannot have", "Set it to one key, on one line.");
     }
 }

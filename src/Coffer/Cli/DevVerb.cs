@@ -12,7 +12,7 @@ internal static class DevVerb
         var flags = RunningServer.Flags(SettingsTable.All.Where(setting => setting.InDev));
         var accept = RunningServer.AcceptRollback();
         var command = new Command("dev",
-            "Serve a store for development: this machine only, test keys only, one app with an admin key to manage it. It reads no variables and no file.\n\n" +
+            "Run a server for development: on this machine only, with test keys only, and with one app and an admin key to manage it. It reads no environment variables and no settings file.\n\n" +
             "Example: coffer dev --key sk_test_anything")
         { accept };
         foreach (var flag in flags)
@@ -44,7 +44,7 @@ internal static class DevVerb
         var secret = server.FirstKeys.SigningSecretTest;
         var signing = secret is null ? "" : $"\n  export COFFER_SIGNING_SECRET={secret}";
         Console.WriteLine($"""
-            Coffer dev serves {url} {(kept is null ? "(a temporary store, gone when this stops)" : $"from {kept}")}
+            Coffer dev serves {url} {(kept is null ? "(a temporary store, deleted when this stops)" : $"from {kept}")}
 
               export COFFER_URL={url}
               export COFFER_API_KEY={key}

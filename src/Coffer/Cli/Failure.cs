@@ -11,7 +11,7 @@ namespace Coffer.Cli;
 internal sealed record Failure(int Code, string Error, string? Hint)
 {
     public static Failure Usage(IEnumerable<string> errors) =>
-        new(ExitCode.Usage, string.Join("; ", errors.Select(error => error.TrimEnd('.'))), "Run the command with --help to see what it takes.");
+        new(ExitCode.Usage, string.Join("; ", errors.Select(error => error.TrimEnd('.'))), "Run the command with --help to see its arguments and options.");
 
     /// <summary>What an exception means to the person at the terminal; null if it is a bug.</summary>
     public static Failure? Of(Exception e) => e switch
@@ -43,10 +43,10 @@ internal sealed record Failure(int Code, string Error, string? Hint)
 
     private static string? HintFor(CofferException e) => e.Status switch
     {
-        401 => "Set COFFER_API_KEY to a secret key of the app; the management commands take an admin key, in COFFER_ADMIN_KEY.",
+        401 => "Set COFFER_API_KEY to a secret key of the app; the management commands need an admin key in COFFER_ADMIN_KEY.",
         404 when e.IsAbsent => "Check the id and --app; the list commands show what is there.",
-        404 => "Check --url: is a Coffer server there? Its management plane may be at an address of its own: see COFFER_ADMIN_URL.",
-        0 => "Check --url, COFFER_URL and COFFER_ADMIN_URL, and that the server runs.",
-        _ => e.RequestId is { } id ? $"The server knows this request as {id}." : null,
+        404 => "Check that --url names a Coffer server. Its management plane may have an address of its own: see COFFER_ADMIN_URL.",
+        0 => "Check --url, COFFER_URL and COFFER_ADMIN_URL, and check that the server is running.",
+        _ => e.RequestId is { } id ? $"Look for {id} in the server's log." : null,
     };
 }

@@ -11,10 +11,10 @@ internal static class MigrateVerb
     public static Command Command()
     {
         var (from, fromStore) = (Data("--from", "The data directory of the store, with its coffer.key."), Store("--from-store", "The PostgreSQL database of the store, if it is not in that directory."));
-        var (to, toStore) = (Data("--to", "The data directory of the copy. Without a coffer.key in it, it is given one of its own."), Store("--to-store", "The PostgreSQL database of the copy, with nothing in it; without it the copy is in that directory."));
+        var (to, toStore) = (Data("--to", "The data directory of the copy. If it has no coffer.key, a new one is created in it."), Store("--to-store", "The PostgreSQL database of the copy, which must be empty; the default is a file in that directory."));
         var command = new Command("migrate",
-            "Copy a store to another engine or place, and prove the copy. A server may run on the source until the last run: that one finishes once it is stopped. " +
-            "An interrupted run is resumed by the same command; until it is finished, no server starts on the copy. CONNECTION is Host=HOST;Database=NAME;Username=ROLE;Passfile=FILE.\n\n" +
+            "Copy a store to another database or directory, and prove the copy. A server may run on the source meanwhile: stop it and run the command once more to finish. " +
+            "The same command continues an interrupted copy; no server starts on a copy before it is finished. CONNECTION is Host=HOST;Database=NAME;Username=ROLE;Passfile=FILE.\n\n" +
             "Example: coffer migrate --from /var/lib/coffer --to /var/lib/coffer-node --to-store \"Host=db;Database=coffer;Username=coffer;Passfile=/etc/coffer.pgpass\"")
         { from, fromStore, to, toStore };
         command.SetAction(async (parsed, ct) =>
@@ -71,7 +71,7 @@ internal static class MigrateVerb
         }
 
         return (report.Problems.Count > 0
-            ? new Failure(ExitCode.Unverified, $"the copy in {to.Shown} does not verify: it is no store", "Mend what is named in the source, and run the same command again.")
-            : new Failure(ExitCode.Unavailable, $"a server uses {from.Shown}: what is in {to.Shown} is a copy, and no store yet", "Stop the server and run the same command again to finish.")).Report();
+            ? new Failure(ExitCode.Unverified, $"the copy in {to.Shown} does not verify and cannot be used", "Repair in the source what is named above, and run the same command again.")
+            : new Failure(ExitCode.Unavailable, $"a server uses {from.Shown}, so the copy in {to.Shown} is not finished", "Stop the server and run the same command again to finish.")).Report();
     }
 }

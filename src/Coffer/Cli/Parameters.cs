@@ -10,7 +10,7 @@ internal static class Parameters
     private static readonly string[] TimeFormats = ["yyyy-MM-dd'T'HH:mm:ssK", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFK", "yyyy-MM-dd'T'HH:mmK", "yyyy-MM-dd"];
 
     public static readonly Option<bool> Json = new("--json") { Description = "Print JSON, for scripts." };
-    public static readonly Option<bool> Yes = new("--yes") { Description = "Do not ask. Without a terminal there is nobody to ask, and it is needed." };
+    public static readonly Option<bool> Yes = new("--yes") { Description = "Do not ask for confirmation. Required where there is no terminal." };
 
     /// <summary>An id as an argument. An empty one, as a variable that is not set gives, is refused.</summary>
     public static Argument<string> IdArgument(string name, string help, string description)
@@ -29,7 +29,7 @@ internal static class Parameters
     }
 
     /// <summary>The reason for which an operator looks at payloads.</summary>
-    public static Option<string> Reason() => new("--reason") { Description = "Why, for the audit log: 1 to 500 characters.", HelpName = "TEXT", Required = true };
+    public static Option<string> Reason() => new("--reason") { Description = "The reason, for the audit log: 1 to 500 characters.", HelpName = "TEXT", Required = true };
 
     /// <summary>A moment: Unix seconds or ISO 8601.</summary>
     public static Option<DateTimeOffset?> Time(string name, string description) => new(name)
@@ -71,7 +71,7 @@ internal static class Parameters
         var isNumber = long.TryParse(text, CultureInfo.InvariantCulture, out var number) && number > UnixTime.Latest;
         return isNumber && UnixTime.IsWritten(number / 1_000)
             ? $"is too far ahead: if it is in milliseconds, give the seconds, {number / 1_000}"
-            : "is no time that a store knows: write a date with its hyphens, such as 2030-03-01, or Unix seconds";
+            : "is not a time that a store can hold: write a date with its hyphens, such as 2030-03-01, or Unix seconds";
     }
 
     /// <summary>A whole number with its unit, <c>s</c>, <c>m</c>, <c>h</c> or <c>d</c>, which only 0 may lack; null if it is none, or more than 100,000 days.</summary>
@@ -120,6 +120,6 @@ internal static class Parameters
     private static void CheckId(SymbolResult result, string what)
     {
         if (result.Tokens is [var token] && !(token.Value.Length > 0 && token.Value.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-')))
-            result.AddError($"{what} '{token.Value}' is not an id: those have letters, digits, '_' and '-'.");
+            result.AddError($"{what} '{token.Value}' is not an id: ids have only letters, digits, '_' and '-'.");
     }
 }

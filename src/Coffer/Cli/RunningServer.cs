@@ -24,15 +24,15 @@ internal static class RunningServer
     /// <summary>What this start accepts as lost; given as often as there are nodes that a refusal names.</summary>
     public static Option<AcceptedRollback[]> AcceptRollback() => new(AcceptedRollback.Flag)
     {
-        Description = "Accept, for this one start, that the audit log of a node ends at an entry and that what came " +
-            "after is lost, as a refused start has printed it. It is recorded in the audit log, and is no setting.",
+        Description = "Accept, for this start only, that the audit log of a node ends at an entry and that what came " +
+            "after it is lost. A refused start prints the value. The audit log records it; it is not a setting.",
         HelpName = "NODE:SEQUENCE",
         Arity = ArgumentArity.OneOrMore,
         CustomParser = result =>
         {
             var pairs = result.Tokens.Select(token => AcceptedRollback.Parse(token.Value)).ToArray();
             if (pairs.Any(pair => pair is null))
-                result.AddError($"{AcceptedRollback.Flag} takes NODE:SEQUENCE, as the refused start has printed it.");
+                result.AddError($"{AcceptedRollback.Flag} needs NODE:SEQUENCE, as the refused start printed it.");
             return [.. pairs.OfType<AcceptedRollback>()];
         },
         DefaultValueFactory = static _ => [],

@@ -12,8 +12,8 @@ namespace Coffer.Cli;
 /// </summary>
 internal static class SecretsVerb
 {
-    private static readonly Option<string?> Account = new("--account") { Description = "The account to act in; the app's own if it is left out.", HelpName = "ACCT" };
-    private static readonly Option<string?> User = new("--user") { Description = "The user whose scope is meant; the account scope if it is left out.", HelpName = "USR" };
+    private static readonly Option<string?> Account = new("--account") { Description = "The account to act in; the default is the app's own.", HelpName = "ACCT" };
+    private static readonly Option<string?> User = new("--user") { Description = "The user whose scope is meant; the default is the account scope.", HelpName = "USR" };
 
     private static readonly Listing Secrets = new(
         ("NAME", Listing.Text("name")),
@@ -44,9 +44,9 @@ internal static class SecretsVerb
         Account.Validators.Add(result =>
         {
             if (result.Tokens is [var account] && !Connection.IsHeaderText(account.Value))
-                result.AddError("--account is empty or has characters that no account id has");
+                result.AddError("--account is empty or has characters that an account id cannot have");
         });
-        return new Command("secrets", "Set, find, list and delete secrets on a running server, with the key in COFFER_API_KEY. Search and reveal them with the one in COFFER_ADMIN_KEY.")
+        return new Command("secrets", "Set, find, list and delete secrets on a running server; the app's key is read from COFFER_API_KEY. Search and reveal them; the admin key is read from COFFER_ADMIN_KEY.")
         {
             Set(), Find(), List(), Delete(), Search(), Reveal(),
         };
@@ -57,9 +57,9 @@ internal static class SecretsVerb
         var name = NameArgument();
         var payload = new Option<string?>("--payload") { Description = "The payload. Other users of this machine may see it while the command runs: prefer a file or standard input." };
         var file = new Option<string?>("--payload-file") { Description = "A file whose whole content, UTF-8, is the payload.", HelpName = "FILE" };
-        var expires = Parameters.Time("--expires-at", "When it is gone by itself");
+        var expires = Parameters.Time("--expires-at", "When the secret expires");
         var command = new Command("set",
-            "Create a secret, or replace the one of that name. Without --payload or --payload-file the payload is standard input, to the last byte.\n\n" +
+            "Create a secret, or replace the one of that name. Without --payload or --payload-file the payload is read from standard input, to the last byte.\n\n" +
             "Example: printf %s \"$TOKEN\" | coffer secrets set my-api-key")
         { name, payload, file, expires };
         command.Validators.Add(parsed =>
@@ -80,7 +80,7 @@ internal static class SecretsVerb
         var name = NameArgument();
         var withPayload = new Option<bool>("--with-payload") { Description = "Show the payload too." };
         var raw = RawOption();
-        var command = new Command("find", "Show one secret, without its payload unless it is asked for. Ends with 1 if there is none.\n\nExample: coffer secrets find my-api-key --raw")
+        var command = new Command("find", "Show one secret. Its payload is shown only with --with-payload or --raw. The exit code is 1 if there is none.\n\nExample: coffer secrets find my-api-key --raw")
         { name, withPayload, raw };
         return OnSecrets(command, async (client, parsed, ct) =>
         {
@@ -111,7 +111,7 @@ internal static class SecretsVerb
     private static Command Delete()
     {
         var name = NameArgument();
-        var command = new Command("delete", "Delete one secret. Ends with 1 if there is none.\n\nExample: coffer secrets delete my-api-key") { name };
+        var command = new Command("delete", "Delete one secret. The exit code is 1 if there is none.\n\nExample: coffer secrets delete my-api-key") { name };
         return OnSecrets(command, async (client, parsed, ct) =>
         {
             if (await client.DeleteAsync(Scope(parsed), parsed.GetRequiredValue(name), ct) is not { } secret)
@@ -127,9 +127,9 @@ internal static class SecretsVerb
         var account = Parameters.Id("--account", "ACCT", "Only secrets of this account.");
         var live = new Option<bool>("--live") { Description = "Only live mode." };
         var test = new Option<bool>("--test") { Description = "Only test mode." };
-        var expiring = Parameters.Time("--expiring-before", "Only what expires before then, soonest first");
+        var expiring = Parameters.Time("--expiring-before", "Only secrets that expire before then, soonest first");
         var command = new Command("search",
-            "Show secrets of all apps and accounts, never their payloads, with the admin key in COFFER_ADMIN_KEY.\n\n" +
+            "Show secrets of all apps and accounts, but never their payloads. The admin key is read from COFFER_ADMIN_KEY.\n\n" +
             "Example: coffer secrets search --live --expiring-before 2030-01-31")
         { app, account, live, test, expiring };
         command.Validators.Add(parsed =>
@@ -158,7 +158,7 @@ internal static class SecretsVerb
         var account = Parameters.Id("--account", "ACCT", "The account that it belongs to.", required: true);
         var (reason, raw) = (Parameters.Reason(), RawOption());
         var command = new Command("reveal",
-            "Show one secret with its payload, with the admin key in COFFER_ADMIN_KEY. Who did it and why goes into the audit log first. Ends with 1 if there is none.\n\n" +
+            "Show one secret with its payload. The audit log first records who did it and why. The admin key is read from COFFER_ADMIN_KEY. The exit code is 1 if there is none.\n\n" +
             "Example: coffer secrets reveal appsecret_1 --app app_1 --account acct_1 --reason \"ticket 4711\"")
         { id, app, account, reason, raw };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
@@ -216,7 +216,7 @@ internal static class SecretsVerb
     }
 
     private static int Absent(string name) =>
-        new Failure(ExitCode.Absent, $"no such secret: '{name}'", "Check the mode of the key, --account, --user and the exact spelling; or it has expired.").Report();
+        new Failure(ExitCode.Absent, $"no such secret: '{name}'", "Check the mode of the key, --account, --user and the exact spelling. The secret may also have expired.").Report();
 
     // The fields of the API, under its names.
     private static JsonElement Shape(StoredSecret secret)

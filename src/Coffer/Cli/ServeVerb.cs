@@ -10,11 +10,11 @@ internal static class ServeVerb
     public static Command Command()
     {
         var flags = RunningServer.Flags(SettingsTable.All.Where(setting => setting.InServe));
-        var config = new Option<string?>("--config") { Description = "Read settings from this file too; also COFFER_CONFIG.", HelpName = "FILE" };
+        var config = new Option<string?>("--config") { Description = "Read settings from this file too; the default is COFFER_CONFIG.", HelpName = "FILE" };
         var accept = RunningServer.AcceptRollback();
         var command = new Command("serve",
-            "Serve a store that lasts. The first start makes the store, its key file and the first keys, and prints those keys once. " +
-            "Each flag is also a variable and a line of the --config file: see coffer settings.\n\n" +
+            "Run a server on a permanent store. The first start creates the store, its key file and the first keys, and prints these keys once. " +
+            "Each flag can also be an environment variable or a line of the --config file: see coffer settings.\n\n" +
             "Example: coffer serve --data /var/lib/coffer")
         { config, accept };
         foreach (var flag in flags)
@@ -43,7 +43,7 @@ internal static class ServeVerb
                   test signing secret  {keys.SigningSecretTest}
                   live signing secret  {keys.SigningSecretLive}
 
-                Keep a copy of {Path.Combine(data, "coffer.key")} apart from the store: without it nothing can be opened.
+                Keep a copy of {Path.Combine(data, "coffer.key")} apart from the store: without it the store cannot be opened.
                 """);
         }
     }

@@ -15,9 +15,9 @@ internal static class SettingsVerb
     {
         var json = new Option<bool>("--json") { Description = "Print JSON, for scripts." };
         var command = new Command("settings",
-            "Show every setting of coffer serve and coffer dev: its name, which is its flag and its name in the file, its variable, its default and what it is for. " +
-            "A flag goes before a variable, a variable before a line of the file.\n\n" +
-            "Example, three times the same:\n" +
+            "Show every setting of coffer serve and coffer dev: its name (as its flag and in the file), its environment variable, its default and what it is for. " +
+            "A flag overrides a variable, and a variable overrides a line of the file.\n\n" +
+            "Three examples that do the same:\n" +
             "  coffer serve --data /var/lib/coffer --secrets-per-scope 20\n" +
             "  COFFER_DATA=/var/lib/coffer COFFER_SECRETS_PER_SCOPE=20 coffer serve\n" +
             "  coffer serve --config /etc/coffer.conf    # a file with the lines: data = /var/lib/coffer, secrets-per-scope = 20")

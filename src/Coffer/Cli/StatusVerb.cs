@@ -24,8 +24,8 @@ internal static class StatusVerb
 
     public static Command Command() => Connection.OnAdmin(
         new Command("status",
-            "Show what a running server is and since when it runs: its version, its database, its node, and the " +
-            "settings that are not the defaults. The admin key is read from COFFER_ADMIN_KEY.\n\n" +
+            "Show the state of a running server: its version, its database, its node, its uptime, and the " +
+            "settings that differ from the defaults. The admin key is read from COFFER_ADMIN_KEY.\n\n" +
             "Example: coffer status"),
         async (admin, parsed, ct) =>
         {

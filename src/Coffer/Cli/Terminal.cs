@@ -49,14 +49,14 @@ internal static class Terminal
             return true;
         if (Console.IsInputRedirected)
         {
-            new Failure(ExitCode.Usage, "this cannot be undone, and there is no terminal to ask at", "Give --yes if you mean it.").Report();
+            new Failure(ExitCode.Usage, "this cannot be undone, and there is no terminal to ask at", "Give --yes to confirm it.").Report();
             return false;
         }
 
         Console.Error.Write($"{Shown(question)} This cannot be undone. [y/N] ");
         if (Console.ReadLine()?.Trim() is "y" or "Y" or "yes")
             return true;
-        new Failure(ExitCode.Usage, "nothing was done: it was not confirmed", "Answer y, or give --yes.").Report();
+        new Failure(ExitCode.Usage, "nothing was done, because it was not confirmed", "Answer y, or give --yes.").Report();
         return false;
     }
 }

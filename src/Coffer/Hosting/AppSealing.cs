@@ -33,8 +33,8 @@ internal static class AppSealing
         }
 
         if ((await engine.ListUnsealedAsync("", Batch, ct)).Any(app => app.IsSound))
-            throw new ConfigurationException("the settings of apps cannot be sealed: what was written is not there",
-                "Look for triggers or rules in the store's tables, which Coffer has none of, and start again.");
+            throw new ConfigurationException("the settings of apps cannot be sealed: the database did not keep what was written",
+                "Remove triggers and rules from the store's tables (Coffer has none), and start again.");
         var (row, durable) = await instance.SayAppsAreSealedAsync(engine, ct);
         var entry = new AuditEntry("seal_apps", "ok") { Count = count };
         await committer.CommitAsync(new Change.Plain(row) { Notes = [entry] });

@@ -123,14 +123,14 @@ internal static class AuditArchive
             catch (Exception e) when (e is JsonException or FormatException or ArgumentException
                 or InvalidOperationException or OverflowException)
             {
-                return new Report([$"line {number} of {file} was changed: it is not a seal any more"], verification.Entries, 0);
+                return new Report([$"line {number} of {file} was changed: it is no longer a seal"], verification.Entries, 0);
             }
 
             entries.SetLength(0);
         }
 
         var report = Finish(verification);
-        return entries.Length == 0 ? report : report with { Problems = [.. report.Problems, $"{file} ends in entries without their seal: it was cut"] };
+        return entries.Length == 0 ? report : report with { Problems = [.. report.Problems, $"{file} ends in entries without their seal: its end was cut off"] };
     }
 
     private static Verification Verifier(Instance instance, string[] checkpoints) => new(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);

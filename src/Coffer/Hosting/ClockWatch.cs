@@ -67,7 +67,7 @@ internal sealed class ClockWatch
                 return trouble = null;
             if (trouble?.StartsWith(Behind, StringComparison.Ordinal) is not true)
             {
-                trouble = $"{Behind}, at {Shown(last)}: nothing that has expired is removed until it is right";
+                trouble = $"{Behind}, at {Shown(last)}: expired data is not removed until the clock is right";
                 log.LogWarning("{Trouble}. Check the clock of this machine", trouble);
             }
 
@@ -80,7 +80,7 @@ internal sealed class ClockWatch
     private void Suspect(string what)
     {
         heldUntil = steady() + Hold;
-        trouble = $"{what}: nothing that has expired is removed for {Shown(Hold)}";
+        trouble = $"{what}: expired data is not removed for {Shown(Hold)}";
         log.LogWarning("{Trouble}. Check the clock of this machine", trouble);
     }
 

@@ -94,7 +94,7 @@ internal static class FirstStart
                 return DevApp;
             return App.Seen(row, instance) is { IsDamaged: false } app ? app : throw new ConfigurationException(
                 $"the app {row.Id} of the store in {options.Data} is damaged",
-                "Use another --data directory, or none: dev then makes a store of its own.");
+                "Use another --data directory, or none: dev then creates a temporary store.");
         }
 
         string Key(AppRow? app, bool livemode, string? chosen = null, string? id = null)

@@ -98,8 +98,8 @@ internal static class Listeners
         catch (Exception e) when (e is IOException or SocketException)
         {
             var where = string.Join(" or ", ((string?[])[options.Listen, options.AdminListen]).OfType<string>().Select(url => new Uri(url)));
-            throw new ConfigurationException($"cannot listen at {where}: {e.Message}",
-                $"End what listens there, or choose another --listen{(options.AdminListen is null ? "" : " or --admin-listen")} address.");
+            throw new ConfigurationException($"cannot listen on {where}: {e.Message}",
+                $"Stop the program that listens there, or choose another --listen{(options.AdminListen is null ? "" : " or --admin-listen")} address.");
         }
     }
 

@@ -13,7 +13,7 @@ internal static class Preflight
         if (problems.Length > 0)
         {
             throw new ConfigurationException(string.Join("; ", problems),
-                "Run coffer settings to see what there is to set, and how.");
+                "Run coffer settings to see all settings and how to give them.");
         }
     }
 

@@ -45,7 +45,7 @@ internal sealed class Readiness(
                 last =
                 [
                     new Check("storage", await StorageTroubleAsync()),
-                    new Check("key", instance.ProvesItself() ? null : "the key does not open what it sealed"),
+                    new Check("key", instance.ProvesItself() ? null : "the key cannot open what it sealed"),
                     new Check("audit", auditTrouble()),
                     .. warning is null ? [] : (Check[])[new Check("clock", null, warning)],
                 ];

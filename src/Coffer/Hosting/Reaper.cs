@@ -123,7 +123,7 @@ internal sealed class Reaper(
                 catch (ApiError e)
                 {
                     // The storage is away or busy: the next sweep takes what this one left.
-                    log.LogWarning(e.InnerException, "A sweep of expired secrets was put off: {Message}", e.Message);
+                    log.LogWarning(e.InnerException, "A sweep of expired secrets was postponed: {Message}", e.Message);
                 }
             }
         }

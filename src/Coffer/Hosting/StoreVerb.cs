@@ -32,12 +32,12 @@ internal static class StoreVerb
         throw maker switch
         {
             Serve => new ConfigurationException(
-                "this store belongs to coffer serve: coffer dev does not open it, and would leave keys in it",
-                "Leave --data out for a temporary store, or give a directory with nothing in it. Nothing was changed."),
+                "this store belongs to coffer serve: coffer dev does not open it, because it would leave keys in it",
+                "Leave --data out for a temporary store, or give an empty directory. Nothing was changed."),
             Dev => new ConfigurationException(
-                "this store was made by coffer dev, for development: coffer serve does not open it",
-                "Give --data a directory with nothing in it, or start coffer dev. Nothing was changed."),
-            _ => new ConfigurationException("the store does not say which verb made it: its meta table was changed",
+                "this store was created by coffer dev, for development: coffer serve does not open it",
+                "Give an empty --data directory, or start coffer dev. Nothing was changed."),
+            _ => new ConfigurationException("the store does not say which verb created it: its meta table was changed",
                 "Restore the store from a back-up. Nothing was changed."),
         };
     }

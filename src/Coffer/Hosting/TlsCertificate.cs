@@ -85,7 +85,7 @@ internal sealed class TlsCertificate
         }
         catch (ConfigurationException e)
         {
-            log.LogError("the TLS certificate has changed and cannot be served, the one before still is: {Problem}", e.Message);
+            log.LogError("The changed TLS certificate cannot be used, so the previous one stays in use: {Problem}", e.Message);
         }
         finally
         {
@@ -98,7 +98,7 @@ internal sealed class TlsCertificate
     {
         var certificate = Read(certFile, keyFile, out var chain);
         if (certificate.NotAfter.ToUniversalTime() <= time.GetUtcNow().UtcDateTime)
-            log.LogWarning("the TLS certificate in {File} has expired at {Time:yyyy-MM-ddTHH:mm:ssZ}: clients will refuse it", certFile, certificate.NotAfter.ToUniversalTime());
+            log.LogWarning("The TLS certificate in {File} expired at {Time:yyyy-MM-ddTHH:mm:ssZ}: clients will refuse it", certFile, certificate.NotAfter.ToUniversalTime());
         return SslStreamCertificateContext.Create(certificate, chain, offline: true);
     }
 
@@ -138,7 +138,7 @@ internal sealed class TlsCertificate
             // By the open file and not by its name, which may be a link: a link has a mode and a time of its own.
             using var file = Open(path);
             if (ownersAlone && !OperatingSystem.IsWindows() && (File.GetUnixFileMode(file.SafeFileHandle) & Forbidden) != UnixFileMode.None)
-                throw Unusable($"the {what} {path} can be read or written by others than its owner: run chmod 600 {path}");
+                throw Unusable($"the {what} {path} can be read or written by other users than its owner: run chmod 600 {path}");
             using var reader = new StreamReader(file);
             return reader.ReadToEnd();
         }
@@ -164,7 +164,7 @@ internal sealed class TlsCertificate
 
     private static FileStream Open(string path) => new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
 
-    private static ConfigurationException Unusable(string problem) => new(problem, "Put the right files there, or change --tls-cert and --tls-key.");
+    private static ConfigurationException Unusable(string problem) => new(problem, "Correct these files, or change --tls-cert and --tls-key.");
 
     private readonly record struct Stamp(DateTime Written, long Length);
 }

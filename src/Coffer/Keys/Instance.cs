@@ -90,8 +90,8 @@ internal sealed class Instance
             throw Unfinished();
     }
 
-    public static ConfigurationException Unfinished() => new("the store is the target of a migration that is not finished: it cannot be used",
-        "Run the same coffer migrate command again: it goes on where it stopped.");
+    public static ConfigurationException Unfinished() => new("the store is the target of an unfinished migration and cannot be used",
+        "Run the same coffer migrate command again: it continues where it stopped.");
 
     /// <summary>The rows that make an empty store this program's, to be committed with whatever else a first start writes.</summary>
     public static (Instance Instance, RowWrite[] Rows) Create(KeyFile wrapper, long now)
@@ -150,8 +150,8 @@ internal sealed class Instance
     public static Instance Open(IReadOnlyList<RootKeyRow> roots, IReadOnlyDictionary<string, byte[]> stored, KeyFile wrapper)
     {
         var keys = roots.Select(row => RootKeys.Unwrap(row.Version, row.Wrapped, wrapper) ?? throw new ConfigurationException(
-            $"the key file does not open this store (root key {row.Version})",
-            "Put back the key file that this store was made with; all nodes of a store need the same coffer.key. Coffer never makes a new key over existing data.")).ToArray();
+            $"the key file cannot open this store (root key {row.Version})",
+            "Restore the key file that this store was created with; all nodes of a store need the same coffer.key. Coffer never creates a new key for existing data.")).ToArray();
         return (keys.Length == 0 ? null : Parse(new RootKeys(keys), stored.GetValueOrDefault(MetaKey), stored.GetValueOrDefault(SigningMetaKey)))
             ?? throw Changed();
     }
@@ -183,7 +183,7 @@ internal sealed class Instance
     }
 
     private static ConfigurationException Changed() => new(
-        "the store's identity does not open: its root keys or its meta table were changed",
+        "the store's identity cannot be opened: its root keys or its meta table were changed",
         "Restore the store from a backup. Nothing was changed.");
 
     private static AssociatedData SigningPurpose(ReadOnlySpan<byte> instance)

@@ -30,7 +30,7 @@ internal sealed class KeyFile
         using var key = SecretBytes.Rent(SealingKey.Size);
         RandomNumberGenerator.Fill(key.Span);
         var line = $"{Tag} 1 {now.UtcDateTime:yyyy-MM-ddTHH:mm:ssZ} {Base64Url.EncodeToString(key.Span)}";
-        var text = "# The key to everything in this Coffer store. Keep a copy apart from the store: without it nothing can be opened.\n"
+        var text = "# The key to everything in this Coffer store. Keep a copy apart from the store: without it the store cannot be opened.\n"
                    + $"{line} {Checksum(line)}\n";
 
         // Under its own name only once it is whole and on the disk: a start that is killed must not leave half a key file.
@@ -52,11 +52,11 @@ internal sealed class KeyFile
     {
         var file = new FileInfo(path);
         if (!file.Exists)
-            throw new ConfigurationException($"the key file {path} is missing", "Put back the key file that this store was made with. Coffer never makes a new key over existing data.");
+            throw new ConfigurationException($"the key file {path} is missing", "Restore the key file that this store was created with. Coffer never creates a new key for existing data.");
         if (!OperatingSystem.IsWindows() && (file.UnixFileMode & Forbidden) != UnixFileMode.None)
-            throw new ConfigurationException($"the key file {path} can be read or written by others than its owner", $"Run: chmod 600 {path}");
+            throw new ConfigurationException($"the key file {path} can be read or written by other users than its owner", $"Run: chmod 600 {path}");
         if (file.Length > LargestFile)
-            throw new ConfigurationException($"the key file {path} is too large to be one", "Put back the key file that this store was made with.");
+            throw new ConfigurationException($"the key file {path} is too large to be a key file", "Restore the key file that this store was created with.");
 
         var lines = File.ReadAllLines(path);
         var found = new List<SealingKey>();
@@ -67,13 +67,13 @@ internal sealed class KeyFile
                 continue;
             var key = ParseLine(line);
             if (key is null || (found.Count > 0 && key.Version <= found[^1].Version))
-                throw new ConfigurationException($"line {i + 1} of the key file {path} is damaged", "Put back a whole copy of the key file; do not edit it by hand.");
+                throw new ConfigurationException($"line {i + 1} of the key file {path} is damaged", "Restore a whole copy of the key file; do not edit it by hand.");
             found.Add(key);
         }
 
         return found.Count > 0
             ? new KeyFile([.. found])
-            : throw new ConfigurationException($"the key file {path} holds no key", "Put back the key file that this store was made with.");
+            : throw new ConfigurationException($"the key file {path} holds no key", "Restore the key file that this store was created with.");
     }
 
     public byte[] Wrap(ReadOnlySpan<byte> key, ReadOnlySpan<byte> associatedData) => Envelope.Seal(keys[^1], key, associatedData);

@@ -151,7 +151,7 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
             catch (Exception e) when (e is not OperationCanceledException)
             {
                 // The storage is away or busy: the next round takes what this one left.
-                log.LogWarning(e.InnerException ?? e, "The signing of receipts was put off: {Message}", e.Message);
+                log.LogWarning(e.InnerException ?? e, "The signing of receipts was postponed: {Message}", e.Message);
             }
             catch (OperationCanceledException)
             {

@@ -193,14 +193,14 @@ internal sealed record CofferOptions
         }
 
         if (listen is not null && admin is not null && listen.Port != 0 && EndPoint(listen).Equals(EndPoint(admin)))
-            yield return $"{Written("admin-listen")} '{AdminListen}' is the address of {Written("listen")}: give the management plane one of its own, or none";
+            yield return $"{Written("admin-listen")} '{AdminListen}' is also the address of {Written("listen")}: give the management plane an address of its own, or none";
 
         if ((TlsCert is null) != (TlsKey is null))
             yield return TlsKey is null ? $"{Written("tls-cert")} needs --tls-key with it" : $"{Written("tls-key")} needs --tls-cert with it";
         else if (TlsCert is null && (IsTls(listen) || IsTls(admin)))
             yield return $"{(IsTls(listen) ? Written("listen") : Written("admin-listen"))} is https, which needs --tls-cert and --tls-key";
         else if (TlsCert is not null && !IsTls(listen) && !IsTls(admin))
-            yield return $"{Written("tls-cert")} and {Written("tls-key")} are given, but no address to listen at is https";
+            yield return $"{Written("tls-cert")} and {Written("tls-key")} are given, but no listening address is https";
     }
 
     private static bool IsTls(Uri? url) => url?.Scheme == Uri.UriSchemeHttps;
@@ -212,6 +212,6 @@ internal sealed record CofferOptions
         else if (!url.IsLoopback && Dev is not null)
             yield return $"{Written(name)} '{text}' is not a loopback address: dev mode serves this machine only";
         else if (!url.IsLoopback && !IsTls(url) && !InsecureHttp)
-            yield return $"{Written(name)} '{text}' would send secrets in plain text over the network: give an https:// address with --tls-cert and --tls-key, or listen on 127.0.0.1 behind a TLS proxy, or say --insecure-http";
+            yield return $"{Written(name)} '{text}' would send secrets in plain text over the network: give an https:// address with --tls-cert and --tls-key, or listen on 127.0.0.1 behind a TLS proxy, or give --insecure-http";
     }
 }

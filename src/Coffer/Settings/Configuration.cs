@@ -40,7 +40,7 @@ internal sealed partial class Configuration
         read.AddEnvironment(environment);
         read.AddFlags(flags);
         if (!read.written.ContainsKey("data"))
-            read.problems.Add("there is no data directory: give --data, COFFER_DATA, or data in the file");
+            read.problems.Add("no data directory is set: give --data, COFFER_DATA, or data in the file");
         return read.Options(new CofferOptions { Data = "" }, SettingsTable.All.Where(setting => setting.InServe));
     }
 
@@ -68,7 +68,7 @@ internal sealed partial class Configuration
             if (SettingsTable.All.FirstOrDefault(setting => setting.InServe && setting.Environment == variable) is { } setting)
                 written[setting.Name] = new SettingInForce(setting.Name, value, "environment") { Written = variable };
             else
-                problems.Add($"{variable} is no setting{Suggestion(variable[SettingsTable.EnvironmentPrefix.Length..], nearest => nearest.Environment)}");
+                problems.Add($"{variable} is an unknown setting{Suggestion(variable[SettingsTable.EnvironmentPrefix.Length..], nearest => nearest.Environment)}");
         }
     }
 
@@ -97,19 +97,19 @@ internal sealed partial class Configuration
             string? Problem(string line)
             {
                 if (line.StartsWith('['))
-                    return "there are no sections: write each setting as NAME = VALUE";
+                    return "sections are not supported: write each setting as NAME = VALUE";
                 if (line.Split('=', 2) is not [var left, var right])
                     return "is not of the form NAME = VALUE";
                 var (name, value) = (left.TrimEnd(), right.TrimStart());
                 if (!SettingsTable.All.Any(setting => setting.InServe && setting.Name == name))
-                    return $"{name} is no setting{Suggestion(name, nearest => nearest.Name)}";
+                    return $"{name} is an unknown setting{Suggestion(name, nearest => nearest.Name)}";
                 if (!seen.TryAdd(name, number))
-                    return $"{name} is set in line {seen[name]} already";
+                    return $"{name} is already set in line {seen[name]}";
                 // Both would be part of the value, which is not what was meant.
                 if (value.StartsWith('"') || value.StartsWith('\''))
-                    return $"{name} is in quotes: write the value without them";
+                    return $"{name} has its value in quotes: write it without them";
                 if (value.StartsWith('#') || value.Contains(" #", StringComparison.Ordinal) || value.Contains("\t#", StringComparison.Ordinal))
-                    return $"{name} has a comment behind it: put that on a line of its own";
+                    return $"{name} has a comment after its value: put the comment on a line of its own";
                 written[name] = new SettingInForce(name, value, "file") { Written = $"{path} line {number}: {name}" };
                 return null;
             }

@@ -58,7 +58,7 @@ internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreC
             // As it is read for a caller, the account of its app stands after the app.
             var key = ApiKeyRow.From(new ReadRow([.. row[..3], row[2] is string app ? accounts.GetValueOrDefault(app) : null, .. row[3..]]));
             if (key.App is not null && key.Account is null)
-                Add($"the app {key.App} of the API key {key.Id} is not there");
+                Add($"the app {key.App} of the API key {key.Id} does not exist");
             else if (ApiKey.Seen(instance, key).Fault is { } fault)
                 Add($"the API key {key.Id} is damaged: {fault} is not what Coffer wrote");
         }
@@ -93,7 +93,7 @@ internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreC
         }
 
         if (hasSecret)
-            Add($"{SecretRow.Table.Shown(secrets.Current)} is of no tenant");
+            Add($"{SecretRow.Table.Shown(secrets.Current)} belongs to no tenant");
         watch(new StoreCopy.Step("opening", SecretRow.Table.Name, done, total));
     }
 

@@ -108,12 +108,12 @@ internal sealed class StoreCopy : IDisposable
         if (target.Meta(Instance.MigrationMetaKey) is { } mark)
         {
             if (!mark.AsSpan().SequenceEqual(identity))
-                throw new ConfigurationException($"{to.Shown} is the unfinished target of another store's migration", "Finish that one, or choose a target with nothing in it.");
+                throw new ConfigurationException($"{to.Shown} is the unfinished target of another store's migration", "Finish that one, or choose an empty target.");
             return;
         }
 
         if (Tables.All.Any(table => target.Count(table) > 0))
-            throw new ConfigurationException($"there is a store in {to.Shown} already", "Choose a target with nothing in it. Nothing was changed.");
+            throw new ConfigurationException($"there is already a store in {to.Shown}", "Choose an empty target. Nothing was changed.");
         target.Write(MetaRow.Table, [], [[Instance.MigrationMetaKey, identity]]);
     }
 
@@ -222,6 +222,6 @@ internal sealed class StoreCopy : IDisposable
             return row;
         var root = RootKeyRow.From(new ReadRow(row));
         return [row[0], row[1], RootKeys.Rewrap(root.Version, root.Wrapped, sourceKeys, targetKeys)
-            ?? throw new ConfigurationException($"the key file does not open this store (root key {root.Version})", "Put back the key file that the source was made with.")];
+            ?? throw new ConfigurationException($"the key file cannot open this store (root key {root.Version})", "Restore the key file that the source was created with.")];
     }
 }

@@ -42,7 +42,7 @@ public sealed class OriginsTests : IAsyncLifetime
                 Bad, "null", "", "*", Good + "/", Good + ":443", "http://app.example.com", "https://APP.example.com", "https://app.example.com.evil.com", "http://localhost:3001", $"{Good},{Bad}", $"{Good} {Bad}"])
             {
                 (await server.Client(key, origin: origin).List()).IsError(403, null, null,
-                    "The app's keys are not taken from pages of this web origin. Ask the operator to add it to the app's origins.");
+                    "The app's keys are not accepted from pages of this web origin. Ask the operator to add it to the app's origins.");
             }
 
             (await server.Client(key).List()).IsOk(); // no browser at all

@@ -134,7 +134,7 @@ public sealed class SignatureTests : IAsyncLifetime
     {
         var restricted = await server.NewKeyAsync("restricted", await server.AppIdAsync(), ("permissions", "secret_read"));
         foreach (var token in (string[])[server.Keys.TestSecretKey, restricted.Secret(), server.Keys.AdminKey!])
-            (await server.Client(token).Get(Path)).IsError(403, null, null, "This needs an ephemeral key (ek_test_… or ek_live_…): what is signed is the user of the key.");
+            (await server.Client(token).Get(Path)).IsError(403, null, null, "This request needs an ephemeral key, because it signs the user of the key. Use an ephemeral key of that user (ek_test_… or ek_live_…).");
         (await server.Client("ek_test_none").Get(Path)).IsError(401, null, null);
         // What the key may do with secrets does not matter.
         (await server.Client(await server.MintAsync("usr_1", null, ("permissions", "secret_write"))).Get(Path)).IsOk();

@@ -69,7 +69,7 @@ public sealed class SigningModesTests : IAsyncLifetime
         var browser = await BrowserAsync(livemode: false);
         (await browser.Get(Path)).IsError(400, "signing_secret_missing", null,
             "The app has no signing secret for test mode. " +
-            $"Its operator makes one: coffer apps roll-signing-secret {app} --grace 0");
+            $"Ask the operator to create one: coffer apps roll-signing-secret {app} --grace 0");
         Assert.True(Verifies(await SignatureAsync(livemode: true), server.Keys.SigningSecretLive!));
         (await server.Client().Set("k")).IsOk(); // nothing else is lost with it
         Assert.Equal((1, 0), Counts((await server.Admin.Get($"{Operator.Apps}/{app}")).IsOk().Json));

@@ -48,7 +48,7 @@ public sealed class SmallAnswersTests : IAsyncLifetime
         for (var i = 0; i < 2; i++)
         {
             (await browser.Post(Delete, WithPayload, "key")).IsError(400, null, "expand",
-                "The payload is longer than 2048 bytes, which is the most that is kept for an ephemeral key " +
+                "The payload is longer than 2048 bytes, which is the most that is stored for an ephemeral key " +
                 "under an Idempotency-Key. Nothing was deleted. " +
                 "Find the secret first, then delete it without 'expand[]=payload'; or send no Idempotency-Key.");
         }

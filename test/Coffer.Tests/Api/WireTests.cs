@@ -196,7 +196,7 @@ public sealed class WireTests : IAsyncLifetime
     public async Task A_compressed_body_is_refused()
     {
         var request = Request("POST", Secrets, ("Authorization", $"Bearer {server.Keys.TestSecretKey}"), ("Content-Encoding", "gzip"), ("Content-Length", "1"));
-        (await RawHttp.SendAsync(server.Url, [.. request, 0])).IsError(400, null, null, "Invalid request: send the body as it is, without Content-Encoding.");
+        (await RawHttp.SendAsync(server.Url, [.. request, 0])).IsError(400, null, null, "Invalid request: the body has a Content-Encoding. Send it without one.");
     }
 
     [Fact]

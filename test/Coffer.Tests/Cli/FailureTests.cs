@@ -31,5 +31,5 @@ public sealed class FailureTests
 
     [Fact]
     public void Several_mistakes_are_one_line() =>
-        Assert.Equal(new Failure(ExitCode.Usage, "a; b", "Run the command with --help to see what it takes."), Failure.Usage(["a.", "b"]));
+        Assert.Equal(new Failure(ExitCode.Usage, "a; b", "Run the command with --help to see its arguments and options."), Failure.Usage(["a.", "b"]));
 }

@@ -24,8 +24,8 @@ public sealed class BudgetTests
     {
         await using var server = await StartAsync(options => options with { KeptPerApp = 1 });
         var refused = await UntilRefusedAsync(200, i => SetAsync(server.Client(), $"{i}"));
-        Assert.Equal("The app of the provided key has more kept under idempotency keys than it may in this time. " +
-            "Nothing of this request was stored. Try again after the seconds in Retry-After, " +
+        Assert.Equal("The app of the provided key has stored more under idempotency keys than it may in this time. " +
+            "Nothing of this request was stored. Try again after as many seconds as Retry-After says, " +
             "or send it without an Idempotency-Key.", refused.Message());
         var wait = int.Parse(refused.Header("Retry-After")!);
         Assert.InRange(wait, 1, 10);
@@ -66,8 +66,8 @@ public sealed class BudgetTests
         await using var server = await StartAsync(options => options with { AuditPerApp = 2 });
         (await server.Client().Set("k")).IsOk();
         var refused = await UntilRefusedAsync(200, _ => server.Client().Find("k", null, WithPayload));
-        Assert.Equal("The app of the provided key has more recorded in the audit log than it may in this time. " +
-            "Nothing of this request was done. Try again after the seconds in Retry-After, " +
+        Assert.Equal("The app of the provided key has caused more entries in the audit log than it may in this time. " +
+            "Nothing of this request was done. Try again after as many seconds as Retry-After says, " +
             "and ask for payloads only where they are needed.", refused.Message());
         (await server.Client().List(null, WithPayloads)).IsError(429, "rate_limit", null);
         (await server.Client().Set("k", "another")).IsError(429, "rate_limit", null);
@@ -115,7 +115,7 @@ public sealed class BudgetTests
         await using var server = await StartAsync(options => options with { TenantsPerApp = 3 });
         var refused = await UntilRefusedAsync(31, i => server.Client(account: $"acct_{i}").Set("k"), most: 30);
         Assert.Equal("The app of the provided key has something stored for more new accounts than it may " +
-            "in this time. Nothing of this request was stored. Try again after the seconds in Retry-After.", refused.Message());
+            "in this time. Nothing of this request was stored. Try again after as many seconds as Retry-After says.", refused.Message());
         // A delete that keeps its outcome makes a tenant as well, to keep it under.
         (await server.Client(account: "acct_new").Post(Delete, Nothing, "key")).IsError(429, "rate_limit", null);
         (await server.Client(account: "acct_new").Delete("k")).IsError(404, "resource_missing", "name");

@@ -57,7 +57,7 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         foreach (var answer in (Answer[])[
             await Client.Find("k"), await Client.Set("k"), await Client.List(), await Client.Get(Apps), await server.Client(token, "acct_2").Find("k"),
             await server.Admin.Post($"{KeysPath}/{keyId}/roll", [("grace_period", "0")])])
-            answer.IsError(500, null, null, "The stored API key failed its integrity check and is not given out. Tell the operator of this server the Request-Id.", "api_error");
+            answer.IsError(500, null, null, "The stored API key failed its integrity check and was not sent. Tell the operator of this server the Request-Id.", "api_error");
         (await server.Client().List()).IsOk();
 
         // It is shown as what it is, does not hide the others, and can be revoked.
@@ -132,7 +132,7 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         Execute($"CREATE TEMP TABLE o AS SELECT * FROM replies; UPDATE replies SET {edit}");
         foreach (var answer in (Answer[])[await server.Admin.Post(Apps, [("name", "x")], "k"), await server.Client().Post(Ephemeral, [("user", "usr_1")], "k")])
         {
-            answer.IsError(500, null, null, "The stored idempotency record failed its integrity check and is not given out. Tell the operator of this server the Request-Id.", "api_error");
+            answer.IsError(500, null, null, "The stored idempotency record failed its integrity check and was not sent. Tell the operator of this server the Request-Id.", "api_error");
             Assert.DoesNotContain(mine.Json.Secret(), answer.Text, StringComparison.Ordinal);
             Assert.DoesNotContain((string)another.Json["signing_secret_test"]!, answer.Text, StringComparison.Ordinal);
         }

@@ -120,7 +120,7 @@ public sealed class StrictFormsTests : IAsyncLifetime
         await server.StartAgainAsync();
         var refused = await server.Client().Find("k", null, ("expand[]", "payload"));
         Assert.True(refused.Status == 500, which);
-        refused.IsError(500, null, null, "The stored secret failed its integrity check and is not given out. " +
+        refused.IsError(500, null, null, "The stored secret failed its integrity check and was not sent. " +
             "Tell the operator of this server the Request-Id.", "api_error");
         Assert.Empty((await server.Client().List()).IsOk().Names);
     }

@@ -156,7 +156,7 @@ public sealed class TamperingTests : IAsyncLifetime
 
     private async Task IsDamaged()
     {
-        const string Message = "The stored secret failed its integrity check and is not given out. Tell the operator of this server the Request-Id.";
+        const string Message = "The stored secret failed its integrity check and was not sent. Tell the operator of this server the Request-Id.";
         (await Client.Find("k", "usr_1")).IsError(500, null, null, Message, "api_error");
         (await Client.Find("k", "usr_1", ("expand[]", "payload"))).IsError(500, null, null, Message, "api_error");
         (await Client.Set("k", "laundered", "usr_1")).IsError(500, null, null, Message, "api_error");

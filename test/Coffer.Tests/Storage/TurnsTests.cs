@@ -94,7 +94,7 @@ public sealed class TurnsTests
         Assert.Equal((429, "rate_limit", true, TimeSpan.FromSeconds(1)),
             (refused.Status, refused.Code, refused.ShouldRetry, refused.RetryAfter));
         Assert.Equal("The app of the provided key has too many changes waiting to be stored. " +
-            "Nothing of this request was stored; try again shortly.", refused.Message);
+            "Nothing of this request was stored. Try again shortly.", refused.Message);
         Add(bounded, "b1 b2 b3 _1 _2 _3 _4");
         Assert.Equal("a1", Take(bounded, 1));
         Add(bounded, "a4");

@@ -100,7 +100,7 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
         var form = request.Form;
         form.Only("app", "account", "livemode", "expiring_before", "limit", "page");
         var limit = request.Limit;
-        var after = Text(form, "page") is { } page ? Parse(page) ?? throw ApiError.Unusable("page", "send the next_page of the page before, as it is") : null;
+        var after = Text(form, "page") is { } page ? Parse(page) ?? throw ApiError.Unusable("page", "send the next_page of the page before it unchanged") : null;
         var found = await accounts.SearchAsync(
             request.Caller, Id(form, "app"), Id(form, "account"), form.Boolean("livemode"),
             Time(form, "expiring_before"), after, limit, request.Cancelled);

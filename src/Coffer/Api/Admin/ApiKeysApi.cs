@@ -36,7 +36,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
         foreach (var param in (string[])[.. isAdmin ? (string[])["app", "livemode"] : [], .. kind != KeyKind.Restricted ? (string[])["permissions", "account"] : []])
         {
             if (form.Has(param))
-                throw ApiError.Unusable(param, $"it does not go with type={ApiKey.Word(kind)}");
+                throw ApiError.Unusable(param, $"it cannot be used with type={ApiKey.Word(kind)}");
         }
 
         var wanted = new KeyRing.Wanted(
@@ -82,7 +82,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
     {
         var networks = form.Strings("addresses").Select(text => Networks.Parse(text)
             ?? throw ApiError.Unusable("addresses", "write each as an address or as a network such as 203.0.113.0/24, with zeros after its prefix")).Distinct().ToList();
-        return networks.Count <= ApiKey.MostAddresses ? networks : throw ApiError.Unusable("addresses", $"there are at most {ApiKey.MostAddresses}");
+        return networks.Count <= ApiKey.MostAddresses ? networks : throw ApiError.Unusable("addresses", $"send at most {ApiKey.MostAddresses}");
     }
 
     private static void Write(Utf8JsonWriter json, KeyRing.Shown shown)

@@ -81,7 +81,7 @@ internal sealed class AppsApi(ManagedApps apps)
     {
         var origins = form.Strings("origins").Distinct(StringComparer.Ordinal).ToList();
         if (origins.Count > App.MostOrigins)
-            throw ApiError.Unusable("origins", $"there are at most {App.MostOrigins}");
+            throw ApiError.Unusable("origins", $"send at most {App.MostOrigins}");
         // As a browser writes it in the Origin header (RFC 6454, section 6.2): ASCII, nothing but scheme and host before a port that is not the default.
         foreach (var origin in origins)
         {

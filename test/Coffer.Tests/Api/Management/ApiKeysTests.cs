@@ -143,7 +143,7 @@ public sealed class ApiKeysTests : IAsyncLifetime
         if (isTaken)
             answer.IsOk();
         else
-            answer.IsError(403, null, null, "The provided key is not taken from this address. Use it from one of its networks, or ask the operator to add this one.");
+            answer.IsError(403, null, null, "The provided key is not accepted from this address. Use it from one of its networks, or ask the operator to add this address.");
         (await server.Client((await server.NewKeyAsync("secret", app, ("addresses[]", network), ("addresses[]", "127.0.0.0/30"))).Secret()).List()).IsOk();
         Assert.Equal(isTaken ? 200 : 403, (await server.Client((await server.NewKeyAsync("admin", null, ("addresses[]", network))).Secret()).Get(Apps)).Status);
     }

@@ -175,7 +175,7 @@ public sealed class AppsTests : IAsyncLifetime
         (await browser.Find("k", "usr_1")).IsOk();
         (await Admin.Post(app, [("disabled", "true")])).IsOk();
         foreach (var caller in (TestServer.Caller[])[server.Client(), server.Client(server.Keys.LiveSecretKey), browser])
-            (await caller.Find("k", "usr_1")).IsError(403, null, null, "The app of the provided key is disabled. Nothing was deleted; ask the operator to enable it.");
+            (await caller.Find("k", "usr_1")).IsError(403, null, null, "The app of the provided key is disabled. Ask the operator to enable it; nothing was deleted.");
         (await server.Client(server.OtherAppKey).List()).IsOk();
 
         (await Admin.Post(app, [("disabled", "false")])).IsOk();

@@ -173,7 +173,7 @@ public sealed class AuditApiTests : IAsyncLifetime
         foreach (var path in (string[])[Apps, $"{Apps}/{app}", KeysPath, $"{KeysPath}/key_none", $"{Apps}/{app}/accounts", "/admin/v1/secrets/search", Audit, "/admin/v1/settings"])
         {
             foreach (var token in (string[])[server.Keys.TestSecretKey, server.Keys.LiveSecretKey!, await server.MintAsync("usr_1")])
-                (await server.Client(token).Get(path)).IsError(403, null, null, "The management plane takes admin keys (ak_…) only. Use the admin key that the server printed when it first started.");
+                (await server.Client(token).Get(path)).IsError(403, null, null, "The management plane accepts only admin keys (ak_…). Use the admin key that the server printed when it first started.");
             (await server.Client("ak_none").Get(path)).IsError(401, null, null);
         }
 
