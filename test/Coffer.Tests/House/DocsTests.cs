@@ -65,7 +65,8 @@ public sealed partial class DocsTests
     [Fact]
     public void Every_command_is_documented()
     {
-        var shown = Document.All.SelectMany(DocumentCommands.Lines).Select(line => string.Join(' ', line) + " ").ToList();
+        var lines = Document.All.SelectMany(DocumentCommands.Lines);
+        var shown = lines.Select(words => string.Join(' ', words) + " ").ToList();
         Assert.Empty(DocumentCommands.Leaves().Where(command =>
             !shown.Any(line => line.StartsWith(command + " ", StringComparison.Ordinal))));
     }
@@ -78,7 +79,7 @@ public sealed partial class DocsTests
     public void Every_audit_verb_is_documented()
     {
         var (verbs, document) = (DocumentFacts.AuditVerbs(), Document.Of("docs/audit-log.md"));
-        Assert.True(verbs.Count > 30, $"The calls that make entries look otherwise: {string.Join(", ", verbs.Order())}");
+        Assert.True(verbs.Count > 30, $"Other calls make entries than before: {string.Join(", ", verbs.Order())}");
         Assert.Empty(verbs.Except(document.Spans));
         Assert.Empty(DocumentFacts.UnknownVerbs(document));
     }
@@ -106,7 +107,8 @@ public sealed partial class DocsTests
     public void The_indexes_list_every_page_and_every_decision()
     {
         var pages = Document.All.Where(document => Regex.IsMatch(document.Path, @"^docs/[\w-]+\.md$"));
-        Assert.Empty(pages.Select(page => page.Path[5..]).Except(Document.Of("docs/README.md").Links.Append("README.md")));
+        var listed = Document.Of("docs/README.md").Links.Append("README.md");
+        Assert.Empty(pages.Select(page => page.Path[5..]).Except(listed));
         var decisions = Document.All.Where(document => Regex.IsMatch(document.Path, @"^docs/decisions/\d"));
         Assert.Empty(decisions.Select(page => page.Path[15..]).Except(Document.Of("docs/decisions/README.md").Links));
     }

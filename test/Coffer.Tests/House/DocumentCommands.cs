@@ -53,7 +53,8 @@ internal static partial class DocumentCommands
         document.Blocks.Where(block => block.Language is "sh" or "").Select(block => block.Text)
             .Concat(document.Spans.Where(span => Typed().IsMatch(span)))
             .SelectMany(Split)
-            .Where(words => words is ["coffer", _, ..] && !string.Concat(words).Contains('…', StringComparison.Ordinal));
+            .Where(words => words is ["coffer", _, ..])
+            .Where(words => !string.Concat(words).Contains('…', StringComparison.Ordinal));
 
     private static string? Refusal(string[] words)
     {

@@ -122,7 +122,7 @@ internal static partial class DocumentFacts
     private static partial Regex Code();
 
     [GeneratedRegex("""((Entry|RequireAdminAsync|PassAsync)\((?!string)[^;"]{0,60}|Verb =>? |requestId\) => new\()"""
-        + """"(?<verb>[a-z_]+)["]""", RegexOptions.ExplicitCapture)]
+        + @"""(?<verb>[a-z_]+)""", RegexOptions.ExplicitCapture)]
     private static partial Regex Verb();
 
     [GeneratedRegex(@"^- (?<verbs>`[a-z_]+`(,\s+`[a-z_]+`)*): ", RegexOptions.Multiline | RegexOptions.ExplicitCapture)]

@@ -7,13 +7,15 @@ internal static partial class DocumentLinks
 {
     private static readonly string[] Kinds =
     [
-        ".cs", ".csproj", ".html", ".http", ".lua", ".md", ".mjs", ".props", ".py", ".slnx", ".sql", ".svg", ".txt", ".yml",
+        ".cs", ".csproj", ".html", ".http", ".lua", ".md", ".mjs", ".props", ".py", ".slnx", ".sql", ".svg", ".txt",
+        ".yml",
     ];
 
     private static readonly string[] NotOurs = ["bin", "obj", "node_modules", "TestResults", ".git"];
 
     // Files that the reader of a document makes, or has.
-    private static readonly string[] Readers = ["secrets.cs", "secrets.mjs", "secrets.py", "stripe.py", "partitions.sql"];
+    private static readonly string[] Readers =
+        ["secrets.cs", "secrets.mjs", "secrets.py", "stripe.py", "partitions.sql"];
 
     private static readonly Lazy<HashSet<string>> Paths = new(() => Walk("").ToHashSet(StringComparer.Ordinal));
 
@@ -40,8 +42,8 @@ internal static partial class DocumentLinks
         foreach (var match in Citation().Matches(text).Cast<Match>())
         {
             var path = match.Groups["path"].Value;
-            var document = Document.All.FirstOrDefault(document => document.Path == path)
-                ?? Document.All.FirstOrDefault(document => document.Path.EndsWith($"/{path}", StringComparison.Ordinal));
+            var document = Document.All.FirstOrDefault(each => each.Path == path)
+                ?? Document.All.FirstOrDefault(each => each.Path.EndsWith($"/{path}", StringComparison.Ordinal));
             if (document is null)
                 yield return path;
             else if (match.Groups["section"] is { Success: true } section && !document.Headings.Contains(section.Value))

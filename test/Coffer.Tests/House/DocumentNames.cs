@@ -18,7 +18,7 @@ internal static partial class DocumentNames
 
     private static readonly Lazy<ILookup<string, Type>> Types = new(() =>
         new[] { typeof(Server), typeof(global::Coffer.Client.CofferClient), typeof(DocumentNames) }
-            .Select(type => type.Assembly).SelectMany(assembly => assembly.GetTypes()).ToLookup(type => type.Name.Split('`')[0]));
+            .SelectMany(type => type.Assembly.GetTypes()).ToLookup(type => type.Name.Split('`')[0]));
 
     // A member may be named without its type where the text is about that type.
     private static readonly Lazy<HashSet<string>> Members = new(() => Types.Value.SelectMany(types => types)
