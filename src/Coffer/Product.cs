@@ -1,5 +1,4 @@
 using System.Reflection;
-using Coffer.Storage;
 
 namespace Coffer;
 
@@ -18,20 +17,4 @@ internal static class Product
 
     /// <summary>The .NET runtime that it runs on, such as 10.0.12.</summary>
     public static string Runtime => Environment.Version.ToString();
-
-    /// <summary>The release of SQLite that it comes with, such as 3.53.4, or why there is none.</summary>
-    public static string Sqlite
-    {
-        get
-        {
-            try
-            {
-                return SqliteNative.Release;
-            }
-            catch (ConfigurationException e)
-            {
-                return $"unknown: {e.Message}";
-            }
-        }
-    }
 }

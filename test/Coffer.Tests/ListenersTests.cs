@@ -1,4 +1,7 @@
 using System.Net;
+using Coffer.Hosting;
+using Coffer.Http;
+using Coffer.Settings;
 
 namespace Coffer.Tests;
 
@@ -111,7 +114,7 @@ public sealed class ListenersTests
     {
         // Waiting for all of these times would test the framework's clock; those of heads are waited for in
         // ConnectionTimeTests.
-        var (head, idle) = (Listeners.HeadTimeout, Listeners.IdleTimeout);
+        var (head, idle) = (HttpLimits.HeadTimeout, HttpLimits.IdleTimeout);
         Assert.Equal((TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(130)), (head, idle));
         using var app = Listeners.Build(Options with { Connections = 3 }, TimeProvider.System);
         var limits = ((Microsoft.Extensions.Options.IOptions<Microsoft.AspNetCore.Server.Kestrel.Core.KestrelServerOptions>)app.Services.GetService(

@@ -1,4 +1,6 @@
 using System.Net;
+using Coffer.Hosting;
+using Coffer.Settings;
 
 namespace Coffer.Tests;
 
@@ -12,8 +14,8 @@ public sealed class OptionsTests
     [InlineData("http://127.9.9.9:1")]
     public void Loopback_needs_no_more_words(string listen)
     {
-        Options(listen).Validate();
-        Options("http://127.0.0.1:26333", admin: listen.Replace("26333", "1", StringComparison.Ordinal)).Validate();
+        Preflight.Require(Options(listen));
+        Preflight.Require(Options("http://127.0.0.1:26333", admin: listen.Replace("26333", "1", StringComparison.Ordinal)));
     }
 
     [Theory]
@@ -27,7 +29,7 @@ public sealed class OptionsTests
             var message = Refusal(options);
             foreach (var word in (string[])["--insecure-http", "https://", "--tls-cert", $"listen '{listen}'"])
                 Assert.Contains(word, message, StringComparison.Ordinal);
-            (options with { InsecureHttp = true }).Validate();
+            Preflight.Require(options with { InsecureHttp = true });
         }
 
         Assert.Contains("this machine only", Refusal(Options(listen, dev: new(null, false)) with { InsecureHttp = true }), StringComparison.Ordinal);
@@ -57,17 +59,17 @@ public sealed class OptionsTests
         Assert.Contains("--admin-listen", Refusal(Options(listen, admin)), StringComparison.Ordinal);
 
     [Fact]
-    public void Two_free_ports_are_two_addresses() => Options("http://127.0.0.1:0", "http://127.0.0.1:0").Validate();
+    public void Two_free_ports_are_two_addresses() => Preflight.Require(Options("http://127.0.0.1:0", "http://127.0.0.1:0"));
 
     [Fact]
     public void Certificate_key_and_https_go_together()
     {
         using var files = new PemFiles();
         var tls = Options("https://127.0.0.1:0") with { TlsCert = files.Cert, TlsKey = files.Key };
-        tls.Validate();
-        (tls with { Listen = "https://0.0.0.0:0" }).Validate(); // encrypted: no other word is needed
-        (tls with { Listen = "http://127.0.0.1:0", AdminListen = "https://0.0.0.0:0" }).Validate();
-        (tls with { Dev = new(null, false) }).Validate();
+        Preflight.Require(tls);
+        Preflight.Require(tls with { Listen = "https://0.0.0.0:0" }); // encrypted: no other word is needed
+        Preflight.Require(tls with { Listen = "http://127.0.0.1:0", AdminListen = "https://0.0.0.0:0" });
+        Preflight.Require(tls with { Dev = new(null, false) });
 
         Assert.Equal("--tls-cert needs --tls-key with it", Refusal(tls with { TlsKey = null }));
         Assert.Equal("--tls-key needs --tls-cert with it", Refusal(tls with { TlsCert = null }));
@@ -84,7 +86,8 @@ public sealed class OptionsTests
         [IPNetwork.Parse("10.0.0.0/8"), IPNetwork.Parse("192.0.2.1/32"), IPNetwork.Parse("2001:db8::1/128")],
         Configuration.ForDev(new Dictionary<string, string> { ["trusted-proxies"] = "10.0.0.0/8, 192.0.2.1,2001:db8::1" }).TrustedProxies);
 
-    private static string Refusal(CofferOptions options) => Assert.Throws<ConfigurationException>(options.Validate).Message;
+    private static string Refusal(CofferOptions options) =>
+        Assert.Throws<ConfigurationException>(() => Preflight.Require(options)).Message;
 
     private static CofferOptions Options(string listen, string? admin = null, CofferOptions.DevOptions? dev = null) =>
         new() { Data = ".", Listen = listen, AdminListen = admin, Dev = dev };

@@ -1,5 +1,7 @@
 using System.Collections;
 using System.Net;
+using Coffer.Hosting;
+using Coffer.Settings;
 
 namespace Coffer.Tests;
 
@@ -10,18 +12,18 @@ public sealed class SettingsTests : IDisposable
 
     private string File => directory.File("coffer.conf");
 
-    public static TheoryData<string> Names() => [.. Settings.All.Select(setting => setting.Name)];
+    public static TheoryData<string> Names() => [.. SettingsTable.All.Select(setting => setting.Name)];
 
-    public static TheoryData<string> ServeNames() => [.. Settings.All.Where(setting => setting.InServe).Select(setting => setting.Name)];
+    public static TheoryData<string> ServeNames() => [.. SettingsTable.All.Where(setting => setting.InServe).Select(setting => setting.Name)];
 
     [Fact]
     public void Without_a_word_the_defaults_are_in_force()
     {
         var options = Serve(flags: [("data", "d")]);
-        options.Validate();
+        Preflight.Require(options);
         Assert.Equal(new CofferOptions { Data = "d" }, options with { InForce = [], Misread = [], TrustedProxies = new CofferOptions { Data = "" }.TrustedProxies });
         Assert.Equal(("d", "flag"), InForce(options, "data"));
-        foreach (var setting in Settings.All.Where(setting => setting.InServe && setting.Name != "data"))
+        foreach (var setting in SettingsTable.All.Where(setting => setting.InServe && setting.Name != "data"))
             Assert.Equal((setting.Default, "default"), InForce(options, setting.Name));
     }
 
@@ -30,7 +32,7 @@ public sealed class SettingsTests : IDisposable
     public void A_default_that_is_a_value_is_what_the_options_have(string name)
     {
         var setting = Setting(name);
-        if (setting.Value is not ("N" or Settings.SwitchValue) && name is not ("listen" or "audit"))
+        if (setting.Value is not ("N" or SettingsTable.SwitchValue) && name is not ("listen" or "audit"))
             return; // in words
         var bare = new CofferOptions { Data = "d" };
         if (setting.Default != "for ever")
@@ -79,7 +81,7 @@ public sealed class SettingsTests : IDisposable
         foreach (var each in options)
         {
             Assert.Empty(each.Misread);
-            Assert.Equal(setting.IsPrivate ? Settings.Redacted : value, InForce(each, name).Value);
+            Assert.Equal(setting.IsPrivate ? SettingsTable.Redacted : value, InForce(each, name).Value);
             var changed = typeof(CofferOptions).GetProperties().Where(property => property.Name is not ("InForce" or "Misread" or "Data" or "EqualityContract")
                 && property.GetValue(each) is var now && !Equals(now, property.GetValue(new CofferOptions { Data = "" })) && now is not IPNetwork[] { Length: 0 });
             Assert.Equal(name == "data" ? 0 : 1, changed.Count());
@@ -88,7 +90,7 @@ public sealed class SettingsTests : IDisposable
 
     [Fact]
     public void The_table_above_is_whole() =>
-        Assert.Equal(Settings.All.Count(setting => setting.InServe), typeof(SettingsTests).GetMethod(nameof(A_setting_reads_the_same_wherever_it_is_written))!.GetCustomAttributes(typeof(InlineDataAttribute), false).Length);
+        Assert.Equal(SettingsTable.All.Count(setting => setting.InServe), typeof(SettingsTests).GetMethod(nameof(A_setting_reads_the_same_wherever_it_is_written))!.GetCustomAttributes(typeof(InlineDataAttribute), false).Length);
 
     [Fact]
     public void A_flag_goes_before_the_environment_that_before_the_file_that_before_the_default()
@@ -177,7 +179,7 @@ public sealed class SettingsTests : IDisposable
     public void A_variable_that_is_known_to_be_no_setting_is_passed_over(string variable, string value)
     {
         var options = Serve([("data", "d")], [(variable, value)]);
-        options.Validate();
+        Preflight.Require(options);
         Assert.All(options.InForce.Where(setting => setting.Name != "data"), setting => Assert.Equal("default", setting.Source));
     }
 
@@ -227,10 +229,10 @@ public sealed class SettingsTests : IDisposable
     public void What_may_be_a_key_or_a_password_is_never_shown()
     {
         var options = Configuration.ForDev(new Dictionary<string, string> { ["key"] = "sk_test_chosen", ["data"] = "d" });
-        options.Validate();
+        Preflight.Require(options);
         Assert.Equal("sk_test_chosen", options.Dev!.Key);
         Assert.Equal(("[redacted]", "flag"), InForce(options, "key"));
-        Assert.Equal(Settings.All.Select(setting => setting.Name), options.InForce.Select(setting => setting.Name));
+        Assert.Equal(SettingsTable.All.Select(setting => setting.Name), options.InForce.Select(setting => setting.Name));
         Assert.DoesNotContain(options.InForce, setting => setting.ToString().Contains("sk_test_chosen", StringComparison.Ordinal));
     }
 
@@ -253,7 +255,7 @@ public sealed class SettingsTests : IDisposable
 
     public void Dispose() => directory.Dispose();
 
-    private static Setting Setting(string name) => Settings.All.Single(setting => setting.Name == name);
+    private static Setting Setting(string name) => SettingsTable.All.Single(setting => setting.Name == name);
 
     private static (string Value, string Source) InForce(CofferOptions options, string name)
     {
@@ -261,7 +263,8 @@ public sealed class SettingsTests : IDisposable
         return (setting.Value, setting.Source);
     }
 
-    private static string Refusal(CofferOptions options) => Assert.Throws<ConfigurationException>(options.Validate).Message;
+    private static string Refusal(CofferOptions options) =>
+        Assert.Throws<ConfigurationException>(() => Preflight.Require(options)).Message;
 
     private static CofferOptions Serve((string Name, string Value)[] flags, (string Name, string Value)[]? environment = null, string? config = null)
     {

@@ -3,8 +3,13 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Coffer.Access;
 using Coffer.Audit;
-using Coffer.Crypto;
+using Coffer.Hosting;
+using Coffer.Keys;
+using Coffer.Settings;
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
+using Coffer.Storage.Sqlite;
+using Coffer.Transfer;
 
 namespace Coffer.Tests;
 
@@ -27,7 +32,7 @@ internal sealed class TestServer : IAsyncDisposable
     public string Data => directory.Path;
 
     /// <summary>Where its store is.</summary>
-    public Place Place => new(Data, store);
+    public StoreLocation Location => new(Data, store);
 
     public string StoreFile => directory.File("coffer.db");
 

@@ -4,6 +4,8 @@ using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using Coffer.Hosting;
+using Coffer.Settings;
 using Microsoft.Extensions.Logging;
 
 namespace Coffer.Tests;
@@ -165,7 +167,8 @@ public sealed class TlsTests : IDisposable
             files.Renew("leaf");
             spoil();
             var options = new CofferOptions { Data = ".", Listen = "https://127.0.0.1:0", TlsCert = files.Cert, TlsKey = files.Key };
-            Assert.Contains(problem, Assert.Throws<ConfigurationException>(options.Validate).Message, StringComparison.Ordinal);
+            var refused = Assert.Throws<ConfigurationException>(() => Preflight.Require(options));
+            Assert.Contains(problem, refused.Message, StringComparison.Ordinal);
         }
     }
 

@@ -2,6 +2,8 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
+using Coffer.Hosting;
+using Coffer.Settings;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 
@@ -24,7 +26,7 @@ internal sealed class WebServer : IAsyncDisposable
     public static async Task<WebServer> StartAsync(
         CofferOptions options, TimeProvider? time = null, RequestDelegate? answer = null)
     {
-        options.Validate();
+        Preflight.Require(options);
         var web = Listeners.Build(options, time ?? TimeProvider.System);
         web.Run(answer ?? Describe);
         var (url, admin) = await Listeners.ListenAsync(web, options, default);

@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Coffer.Audit;
 using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Access;

@@ -1,3 +1,5 @@
+
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Access;
@@ -31,7 +33,7 @@ internal sealed class Endings(
             return await revocations.IsRevokedAsync(key, ct) ? "revoked_key" : null;
         }
 
-        if (key.Expires - key.Created > EphemeralKeys.LongestLife)
+        if (key.Expires - key.Created > EphemeralKey.LongestLife)
             return "unknown_key";
         if (key.Created > now + Skew)
             return "early_key";
@@ -88,7 +90,7 @@ internal sealed class Endings(
 
     /// <summary>What ends the keys of format 1 of a subject, and nodes of the release before know.</summary>
     public static RowWrite.PutRevocation EndsFormatOne(string app, string subject, long now) =>
-        Revocations.Write(app, subject, now, now + EphemeralKeys.LongestLife);
+        Revocations.Write(app, subject, now, now + EphemeralKey.LongestLife);
 
     /// <summary>Call once in a while: removes generations that need not be kept, at most once an hour.</summary>
     public async Task SweepAsync(Committer committer, CancellationToken ct)

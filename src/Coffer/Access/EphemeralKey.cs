@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Access;
@@ -21,6 +22,14 @@ namespace Coffer.Access;
 /// <param name="Expires">From this Unix second on it is refused.</param>
 internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<byte> User, Permissions Permissions, string MintedBy, long Created, long Expires)
 {
+    public const string Prefix = "ek_";
+
+    /// <summary>The longest user id that a token holds, in characters: longer ones would not fit into a header.</summary>
+    public const int LongestUser = 500;
+
+    /// <summary>How long one may live, in seconds, and does unless told otherwise.</summary>
+    public const int ShortestLife = 60, LongestLife = 86_400, UsualLife = 3_600;
+
     public const int PartLength = 11;
     private const string IdPrefix = "ephkey_";
     private const int IdLength = 7 + 3 * PartLength;

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Access;
@@ -15,7 +16,7 @@ internal sealed class FormatOne(Engine engine, Committer committer, Instance ins
     public const string MetaKey = "ephemeral keys of format 1";
 
     /// <summary>As long as a key lives, and some more, so that it is not written often.</summary>
-    private const long Longer = EphemeralKeys.LongestLife + 3_600;
+    private const long Longer = EphemeralKey.LongestLife + 3_600;
 
     private long until;
 
@@ -50,7 +51,7 @@ internal sealed class FormatOne(Engine engine, Committer committer, Instance ins
     /// <summary>Call once in a while: as long as older nodes run, it moves on with the clock.</summary>
     public async Task SweepAsync()
     {
-        if (engine.HasOlderNodes && Volatile.Read(ref until) < Now() + EphemeralKeys.LongestLife)
+        if (engine.HasOlderNodes && Volatile.Read(ref until) < Now() + EphemeralKey.LongestLife)
             await ExtendAsync();
     }
 

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Access;

@@ -1,3 +1,4 @@
+using Coffer.Keys;
 using Coffer.Storage;
 using Microsoft.Extensions.Caching.Memory;
 

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Access;

@@ -2,12 +2,13 @@ using System.Text;
 using System.Text.Json;
 using Coffer.Access;
 using Coffer.Http;
+using Coffer.Management;
 using static Coffer.Api.ManagementWire;
 
 namespace Coffer.Api;
 
 /// <summary>Ephemeral keys, and the signature that lets a backend trust a browser that has one (docs/wire.md, "Ephemeral keys").</summary>
-internal sealed class EphemeralKeysApi(EphemeralKeys keys, Signatures signatures)
+internal sealed class EphemeralKeysApi(Minting minting, Signatures signatures)
 {
     private const string All = "/v1/ephemeral_keys";
 
@@ -22,16 +23,17 @@ internal sealed class EphemeralKeysApi(EphemeralKeys keys, Signatures signatures
     {
         var form = request.Form;
         form.Only("user", "expires_in", "permissions");
-        var user = form.RequiredText("user", EphemeralKeys.LongestUser).ToArray();
-        var life = form.Integer("expires_in") ?? EphemeralKeys.UsualLife;
+        var user = form.RequiredText("user", EphemeralKey.LongestUser).ToArray();
+        var life = form.Integer("expires_in") ?? EphemeralKey.UsualLife;
         var permissions = ReadPermissions(form) ?? Permissions.All;
-        return AnswerAsync<EphemeralKeys.Minted>(request, (json, minted) => Write(json, minted.Key, minted.Token), write => keys.MintAsync(write, user, life, permissions));
+        return AnswerAsync<Minting.Minted>(request, (json, minted) => Write(json, minted.Key, minted.Token),
+            write => minting.MintAsync(write, user, life, permissions));
     }
 
     private async ValueTask<ApiError?> RevokeAsync(ApiRequest request)
     {
         request.Form.Only();
-        Write(request.Json, await keys.RevokeAsync(request.Caller, request.Target.Id("key")), token: null);
+        Write(request.Json, await minting.RevokeAsync(request.Caller, request.Target.Id("key")), token: null);
         return null;
     }
 

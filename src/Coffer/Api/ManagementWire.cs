@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using Coffer.Access;
 using Coffer.Http;
+using Coffer.Management;
 
 namespace Coffer.Api;
 
@@ -20,11 +21,11 @@ internal static class ManagementWire
     /// <param name="write">Carries it out, or gives what was kept.</param>
     /// <param name="answer">Answers with what was written or kept; null answers it as it is.</param>
     public static async ValueTask<ApiError?> AnswerAsync<T>(
-        ApiRequest request, Action<Utf8JsonWriter, T> shape, Func<Management.Request<T>, Task<Reply>> write,
+        ApiRequest request, Action<Utf8JsonWriter, T> shape, Func<ManagementWriter.Request<T>, Task<Reply>> write,
         Func<ApiRequest, SecretBytes, ValueTask>? answer = null)
     {
         var (method, path) = (request.Target.Method, request.Target.Path);
-        var reply = await write(new Management.Request<T>(
+        var reply = await write(new ManagementWriter.Request<T>(
             request.Caller, request.IdempotencyKey, [.. Encoding.UTF8.GetBytes($"{method} {path}\n"), .. request.Form.Canonical()],
             outcome => StripeJson.Written(json => shape(json, outcome))));
         using (reply.Body)

@@ -4,6 +4,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Coffer.Http;
+using Coffer.Management;
 using Coffer.Secrets;
 
 namespace Coffer.Api;

@@ -4,6 +4,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using Coffer.Crypto;
 using Coffer.Storage;
+using Coffer.Transfer;
 
 namespace Coffer.Audit;
 

@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Coffer.Crypto;
+using Coffer.Transfer;
 
 namespace Coffer.Audit;
 

@@ -1,5 +1,6 @@
 using System.Text;
 using Coffer.Storage;
+using Coffer.Transfer;
 
 namespace Coffer.Audit;
 

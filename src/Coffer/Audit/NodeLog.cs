@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using Coffer.Crypto;
 using Coffer.Storage;
+using Coffer.Transfer;
 
 namespace Coffer.Audit;
 

@@ -9,7 +9,8 @@ namespace Coffer.Audit;
 /// the log begins from now on. The removal is on record itself. Only what verifies is removed, by the time that its
 /// entries say: nobody can have a row removed early, or an edited one removed at all.
 /// </summary>
-internal sealed class Retention(Engine engine, Committer committer, MacKey key, ECDsa signingKey, byte[] instance, TimeSpan keep, TimeProvider time, ILogger<Retention> log)
+internal sealed class Retention(
+    Engine engine, Committer committer, AuditKeys keys, TimeSpan keep, TimeProvider time, ILogger<Retention> log)
 {
     /// <summary>The most rows that are removed at once, and about the most bytes: requests wait meanwhile.</summary>
     private const int Batch = 100, LargestSize = 1024 * 1024;
@@ -32,7 +33,7 @@ internal sealed class Retention(Engine engine, Committer committer, MacKey key, 
             last = rows[0].Number;
 
             var cuts = old.GroupBy(row => row.Node).Select(node => node.Last())
-                .Select(last => AuditCut.Write(key, instance, last.Node, new ChainPosition(last.Last, last.Mac)));
+                .Select(last => AuditCut.Write(keys.Key, keys.Instance, last.Node, new ChainPosition(last.Last, last.Mac)));
             var (count, size) = (old.Sum(row => row.Last - row.First + 1), old.Sum(row => row.Entries.Length));
             await committer.CommitAsync(new Pruning(rows[0].Number, [.. cuts, new RowWrite.PruneAudit(rows[old.Count - 1].Number)],
                 new AuditEntry("prune_audit", "ok") { Count = count }, size));
@@ -44,7 +45,7 @@ internal sealed class Retention(Engine engine, Committer committer, MacKey key, 
     // Rows are in the order of time: the first that is young enough, or that does not verify, ends it.
     private async Task<List<AuditRow>> OldestAsync(IReadOnlyList<AuditRow> rows, DateTimeOffset cutoff, CancellationToken ct)
     {
-        var verification = new Verification(key, signingKey, instance);
+        var verification = new Verification(keys.Key, keys.SigningKey, keys.Instance);
         foreach (var (name, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
             verification.AddMeta(name, value);
 

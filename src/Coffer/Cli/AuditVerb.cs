@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
+using Coffer.Hosting;
+using Coffer.Transfer;
 using Spectre.Console;
 
 namespace Coffer.Cli;
@@ -29,8 +31,8 @@ internal static class AuditVerb
         command.SetAction(async (parsed, ct) =>
         {
             var report = parsed.GetValue(file) is { } exported
-                ? AuditLog.VerifyExport(exported, parsed.GetValue(key)!, parsed.GetValue(checkpoints))
-                : await AuditLog.VerifyStoreAsync(At(parsed, data, store), parsed.GetValue(checkpoints), ct);
+                ? AuditArchive.VerifyExport(exported, parsed.GetValue(key)!, parsed.GetValue(checkpoints))
+                : await AuditArchive.VerifyStoreAsync(At(parsed, data, store), parsed.GetValue(checkpoints), ct);
             foreach (var problem in report.Problems)
                 Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
             foreach (var rollback in report.Rollbacks)
@@ -66,10 +68,10 @@ internal static class AuditVerb
         });
         command.SetAction(async (parsed, ct) =>
         {
-            var filter = new AuditLog.Filter(
+            var filter = new AuditArchive.Filter(
                 parsed.GetValue(app), parsed.GetValue(account), parsed.GetValue(verb), parsed.GetValue(outcome), parsed.GetValue(key), parsed.GetValue(since), parsed.GetValue(until));
             var lines = parsed.GetValue(data) is not null
-                ? await AuditLog.ListAsync(At(parsed, data, store), filter, parsed.GetValue(limit), ct)
+                ? await AuditArchive.ListAsync(At(parsed, data, store), filter, parsed.GetValue(limit), ct)
                 : await AskAsync(parsed, filter, parsed.GetValue(limit), ct);
             if (parsed.GetValue(Parameters.Json))
                 Terminal.WriteRaw(string.Concat(lines.Select(line => line + "\n")));
@@ -83,7 +85,7 @@ internal static class AuditVerb
     }
 
     // A line each, as from a data directory: a script need not know where the log was read.
-    private static async Task<IReadOnlyList<string>> AskAsync(ParseResult parsed, AuditLog.Filter filter, int limit, CancellationToken ct)
+    private static async Task<IReadOnlyList<string>> AskAsync(ParseResult parsed, AuditArchive.Filter filter, int limit, CancellationToken ct)
     {
         using var admin = Connection.Admin(parsed);
         return await admin.ListAsync("audit",
@@ -102,7 +104,7 @@ internal static class AuditVerb
         command.SetAction(async (parsed, ct) =>
         {
             await using var output = new StreamWriter(Console.OpenStandardOutput()) { NewLine = "\n" };
-            await AuditLog.ExportAsync(At(parsed, data, store), output, ct);
+            await AuditArchive.ExportAsync(At(parsed, data, store), output, ct);
             return ExitCode.Ok;
         });
         return command;
@@ -115,7 +117,7 @@ internal static class AuditVerb
     };
 
     // The variable is not the option's default: help would print it, and it may hold a password.
-    private static Place At(ParseResult parsed, Option<string?> data, Option<string?> store) => new(
+    private static StoreLocation At(ParseResult parsed, Option<string?> data, Option<string?> store) => new(
         parsed.GetValue(data)!, parsed.GetValue(store) ?? (Environment.GetEnvironmentVariable("COFFER_STORE") is { Length: > 0 } given ? given : null));
 
     private static Option<string?> DataOption(bool required = false) =>
@@ -127,7 +129,7 @@ internal static class AuditVerb
         var table = Terminal.Table(columns.Select(column => column.ToUpperInvariant()));
         foreach (var line in lines)
         {
-            table.AddRow(columns.Select(column => new Text(Terminal.Shown(AuditLog.Field(line, column) ?? ""))));
+            table.AddRow(columns.Select(column => new Text(Terminal.Shown(AuditArchive.Field(line, column) ?? ""))));
         }
 
         Terminal.Write(table);

@@ -1,5 +1,7 @@
 using System.CommandLine;
 using Coffer.Client;
+using Coffer.Hosting;
+using Coffer.Settings;
 
 namespace Coffer.Cli;
 

@@ -1,4 +1,6 @@
 using System.CommandLine;
+using Coffer.Hosting;
+using Coffer.Settings;
 
 namespace Coffer.Cli;
 
@@ -7,7 +9,7 @@ internal static class DevVerb
 {
     public static Command Command()
     {
-        var flags = RunningServer.Flags(Settings.All.Where(setting => setting.InDev));
+        var flags = RunningServer.Flags(SettingsTable.All.Where(setting => setting.InDev));
         var accept = RunningServer.AcceptRollback();
         var command = new Command("dev",
             "Serve a store for development: this machine only, test keys only, one app with an admin key to manage it. It reads no variables and no file.\n\n" +

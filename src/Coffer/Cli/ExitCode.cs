@@ -1,3 +1,5 @@
+using Coffer.Settings;
+
 namespace Coffer.Cli;
 
 /// <summary>What the process says when it ends (BSD sysexits where one fits). Scripts may rely on them.</summary>

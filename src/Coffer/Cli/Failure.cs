@@ -1,4 +1,6 @@
+
 using Coffer.Client;
+using Coffer.Settings;
 
 namespace Coffer.Cli;
 

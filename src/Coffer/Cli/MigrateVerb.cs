@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using Coffer.Transfer;
 using Spectre.Console;
 
 namespace Coffer.Cli;
@@ -18,11 +19,11 @@ internal static class MigrateVerb
         { from, fromStore, to, toStore };
         command.SetAction(async (parsed, ct) =>
         {
-            var (source, target) = (new Place(parsed.GetRequiredValue(from), parsed.GetValue(fromStore)), new Place(parsed.GetRequiredValue(to), parsed.GetValue(toStore)));
+            var (source, target) = (new StoreLocation(parsed.GetRequiredValue(from), parsed.GetValue(fromStore)), new StoreLocation(parsed.GetRequiredValue(to), parsed.GetValue(toStore)));
             var watch = Stopwatch.StartNew();
             var report = AnsiConsole.Profile.Capabilities.Interactive && !Console.IsOutputRedirected
-                ? await BarsAsync(step => Migration.RunAsync(source, target, step, TimeProvider.System, ct))
-                : await Migration.RunAsync(source, target, Lines(), TimeProvider.System, ct);
+                ? await BarsAsync(step => StoreCopy.RunAsync(source, target, step, TimeProvider.System, ct))
+                : await StoreCopy.RunAsync(source, target, Lines(), TimeProvider.System, ct);
             return Told(report, source, target, watch.Elapsed);
         });
         return command;
@@ -32,7 +33,7 @@ internal static class MigrateVerb
 
     private static Option<string?> Store(string name, string help) => new(name) { Description = help, HelpName = "CONNECTION" };
 
-    private static Task<Migration.Report> BarsAsync(Func<Action<Migration.Step>, Task<Migration.Report>> run) =>
+    private static Task<StoreCopy.Report> BarsAsync(Func<Action<StoreCopy.Step>, Task<StoreCopy.Report>> run) =>
         AnsiConsole.Progress().Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn()).StartAsync(progress =>
         {
             var bars = new Dictionary<string, ProgressTask>();
@@ -47,9 +48,9 @@ internal static class MigrateVerb
         });
 
     // One line for each table: batches are told at a terminal only.
-    private static Action<Migration.Step> Lines()
+    private static Action<StoreCopy.Step> Lines()
     {
-        Migration.Step last = default;
+        StoreCopy.Step last = default;
         return step =>
         {
             if (step.Done == step.Total && step != last)
@@ -58,7 +59,7 @@ internal static class MigrateVerb
         };
     }
 
-    private static int Told(Migration.Report report, Place from, Place to, TimeSpan duration)
+    private static int Told(StoreCopy.Report report, StoreLocation from, StoreLocation to, TimeSpan duration)
     {
         foreach (var problem in report.Problems)
             Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");

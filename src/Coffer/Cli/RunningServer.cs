@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
+using Coffer.Hosting;
+using Coffer.Settings;
 
 namespace Coffer.Cli;
 

@@ -1,4 +1,6 @@
 using System.CommandLine;
+using Coffer.Hosting;
+using Coffer.Settings;
 
 namespace Coffer.Cli;
 
@@ -7,7 +9,7 @@ internal static class ServeVerb
 {
     public static Command Command()
     {
-        var flags = RunningServer.Flags(Settings.All.Where(setting => setting.InServe));
+        var flags = RunningServer.Flags(SettingsTable.All.Where(setting => setting.InServe));
         var config = new Option<string?>("--config") { Description = "Read settings from this file too; also COFFER_CONFIG.", HelpName = "FILE" };
         var accept = RunningServer.AcceptRollback();
         var command = new Command("serve",

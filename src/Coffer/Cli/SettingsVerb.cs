@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Coffer.Settings;
 using Spectre.Console;
 
 namespace Coffer.Cli;
@@ -25,7 +26,7 @@ internal static class SettingsVerb
         {
             if (parsed.GetValue(json))
             {
-                Console.WriteLine(JsonSerializer.Serialize(Settings.All.Select(setting => new Dictionary<string, object?>
+                Console.WriteLine(JsonSerializer.Serialize(SettingsTable.All.Select(setting => new Dictionary<string, object?>
                 {
                     ["name"] = setting.Name,
                     ["environment"] = setting.InServe ? setting.Environment : null,
@@ -41,7 +42,7 @@ internal static class SettingsVerb
             var table = Terminal.Table(["SETTING", "ENVIRONMENT", "DEFAULT", "FOR"]);
             foreach (var column in table.Columns.Skip(2))
                 column.NoWrap = false; // texts
-            foreach (var setting in Settings.All)
+            foreach (var setting in SettingsTable.All)
                 table.AddRow(new Text(setting.Name), new Text(setting.InServe ? setting.Environment : "dev only"), new Text(setting.Default), new Text(setting.Help));
             Terminal.Write(table);
             return ExitCode.Ok;

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using Coffer.Hosting;
 
 namespace Coffer.Cli;
 
@@ -17,7 +18,7 @@ internal sealed class VersionFlag : SynchronousCommandLineAction
     {
         Console.WriteLine($"coffer {Product.Version}");
         Console.WriteLine($"commit {Product.Commit ?? "unknown"}");
-        Console.WriteLine($"SQLite {Product.Sqlite}");
+        Console.WriteLine($"SQLite {OwnSqlite.Release}");
         Console.WriteLine($".NET {Product.Runtime}");
         return ExitCode.Ok;
     }

@@ -50,6 +50,20 @@ internal static class Tokens
         return Base64Url.IsValid(text) ? Base64Url.DecodeFromChars(text) : null;
     }
 
+    /// <summary>A token as it may be shown: its prefix and last four characters, as Stripe shows it.</summary>
+    public static string Redact(string token)
+    {
+        const int Head = 8, Tail = 4, MostStars = 32;
+        return token.Length <= Head + Tail
+            ? new string('*', token.Length)
+            : Plain(token[..Head])
+                + new string('*', Math.Min(token.Length - Head - Tail, MostStars))
+                + Plain(token[^Tail..]);
+
+        static string Plain(string part) =>
+            string.Concat(part.Select(c => char.IsAsciiLetterOrDigit(c) || c == '_' ? c : '*'));
+    }
+
     private static string Checksum(ReadOnlySpan<char> head)
     {
         var bytes = ArrayPool<byte>.Shared.Rent(Encoding.UTF8.GetMaxByteCount(head.Length));

@@ -3,7 +3,7 @@ using Coffer.Access;
 namespace Coffer.Http;
 
 /// <summary>What a handler is given: who asks, with what parameters, and where to write the answer.</summary>
-internal sealed class ApiRequest(Caller caller, Target target, StripeForm form, StripeJson json, string? idempotencyKey, IHeaderDictionary headers, CancellationToken ct)
+internal sealed class ApiRequest(Caller caller, Target target, StripeForm form, StripeJson json, HttpContext context)
 {
     public Caller Caller => caller;
 
@@ -11,13 +11,17 @@ internal sealed class ApiRequest(Caller caller, Target target, StripeForm form, 
 
     public StripeForm Form => form;
 
-    /// <summary>The answer of a handler that does not refuse. The status is 200: the .NET SDK takes no other for success.</summary>
+    /// <summary>
+    /// The answer of a handler that does not refuse. The status is 200: the .NET SDK accepts no other as success.
+    /// </summary>
     public System.Text.Json.Utf8JsonWriter Json => json.Writer;
 
     /// <summary>1 to 255 characters, on a POST that has one.</summary>
-    public string? IdempotencyKey => idempotencyKey;
+    public string? IdempotencyKey { get; init; }
 
-    /// <summary>How many elements a list gives: <c>limit</c>, clamped to 1 to 100; 10 if it was not sent (docs/wire.md, "List").</summary>
+    /// <summary>
+    /// How many elements a list gives: <c>limit</c>, clamped to 1 to 100; 10 if it was not sent (docs/wire.md, "List").
+    /// </summary>
     public int Limit => (int)Math.Clamp(form.Integer("limit") ?? 10, 1, 100);
 
     /// <summary>Writes a page of a list.</summary>
@@ -37,10 +41,10 @@ internal sealed class ApiRequest(Caller caller, Target target, StripeForm form, 
         Json.WriteEndObject();
     }
 
-    public CancellationToken Cancelled => ct;
+    public CancellationToken Cancelled => context.RequestAborted;
 
     /// <summary>Headers of the answer.</summary>
-    public IHeaderDictionary Headers => headers;
+    public IHeaderDictionary Headers => context.Response.Headers;
 }
 
 /// <summary>Answers a request: null when it wrote the answer, or the error that refuses it.</summary>

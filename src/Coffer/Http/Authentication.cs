@@ -10,7 +10,7 @@ namespace Coffer.Http;
 /// is, which Stripe tolerates). Two Authorization headers are refused: which of them counts is how authorization is confused.
 /// Whoever asks too fast is told so here, before anything is parsed.
 /// </summary>
-internal sealed class Authentication(ApiKeys keys, RateLimits limits)
+internal sealed class Authentication(Callers callers, RateLimits limits)
 {
     private const int LongestAccount = 255;
 
@@ -35,7 +35,8 @@ internal sealed class Authentication(ApiKeys keys, RateLimits limits)
             return (null, refusal);
         var (account, malformed) = readsAccount ? Account(headers) : default;
         var origin = new Origin(requestId, address?.ToString() ?? "", headers.Origin is { Count: > 0 } web ? web.ToString() : null);
-        var (caller, refused) = await keys.FindCallerAsync(token, account, origin, limits.IsFlooding(address), context.RequestAborted);
+        var isFlooding = limits.IsFlooding(address);
+        var (caller, refused) = await callers.FindAsync(token, account, origin, isFlooding, context.RequestAborted);
         if (refused is not null)
         {
             if (refused.Status == StatusCodes.Status401Unauthorized)

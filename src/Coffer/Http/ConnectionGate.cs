@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using Coffer.Hosting;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
@@ -108,7 +109,7 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
         var lifetime = connection.Features.Get<IConnectionLifetimeNotificationFeature>();
         await using var stops = (lifetime?.ConnectionClosedRequested ?? default)
             .UnsafeRegister(static state => ((PipeReader)state!).CancelPendingRead(), reader);
-        return await reader.WaitAsync(Listeners.IdleTimeout);
+        return await reader.WaitAsync(HttpLimits.IdleTimeout);
     }
 
     // An answer may leave before the body was read: the rest of it is no head, and passed over as the server would do.

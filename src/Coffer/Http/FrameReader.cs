@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.IO.Pipelines;
+using Coffer.Hosting;
 using Microsoft.AspNetCore.Connections;
 
 namespace Coffer.Http;
@@ -15,7 +16,7 @@ internal sealed class FrameReader(ConnectionContext connection, TimeProvider tim
     private const int Preface = 24;
     private const int FrameHead = 9;
     private const int LargestFrame = 16 * 1024; // what the server says it takes
-    private const int LargestBlock = Listeners.LargestHead + LargestFrame;
+    private const int LargestBlock = HttpLimits.LargestHead + LargestFrame;
     private const byte Headers = 1;
     private const byte Continuation = 9;
     private const byte EndHeaders = 4;

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using Coffer.Hosting;
 
 namespace Coffer.Http;
 
@@ -40,7 +41,7 @@ internal struct HeadScanner()
                 return true;
         }
 
-        return isPastRequestLine ? headers > Listeners.LargestHead : line >= Pipeline.LargestBody;
+        return isPastRequestLine ? headers > HttpLimits.LargestHead : line >= Pipeline.LargestBody;
     }
 
     private bool Scan(ReadOnlySpan<byte> bytes)

@@ -1,12 +1,13 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using System.Runtime.CompilerServices;
+using Coffer.Hosting;
 
 namespace Coffer.Http;
 
 /// <summary>
 /// Stands between a connection and the server's own reader, and gives on what begins a request only when that is whole.
-/// Until then it costs its own bytes, and no more time than <see cref="Listeners.HeadTimeout"/>: the server would make
+/// Until then it costs its own bytes, and no more time than <see cref="HttpLimits.HeadTimeout"/>: the server would make
 /// strings of a request line as soon as it ends, at four times its size, and wait longer.
 /// </summary>
 /// <param name="inner">Where the bytes come from.</param>
@@ -135,7 +136,7 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
 
         held.Add(fresh.Slice(from));
         inner.AdvanceTo(fresh.End);
-        Time(Listeners.HeadTimeout);
+        Time(HttpLimits.HeadTimeout);
     }
 
     public override void CancelPendingRead() => inner.CancelPendingRead();
@@ -215,7 +216,7 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
     private bool Keep(out ReadResult result)
     {
         if (HeldLength == 0 && fresh.Length > 0)
-            Time(Listeners.HeadTimeout);
+            Time(HttpLimits.HeadTimeout);
         if (held.Length == 0 && HeldBytes.AreDense(fresh))
         {
             kept = fresh.Length;

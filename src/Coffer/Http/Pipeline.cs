@@ -165,7 +165,10 @@ internal sealed partial class Pipeline
         using var form = new StripeForm(mark < 0 ? default : target.AsSpan(mark + 1), body is null ? default : body.Span);
 
         // 6.
-        var error = await route.Handler(new ApiRequest(caller, route.Target, form, json, idempotencyKey, response.Headers, context.RequestAborted));
+        var error = await route.Handler(new ApiRequest(caller, route.Target, form, json, context)
+        {
+            IdempotencyKey = idempotencyKey,
+        });
         if (error is null && idempotencyKey is not null)
             response.Headers["Stripe-Should-Retry"] = "false";
         return error;

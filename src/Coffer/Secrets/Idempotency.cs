@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Coffer.Access;
 using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Secrets;

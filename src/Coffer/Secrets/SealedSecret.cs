@@ -1,6 +1,7 @@
 using System.Text.Unicode;
 using Coffer.Access;
 using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Secrets;

@@ -1,4 +1,6 @@
+
 using Coffer.Access;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Secrets;

@@ -4,14 +4,14 @@
 using System.Collections.Concurrent;
 using Coffer.Access;
 using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Secrets;
 
 /// <summary>Set, find, list and delete, for whoever the caller is.</summary>
 internal sealed class SecretStore(
-    Engine engine, Committer committer, Instance instance, Gate gate, Tenants tenants, TimeProvider time,
-    int secretsPerScope, IdMark? mark = null)
+    Engine engine, Committer committer, Gate gate, Tenants tenants, SecretId ids, TimeProvider time)
 {
     /// <summary>Why what was read again and again is not given out.</summary>
     public const string Moving = "the database was changed for another again and again";
@@ -19,8 +19,11 @@ internal sealed class SecretStore(
     /// <summary>How often a request begins again because what it read is no longer so.</summary>
     private const int MostTries = 100;
 
-    private readonly SecretId ids = new(time, mark);
+    private readonly Instance instance = tenants.Instance;
     private readonly ConcurrentDictionary<(long Tenant, Guid Key), bool> inFlight = new();
+
+    /// <summary>How many secrets a scope may hold where its app has no number of its own.</summary>
+    public required int SecretsPerScope { get; init; }
 
     /// <summary>A page of a list, newest first.</summary>
     /// <param name="Secrets">At most as many as were asked for.</param>
@@ -212,7 +215,8 @@ internal sealed class SecretStore(
                 return new WriteOutcome(null, ApiError.NoSuchSecret(request.Name.Text));
             try
             {
-                var terms = new SecretChange.Terms(instance, tenant, caller, ids, time, caller.App?.SecretsPerScope ?? secretsPerScope);
+                var quota = caller.App?.SecretsPerScope ?? SecretsPerScope;
+                var terms = new SecretChange.Terms(instance, tenant, caller, ids, time, quota);
                 return await CommitAsync(change(terms), claim is null ? null : new Idempotency(instance, tenant, caller, claim, Fingerprint(tenant, verb, request, ifVersion, claim)));
             }
             catch (SecretChange.TenantGoneException)

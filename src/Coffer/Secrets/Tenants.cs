@@ -1,5 +1,7 @@
+
 using Coffer.Access;
 using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Secrets;
@@ -21,6 +23,9 @@ internal sealed class Tenants(
     private const int MostTries = 100;
 
     private readonly RecentlyUsed<TenantId, Tenant> opened = new(kept);
+
+    /// <summary>Whose store it is.</summary>
+    public Instance Instance => instance;
 
     /// <summary>The tenant, or null if nothing was ever stored for it.</summary>
     /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>

@@ -6,7 +6,7 @@ namespace Coffer.Storage;
 /// The seam between Coffer and a database. Reads may come from any thread at any time. <see cref="Write"/> is the
 /// committer's alone. Failures of the medium surface as <see cref="ApiError.StorageUnavailable"/>, translated by the driver's code.
 /// </summary>
-internal abstract class Engine : IDisposable
+internal abstract partial class Engine : IDisposable
 {
     /// <summary>
     /// Thrown by <see cref="Write"/> when something else held a lock for too long: nothing was stored, and the same
@@ -53,118 +53,6 @@ internal abstract class Engine : IDisposable
     /// <summary>Waits until no other node is starting, and keeps others from it until disposed of. An embedded store is held by its data directory.</summary>
     public virtual ValueTask<IAsyncDisposable?> HoldStartAsync(CancellationToken ct) => ValueTask.FromResult<IAsyncDisposable?>(null);
 
-    /// <summary>What <c>meta</c> holds under a key, or null.</summary>
-    public abstract ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct);
-
-    /// <summary>What <c>meta</c> holds under all keys that begin with a prefix.</summary>
-    public abstract ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct);
-
-    /// <summary>All root keys, oldest first.</summary>
-    public abstract ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct);
-
-    public abstract ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct);
-
-    /// <summary>A page of all apps, newest first.</summary>
-    /// <param name="bound">The id of the app that it begins after, or null.</param>
-    /// <param name="limit">The most rows to give.</param>
-    /// <param name="ct">Ends the wait.</param>
-    public abstract ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct);
-
-    /// <summary>Apps whose settings are not sealed, in the order of their ids.</summary>
-    /// <param name="bound">The id that they begin after; empty for the first.</param>
-    /// <param name="limit">The most rows to give.</param>
-    /// <param name="ct">Ends the wait.</param>
-    public abstract ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(string bound, int limit, CancellationToken ct);
-
-    public abstract ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct);
-
-    public abstract ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct);
-
-    /// <summary>A page of the keys of an app, or of all keys, newest first.</summary>
-    /// <param name="app">The app, or null for all keys.</param>
-    /// <param name="bound">The id of the key that it begins after, or null.</param>
-    /// <param name="limit">The most rows to give.</param>
-    /// <param name="ct">Ends the wait.</param>
-    public abstract ValueTask<IReadOnlyList<ApiKeyRow>> ListApiKeysAsync(string? app, string? bound, int limit, CancellationToken ct);
-
-    /// <summary>By what all keys are found.</summary>
-    public abstract ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct);
-
-    /// <summary>
-    /// A page of revocations in the order of the commits that wrote them last, and within one by subject; also those
-    /// that are over.
-    /// </summary>
-    /// <param name="number">The number that it begins in; -1 begins at the first.</param>
-    /// <param name="subject">The subject of that number that it begins after; empty begins with all of that
-    /// number.</param>
-    /// <param name="limit">The most rows to give.</param>
-    /// <param name="ct">Ends the wait.</param>
-    public abstract ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject,
-        int limit, CancellationToken ct);
-
-    /// <summary>The subjects of revocations that need not be kept at a Unix second, longest ended first.</summary>
-    public abstract ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit,
-        CancellationToken ct);
-
-    /// <summary>The generations that are greater than a number, least first; -1 gives all.</summary>
-    public abstract ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct);
-
-    /// <summary>A page of the accounts of an app in the order of their ids, with their unexpired secrets counted.</summary>
-    public abstract ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct);
-
-    public abstract ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct);
-
-    /// <summary>The row, expired or not: whether it counts as there is for the caller to decide.</summary>
-    public abstract ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct);
-
-    /// <summary>A page of the scope's unexpired secrets, nearest to the bound first.</summary>
-    /// <param name="tenant">The tenant's number.</param>
-    /// <param name="scope">Blind index of the scope.</param>
-    /// <param name="bound">An id that is not itself in the page, or null to begin at the newest.</param>
-    /// <param name="newer">True walks from the bound to newer ids, false to older ones.</param>
-    /// <param name="now">Unix seconds; a row with <c>expires_at</c> at or before it is absent.</param>
-    /// <param name="limit">The most rows to give.</param>
-    /// <param name="ct">Ends the wait.</param>
-    public abstract ValueTask<IReadOnlyList<SecretRow>> ListSecretsAsync(
-        long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct);
-
-    /// <summary>A page of all unexpired secrets of a tenant, newest first.</summary>
-    /// <param name="tenant">The tenant's number.</param>
-    /// <param name="bound">An id that the page begins after, or null.</param>
-    /// <param name="now">Unix seconds.</param>
-    /// <param name="limit">The most rows to give.</param>
-    /// <param name="ct">Ends the wait.</param>
-    public abstract ValueTask<IReadOnlyList<SecretRow>> ListTenantSecretsAsync(long tenant, string? bound, long now, int limit, CancellationToken ct);
-
-    /// <summary>An unexpired secret of a tenant by its id.</summary>
-    public abstract ValueTask<SecretRow?> FindSecretAsync(long tenant, string id, long now, CancellationToken ct);
-
-    /// <summary>A page of unexpired secrets across tenants: by expiry if the filter has one, or else by tenant; then by tenant and blind name.</summary>
-    /// <param name="filter">Which secrets.</param>
-    /// <param name="after">The last one of the page before, or null.</param>
-    /// <param name="now">Unix seconds.</param>
-    /// <param name="limit">The most rows to give.</param>
-    /// <param name="ct">Ends the wait.</param>
-    public abstract ValueTask<IReadOnlyList<FoundSecretRow>> SearchSecretsAsync(SecretFilter filter, (long? ExpiresAt, SecretKey Key)? after, long now, int limit, CancellationToken ct);
-
-    /// <summary>Where secrets stand that have expired at <paramref name="now"/> (Unix seconds), longest first.</summary>
-    public abstract ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct);
-
-    /// <summary>When the oldest idempotency record was made (Unix seconds), or null if there is none.</summary>
-    public abstract ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct);
-
-    /// <summary>When the oldest kept reply was made (Unix seconds), or null if there is none.</summary>
-    public abstract ValueTask<long?> FindOldestReplyAsync(CancellationToken ct);
-
-    public abstract ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct);
-
-    /// <summary>A page of the receipts that are not signed, oldest first.</summary>
-    /// <param name="after">When the last of the page before was made, and its id; null begins with the oldest.</param>
-    /// <param name="limit">The most rows to give.</param>
-    /// <param name="ct">Ends the wait.</param>
-    public abstract ValueTask<IReadOnlyList<ReceiptRow>> ListPendingReceiptsAsync(
-        (long Created, string Id)? after, int limit, CancellationToken ct);
-
     /// <summary>How far the engine can see to it that what was shredded is gone.</summary>
     public abstract Reach Reach { get; }
 
@@ -182,26 +70,6 @@ internal abstract class Engine : IDisposable
     /// on record goes through <paramref name="chain"/>, whose row is part of the transaction.
     /// </summary>
     public abstract void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain);
-
-    /// <summary>Audit rows in the order in which they were written, or the other way round, with their numbers.</summary>
-    /// <param name="bound">A number that is not itself given; 0 begins at the first, <see cref="long.MaxValue"/> backwards at the last.</param>
-    /// <param name="newestFirst">Which way.</param>
-    /// <param name="limit">The most rows to give.</param>
-    /// <param name="ct">Ends the wait.</param>
-    public abstract ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct);
-
-    /// <summary>The last audit row of a node, or null.</summary>
-    public abstract ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct);
-
-    /// <summary>
-    /// The audit row of a node that holds an entry, or the newest before it; null if there is none. Read by what
-    /// writes, from where it writes: only before the committer runs, or in its loop while it makes a transaction's
-    /// audit row.
-    /// </summary>
-    public abstract AuditRow? FindAudit(string node, long atMost);
-
-    /// <summary>What <c>meta</c> holds under a key, read in the same way.</summary>
-    public abstract byte[]? FindMeta(string key);
 
     /// <summary>
     /// A page of the nodes whose rows are there, in the order of their names, each with how far its log has come.

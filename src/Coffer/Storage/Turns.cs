@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Coffer.Transfer;
 
 namespace Coffer.Storage;
 

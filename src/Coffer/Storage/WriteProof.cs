@@ -36,8 +36,8 @@ internal static class WriteProof
     /// </summary>
     public static string? CounterexampleTo(string sql) => sql switch
     {
-        Sql.TouchApiKey => "SELECT 1 FROM api_keys WHERE (last_used IS NULL OR last_used <> $1) AND id = $2 LIMIT 1",
-        Sql.KeepGeneration =>
+        ApiKeyRow.Touch => "SELECT 1 FROM api_keys WHERE (last_used IS NULL OR last_used <> $1) AND id = $2 LIMIT 1",
+        GenerationRow.Keep =>
             "SELECT 1 FROM generations WHERE kept_until < $1 AND app = $2 AND livemode = $3 AND account = $4 LIMIT 1",
         // How many it removes depends on what others remove: who calls it sees whether it gets on.
         _ when sql.Contains(" LIMIT ", StringComparison.Ordinal) => null,

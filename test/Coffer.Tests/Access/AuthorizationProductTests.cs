@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Text;
+using Coffer.Transfer;
 
 namespace Coffer.Tests.Access;
 

@@ -1,3 +1,5 @@
+using Coffer.Transfer;
+
 namespace Coffer.Tests.Access;
 
 /// <summary>Where a secret stands. The account is <c>own</c>, <c>other</c>, or null for the app's own; a user of null is the account's scope.</summary>

@@ -1,6 +1,8 @@
 using System.Net;
 using System.Text.Json.Nodes;
 using Coffer.Crypto;
+using Coffer.Hosting;
+using Coffer.Settings;
 
 namespace Coffer.Tests.Access;
 

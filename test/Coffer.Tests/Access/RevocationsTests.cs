@@ -1,6 +1,8 @@
 using Coffer.Access;
-using Coffer.Crypto;
+using Coffer.Keys;
+using Coffer.Management;
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Access;
@@ -219,7 +221,7 @@ public sealed class RevocationsTests : IDisposable
     private long Number()
     {
         using var session = new SqliteSession(directory.File("coffer.db"));
-        return session.Scalar(CommitOrder.SelectLast);
+        return session.Scalar(CommitOrder.SelectLast.Text.Sqlite);
     }
 
     private void Execute(string sql)

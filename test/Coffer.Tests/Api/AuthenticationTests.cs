@@ -82,13 +82,15 @@ public sealed class AuthenticationTests : IAsyncLifetime
         var refusal = await server.OnStoreAsync(async (engine, committer, instance) =>
         {
             using var refusals = new Refusals(server.Time);
-            using var apps = new Apps(engine, instance, null!, null!, new Epoch(), server.Time);
-            using var keys = new ApiKeys(engine, committer, instance, apps, null!, new Gate(refusals, null!, engine), server.Time, devMode: false);
+            var (gate, uses) = (new Gate(refusals, null!, engine), new LastUses(committer, server.Time));
+            using var apps = new Apps(engine, instance, new Epoch());
+            using var keys = new ApiKeys(engine, instance, apps, uses, gate, server.Time);
             engine.Dispose();
             File.Delete(server.StoreFile);
-            await Assert.ThrowsAsync<ApiError>(async () => await keys.FindCallerAsync(server.Keys.TestSecretKey, null, Origin.Internal, isFlooding: false, default));
+            await Assert.ThrowsAsync<ApiError>(async () =>
+                await keys.FindCallerAsync(server.Keys.TestSecretKey, null, Origin.Internal, default));
             var typo = server.Keys.TestSecretKey[..^1] + (server.Keys.TestSecretKey[^1] == '0' ? '1' : '0');
-            return (await keys.FindCallerAsync(typo, null, Origin.Internal, isFlooding: false, default)).Refusal;
+            return (await keys.FindCallerAsync(typo, null, Origin.Internal, default)).Refusal;
         });
         Assert.Equal(401, refusal!.Status);
     }

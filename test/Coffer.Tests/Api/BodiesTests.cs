@@ -2,6 +2,8 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json.Nodes;
+using Coffer.Hosting;
+using Coffer.Settings;
 
 namespace Coffer.Tests.Api;
 

@@ -73,12 +73,12 @@ public sealed class ClockTests : IAsyncLifetime
         await MakeAsync();
         server.Time.Move(TimeSpan.FromDays(401));
         await MakeAsync();
-        var newest = (await server.Admin.Get($"{Keys}/{keys[^1]}")).IsOk().Json;
+        var newest = (await server.Admin.Get($"{KeysPath}/{keys[^1]}")).IsOk().Json;
         Assert.Equal(server.Time.Seconds - 1, (long)newest["created"]!);
 
-        var listed = (await server.Admin.Get(Keys, ("app", app), ("limit", "100"))).Ids();
+        var listed = (await server.Admin.Get(KeysPath, ("app", app), ("limit", "100"))).Ids();
         Assert.Equal(keys.AsEnumerable().Reverse(), listed);
-        Assert.Equal(keys.AsEnumerable().Reverse(), await server.Admin.WalkAsync(Keys, 1, ("app", app)));
+        Assert.Equal(keys.AsEnumerable().Reverse(), await server.Admin.WalkAsync(KeysPath, 1, ("app", app)));
         Assert.Equal(made.AsEnumerable().Reverse(), (await server.Admin.Get(Apps)).Ids().Take(made.Count));
 
         async Task MakeAsync()
@@ -86,7 +86,7 @@ public sealed class ClockTests : IAsyncLifetime
             made.Add(await server.NewAppAsync("more"));
             keys.Add((await server.NewKeyAsync("secret", app)).Id());
             server.Time.Move(TimeSpan.FromSeconds(1));
-            keys.Add((await server.Admin.Post($"{Keys}/{keys[^1]}/roll", [("grace_period", "600")])).IsOk().Id!);
+            keys.Add((await server.Admin.Post($"{KeysPath}/{keys[^1]}/roll", [("grace_period", "600")])).IsOk().Id!);
             server.Time.Move(TimeSpan.FromSeconds(1));
         }
     }

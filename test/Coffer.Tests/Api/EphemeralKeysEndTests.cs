@@ -86,9 +86,9 @@ public sealed class EphemeralKeysEndTests : IAsyncLifetime
     public async Task Nor_does_it_make_a_key_for_an_admin_key_that_was_revoked_meanwhile()
     {
         var admin = await server.NewKeyAsync("admin", null);
-        var text = await HoldAsync(admin.Secret(), Keys, "type=admin", admin.Id());
+        var text = await HoldAsync(admin.Secret(), KeysPath, "type=admin", admin.Id());
         Assert.StartsWith("HTTP/1.1 401", text, StringComparison.Ordinal);
-        Assert.Single((await server.Admin.Get(Keys)).IsOk().Json["data"]!.AsArray(), key => (string?)key!["type"] == "admin");
+        Assert.Single((await server.Admin.Get(KeysPath)).IsOk().Json["data"]!.AsArray(), key => (string?)key!["type"] == "admin");
     }
 
     [Fact]
@@ -192,7 +192,7 @@ public sealed class EphemeralKeysEndTests : IAsyncLifetime
         await stream.ReadExactlyAsync(buffer, TestContext.Current.CancellationToken);
         Assert.Equal("HTTP/1.1 100 Continue\r\n\r\n", Encoding.ASCII.GetString(buffer));
 
-        (await server.Admin.Post($"{Keys}/{keyId}/revoke", [])).IsOk();
+        (await server.Admin.Post($"{KeysPath}/{keyId}/revoke", [])).IsOk();
         server.Time.Move(TimeSpan.FromSeconds(1));
         await stream.WriteAsync(Encoding.ASCII.GetBytes(body), TestContext.Current.CancellationToken);
         using var reader = new StreamReader(stream, Encoding.UTF8);

@@ -1,9 +1,8 @@
-using Coffer.Access;
-using Coffer.Api;
 using Coffer.Audit;
-using Coffer.Crypto;
-using Coffer.Secrets;
+using Coffer.Hosting;
+using Coffer.Keys;
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Api;

@@ -1,6 +1,8 @@
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json.Nodes;
+using Coffer.Hosting;
+using Coffer.Settings;
 
 namespace Coffer.Tests.Api;
 

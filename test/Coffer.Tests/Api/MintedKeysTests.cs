@@ -1,5 +1,7 @@
 using Coffer.Access;
 using Coffer.Crypto;
+using Coffer.Keys;
+using Coffer.Management;
 using Coffer.Storage;
 using Coffer.Tests.Api.Management;
 using static Coffer.Tests.Api.Management.Operator;
@@ -23,7 +25,7 @@ public sealed class MintedKeysTests : IAsyncLifetime
     {
         var (key, token) = await NewAsync();
         var (_, other) = await NewAsync();
-        (await server.Admin.Post($"{Keys}/{key}/revoke", [])).IsOk();
+        (await server.Admin.Post($"{KeysPath}/{key}/revoke", [])).IsOk();
         await IsDeadAsync(token);
         (await server.Client(other).List()).IsOk();
         await server.StopAsync();
@@ -36,7 +38,7 @@ public sealed class MintedKeysTests : IAsyncLifetime
     public async Task It_ends_when_its_key_is_rolled_without_grace_whatever_the_clock_says_later()
     {
         var (key, token) = await NewAsync();
-        (await server.Admin.Post($"{Keys}/{key}/roll", [("grace_period", "0")])).IsOk();
+        (await server.Admin.Post($"{KeysPath}/{key}/roll", [("grace_period", "0")])).IsOk();
         await IsDeadAsync(token);
         // A clock that goes back takes the rolled key for one that has not expired yet.
         server.Time.Move(TimeSpan.FromSeconds(-20));
@@ -50,7 +52,7 @@ public sealed class MintedKeysTests : IAsyncLifetime
     public async Task It_lives_while_the_grace_of_its_rolled_key_lasts_and_not_longer()
     {
         var (key, token) = await NewAsync();
-        var rolled = (await server.Admin.Post($"{Keys}/{key}/roll", [("grace_period", "600")])).IsOk().Json;
+        var rolled = (await server.Admin.Post($"{KeysPath}/{key}/roll", [("grace_period", "600")])).IsOk().Json;
         server.Time.Move(TimeSpan.FromSeconds(599));
         (await server.Client(token).List()).IsOk();
         var next = await MintAsync(rolled.Secret());

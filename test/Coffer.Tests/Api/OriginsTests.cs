@@ -93,7 +93,7 @@ public sealed class OriginsTests : IAsyncLifetime
     public async Task No_page_in_a_browser_may_manage()
     {
         await RestrictAsync();
-        foreach (var path in (string[])[Apps, $"{Apps}/{app}", Keys, "/admin/v1/settings", "/admin/v1/none"])
+        foreach (var path in (string[])[Apps, $"{Apps}/{app}", KeysPath, "/admin/v1/settings", "/admin/v1/none"])
         {
             var preflight = (await PreflightAsync(path)).IsError(404, null, null);
             foreach (var answer in (Answer[])[

@@ -6,7 +6,7 @@ using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Api;
 
-/// <summary>Keys and signing secrets are rolled while requests run: none fails within the grace period, none is taken after it.</summary>
+/// <summary>KeysPath and signing secrets are rolled while requests run: none fails within the grace period, none is taken after it.</summary>
 public sealed class RollingTests : IAsyncLifetime
 {
     private const int Clients = 4;
@@ -41,9 +41,9 @@ public sealed class RollingTests : IAsyncLifetime
             })).ToList();
 
             await MoreAsync(asked);
-            var id = (await server.Admin.Get(Keys, ("limit", "100"))).IsOk().Json["data"]!.AsArray()
+            var id = (await server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray()
                 .Single(key => (string?)key!["type"] == "secret" && key["expires_at"] is null && (bool)key["livemode"]! == false && (string?)key["app"] != server.OtherApp)!.Id();
-            var next = (await server.Admin.Post($"{Keys}/{id}/roll", [("grace_period", "10")])).IsOk().Json.Secret();
+            var next = (await server.Admin.Post($"{KeysPath}/{id}/roll", [("grace_period", "10")])).IsOk().Json.Secret();
             Volatile.Write(ref token, next);
             await MoreAsync(asked);
             server.Time.Move(TimeSpan.FromSeconds(9));
@@ -73,7 +73,7 @@ public sealed class RollingTests : IAsyncLifetime
                     statuses.Add((await server.Client(key.Secret()).List()).Status);
             })).ToList();
             await MoreAsync(asked);
-            (await server.Admin.Post($"{Keys}/{key.Id()}/{(round % 2 == 0 ? "revoke" : "roll")}", round % 2 == 0 ? [] : [("grace_period", "0")])).IsOk();
+            (await server.Admin.Post($"{KeysPath}/{key.Id()}/{(round % 2 == 0 ? "revoke" : "roll")}", round % 2 == 0 ? [] : [("grace_period", "0")])).IsOk();
             var late = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => server.Client(key.Secret()).List()));
             Assert.All(late, answer => Assert.Equal(401, answer.Status));
             await MoreAsync(asked);

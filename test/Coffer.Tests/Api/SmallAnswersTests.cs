@@ -1,5 +1,6 @@
+
 using Coffer.Secrets;
-using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Coffer.Tests.Api.Management;
 
 namespace Coffer.Tests.Api;

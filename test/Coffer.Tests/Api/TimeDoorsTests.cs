@@ -39,13 +39,13 @@ public sealed class TimeDoorsTests : IAsyncLifetime
         {
             (await server.Client().Set("k", "p", null, ("expires_at", at))).IsError(400, null, "expires_at", said);
             foreach (var kind in kinds)
-                (await server.Admin.Post(Keys, [.. kind, ("expires_at", at)])).IsError(400, null, "expires_at", said);
+                (await server.Admin.Post(KeysPath, [.. kind, ("expires_at", at)])).IsError(400, null, "expires_at", said);
         }
 
         var key = await server.NewKeyAsync("secret", app, ("expires_at", $"{farthest}"));
         Assert.Equal(farthest, (long)key["expires_at"]!);
         (await server.Client(key.Secret()).List()).IsOk();
-        var all = (await server.Admin.Get(Keys, ("limit", "100"))).IsOk().Text;
+        var all = (await server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Text;
         Assert.DoesNotContain("9223372036854775807", all, StringComparison.Ordinal);
     }
 
@@ -61,7 +61,7 @@ public sealed class TimeDoorsTests : IAsyncLifetime
         minted.IsError(400, Code, "expires_in");
         var key = (await server.KeyAsync("secret", livemode: false)).Id();
         var app = await server.AppIdAsync();
-        foreach (var path in (string[])[$"{Keys}/{key}/roll", $"{Apps}/{app}/signing_secret/roll"])
+        foreach (var path in (string[])[$"{KeysPath}/{key}/roll", $"{Apps}/{app}/signing_secret/roll"])
             (await server.Admin.Post(path, [("grace_period", length)])).IsError(400, Code, "grace_period");
     }
 

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Coffer.Hosting;
 
 namespace Coffer.Tests.Audit;
 
@@ -103,7 +104,7 @@ public sealed class AuditEntriesTests : IAsyncLifetime
         await server.StopAsync();
         await server.OnStoreAsync(async (engine, committer, _) =>
         {
-            using var reaper = new Coffer.Secrets.Reaper(engine, committer, null, server.Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Secrets.Reaper>.Instance);
+            using var reaper = new Coffer.Hosting.Reaper(engine, committer, null, server.Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Hosting.Reaper>.Instance);
             await reaper.SweepAsync(default);
             return true;
         });
@@ -136,6 +137,6 @@ public sealed class AuditEntriesTests : IAsyncLifetime
         Assert.Empty(await LogAsync(new(null, null, null, null, null, null, server.Time.Now)));
     }
 
-    private async Task<List<JsonNode>> LogAsync(AuditLog.Filter? filter = null) =>
-        [.. (await AuditLog.ListAsync(server.Data, filter ?? new(null, null, null, null, null, null, null), 1_000, default)).Select(line => JsonNode.Parse(line)!)];
+    private async Task<List<JsonNode>> LogAsync(AuditArchive.Filter? filter = null) =>
+        [.. (await AuditArchive.ListAsync(server.Data, filter ?? new(null, null, null, null, null, null, null), 1_000, default)).Select(line => JsonNode.Parse(line)!)];
 }

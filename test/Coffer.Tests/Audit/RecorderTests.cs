@@ -1,5 +1,6 @@
 using Coffer.Audit;
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Audit;

@@ -1,5 +1,7 @@
 using System.Text.Json;
 using Coffer.Audit;
+using Coffer.Hosting;
+using Coffer.Settings;
 using Coffer.Storage;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging;
@@ -86,7 +88,7 @@ public sealed class RollbackTests : IAsyncLifetime
         Assert.Equal((11 + 1 + 3, 1), (report.Entries, report.Excused));
         Assert.StartsWith("the log of node_1 went back from entry 16 to entry 11: accepted at 20",
             Assert.Single(report.Rollbacks), StringComparison.Ordinal);
-        var entry = JsonElement.Parse((await AuditLog.ListAsync(server.Data,
+        var entry = JsonElement.Parse((await AuditArchive.ListAsync(server.Data,
             new(null, null, "accept_rollback", null, null, null, null), 2, default)).Single());
         Assert.Equal((12, "ok", "node_1"), (entry.GetProperty("seq").GetInt32(),
             entry.GetProperty("outcome").GetString(), entry.GetProperty("target").GetString()));
@@ -95,8 +97,8 @@ public sealed class RollbackTests : IAsyncLifetime
 
         var export = Path.Combine(server.Data, "export");
         await using (var file = new StreamWriter(export))
-            await AuditLog.ExportAsync(server.Data, file, default);
-        var offline = AuditLog.VerifyExport(export, Path.Combine(server.Data, "coffer.key"), Checkpoints);
+            await AuditArchive.ExportAsync(server.Data, file, default);
+        var offline = AuditArchive.VerifyExport(export, Path.Combine(server.Data, "coffer.key"), Checkpoints);
         Assert.Empty(offline.Problems);
         Assert.Equal(report.Rollbacks, offline.Rollbacks);
     }
@@ -307,7 +309,7 @@ public sealed class RollbackTests : IAsyncLifetime
             File.SetUnixFileMode(key, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         File.Copy(Path.Combine(fixture, "audit-checkpoints.jsonl"), checkpoints);
         await using (await Server.StartAsync(options, TimeProvider.System, default))
-            Assert.Empty((await AuditLog.VerifyStoreAsync(options.Data, null, default)).Problems);
+            Assert.Empty((await AuditArchive.VerifyStoreAsync(options.Data, null, default)).Problems);
 
         using (var connection = new SqliteConnection($"Data Source={store};Pooling=False"))
         {
@@ -343,7 +345,7 @@ public sealed class RollbackTests : IAsyncLifetime
     private Task<ConfigurationException> RefusedAsync(params AcceptedRollback[] accepted) =>
         Assert.ThrowsAsync<ConfigurationException>(() => server.StartAgainAsync(accepted: accepted));
 
-    private Task<AuditLog.Report> VerifyAsync() => AuditLog.VerifyStoreAsync(server.Data, null, default);
+    private Task<AuditArchive.Report> VerifyAsync() => AuditArchive.VerifyStoreAsync(server.Data, null, default);
 
     private static long LastOf(string checkpoints) => JsonElement.Parse(File.ReadAllLines(checkpoints)[^1])
         .GetProperty("seq").GetInt64();

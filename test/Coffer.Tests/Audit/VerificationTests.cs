@@ -1,5 +1,6 @@
-using Coffer.Access;
 using Coffer.Audit;
+using Coffer.Hosting;
+using Coffer.Keys;
 using Coffer.Storage;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -36,7 +37,7 @@ public sealed class VerificationTests : IAsyncLifetime
         Assert.Equal((3 + 8, 1), (report.Entries, report.Checkpoints));
 
         await ExportAsync();
-        var offline = AuditLog.VerifyExport(Export, KeyFile, Checkpoints);
+        var offline = AuditArchive.VerifyExport(Export, KeyFile, Checkpoints);
         Assert.Empty(offline.Problems);
         Assert.Equal((report.Entries, 1), (offline.Entries, offline.Checkpoints));
     }
@@ -72,7 +73,7 @@ public sealed class VerificationTests : IAsyncLifetime
         Execute(sql);
         Assert.Contains(expected, Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
         await ExportAsync();
-        Assert.Contains(expected, Assert.Single(AuditLog.VerifyExport(Export, KeyFile, Checkpoints).Problems), StringComparison.Ordinal);
+        Assert.Contains(expected, Assert.Single(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -112,10 +113,10 @@ public sealed class VerificationTests : IAsyncLifetime
         var report = await VerifyAsync();
         Assert.Empty(report.Problems);
         Assert.Equal((2, 1), (report.Entries, report.Checkpoints));
-        var newest = (await AuditLog.ListAsync(server.Data, new(null, null, null, null, null, null, null), 1, default))[0];
+        var newest = (await AuditArchive.ListAsync(server.Data, new(null, null, null, null, null, null, null), 1, default))[0];
         Assert.Contains("\"verb\":\"prune_audit\",\"outcome\":\"ok\",\"count\":11", newest, StringComparison.Ordinal);
         await ExportAsync();
-        Assert.Empty(AuditLog.VerifyExport(Export, KeyFile, Checkpoints).Problems);
+        Assert.Empty(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems);
 
         Execute("DELETE FROM audit WHERE first = 12");
         Assert.Contains("entries 12 to 12 of node_1 are missing", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
@@ -157,11 +158,11 @@ public sealed class VerificationTests : IAsyncLifetime
             (() => [.. lines[..^1], lines[^1].Replace("{\"seal\":\"", "{\"seal\":\"zz", StringComparison.Ordinal)], "is not a seal any more")])
         {
             File.WriteAllLines(Export, edit());
-            Assert.Contains(AuditLog.VerifyExport(Export, KeyFile, Checkpoints).Problems, problem => problem.Contains(expected, StringComparison.Ordinal));
+            Assert.Contains(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems, problem => problem.Contains(expected, StringComparison.Ordinal));
         }
 
         File.WriteAllLines(Export, lines[1..]);
-        Assert.Contains("is not an exported audit log", Assert.Throws<ConfigurationException>(() => AuditLog.VerifyExport(Export, KeyFile, null)).Message, StringComparison.Ordinal);
+        Assert.Contains("is not an exported audit log", Assert.Throws<ConfigurationException>(() => AuditArchive.VerifyExport(Export, KeyFile, null)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -170,7 +171,7 @@ public sealed class VerificationTests : IAsyncLifetime
         await server.StopAsync();
         await ExportAsync();
         await using var other = await TestServer.StartAsync();
-        Assert.Throws<ConfigurationException>(() => AuditLog.VerifyExport(Export, Path.Combine(other.Data, "coffer.key"), null));
+        Assert.Throws<ConfigurationException>(() => AuditArchive.VerifyExport(Export, Path.Combine(other.Data, "coffer.key"), null));
     }
 
     [Fact]
@@ -187,14 +188,15 @@ public sealed class VerificationTests : IAsyncLifetime
     }
 
     private Retention NewRetention(Engine engine, Committer committer, Instance instance) => new(
-        engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id, TimeSpan.FromDays(30), server.Time, NullLogger<Retention>.Instance);
+        engine, committer, new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id),
+        TimeSpan.FromDays(30), server.Time, NullLogger<Retention>.Instance);
 
-    private Task<AuditLog.Report> VerifyAsync() => AuditLog.VerifyStoreAsync(server.Data, null, default);
+    private Task<AuditArchive.Report> VerifyAsync() => AuditArchive.VerifyStoreAsync(server.Data, null, default);
 
     private async Task ExportAsync()
     {
         await using var file = new StreamWriter(Export);
-        await AuditLog.ExportAsync(server.Data, file, default);
+        await AuditArchive.ExportAsync(server.Data, file, default);
     }
 
     private void Execute(string sql)

@@ -1,5 +1,7 @@
+
 using Coffer.Cli;
 using Coffer.Client;
+using Coffer.Settings;
 
 namespace Coffer.Tests.Cli;
 

@@ -1,5 +1,6 @@
 using System.IO.Hashing;
 using Coffer.Crypto;
+using Coffer.Keys;
 
 namespace Coffer.Tests.Crypto;
 

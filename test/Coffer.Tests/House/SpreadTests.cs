@@ -1,5 +1,5 @@
 using System.Text.RegularExpressions;
-using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Coffer.Tests.Postgres;
 using Npgsql;
 

@@ -1,4 +1,6 @@
-using Coffer.Storage;
+
+using Coffer.Settings;
+using Coffer.Storage.Sqlite;
 using Coffer.Tests.Api.Management;
 
 namespace Coffer.Tests.Http;
@@ -185,7 +187,7 @@ public sealed class BudgetTests
         }
 
         (await server.Admin.Post($"{Operator.Apps}/{app}/accounts/acct_1/forget", [])).IsOk();
-        (await server.Admin.Post($"{Operator.Keys}/{key}/revoke", [])).IsOk();
+        (await server.Admin.Post($"{Operator.KeysPath}/{key}/revoke", [])).IsOk();
         (await server.Admin.Post($"{Operator.Apps}/{app}", [("disabled", "true")])).IsOk();
         (await server.Client().List()).IsError(401, null, null);
     }

@@ -1,6 +1,8 @@
 using System.Net;
 using System.Security.Authentication;
+using Coffer.Hosting;
 using Coffer.Http;
+using Coffer.Settings;
 using Microsoft.AspNetCore.Http;
 
 namespace Coffer.Tests.Http;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net.Security;
+using Coffer.Settings;
 
 namespace Coffer.Tests.Http;
 

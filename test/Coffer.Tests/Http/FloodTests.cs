@@ -36,7 +36,7 @@ public sealed class FloodTests
         var ephemeral = (await server.Client().Post(Operator.Ephemeral, [("user", "usr_1")])).Json;
         if (ephemeral["id"] is { } id) // else the app's own flood was in its way
             (await server.Client().Raw(HttpMethod.Delete, $"{Operator.Ephemeral}/{(string)id!}", null)).IsOk();
-        (await server.Admin.Post($"{Operator.Keys}/{key.Id()}/revoke", [])).IsOk();
+        (await server.Admin.Post($"{Operator.KeysPath}/{key.Id()}/revoke", [])).IsOk();
         (await server.Admin.Post($"{Operator.Apps}/{app}/accounts/acct_1/forget", [])).IsOk();
         (await server.Admin.Post($"{Operator.Apps}/{app}", [("disabled", "true")])).IsOk();
         await stop.CancelAsync();

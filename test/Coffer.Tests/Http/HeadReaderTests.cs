@@ -4,6 +4,7 @@ using System.IO.Pipelines;
 using System.Security.Cryptography;
 using System.Text;
 using Coffer.Http;
+using Coffer.Settings;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 

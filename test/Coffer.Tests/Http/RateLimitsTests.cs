@@ -192,8 +192,10 @@ public sealed class RateLimitsTests
         {
             using var refusals = new Refusals(server.Time);
             var (epoch, gate) = (new Epoch(), new Gate(refusals, null!, null!));
-            using var apps = new Apps(engine, instance, gate, null!, epoch, server.Time);
-            using var keys = new ApiKeys(engine, committer, instance, apps, null!, gate, server.Time, devMode: false);
+            using var apps = new Apps(engine, instance, epoch);
+            var uses = new LastUses(committer, server.Time);
+            using var keys = new ApiKeys(engine, instance, apps, uses, gate, server.Time);
+            var callers = new Callers(keys, null!, new KnownKeys(engine, instance, epoch, server.Time), gate);
             Assert.Equal(429, (await AskAsync(Tokens.Generate("sk_test_"))).Refusal!.Status);
 
             // The store is gone: whatever is looked up from here on fails.
@@ -202,12 +204,13 @@ public sealed class RateLimitsTests
             for (var i = 0; i < 1_000; i++)
                 Assert.Equal(429, (await AskAsync(Tokens.Generate("sk_test_"))).Refusal!.Status);
             Assert.Equal(503, (await Assert.ThrowsAsync<ApiError>(() => AskAsync(server.Keys.TestSecretKey))).Status);
-            // Which keys there are is read anew once in a while, whatever comes.
+            // Which keys there are is read again once in a while, whatever comes.
             server.Time.Move(Epoch.Bound);
             Assert.Equal(503, (await Assert.ThrowsAsync<ApiError>(() => AskAsync(Tokens.Generate("sk_test_")))).Status);
             return true;
 
-            async Task<(Caller? Caller, ApiError? Refusal)> AskAsync(string token) => await keys.FindCallerAsync(token, null, Origin.Internal, isFlooding: true, default);
+            async Task<(Caller? Caller, ApiError? Refusal)> AskAsync(string token) =>
+                await callers.FindAsync(token, null, Origin.Internal, isFlooding: true, default);
         });
     }
 

@@ -1,7 +1,9 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
+using Coffer.Hosting;
 using Coffer.Tests.Postgres;
+using Coffer.Transfer;
 
 namespace Coffer.Tests.Migrations;
 
@@ -83,7 +85,7 @@ public sealed class FixturesTests(PostgresServer postgres)
         Assert.Equal((Text(contents["kept"]!["app"]), "true"), (app.IsOk().Id, app.Header("Idempotent-Replayed")));
 
         await server.StopAsync();
-        var report = await AuditLog.VerifyStoreAsync(server.Place, null, default);
+        var report = await AuditArchive.VerifyStoreAsync(server.Location, null, default);
         Assert.Empty(report.Problems);
         Assert.True(report.Entries > 20);
         Assert.True(report.Checkpoints > 0);

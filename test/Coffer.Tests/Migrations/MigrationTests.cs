@@ -1,8 +1,14 @@
 using System.Data.Common;
 using System.Text;
+using Coffer.Hosting;
+using Coffer.Settings;
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
+using Coffer.Storage.Sqlite;
+using Coffer.Tests.Access;
 using Coffer.Tests.Api.Management;
 using Coffer.Tests.Postgres;
+using Coffer.Transfer;
 using Microsoft.Data.Sqlite;
 using Npgsql;
 
@@ -19,7 +25,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         var ephemeral = await FillAsync(server);
         await server.StopAsync();
-        var (file, database, back) = (new Place(server.Data, null), new Place(NewPath(), await postgres.NewDatabaseAsync()), new Place(NewPath(), null));
+        var (file, database, back) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(), await postgres.NewDatabaseAsync()), new StoreLocation(NewPath(), null));
 
         await FinishAsync(file, database);
         Assert.Equal(await DumpAsync(file), await DumpAsync(database));
@@ -37,15 +43,15 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         await FillAsync(server);
         await server.StopAsync();
-        var from = new Place(server.Data, null);
+        var from = new StoreLocation(server.Data, null);
         var expected = await DumpAsync(from);
         var steps = 0;
-        await Migration.RunAsync(from, new(NewPath(), null), _ => steps++, server.Time, default);
+        await StoreCopy.RunAsync(from, new(NewPath(), null), _ => steps++, server.Time, default);
         Assert.InRange(steps, 20, 1_000);
         for (var step = 1; step <= steps; step += 2)
         {
             // Each third into a database.
-            var to = new Place(NewPath(), step % 6 == 1 ? await postgres.NewDatabaseAsync() : null);
+            var to = new StoreLocation(NewPath(), step % 6 == 1 ? await postgres.NewDatabaseAsync() : null);
             await InterruptedAsync(from, to, step);
             await IsRefusedAsync(server, to);
             await InterruptedAsync(from, to, Math.Max(1, step / 2));
@@ -61,8 +67,8 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         await FillAsync(server);
         await server.StopAsync();
-        var (from, to) = (new Place(server.Data, null), new Place(NewPath(), null));
-        await Assert.ThrowsAsync<InterruptedException>(() => Migration.RunAsync(from, to, step => Throw(step.Work == "comparing"), server.Time, default));
+        var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(), null));
+        await Assert.ThrowsAsync<InterruptedException>(() => StoreCopy.RunAsync(from, to, step => Throw(step.Work == "comparing"), server.Time, default));
         Assert.Equal(1, (await FinishAsync(from, to)).Written);
     }
 
@@ -73,7 +79,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     {
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         await FillAsync(server);
-        var (from, to) = (new Place(server.Data, null), new Place(NewPath(), intoDatabase ? await postgres.NewDatabaseAsync() : null));
+        var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(), intoDatabase ? await postgres.NewDatabaseAsync() : null));
         await UnfinishedAsync(from, to);
         await IsRefusedAsync(server, to);
 
@@ -97,7 +103,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     {
         await using var nodes = await Nodes.StartAsync(await postgres.NewDatabaseAsync(), count: 1);
         (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "before")).IsOk();
-        var (from, to) = (new Place(nodes[0].Data, nodes.Store), new Place(NewPath(), null));
+        var (from, to) = (new StoreLocation(nodes[0].Data, nodes.Store), new StoreLocation(NewPath(), null));
         await UnfinishedAsync(from, to);
         (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "after")).IsOk();
         await nodes.StopAsync(0);
@@ -124,12 +130,12 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var other = await TestServer.StartAsync();
         await server.StopAsync();
         await other.StopAsync();
-        var (from, stranger) = (new Place(server.Data, null), new Place(other.Data, null));
+        var (from, stranger) = (new StoreLocation(server.Data, null), new StoreLocation(other.Data, null));
         var before = await DumpAsync(stranger);
         Assert.Contains("there is a store in", (await RefusedAsync(from, stranger)).Message, StringComparison.Ordinal);
         Assert.Equal(before, await DumpAsync(stranger));
 
-        var unfinished = new Place(NewPath(), null);
+        var unfinished = new StoreLocation(NewPath(), null);
         await InterruptedAsync(stranger, unfinished, 5);
         Assert.Contains("the unfinished target of another store's migration", (await RefusedAsync(from, unfinished)).Message, StringComparison.Ordinal);
         Assert.Contains("not finished", (await RefusedAsync(unfinished, new(NewPath(), null))).Message, StringComparison.Ordinal);
@@ -152,9 +158,9 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         (await server.Client(account: "acct_1").Set("k")).IsOk();
         (await server.Admin.Post("/admin/v1/api_keys", [("type", "restricted"), ("app", await server.AppIdAsync()), ("permissions[]", "secret_read")])).IsOk();
         await server.StopAsync();
-        var (from, to) = (new Place(server.Data, null), new Place(NewPath(), null));
+        var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(), null));
         await ExecuteAsync(from, edit);
-        var report = await Migration.RunAsync(from, to, static _ => { }, server.Time, default);
+        var report = await StoreCopy.RunAsync(from, to, static _ => { }, server.Time, default);
         Assert.False(report.IsFinished);
         Assert.Contains(report.Problems, problem => problem.Contains(named, StringComparison.Ordinal));
         await IsRefusedAsync(server, to);
@@ -181,9 +187,9 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         (await server.Client(account: "acct_1").Set("k")).IsOk();
         await server.NewKeyAsync("restricted", await server.AppIdAsync(), ("permissions[]", "secret_read"));
         await server.StopAsync();
-        var from = new Place(server.Data, null);
+        var from = new StoreLocation(server.Data, null);
         await ExecuteAsync(from, edit);
-        foreach (var to in (Place[])[new(NewPath(), null), new(NewPath(), await postgres.NewDatabaseAsync())])
+        foreach (var to in (StoreLocation[])[new(NewPath(), null), new(NewPath(), await postgres.NewDatabaseAsync())])
             Assert.Contains(named, (await RefusedAsync(from, to)).Message, StringComparison.Ordinal);
     }
 
@@ -204,7 +210,9 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         SqliteEngine.Open(directory.File("schema.db")).Dispose();
         // What nodes say to each other, and when they run, is no part of a store that moves.
         string[] ofNodes = ["coffer_schema", "nodes", "told"];
-        var expected = string.Join(' ', Tables.All.SelectMany(table => table.Columns.Select(column => $"{table.Name}.{column.Name}.{column.Type}")).Order(StringComparer.Ordinal));
+        var columns = Tables.All.SelectMany(table =>
+            table.Columns.Select(column => $"{table.Name}.{column.Name}.{column.Type.ToString().ToLowerInvariant()[0]}"));
+        var expected = string.Join(' ', columns.Order(StringComparer.Ordinal));
         Assert.Equal(expected, await PostgresServer.ScalarAsync(database, $"""
             SELECT string_agg(c, ' ' ORDER BY c COLLATE "C") FROM (
                 SELECT table_name || '.' || column_name || '.' || CASE data_type WHEN 'bigint' THEN 'n' WHEN 'text' THEN 't' ELSE 'b' END AS c
@@ -244,7 +252,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     }
 
     /// <summary>What was there is served; what comes is stored; and the log verifies, with its checkpoints.</summary>
-    private static async Task ServesAsync(TestServer before, Place place, string ephemeral, string round)
+    private static async Task ServesAsync(TestServer before, StoreLocation place, string ephemeral, string round)
     {
         var keys = before.Keys;
         await using (var node = new Nodes.Node(await StartAsync(before, place), place.Data))
@@ -262,17 +270,17 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
             (await node.Post(keys.AdminKey!, "/admin/v1/apps", round, null, ("name", round))).IsOk();
         }
 
-        var report = await AuditLog.VerifyStoreAsync(new(place.Data, place.Store), null, default);
+        var report = await AuditArchive.VerifyStoreAsync(new(place.Data, place.Store), null, default);
         Assert.Empty(report.Problems);
         Assert.InRange(report.Checkpoints, 1, int.MaxValue);
     }
 
-    private static Task<Server> StartAsync(TestServer before, Place place) => Server.StartAsync(
+    private static Task<Server> StartAsync(TestServer before, StoreLocation place) => Server.StartAsync(
         new CofferOptions { Data = place.Data, Store = place.Store, Listen = "http://127.0.0.1:0", SecretsPerScope = 1_000, RatePerKey = 0 }, before.Time, default);
 
-    private static async Task IsRefusedAsync(TestServer before, Place place)
+    private static async Task IsRefusedAsync(TestServer before, StoreLocation place)
     {
-        foreach (var use in (Func<Task>[])[() => StartAsync(before, place), () => AuditLog.VerifyStoreAsync(new(place.Data, place.Store), null, default)])
+        foreach (var use in (Func<Task>[])[() => StartAsync(before, place), () => AuditArchive.VerifyStoreAsync(new(place.Data, place.Store), null, default)])
         {
             var refused = await Assert.ThrowsAsync<ConfigurationException>(use);
             Assert.Contains("the target of a migration that is not finished", refused.Message, StringComparison.Ordinal);
@@ -280,29 +288,29 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         }
     }
 
-    private static async Task<Migration.Report> FinishAsync(Place from, Place to)
+    private static async Task<StoreCopy.Report> FinishAsync(StoreLocation from, StoreLocation to)
     {
-        var report = await Migration.RunAsync(from, to, static _ => { }, TimeProvider.System, default);
+        var report = await StoreCopy.RunAsync(from, to, static _ => { }, TimeProvider.System, default);
         Assert.Empty(report.Problems);
         Assert.True(report.IsFinished);
         return report;
     }
 
-    private static async Task UnfinishedAsync(Place from, Place to)
+    private static async Task UnfinishedAsync(StoreLocation from, StoreLocation to)
     {
-        var report = await Migration.RunAsync(from, to, static _ => { }, TimeProvider.System, default);
+        var report = await StoreCopy.RunAsync(from, to, static _ => { }, TimeProvider.System, default);
         Assert.Empty(report.Problems);
         Assert.False(report.IsFinished);
     }
 
-    private static async Task InterruptedAsync(Place from, Place to, int step)
+    private static async Task InterruptedAsync(StoreLocation from, StoreLocation to, int step)
     {
         var steps = 0;
-        await Assert.ThrowsAsync<InterruptedException>(() => Migration.RunAsync(from, to, _ => Throw(++steps == step), TimeProvider.System, default));
+        await Assert.ThrowsAsync<InterruptedException>(() => StoreCopy.RunAsync(from, to, _ => Throw(++steps == step), TimeProvider.System, default));
     }
 
-    private static Task<ConfigurationException> RefusedAsync(Place from, Place to) =>
-        Assert.ThrowsAsync<ConfigurationException>(() => Migration.RunAsync(from, to, static _ => { }, TimeProvider.System, default));
+    private static Task<ConfigurationException> RefusedAsync(StoreLocation from, StoreLocation to) =>
+        Assert.ThrowsAsync<ConfigurationException>(() => StoreCopy.RunAsync(from, to, static _ => { }, TimeProvider.System, default));
 
     private static void Throw(bool now)
     {
@@ -310,7 +318,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
             throw new InterruptedException();
     }
 
-    private static string KeyOf(Place place) => File.ReadAllText(Path.Combine(place.Data, "coffer.key"));
+    private static string KeyOf(StoreLocation place) => File.ReadAllText(Path.Combine(place.Data, "coffer.key"));
 
     private string NewPath() => directory.File(Guid.NewGuid().ToString("n"));
 
@@ -322,11 +330,11 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         return path;
     }
 
-    private static DbConnection Connect(Place place) => place.Store is null
+    private static DbConnection Connect(StoreLocation place) => place.Store is null
         ? new SqliteConnection($"Data Source={Path.Combine(place.Data, "coffer.db")};Pooling=False")
         : new NpgsqlConnection(place.Store + ";Pooling=False");
 
-    private static async Task ExecuteAsync(Place place, string sql)
+    private static async Task ExecuteAsync(StoreLocation place, string sql)
     {
         await using var connection = Connect(place);
         await connection.OpenAsync();
@@ -336,7 +344,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     }
 
     /// <summary>All rows of all tables as text, but for what root keys are wrapped as: read without the program's own lists.</summary>
-    private static async Task<string> DumpAsync(Place place)
+    private static async Task<string> DumpAsync(StoreLocation place)
     {
         var dump = new StringBuilder();
         await using var connection = Connect(place);

@@ -1,7 +1,8 @@
-using Coffer.Access;
 using Coffer.Audit;
-using Coffer.Crypto;
+using Coffer.Hosting;
+using Coffer.Keys;
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Postgres;
@@ -27,17 +28,17 @@ public sealed class AnchorsTests(PostgresServer server)
         (await nodes[0].Set(key, "k")).IsOk();
         await nodes.StopAsync(0);
         await nodes.StopAsync(0);
-        Assert.Empty((await AuditLog.VerifyStoreAsync(new(data, nodes.Store), null, default)).Problems);
+        Assert.Empty((await AuditArchive.VerifyStoreAsync(new(data, nodes.Store), null, default)).Problems);
 
         await PostgresServer.ExecuteAsync(nodes.Store, $"DELETE FROM audit WHERE {which}");
-        var problem = Assert.Single((await AuditLog.VerifyStoreAsync(new(data, nodes.Store), null, default)).Problems);
+        var problem = Assert.Single((await AuditArchive.VerifyStoreAsync(new(data, nodes.Store), null, default)).Problems);
         Assert.StartsWith(expected, problem, StringComparison.Ordinal);
         Assert.Contains("as node_1 saw, it had 6", problem, StringComparison.Ordinal);
 
         var export = Path.Combine(data, "export");
         await using (var file = new StreamWriter(export))
-            await AuditLog.ExportAsync(new(data, nodes.Store), file, default);
-        Assert.Equal([problem], AuditLog.VerifyExport(export, Path.Combine(data, "coffer.key"),
+            await AuditArchive.ExportAsync(new(data, nodes.Store), file, default);
+        Assert.Equal([problem], AuditArchive.VerifyExport(export, Path.Combine(data, "coffer.key"),
             Path.Combine(data, "audit-checkpoints.jsonl")).Problems);
         Assert.Contains("the audit log of node_2 ends at entry",
             (await Assert.ThrowsAsync<ConfigurationException>(() => nodes.StartAsync(data))).Message,
@@ -60,7 +61,7 @@ public sealed class AnchorsTests(PostgresServer server)
         await using var two = new Nodes.Node(await nodes.StartAsync(Copy(nodes, data.Item1)), "");
         for (var i = 0; i < 6; i++)
             (await two.Set(key, $"k{i}")).IsOk();
-        var report = await AuditLog.VerifyStoreAsync(new(data.Item1, nodes.Store), null, default);
+        var report = await AuditArchive.VerifyStoreAsync(new(data.Item1, nodes.Store), null, default);
         Assert.Contains("entry 6 of node_2 is not the one that the checkpoint of", Assert.Single(report.Problems),
             StringComparison.Ordinal);
         Assert.Contains("entry 6 of node_2 is not the one", (
@@ -103,7 +104,7 @@ public sealed class AnchorsTests(PostgresServer server)
         Assert.Equal(7L, await PostgresServer.ScalarAsync(nodes.Store,
             "SELECT min(first) FROM audit WHERE node = 'node_2'"));
         foreach (var each in (string[])[data.Item1, data.Item2])
-            Assert.Empty((await AuditLog.VerifyStoreAsync(new(each, nodes.Store), null, default)).Problems);
+            Assert.Empty((await AuditArchive.VerifyStoreAsync(new(each, nodes.Store), null, default)).Problems);
     }
 
     [Fact]
@@ -119,7 +120,7 @@ public sealed class AnchorsTests(PostgresServer server)
         await Task.Delay(200, TestContext.Current.CancellationToken);
         (await nodes[1].Set(key, "k")).IsOk();
         (await nodes[0].Set(key, "k")).IsOk();
-        Assert.Empty((await AuditLog.VerifyStoreAsync(new(nodes[0].Data, nodes.Store), null, default)).Problems);
+        Assert.Empty((await AuditArchive.VerifyStoreAsync(new(nodes[0].Data, nodes.Store), null, default)).Problems);
     }
 
     [Fact]
@@ -193,8 +194,8 @@ public sealed class AnchorsTests(PostgresServer server)
             instance.AuditKey, instance.Id, engine.Node, await engine.FindLastAuditAsync(engine.Node, default),
                 new Later());
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
-        await new Retention(engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id,
-            TimeSpan.FromDays(30), new Later(), NullLogger<Retention>.Instance)
+        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        await new Retention(engine, committer, keys, TimeSpan.FromDays(30), new Later(), NullLogger<Retention>.Instance)
             .SweepAsync(default);
     }
 

@@ -1,5 +1,6 @@
 using System.Threading.Channels;
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Npgsql;
 
 namespace Coffer.Tests.Postgres;
@@ -16,7 +17,7 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
     /// that it sees; then the first commits. With a sequence, whose numbers nobody holds, the reader misses the first.
     /// </summary>
     [Theory]
-    [InlineData(CommitOrder.Take, CommitOrder.Last, false)]
+    [InlineData(CommitOrder.Advance, CommitOrder.Last, false)]
     [InlineData("SELECT nextval('mutant')", "currval('mutant')", true)]
     public async Task A_reader_misses_no_commit_that_was_held_between_its_number_and_its_end(string take, string own,
         bool misses)
@@ -98,7 +99,7 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         var store = await server.NewDatabaseAsync();
         var heard = Hear(await JoinAsync(store));
         await PostgresServer.ExecuteAsync(store, $"""
-            BEGIN; {CommitOrder.Take}; INSERT INTO told (n, what) VALUES ({CommitOrder.Last}, E'key key_1\n'); COMMIT
+            BEGIN; {CommitOrder.Advance}; INSERT INTO told (n, what) VALUES ({CommitOrder.Last}, E'key key_1\n'); COMMIT
             """);
         Assert.Equal("key key_1\n", await NextAsync(heard));
     }
@@ -175,7 +176,7 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         var heard = Hear(node);
         await using (var older = await ConnectAsync(store))
         {
-            await ExecuteAsync(older, $"SELECT pg_advisory_lock({PostgresNode.LockClass}, 3)");
+            await ExecuteAsync(older, $"SELECT pg_advisory_lock({PostgresLocks.Names}, 3)");
             await UntilAsync(() => node.HasOlderNodes && other.HasOlderNodes);
             Assert.Equal("everything", await NextAsync(heard));
             await ExecuteAsync(older, "SELECT pg_notify('coffer', 'access')");

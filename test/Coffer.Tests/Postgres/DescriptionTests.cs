@@ -1,4 +1,5 @@
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Npgsql;
 
 namespace Coffer.Tests.Postgres;
@@ -10,7 +11,7 @@ namespace Coffer.Tests.Postgres;
 /// </summary>
 public sealed class DescriptionTests(PostgresServer server)
 {
-    private const string File = "src/Coffer/Storage/Migrations/postgres-schema.txt";
+    private const string File = "src/Coffer/Storage/Postgres/postgres-schema.txt";
 
     [Fact]
     [Trait("Firm ground", "11")]

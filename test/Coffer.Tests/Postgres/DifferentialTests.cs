@@ -2,6 +2,8 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
+using Coffer.Storage.Sqlite;
 
 namespace Coffer.Tests.Postgres;
 

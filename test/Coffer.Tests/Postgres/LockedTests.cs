@@ -1,5 +1,7 @@
 using Coffer.Audit;
+using Coffer.Settings;
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Npgsql;
 
 namespace Coffer.Tests.Postgres;

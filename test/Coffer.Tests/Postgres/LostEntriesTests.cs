@@ -1,3 +1,6 @@
+using Coffer.Hosting;
+using Coffer.Settings;
+
 namespace Coffer.Tests.Postgres;
 
 /// <summary>
@@ -44,7 +47,7 @@ public sealed class LostEntriesTests(PostgresServer server)
             data);
         (await again.Set(key, "k")).IsOk();
         Assert.Equal(200, (await again.Get(key, "/readyz")).Status);
-        var report = await AuditLog.VerifyStoreAsync(new(data, nodes.Store), null, default);
+        var report = await AuditArchive.VerifyStoreAsync(new(data, nodes.Store), null, default);
         Assert.Empty(report.Problems);
         Assert.NotEmpty(report.Rollbacks);
     }
@@ -73,7 +76,7 @@ public sealed class LostEntriesTests(PostgresServer server)
             $"AND first > {last - 3}; DROP TABLE kept");
         (await nodes[0].Set(key, "k")).IsOk();
         Assert.Equal(200, (await nodes[0].Get(key, "/readyz")).Status);
-        Assert.Empty((await AuditLog.VerifyStoreAsync(new(nodes[0].Data, nodes.Store), null, default)).Problems);
+        Assert.Empty((await AuditArchive.VerifyStoreAsync(new(nodes[0].Data, nodes.Store), null, default)).Problems);
     }
 
     [Fact]
@@ -87,7 +90,7 @@ public sealed class LostEntriesTests(PostgresServer server)
             (await nodes[1].Set(nodes.Keys.TestSecretKey, "k")).IsOk();
         }
 
-        Assert.Empty((await AuditLog.VerifyStoreAsync(new(nodes[0].Data, nodes.Store), null, default)).Problems);
+        Assert.Empty((await AuditArchive.VerifyStoreAsync(new(nodes[0].Data, nodes.Store), null, default)).Problems);
     }
 
     [Fact]
@@ -112,7 +115,7 @@ public sealed class LostEntriesTests(PostgresServer server)
             (await node.Set(nodes.Keys.TestSecretKey, "k")).IsOk();
         foreach (var each in (string[])[data.Item1, data.Item2])
         {
-            var report = await AuditLog.VerifyStoreAsync(new(each, nodes.Store), null, default);
+            var report = await AuditArchive.VerifyStoreAsync(new(each, nodes.Store), null, default);
             Assert.Empty(report.Problems);
             Assert.Equal(2, report.Rollbacks.Count);
         }

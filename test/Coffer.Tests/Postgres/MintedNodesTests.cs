@@ -3,6 +3,7 @@ using Coffer.Access;
 using Coffer.Crypto;
 using Coffer.Shared;
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Npgsql;
 
 namespace Coffer.Tests.Postgres;
@@ -167,7 +168,7 @@ public sealed class MintedNodesTests(PostgresServer server)
         await using (var older = new NpgsqlConnection(store + ";Pooling=false"))
         {
             await older.OpenAsync(TestContext.Current.CancellationToken);
-            await ExecuteAsync(older, $"SELECT pg_advisory_lock({PostgresNode.LockClass}, 77)");
+            await ExecuteAsync(older, $"SELECT pg_advisory_lock({PostgresLocks.Names}, 77)");
             for (var i = 0; await FormatAsync() != 1u; i++)
             {
                 Assert.True(i < 200, "it is not seen");

@@ -1,6 +1,8 @@
 using System.Net.Http.Headers;
 using System.Text.Json.Nodes;
-using Coffer.Crypto;
+using Coffer.Hosting;
+using Coffer.Keys;
+using Coffer.Settings;
 using Npgsql;
 
 namespace Coffer.Tests.Postgres;

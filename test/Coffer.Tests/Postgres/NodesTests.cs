@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using Coffer.Access;
-using Coffer.Storage;
+using Coffer.Hosting;
+using Coffer.Settings;
+using Coffer.Storage.Postgres;
 using Npgsql;
 
 namespace Coffer.Tests.Postgres;
@@ -23,10 +25,10 @@ public sealed class NodesTests(PostgresServer server)
         await using var holder = new NpgsqlConnection(nodes.Store);
         await holder.OpenAsync(TestContext.Current.CancellationToken);
         await using var hold = new NpgsqlCommand($"""
-            SELECT pg_advisory_lock({PostgresNode.LockClass}, n) FROM generate_series(3, {PostgresNode.MostNodes}) AS n;
-            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresNode.LockClass}
+            SELECT pg_advisory_lock({PostgresLocks.Names}, n) FROM generate_series(3, {PostgresNode.MostNodes}) AS n;
+            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresLocks.Names}
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid();
-            SELECT pg_advisory_lock({PostgresNode.LockClass}, 1), pg_advisory_lock({PostgresNode.LockClass}, 2)
+            SELECT pg_advisory_lock({PostgresLocks.Names}, 1), pg_advisory_lock({PostgresLocks.Names}, 2)
             """, holder);
         await hold.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
         var slowest = await SlowestAsync(nodes);
@@ -90,7 +92,7 @@ public sealed class NodesTests(PostgresServer server)
         long seen = 0;
         for (var i = 0; i < 10; i++)
         {
-            var report = await AuditLog.VerifyStoreAsync(new(nodes[0].Data, nodes.Store), null, default);
+            var report = await AuditArchive.VerifyStoreAsync(new(nodes[0].Data, nodes.Store), null, default);
             Assert.Empty(report.Problems);
             Assert.InRange(report.Entries, seen, long.MaxValue);
             seen = report.Entries;
@@ -104,7 +106,7 @@ public sealed class NodesTests(PostgresServer server)
         await nodes.StopAsync(0);
         foreach (var checkpoints in (string[])[data.Item1, data.Item2])
         {
-            var report = await AuditLog.VerifyStoreAsync(new(checkpoints, nodes.Store), null, default);
+            var report = await AuditArchive.VerifyStoreAsync(new(checkpoints, nodes.Store), null, default);
             Assert.Empty(report.Problems);
             Assert.Equal(1, report.Checkpoints);
         }
@@ -181,7 +183,7 @@ public sealed class NodesTests(PostgresServer server)
         (await later.Find(nodes.Keys.TestSecretKey, "k", "acct_1")).IsOk();
         var app = (string)(await later.Get(nodes.Keys.AdminKey!, "/admin/v1/apps")).IsOk().Json["data"]![0]!["id"]!;
         (await later.Post(nodes.Keys.AdminKey!, $"/admin/v1/apps/{app}/accounts/acct_1/forget")).IsOk();
-        Assert.Empty((await AuditLog.VerifyStoreAsync(new(data, As(user)), null, default)).Problems);
+        Assert.Empty((await AuditArchive.VerifyStoreAsync(new(data, As(user)), null, default)).Problems);
 
         string As(string role) => new NpgsqlConnectionStringBuilder(admin) { Username = role, SearchPath = "coffer" }.ConnectionString;
     }

@@ -1,5 +1,9 @@
+
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
+using Coffer.Tests.Access;
 using Coffer.Tests.Storage;
+using Coffer.Transfer;
 
 namespace Coffer.Tests.Postgres;
 
@@ -81,17 +85,17 @@ public sealed class PartitionedPostgresTests(PostgresServer server) : IDisposabl
         await using var source = await TestServer.StartAsync();
         for (var i = 0; i < 30; i++)
             (await source.Client(account: $"acct_{i}").Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "k"), ("payload", $"{i}")], $"key {i}")).IsOk();
-        var (file, database, back) = (new Place(source.Data, null), new Place(directory.File("node"), await server.NewDatabaseAsync()), new Place(directory.File("back"), null));
+        var (file, database, back) = (new StoreLocation(source.Data, null), new StoreLocation(directory.File("node"), await server.NewDatabaseAsync()), new StoreLocation(directory.File("back"), null));
 
         // Beside its server, what is copied is no store yet: it is partitioned, and then finished.
-        Assert.False((await Migration.RunAsync(file, database, static _ => { }, source.Time, default)).IsFinished);
+        Assert.False((await StoreCopy.RunAsync(file, database, static _ => { }, source.Time, default)).IsFinished);
         await Partitions.MakeAsync(database.Store!);
         (await source.Client(account: "acct_1").Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "k"), ("payload", "later")], "later")).IsOk();
         (await source.Client(account: "acct_2").Delete("k")).IsOk();
         await source.StopAsync();
-        foreach (var (from, to) in ((Place, Place)[])[(file, database), (database, back)])
+        foreach (var (from, to) in ((StoreLocation, StoreLocation)[])[(file, database), (database, back)])
         {
-            var report = await Migration.RunAsync(from, to, static _ => { }, source.Time, default);
+            var report = await StoreCopy.RunAsync(from, to, static _ => { }, source.Time, default);
             Assert.Empty(report.Problems);
             Assert.True(report.IsFinished);
             Assert.Equal(29, report.Secrets);

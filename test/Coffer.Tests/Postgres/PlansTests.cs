@@ -1,5 +1,7 @@
 using System.Text.RegularExpressions;
+using Coffer.Settings;
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Npgsql;
 
 namespace Coffer.Tests.Postgres;
@@ -57,9 +59,9 @@ public sealed partial class PlansTests(PostgresServer server)
         await connection.OpenAsync(TestContext.Current.CancellationToken);
         await ExecuteAsync(connection, $"""
             SET plan_cache_mode = {plan};
-            PREPARE find(bigint, bytea) AS {Sql.SecretByKey};
-            PREPARE kept(bigint, bytea) AS {Sql.IdempotencyByKey};
-            PREPARE batch(bigint[], bytea[]) AS {PostgresEngine.SecretsByKey};
+            PREPARE find(bigint, bytea) AS {SecretRow.ByKey.Text.Postgres};
+            PREPARE kept(bigint, bytea) AS {IdempotencyRow.ByKey.Text.Postgres};
+            PREPARE batch(bigint[], bytea[]) AS {PostgresEngine.SecretsByKey.Text.Postgres};
             """);
         foreach (var tenant in (long[])[3, 4, 5])
         {

@@ -1,8 +1,10 @@
 using System.Text;
-using Coffer.Access;
 using Coffer.Audit;
-using Coffer.Crypto;
+using Coffer.Hosting;
+using Coffer.Keys;
+using Coffer.Settings;
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Coffer.Tests.Storage;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
@@ -56,7 +58,8 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     {
         foreach (var store in (string[])["postgres://coffer:hunter2@127.0.0.1/coffer", "Host=127.0.0.1;Password=hunter2;Port=many", "Password=hunter2", "hunter2"])
         {
-            var refused = Assert.Throws<ConfigurationException>(() => new CofferOptions { Data = "x", Store = store }.Validate());
+            var options = new CofferOptions { Data = "x", Store = store };
+            var refused = Assert.Throws<ConfigurationException>(() => Preflight.Require(options));
             Assert.Contains("--store", refused.Message, StringComparison.Ordinal);
             Assert.DoesNotContain("hunter2", refused.Message + refused.Hint, StringComparison.Ordinal);
         }
@@ -78,7 +81,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         using var told = new SemaphoreSlim(0);
         nodes[0].Changed = _ => told.Release();
         await PostgresServer.ExecuteAsync(store, $"""
-            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresNode.LockClass} AND objid = 1
+            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresLocks.Names} AND objid = 1
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
             """);
         Assert.True(await told.WaitAsync(TimeSpan.FromSeconds(10)), "what was missed in between is read anew");
@@ -97,9 +100,9 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         await using var holder = new NpgsqlConnection(store);
         await holder.OpenAsync(TestContext.Current.CancellationToken);
         await new NpgsqlCommand($"""
-            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresNode.LockClass} AND objid = 1
+            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresLocks.Names} AND objid = 1
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
-            SELECT pg_advisory_lock({PostgresNode.LockClass}, 1)
+            SELECT pg_advisory_lock({PostgresLocks.Names}, 1)
             """, holder).ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
         var moved = open.OfType<PostgresEngine>().First();
         for (var i = 0; moved.Node != "node_3"; i++)
@@ -152,8 +155,10 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         {
             time.Move(TimeSpan.FromSeconds(10));
             var engine = await OpenAsync(store);
-            await Task.WhenAll(committers.Select((committer, n) => Task.Run(() => new Retention(engine, committer, instance.AuditKey, instance.AuditSigningKey, instance.Id,
-                TimeSpan.FromSeconds(250 - 2 * n), time, NullLogger<Retention>.Instance).SweepAsync(default))));
+            var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+            await Task.WhenAll(committers.Select((committer, n) => Task.Run(() =>
+                new Retention(engine, committer, keys, TimeSpan.FromSeconds(250 - 2 * n), time,
+                    NullLogger<Retention>.Instance).SweepAsync(default))));
             await VerifiedAsync(engine, instance);
         }
     }
@@ -298,7 +303,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         await own.StartAgainAsync();
         Assert.Equal("before", (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsOk().Payload);
         (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "after")).IsOk();
-        Assert.Empty((await AuditLog.VerifyStoreAsync(new(nodes[0].Data, store), null, default)).Problems);
+        Assert.Empty((await AuditArchive.VerifyStoreAsync(new(nodes[0].Data, store), null, default)).Problems);
     }
 
     [Fact]

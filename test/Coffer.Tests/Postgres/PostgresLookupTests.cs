@@ -1,5 +1,5 @@
 using System.Threading.Channels;
-using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Npgsql;
 
 namespace Coffer.Tests.Postgres;

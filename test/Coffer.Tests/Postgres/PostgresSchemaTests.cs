@@ -1,4 +1,4 @@
-using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Npgsql;
 
 namespace Coffer.Tests.Postgres;

@@ -1,4 +1,6 @@
+using Coffer.Hosting;
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Npgsql;
 
 namespace Coffer.Tests.Postgres;
@@ -78,9 +80,9 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
         Write(engine, Known(tenant)[("idempotency", "INSERT")]);
         await PostgresServer.ExecuteAsync(store, "CREATE RULE quiet AS ON DELETE TO idempotency DO INSTEAD NOTHING");
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
-        using var reaper = new Coffer.Secrets.Reaper(
+        using var reaper = new Coffer.Hosting.Reaper(
             engine, committer, null, TimeProvider.System,
-                Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Secrets.Reaper>.Instance);
+                Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Hosting.Reaper>.Instance);
         var failure =
             await Assert.ThrowsAsync<ApiError>(() => reaper.SweepAsync(default)).WaitAsync(TimeSpan.FromSeconds(60));
         Assert.Contains("contradicts itself", failure.InnerException!.Message, StringComparison.Ordinal);

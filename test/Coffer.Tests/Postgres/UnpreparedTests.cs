@@ -1,4 +1,6 @@
+
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
 
 namespace Coffer.Tests.Postgres;
 

@@ -1,6 +1,8 @@
 using System.Globalization;
+using Coffer.Hosting;
 using Coffer.Secrets;
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 

@@ -1,7 +1,10 @@
 using System.Text.Json.Nodes;
 using Coffer.Access;
+using Coffer.Hosting;
+using Coffer.Management;
 using Coffer.Storage;
 using Coffer.Tests.Api.Management;
+using Coffer.Transfer;
 using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Secrets;
@@ -211,8 +214,8 @@ public sealed class DamagedRowsTests : IAsyncLifetime
         Assert.True(entries.Count > 5);
         (await server.Admin.Get(Audit, ("verb", "set"), ("account", "acct_1"))).IsOk();
         (await server.Admin.Get(Audit, ("since", "100000000"))).IsOk();
-        var sets = new AuditLog.Filter(null, null, "set", null, null, null, null);
-        Assert.NotEmpty(await AuditLog.ListAsync(server.Place, sets, 100, default));
+        var sets = new AuditArchive.Filter(null, null, "set", null, null, null, null);
+        Assert.NotEmpty(await AuditArchive.ListAsync(server.Location, sets, 100, default));
     }
 
     [Fact]
@@ -232,11 +235,11 @@ public sealed class DamagedRowsTests : IAsyncLifetime
             (await server.Client(key.Secret(), account).Set("k")).IsError(500, null, null, type: "api_error");
         }
 
-        var keys = (await server.Admin.Get(Keys, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
+        var keys = (await server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
         Assert.Equal(key.Id(), (string?)Assert.Single(keys, one => one!["damaged"] is not null)!["id"]);
         (await server.Client().List()).IsOk();
         Assert.Equal($"api_keys {key.Id()}", (string?)Assert.Single(await NamedAsync())!["target"]);
-        (await server.Admin.Post($"{Keys}/{key.Id()}/revoke", [])).IsOk();
+        (await server.Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsOk();
         (await server.Client(key.Secret()).List()).IsError(401, null, null);
     }
 

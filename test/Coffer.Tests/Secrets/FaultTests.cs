@@ -1,9 +1,11 @@
 using System.Text;
 using Coffer.Access;
 using Coffer.Audit;
-using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Secrets;
+using Coffer.Settings;
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Secrets;
@@ -45,7 +47,8 @@ public sealed class FaultTests : IDisposable
         await committer.CommitAsync(new Change.Plain([.. rows, new RowWrite.PutApp(app)]));
         var recorder = new Recorder(committer, new AuditPolicy(Buffered: false, MetadataReads: false), NullLogger<Recorder>.Instance);
         var tenants = new Tenants(engine, committer, instance, time, CofferOptions.DefaultOpenTenants);
-        var store = new SecretStore(engine, committer, instance, new Gate(refusals, recorder, engine), tenants, time, secretsPerScope: 3);
+        var gate = new Gate(refusals, recorder, engine);
+        var store = new SecretStore(engine, committer, gate, tenants, new SecretId(time), time) { SecretsPerScope = 3 };
         var caller = new Coffer.Access.Caller("key_1", KeyKind.Secret, new TenantId(app.Id, false, "acct_1"), Origin.Internal);
         var model = new Dictionary<string, (string Payload, long Version)>();
 
@@ -125,84 +128,29 @@ public sealed class FaultTests : IDisposable
         public override ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
             Call(() => real.FindReleaseAsync(ct));
 
-        public override ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => Call(() => real.FindMetaAsync(key, ct));
+        public override ValueTask<T?> FindAsync<T>(
+            Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values) where T : class
+        {
+            var given = values.ToArray();
+            return Call(() => real.FindAsync(query, ct, given));
+        }
 
-        public override ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) => Call(() => real.ListMetaAsync(prefix, ct));
-
-        public override ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) => Call(() => real.ListRootKeysAsync(ct));
-
-        public override ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => Call(() => real.FindAppAsync(id, ct));
-
-        public override ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(
-            string bound, int limit, CancellationToken ct) => real.ListUnsealedAsync(bound, limit, ct);
-
-        public override ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) => Call(() => real.FindApiKeyAsync(mac, ct));
-
-        public override ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct) => Call(() => real.ListAppsAsync(bound, limit, ct));
-
-        public override ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct) => Call(() => real.FindApiKeyAsync(id, ct));
-
-        public override ValueTask<IReadOnlyList<ApiKeyRow>> ListApiKeysAsync(string? app, string? bound, int limit, CancellationToken ct) =>
-            Call(() => real.ListApiKeysAsync(app, bound, limit, ct));
-
-        public override ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => Call(() => real.ListApiKeyMacsAsync(ct));
-
-        public override ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(long number, string subject,
-            int limit, CancellationToken ct) =>
-            Call(() => real.ListRevocationsAsync(number, subject, limit, ct));
-
-        public override ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(
-            long now, int limit, CancellationToken ct) => Call(() => real.ListEndedRevocationsAsync(now, limit, ct));
-
-        public override ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number,
-            CancellationToken ct) =>
-            Call(() => real.ListGenerationsAsync(number, ct));
-
-        public override ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(string app, string? bound, long now, int limit, CancellationToken ct) =>
-            Call(() => real.ListAccountsAsync(app, bound, now, limit, ct));
-
-        public override ValueTask<IReadOnlyList<SecretRow>> ListTenantSecretsAsync(long tenant, string? bound, long now, int limit, CancellationToken ct) =>
-            Call(() => real.ListTenantSecretsAsync(tenant, bound, now, limit, ct));
-
-        public override ValueTask<SecretRow?> FindSecretAsync(long tenant, string id, long now, CancellationToken ct) => Call(() => real.FindSecretAsync(tenant, id, now, ct));
-
-        public override ValueTask<IReadOnlyList<FoundSecretRow>> SearchSecretsAsync(
-            SecretFilter filter, (long? ExpiresAt, SecretKey Key)? after, long now, int limit, CancellationToken ct) =>
-            Call(() => real.SearchSecretsAsync(filter, after, now, limit, ct));
-
-        public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) => Call(() => real.FindTenantAsync(tenant, ct));
-
-        public override ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct) => Call(() => real.FindSecretAsync(key, ct));
-
-        public override ValueTask<IReadOnlyList<SecretRow>> ListSecretsAsync(
-            long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct) =>
-            Call(() => real.ListSecretsAsync(tenant, scope, bound, newer, now, limit, ct));
-
-        public override ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct) => Call(() => real.ListExpiredAsync(now, limit, ct));
-
-        public override ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct) => Call(() => real.FindOldestIdempotencyAsync(ct));
-        public override ValueTask<long?> FindOldestReplyAsync(CancellationToken ct) =>
-            Call(() => real.FindOldestReplyAsync(ct));
-
-        public override ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(long bound, bool newestFirst, int limit, CancellationToken ct) =>
-            Call(() => real.ListAuditAsync(bound, newestFirst, limit, ct));
-
-        public override ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) => Call(() => real.FindLastAuditAsync(node, ct));
-
-        public override ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) =>
-            Call(() => real.FindReceiptAsync(id, ct));
-
-        public override ValueTask<IReadOnlyList<ReceiptRow>> ListPendingReceiptsAsync(
-            (long Created, string Id)? after, int limit, CancellationToken ct) =>
-                Call(() => real.ListPendingReceiptsAsync(after, limit, ct));
+        public override ValueTask<IReadOnlyList<T>> ListAsync<T>(
+            Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values)
+        {
+            var given = values.ToArray();
+            return Call(() => real.ListAsync(query, ct, given));
+        }
 
         public override Reach Reach => real.Reach;
 
         public override ValueTask<bool> EraseAsync(CancellationToken ct) => Call(() => real.EraseAsync(ct));
 
-        public override AuditRow? FindAudit(string node, long atMost) => Call(() => real.FindAudit(node, atMost));
-
-        public override byte[]? FindMeta(string key) => Call(() => real.FindMeta(key));
+        public override T? FindByWriter<T>(Query<T> query, params ReadOnlySpan<SqlValue> values) where T : class
+        {
+            var given = values.ToArray();
+            return Call(() => real.FindByWriter(query, given));
+        }
 
         public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain) => Call(() =>
         {

@@ -56,15 +56,15 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         await server.StartAgainAsync();
         foreach (var answer in (Answer[])[
             await Client.Find("k"), await Client.Set("k"), await Client.List(), await Client.Get(Apps), await server.Client(token, "acct_2").Find("k"),
-            await server.Admin.Post($"{Keys}/{keyId}/roll", [("grace_period", "0")])])
+            await server.Admin.Post($"{KeysPath}/{keyId}/roll", [("grace_period", "0")])])
             answer.IsError(500, null, null, "The stored API key failed its integrity check and is not given out. Tell the operator of this server the Request-Id.", "api_error");
         (await server.Client().List()).IsOk();
 
         // It is shown as what it is, does not hide the others, and can be revoked.
-        Assert.True((bool?)(await server.Admin.Get($"{Keys}/{keyId}")).IsOk().Json["damaged"]);
-        var all = (await server.Admin.Get(Keys, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
+        Assert.True((bool?)(await server.Admin.Get($"{KeysPath}/{keyId}")).IsOk().Json["damaged"]);
+        var all = (await server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
         Assert.Equal(keyId, (string?)Assert.Single(all, key => key!["damaged"] is not null)!["id"]);
-        (await server.Admin.Post($"{Keys}/{keyId}/revoke", [])).IsOk();
+        (await server.Admin.Post($"{KeysPath}/{keyId}/revoke", [])).IsOk();
         (await Client.Find("k")).IsError(401, null, null);
     }
 

@@ -1,5 +1,7 @@
+using Coffer.Hosting;
 using Coffer.Secrets;
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Secrets;

@@ -1,5 +1,5 @@
-using Coffer.Access;
 using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Storage;
 using Microsoft.Data.Sqlite;
 

@@ -2,6 +2,8 @@ using System.Text;
 using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Crypto;
+using Coffer.Keys;
+using Coffer.Settings;
 using Coffer.Storage;
 using Coffer.Tests.Api.Management;
 using static Coffer.Tests.Secrets.StoreEdits;

@@ -24,7 +24,7 @@ public sealed class TenantsTests
         }
 
         var key = await server.NewKeyAsync("restricted", app, ("permissions", "secret_read"));
-        (await server.Admin.Post($"{Keys}/{key.Id()}/revoke", [])).IsOk();
+        (await server.Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsOk();
         (await server.Admin.Post($"{Apps}/{app}", [("name", "another name")])).IsOk();
         (await server.Admin.Post($"{Apps}/{app}/accounts/acct_2/forget", [])).IsOk();
         Assert.Equal("one", (await kept.Find("k", null, ("expand[]", "payload"))).IsOk().Payload);

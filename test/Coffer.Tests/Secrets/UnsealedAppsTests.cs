@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Coffer.Access;
+using Coffer.Settings;
 using Coffer.Tests.Api.Management;
 
 namespace Coffer.Tests.Secrets;

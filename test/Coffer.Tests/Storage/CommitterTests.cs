@@ -1,4 +1,6 @@
+
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 
 namespace Coffer.Tests.Storage;
 

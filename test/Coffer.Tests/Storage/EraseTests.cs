@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Storage;

@@ -1,6 +1,6 @@
 using System.Diagnostics;
-using Coffer.Access;
-using Coffer.Storage;
+using Coffer.Management;
+using Coffer.Storage.Sqlite;
 using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Storage;

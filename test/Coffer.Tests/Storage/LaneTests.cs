@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Coffer.Audit;
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 
 namespace Coffer.Tests.Storage;
 

@@ -1,4 +1,5 @@
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Storage;

@@ -1,4 +1,5 @@
-using Coffer.Storage;
+
+using Coffer.Storage.Sqlite;
 
 namespace Coffer.Tests.Storage;
 

@@ -1,4 +1,4 @@
-using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Storage;

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 
 #pragma warning disable RS0030 // Random: nothing here is a secret.
 

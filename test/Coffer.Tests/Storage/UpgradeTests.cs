@@ -1,5 +1,8 @@
 using Coffer.Access;
+using Coffer.Hosting;
+using Coffer.Management;
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Coffer.Tests.Api.Management;
 using Coffer.Tests.Secrets;
 using Microsoft.Data.Sqlite;
@@ -32,12 +35,12 @@ public sealed class UpgradeTests : IAsyncLifetime
         Assert.Equal("true", (await server.Client(server.Keys.LiveSecretKey).Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "l"), ("payload", "live")], "key"))
             .IsOk().Header("Idempotent-Replayed"));
         (await server.Client(server.OtherAppKey).List()).IsOk();
-        Assert.Equal(4, (await server.Admin.Get(Keys)).Ids().Count());
+        Assert.Equal(4, (await server.Admin.Get(KeysPath)).Ids().Count());
         Assert.Equal(["acct_1"], (await server.Admin.Get($"{Operator.Apps}/{await server.AppIdAsync()}/accounts")).Ids()
             .Where(id => id == "acct_1"));
 
         await server.StopAsync();
-        Assert.Empty((await AuditLog.VerifyStoreAsync(server.Data, null, default)).Problems);
+        Assert.Empty((await AuditArchive.VerifyStoreAsync(server.Data, null, default)).Problems);
         using var session = new SqliteSession(server.StoreFile);
         Assert.Equal(Coffer.Storage.Migrations.Of("sqlite").Count, session.Scalar("PRAGMA user_version"));
     }
@@ -84,7 +87,7 @@ public sealed class UpgradeTests : IAsyncLifetime
         (await server.Client().Set("a")).IsOk();
         (await server.Client().Set("b")).IsError(400, null, null);
         var old = (await server.KeyAsync("secret", livemode: false)).Id();
-        var rolled = (await server.Admin.Post($"{Keys}/{old}/roll", [("grace_period", "60")])).IsOk().Json;
+        var rolled = (await server.Admin.Post($"{KeysPath}/{old}/roll", [("grace_period", "60")])).IsOk().Json;
         (await server.Client().List()).IsOk();
         (await server.Client(rolled.Secret()).List()).IsOk();
         server.Time.Move(TimeSpan.FromSeconds(60));

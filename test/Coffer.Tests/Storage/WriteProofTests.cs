@@ -1,5 +1,6 @@
 using System.Reflection;
 using Coffer.Storage;
+using Coffer.Storage.Sqlite;
 using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Storage;
@@ -82,15 +83,14 @@ public sealed class WriteProofTests : IDisposable
     [Fact]
     public void Each_statement_that_writes_is_proven()
     {
-        string[] notOnItsOwn = [nameof(Sql.PruneReplies), nameof(Sql.PruneIdempotency)];
-        var statements =
-            typeof(Sql).GetFields(BindingFlags.Public | BindingFlags.Static).Where(field => field.IsLiteral)
-            .Select(field => (field.Name, Sql: (string)field.GetRawConstantValue()!))
-            .Where(statement => statement.Sql.Split(' ')[0] is "INSERT" or "UPDATE" or "DELETE").ToList();
-        Assert.True(statements.Count >= 18);
-        Assert.Equal(notOnItsOwn,
-            statements.Where(statement => WriteProof.Of(statement.Sql) == WriteProof.Promise.None)
-            .Select(statement => statement.Name));
+        var statements = Known().SelectMany(known => known.Write.Statements).ToList();
+        var written = typeof(RowWrite).GetNestedTypes().Where(type => type.IsSubclassOf(typeof(RowWrite)));
+        Assert.Empty(written.Except(Known().Select(known => known.Write.GetType())));
+        Assert.All(statements, statement =>
+        {
+            foreach (var text in (string[])[statement.Text.Sqlite, statement.Text.Postgres])
+                Assert.True(statement.Count is not null || WriteProof.Of(text) != WriteProof.Promise.None, text);
+        });
     }
 
     public void Dispose()

@@ -24,7 +24,7 @@ public sealed class ApiKeysTests : IAsyncLifetime
     [Fact]
     public async Task A_new_key_is_shown_with_its_secret_once()
     {
-        var made = (await Admin.Post(Keys,
+        var made = (await Admin.Post(KeysPath,
         [
             ("type", "restricted"), ("app", app), ("livemode", "true"), ("permissions[]", "secret_write"), ("permissions[]", "secret_read"), ("account", "acct_1"),
             ("addresses[]", "127.0.0.0/8"), ("addresses[]", "2001:db8::1"), ("expires_at", $"{server.Time.Seconds + 10}"),
@@ -57,8 +57,8 @@ public sealed class ApiKeysTests : IAsyncLifetime
 
         var shown = made.Json.AsObject();
         shown.Remove("secret");
-        Assert.True(JsonNode.DeepEquals(shown, (await Admin.Get($"{Keys}/{made.Id}")).IsOk().Json));
-        Assert.Contains((await Admin.Get(Keys, ("app", app))).IsOk().Json["data"]!.AsArray(), key => JsonNode.DeepEquals(shown, key));
+        Assert.True(JsonNode.DeepEquals(shown, (await Admin.Get($"{KeysPath}/{made.Id}")).IsOk().Json));
+        Assert.Contains((await Admin.Get(KeysPath, ("app", app))).IsOk().Json["data"]!.AsArray(), key => JsonNode.DeepEquals(shown, key));
     }
 
     [Fact]
@@ -73,7 +73,7 @@ public sealed class ApiKeysTests : IAsyncLifetime
         var admin = await server.NewKeyAsync("admin", null);
         Assert.Matches("^ak_cfr", admin.Secret());
         Assert.Equal("null null null", $"{Word(admin["app"])} {Word(admin["livemode"])} {Word(admin["permissions"])}");
-        (await server.Client(admin.Secret()).Get(Keys)).IsOk();
+        (await server.Client(admin.Secret()).Get(KeysPath)).IsOk();
         Assert.Equal(secret.Fields(), admin.Fields());
 
         static string Word(JsonNode? node) => node?.ToJsonString() ?? "null";
@@ -113,10 +113,10 @@ public sealed class ApiKeysTests : IAsyncLifetime
     [InlineData("type=admin&expires_at=NOW", null, "expires_at")]
     public async Task Bad_input_names_the_parameter_and_makes_no_key(string form, string? code, string param)
     {
-        var before = (await Admin.Get(Keys, ("limit", "100"))).Ids().Count();
+        var before = (await Admin.Get(KeysPath, ("limit", "100"))).Ids().Count();
         form = form.Replace("APP", app, StringComparison.Ordinal).Replace("NOW", $"{server.Time.Seconds}", StringComparison.Ordinal);
-        (await Admin.Raw(HttpMethod.Post, Keys, form)).IsError(400, code, param);
-        Assert.Equal(before, (await Admin.Get(Keys, ("limit", "100"))).Ids().Count());
+        (await Admin.Raw(HttpMethod.Post, KeysPath, form)).IsError(400, code, param);
+        Assert.Equal(before, (await Admin.Get(KeysPath, ("limit", "100"))).Ids().Count());
     }
 
     [Fact]
@@ -124,7 +124,7 @@ public sealed class ApiKeysTests : IAsyncLifetime
     {
         (string, string)[] twenty = [.. Enumerable.Range(0, 20).Select(i => ("addresses[]", $"10.0.{i}.0/24"))];
         Assert.Equal(20, (await server.NewKeyAsync("admin", null, [.. twenty, ("addresses[]", "10.0.0.0/24")]))["addresses"]!.AsArray().Count); // the same one again
-        (await Admin.Post(Keys, [("type", "admin"), .. twenty, ("addresses[]", "10.1.0.0/16")])).IsError(400, null, "addresses");
+        (await Admin.Post(KeysPath, [("type", "admin"), .. twenty, ("addresses[]", "10.1.0.0/16")])).IsError(400, null, "addresses");
     }
 
     [Theory]
@@ -188,10 +188,10 @@ public sealed class ApiKeysTests : IAsyncLifetime
         (await server.Client(key.Secret()).Get(Apps)).IsOk();
         server.Time.Move(TimeSpan.FromSeconds(0.001));
         (await server.Client(key.Secret()).Get(Apps)).IsError(401, "api_key_expired", null);
-        Assert.Contains(key.Id(), (await Admin.Get(Keys, ("limit", "100"))).Ids());
-        (await Admin.Post($"{Keys}/{key.Id()}/roll", [("grace_period", "0")])).IsError(400, null, "id");
-        (await Admin.Post($"{Keys}/{key.Id()}/revoke", [])).IsOk();
-        Assert.DoesNotContain(key.Id(), (await Admin.Get(Keys, ("limit", "100"))).Ids());
+        Assert.Contains(key.Id(), (await Admin.Get(KeysPath, ("limit", "100"))).Ids());
+        (await Admin.Post($"{KeysPath}/{key.Id()}/roll", [("grace_period", "0")])).IsError(400, null, "id");
+        (await Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsOk();
+        Assert.DoesNotContain(key.Id(), (await Admin.Get(KeysPath, ("limit", "100"))).Ids());
         (await server.Client(key.Secret()).Get(Apps)).IsError(401, null, null);
     }
 
@@ -205,28 +205,28 @@ public sealed class ApiKeysTests : IAsyncLifetime
             made.Insert(0, (await server.NewKeyAsync("secret", server.OtherApp)).Id());
         }
 
-        var walked = await Admin.WalkAsync(Keys, 2);
+        var walked = await Admin.WalkAsync(KeysPath, 2);
         Assert.Equal(made, walked.Take(5));
         Assert.Equal(3 + 1 + 5, walked.Distinct().Count());
-        Assert.Equal(made, (await Admin.WalkAsync(Keys, 2, ("app", server.OtherApp))).Take(5));
-        Assert.Equal(6, (await Admin.Get(Keys, ("app", server.OtherApp))).Ids().Count());
-        Assert.Equal(2, (await Admin.Get(Keys, ("app", app))).Ids().Count());
-        Assert.Empty((await Admin.Get(Keys, ("app", "app_none"))).Ids());
-        var page = (await Admin.Get(Keys, ("limit", "2"))).IsOk().Json;
-        Assert.Equal(("list", true, Keys), ((string?)page["object"], (bool)page["has_more"]!, (string?)page["url"]));
-        Assert.DoesNotContain("\"secret\":", (await Admin.Get(Keys)).Text, StringComparison.Ordinal);
-        (await Admin.Get(Keys, ("starting_after", "key_none"))).IsError(400, "resource_missing", "starting_after", "No such API key: 'key_none'");
-        Assert.Single((await Admin.Get(Keys, ("limit", "0"))).Ids());
-        Assert.Equal(9, (await Admin.Get(Keys, ("limit", "101"))).Ids().Count());
+        Assert.Equal(made, (await Admin.WalkAsync(KeysPath, 2, ("app", server.OtherApp))).Take(5));
+        Assert.Equal(6, (await Admin.Get(KeysPath, ("app", server.OtherApp))).Ids().Count());
+        Assert.Equal(2, (await Admin.Get(KeysPath, ("app", app))).Ids().Count());
+        Assert.Empty((await Admin.Get(KeysPath, ("app", "app_none"))).Ids());
+        var page = (await Admin.Get(KeysPath, ("limit", "2"))).IsOk().Json;
+        Assert.Equal(("list", true, KeysPath), ((string?)page["object"], (bool)page["has_more"]!, (string?)page["url"]));
+        Assert.DoesNotContain("\"secret\":", (await Admin.Get(KeysPath)).Text, StringComparison.Ordinal);
+        (await Admin.Get(KeysPath, ("starting_after", "key_none"))).IsError(400, "resource_missing", "starting_after", "No such API key: 'key_none'");
+        Assert.Single((await Admin.Get(KeysPath, ("limit", "0"))).Ids());
+        Assert.Equal(9, (await Admin.Get(KeysPath, ("limit", "101"))).Ids().Count());
     }
 
     [Fact]
     public async Task What_is_not_there_is_404()
     {
         foreach (var answer in (Answer[])[
-            await Admin.Get($"{Keys}/key_none"), await Admin.Post($"{Keys}/key_none/roll", [("grace_period", "0")]), await Admin.Post($"{Keys}/key_none/revoke", [])])
+            await Admin.Get($"{KeysPath}/key_none"), await Admin.Post($"{KeysPath}/key_none/roll", [("grace_period", "0")]), await Admin.Post($"{KeysPath}/key_none/revoke", [])])
             answer.IsError(404, "resource_missing", "id", "No such API key: 'key_none'");
-        (await Admin.Raw(HttpMethod.Delete, $"{Keys}/key_none", null)).IsError(404, null, null);
+        (await Admin.Raw(HttpMethod.Delete, $"{KeysPath}/key_none", null)).IsError(404, null, null);
     }
 
     [Fact]
@@ -234,14 +234,14 @@ public sealed class ApiKeysTests : IAsyncLifetime
     {
         var old = await server.NewKeyAsync("restricted", app, ("permissions", "secret_read"), ("account", "acct_1"), ("addresses[]", "127.0.0.1"));
         server.Time.Move(TimeSpan.FromSeconds(5));
-        var rolled = (await Admin.Post($"{Keys}/{old.Id()}/roll", [("grace_period", "60")])).IsOk().Json;
+        var rolled = (await Admin.Post($"{KeysPath}/{old.Id()}/roll", [("grace_period", "60")])).IsOk().Json;
         Assert.Equal(old.Fields(), rolled.Fields());
         Assert.NotEqual(old.Id(), rolled.Id());
         Assert.NotEqual(old.Secret(), rolled.Secret());
         foreach (var same in (string[])["account", "addresses", "app", "livemode", "permissions", "type", "expires_at"])
             Assert.True(JsonNode.DeepEquals(old[same], rolled[same]), same);
         Assert.Equal(server.Time.Seconds, (long)rolled["created"]!);
-        Assert.Equal(server.Time.Seconds + 60, (long)(await Admin.Get($"{Keys}/{old.Id()}")).IsOk().Json["expires_at"]!);
+        Assert.Equal(server.Time.Seconds + 60, (long)(await Admin.Get($"{KeysPath}/{old.Id()}")).IsOk().Json["expires_at"]!);
 
         (await server.Client(old.Secret()).List()).IsOk();
         (await server.Client(rolled.Secret()).List()).IsOk();
@@ -259,13 +259,13 @@ public sealed class ApiKeysTests : IAsyncLifetime
     {
         var old = await server.NewKeyAsync("secret", app);
         (await server.Client(old.Secret()).List()).IsOk(); // it is cached now
-        var next = (await Admin.Post($"{Keys}/{old.Id()}/roll", [("grace_period", "0")])).IsOk().Json;
+        var next = (await Admin.Post($"{KeysPath}/{old.Id()}/roll", [("grace_period", "0")])).IsOk().Json;
         (await server.Client(old.Secret()).List()).IsError(401, "api_key_expired", null);
         (await server.Client(next.Secret()).List()).IsOk();
 
         var brief = await server.NewKeyAsync("secret", app, ("expires_at", $"{server.Time.Seconds + 10}"));
-        (await Admin.Post($"{Keys}/{brief.Id()}/roll", [("grace_period", "604800")])).IsOk();
-        Assert.Equal(server.Time.Seconds + 10, (long)(await Admin.Get($"{Keys}/{brief.Id()}")).Json["expires_at"]!);
+        (await Admin.Post($"{KeysPath}/{brief.Id()}/roll", [("grace_period", "604800")])).IsOk();
+        Assert.Equal(server.Time.Seconds + 10, (long)(await Admin.Get($"{KeysPath}/{brief.Id()}")).Json["expires_at"]!);
     }
 
     [Fact]
@@ -273,12 +273,12 @@ public sealed class ApiKeysTests : IAsyncLifetime
     {
         var key = await server.NewKeyAsync("secret", app);
         (await server.Client(key.Secret()).List()).IsOk();
-        var revoked = (await Admin.Post($"{Keys}/{key.Id()}/revoke", [])).IsOk().Json;
+        var revoked = (await Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsOk().Json;
         Assert.Equal("id object account addresses app created expires_at last_used livemode permissions revoked type", revoked.Fields());
         Assert.True((bool)revoked["revoked"]!);
         (await server.Client(key.Secret()).List()).IsError(401, null, null);
-        (await Admin.Get($"{Keys}/{key.Id()}")).IsError(404, "resource_missing", "id");
-        (await Admin.Post($"{Keys}/{key.Id()}/revoke", [])).IsError(404, "resource_missing", "id");
+        (await Admin.Get($"{KeysPath}/{key.Id()}")).IsError(404, "resource_missing", "id");
+        (await Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsError(404, "resource_missing", "id");
         (await server.Client().List()).IsOk();
     }
 
@@ -286,20 +286,20 @@ public sealed class ApiKeysTests : IAsyncLifetime
     public async Task The_last_admin_key_that_does_not_expire_stays()
     {
         var first = (await server.KeyAsync("admin", null)).Id();
-        (await Admin.Post($"{Keys}/{first}/revoke", [])).IsError(400, null, null);
+        (await Admin.Post($"{KeysPath}/{first}/revoke", [])).IsError(400, null, null);
         var expiring = await server.NewKeyAsync("admin", null, ("expires_at", $"{server.Time.Seconds + 1_000}"));
-        (await Admin.Post($"{Keys}/{first}/revoke", [])).IsError(400, null, null);
-        (await Admin.Post($"{Keys}/{expiring.Id()}/revoke", [])).IsOk();
+        (await Admin.Post($"{KeysPath}/{first}/revoke", [])).IsError(400, null, null);
+        (await Admin.Post($"{KeysPath}/{expiring.Id()}/revoke", [])).IsOk();
 
         var second = server.Client((await server.NewKeyAsync("admin", null)).Secret());
-        (await second.Post($"{Keys}/{first}/revoke", [])).IsOk();
-        (await Admin.Get(Keys)).IsError(401, null, null);
-        var last = (string)(await second.Get(Keys)).Json["data"]!.AsArray().Single(key => (string?)key!["type"] == "admin")!["id"]!;
-        (await second.Post($"{Keys}/{last}/revoke", [])).IsError(400, null, null);
+        (await second.Post($"{KeysPath}/{first}/revoke", [])).IsOk();
+        (await Admin.Get(KeysPath)).IsError(401, null, null);
+        var last = (string)(await second.Get(KeysPath)).Json["data"]!.AsArray().Single(key => (string?)key!["type"] == "admin")!["id"]!;
+        (await second.Post($"{KeysPath}/{last}/revoke", [])).IsError(400, null, null);
         // Rolled, it makes room for the one that follows it.
-        var third = server.Client((await second.Post($"{Keys}/{last}/roll", [("grace_period", "60")])).IsOk().Json.Secret());
-        (await third.Post($"{Keys}/{last}/revoke", [])).IsOk();
-        (await third.Get(Keys)).IsOk();
+        var third = server.Client((await second.Post($"{KeysPath}/{last}/roll", [("grace_period", "60")])).IsOk().Json.Secret());
+        (await third.Post($"{KeysPath}/{last}/revoke", [])).IsOk();
+        (await third.Get(KeysPath)).IsOk();
     }
 
     [Fact]
@@ -308,9 +308,9 @@ public sealed class ApiKeysTests : IAsyncLifetime
         var (id, token) = ((await server.KeyAsync("admin", null)).Id(), server.Keys.AdminKey!);
         for (var round = 0; round < 10; round++)
         {
-            var second = (await server.Client(token).Post(Keys, [("type", "admin")])).IsOk().Json;
+            var second = (await server.Client(token).Post(KeysPath, [("type", "admin")])).IsOk().Json;
             (string Id, string Token)[] admins = [(id, token), (second.Id(), second.Secret())];
-            var answers = await Task.WhenAll(admins.Select(admin => server.Client(admin.Token).Post($"{Keys}/{admin.Id}/revoke", [])));
+            var answers = await Task.WhenAll(admins.Select(admin => server.Client(admin.Token).Post($"{KeysPath}/{admin.Id}/revoke", [])));
             Assert.Equal([200, 400], answers.Select(answer => answer.Status).Order());
             (id, token) = admins[Array.FindIndex(answers, answer => answer.Status == 400)];
         }
@@ -339,7 +339,7 @@ public sealed class ApiKeysTests : IAsyncLifetime
         {
             for (var i = 0; ; i++)
             {
-                if ((long?)(await Admin.Get($"{Keys}/{key.Id()}")).IsOk().Json["last_used"] is { } last && (last == expected || i > 100))
+                if ((long?)(await Admin.Get($"{KeysPath}/{key.Id()}")).IsOk().Json["last_used"] is { } last && (last == expected || i > 100))
                     return last;
                 await Task.Delay(10);
                 Assert.InRange(i, 0, 200);
@@ -351,7 +351,7 @@ public sealed class ApiKeysTests : IAsyncLifetime
     [Fact]
     public async Task No_token_is_in_the_files_in_clear()
     {
-        var made = (await Admin.Post(Keys, [("type", "secret"), ("app", app)], "k")).IsOk().Json;
+        var made = (await Admin.Post(KeysPath, [("type", "secret"), ("app", app)], "k")).IsOk().Json;
         (await server.Client(made.Secret()).List()).IsOk();
         await server.StopAsync();
         Assert.False(server.IsInFiles(Encoding.ASCII.GetBytes(made.Secret())));

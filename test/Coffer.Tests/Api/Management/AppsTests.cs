@@ -261,7 +261,7 @@ public sealed class AppsTests : IAsyncLifetime
             (await caller.List()).IsError(401, null, null);
         (await Admin.Get(app)).IsError(404, "resource_missing", "id");
         (await Admin.Raw(HttpMethod.Delete, app, null)).IsError(404, "resource_missing", "id");
-        Assert.DoesNotContain((await Admin.Get(Keys, ("limit", "100"))).IsOk().Json["data"]!.AsArray(), key => (string?)key!["app"] == deleted.Id());
+        Assert.DoesNotContain((await Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray(), key => (string?)key!["app"] == deleted.Id());
         (await server.Client(server.OtherAppKey).List()).IsOk();
     }
 
@@ -274,7 +274,7 @@ public sealed class AppsTests : IAsyncLifetime
     public async Task A_grace_period_is_0_to_604800_seconds_and_has_no_default(string form, string code)
     {
         (await Admin.Raw(HttpMethod.Post, $"{Apps}/{server.OtherApp}/signing_secret/roll", form)).IsError(400, code, "grace_period");
-        (await Admin.Raw(HttpMethod.Post, $"{Keys}/{(await server.KeyAsync("secret", livemode: false)).Id()}/roll", form)).IsError(400, code, "grace_period");
+        (await Admin.Raw(HttpMethod.Post, $"{KeysPath}/{(await server.KeyAsync("secret", livemode: false)).Id()}/roll", form)).IsError(400, code, "grace_period");
         (await server.Client().List()).IsOk();
     }
 

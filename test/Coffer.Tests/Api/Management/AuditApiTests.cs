@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Coffer.Hosting;
 using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Api.Management;
@@ -140,8 +141,8 @@ public sealed class AuditApiTests : IAsyncLifetime
             (() => Admin.Post($"{Apps}/{app}", [("name", "x")]), "change_app"), (() => Admin.Post($"{Apps}/{app}", [("disabled", "true")]), "disable_app"),
             (() => Admin.Post($"{Apps}/{app}", [("disabled", "false")]), "enable_app"),
             (() => Admin.Post($"{Apps}/{app}/signing_secret/roll", [("grace_period", "0")]), "roll_signing_secret"),
-            (() => Admin.Get(Keys), "list_keys"), (() => Admin.Get($"{Keys}/{key}"), "show_key"), (() => Admin.Post(Keys, [("type", "admin")]), "create_key"),
-            (() => Admin.Post($"{Keys}/{key}/roll", [("grace_period", "0")]), "roll_key"), (() => Admin.Post($"{Keys}/{key}/revoke", []), "revoke_key"),
+            (() => Admin.Get(KeysPath), "list_keys"), (() => Admin.Get($"{KeysPath}/{key}"), "show_key"), (() => Admin.Post(KeysPath, [("type", "admin")]), "create_key"),
+            (() => Admin.Post($"{KeysPath}/{key}/roll", [("grace_period", "0")]), "roll_key"), (() => Admin.Post($"{KeysPath}/{key}/revoke", []), "revoke_key"),
             (() => Admin.Get(accounts), "list_accounts"), (() => Admin.Post($"{accounts}/acct_1/export", [("reason", "r")]), "export"),
             (() => Admin.Post($"{accounts}/acct_none/export", [("reason", "r")]), "export"),
             (() => Admin.Post($"{accounts}/acct_1/secrets/{id}/reveal", [("reason", "r")]), "reveal"), (() => Admin.Get("/admin/v1/secrets/search"), "search_secrets"),
@@ -154,40 +155,40 @@ public sealed class AuditApiTests : IAsyncLifetime
         {
             var answer = (await ask()).IsOk();
             // A receipt is signed behind the answer, at a moment of its own.
-            AuditLog.Filter all = new(null, null, null, null, null, null, null);
-            var newest = await AuditLog.ListAsync(server.Data, all, 5, default);
+            AuditArchive.Filter all = new(null, null, null, null, null, null, null);
+            var newest = await AuditArchive.ListAsync(server.Data, all, 5, default);
             var entry = newest.Select(line => JsonNode.Parse(line)!).First(each => (string?)each["verb"] != "sign_receipt");
             Assert.Equal((verb, "ok", answer.Header("Request-Id"), admin, "127.0.0.1"),
                 ((string?)entry["verb"], (string?)entry["outcome"], (string?)entry["request"], (string?)entry["key"], (string?)entry["remote"]));
         }
 
         await server.StopAsync();
-        Assert.Empty((await AuditLog.VerifyStoreAsync(server.Data, null, default)).Problems);
+        Assert.Empty((await AuditArchive.VerifyStoreAsync(server.Data, null, default)).Problems);
     }
 
     [Trait("Engine", "SQLite")] // it looks into the store's files
     [Fact]
     public async Task A_key_that_is_no_admin_key_is_refused_everywhere_and_counted()
     {
-        foreach (var path in (string[])[Apps, $"{Apps}/{app}", Keys, $"{Keys}/key_none", $"{Apps}/{app}/accounts", "/admin/v1/secrets/search", Audit, "/admin/v1/settings"])
+        foreach (var path in (string[])[Apps, $"{Apps}/{app}", KeysPath, $"{KeysPath}/key_none", $"{Apps}/{app}/accounts", "/admin/v1/secrets/search", Audit, "/admin/v1/settings"])
         {
             foreach (var token in (string[])[server.Keys.TestSecretKey, server.Keys.LiveSecretKey!, await server.MintAsync("usr_1")])
                 (await server.Client(token).Get(path)).IsError(403, null, null, "The management plane takes admin keys (ak_…) only. Use the admin key that the server printed when it first started.");
             (await server.Client("ak_none").Get(path)).IsError(401, null, null);
         }
 
-        foreach (var path in (string[])[Apps, $"{Apps}/{app}", $"{Apps}/{app}/signing_secret/roll", Keys, $"{Keys}/key_none/roll", $"{Keys}/key_none/revoke",
+        foreach (var path in (string[])[Apps, $"{Apps}/{app}", $"{Apps}/{app}/signing_secret/roll", KeysPath, $"{KeysPath}/key_none/roll", $"{KeysPath}/key_none/revoke",
             $"{Apps}/{app}/accounts/acct_1/export", $"{Apps}/{app}/accounts/acct_1/forget", $"{Apps}/{app}/accounts/acct_1/secrets/x/reveal"])
         {
             (string, string)[] form = path == Apps ? [("name", "x")] : path.EndsWith("roll", StringComparison.Ordinal) ? [("grace_period", "0")]
-                : path == Keys ? [("type", "admin")] : path.EndsWith("export", StringComparison.Ordinal) || path.EndsWith("reveal", StringComparison.Ordinal) ? [("reason", "r")] : [];
+                : path == KeysPath ? [("type", "admin")] : path.EndsWith("export", StringComparison.Ordinal) || path.EndsWith("reveal", StringComparison.Ordinal) ? [("reason", "r")] : [];
             (await server.Client().Post(path, form)).IsError(403, null, null);
         }
 
         (await server.Client().Raw(HttpMethod.Delete, $"{Apps}/{app}", null)).IsError(403, null, null);
         (await Admin.Get($"{Apps}/{app}")).IsOk();
         await server.StopAsync(); // writes what was counted
-        var counted = await AuditLog.ListAsync(server.Data, new(null, null, "authenticate", "not_an_admin_key", null, null, null), 1_000, default);
+        var counted = await AuditArchive.ListAsync(server.Data, new(null, null, "authenticate", "not_an_admin_key", null, null, null), 1_000, default);
         Assert.Equal(8 * 3 + 9 + 1, counted.Sum(line => (long)JsonNode.Parse(line)!["count"]!));
     }
 
@@ -196,7 +197,7 @@ public sealed class AuditApiTests : IAsyncLifetime
     {
         for (var i = 0; i < 3; i++)
             await server.Client(account: $"acct_{i}").Set("k");
-        foreach (var (path, verb) in ((string, string)[])[(Apps, "list_apps"), (Keys, "list_keys"), ($"{Apps}/{app}/accounts", "list_accounts"), (Audit, "list_audit")])
+        foreach (var (path, verb) in ((string, string)[])[(Apps, "list_apps"), (KeysPath, "list_keys"), ($"{Apps}/{app}/accounts", "list_accounts"), (Audit, "list_audit")])
         {
             (await Admin.Get(path, ("limit", "1"))).IsOk();
             Assert.Equal(1, (int)(await Admin.Get(Audit, ("verb", verb), ("limit", "1"))).IsOk().Json["data"]![0]!["count"]!);

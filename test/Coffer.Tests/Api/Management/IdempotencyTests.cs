@@ -29,9 +29,9 @@ public sealed class IdempotencyTests : IAsyncLifetime
             (Apps, [("name", "x")]),
             ($"{Apps}/{app}", [("name", "y")]),
             ($"{Apps}/{app}/signing_secret/roll", [("grace_period", "10")]),
-            (Keys, [("type", "secret"), ("app", app)]),
-            ($"{Keys}/{key}/roll", [("grace_period", "10")]),
-            ($"{Keys}/{key}/revoke", []),
+            (KeysPath, [("type", "secret"), ("app", app)]),
+            ($"{KeysPath}/{key}/roll", [("grace_period", "10")]),
+            ($"{KeysPath}/{key}/revoke", []),
             ($"{Apps}/{app}/accounts/acct_1/forget", [])])
         {
             var first = (await Admin.Post(path, form, path)).IsOk();
@@ -51,7 +51,7 @@ public sealed class IdempotencyTests : IAsyncLifetime
             Assert.Equal((apps, keys), await CountAsync());
         }
 
-        async Task<(int, int)> CountAsync() => ((await Admin.Get(Apps, ("limit", "100"))).Ids().Count(), (await Admin.Get(Keys, ("limit", "100"))).Ids().Count());
+        async Task<(int, int)> CountAsync() => ((await Admin.Get(Apps, ("limit", "100"))).Ids().Count(), (await Admin.Get(KeysPath, ("limit", "100"))).Ids().Count());
     }
 
     [Fact]
@@ -60,7 +60,7 @@ public sealed class IdempotencyTests : IAsyncLifetime
         (await Admin.Post(Apps, [("name", "x"), ("secrets_per_scope", "5")], "k")).IsOk();
         (string, (string, string)[])[] others =
         [
-            (Apps, [("name", "y"), ("secrets_per_scope", "5")]), (Apps, [("name", "x")]), (Keys, [("type", "admin")]),
+            (Apps, [("name", "y"), ("secrets_per_scope", "5")]), (Apps, [("name", "x")]), (KeysPath, [("type", "admin")]),
             ($"{Apps}/{app}", [("name", "x"), ("secrets_per_scope", "5")]), ($"{Apps}/{app}/accounts/acct_1/forget", []),
         ];
         foreach (var (path, form) in others)
@@ -92,12 +92,12 @@ public sealed class IdempotencyTests : IAsyncLifetime
         var first = (await server.KeyAsync("admin", null)).Id();
         var key = await server.NewKeyAsync("admin", null);
         var forLast = server.Client(key.Secret());
-        (await forLast.Post($"{Keys}/{key.Id()}/revoke", [("x", "y")], "k")).IsError(400, "parameter_unknown", "x");
+        (await forLast.Post($"{KeysPath}/{key.Id()}/revoke", [("x", "y")], "k")).IsError(400, "parameter_unknown", "x");
         (await forLast.Post($"{Apps}/app_none/accounts/acct_1/forget", [], "k")).IsError(404, "resource_missing", "id");
-        Assert.Null((await forLast.Post($"{Keys}/{first}/revoke", [], "k")).IsOk().Header("Idempotent-Replayed"));
-        (await forLast.Post($"{Keys}/{key.Id()}/revoke", [], "l")).IsError(400, null, null);
-        (await forLast.Post(Keys, [("type", "admin")])).IsOk();
-        Assert.Null((await forLast.Post($"{Keys}/{key.Id()}/revoke", [], "l")).IsOk().Header("Idempotent-Replayed"));
+        Assert.Null((await forLast.Post($"{KeysPath}/{first}/revoke", [], "k")).IsOk().Header("Idempotent-Replayed"));
+        (await forLast.Post($"{KeysPath}/{key.Id()}/revoke", [], "l")).IsError(400, null, null);
+        (await forLast.Post(KeysPath, [("type", "admin")])).IsOk();
+        Assert.Null((await forLast.Post($"{KeysPath}/{key.Id()}/revoke", [], "l")).IsOk().Header("Idempotent-Replayed"));
     }
 
     [Fact]
@@ -128,7 +128,7 @@ public sealed class IdempotencyTests : IAsyncLifetime
     public async Task What_is_kept_is_nowhere_in_clear()
     {
         var made = (await Admin.Post(Apps, [("name", "x")], "canary-idempotency-key")).IsOk();
-        var key = (await Admin.Post(Keys, [("type", "secret"), ("app", app)], "canary-another")).IsOk();
+        var key = (await Admin.Post(KeysPath, [("type", "secret"), ("app", app)], "canary-another")).IsOk();
         var minted = (await server.Client().Post(Ephemeral, [("user", "canary-user")], "canary-third")).IsOk();
         await server.StopAsync();
         foreach (var canary in (string[])[

@@ -5,14 +5,14 @@ namespace Coffer.Tests.Api.Management;
 /// <summary>What an operator does on the way to what a test is about.</summary>
 internal static class Operator
 {
-    public const string Apps = "/admin/v1/apps", Keys = "/admin/v1/api_keys", Ephemeral = "/v1/ephemeral_keys";
+    public const string Apps = "/admin/v1/apps", KeysPath = "/admin/v1/api_keys", Ephemeral = "/v1/ephemeral_keys";
 
     public static async Task<string> NewAppAsync(this TestServer server, string name = "Acme CRM") =>
         (await server.Admin.Post(Apps, [("name", name)])).IsOk().Id!;
 
     /// <summary>A key with its <c>secret</c>.</summary>
     public static async Task<JsonNode> NewKeyAsync(this TestServer server, string type, string? app, params (string, string)[] more) =>
-        (await server.Admin.Post(Keys, [("type", type), .. app is null ? ((string, string)[])[] : [("app", app)], .. more])).IsOk().Json;
+        (await server.Admin.Post(KeysPath, [("type", type), .. app is null ? ((string, string)[])[] : [("app", app)], .. more])).IsOk().Json;
 
     /// <summary>The token of an ephemeral key of the first app.</summary>
     public static async Task<string> MintAsync(this TestServer server, string user, string? account = null, params (string, string)[] more) =>

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Coffer.Settings;
 
 namespace Coffer.Tests.Api.Management;
 

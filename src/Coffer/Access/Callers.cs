@@ -1,0 +1,39 @@
+using Coffer.Crypto;
+
+namespace Coffer.Access;
+
+/// <summary>Turns a token into a caller, or into the refusal that its sender gets.</summary>
+/// <param name="keys">Keys that have a row.</param>
+/// <param name="ephemeralKeys">Keys that have none.</param>
+/// <param name="known">Which tokens could be a stored key's.</param>
+/// <param name="gate">Where refused keys are counted.</param>
+internal sealed class Callers(ApiKeys keys, EphemeralKeys ephemeralKeys, KnownKeys known, Gate gate)
+{
+    /// <summary>
+    /// Who holds <paramref name="token"/>, acting in <paramref name="account"/> (null: the key's own, or the app's).
+    /// </summary>
+    /// <param name="token">The key.</param>
+    /// <param name="account">The account that the request names, or null.</param>
+    /// <param name="origin">The request.</param>
+    /// <param name="isFlooding">
+    /// Whether so many unknown keys come from there that only tokens that could be a stored key's are worth a look-up.
+    /// </param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <returns>
+    /// The caller; or the 401 that refuses the token, or the 403 that refuses where it is used. This is a hot path:
+    /// nothing is thrown for a bad key.
+    /// </returns>
+    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindAsync(
+        string token, string? account, Origin origin, bool isFlooding, CancellationToken ct)
+    {
+        // An ephemeral key needs no look-up to be proven.
+        var isEphemeral = token.StartsWith(EphemeralKey.Prefix, StringComparison.Ordinal);
+        if (isFlooding && !isEphemeral && !(keys.IsPossible(token) && await known.ContainsAsync(token, ct)))
+            return (null, gate.Refuse("unknown_key", null, origin, ApiError.TooManyBadKeys()));
+        if (token.StartsWith("pk_", StringComparison.Ordinal))
+            return (null, ApiError.PublishableKey());
+        return isEphemeral
+            ? await ephemeralKeys.FindCallerAsync(token, account, origin, ct)
+            : await keys.FindCallerAsync(token, account, origin, ct);
+    }
+}

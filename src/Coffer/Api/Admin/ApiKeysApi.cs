@@ -1,0 +1,117 @@
+using System.Net;
+using System.Text.Json;
+using Coffer.Access;
+using Coffer.Http;
+using Coffer.Management;
+using static Coffer.Api.ManagementWire;
+
+namespace Coffer.Api.Admin;
+
+/// <summary>API keys, for who has an admin key (docs/management.md, "API keys").</summary>
+internal sealed class ApiKeysApi(KeyRing keys)
+{
+    private const string All = $"{Root}/api_keys", One = $"{All}/{{key}}";
+
+    public IEnumerable<ApiRoute> Routes =>
+    [
+        new("POST", All, CreateAsync),
+        new("GET", All, ListAsync),
+        new("GET", One, ShowAsync),
+        new("POST", $"{One}/roll", RollAsync) { IsUrgent = true },
+        new("POST", $"{One}/revoke", RevokeAsync) { IsUrgent = true },
+    ];
+
+    private ValueTask<ApiError?> CreateAsync(ApiRequest request)
+    {
+        var form = request.Form;
+        form.Only("type", "app", "livemode", "permissions", "account", "addresses", "expires_at");
+        var kind = RequiredText(form, "type") switch
+        {
+            "secret" => KeyKind.Secret,
+            "restricted" => KeyKind.Restricted,
+            "admin" => KeyKind.Admin,
+            _ => throw ApiError.NotOneOf("type", "secret", "restricted", "admin"),
+        };
+        var isAdmin = kind == KeyKind.Admin;
+        foreach (var param in (string[])[.. isAdmin ? (string[])["app", "livemode"] : [], .. kind != KeyKind.Restricted ? (string[])["permissions", "account"] : []])
+        {
+            if (form.Has(param))
+                throw ApiError.Unusable(param, $"it does not go with type={ApiKey.Word(kind)}");
+        }
+
+        var wanted = new KeyRing.Wanted(
+            kind,
+            isAdmin ? null : RequiredText(form, "app"),
+            isAdmin || (form.Boolean("livemode") ?? false),
+            ReadPermissions(form) ?? (kind == KeyKind.Restricted ? throw ApiError.ParameterMissing("permissions") : Permissions.All),
+            Id(form, "account"),
+            ReadNetworks(form),
+            form.Integer("expires_at"));
+        return AnswerAsync<KeyRing.Shown>(request, Write, write => keys.CreateAsync(write, wanted));
+    }
+
+    private async ValueTask<ApiError?> ListAsync(ApiRequest request)
+    {
+        request.Form.Only("app", "limit", "starting_after");
+        var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
+        var found = await keys.ListAsync(request.Caller, Id(request.Form, "app"), after, limit, request.Cancelled);
+        return WriteList(request, found, limit, (json, key) => Write(json, new KeyRing.Shown(key)));
+    }
+
+    private async ValueTask<ApiError?> ShowAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        Write(request.Json, new KeyRing.Shown(await keys.RequireAsync(request.Caller, request.Target.Id("key"), request.Cancelled)));
+        return null;
+    }
+
+    private ValueTask<ApiError?> RollAsync(ApiRequest request)
+    {
+        request.Form.Only("grace_period");
+        var grace = Grace(request.Form);
+        return AnswerAsync<KeyRing.Shown>(request, Write, write => keys.RollAsync(write, request.Target.Id("key"), grace));
+    }
+
+    private ValueTask<ApiError?> RevokeAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        return AnswerAsync<KeyRing.Shown>(request, Write, write => keys.RevokeAsync(write, request.Target.Id("key")));
+    }
+
+    private static List<IPNetwork> ReadNetworks(StripeForm form)
+    {
+        var networks = form.Strings("addresses").Select(text => Networks.Parse(text)
+            ?? throw ApiError.Unusable("addresses", "write each as an address or as a network such as 203.0.113.0/24, with zeros after its prefix")).Distinct().ToList();
+        return networks.Count <= ApiKey.MostAddresses ? networks : throw ApiError.Unusable("addresses", $"there are at most {ApiKey.MostAddresses}");
+    }
+
+    private static void Write(Utf8JsonWriter json, KeyRing.Shown shown)
+    {
+        var (key, kind) = (shown.Key, shown.Key.Kind);
+        json.WriteStartObject();
+        json.WriteString("id"u8, key.Id);
+        json.WriteString("object"u8, "api_key"u8);
+        json.WriteString("account"u8, key.PinnedAccount);
+        WriteStrings(json, "addresses", key.Networks.Select(network => network.ToString()));
+        json.WriteString("app"u8, key.App);
+        json.WriteNumber("created"u8, key.Created);
+        if (key.IsDamaged)
+            json.WriteBoolean("damaged"u8, true);
+        WriteTime(json, "expires_at", key.ExpiresAt);
+        WriteTime(json, "last_used", key.LastUsed);
+        if (kind == KeyKind.Admin)
+            json.WriteNull("livemode"u8);
+        else
+            json.WriteBoolean("livemode"u8, key.Livemode);
+        if (kind == KeyKind.Restricted)
+            WriteStrings(json, "permissions", key.Permissions.Words());
+        else
+            json.WriteNull("permissions"u8);
+        if (shown.IsRevoked)
+            json.WriteBoolean("revoked"u8, true);
+        json.WriteString("type"u8, kind is { } known ? ApiKey.Word(known) : null);
+        if (shown.Token is { } token)
+            json.WriteString("secret"u8, token);
+        json.WriteEndObject();
+    }
+}

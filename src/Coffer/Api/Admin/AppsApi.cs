@@ -1,0 +1,122 @@
+using System.Text;
+using System.Text.Json;
+using Coffer.Access;
+using Coffer.Http;
+using Coffer.Management;
+using Coffer.Settings;
+using static Coffer.Api.ManagementWire;
+
+namespace Coffer.Api.Admin;
+
+/// <summary>Apps, for who has an admin key (docs/management.md, "Apps").</summary>
+internal sealed class AppsApi(ManagedApps apps)
+{
+    private const string All = $"{Root}/apps", One = $"{All}/{{app}}";
+
+    public IEnumerable<ApiRoute> Routes =>
+    [
+        new("POST", All, CreateAsync),
+        new("GET", All, ListAsync),
+        new("GET", One, ShowAsync),
+        new("POST", One, ChangeAsync) { IsUrgent = true },
+        new("DELETE", One, DeleteAsync) { IsUrgent = true },
+        new("POST", $"{One}/signing_secret/roll", RollSigningSecretAsync) { IsUrgent = true },
+    ];
+
+    private ValueTask<ApiError?> CreateAsync(ApiRequest request)
+    {
+        request.Form.Only("name", "secrets_per_scope", "origins");
+        var settings = ReadSettings(request.Form);
+        if (settings.Name is null)
+            throw ApiError.ParameterMissing("name");
+        return AnswerAsync<ManagedApps.Shown>(request, Write, write => apps.CreateAsync(write, settings));
+    }
+
+    private async ValueTask<ApiError?> ListAsync(ApiRequest request)
+    {
+        request.Form.Only("limit", "starting_after");
+        var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
+        var found = await apps.ListAsync(request.Caller, after, limit, request.Cancelled);
+        return WriteList(request, found, limit, Write);
+    }
+
+    private async ValueTask<ApiError?> ShowAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        Write(request.Json, await apps.RequireAsync(request.Caller, request.Target.Id("app"), request.Cancelled));
+        return null;
+    }
+
+    private ValueTask<ApiError?> ChangeAsync(ApiRequest request)
+    {
+        request.Form.Only("name", "secrets_per_scope", "origins", "disabled");
+        var settings = ReadSettings(request.Form) with { IsDisabled = request.Form.Boolean("disabled") };
+        return AnswerAsync<ManagedApps.Shown>(request, Write, write => apps.ChangeAsync(write, request.Target.Id("app"), settings));
+    }
+
+    private ValueTask<ApiError?> DeleteAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        return AnswerAsync<ManagedApps.Shown>(request, Write, write => apps.DeleteAsync(write, request.Target.Id("app")));
+    }
+
+    private ValueTask<ApiError?> RollSigningSecretAsync(ApiRequest request)
+    {
+        request.Form.Only("grace_period", "livemode");
+        var (grace, livemode) = (Grace(request.Form), request.Form.Boolean("livemode") ?? false);
+        return AnswerAsync<ManagedApps.Shown>(request, Write,
+            write => apps.RollSigningSecretAsync(write, request.Target.Id("app"), livemode, grace));
+    }
+
+    private static ManagedApps.Edit ReadSettings(StripeForm form)
+    {
+        int? quota = form.IsEmpty("secrets_per_scope") ? 0
+            : form.Integer("secrets_per_scope") is not { } given ? null
+            : given is >= 1 and <= CofferOptions.MostSecretsPerScope ? (int)given
+            : throw ApiError.OutOfRange("secrets_per_scope", 1, CofferOptions.MostSecretsPerScope);
+        return new ManagedApps.Edit(Text(form, "name", App.LongestName), quota, form.Has("origins") ? ReadOrigins(form) : null, null);
+    }
+
+    private static List<string> ReadOrigins(StripeForm form)
+    {
+        var origins = form.Strings("origins").Distinct(StringComparer.Ordinal).ToList();
+        if (origins.Count > App.MostOrigins)
+            throw ApiError.Unusable("origins", $"there are at most {App.MostOrigins}");
+        // As a browser writes it in the Origin header (RFC 6454, section 6.2): ASCII, nothing but scheme and host before a port that is not the default.
+        foreach (var origin in origins)
+        {
+            if (!Uri.TryCreate(origin, UriKind.Absolute, out var uri) || uri.Scheme is not ("https" or "http") || uri.UserInfo.Length > 0
+                || !Ascii.IsValid(origin) || uri.GetLeftPart(UriPartial.Authority) != origin)
+                throw ApiError.Unusable("origins", "write each as browsers do, such as https://app.example.com");
+        }
+
+        return origins;
+    }
+
+    private static void Write(Utf8JsonWriter json, ManagedApps.Shown shown)
+    {
+        var app = shown.App;
+        json.WriteStartObject();
+        json.WriteString("id"u8, app.Id);
+        json.WriteString("object"u8, "app"u8);
+        json.WriteString("account"u8, app.Account);
+        json.WriteNumber("created"u8, app.Created);
+        if (app.IsDamaged)
+            json.WriteBoolean("damaged"u8, true);
+        if (shown.IsDeleted)
+            json.WriteBoolean("deleted"u8, true);
+        json.WriteBoolean("disabled"u8, app.IsDisabled);
+        json.WriteString("name"u8, app.Name);
+        WriteStrings(json, "origins", app.Origins);
+        WriteTime(json, "secrets_per_scope", app.SecretsPerScope);
+        if (shown.New?.Live is { } live)
+            json.WriteString("signing_secret_live"u8, live);
+        if (shown.New?.Test is { } test)
+            json.WriteString("signing_secret_test"u8, test);
+        json.WriteStartObject("signing_secrets"u8);
+        json.WriteNumber("live"u8, app.SigningSecretsAt(livemode: true, shown.Now).Count());
+        json.WriteNumber("test"u8, app.SigningSecretsAt(livemode: false, shown.Now).Count());
+        json.WriteEndObject();
+        json.WriteEndObject();
+    }
+}

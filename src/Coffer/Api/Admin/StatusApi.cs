@@ -1,0 +1,36 @@
+using Coffer.Access;
+using Coffer.Http;
+using Coffer.Management;
+using Coffer.Settings;
+using static Coffer.Api.ManagementWire;
+
+namespace Coffer.Api.Admin;
+
+/// <summary>What runs here and since when, for who has an admin key (docs/management.md, "Status").</summary>
+internal sealed class StatusApi(Gate gate, NodeStatus status, CofferOptions options)
+{
+    public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/status", ShowAsync)];
+
+    private async ValueTask<ApiError?> ShowAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        await gate.RequireAdminAsync(request.Caller, "show_status");
+        var release = await status.FindEngineReleaseAsync(request.Cancelled);
+        var json = request.Json;
+        json.WriteStartObject();
+        json.WriteString("object"u8, "status"u8);
+        json.WriteString("commit"u8, Product.Commit);
+        json.WriteString("dotnet"u8, Product.Runtime);
+        json.WriteStartObject("engine"u8);
+        json.WriteString("name"u8, status.Engine);
+        json.WriteString("version"u8, release);
+        json.WriteEndObject();
+        json.WriteString("node"u8, status.Node);
+        SettingsApi.Write(json, options.InForce.Where(setting => !setting.IsDefault));
+        json.WriteNumber("started"u8, status.Started);
+        json.WriteNumber("uptime"u8, status.Uptime);
+        json.WriteString("version"u8, Product.Version);
+        json.WriteEndObject();
+        return null;
+    }
+}

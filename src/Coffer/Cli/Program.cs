@@ -1,0 +1,46 @@
+// The verb table.
+using System.CommandLine;
+using Coffer;
+using Coffer.Cli;
+using Coffer.Hosting;
+
+ProcessPrivacy.Enter(args);
+
+var root = new RootCommand("Coffer, a self-hosted secret store for app platforms. It speaks the wire protocol of the Stripe Apps Secret Store.")
+{
+    DevVerb.Command(),
+    ServeVerb.Command(),
+    StatusVerb.Command(),
+    SettingsVerb.Command(),
+    SecretsVerb.Command(),
+    AppsVerb.Command(),
+    KeysVerb.Command(),
+    AccountsVerb.Command(),
+    ReceiptVerb.Command(),
+    AuditVerb.Command(),
+    MigrateVerb.Command(),
+};
+VersionFlag.Replace(root);
+
+ParseResult parsed;
+try
+{
+    parsed = root.Parse(args);
+}
+catch (InvalidOperationException e) // a validator asked for a value that could not be read
+{
+    return Failure.Usage([e.Message]).Report();
+}
+
+if (parsed.Errors.Count > 0)
+    return Failure.Usage(parsed.Errors.Select(error => error.Message)).Report();
+
+try
+{
+    // Signals are the server's: it finishes what runs, however long that takes.
+    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+}
+catch (Exception e) when (Failure.Of(e) is { } failure)
+{
+    return failure.Report();
+}

@@ -1,0 +1,60 @@
+
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Keys;
+using Coffer.Management;
+using Coffer.Storage;
+
+namespace Coffer.Hosting;
+
+/// <summary>
+/// The step of an upgrade that seals the settings of every app that has none, as those of schema 1 had not. From then
+/// on an app without settings is damaged: who writes the database cannot take them away to have what an app begins
+/// with. It runs while no other node starts, before requests are answered; a start after one that was killed goes on.
+/// </summary>
+internal static class AppSealing
+{
+    private const int Batch = 200;
+
+    /// <exception cref="ConfigurationException">What was sealed is not there: something undoes writes.</exception>
+    public static async Task RunAsync(Engine engine, Committer committer, Instance instance, CancellationToken ct)
+    {
+        if (instance.AppsAreSealed)
+            return;
+        var (bound, count) = ("", 0L);
+        while (await engine.ListUnsealedAsync(bound, Batch, ct) is { Count: > 0 } apps)
+        {
+            var changes = apps.Select(app => new Sealing(app.Id, instance)).ToList();
+            await Task.WhenAll(changes.Select(committer.CommitAsync));
+            count += changes.Count(change => change.HasSealed);
+            if (string.CompareOrdinal(apps[^1].Id, bound) <= 0)
+                break; // what is no text comes after all text
+            bound = apps[^1].Id;
+        }
+
+        if ((await engine.ListUnsealedAsync("", Batch, ct)).Any(app => app.IsSound))
+            throw new ConfigurationException("the settings of apps cannot be sealed: what was written is not there",
+                "Look for triggers or rules in the store's tables, which Coffer has none of, and start again.");
+        var (row, durable) = await instance.SayAppsAreSealedAsync(engine, ct);
+        var entry = new AuditEntry("seal_apps", "ok") { Count = count };
+        await committer.CommitAsync(new Change.Plain(row) { Notes = [entry] });
+        durable();
+    }
+
+    /// <summary>Seals one app, unless it is gone or sealed: a node of an earlier version may run beside.</summary>
+    private sealed class Sealing(string id, Instance instance) : Change
+    {
+        public bool HasSealed { get; private set; }
+
+        public override ManagementKey ManagementAt { get; } = new(0) { App = id };
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            HasSealed = found.Management!.App is { Sealed: null, IsSound: true }; // another one stays damaged
+            return HasSealed ? [new RowWrite.PutApp(App.From(found.Management.App!, instance).ToRow(instance))] : [];
+        }
+
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
+            HasSealed ? [new AuditEntry("seal_app", refusal is null ? "ok" : "failed") { App = id }] : [];
+    }
+}

@@ -1,0 +1,63 @@
+using Coffer.Access;
+using Coffer.Api;
+using Coffer.Api.Admin;
+using Coffer.Http;
+using Coffer.Settings;
+
+namespace Coffer.Hosting;
+
+/// <summary>What answers a request, by the address it came in at and its path.</summary>
+internal sealed class Doors(Pipeline api, Pipeline management, HealthApi health, CofferOptions options)
+{
+    /// <summary>What an address answers.</summary>
+    private enum Planes
+    {
+        /// <summary>The API.</summary>
+        Public,
+
+        /// <summary>The management plane, with health.</summary>
+        Admin,
+
+        /// <summary>All of it, where there is one address only.</summary>
+        Both,
+    }
+
+    public static Doors Open(
+        SecretsParts secrets, ManagementParts management, AccessParts access, HealthApi health, Uri url,
+        CofferOptions options, Surroundings around)
+    {
+        var limits = around.Parts.Add(new RateLimits(options.RatePerKey, options.RatePerAddress, around.Time));
+        var authentication = new Authentication(access.Callers, limits);
+        var docs = new Uri(url, DocsApi.Path);
+        var signatures = new Signatures(access.Gate, around.Time);
+        IEnumerable<ApiRoute> routes =
+        [
+            .. new SecretsApi(secrets.Store).Routes,
+            .. new EphemeralKeysApi(management.Minting, signatures).Routes,
+        ];
+        var log = around.Log<Pipeline>();
+        return new Doors(
+            new Pipeline(routes, authentication, access.Gate, isAdmin: false, docs, log),
+            new Pipeline(management.AdminRoutes, authentication, access.Gate, isAdmin: true, docs, log),
+            health, options);
+    }
+
+    public Task AnswerAsync(HttpContext context) => (context.Request.Path.Value, PlanesOf(context)) switch
+    {
+        (DocsApi.Path, _) => DocsApi.WriteErrorsAsync(context),
+        (HealthApi.Alive, not Planes.Public) => HealthApi.WriteAliveAsync(context),
+        (HealthApi.Ready, not Planes.Public) => health.WriteReadyAsync(context),
+        ("/", not Planes.Admin) when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),
+        (_, Planes.Admin) => management.RunAsync(context),
+        ({ } path, Planes.Both) when path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal) =>
+            management.RunAsync(context),
+        _ => api.RunAsync(context),
+    };
+
+    private Planes PlanesOf(HttpContext context)
+    {
+        if (options.AdminListen is null)
+            return Planes.Both;
+        return Listeners.IsAdmin(context) ? Planes.Admin : Planes.Public;
+    }
+}

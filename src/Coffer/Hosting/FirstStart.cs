@@ -1,0 +1,115 @@
+
+using Coffer.Access;
+using Coffer.Keys;
+using Coffer.Settings;
+using Coffer.Storage;
+
+namespace Coffer.Hosting;
+
+/// <summary>Opens the store's identity at every start; on an empty store makes it, with the first app and keys, in one transaction.</summary>
+internal static class FirstStart
+{
+    public const string DevAppId = "app_dev";
+
+    private const string DevKeyId = "key_dev", DevAdminKeyId = "key_dev_admin";
+    private static readonly App DevApp = new(DevAppId, "dev", "acct_dev", 0);
+
+    /// <summary>Who a developer's requests come from when they name no account.</summary>
+    public static Caller DevCaller { get; } = new(DevKeyId, KeyKind.Secret, new TenantId(DevApp.Id, Livemode: false, DevApp.Account), Origin.Internal);
+
+    /// <summary>
+    /// The keys that <c>coffer dev</c> has left in a store, from when it opened those of <c>serve</c>.
+    /// </summary>
+    public static async Task<IReadOnlyList<string>> LeftByDevAsync(Engine engine, CancellationToken ct)
+    {
+        var left = new List<string>();
+        foreach (var id in (string[])[DevKeyId, DevAdminKeyId])
+        {
+            if (await engine.FindApiKeyAsync(id, ct) is not null)
+                left.Add(id);
+        }
+
+        return left;
+    }
+
+    /// <exception cref="ConfigurationException">The store is the other verb's, or has an identity, but not with this
+    /// key file.</exception>
+    /// <returns>The identity, the keys that are new, and the change that has to be committed before either is used.</returns>
+    public static async Task<(Instance Instance, FirstKeys? Keys, Change Change)> OpenAsync(
+        DataDirectory directory, Engine engine, CofferOptions options, TimeProvider time, CancellationToken ct)
+    {
+        var now = time.GetUtcNow();
+        await Instance.RequireWholeAsync(engine, ct);
+        var isNew = !await Instance.ExistsAsync(engine, ct);
+        var mark = await StoreVerb.RequireAsync(engine, isNew, options.Dev is not null, ct);
+        if (isNew && !File.Exists(directory.KeyFile))
+            KeyFile.Create(directory.KeyFile, now);
+        else if (options.Store is not null && !File.Exists(directory.KeyFile))
+            throw new ConfigurationException($"the key file {directory.KeyFile} is missing", "This store has a key file already: copy coffer.key from the --data directory of a node that has it. All nodes of a store need the same one.");
+        var wrapper = KeyFile.Load(directory.KeyFile);
+
+        var (rows, notes) = (mark is null ? [] : new List<RowWrite> { mark }, new List<Note>());
+        var instance = isNew ? Create() : await Instance.OpenAsync(engine, wrapper, ct);
+        var keys = options.Dev is { } dev
+            ? await DevKeyAsync(dev.Key)
+            : isNew ? Keys() : null;
+        return (instance, keys, new Change.Plain([.. rows]) { Notes = notes });
+
+        Instance Create()
+        {
+            var (created, identity) = Instance.Create(wrapper, now.ToUnixTimeSeconds());
+            rows.AddRange(identity);
+            rows.Add(FormatOne.Row(created, 0));
+            return created;
+        }
+
+        FirstKeys Keys()
+        {
+            var (created, secrets) = App.Create("default", now.ToUnixTimeSeconds());
+            var app = created.ToRow(instance);
+            rows.Add(new RowWrite.PutApp(app));
+            var (test, live, admin) = (Key(app, livemode: false), Key(app, livemode: true), Key(null, livemode: true));
+            return new FirstKeys(test, live, admin, secrets.Test, secrets.Live);
+        }
+
+        // One dev key of each kind at a time: each start replaces the last one's. A key that is another app's already stays that app's.
+        async Task<FirstKeys> DevKeyAsync(string? chosen)
+        {
+            rows.Add(new RowWrite.DeleteApiKey(DevAdminKeyId));
+            var admin = Key(null, livemode: true, id: DevAdminKeyId);
+            if (chosen is not null && await ApiKey.FindIdAsync(engine, instance, chosen, ct) is { } known && known != DevKeyId)
+                return new FirstKeys(chosen, null, admin, null, null);
+            var found = DevAppIn(await engine.FindAppAsync(DevApp.Id, ct));
+            var (app, secrets) = found.RollSigningSecret(livemode: false, lastUntil: null);
+            var row = app.ToRow(instance);
+            rows.Add(new RowWrite.PutApp(row));
+            rows.Add(new RowWrite.DeleteApiKey(DevKeyId));
+            return new FirstKeys(Key(row, livemode: false, chosen, DevKeyId), null, admin, secrets.Test, null);
+        }
+
+        // With what it was set to, if it is there.
+        App DevAppIn(AppRow? row)
+        {
+            if (row is null)
+                return DevApp;
+            return App.Seen(row, instance) is { IsDamaged: false } app ? app : throw new ConfigurationException(
+                $"the app {row.Id} of the store in {options.Data} is damaged",
+                "Use another --data directory, or none: dev then makes a store of its own.");
+        }
+
+        string Key(AppRow? app, bool livemode, string? chosen = null, string? id = null)
+        {
+            var (token, row) = ApiKey.Create(instance, app, livemode, now.ToUnixTimeSeconds(), chosen, id);
+            rows.Add(new RowWrite.PutApiKey(row));
+            notes.Add(ApiKey.Entry("create_key", row));
+            return token;
+        }
+    }
+}
+
+/// <summary>The keys that a first start made, to be shown once.</summary>
+internal sealed record FirstKeys(
+    string TestSecretKey, string? LiveSecretKey, string? AdminKey, string? SigningSecretTest, string? SigningSecretLive)
+{
+    public override string ToString() => "[redacted]";
+}

@@ -1,0 +1,44 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
+
+namespace Coffer.Hosting;
+
+/// <summary>
+/// <c>/healthz</c>: the process answers. <c>/readyz</c>: it can do its work. No key is needed, so no secret is said,
+/// and nothing of where the store is: a path in what a driver or the system says is shown as <c>…</c>.
+/// </summary>
+internal sealed partial class HealthApi(Readiness readiness)
+{
+    public const string Alive = "/healthz";
+    public const string Ready = "/readyz";
+
+    // What a path begins with: / ./ ../ ~/ C:\ \\
+    private const string Root = """(\.{0,2}/|~/|[A-Za-z]:\\|\\\\)""";
+
+    public static Task WriteAliveAsync(HttpContext context) => WriteAsync(context, []);
+
+    public async Task WriteReadyAsync(HttpContext context) => await WriteAsync(context, await readiness.ProveAsync(context.RequestAborted));
+
+    private static async Task WriteAsync(HttpContext context, IReadOnlyList<Readiness.Check> checks)
+    {
+        var isWell = checks.All(check => check.Trouble is null);
+        context.Response.StatusCode = isWell ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
+        context.Response.ContentType = "application/json";
+        context.Response.Headers.CacheControl = "no-cache, no-store";
+        await using var json = new Utf8JsonWriter(context.Response.BodyWriter);
+        json.WriteStartObject();
+        json.WriteString("status"u8, isWell ? "ok"u8 : "unavailable"u8);
+        foreach (var check in checks)
+            json.WriteString(check.Part, check.Trouble is { } trouble ? WithoutPaths(trouble) : check.Warning ?? "ok");
+        json.WriteEndObject();
+    }
+
+    /// <summary>A message with each path in it shown as <c>…</c>; "disk I/O error" has none.</summary>
+    public static string WithoutPaths(string message) => AbsolutePath().Replace(message, "${before}…");
+
+    // From its root to the quote that closes it, or else to the end of the word.
+    [GeneratedRegex(
+        $"""(?<before>['"]){Root}[^'"]*|(?<before>^|[\s(=:,;]){Root}[^\s'"]*""",
+        RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture | RegexOptions.NonBacktracking)]
+    private static partial Regex AbsolutePath();
+}

@@ -1,0 +1,185 @@
+// Where Coffer is reached: the web server with its addresses, TLS, and every limit that stands in front of all parsing.
+
+using System.Net.Sockets;
+using Coffer.Api;
+using Coffer.Api.Admin;
+using Coffer.Http;
+using Coffer.Settings;
+using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.HttpOverrides;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
+using Microsoft.Extensions.Logging.Console;
+
+namespace Coffer.Hosting;
+
+/// <summary>Builds the web server and has it listen; what it answers with is the composition root's.</summary>
+internal static class Listeners
+{
+    /// <summary>As Stripe sends it: a year, and browsers may know it beforehand.</summary>
+    public const string StrictTransport = "max-age=31556926; includeSubDomains; preload";
+
+    /// <summary>
+    /// Connections beside all others, for health and the management plane, and how many of them a client may have.
+    /// </summary>
+    private const int Reserve = 32;
+    private const int ReservePerAddress = 4;
+
+    /// <summary>Files that are the store's, the log's and the database's, and no connection's.</summary>
+    private const int OtherFiles = 512;
+
+    /// <summary>
+    /// What a client may send of bodies before they are read, in bytes: on a connection, and on one of its streams.
+    /// </summary>
+    private const int ConnectionWindow = 4 * Pipeline.LargestBody;
+    private const int Window = 2 * Pipeline.LargestBody;
+
+    /// <summary>Bytes a second, after 5 seconds' grace, below which a body or the reading of an answer is cut off.</summary>
+    private static readonly MinDataRate SlowestBody = new(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
+
+    private static readonly object AdminMark = new();
+
+    /// <summary>Whether the request came in at <see cref="CofferOptions.AdminListen"/>.</summary>
+    public static bool IsAdmin(HttpContext context) =>
+        context.Features.Get<IConnectionItemsFeature>()?.Items.ContainsKey(AdminMark) ?? false;
+
+    /// <param name="options">Validated ones.</param>
+    /// <param name="time">When the certificate is looked at again.</param>
+    public static WebApplication Build(CofferOptions options, TimeProvider time)
+    {
+        // Nothing of the framework's own configuration (appsettings.json, ASPNETCORE_URLS) is read: settings are ours alone.
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Logging.AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) = (true, "yyyy-MM-ddTHH:mm:ssZ ", true))
+            .AddFilter((category, level) => level >= LogLevel.Warning && category != "Microsoft.Extensions.Hosting.Internal.Host"); // a failed start is ours to tell
+        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            Limit(kestrel.Limits, options);
+            var tls = options is { TlsCert: { } cert, TlsKey: { } key }
+                ? new TlsCertificate(cert, key, time, kestrel.ApplicationServices.GetRequiredService<ILogger<TlsCertificate>>())
+                : null;
+            // Where there is a second address, health and the management plane are there, and need no reserve at the
+            // first.
+            Listen(kestrel, options.Listen, tls, admin: false, Gate(options, options.AdminListen is null, time));
+            if (options.AdminListen is { } admin)
+                Listen(kestrel, admin, tls, admin: true, Gate(options, hasReserve: true, time));
+        });
+
+        var app = builder.Build();
+        app.Use(next => context => ConnectionGate.RunAsync(context, next));
+        if (options.TrustedProxies.Count > 0)
+            app.UseForwardedHeaders(Forwarded(options.TrustedProxies));
+        if (options.TlsCert is not null)
+        {
+            app.Use((context, next) =>
+            {
+                if (context.Request.IsHttps)
+                    context.Response.Headers.StrictTransportSecurity = StrictTransport;
+                return next(context);
+            });
+        }
+
+        return app;
+    }
+
+    /// <returns>The addresses with the ports that were taken: never port 0.</returns>
+    /// <exception cref="ConfigurationException">An address cannot be listened at.</exception>
+    public static async Task<(Uri Url, Uri? AdminUrl)> ListenAsync(WebApplication app, CofferOptions options, CancellationToken ct)
+    {
+        try
+        {
+            await app.StartAsync(ct);
+            var addresses = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Select(address => new Uri(address)).ToArray();
+            return (addresses[0], addresses.ElementAtOrDefault(1));
+        }
+        catch (Exception e) when (e is IOException or SocketException)
+        {
+            var where = string.Join(" or ", ((string?[])[options.Listen, options.AdminListen]).OfType<string>().Select(url => new Uri(url)));
+            throw new ConfigurationException($"cannot listen at {where}: {e.Message}",
+                $"End what listens there, or choose another --listen{(options.AdminListen is null ? "" : " or --admin-listen")} address.");
+        }
+    }
+
+    private static void Limit(KestrelServerLimits limits, CofferOptions options)
+    {
+        limits.MaxRequestBodySize = Pipeline.LargestBody;
+        limits.MaxRequestLineSize = Pipeline.LargestBody;
+        limits.MaxRequestHeadersTotalSize = HttpLimits.LargestHead;
+        limits.MaxRequestHeaderCount = HttpLimits.MostHeaders;
+        limits.RequestHeadersTimeout = HttpLimits.HeadTimeout;
+        limits.KeepAliveTimeout = HttpLimits.IdleTimeout;
+        limits.MinRequestBodyDataRate = limits.MinResponseDataRate = SlowestBody;
+        limits.MaxRequestBufferSize = Window;
+        limits.Http2.MaxStreamsPerConnection = HttpLimits.MostStreams;
+        limits.Http2.HeaderTableSize = HttpLimits.HeaderTable;
+        limits.Http2.MaxRequestHeaderFieldSize = HttpLimits.LargestHead;
+        limits.Http2.InitialConnectionWindowSize = ConnectionWindow;
+        limits.Http2.InitialStreamWindowSize = Window;
+    }
+
+    /// <summary>How many connections each address may have, so that files are left for all else.</summary>
+    /// <param name="wanted">As many as the setting says.</param>
+    /// <param name="files">How many files the process may open.</param>
+    /// <param name="addresses">At how many addresses it listens.</param>
+    public static int Connections(int wanted, long files, int addresses) =>
+        (int)Math.Clamp((files - OtherFiles) / addresses - Reserve, 1, wanted);
+
+    private static ConnectionGate Gate(CofferOptions options, bool hasReserve, TimeProvider time)
+    {
+        var addresses = options.AdminListen is null ? 1 : 2;
+        var most = Connections(options.Connections, ProcessLimits.OpenFiles, addresses);
+        return new ConnectionGate(
+            new Seats(most, options.ConnectionsPerAddress, options.TrustedProxies, time),
+            new Seats(hasReserve ? Reserve : 0, ReservePerAddress, options.TrustedProxies, time) { IsReserve = true },
+            path => path is HealthApi.Alive or HealthApi.Ready
+                || path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal),
+            time);
+    }
+
+    private static void Listen(
+        KestrelServerOptions kestrel, string url, TlsCertificate? tls, bool admin, ConnectionGate gate)
+    {
+        var address = CofferOptions.Address(url)!;
+        kestrel.Listen(CofferOptions.EndPoint(address), listen =>
+        {
+            listen.Use(gate.Admit);
+            if (admin)
+            {
+                listen.Use(next => connection =>
+                {
+                    connection.Items[AdminMark] = true;
+                    return next(connection);
+                });
+            }
+
+            var isTls = address.Scheme == Uri.UriSchemeHttps;
+            listen.Protocols = isTls ? HttpProtocols.Http1AndHttp2 : HttpProtocols.Http1;
+            if (isTls)
+            {
+                listen.UseHttps(new TlsHandshakeCallbackOptions
+                {
+                    HandshakeTimeout = HttpLimits.HeadTimeout,
+                    // A reserved connection has one request, and over HTTP/1.1 it is known which before it is read.
+                    OnConnection = context => ValueTask.FromResult(
+                        tls!.Handshake(withHttp2: context.Connection.Features.Get<Seat>() is not { IsReserve: true })),
+                });
+            }
+
+            listen.Use(gate.Hold);
+        });
+    }
+
+    private static ForwardedHeadersOptions Forwarded(IReadOnlyList<System.Net.IPNetwork> proxies)
+    {
+        // However many of them a request came through: what the first one that is not ours says of itself is believed.
+        var forwarded = new ForwardedHeadersOptions { ForwardedHeaders = ForwardedHeaders.XForwardedFor, ForwardLimit = null };
+        forwarded.KnownProxies.Clear();
+        forwarded.KnownIPNetworks.Clear();
+        foreach (var proxy in proxies)
+            forwarded.KnownIPNetworks.Add(proxy);
+        return forwarded;
+    }
+}

@@ -1,0 +1,36 @@
+using Coffer.Api;
+using Coffer.Api.Admin;
+using Coffer.Access;
+using Coffer.Http;
+using Coffer.Keys;
+using Coffer.Management;
+using Coffer.Settings;
+
+namespace Coffer.Hosting;
+
+/// <summary>Writes of the management plane, with the routes that lead to them.</summary>
+internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> AdminRoutes)
+{
+    public static async Task<ManagementParts> OpenAsync(
+        StorageParts storage, Instance instance, AuditParts audit, AccessParts access, SecretsParts secrets,
+        CofferOptions options, Surroundings around, CancellationToken ct)
+    {
+        var (engine, gate, time) = (storage.Engine, access.Gate, around.Time);
+        var order = await CreationOrder.OpenAsync(engine, instance, ct);
+        var writer = new ManagementWriter(audit.Committer, instance, time, order, access.Budgets);
+        var receipts = around.Parts.Add(
+            new Receipts(engine, audit.Committer, instance, gate, time, around.Log<Receipts>()));
+        receipts.Start();
+        var accounts = new Accounts(engine, instance, gate, writer, secrets.Tenants, time);
+        return new ManagementParts(new Minting(instance, access.Endings, writer, gate, time),
+        [
+            .. new AppsApi(new ManagedApps(engine, instance, gate, writer, time)).Routes,
+            .. new ApiKeysApi(new KeyRing(engine, instance, gate, writer)).Routes,
+            .. new AccountsApi(accounts, receipts).Routes,
+            .. new ReceiptsApi(receipts).Routes,
+            .. new AuditApi(new AuditTrail(engine, gate)).Routes,
+            .. new SettingsApi(gate, receipts, options).Routes,
+            .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,
+        ]);
+    }
+}

@@ -1,0 +1,34 @@
+using Coffer.Settings;
+using Coffer.Storage.Postgres;
+
+namespace Coffer.Hosting;
+
+/// <summary>What is wrong with the settings, found before anything is opened and reported all at once.</summary>
+internal static class Preflight
+{
+    /// <exception cref="ConfigurationException">All that is wrong.</exception>
+    public static void Require(CofferOptions options)
+    {
+        string[] problems = [.. options.Problems(), .. StoreProblems(options), .. TlsProblems(options)];
+        if (problems.Length > 0)
+        {
+            throw new ConfigurationException(string.Join("; ", problems),
+                "Run coffer settings to see what there is to set, and how.");
+        }
+    }
+
+    private static IEnumerable<string> StoreProblems(CofferOptions options)
+    {
+        if (options.Store is not null && PostgresAddress.Parse(options.Store) is null)
+        {
+            yield return $"{options.Written("store")} is not a connection string that names a host. " +
+                PostgresAddress.Form.TrimEnd('.');
+        }
+    }
+
+    private static IEnumerable<string> TlsProblems(CofferOptions options)
+    {
+        if (options is { TlsCert: { } cert, TlsKey: { } key } && TlsCertificate.Problem(cert, key) is { } problem)
+            yield return problem;
+    }
+}

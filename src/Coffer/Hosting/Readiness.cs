@@ -1,0 +1,81 @@
+
+using Coffer.Keys;
+using Coffer.Storage;
+
+namespace Coffer.Hosting;
+
+/// <summary>Proves, and does not assume, that this node can do its work: a row is written durably, and the key opens what it sealed.</summary>
+/// <param name="committer">What writes.</param>
+/// <param name="instance">Whose key it is.</param>
+/// <param name="auditTrouble">What is wrong with the audit log, or null.</param>
+/// <param name="time">How long a proof is believed.</param>
+/// <param name="clock">What is told of the clock: the node does its work, so it stays ready.</param>
+internal sealed class Readiness(
+    Committer committer, Instance instance, Func<string?> auditTrouble, TimeProvider time, ClockWatch? clock = null)
+    : IDisposable
+{
+    /// <summary>How long a proof is believed, so that asking often costs nothing.</summary>
+    public static readonly TimeSpan Believed = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long a write may take before the storage counts as away.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
+    /// <summary>As much as a change may take: a smaller proof would still fit where no secret does.</summary>
+    private const int ProofSize = 32 * 1024;
+
+    private readonly SemaphoreSlim proving = new(1);
+    private IReadOnlyList<Check> last = [];
+    private DateTimeOffset? proven;
+
+    /// <summary>One thing that was proven, or the trouble with it.</summary>
+    /// <param name="Part">What it is.</param>
+    /// <param name="Trouble">Why this node cannot do its work, or null.</param>
+    /// <param name="Warning">What is to be looked at although it can, or null.</param>
+    public sealed record Check(string Part, string? Trouble, string? Warning = null);
+
+    public async ValueTask<IReadOnlyList<Check>> ProveAsync(CancellationToken ct)
+    {
+        await proving.WaitAsync(ct);
+        try
+        {
+            var now = time.GetUtcNow();
+            if (proven is null || now < proven || now - proven >= Believed)
+            {
+                var warning = clock?.Look();
+                last =
+                [
+                    new Check("storage", await StorageTroubleAsync()),
+                    new Check("key", instance.ProvesItself() ? null : "the key does not open what it sealed"),
+                    new Check("audit", auditTrouble()),
+                    .. warning is null ? [] : (Check[])[new Check("clock", null, warning)],
+                ];
+                proven = time.GetUtcNow(); // who waited while a proof took long does not wait for another
+            }
+
+            return last;
+        }
+        finally
+        {
+            proving.Release();
+        }
+    }
+
+    public void Dispose() => proving.Dispose();
+
+    private async Task<string?> StorageTroubleAsync()
+    {
+        try
+        {
+            await committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("ready", new byte[ProofSize]))).WaitAsync(Patience);
+            return null;
+        }
+        catch (ApiError e)
+        {
+            return (e.InnerException ?? e).Message;
+        }
+        catch (TimeoutException)
+        {
+            return $"a write was not durable within {Patience.TotalSeconds:0} seconds";
+        }
+    }
+}

@@ -1,0 +1,177 @@
+
+using Coffer.Audit;
+using Coffer.Management;
+using Coffer.Secrets;
+using Coffer.Storage;
+
+namespace Coffer.Hosting;
+
+/// <summary>
+/// Removes the rows of secrets that have expired, and idempotency records, kept replies, revocations and audit rows that are too old, in
+/// small batches between other changes. Nothing depends on it but disk space: what is past its time is absent whether or not it came.
+/// </summary>
+internal sealed class Reaper(
+    Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log,
+    ClockWatch? clock = null)
+    : IDisposable
+{
+    /// <summary>How long it rests between sweeps.</summary>
+    public static readonly TimeSpan Rest = TimeSpan.FromSeconds(10);
+
+    /// <summary>How many rows it removes at a time: few enough that no request waits for it noticeably.</summary>
+    private const int Batch = 200;
+
+    /// <summary>The same of revocations, whose rows are small.</summary>
+    private const int RevocationsAtOnce = 2_000;
+
+    /// <summary>How often it does so in a sweep: the next one takes what is left.</summary>
+    private const int MostRounds = 1_000;
+
+    /// <summary>How many batches of records of one second there may be.</summary>
+    private const int MostOfASecond = 500;
+
+    /// <summary>How long it leaves kept replies and revocations alone.</summary>
+    private static readonly TimeSpan ManagementRest = TimeSpan.FromHours(1);
+
+    private readonly CancellationTokenSource stop = new();
+    private long pruned;
+    private Task running = Task.CompletedTask;
+
+    /// <summary>What else is swept, of minted keys; null is nothing.</summary>
+    public Func<Committer, CancellationToken, Task>? SweepsMinted { get; init; }
+
+    public void Start() => running = Task.Run(RunAsync);
+
+    /// <summary>Removes all that is past its time now, unless the clock is not to be trusted with it.</summary>
+    public async Task SweepAsync(CancellationToken ct)
+    {
+        // All of a sweep goes by the time that was looked at: should the clock step meanwhile, the next sweep finds
+        // out.
+        var moment = time.GetUtcNow();
+        if (clock?.Look() is not null)
+            return;
+        var now = moment.ToUnixTimeSeconds();
+        for (var rounds = 0; rounds < MostRounds; rounds++)
+        {
+            var expired = await engine.ListExpiredAsync(now, Batch, ct);
+            List<Reaping> reapings = [.. expired.Select(key => new Reaping(key, now))];
+            await Task.WhenAll(reapings.Select(committer.CommitAsync));
+            // Another node may have been quicker, or all were set again: otherwise the storage lists what it does not
+            // hold.
+            if (!reapings.Exists(reaping => reaping.HasReaped))
+                break;
+        }
+
+        var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
+        var records = new Progress();
+        while (records.Goes(await engine.FindOldestIdempotencyAsync(ct), tooOld))
+        {
+            var row = new RowWrite.PruneIdempotency(tooOld, Batch);
+            await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
+        }
+
+        // Few, and no burden: an idle server need not write for them at each sweep.
+        if (now - pruned >= (long)ManagementRest.TotalSeconds || now < pruned)
+        {
+            var replies = now - (long)ManagementWriter.KeptFor.TotalSeconds;
+            var progress = new Progress();
+            do
+                await BackgroundAsync(new RowWrite.PruneReplies(replies, Batch), Batch);
+            while (progress.Goes(await engine.FindOldestReplyAsync(ct), replies));
+            await SweepRevocationsAsync(now, ct);
+            pruned = now;
+        }
+
+        if (SweepsMinted is not null)
+            await SweepsMinted(committer, ct);
+        if (retention is not null)
+            await retention.SweepAsync(moment, ct);
+    }
+
+    public void Dispose()
+    {
+        stop.Cancel();
+        running.Wait();
+        stop.Dispose();
+    }
+
+    private async Task SweepRevocationsAsync(long now, CancellationToken ct)
+    {
+        for (var rounds = 0; rounds < MostRounds; rounds++)
+        {
+            var ended = await engine.ListEndedRevocationsAsync(now, RevocationsAtOnce, ct);
+            if (ended.Count == 0)
+                return;
+            await BackgroundAsync(new RowWrite.DeleteRevocations(ended, now), ended.Count);
+        }
+    }
+
+    private Task BackgroundAsync(RowWrite row, int rows) =>
+        committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = rows });
+
+    private async Task RunAsync()
+    {
+        using var timer = new PeriodicTimer(Rest, time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stop.Token))
+            {
+                try
+                {
+                    await SweepAsync(stop.Token);
+                }
+                catch (ApiError e)
+                {
+                    // The storage is away or busy: the next sweep takes what this one left.
+                    log.LogWarning(e.InnerException, "A sweep of expired secrets was put off: {Message}", e.Message);
+                }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // stopped
+        }
+    }
+
+    /// <summary>
+    /// Whether a removal of the oldest gets on: there may be many of one second, but not without an end.
+    /// </summary>
+    private sealed class Progress
+    {
+        private long last = long.MinValue;
+        private int same;
+
+        /// <summary>Whether there is more to remove.</summary>
+        /// <exception cref="ApiError">503: what was removed is there.</exception>
+        public bool Goes(long? oldest, long tooOld)
+        {
+            if (oldest is not { } second || second > tooOld)
+                return false;
+            same = second > last ? 0 : same + 1;
+            last = second;
+            return same < MostOfASecond ? true : throw ApiError.Contradictory("records that were removed are there");
+        }
+    }
+
+    /// <summary>Removes one secret, unless it was set again since it was seen to be expired.</summary>
+    private sealed class Reaping(SecretKey key, long now) : Change
+    {
+        public override Lane Lane => Lane.Background;
+
+        public override SecretKey? SecretAt => key;
+
+        private SecretRow? reaped;
+
+        public bool HasReaped => reaped is not null;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            reaped = found.Secret is { } row && !row.IsLiveAt(now) ? row : null;
+            return reaped is null ? [] : [new RowWrite.DeleteSecret(key)];
+        }
+
+        // Whose it was would take a look-up: the entry of its set, under the same name, says it.
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
+            reaped is null ? [] : [new AuditEntry("expire", "expired") { Name = key.Name, Version = reaped.Version }];
+    }
+}

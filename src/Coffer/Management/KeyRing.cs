@@ -1,0 +1,143 @@
+using System.Net;
+using Coffer.Access;
+using Coffer.Keys;
+using Coffer.Storage;
+
+namespace Coffer.Management;
+
+/// <summary>API keys as they are managed: created, listed, rolled and revoked by who has an admin key.</summary>
+internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, ManagementWriter management)
+{
+    /// <summary>A key to be made.</summary>
+    /// <param name="Kind">Secret, restricted or admin.</param>
+    /// <param name="App">Its app; null for an admin key.</param>
+    /// <param name="Livemode">Its mode; true for an admin key, which has none.</param>
+    /// <param name="Permissions">Of a restricted key.</param>
+    /// <param name="Account">The one account of a restricted key, or null.</param>
+    /// <param name="Networks">Where it is taken from; empty is anywhere.</param>
+    /// <param name="ExpiresAt">From this Unix second on it is refused, or null.</param>
+    public sealed record Wanted(KeyKind Kind, string? App, bool Livemode, Permissions Permissions, string? Account, IReadOnlyList<IPNetwork> Networks, long? ExpiresAt);
+
+    /// <summary>A key as it is shown; with its token if it is new, and once.</summary>
+    public sealed record Shown(ApiKey Key, string? Token = null, bool IsRevoked = false)
+    {
+        public override string ToString() => $"{Key.Id} [redacted]";
+    }
+
+    /// <exception cref="ApiError">404: there is no such key.</exception>
+    public async Task<ApiKey> RequireAsync(Caller caller, string id, CancellationToken ct)
+    {
+        gate.RequireAdmin(caller);
+        var row = await engine.FindApiKeyAsync(id, ct);
+        await gate.PassAsync(caller.Entry("show_key", row is null ? "absent" : "ok") with { Target = id });
+        var key = ApiKey.Seen(instance, row ?? throw ApiError.NoSuch("API key", id));
+        await ReportAsync(caller, [key]);
+        return key;
+    }
+
+    /// <summary>A page of the keys of an app, or of all keys, newest first; and one more, not on record, if there are more.</summary>
+    /// <exception cref="ApiError">400: there is no key <paramref name="after"/>.</exception>
+    public async Task<IReadOnlyList<ApiKey>> ListAsync(Caller caller, string? app, string? after, int limit, CancellationToken ct)
+    {
+        gate.RequireAdmin(caller);
+        if (after is not null && await engine.FindApiKeyAsync(after, ct) is null)
+            throw ApiError.UnknownPosition("API key", after);
+        var rows = await engine.ListApiKeysAsync(app, after, limit + 1, ct);
+        await gate.PassAsync(caller.Entry("list_keys", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
+        List<ApiKey> keys = [.. rows.Select(row => ApiKey.Seen(instance, row))];
+        await ReportAsync(caller, keys);
+        return keys;
+    }
+
+    /// <exception cref="ApiError">400: there is no such app; or the expiry is not in the future, or too far in
+    /// it.</exception>
+    public Task<Reply> CreateAsync(ManagementWriter.Request<Shown> request, Wanted wanted)
+    {
+        gate.RequireAdmin(request.Caller);
+        var entry = request.Caller.Entry("create_key", "ok") with { App = wanted.App };
+        return management.WriteAsync(request, new Change.ManagementKey(0) { App = wanted.App }, entry, (found, now) =>
+        {
+            if (wanted.App is not null && found.App is null)
+                throw ApiError.Unusable("app", "there is no such app");
+            UnixTime.RequireExpiry(wanted.ExpiresAt, UnixTime.Date(now));
+            var created = management.CreatedAt(now);
+            var (token, row) = ApiKey.Create(instance,
+                new ApiKeyRow(
+                    [], ApiKey.NewId(), found.App?.Id, found.App?.Account, ApiKey.Word(wanted.Kind), wanted.Livemode,
+                    created, wanted.ExpiresAt, [])
+                {
+                    Permissions = wanted.Kind == KeyKind.Restricted ? string.Join(',', wanted.Permissions.Words()) : null,
+                    PinnedAccount = wanted.Account,
+                    Addresses = wanted.Networks.Count > 0 ? string.Join(',', wanted.Networks) : null,
+                });
+            return new(new Shown(new ApiKey(row), token), [new RowWrite.PutApiKey(row)], entry with { Target = row.Id });
+        });
+    }
+
+    /// <summary>
+    /// Makes a key that may do what another may, and lets that one, with what it minted, live for a while yet.
+    /// </summary>
+    /// <param name="request">Who asks.</param>
+    /// <param name="id">The key to be replaced.</param>
+    /// <param name="grace">How much longer it is taken, in seconds.</param>
+    /// <exception cref="ApiError">404: there is no such key.</exception>
+    public Task<Reply> RollAsync(ManagementWriter.Request<Shown> request, string id, long grace)
+    {
+        gate.RequireAdmin(request.Caller);
+        var entry = request.Caller.Entry("roll_key", "ok") with { Target = id };
+        var at = new Change.ManagementKey(0) { ApiKey = id, NeedsNumber = grace == 0 };
+        return management.WriteAsync(request, at, entry, (found, now) =>
+        {
+            var old = ApiKey.From(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id)).Row;
+            if (old.ExpiresAt <= now)
+                throw ApiError.Unusable("id", "the key has expired; create another");
+            var made = management.CreatedAt(now);
+            var successor = old with { Id = ApiKey.NewId(), Created = made, LastUsed = null, Generation = null };
+            var (token, row) = ApiKey.Create(instance, successor);
+            var ending = old with { ExpiresAt = Math.Min(old.ExpiresAt ?? long.MaxValue, now + grace) };
+            RowWrite[] ends = [];
+            if (grace == 0)
+            {
+                // Nodes of the release before take a proof with a generation for damage; what they minted ends by the
+                // other row.
+                if (!engine.HasOlderNodes)
+                    ending = ending with { Generation = found.Number };
+                ends = EndMinted(old, now);
+            }
+
+            RowWrite[] rows = [new RowWrite.PutApiKey(ApiKey.Prove(instance, ending)), new RowWrite.PutApiKey(row),
+                .. ends];
+            return new(new Shown(new ApiKey(row), token), rows,
+                entry with { Tenant = Tenant(row), Reason = $"replaced by {row.Id}" });
+        });
+    }
+
+    /// <summary>Makes a key worthless, and with it the ephemeral keys that it minted: at once on this node, within <see cref="Epoch.Bound"/> on the others.</summary>
+    /// <exception cref="ApiError">404: there is no such key. 400: it is the last admin key.</exception>
+    public Task<Reply> RevokeAsync(ManagementWriter.Request<Shown> request, string id)
+    {
+        gate.RequireAdmin(request.Caller);
+        var entry = request.Caller.Entry("revoke_key", "ok") with { Target = id };
+        return management.WriteAsync(request, new Change.ManagementKey(0) { ApiKey = id }, entry, (found, now) =>
+        {
+            var key = ApiKey.Seen(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id));
+            if (key is { Kind: KeyKind.Admin, Row.ExpiresAt: null, IsDamaged: false } && found.OtherAdminKeys == 0)
+                throw ApiError.LastAdminKey();
+            return new(new Shown(key, IsRevoked: true),
+                [new RowWrite.DeleteApiKey(id), .. EndMinted(key.Row, now, key.IsDamaged)],
+                entry with { Tenant = Tenant(key.Row) });
+        });
+    }
+
+    // Only secret keys mint; of a damaged row nobody knows what it was.
+    private static RowWrite[] EndMinted(ApiKeyRow key, long now, bool isDamaged = false) =>
+        new ApiKey(key).Kind == KeyKind.Secret || isDamaged
+            ? [Revocations.Write(key.App ?? "", key.Id, now, now + EphemeralKey.LongestLife)]
+            : [];
+
+    private ValueTask ReportAsync(Caller caller, IEnumerable<ApiKey> keys) =>
+        gate.ReportAsync([.. keys.Select(key => key.Damage).OfType<DamagedRow>()], caller.Origin.RequestId);
+
+    // Of an entry that an admin key asks for, the app and mode are those of the key that it is about.
+    private static TenantId? Tenant(ApiKeyRow key) => key.App is null ? null : new TenantId(key.App, key.Livemode, key.PinnedAccount ?? key.Account!);
+}

@@ -1,0 +1,135 @@
+using Coffer.Access;
+using Coffer.Keys;
+using Coffer.Management;
+using Coffer.Settings;
+using Coffer.Storage;
+
+namespace Coffer.Management;
+
+/// <summary>The apps of a store, for those who have an admin key.</summary>
+internal sealed class ManagedApps(
+    Engine engine, Instance instance, Gate gate, ManagementWriter management, TimeProvider time)
+{
+    /// <summary>What changes an app; null leaves a setting as it is.</summary>
+    /// <param name="Name">The new name.</param>
+    /// <param name="SecretsPerScope">The quota of each scope; 0 takes it back to the server's own.</param>
+    /// <param name="Origins">The web origins, as browsers send them; empty is any.</param>
+    /// <param name="IsDisabled">Whether its keys are refused.</param>
+    public sealed record Edit(string? Name, int? SecretsPerScope, IReadOnlyList<string>? Origins, bool? IsDisabled)
+    {
+        public App ApplyTo(App app) => app with
+        {
+            Name = Name ?? app.Name,
+            SecretsPerScope = SecretsPerScope is { } quota ? quota == 0 ? null : quota : app.SecretsPerScope,
+            Origins = Origins ?? app.Origins,
+            IsDisabled = IsDisabled ?? app.IsDisabled,
+        };
+    }
+
+    /// <summary>An app as it is shown; with its new signing secrets if there are any, and once.</summary>
+    public sealed record Shown(App App, long Now, NewSigningSecrets? New = null, bool IsDeleted = false)
+    {
+        public override string ToString() => $"{App.Id} [redacted]";
+    }
+
+    /// <summary>An app, for the management plane.</summary>
+    /// <exception cref="ApiError">403: not an admin key. 404: there is no such app.</exception>
+    public async Task<Shown> RequireAsync(Caller caller, string id, CancellationToken ct)
+    {
+        gate.RequireAdmin(caller);
+        var app = await engine.FindAppAsync(id, ct) is { } row ? App.Seen(row, instance) : null;
+        await gate.PassAsync(caller.Entry("show_app", app is null ? "absent" : "ok") with { App = id });
+        await ReportAsync(caller, [app ?? throw ApiError.NoSuch("app", id)]);
+        return new Shown(app, Now());
+    }
+
+    /// <summary>A page of all apps, newest first; and one more, not on record, if there are more.</summary>
+    /// <exception cref="ApiError">400: there is no app <paramref name="after"/>.</exception>
+    public async Task<IReadOnlyList<Shown>> ListAsync(Caller caller, string? after, int limit, CancellationToken ct)
+    {
+        gate.RequireAdmin(caller);
+        if (after is not null && await engine.FindAppAsync(after, ct) is null)
+            throw ApiError.UnknownPosition("app", after);
+        var rows = await engine.ListAppsAsync(after, limit + 1, ct);
+        await gate.PassAsync(caller.Entry("list_apps", "ok") with { Count = Math.Min(rows.Count, limit) });
+        List<App> apps = [.. rows.Select(row => App.Seen(row, instance))];
+        await ReportAsync(caller, apps);
+        return [.. apps.Select(app => new Shown(app, Now()))];
+    }
+
+    public Task<Reply> CreateAsync(ManagementWriter.Request<Shown> request, Edit edit)
+    {
+        gate.RequireAdmin(request.Caller);
+        var entry = request.Caller.Entry("create_app", "ok");
+        return management.WriteAsync(request, new Change.ManagementKey(0), entry, (_, now) =>
+        {
+            var (app, secrets) = App.Create(edit.Name!, management.CreatedAt(now));
+            app = edit.ApplyTo(app);
+            return new(new Shown(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
+                entry with { App = app.Id });
+        });
+    }
+
+    /// <summary>
+    /// Changes edit. What the app's keys minted ends when it is disabled, and does not come back when it is
+    /// enabled.
+    /// </summary>
+    /// <exception cref="ApiError">404: there is no such app.</exception>
+    public Task<Reply> ChangeAsync(ManagementWriter.Request<Shown> request, string id, Edit edit)
+    {
+        gate.RequireAdmin(request.Caller);
+        var verb = edit.IsDisabled switch { true => "disable_app", false => "enable_app", null => "change_app" };
+        var entry = request.Caller.Entry(verb, "ok") with { App = id };
+        var at = new Change.ManagementKey(0) { App = id, NeedsNumber = edit.IsDisabled is not null };
+        return management.WriteAsync(request, at, entry, (found, now) =>
+        {
+            var app = edit.ApplyTo(Found(found, id));
+            if (!at.NeedsNumber)
+                return new(new Shown(app, now), [new RowWrite.PutApp(app.ToRow(instance))], entry);
+            app = app with { Generation = found.Number };
+            RowWrite[] rows = [new RowWrite.PutApp(app.ToRow(instance)), Endings.EndsFormatOne(id, id, now)];
+            return new(new Shown(app, now), rows, entry);
+        });
+    }
+
+    /// <summary>Makes a new signing secret of a mode; the last one still signs for a while.</summary>
+    /// <param name="request">Who asks.</param>
+    /// <param name="id">The app.</param>
+    /// <param name="livemode">The mode that it signs in; the other's is not touched.</param>
+    /// <param name="grace">How much longer, in seconds.</param>
+    /// <exception cref="ApiError">404: there is no such app.</exception>
+    public Task<Reply> RollSigningSecretAsync(ManagementWriter.Request<Shown> request, string id, bool livemode, long grace)
+    {
+        gate.RequireAdmin(request.Caller);
+        var entry = request.Caller.Entry("roll_signing_secret", "ok") with { App = id };
+        return management.WriteAsync(request, new Change.ManagementKey(0) { App = id }, entry, (found, now) =>
+        {
+            var (app, secrets) = Found(found, id).RollSigningSecret(livemode, grace > 0 ? now + grace : null);
+            return new(new Shown(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
+                entry with { Tenant = new TenantId(id, livemode, app.Account) });
+        });
+    }
+
+    /// <summary>Removes an app and all its keys.</summary>
+    /// <exception cref="ApiError">404: there is no such app. 400: something is stored for it.</exception>
+    public Task<Reply> DeleteAsync(ManagementWriter.Request<Shown> request, string id)
+    {
+        gate.RequireAdmin(request.Caller);
+        var entry = request.Caller.Entry("delete_app", "ok") with { App = id };
+        return management.WriteAsync(request, new Change.ManagementKey(0) { App = id }, entry, (found, now) =>
+        {
+            var app = App.Seen(found.App ?? throw ApiError.NoSuch("app", id), instance);
+            return found.AppHasTenants
+                ? throw ApiError.AppNotEmpty()
+                : new(new Shown(app, now, IsDeleted: true), [new RowWrite.DeleteApp(id)], entry);
+        });
+    }
+
+    private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
+
+    private ValueTask ReportAsync(Caller caller, IEnumerable<App> seen) =>
+        gate.ReportAsync([.. seen.Select(app => app.Damage).OfType<DamagedRow>()], caller.Origin.RequestId);
+
+    private App Found(Change.ManagementFound found, string id) =>
+        App.From(found.App ?? throw ApiError.NoSuch("app", id), instance);
+}

@@ -1,0 +1,221 @@
+using System.Collections.Frozen;
+using System.Security.Cryptography;
+using System.Text.Unicode;
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Crypto;
+using Coffer.Keys;
+using Coffer.Storage;
+
+namespace Coffer.Management;
+
+/// <summary>A reply as it was given, or as it was kept by the first request with the same idempotency key.</summary>
+/// <param name="Body">The JSON; the receiver disposes of it.</param>
+/// <param name="OriginalRequest">For a replay the id of the request that was carried out, or null.</param>
+internal sealed record Reply(SecretBytes Body, string? OriginalRequest = null);
+
+/// <summary>
+/// Writes to the management plane: what is decided against what is stored, its audit entry and what its idempotency key keeps
+/// are one transaction; what was cached before it is read again, for the engine says what was changed.
+/// </summary>
+/// <param name="committer">Where writes are handed in.</param>
+/// <param name="instance">Whose store it is.</param>
+/// <param name="time">For what is kept.</param>
+/// <param name="order">The order in which apps and keys were made; null keeps none.</param>
+/// <param name="budgets">How much apps may write; null bounds nothing.</param>
+internal sealed class ManagementWriter(
+    Committer committer, Instance instance, TimeProvider time, CreationOrder? order = null, Budgets? budgets = null)
+{
+    /// <summary>How long a reply is kept; afterwards the idempotency key is as new.</summary>
+    public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
+
+    private const byte RequestTag = 1, BodyTag = 2;
+
+    // What takes rights away, or sets what an app may do: such acts wait for no flood.
+    private static readonly FrozenSet<string> Urgent = FrozenSet.Create(StringComparer.Ordinal,
+        "revoke_key", "roll_key", "disable_app", "enable_app", "change_app", "roll_signing_secret", "delete_app",
+        "forget_account");
+
+    private readonly Instance instance = instance;
+    private readonly TimeProvider time = time;
+
+    /// <summary>A write as it was asked for.</summary>
+    /// <param name="Caller">Who asks.</param>
+    /// <param name="Key">The idempotency key, or null.</param>
+    /// <param name="Said">All that the request says, in a canonical form.</param>
+    /// <param name="Body">The JSON of an outcome.</param>
+    public sealed record Request<T>(Caller Caller, string? Key, byte[] Said, Func<T, SecretBytes> Body);
+
+    /// <summary>What was decided.</summary>
+    /// <param name="Outcome">What is answered.</param>
+    /// <param name="Rows">What is written.</param>
+    /// <param name="Entry">What goes on record.</param>
+    public readonly record struct Decision<T>(T Outcome, IReadOnlyList<RowWrite> Rows, AuditEntry Entry);
+
+    /// <summary>Carries out a write once for each idempotency key.</summary>
+    /// <param name="request">What was asked for.</param>
+    /// <param name="at">What is read before <paramref name="decide"/>.</param>
+    /// <param name="about">The entry of a refusal, which is an <see cref="ApiError"/> that <paramref name="decide"/> throws.</param>
+    /// <param name="decide">Decides at a Unix second; runs in the committer's loop, and may run again.</param>
+    /// <exception cref="ApiError">The refusal; or the idempotency key was used for another request.</exception>
+    public async Task<Reply> WriteAsync<T>(Request<T> request, Change.ManagementKey at, AuditEntry about, Func<Change.ManagementFound, long, Decision<T>> decide)
+    {
+        var (write, payer) = (new Write<T>(this, request, at, about, decide), request.Caller.Payer);
+        if (write.Lane != Lane.Urgent)
+        {
+            budgets?.RequireAudit(payer);
+            if (request.Key is not null)
+                budgets?.RequireKept(payer);
+        }
+
+        budgets?.ChargeAudit(payer, about.Size);
+        await committer.CommitAsync(write);
+        budgets?.ChargeKept(payer, write.Kept);
+        return write.Reply!;
+    }
+
+    /// <summary>When something counts as made that is decided at a Unix second; for who decides.</summary>
+    public long CreatedAt(long now) => order?.At(now) ?? now;
+
+    /// <summary>Writes what is never refused and keeps no reply.</summary>
+    public Task WriteAsync(
+        Change.ManagementKey at, Func<Change.ManagementFound, long, RowWrite[]> decide, AuditEntry entry)
+    {
+        budgets?.ChargeAudit(entry.Payer, entry.Size);
+        return committer.CommitAsync(new Unasked(at, found => decide(found, time.GetUtcNow().ToUnixTimeSeconds()),
+            entry));
+    }
+
+    /// <summary>Which queue a write waits in, by its audit entry.</summary>
+    public static Lane LaneOf(AuditEntry entry) => Urgent.Contains(entry.Verb) ? Lane.Urgent : Lane.Ordinary;
+
+    /// <summary>The blind index of an account, under which the replies about it are found and removed.</summary>
+    public static byte[] OwnerOf(Instance instance, string app, string account) => Index(instance, "reply owner", app, account);
+
+    private static byte[] Index(Instance instance, params ReadOnlySpan<string> fields)
+    {
+        using var said = new AssociatedData("coffer v1 reply"u8);
+        foreach (var field in fields)
+            said.Add(field);
+        return instance.ProofKey.Compute(said.Span);
+    }
+
+    private sealed class Unasked(
+        Change.ManagementKey at, Func<Change.ManagementFound, RowWrite[]> decide, AuditEntry entry) : Change
+    {
+        public override ManagementKey ManagementAt => at;
+
+        public override Lane Lane => LaneOf(entry);
+
+        public override Payer? Payer => entry.Payer;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found) => decide(found.Management!);
+
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => [entry];
+    }
+
+    private sealed class Write<T> : Change
+    {
+        private readonly ManagementWriter own;
+        private readonly Request<T> request;
+        private readonly AuditEntry about;
+        private readonly Func<ManagementFound, long, Decision<T>> decide;
+        private readonly byte[] fingerprint;
+        private AuditEntry? entry;
+
+        public Write(ManagementWriter own, Request<T> request, ManagementKey at, AuditEntry about, Func<ManagementFound, long, Decision<T>> decide)
+        {
+            (this.own, this.request, this.about, this.decide) = (own, request, about, decide);
+            var caller = request.Caller;
+            // An app's keys share what they keep, as they do for secrets; an admin key's is its own.
+            ManagementAt = request.Key is not { } key ? at : at with
+            {
+                Reply = caller.Tenant is { } tenant
+                    ? Index(own.instance, "reply", tenant.App, tenant.Livemode ? "live" : "test", tenant.Account, key)
+                    : Index(own.instance, "reply of", caller.KeyId, key),
+            };
+            fingerprint = own.instance.ProofKey.Compute([.. "coffer v1 reply to "u8, .. request.Said]);
+        }
+
+        public override ManagementKey ManagementAt { get; }
+
+        public override Lane Lane => LaneOf(about);
+
+        public override Payer? Payer => request.Caller.Payer;
+
+        public override int Size => 2 * UsualSize;
+
+        /// <summary>How many bytes are kept for a repetition.</summary>
+        public int Kept { get; private set; }
+
+        public Reply? Reply { get; private set; }
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            var now = own.time.GetUtcNow().ToUnixTimeSeconds();
+            if (found.Management!.Reply is { } kept
+                && (!kept.IsSound || kept.Created + (long)KeptFor.TotalSeconds > now))
+            {
+                Reply = Replay(kept);
+                entry = about with { Outcome = "replayed" };
+                return [];
+            }
+
+            var decision = decide(found.Management, now);
+            entry = decision.Entry;
+            Reply = new Reply(request.Body(decision.Outcome));
+            if (ManagementAt.Reply is not { } key)
+                return decision.Rows;
+            var reply = Keep(key, Reply.Body, now);
+            Kept = reply.Row.Sealed.Length;
+            return [.. decision.Rows, reply];
+        }
+
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
+            [refusal is null ? entry! : about with { Outcome = Word(refusal) }];
+
+        private static string Word(Exception refusal) => refusal switch
+        {
+            ApiError { Code: { } code } => code,
+            ApiError { Damage: not null } => "damaged",
+            _ => "refused",
+        };
+
+        private RowWrite.PutReply Keep(byte[] key, SecretBytes body, long now)
+        {
+            var id = System.Text.Encoding.UTF8.GetBytes(request.Caller.Origin.RequestId);
+            using var plaintext = SecretBytes.Rent(Tlv.SizeOf(id) + Tlv.SizeOf(body.Span));
+            Tlv.Write(Tlv.Write(plaintext.Span, RequestTag, id), BodyTag, body.Span);
+            using var bound = Bind(key, fingerprint, now);
+            var owner = request.Caller.Tenant is { } tenant ? OwnerOf(own.instance, tenant.App, tenant.Account) : null;
+            return new RowWrite.PutReply(new ReplyRow(key, owner, fingerprint, now, Envelope.Seal(own.instance.ReplyKey, plaintext.Span, bound.Span)));
+        }
+
+        private Reply Replay(ReplyRow kept)
+        {
+            using var bound = Bind(kept.Key, kept.Fingerprint, kept.Created);
+            using var plaintext = kept.IsSound ? Envelope.Open(own.instance.ReplyKey, kept.Sealed, bound.Span) : null;
+            if (plaintext is null || !Tlv.AreSound(plaintext.Span, [RequestTag, BodyTag])
+                || Tlv.Text(plaintext.Span, RequestTag) is not { } original
+                || Tlv.Find(plaintext.Span, BodyTag) is not { } body
+                || !Utf8.IsValid(plaintext.Span[body]))
+                throw ApiError.RecordDamaged("idempotency record", Damage(kept));
+            if (!CryptographicOperations.FixedTimeEquals(kept.Fingerprint, fingerprint))
+                throw ApiError.IdempotencyMismatch(request.Key!);
+            return new Reply(SecretBytes.Copy(plaintext.Span[body]), original);
+        }
+
+        private static DamagedRow Damage(ReplyRow kept) =>
+            new("replies", $"key {Convert.ToHexStringLower(kept.Key)}", "its proof");
+
+        private AssociatedData Bind(byte[] key, byte[] said, long created)
+        {
+            var bound = new AssociatedData("coffer v1 kept reply"u8);
+            bound.Add(own.instance.Id);
+            bound.Add(key);
+            bound.Add(said);
+            bound.Add(created);
+            return bound;
+        }
+    }
+}

@@ -1,0 +1,158 @@
+using System.Buffers.Binary;
+using System.Buffers.Text;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json.Nodes;
+using Coffer.Access;
+using Coffer.Crypto;
+using Coffer.Keys;
+using Coffer.Storage;
+
+namespace Coffer.Management;
+
+/// <summary>
+/// What is stated of an account that was forgotten. It is made with the removal, in one transaction, and signed when
+/// all that it says
+/// is true (docs/management.md, "Receipts"). Stored sealed, so that nobody has one signed who can write the database
+/// only.
+/// </summary>
+/// <param name="Id"><c>rcpt_…</c></param>
+/// <param name="App">The app.</param>
+/// <param name="Account">The account.</param>
+/// <param name="Test">How many unexpired secrets of test mode there were.</param>
+/// <param name="Live">The same of live mode.</param>
+/// <param name="At">When it was forgotten, in Unix seconds.</param>
+internal sealed record Receipt(string Id, string App, string Account, long Test, long Live, long At)
+{
+    private const byte AppTag = 1, AccountTag = 2, TestTag = 3, LiveTag = 4, ReachTag = 5, TextTag = 6;
+
+    // The words of docs/management.md. What is done at once, what takes longer, and what no receipt speaks of.
+    private static readonly Dictionary<Reach, (string[] AtOnce, string[] Later, string[] Never)> Words = new()
+    {
+        [Reach.Files] = (["rows_deleted", "ephemeral_keys_ended"], ["write_ahead_log_emptied", "keys_overwritten"],
+            ["audit_log", "back_ups", "storage_medium", "unused_page_space"]),
+        [Reach.Rows] = (["rows_deleted"], ["ephemeral_keys_ended"],
+            ["audit_log", "back_ups", "dead_rows", "replicas", "storage_medium", "write_ahead_log"]),
+    };
+
+    /// <summary>When it was signed, in Unix seconds; null while it waits.</summary>
+    public long? SignedAt { get; private init; }
+
+    /// <summary>The signed statement, a JSON Web Signature; null while it waits.</summary>
+    public string? Text { get; private init; }
+
+    /// <summary>How far the engine reached that it was signed for.</summary>
+    public Reach? SignedFor { get; private init; }
+
+    public static Receipt New(string app, string account, long test, long live, long at) =>
+        new("rcpt_" + RandomNumberGenerator.GetString(Base62.Alphabet, 24), app, account, test, live, at);
+
+    /// <summary>
+    /// What is true by now, what has to become so before it is signed, and what it does not speak of.
+    /// </summary>
+    public (IReadOnlyList<string> Done, IReadOnlyList<string> Pending,
+        IReadOnlyList<string> NotReached) StateOn(Reach reach)
+    {
+        var (atOnce, later, never) = Words[SignedFor ?? reach];
+        return Text is null ? (atOnce, later, never) : ([.. atOnce, .. later], [], never);
+    }
+
+    /// <summary>
+    /// RFC 7515, compact serialisation, ES256: any JOSE library verifies it with the store's public key.
+    /// </summary>
+    public Receipt Signed(Instance instance, Reach reach, long now)
+    {
+        var (atOnce, later, never) = Words[reach];
+        var payload = new JsonObject
+        {
+            ["account"] = Account,
+            ["app"] = App,
+            ["done"] = Strings([.. atOnce, .. later]),
+            ["forgotten_at"] = At,
+            ["id"] = Id,
+            ["instance"] = Convert.ToHexStringLower(instance.Id),
+            ["not_reached"] = Strings(never),
+            ["object"] = "account.forgotten",
+            ["secrets"] = new JsonObject { ["live"] = Live, ["test"] = Test },
+            ["signed_at"] = now,
+        };
+        var said = $"{Base64("""{"alg":"ES256","typ":"JWT"}""")}.{Base64(payload.ToJsonString())}";
+        var signature = instance.AuditSigningKey.SignData(
+            Encoding.ASCII.GetBytes(said), HashAlgorithmName.SHA256,
+            DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
+        return this with { SignedAt = now, SignedFor = reach, Text = $"{said}.{Base64Url.EncodeToString(signature)}" };
+
+        static JsonArray Strings(string[] words) => [.. words.Select(word => (JsonNode?)word)];
+
+        static string Base64(string json) => Base64Url.EncodeToString(Encoding.UTF8.GetBytes(json));
+    }
+
+    public RowWrite.PutReceipt ToRow(Instance instance)
+    {
+        List<(byte Tag, byte[] Value)> fields =
+        [
+            (AppTag, Encoding.UTF8.GetBytes(App)), (AccountTag, Encoding.UTF8.GetBytes(Account)),
+            (TestTag, Number(Test)), (LiveTag, Number(Live)),
+        ];
+        if (Text is not null)
+            fields.AddRange([(ReachTag, [(byte)SignedFor!.Value]), (TextTag, Encoding.ASCII.GetBytes(Text))]);
+
+        var plaintext = new byte[fields.Sum(field => Tlv.SizeOf(field.Value))];
+        var rest = plaintext.AsSpan();
+        foreach (var (tag, value) in fields)
+            rest = Tlv.Write(rest, tag, value);
+        using var bound = Bind(instance, Id, At, SignedAt);
+        var sealedBytes = Envelope.Seal(instance.ReplyKey, plaintext, bound.Span);
+        return new RowWrite.PutReceipt(new ReceiptRow(Id, At, SignedAt, sealedBytes));
+
+        static byte[] Number(long value)
+        {
+            var bytes = new byte[sizeof(long)];
+            BinaryPrimitives.WriteInt64BigEndian(bytes, value);
+            return bytes;
+        }
+    }
+
+    /// <returns>Null if the row was changed outside Coffer.</returns>
+    public static Receipt? From(ReceiptRow row, Instance instance)
+    {
+        using var bound = Bind(instance, row.Id, row.Created, row.Signed);
+        using var opened = row.IsSound ? Envelope.Open(instance.ReplyKey, row.Sealed, bound.Span) : null;
+        if (opened is null)
+            return null;
+        var fields = opened.Span;
+        if (!Tlv.AreSound(fields,
+            [AppTag, AccountTag, TestTag, LiveTag, .. row.Signed is null ? (byte[])[] : [ReachTag, TextTag]])
+            || Tlv.Text(fields, AppTag) is not { } app || Tlv.Text(fields, AccountTag) is not { } account
+            || Number(fields, TestTag) is not { } test || Number(fields, LiveTag) is not { } live)
+            return null;
+        var receipt = new Receipt(row.Id, app, account, test, live, row.Created);
+        if (row.Signed is null)
+            return receipt;
+        return Tlv.Text(fields, TextTag) is { } text && ReachOf(fields) is { } reach
+            ? receipt with { SignedAt = row.Signed, SignedFor = reach, Text = text }
+            : null;
+
+        static long? Number(ReadOnlySpan<byte> fields, byte tag) =>
+            Tlv.Find(fields, tag) is { } at && fields[at].Length == sizeof(long)
+                ? BinaryPrimitives.ReadInt64BigEndian(fields[at]) : null;
+
+        static Reach? ReachOf(ReadOnlySpan<byte> fields) =>
+            Tlv.Find(fields, ReachTag) is { } at && fields[at] is [(byte)Reach.Rows or (byte)Reach.Files]
+                ? (Reach)fields[at][0] : null;
+    }
+
+    /// <summary>A row that <see cref="From"/> refuses, to be reported.</summary>
+    public static DamagedRow Damaged(ReceiptRow row) =>
+        new("receipts", row.Id, row.IsSound ? "its proof" : DamagedRow.Columns);
+
+    private static AssociatedData Bind(Instance instance, string id, long created, long? signed)
+    {
+        var bound = new AssociatedData("coffer v1 receipt"u8);
+        bound.Add(instance.Id);
+        bound.Add(id);
+        bound.Add(created);
+        bound.Add(signed);
+        return bound;
+    }
+}

@@ -1,0 +1,217 @@
+using System.Net;
+using Coffer.Hosting;
+using Coffer.Storage.Postgres;
+
+namespace Coffer.Settings;
+
+/// <summary>What the server is told, as values. Where they come from, their names and their limits stand in <see cref="SettingsTable"/>.</summary>
+internal sealed record CofferOptions
+{
+    /// <summary>Where Coffer listens unless told otherwise: loopback, so that nothing is open by accident.</summary>
+    public const string DefaultListen = "http://127.0.0.1:26333";
+
+    /// <summary>Stripe's limit, and the default.</summary>
+    public const int DefaultSecretsPerScope = 10;
+
+    /// <summary>The most that a scope may be allowed to hold.</summary>
+    public const int MostSecretsPerScope = 10_000;
+
+    /// <summary>How many changes may wait to be stored before further ones are answered 503.</summary>
+    public const int WaitingChanges = 4_096;
+
+    /// <summary>Far beyond a busy platform, and what a process with the usual limit on open files can hold.</summary>
+    public const int DefaultConnections = 10_000;
+
+    /// <summary>
+    /// A tenth of all, and far beyond what a backend's pools or the browsers behind one NAT keep open; idle ones of an
+    /// address make room for its new ones. A proxy that is not declared as trusted counts as an address, on loopback
+    /// too.
+    /// </summary>
+    public const int DefaultConnectionsPerAddress = 1_000;
+
+    /// <summary>Requests a second that no honest app sends with one key.</summary>
+    public const int DefaultRatePerKey = 5_000;
+
+    /// <summary>Failed authentications a second: a misconfigured fleet behind one address gets through, guessing does not.</summary>
+    public const int DefaultRatePerAddress = 20;
+
+    /// <summary>
+    /// A quarter of the queue for an app; more than a page in a browser has under way for an ephemeral key.
+    /// </summary>
+    public const int DefaultWaitingPerApp = 1_024, DefaultWaitingPerEphemeralKey = 64;
+
+    /// <summary>
+    /// KB a second: more than sets at the rate of three keys leave; and some sixty sets a second of a page.
+    /// </summary>
+    public const int DefaultKeptPerApp = 4_096, DefaultKeptPerEphemeralKey = 16;
+
+    /// <summary>
+    /// KB a second: more than finds with payload at the rate of four keys leave; and some two hundred a second of a
+    /// page.
+    /// </summary>
+    public const int DefaultAuditPerApp = 8_192, DefaultAuditPerEphemeralKey = 64;
+
+    /// <summary>New accounts a second: an app that moves in with 100,000 is done in a quarter of an hour.</summary>
+    public const int DefaultTenantsPerApp = 100;
+
+    public const int MostOpenTenants = 10_000_000;
+
+    /// <summary>The most that a tenant's opened keys take, in bytes: those whose payloads are in use.</summary>
+    public const int LargestTenant = 4096;
+
+    /// <summary>As many as a quarter of the memory holds, of the container's if it has a limit, when each takes the most it can.</summary>
+    public static int DefaultOpenTenants { get; } = (int)Math.Clamp(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4 / LargestTenant, 1, MostOpenTenants);
+
+    /// <summary>The directory of the store and its key file. Made if it is not there.</summary>
+    public required string Data { get; init; }
+
+    /// <summary>The PostgreSQL database of the store, as an Npgsql connection string; null is a SQLite file in the data directory. It may hold a password: never show it.</summary>
+    public string? Store { get; init; }
+
+    /// <summary>One http or https URL: address and port. Port 0 takes a free one.</summary>
+    public string Listen { get; init; } = DefaultListen;
+
+    /// <summary>A second address of the same form, for the management plane; null has none.</summary>
+    public string? AdminListen { get; init; }
+
+    /// <summary>PEM file of the certificate, first, and its chain; null serves no https. Goes with <see cref="TlsKey"/>.</summary>
+    public string? TlsCert { get; init; }
+
+    /// <summary>PEM file of the certificate's key, unencrypted: PKCS#8, PKCS#1 or SEC1.</summary>
+    public string? TlsKey { get; init; }
+
+    /// <summary>Whether plain HTTP may be spoken beyond this machine, because something in front of Coffer encrypts.</summary>
+    public bool InsecureHttp { get; init; }
+
+    /// <summary>
+    /// The most connections at once at each address to listen at, 1 to 1,000,000. One more has the idlest closed, or
+    /// is closed if none is idle.
+    /// </summary>
+    public int Connections { get; init; } = DefaultConnections;
+
+    /// <summary>
+    /// How many of them one client's address may have, 0 to 1,000,000; 0 is no limit. Trusted proxies have none.
+    /// </summary>
+    public int ConnectionsPerAddress { get; init; } = DefaultConnectionsPerAddress;
+
+    /// <summary>Whose <c>X-Forwarded-For</c> is believed; empty is nobody's.</summary>
+    public IReadOnlyList<IPNetwork> TrustedProxies { get; init; } = [];
+
+    /// <summary>Requests a second that each key may send, 0 to 1,000,000; 0 is no limit.</summary>
+    public int RatePerKey { get; init; } = DefaultRatePerKey;
+
+    /// <summary>Failed authentications a second that one address may cause, 0 to 1,000,000; 0 is no limit.</summary>
+    public int RatePerAddress { get; init; } = DefaultRatePerAddress;
+
+    /// <summary>Changes of one app that may wait to be stored, 0 to 4,096; 0 is no limit but that of all.</summary>
+    public int WaitingPerApp { get; init; } = DefaultWaitingPerApp;
+
+    /// <summary>The same of one ephemeral key.</summary>
+    public int WaitingPerEphemeralKey { get; init; } = DefaultWaitingPerEphemeralKey;
+
+    /// <summary>
+    /// KB a second that are kept under the idempotency keys of one app, 0 to 1,000,000; 0 is no limit.
+    /// </summary>
+    public int KeptPerApp { get; init; } = DefaultKeptPerApp;
+
+    /// <summary>The same of one ephemeral key.</summary>
+    public int KeptPerEphemeralKey { get; init; } = DefaultKeptPerEphemeralKey;
+
+    /// <summary>KB a second of audit entries about what one app does, 0 to 1,000,000; 0 is no limit.</summary>
+    public int AuditPerApp { get; init; } = DefaultAuditPerApp;
+
+    /// <summary>The same of one ephemeral key.</summary>
+    public int AuditPerEphemeralKey { get; init; } = DefaultAuditPerEphemeralKey;
+
+    /// <summary>New accounts a second for which one app may store something, 0 to 1,000,000; 0 is no limit.</summary>
+    public int TenantsPerApp { get; init; } = DefaultTenantsPerApp;
+
+    /// <summary>A file that says, as JSON, where the server listens, once it answers.</summary>
+    public string? ReadyFile { get; init; }
+
+    /// <summary>The file that the audit log's checkpoints are appended to; null is in the data directory. Best on another medium.</summary>
+    public string? Checkpoints { get; init; }
+
+    /// <summary>What this one start accepts as lost of the audit log, and of the store with it.</summary>
+    public IReadOnlyList<AcceptedRollback> AcceptedRollbacks { get; init; } = [];
+
+    /// <summary>How long audit entries are kept, in days, 1 to 36,500; null keeps them all.</summary>
+    public int? AuditRetentionDays { get; init; }
+
+    /// <summary>How reads go on record: <c>durable</c> before they are answered, or <c>buffered</c> within one commit of it. Never off.</summary>
+    public string Audit { get; init; } = "durable";
+
+    /// <summary>Whether finds and lists without payload are on record too.</summary>
+    public bool AuditMetadataReads { get; init; }
+
+    /// <summary>How many secrets a scope may hold, 1 to 10,000.</summary>
+    public int SecretsPerScope { get; init; } = DefaultSecretsPerScope;
+
+    /// <summary>Of how many tenants the opened keys are kept in memory, 1 to 10,000,000, 1 KB each, or 4 where payloads are in use. A request to another one opens them first.</summary>
+    public int OpenTenants { get; init; } = DefaultOpenTenants;
+
+    /// <summary>Dev mode; null serves.</summary>
+    public DevOptions? Dev { get; init; }
+
+    /// <summary>Every setting with its value and where that is from, to be shown; empty when the options were not read by <see cref="Configuration"/>.</summary>
+    public IReadOnlyList<SettingInForce> InForce { get; init; } = [];
+
+    /// <summary>What <see cref="Configuration"/> could not make sense of; <see cref="Problems"/> names it.</summary>
+    public IReadOnlyList<string> Misread { get; init; } = [];
+
+    /// <summary>What <c>coffer dev</c> adds: loopback only, test keys only.</summary>
+    /// <param name="Key">The test key, of the developer's choice; null makes one.</param>
+    /// <param name="SeedFixtures">Whether to store what the official SDKs' own test suites expect to find.</param>
+    public sealed record DevOptions(string? Key, bool SeedFixtures);
+
+    /// <summary>All that could not be read and that does not go together; empty if there is nothing.</summary>
+    public IEnumerable<string> Problems() => [.. Misread, .. Contradictions()];
+
+    /// <summary>The name of a setting as the operator wrote it: a flag, a variable, or a line of a file.</summary>
+    public string Written(string name) => InForce.FirstOrDefault(setting => setting.Name == name)?.Written ?? $"--{name}";
+
+    /// <summary>The URL of an address to listen at; null if the text is none.</summary>
+    public static Uri? Address(string text) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https" && url.PathAndQuery == "/" && url.Fragment.Length == 0
+            && url.UserInfo.Length == 0 && (url.Host == "localhost" || IPAddress.TryParse(url.Host.Trim('[', ']'), out _)) ? url : null;
+
+    /// <summary>Where a validated URL listens; <c>localhost</c> is 127.0.0.1.</summary>
+    public static IPEndPoint EndPoint(Uri url) => new(url.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(url.Host.Trim('[', ']')), url.Port);
+
+    public override string ToString() => SettingsTable.Redacted;
+
+    // What does not go together, each by the name that the operator wrote. What a setting may be on its own is in the table.
+    private IEnumerable<string> Contradictions()
+    {
+        var (listen, admin) = (Address(Listen), AdminListen is null ? null : Address(AdminListen));
+        foreach (var problem in AddressProblems("listen", Listen, listen))
+            yield return problem;
+        if (AdminListen is not null)
+        {
+            foreach (var problem in AddressProblems("admin-listen", AdminListen, admin))
+                yield return problem;
+        }
+
+        if (listen is not null && admin is not null && listen.Port != 0 && EndPoint(listen).Equals(EndPoint(admin)))
+            yield return $"{Written("admin-listen")} '{AdminListen}' is the address of {Written("listen")}: give the management plane one of its own, or none";
+
+        if ((TlsCert is null) != (TlsKey is null))
+            yield return TlsKey is null ? $"{Written("tls-cert")} needs --tls-key with it" : $"{Written("tls-key")} needs --tls-cert with it";
+        else if (TlsCert is null && (IsTls(listen) || IsTls(admin)))
+            yield return $"{(IsTls(listen) ? Written("listen") : Written("admin-listen"))} is https, which needs --tls-cert and --tls-key";
+        else if (TlsCert is not null && !IsTls(listen) && !IsTls(admin))
+            yield return $"{Written("tls-cert")} and {Written("tls-key")} are given, but no address to listen at is https";
+    }
+
+    private static bool IsTls(Uri? url) => url?.Scheme == Uri.UriSchemeHttps;
+
+    private IEnumerable<string> AddressProblems(string name, string text, Uri? url)
+    {
+        if (url is null)
+            yield return $"{Written(name)} '{text}' is not of the form http://IP-ADDRESS:PORT or https://IP-ADDRESS:PORT";
+        else if (!url.IsLoopback && Dev is not null)
+            yield return $"{Written(name)} '{text}' is not a loopback address: dev mode serves this machine only";
+        else if (!url.IsLoopback && !IsTls(url) && !InsecureHttp)
+            yield return $"{Written(name)} '{text}' would send secrets in plain text over the network: give an https:// address with --tls-cert and --tls-key, or listen on 127.0.0.1 behind a TLS proxy, or say --insecure-http";
+    }
+}

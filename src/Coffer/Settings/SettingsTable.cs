@@ -1,0 +1,149 @@
+// The one table of settings. Flags, environment, file, `coffer settings` and what the management plane shows are made of it.
+
+using System.Globalization;
+using System.Net;
+
+namespace Coffer.Settings;
+
+/// <summary>A setting, under one name wherever it is written.</summary>
+/// <param name="Name">As in the file, and after <c>--</c>: <c>secrets-per-scope</c>.</param>
+/// <param name="Value">What kind of value it takes, in capitals.</param>
+/// <param name="Default">What is in force without it, in words if it is no value.</param>
+/// <param name="Help">What it is for and what it may be, as sentences.</param>
+/// <param name="Apply">The options with this text as the value. Throws <see cref="FormatException"/> with the end of a sentence that begins with name and value.</param>
+internal sealed record Setting(string Name, string Value, string Default, string Help, Func<CofferOptions, string, CofferOptions> Apply)
+{
+    /// <summary>Whether <c>coffer serve</c> takes it: as a flag, from the environment and from the file.</summary>
+    public bool InServe { get; init; } = true;
+
+    /// <summary>Whether <c>coffer dev</c> takes it, as a flag.</summary>
+    public bool InDev { get; init; }
+
+    /// <summary>Whether the value could hold a password or a key: then it is never shown, in messages neither.</summary>
+    public bool IsPrivate { get; init; }
+
+    /// <summary>Whether the flag may stand alone, and then means true.</summary>
+    public bool IsSwitch => Value == SettingsTable.SwitchValue;
+
+    /// <summary>The name in the environment: <c>COFFER_SECRETS_PER_SCOPE</c>.</summary>
+    public string Environment => SettingsTable.EnvironmentPrefix + Name.ToUpperInvariant().Replace('-', '_');
+}
+
+/// <summary>A setting as it is in force, to be shown.</summary>
+/// <param name="Name">Its name in <see cref="SettingsTable"/>.</param>
+/// <param name="Value">The text that was written, the default, or <c>[redacted]</c>.</param>
+/// <param name="Source"><c>flag</c>, <c>environment</c>, <c>file</c> or <c>default</c>.</param>
+internal sealed record SettingInForce(string Name, string Value, string Source)
+{
+    /// <summary>How the operator wrote it: <c>--listen</c>, <c>COFFER_LISTEN</c>, <c>/etc/coffer.conf line 3: listen</c>.</summary>
+    public string Written { get; init; } = $"--{Name}";
+
+    /// <summary>Whether nobody wrote it.</summary>
+    public bool IsDefault => Source == "default";
+}
+
+/// <summary>Every setting, once.</summary>
+internal static class SettingsTable
+{
+    public const string EnvironmentPrefix = "COFFER_";
+    public const string SwitchValue = "true|false";
+    public const string Redacted = "[redacted]";
+
+    // A date that many days ago must still be a date.
+    private const int LongestRetentionDays = 36_500;
+    private const int MostConnections = 1_000_000;
+    private const int HighestRate = 1_000_000;
+
+    public static IReadOnlyList<Setting> All { get; } =
+    [
+        Text("data", "DIR", "a temporary one, in dev only", "Directory of the store and its key file; made if it is not there.",
+            (options, text) => options with { Data = text }) with { InDev = true },
+        Text("store", "CONNECTION", "a SQLite file in the data directory",
+            "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE.",
+            (options, text) => options with { Store = text }) with { IsPrivate = true },
+        Text("listen", "URL", CofferOptions.DefaultListen, "Address and port to listen at, http or https; port 0 takes a free one.",
+            (options, text) => options with { Listen = text }) with { InDev = true },
+        Text("admin-listen", "URL", "none", "A second address, http or https, for the management plane alone.",
+            (options, text) => options with { AdminListen = text }),
+        Text("tls-cert", "FILE", "none", "PEM file of the certificate, and its chain after it; needed for https. It is read again when it changes.",
+            (options, text) => options with { TlsCert = text }) with { InDev = true },
+        Text("tls-key", "FILE", "none", "PEM file of the certificate's key, not encrypted and its owner's alone.",
+            (options, text) => options with { TlsKey = text }) with { InDev = true },
+        Switch("insecure-http", "Speak plain HTTP beyond this machine, because a proxy in front encrypts.",
+            (options, on) => options with { InsecureHttp = on }),
+        Number("connections", CofferOptions.DefaultConnections, 1, MostConnections,
+            "The most connections at once on each address. For one more an idle one is closed, or it is if none is idle.",
+            (options, number) => options with { Connections = number }),
+        Number("connections-per-address", CofferOptions.DefaultConnectionsPerAddress, 0, MostConnections,
+            "How many of them may come from one client's address, trusted proxies apart; 0 is no limit.",
+            (options, number) => options with { ConnectionsPerAddress = number }),
+        new("trusted-proxies", "NETWORKS", "none", "Proxies whose X-Forwarded-For is believed: addresses and networks such as 10.0.0.0/8, with commas between them.",
+            (options, text) => options with { TrustedProxies = [.. text.Split(',').Select(Network)] }),
+        Number("rate-per-key", CofferOptions.DefaultRatePerKey, 0, HighestRate, "Requests a second that each key may send; 0 is no limit.",
+            (options, number) => options with { RatePerKey = number }),
+        Number("rate-per-address", CofferOptions.DefaultRatePerAddress, 0, HighestRate, "Failed authentications a second that one address may cause; 0 is no limit.",
+            (options, number) => options with { RatePerAddress = number }),
+        Number("waiting-per-app", CofferOptions.DefaultWaitingPerApp, 0, CofferOptions.WaitingChanges,
+            "Changes of one app that may wait to be stored; 0 is no limit but that of all.",
+            (options, number) => options with { WaitingPerApp = number }),
+        Number("waiting-per-ephemeral-key",
+            CofferOptions.DefaultWaitingPerEphemeralKey, 0, CofferOptions.WaitingChanges,
+            "Changes of one ephemeral key that may wait to be stored; 0 is no limit but that of its app.",
+            (options, number) => options with { WaitingPerEphemeralKey = number }),
+        Number("kept-per-app", CofferOptions.DefaultKeptPerApp, 0, HighestRate,
+            "KB a second that may be kept under the idempotency keys of one app; 0 is no limit.",
+            (options, number) => options with { KeptPerApp = number }),
+        Number("kept-per-ephemeral-key", CofferOptions.DefaultKeptPerEphemeralKey, 0, HighestRate,
+            "KB a second that may be kept under the idempotency keys of one ephemeral key; 0 is no limit.",
+            (options, number) => options with { KeptPerEphemeralKey = number }),
+        Number("audit-per-app", CofferOptions.DefaultAuditPerApp, 0, HighestRate,
+            "KB a second of audit entries about what one app does; 0 is no limit.",
+            (options, number) => options with { AuditPerApp = number }),
+        Number("audit-per-ephemeral-key", CofferOptions.DefaultAuditPerEphemeralKey, 0, HighestRate,
+            "KB a second of audit entries about what one ephemeral key does; 0 is no limit.",
+            (options, number) => options with { AuditPerEphemeralKey = number }),
+        Number("tenants-per-app", CofferOptions.DefaultTenantsPerApp, 0, HighestRate,
+            "New accounts a second for which one app may store something; 0 is no limit.",
+            (options, number) => options with { TenantsPerApp = number }),
+        Number("secrets-per-scope", CofferOptions.DefaultSecretsPerScope, 1, CofferOptions.MostSecretsPerScope, "How many secrets a scope may hold. Lowering it deletes nothing.",
+            (options, number) => options with { SecretsPerScope = number }),
+        Number("open-tenants", CofferOptions.DefaultOpenTenants, 1, CofferOptions.MostOpenTenants, "Of how many tenants the opened keys are kept in memory, 1 KB each, or 4 where payloads are in use. A request to another one opens them first.",
+            (options, number) => options with { OpenTenants = number }),
+        new("audit", "durable|buffered", "durable",
+            "durable: a payload leaves after its audit entry is on the disk. buffered: its entry follows within one commit, and is lost if the process dies in between.",
+            (options, text) => text is "durable" or "buffered" ? options with { Audit = text }
+                : throw new FormatException("is neither 'durable' nor 'buffered': there is no other mode, and it cannot be turned off")),
+        Switch("audit-metadata-reads", "Put finds and lists without payload on record too.",
+            (options, on) => options with { AuditMetadataReads = on }),
+        Number("audit-retention-days", null, 1, LongestRetentionDays, "How long audit entries are kept.",
+            (options, number) => options with { AuditRetentionDays = number }) with { Default = "for ever" },
+        Text("audit-checkpoints", "FILE", "audit-checkpoints.jsonl in the data directory", "Where checkpoints of the audit log are appended, best on another medium; its directory must be there.",
+            (options, text) => options with { Checkpoints = text }),
+        Text("ready-file", "FILE", "none", "Write this JSON file (mode 0600) once requests are answered: url, pid, and the keys if they were just made.",
+            (options, text) => options with { ReadyFile = text }) with { InDev = true },
+        new("key", "KEY", "a fresh one at each start", "The test key of dev, such as sk_test_anything: letters, digits or '_', at most 255 characters.",
+            (options, text) => IsTestKey(text) ? options with { Dev = options.Dev! with { Key = text } }
+                : throw new FormatException("must be sk_test_ and then letters, digits or '_': dev mode takes test keys only"))
+            { InServe = false, InDev = true, IsPrivate = true },
+        Switch("seed-fixtures", "Store what the official SDKs' own test suites expect to find: sec_123 and my-api-key. For dev.",
+            (options, on) => options with { Dev = options.Dev! with { SeedFixtures = on } }) with { InServe = false, InDev = true },
+    ];
+
+    private static Setting Text(string name, string value, string @default, string help, Func<CofferOptions, string, CofferOptions> apply) =>
+        new(name, value, @default, help, apply);
+
+    private static Setting Switch(string name, string help, Func<CofferOptions, bool, CofferOptions> apply) => new(name, SwitchValue, "false", help, (options, text) =>
+        text is "true" or "false" ? apply(options, text == "true") : throw new FormatException("is neither 'true' nor 'false'"));
+
+    private static Setting Number(string name, int? @default, int least, int most, string help, Func<CofferOptions, int, CofferOptions> apply) =>
+        new(name, "N", @default?.ToString(CultureInfo.InvariantCulture) ?? "", $"{help} From {least} to {most:N0}.", (options, text) =>
+            !int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) ? throw new FormatException("is not a whole number")
+            : number < least || number > most ? throw new FormatException($"is not within {least} to {most}")
+            : apply(options, number));
+
+    private static IPNetwork Network(string item) => Networks.Parse(item.Trim())
+        ?? throw new FormatException($"is not a list of addresses and networks: '{item.Trim()}' is neither an address nor a network such as 10.0.0.0/8, with zeros after its prefix");
+
+    private static bool IsTestKey(string key) =>
+        key.StartsWith("sk_test_", StringComparison.Ordinal) && key.Length is > 8 and <= 255 && key.All(c => char.IsAsciiLetterOrDigit(c) || c == '_');
+}

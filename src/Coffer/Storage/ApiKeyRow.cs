@@ -1,0 +1,112 @@
+namespace Coffer.Storage;
+
+/// <summary>
+/// An API key as stored. <paramref name="App"/> is null for an admin key. The token itself is nowhere.
+/// </summary>
+internal sealed record ApiKeyRow(
+    byte[] Mac, string Id, string? App, string? Account, string Kind, bool Livemode, long Created, long? ExpiresAt,
+    byte[] Proof)
+{
+    private const string Columns = """
+        SELECT k.mac, k.id, k.app, a.account, k.kind, k.livemode, k.created, k.expires_at, k.proof, k.permissions,
+            k.pinned_account, k.addresses, k.last_used, k.generation
+        FROM api_keys k LEFT JOIN apps a ON a.id = k.app
+        """;
+
+    public static readonly Table Table = new("api_keys",
+        "mac:b id:t app:t kind:t livemode:n created:n expires_at:n proof:b permissions:t pinned_account:t addresses:t "
+        + "last_used:n generation:n", "mac", "id");
+
+    public static readonly Query<ApiKeyRow> ByMac = new($"{Columns} WHERE k.mac = $1", From);
+    public static readonly Query<ApiKeyRow> ById = new($"{Columns} WHERE k.id = $1", From);
+
+    public static readonly Query<ApiKeyRow> Page = new($"""
+        {Columns}
+        WHERE (CAST($1 AS TEXT) IS NULL OR k.app = $1)
+        AND (CAST($2 AS TEXT) IS NULL OR (k.created, k.id) < (SELECT created, id FROM api_keys WHERE id = $2))
+        ORDER BY k.created DESC, k.id DESC LIMIT $3
+        """, From);
+
+    public static readonly Query<byte[]> Macs = new("SELECT mac FROM api_keys", static row => row.Bytes(0));
+
+    public static readonly Query<long> OtherAdminKeys = new(
+        "SELECT count(*) FROM api_keys WHERE kind = 'admin' AND expires_at IS NULL AND id <> $1",
+        static row => row.Number(0));
+
+    public const string Put = """
+        INSERT INTO api_keys
+            (mac, id, app, kind, livemode, created, expires_at, proof, permissions, pinned_account, addresses, generation)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        ON CONFLICT (mac) DO UPDATE SET expires_at = $7, proof = $8, generation = $12
+        """;
+
+    public const string Touch = "UPDATE api_keys SET last_used = $1 WHERE id = $2";
+    public const string Delete = "DELETE FROM api_keys WHERE id = $1";
+
+    /// <summary>What a restricted key may do, as words with commas between; null for other keys.</summary>
+    public string? Permissions { get; init; }
+
+    /// <summary>The one account of a restricted key, or null.</summary>
+    public string? PinnedAccount { get; init; }
+
+    /// <summary>The networks that the key is accepted from, in CIDR form with commas between; null is any.</summary>
+    public string? Addresses { get; init; }
+
+    /// <summary>The Unix second at which the hour of its last use began, or null.</summary>
+    public long? LastUsed { get; init; }
+
+    /// <summary>The number of the commit that ended all that it had minted, or null.</summary>
+    public long? Generation { get; init; }
+
+    /// <inheritdoc cref="AppRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
+
+    public static ApiKeyRow From(IRow row)
+    {
+        var isSound = row.Has("btTTtnnNbTTTNN") && row.Number(5) is 0 or 1 && UnixTime.IsStorable(row.Number(6))
+            && UnixTime.IsStorable(row.NumberOrNull(7)) && UnixTime.IsStorable(row.NumberOrNull(12));
+        return new(
+            row.Bytes(0), row.Text(1), row.TextOrNull(2), row.TextOrNull(3), row.Text(4), row.Number(5) != 0,
+            row.Number(6), row.NumberOrNull(7), row.Bytes(8))
+        {
+            Permissions = row.TextOrNull(9),
+            PinnedAccount = row.TextOrNull(10),
+            Addresses = row.TextOrNull(11),
+            LastUsed = row.NumberOrNull(12),
+            Generation = row.NumberOrNull(13),
+            IsSound = isSound,
+        };
+    }
+}
+
+internal abstract partial record RowWrite
+{
+    /// <summary>Adds a key, or changes when it expires.</summary>
+    public sealed record PutApiKey(ApiKeyRow Row) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements =>
+        [
+            new(ApiKeyRow.Put, Row.Mac, Row.Id, Row.App, Row.Kind, Row.Livemode, Row.Created, Row.ExpiresAt, Row.Proof,
+                Row.Permissions, Row.PinnedAccount, Row.Addresses, Row.Generation),
+        ];
+
+        public override Sources Writes => Sources.ApiKeys;
+    }
+
+    /// <summary>Notes the hour in which a key was used; one that is gone is left alone.</summary>
+    public sealed record TouchApiKey(string Id, long LastUsed) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(ApiKeyRow.Touch, LastUsed, Id)];
+
+        public override string? Single => $"api_keys {Id}";
+
+        public override Sources Writes => Sources.ApiKeys;
+    }
+
+    public sealed record DeleteApiKey(string Id) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(ApiKeyRow.Delete, Id)];
+
+        public override Sources Writes => Sources.ApiKeys;
+    }
+}

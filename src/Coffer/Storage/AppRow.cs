@@ -1,0 +1,69 @@
+namespace Coffer.Storage;
+
+/// <summary>
+/// An app; <paramref name="Sealed"/> is what it is set to, null where a program of schema 1 made it and no later one
+/// has sealed it yet.
+/// </summary>
+internal sealed record AppRow(string Id, string Name, string Account, long Created, byte[]? Sealed = null)
+{
+    private const string Columns = "SELECT id, name, account, created, sealed FROM apps";
+
+    public static readonly Table Table = new("apps", "id:t name:t account:t created:n sealed:b", "id")
+    {
+        Below =
+        [
+            "DELETE FROM secrets WHERE tenant IN (SELECT id FROM tenants WHERE app = $1)",
+            "DELETE FROM idempotency WHERE tenant IN (SELECT id FROM tenants WHERE app = $1)",
+            "DELETE FROM tenants WHERE app = $1",
+            DeleteKeys,
+        ],
+    };
+
+    public static readonly Query<AppRow> ById = new($"{Columns} WHERE id = $1", From);
+
+    public static readonly Query<AppRow> Page = new($"""
+        {Columns} WHERE CAST($1 AS TEXT) IS NULL OR (created, id) < (SELECT created, id FROM apps WHERE id = $1)
+        ORDER BY created DESC, id DESC LIMIT $2
+        """, From);
+
+    public static readonly Query<AppRow> Unsealed = new(
+        $"{Columns} WHERE sealed IS NULL AND id > $1 ORDER BY id LIMIT $2", From);
+
+    public const string Put = """
+        INSERT INTO apps (id, name, account, created, sealed) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (id) DO UPDATE SET name = $2, sealed = $5
+        """;
+
+    public const string Delete = "DELETE FROM apps WHERE id = $1";
+    public const string DeleteKeys = "DELETE FROM api_keys WHERE app = $1";
+
+    /// <summary>Whether its columns hold what they may: if not, it was changed outside Coffer.</summary>
+    public bool IsSound { get; init; } = true;
+
+    // What a column holds is looked at before it is read: reading it as text may make text of it.
+    public static AppRow From(IRow row)
+    {
+        var isSound = row.Has("tttnB") && UnixTime.IsStorable(row.Number(3));
+        return new(row.Text(0), row.Text(1), row.Text(2), row.Number(3), row.BytesOrNull(4)) { IsSound = isSound };
+    }
+}
+
+internal abstract partial record RowWrite
+{
+    /// <summary>Adds an app, or changes its name and what it is set to.</summary>
+    public sealed record PutApp(AppRow Row) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements =>
+            [new(AppRow.Put, Row.Id, Row.Name, Row.Account, Row.Created, Row.Sealed)];
+
+        public override Sources Writes => Sources.Apps;
+    }
+
+    /// <summary>Removes an app that has no tenants, with its keys.</summary>
+    public sealed record DeleteApp(string Id) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(AppRow.DeleteKeys, Id), new(AppRow.Delete, Id)];
+
+        public override Sources Writes => Sources.Apps | Sources.ApiKeys;
+    }
+}

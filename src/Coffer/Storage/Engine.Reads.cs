@@ -1,0 +1,195 @@
+namespace Coffer.Storage;
+
+/// <summary>What is read, each by the query of its row: engines only run them.</summary>
+internal abstract partial class Engine
+{
+    /// <summary>The first row of an answer, or null.</summary>
+    public abstract ValueTask<T?> FindAsync<T>(Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values)
+        where T : class;
+
+    /// <summary>All rows of an answer, in their order.</summary>
+    public abstract ValueTask<IReadOnlyList<T>> ListAsync<T>(
+        Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values);
+
+    /// <summary>
+    /// The first row of an answer, or null, read by what writes, from where it writes: only before the committer runs,
+    /// or in its loop while it makes a transaction's audit row.
+    /// </summary>
+    public abstract T? FindByWriter<T>(Query<T> query, params ReadOnlySpan<SqlValue> values) where T : class;
+
+    /// <summary>What <c>meta</c> holds under a key, or null.</summary>
+    public ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => FindAsync(MetaRow.ByKey, ct, key);
+
+    /// <summary>What <c>meta</c> holds under all keys that begin with a prefix.</summary>
+    public ValueTask<IReadOnlyList<(string Key, byte[] Value)>> ListMetaAsync(string prefix, CancellationToken ct) =>
+        ListAsync(MetaRow.ByPrefix, ct, prefix);
+
+    /// <summary>All root keys, oldest first.</summary>
+    public ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) => ListAsync(RootKeyRow.All, ct);
+
+    public ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => FindAsync(AppRow.ById, ct, id);
+
+    /// <summary>A page of all apps, newest first.</summary>
+    /// <param name="bound">The id of the app that it begins after, or null.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct) =>
+        ListAsync(AppRow.Page, ct, bound, limit);
+
+    /// <summary>Apps whose settings are not sealed, in the order of their ids.</summary>
+    /// <param name="bound">The id that they begin after; empty for the first.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public ValueTask<IReadOnlyList<AppRow>> ListUnsealedAsync(string bound, int limit, CancellationToken ct) =>
+        ListAsync(AppRow.Unsealed, ct, bound, limit);
+
+    public ValueTask<ApiKeyRow?> FindApiKeyAsync(byte[] mac, CancellationToken ct) =>
+        FindAsync(ApiKeyRow.ByMac, ct, mac);
+
+    public ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct) => FindAsync(ApiKeyRow.ById, ct, id);
+
+    /// <summary>A page of the keys of an app, or of all keys, newest first.</summary>
+    /// <param name="app">The app, or null for all keys.</param>
+    /// <param name="bound">The id of the key that it begins after, or null.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public ValueTask<IReadOnlyList<ApiKeyRow>> ListApiKeysAsync(
+        string? app, string? bound, int limit, CancellationToken ct) => ListAsync(ApiKeyRow.Page, ct, app, bound, limit);
+
+    /// <summary>By what all keys are found.</summary>
+    public ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => ListAsync(ApiKeyRow.Macs, ct);
+
+    /// <summary>
+    /// A page of revocations in the order of the commits that wrote them last, and within one by subject; also those
+    /// that are over.
+    /// </summary>
+    /// <param name="number">The number that it begins in; -1 begins at the first.</param>
+    /// <param name="subject">
+    /// The subject of that number that it begins after; empty begins with all of that number.
+    /// </param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public ValueTask<IReadOnlyList<RevocationRow>> ListRevocationsAsync(
+        long number, string subject, int limit, CancellationToken ct) =>
+        ListAsync(RevocationRow.Page, ct, number, subject, limit);
+
+    /// <summary>The subjects of revocations that need not be kept at a Unix second, longest ended first.</summary>
+    public ValueTask<IReadOnlyList<string>> ListEndedRevocationsAsync(long now, int limit, CancellationToken ct) =>
+        ListAsync(RevocationRow.Ended, ct, now, limit);
+
+    /// <summary>The generations that are greater than a number, least first; -1 gives all.</summary>
+    public ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct) =>
+        ListAsync(GenerationRow.After, ct, number);
+
+    /// <summary>A page of the accounts of an app in the order of their ids, with their unexpired secrets counted.</summary>
+    public ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(
+        string app, string? bound, long now, int limit, CancellationToken ct) =>
+        ListAsync(AccountRow.Page, ct, now, app, bound ?? "", limit);
+
+    public virtual ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) =>
+        FindAsync(TenantRow.ByOwner, ct, tenant.App, tenant.Livemode, tenant.Account);
+
+    /// <summary>The row, expired or not: whether it counts as there is for the caller to decide.</summary>
+    public virtual ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct) =>
+        FindAsync(SecretRow.ByKey, ct, key.Tenant, key.Name);
+
+    /// <summary>A page of the scope's unexpired secrets, nearest to the bound first.</summary>
+    /// <param name="tenant">The tenant's number.</param>
+    /// <param name="scope">Blind index of the scope.</param>
+    /// <param name="bound">An id that is not itself in the page, or null to begin at the newest.</param>
+    /// <param name="newer">True walks from the bound to newer ids, false to older ones.</param>
+    /// <param name="now">Unix seconds; a row with <c>expires_at</c> at or before it is absent.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public ValueTask<IReadOnlyList<SecretRow>> ListSecretsAsync(
+        long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct) =>
+        (bound, newer) switch
+        {
+            (null, _) => ListAsync(SecretRow.Newest, ct, tenant, scope, now, limit),
+            (_, false) => ListAsync(SecretRow.Older, ct, tenant, scope, now, bound, limit),
+            (_, true) => ListAsync(SecretRow.Newer, ct, tenant, scope, now, bound, limit),
+        };
+
+    /// <summary>A page of all unexpired secrets of a tenant, newest first.</summary>
+    /// <param name="tenant">The tenant's number.</param>
+    /// <param name="bound">An id that the page begins after, or null.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public ValueTask<IReadOnlyList<SecretRow>> ListTenantSecretsAsync(
+        long tenant, string? bound, long now, int limit, CancellationToken ct) =>
+        ListAsync(SecretRow.OfTenant, ct, tenant, now, bound, limit);
+
+    /// <summary>An unexpired secret of a tenant by its id.</summary>
+    public ValueTask<SecretRow?> FindSecretAsync(long tenant, string id, long now, CancellationToken ct) =>
+        FindAsync(SecretRow.ById, ct, tenant, id, now);
+
+    /// <summary>
+    /// A page of unexpired secrets across tenants: by expiry if the filter has one, or else by tenant; then by tenant and
+    /// blind name.
+    /// </summary>
+    /// <param name="filter">Which secrets.</param>
+    /// <param name="after">The last one of the page before, or null.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public ValueTask<IReadOnlyList<FoundSecretRow>> SearchSecretsAsync(
+        SecretFilter filter, (long? ExpiresAt, SecretKey Key)? after, long now, int limit, CancellationToken ct)
+    {
+        var (tenant, name, from) = filter.Begin(after, now);
+        var (app, account, livemode) = (filter.App, filter.Account, filter.Livemode);
+        return filter.ExpiringBefore is { } before
+            ? ListAsync(FoundSecretRow.SearchByExpiry, ct, tenant, name, from, app, account, livemode, before, limit)
+            : ListAsync(FoundSecretRow.Search, ct, tenant, name, from, app, account, livemode, limit);
+    }
+
+    /// <summary>Where secrets stand that have expired at <paramref name="now"/> (Unix seconds), longest first.</summary>
+    public ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct) =>
+        ListAsync(SecretRow.Expired, ct, now, limit);
+
+    /// <summary>When the oldest idempotency record was made (Unix seconds), or null if there is none.</summary>
+    public ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct) => FindNumberAsync(IdempotencyRow.Oldest, ct);
+
+    /// <summary>When the oldest kept reply was made (Unix seconds), or null if there is none.</summary>
+    public ValueTask<long?> FindOldestReplyAsync(CancellationToken ct) => FindNumberAsync(ReplyRow.Oldest, ct);
+
+    public ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) => FindAsync(ReceiptRow.ById, ct, id);
+
+    /// <summary>A page of the receipts that are not signed, oldest first.</summary>
+    /// <param name="after">When the last of the page before was made, and its id; null begins with the oldest.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public ValueTask<IReadOnlyList<ReceiptRow>> ListPendingReceiptsAsync(
+        (long Created, string Id)? after, int limit, CancellationToken ct) =>
+        ListAsync(ReceiptRow.Pending, ct, after?.Created ?? long.MinValue, after?.Id ?? "", limit);
+
+    /// <summary>Audit rows in the order in which they were written, or the other way round, with their numbers.</summary>
+    /// <param name="bound">
+    /// A number that is not itself given; 0 begins at the first, <see cref="long.MaxValue"/> backwards at the last.
+    /// </param>
+    /// <param name="newestFirst">Which way.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(
+        long bound, bool newestFirst, int limit, CancellationToken ct) =>
+        ListAsync(newestFirst ? AuditRow.Backwards : AuditRow.Forwards, ct, bound, limit);
+
+    /// <summary>The last audit row of a node, or null.</summary>
+    public ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) =>
+        FindAsync(AuditRow.LastOfNode, ct, node);
+
+    /// <summary>
+    /// The audit row of a node that holds an entry, or the newest before it; null if there is none. Read by what writes
+    /// (<see cref="FindByWriter"/>).
+    /// </summary>
+    public AuditRow? FindAudit(string node, long atMost) => FindByWriter(AuditRow.OfNodeUpTo, node, atMost);
+
+    /// <summary>What <c>meta</c> holds under a key, read in the same way.</summary>
+    public byte[]? FindMeta(string key) => FindByWriter(MetaRow.ByKey, key);
+
+    private async ValueTask<long?> FindNumberAsync(Query<long> query, CancellationToken ct)
+    {
+        var numbers = await ListAsync(query, ct);
+        return numbers.Count > 0 ? numbers[0] : null;
+    }
+}

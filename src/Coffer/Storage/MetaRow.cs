@@ -1,0 +1,28 @@
+namespace Coffer.Storage;
+
+/// <summary>The table <c>meta</c>: what there is one of.</summary>
+internal static class MetaRow
+{
+    public static readonly Table Table = new("meta", "key:t value:b", "key");
+
+    public static readonly Query<byte[]> ByKey = new("SELECT value FROM meta WHERE key = $1", static row => row.Bytes(0));
+
+    public static readonly Query<(string Key, byte[] Value)> ByPrefix = new(
+        "SELECT key, value FROM meta WHERE substr(key, 1, length($1)) = $1 ORDER BY key", ToMeta);
+
+    public const string Put =
+        "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2";
+
+    public static (string Key, byte[] Value) ToMeta(IRow row) => (row.Text(0), row.Bytes(1));
+}
+
+internal abstract partial record RowWrite
+{
+    /// <summary>Sets what <c>meta</c> holds under a key.</summary>
+    public sealed record PutMeta(string Key, byte[] Value) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(MetaRow.Put, Key, Value)];
+
+        public override string? Single => $"meta {Key}";
+    }
+}

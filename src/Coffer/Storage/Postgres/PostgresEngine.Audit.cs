@@ -1,0 +1,51 @@
+using Npgsql;
+
+namespace Coffer.Storage.Postgres;
+
+/// <summary>
+/// What the audit asks of the database beside its rows in their order: what stands of a node's log, by its name.
+/// </summary>
+internal sealed partial class PostgresEngine
+{
+    // From name to name over the same index, however many rows each has; the recursion ends with the page.
+    private static readonly Query<AuditHeadRow> AuditHeads = new("""
+        WITH RECURSIVE names AS (
+            (SELECT node FROM audit WHERE node > $1 ORDER BY node LIMIT 1)
+            UNION ALL
+            SELECT (SELECT a.node FROM audit a WHERE a.node > names.node ORDER BY a.node LIMIT 1)
+            FROM names WHERE names.node IS NOT NULL
+        ), page AS (SELECT node FROM names WHERE node IS NOT NULL LIMIT $2)
+        SELECT head.node, head.last, head.mac, (SELECT value FROM meta WHERE key = $3 || head.node)
+        FROM page CROSS JOIN LATERAL (
+            SELECT node, last, mac FROM audit WHERE node = page.node ORDER BY first DESC LIMIT 1) AS head
+        ORDER BY head.node
+        """, static row => new AuditHeadRow(row.Text(0), row.Number(1), row.Bytes(2), row.BytesOrNull(3)));
+
+    private bool isInTransaction;
+
+    public override ValueTask<IReadOnlyList<AuditHeadRow>> ListAuditHeadsAsync(
+        string after, int limit, string metaPrefix, CancellationToken ct) =>
+        ListAsync(AuditHeads, ct, after, limit, metaPrefix);
+
+    // Within a transaction a failure is the transaction's, which knows whether it may be tried again.
+    public override T? FindByWriter<T>(Query<T> query, params ReadOnlySpan<SqlValue> values) where T : class
+    {
+        try
+        {
+            var connection = isInTransaction && writer is not null ? writer : Writer();
+            var command = new NpgsqlCommand(query.Text.Postgres, connection);
+            PostgresParameters.Add(command.Parameters, values);
+            var rows = Wait(RowsAsync(command, query.Map, CancellationToken.None), connection);
+            return rows.Count > 0 ? rows[0] : null;
+        }
+        catch (NpgsqlException e) when (!isInTransaction)
+        {
+            throw Translated(e);
+        }
+        catch (TimeoutException e) when (!isInTransaction)
+        {
+            writer = null; // it is closed when the call that hangs on it ends
+            throw ApiError.StorageUnavailable(e);
+        }
+    }
+}

@@ -1,0 +1,322 @@
+
+namespace Coffer.Storage.Postgres;
+
+/// <summary>
+/// What a transaction knows of the store: the rows that it read, and over them what its changes decided since, so that a
+/// later change sees what an earlier one wrote before any of it is sent. What cannot be known is forgotten, and then read.
+/// </summary>
+internal sealed class PostgresOverlay
+{
+    private readonly Dictionary<long, bool> tenants = [];
+    private readonly Dictionary<Slot, SecretRow?> secrets = [];
+    private readonly Dictionary<Slot, SecretRow?> secretsToWrite = [];
+
+    // Which secrets are in the table, of those that were read or written.
+    private readonly Dictionary<Slot, bool> storedSecrets = [];
+    private readonly Dictionary<Slot, IdempotencyRow?> idempotency = [];
+    private readonly List<(IdempotencyRow Row, bool IsNew)?> idempotencyToWrite = [];
+    private readonly Dictionary<Slot, int> idempotencySlots = [];
+    private readonly Dictionary<Slot, ReplyRow?> replies = [];
+    private readonly Dictionary<Change, Management> management = new(ReferenceEqualityComparer.Instance);
+
+    // Of each scope, how many secrets there are for each expiry; long.MaxValue is never.
+    private readonly Dictionary<Slot, Dictionary<long, int>> expiries = [];
+    private Sources written;
+
+    /// <summary>The transaction's number, once it was taken.</summary>
+    public long? Number { get; set; }
+
+    /// <summary>What of the management plane was read for a change.</summary>
+    public sealed class Management
+    {
+        public AppRow? App { get; set; }
+
+        public bool AppHasTenants { get; set; }
+
+        public ApiKeyRow? ApiKey { get; set; }
+
+        public long OtherAdminKeys { get; set; }
+
+        public List<CountedTenantRow> Tenants { get; } = [];
+
+        public long OldestAudit { get; set; }
+
+        public GenerationRow? Generation { get; set; }
+
+        public long Last { get; set; }
+    }
+
+    /// <summary>Whether all is known that a change asks for.</summary>
+    public bool Knows(Change change) =>
+        (change.SecretAt is not { } secret || (tenants.ContainsKey(secret.Tenant) && secrets.ContainsKey(Slot.Of(secret))))
+        && (change.IdempotencyAt is not { } key || idempotency.ContainsKey(Slot.Of(key)))
+        && (change.ScopeAt is not { } scope || !MayAdd(change) || expiries.ContainsKey(Slot.Of(scope)))
+        && (change.ManagementAt is not { } at
+            || ((SourcesOf(at) == Sources.None || (management.ContainsKey(change) && (SourcesOf(at) & written) == Sources.None))
+                && (at.Reply is null || replies.ContainsKey(Slot.Of(at.Reply)))
+                && (!at.NeedsNumber || Number is not null)));
+
+    /// <summary>What a change decides by; <see cref="Knows"/> must hold.</summary>
+    public Change.Found FindFor(Change change) => new(
+        change.SecretAt is { } hung && tenants[hung.Tenant],
+        change.SecretAt is { } secret ? secrets[Slot.Of(secret)] : null,
+        change.IdempotencyAt is { } key ? idempotency[Slot.Of(key)] : null,
+        now => change.ScopeAt is { } scope
+            ? expiries[Slot.Of(scope)].Sum(second => second.Key > now ? second.Value : 0)
+            : throw new InvalidOperationException("a change counts in the scope that it names in ScopeAt"),
+        change.ManagementAt is not { } at ? null
+            : FindFor(management.GetValueOrDefault(change) ?? new Management(), at));
+
+    /// <summary>Forgets all, and takes as absent what is about to be read, until a row says otherwise.</summary>
+    public void Expect(IEnumerable<long> askedTenants, IEnumerable<SecretKey> askedSecrets, IEnumerable<IdempotencyKey> askedKeys, IEnumerable<byte[]> askedReplies)
+    {
+        ForgetTenants();
+        replies.Clear();
+        management.Clear();
+        written = Sources.None;
+        foreach (var tenant in askedTenants)
+            tenants[tenant] = false;
+        foreach (var key in askedSecrets)
+            (secrets[Slot.Of(key)], storedSecrets[Slot.Of(key)]) = (null, false);
+        foreach (var key in askedKeys)
+            idempotency[Slot.Of(key)] = null;
+        foreach (var reply in askedReplies)
+            replies[Slot.Of(reply)] = null;
+    }
+
+    public void Read(long tenant) => tenants[tenant] = true;
+
+    public void Read(SecretRow row)
+    {
+        secrets[Slot.Of(row.Key)] = row;
+        storedSecrets[Slot.Of(row.Key)] = true;
+    }
+
+    public void Read(IdempotencyRow row) => idempotency[Slot.Of(row.Key)] = row;
+
+    public void Read(ReplyRow row) => replies[Slot.Of(row.Key)] = row;
+
+    /// <summary>That the scope of a change holds so many secrets that expire at a Unix second, or never.</summary>
+    public void Read(Change change, long? expiresAt, long count)
+    {
+        if (!expiries.TryGetValue(Slot.Of(change.ScopeAt!.Value), out var seconds))
+            expiries.Add(Slot.Of(change.ScopeAt.Value), seconds = []);
+        seconds[expiresAt ?? long.MaxValue] = (int)count;
+    }
+
+    /// <summary>That the scope of a change was read, if the change may add to it.</summary>
+    public void ReadScope(Change change)
+    {
+        if (MayAdd(change))
+            expiries.TryAdd(Slot.Of(change.ScopeAt!.Value), []);
+    }
+
+    public Management ReadFor(Change change)
+    {
+        if (!management.TryGetValue(change, out var rows))
+            management.Add(change, rows = new Management());
+        return rows;
+    }
+
+    public void Put(SecretRow row)
+    {
+        var place = Slot.Of(row.Key);
+        written |= Sources.Secrets;
+        if (secrets.TryGetValue(place, out var last))
+        {
+            Count(last, -1);
+            Count(row, 1);
+            secrets[place] = row;
+        }
+        else
+        {
+            expiries.Clear(); // what it replaces, if anything, is not known
+        }
+
+        secretsToWrite[place] = row;
+    }
+
+    public void Delete(SecretKey key)
+    {
+        var place = Slot.Of(key);
+        written |= Sources.Secrets;
+        if (secrets.TryGetValue(place, out var last))
+            Count(last, -1);
+        else
+            expiries.Clear();
+        secrets[place] = null;
+        secretsToWrite[place] = null;
+    }
+
+    public void Put(IdempotencyRow row)
+    {
+        // Each row is written once, where it was last put: the order of the rows is that of time.
+        var place = Slot.Of(row.Key);
+        var isNew = idempotency.TryGetValue(place, out var known) && known is null;
+        if (idempotencySlots.TryGetValue(place, out var earlier))
+        {
+            isNew = idempotencyToWrite[earlier]!.Value.IsNew;
+            idempotencyToWrite[earlier] = null;
+        }
+
+        idempotencySlots[place] = idempotencyToWrite.Count;
+        idempotencyToWrite.Add((row, isNew));
+        idempotency[place] = row;
+    }
+
+    /// <summary>That something was written that is not kept here: what it may have changed is forgotten.</summary>
+    public void Wrote(RowWrite write)
+    {
+        written |= write.Writes;
+        switch (write)
+        {
+            case RowWrite.PutReply { Row: var row }:
+                replies[Slot.Of(row.Key)] = row;
+                break;
+            case RowWrite.DeleteReplies or RowWrite.PruneReplies:
+                replies.Clear();
+                break;
+            case RowWrite.PruneIdempotency:
+                idempotency.Clear();
+                break;
+            case RowWrite.AddTenant:
+                ForgetAbsentTenants();
+                break;
+            case RowWrite.ShredTenant:
+                ForgetTenants();
+                break;
+        }
+    }
+
+    // A tenant was added, maybe: the absent may be there now.
+    private void ForgetAbsentTenants()
+    {
+        foreach (var (tenant, isThere) in tenants)
+        {
+            if (!isThere)
+                tenants.Remove(tenant);
+        }
+    }
+
+    // Rows were removed by what is not known here.
+    private void ForgetTenants()
+    {
+        tenants.Clear();
+        secrets.Clear();
+        storedSecrets.Clear();
+        idempotency.Clear();
+        expiries.Clear();
+    }
+
+    /// <summary>
+    /// The last state of each secret that was put or deleted since the last time, in the order of keys; and how many
+    /// of the deleted
+    /// are in the table, if that is known.
+    /// </summary>
+    public (IReadOnlyList<SecretRow> Put, IReadOnlyList<SecretKey> Deleted, int? Stored) TakeSecrets()
+    {
+        List<SecretRow> put = [];
+        List<SecretKey> deleted = [];
+        int? stored = 0;
+        foreach (var (place, row) in secretsToWrite.OrderBy(entry => entry.Key, Comparer<Slot>.Create(Slot.Compare)))
+        {
+            if (row is null)
+            {
+                deleted.Add(new SecretKey(place.Tenant, place.Index));
+                stored = storedSecrets.TryGetValue(place, out var isThere) ? stored + (isThere ? 1 : 0) : null;
+            }
+            else
+            {
+                put.Add(row);
+            }
+
+            storedSecrets[place] = row is not null;
+        }
+
+        secretsToWrite.Clear();
+        return (put, deleted, stored);
+    }
+
+    /// <summary>The last state of each idempotency record that was put since the last time, in the order in which they were, as runs of those that are not in the table and of those that may be.</summary>
+    public IReadOnlyList<(bool AreNew, List<IdempotencyRow> Rows)> TakeIdempotency()
+    {
+        var runs = new List<(bool AreNew, List<IdempotencyRow> Rows)>();
+        foreach (var (row, isNew) in idempotencyToWrite.OfType<(IdempotencyRow, bool)>())
+        {
+            if (runs.Count == 0 || runs[^1].AreNew != isNew)
+                runs.Add((isNew, []));
+            runs[^1].Rows.Add(row);
+        }
+
+        idempotencyToWrite.Clear();
+        idempotencySlots.Clear();
+        return runs;
+    }
+
+    private Change.ManagementFound FindFor(Management rows, Change.ManagementKey at)
+    {
+        var reply = at.Reply is { } key ? replies[Slot.Of(key)] : null;
+        if (at.Mint is not null)
+        {
+            return new(null, false, null, 0, [], reply)
+            {
+                Mint = new(rows.ApiKey, rows.App, rows.Generation, rows.Last),
+            };
+        }
+
+        return new(rows.App, rows.AppHasTenants, rows.ApiKey, rows.OtherAdminKeys, rows.Tenants, reply)
+        {
+            OldestAudit = rows.OldestAudit,
+            Number = at.NeedsNumber ? Number!.Value : 0,
+        };
+    }
+
+    /// <summary>What the answer to a change depends on, its reply aside.</summary>
+    public static Sources SourcesOf(Change.ManagementKey at) =>
+        (at.App is null ? Sources.None : Sources.Apps | Sources.Tenants)
+        | (at.ApiKey is null ? Sources.None : Sources.ApiKeys | Sources.Apps)
+        | (at is { App: not null, Account: not null } ? Sources.Tenants | Sources.Secrets : Sources.None)
+        | (at.AsksOldestAudit ? Sources.Audit : Sources.None)
+        | (at.Mint is not null ? Sources.ApiKeys | Sources.Apps | Sources.Generations : Sources.None);
+
+    private bool MayAdd(Change change) => Change.Found.MayAdd(change.SecretAt is { } key ? secrets.GetValueOrDefault(Slot.Of(key)) : null);
+
+    private void Count(SecretRow? row, int by)
+    {
+        if (row is null || !expiries.TryGetValue(new Slot(row.Key.Tenant, row.Scope), out var seconds))
+            return;
+        var second = row.ExpiresAt ?? long.MaxValue;
+        seconds[second] = seconds.GetValueOrDefault(second) + by;
+    }
+
+    /// <summary>A tenant and a blind index, compared by their bytes.</summary>
+    private readonly struct Slot(long tenant, byte[] index) : IEquatable<Slot>
+    {
+        public long Tenant => tenant;
+
+        public byte[] Index => index;
+
+        public static Slot Of(SecretKey key) => new(key.Tenant, key.Name);
+
+        public static Slot Of(IdempotencyKey key) => new(key.Tenant, key.Key);
+
+        public static Slot Of(ScopeKey key) => new(key.Tenant, key.Scope);
+
+        public static Slot Of(byte[] reply) => new(0, reply);
+
+        public bool Equals(Slot other) => tenant == other.Tenant && index.AsSpan().SequenceEqual(other.Index);
+
+        public override bool Equals(object? obj) => obj is Slot other && Equals(other);
+
+        public override int GetHashCode()
+        {
+            var hash = new HashCode();
+            hash.Add(tenant);
+            hash.AddBytes(index);
+            return hash.ToHashCode();
+        }
+
+        public static int Compare(Slot one, Slot other) =>
+            one.Tenant != other.Tenant ? one.Tenant.CompareTo(other.Tenant) : one.Index.AsSpan().SequenceCompareTo(other.Index);
+    }
+}

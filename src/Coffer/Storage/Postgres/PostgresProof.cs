@@ -1,0 +1,42 @@
+using System.Collections.Concurrent;
+using Npgsql;
+
+namespace Coffer.Storage.Postgres;
+
+/// <summary>
+/// What a transaction's statements prove of themselves. All of a batch is on its way, with the commit at its end,
+/// before the
+/// first answer comes: so a statement that did other than it had to is made to fail by the server, and the commit
+/// after it is
+/// not carried out. It fails by reading a word as a number: the word comes back in the error.
+/// </summary>
+internal static class PostgresProof
+{
+    private const string Mark = "coffer: other rows in ";
+
+    /// <summary>Runs after a tenant was to be added: it is there, or its app is not.</summary>
+    public const string TenantIsThere =
+        $"SELECT ({TenantRow.MayAdd}) = 0 OR (SELECT '{Mark}tenants.' || count(*) FROM tenants)::int > 0";
+
+    private static readonly ConcurrentDictionary<string, string> Counted = new(StringComparer.Ordinal),
+        Refuted = new(StringComparer.Ordinal);
+
+    /// <summary>A statement that writes as many rows as a further parameter says.</summary>
+    public static string Rows(string sql, int parameter) => Counted.GetOrAdd(sql, static (sql, parameter) => $"""
+        WITH written AS ({sql} RETURNING 1)
+        SELECT CASE WHEN count(*) = ${parameter} THEN 1 ELSE ('{Mark}{WriteProof.TableOf(sql)}.' || count(*))::int END
+            FROM written
+        """, parameter);
+
+    /// <summary>
+    /// A statement that a query finds nothing. What it would fail by is no constant: that would fail when it is
+    /// planned.
+    /// </summary>
+    public static string None(string query) => Refuted.GetOrAdd(query, static query =>
+        $"SELECT ('{Mark}{WriteProof.TableOf(query)}.' || pg_backend_pid())::int WHERE EXISTS ({query})");
+
+    /// <summary>The table of a statement that did other than it had to; null if the failure is another.</summary>
+    public static string? BrokenTable(PostgresException failure) =>
+        failure.SqlState == PostgresErrorCodes.InvalidTextRepresentation
+            && failure.MessageText.Split(Mark) is [_, var rest] ? rest.Split('.')[0] : null;
+}

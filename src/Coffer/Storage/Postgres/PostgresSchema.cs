@@ -1,0 +1,95 @@
+using Npgsql;
+
+namespace Coffer.Storage.Postgres;
+
+/// <summary>Brings a database's schema up to date: one node does it, in one transaction, while the others wait.</summary>
+internal static class PostgresSchema
+{
+    private const int OldestServer = 14;
+
+    private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(5);
+
+    /// <param name="connection">An open connection.</param>
+    /// <param name="shown">Which database it is, for messages.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="ConfigurationException">
+    /// The database is another program's, too old, was written by a newer Coffer, or its schema was changed.
+    /// </exception>
+    public static async Task MigrateAsync(NpgsqlConnection connection, string shown, CancellationToken ct)
+    {
+        await using var transaction = await connection.BeginTransactionAsync(ct);
+        const string Lock = "SELECT pg_advisory_xact_lock";
+        await ExecuteAsync(connection, $"{Lock}({PostgresLocks.Steps}, {PostgresLocks.Migration})", ct);
+        var migrations = Migrations.Of("postgres");
+        var found = await FindAsync(connection, shown, migrations.Count, ct);
+        if (found == migrations.Count)
+        {
+            await PostgresFacts.RequireAsync(connection, shown, ct);
+            return;
+        }
+
+        if (found == 0)
+            await ExecuteAsync(connection, "CREATE TABLE coffer_schema (version BIGINT NOT NULL); INSERT INTO coffer_schema VALUES (0)", ct);
+        // While it waits for a table, all requests of other nodes that need that table wait behind it.
+        await ExecuteAsync(connection, $"SET LOCAL lock_timeout = '{(long)LongestWait.TotalMilliseconds}'", ct);
+        try
+        {
+            foreach (var migration in migrations.Skip((int)found))
+                await ExecuteAsync(connection, migration, ct);
+        }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable)
+        {
+            throw new ConfigurationException($"{shown} is to be brought up to date, and somebody else holds its tables",
+                "Start again when that has ended: a back-up, for example. Nothing was changed.");
+        }
+
+        await ExecuteAsync(connection, $"UPDATE coffer_schema SET version = {migrations.Count}", ct);
+        await PostgresFacts.RequireAsync(connection, shown, ct); // if it is refused, all of this is rolled back
+        await transaction.CommitAsync(ct);
+    }
+
+    /// <summary>Takes a schema that is up to date, and changes nothing.</summary>
+    /// <exception cref="ConfigurationException">It is not, or there is none, or it was changed.</exception>
+    public static async Task RequireAsync(NpgsqlConnection connection, string shown, CancellationToken ct)
+    {
+        var known = Migrations.Of("postgres").Count;
+        if (await FindAsync(connection, shown, known, ct) is var found && found < known)
+        {
+            throw new ConfigurationException($"there is no store in {shown}, or one of an older Coffer (schema {found}; this program knows {known})",
+                "Start a node on it first: coffer serve with the same --store.");
+        }
+
+        await PostgresFacts.RequireAsync(connection, shown, ct);
+    }
+
+    /// <returns>The version of the schema; 0 if there is none yet.</returns>
+    private static async Task<long> FindAsync(NpgsqlConnection connection, string shown, int known, CancellationToken ct)
+    {
+        if (connection.PostgreSqlVersion.Major < OldestServer)
+            throw new ConfigurationException($"{shown} is served by PostgreSQL {connection.PostgreSqlVersion}", $"Coffer needs PostgreSQL {OldestServer} or newer.");
+        if ((string?)await ScalarAsync(connection, "SHOW server_encoding", ct) != "UTF8")
+            throw new ConfigurationException($"{shown} is not encoded in UTF-8", "Create one with: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0");
+        if (await ScalarAsync(connection, "SELECT to_regclass(quote_ident(current_schema()) || '.coffer_schema')::text", ct) is not string)
+        {
+            var tables = (long)(await ScalarAsync(connection,
+                "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')", ct))!;
+            return tables == 0 ? 0 : throw new ConfigurationException($"{shown} holds tables of another program", "Give Coffer a database, or a schema, of its own.");
+        }
+
+        var found = (long)(await ScalarAsync(connection, "SELECT version FROM coffer_schema", ct))!;
+        return found <= known ? found : throw new ConfigurationException(
+            $"{shown} was written by a newer Coffer (schema {found}; this program knows {known})", "Run the Coffer that wrote it, or a newer one. Nothing was changed.");
+    }
+
+    private static async Task ExecuteAsync(NpgsqlConnection connection, string sql, CancellationToken ct)
+    {
+        await using var command = new NpgsqlCommand(sql, connection) { CommandTimeout = 120 };
+        await command.ExecuteNonQueryAsync(ct);
+    }
+
+    private static async Task<object?> ScalarAsync(NpgsqlConnection connection, string sql, CancellationToken ct)
+    {
+        await using var command = new NpgsqlCommand(sql, connection);
+        return await command.ExecuteScalarAsync(ct);
+    }
+}

@@ -1,0 +1,83 @@
+using System.Data.Common;
+using Npgsql;
+
+namespace Coffer.Storage.Postgres;
+
+/// <summary>The tables of a store in a database.</summary>
+internal sealed class PostgresTables : StoredTables
+{
+    private readonly NpgsqlDataSource source;
+
+    private PostgresTables(NpgsqlConnection connection, NpgsqlDataSource source) : base(connection) =>
+        this.source = source;
+
+    // A statement costs a round trip.
+    protected override int RowsAStatement => MostRows;
+
+    /// <summary>Opens the store in a database; beside running nodes, if there are any.</summary>
+    /// <param name="store">An Npgsql connection string.</param>
+    /// <param name="isNew">Whether it may be empty: then it is given its schema.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="ConfigurationException">
+    /// It cannot be reached, holds no store, is not Coffer's, or was written by a newer Coffer.
+    /// </exception>
+    public static async Task<PostgresTables> OpenAsync(string store, bool isNew, CancellationToken ct)
+    {
+        (await (isNew ? PostgresEngine.OpenAsync(store, ct) : PostgresEngine.OpenSnapshotAsync(store, ct))).Dispose();
+        var lasting = PostgresAddress.Parse(store)!.Lasting();
+        try
+        {
+            return new PostgresTables(await lasting.OpenConnectionAsync(ct), lasting);
+        }
+        catch (NpgsqlException e)
+        {
+            await lasting.DisposeAsync();
+            throw ApiError.StorageUnavailable(e);
+        }
+    }
+
+    public override bool TryHold() => Guarded(() =>
+    {
+        const string Answer = "THEN 1 ELSE 0 END::bigint";
+        if (Number($"SELECT CASE WHEN pg_try_advisory_lock($1::int, $2::int) {Answer}",
+            PostgresLocks.Steps, PostgresLocks.Start) == 0)
+            return false;
+        const string Nodes = """
+            SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid::bigint = $1 AND objsubid = 2
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            """;
+        if (Number(Nodes, PostgresLocks.Names) == 0)
+            return true;
+        Number($"SELECT CASE WHEN pg_advisory_unlock($1::int, $2::int) {Answer}",
+            PostgresLocks.Steps, PostgresLocks.Start);
+        return false;
+    });
+
+    public override void Dispose()
+    {
+        base.Dispose();
+        source.Dispose();
+    }
+
+    protected override void Begin(bool still)
+    {
+        Execute("BEGIN ISOLATION LEVEL REPEATABLE READ");
+        if (!still)
+            return;
+        var tables = string.Join(", ", Tables.All.Select(table => table.Name));
+        Execute($"SET LOCAL lock_timeout = '10s'; LOCK TABLE {tables} IN SHARE MODE");
+    }
+
+    protected override long Remembered(Table table) =>
+        Number($"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {table.Name}_{table.Numbered}_seq");
+
+    protected override void Remember(Table table, long position) =>
+        Number($"SELECT setval('{table.Name}_{table.Numbered}_seq', greatest($1, 1), $1 > 0)", position);
+
+    protected override bool IsOfMedium(Exception e) => e is NpgsqlException;
+
+    // The database holds text to its encoding.
+    protected override bool IsText(DbDataReader reader, int column, string text) => true;
+
+    protected override string? NameOf(int parameter) => null;
+}

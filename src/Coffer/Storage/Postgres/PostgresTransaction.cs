@@ -1,0 +1,317 @@
+using Npgsql;
+
+namespace Coffer.Storage.Postgres;
+
+/// <summary>
+/// One try to write a batch of changes, in two round trips as a rule: the first begins, locks the batch's tenants and reads
+/// what its changes ask for; the second writes what they decided and commits. A batch that asks for nothing takes one. What
+/// a change cannot know without what an earlier one wrote takes one more (decision 11).
+/// </summary>
+internal sealed partial class PostgresTransaction(NpgsqlConnection connection, TimeSpan patience)
+{
+    private readonly PostgresOverlay overlay = new();
+    private readonly List<(NpgsqlBatchCommand Command, Action<IRow>? Read)> pending = [];
+    private readonly List<(string Row, IReadOnlyList<Statement> Statements)> singles = [];
+    private bool hasBegun;
+    private bool holdsManagement;
+    // What depends on the transaction's number, which is taken last, for who takes it waits for all who hold one.
+    private readonly List<(string Row, IReadOnlyList<Statement> Statements)> numbered = [];
+    private bool hasNumber;
+
+    /// <summary>What the transaction changes of what nodes keep in memory.</summary>
+    public News News { get; } = new();
+
+    /// <summary>Whether the commit was sent: a failure after it leaves open whether the batch is stored.</summary>
+    public bool IsCommitting { get; private set; }
+
+    /// <summary>Reads for, decides and writes the changes, and commits.</summary>
+    /// <returns>The changes that were refused, to be told so.</returns>
+    public List<(Change Change, Exception Refusal)> Run(
+        IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
+    {
+        var refusals = new List<(Change Change, Exception Refusal)>();
+        var notes = new List<Note>();
+        for (var i = 0; i < changes.Count; i++)
+        {
+            var change = changes[i];
+            if (!overlay.Knows(change))
+                Read(changes, i);
+            IReadOnlyList<RowWrite> rows = [];
+            Exception? refused = null;
+            try
+            {
+                rows = change.Decide(overlay.FindFor(change));
+            }
+            catch (Exception refusal)
+            {
+                refused = refusal;
+                refusals.Add((change, refusal));
+            }
+
+            foreach (var row in rows)
+                Apply(row);
+            notes.AddRange(change.NotesOn(refused));
+        }
+
+        Flush();
+        if (chain(notes) is { } audit)
+            Apply(audit);
+        if (hasBegun || pending.Count + numbered.Count > 0)
+            Commit();
+        return refusals;
+    }
+
+    private void Commit()
+    {
+        if (!News.IsEmpty)
+            FlushNumbered();
+        // Also when nothing was changed in the end: a number that says nothing would count as missed.
+        if (hasNumber)
+            Queue(CommitOrder.Tell, News.ToString());
+        if (News.IsOfAccess)
+            Queue(PostgresNode.Ring, PostgresNode.AccessChanged);
+        foreach (var tenant in News.Tenants)
+            Queue(PostgresNode.Ring, PostgresNode.Gone(tenant));
+        Queue("COMMIT");
+        IsCommitting = true;
+        Send();
+    }
+
+    private void FlushNumbered()
+    {
+        if (!hasNumber)
+            Queue(CommitOrder.Advance);
+        hasNumber = true;
+        foreach (var (_, statements) in numbered.OrderBy(single => single.Row, StringComparer.Ordinal))
+        {
+            foreach (var statement in statements)
+                Queue(statement);
+        }
+
+        numbered.Clear();
+    }
+
+    // Of all changes that are not yet decided, so that one round trip serves them all.
+    private void Read(IReadOnlyList<Change> changes, int from)
+    {
+        Flush();
+        var (secrets, keys, scopes) = (new List<SecretKey>(), new List<IdempotencyKey>(), new List<Change>());
+        var (management, replies) = (new List<(Change Change, Change.ManagementKey At)>(), new List<byte[]>());
+        var needsNumber = false;
+        for (var i = from; i < changes.Count; i++)
+        {
+            var change = changes[i];
+            if (change.SecretAt is { } secret)
+                secrets.Add(secret);
+            if (change.IdempotencyAt is { } key)
+                keys.Add(key);
+            if (change.ScopeAt is not null)
+                scopes.Add(change);
+            if (change.ManagementAt is not { } at)
+                continue;
+            if (PostgresOverlay.SourcesOf(at) != Sources.None)
+                management.Add((change, at));
+            if (at.Reply is { } reply)
+                replies.Add(reply);
+            needsNumber |= at.NeedsNumber;
+        }
+
+        SortedSet<long> tenants =
+        [
+            .. secrets.Select(key => key.Tenant), .. keys.Select(key => key.Tenant),
+            .. scopes.Select(change => change.ScopeAt!.Value.Tenant),
+        ];
+        overlay.Expect(tenants, secrets, keys, replies);
+        Lock(tenants, [.. management.Where(asked => asked.At.Mint is null)], replies);
+        if (secrets.Count > 0)
+        {
+            Ask(SecretsByKey, overlay.Read,
+                Each(secrets, key => key.Tenant), Each(secrets, key => key.Name));
+        }
+
+        if (keys.Count > 0)
+            Ask(IdempotencyByKey, overlay.Read, Each(keys, key => key.Tenant), Each(keys, key => key.Key));
+        if (scopes.Count > 0)
+        {
+            Ask(LiveInScopes, live => overlay.Read(scopes[(int)live.Place - 1], live.ExpiresAt, live.Count),
+                Each(scopes, change => change.ScopeAt!.Value.Tenant), Each(scopes, change => change.ScopeAt!.Value.Scope),
+                Each(scopes, NameInScope));
+        }
+
+        foreach (var reply in replies)
+            Ask(ReplyRow.ByKey, overlay.Read, reply);
+        foreach (var (change, at) in management)
+            Ask(overlay.ReadFor(change), at);
+        if (needsNumber && overlay.Number is null)
+        {
+            // Again if it was taken for what was written: it is the same one then.
+            Ask(hasNumber ? CommitOrder.SelectLast : CommitOrder.Take, number => overlay.Number = number);
+            hasNumber = true;
+        }
+
+        Send();
+        if (needsNumber && overlay.Number is null)
+            throw WriteProof.Broken("epoch");
+        foreach (var change in scopes)
+            overlay.ReadScope(change);
+    }
+
+    // Which secret a change may replace in its scope.
+    private static byte[] NameInScope(Change change) =>
+        change.SecretAt is { } at && at.Tenant == change.ScopeAt!.Value.Tenant ? at.Name : [];
+
+    // On all nodes in the same order: the management plane, replies, tenants by their ids, apps. Each statement sees what
+    // was committed before it began, so what is read after a lock is what the one who held it left.
+    private void Lock(
+        SortedSet<long> tenants, List<(Change Change, Change.ManagementKey At)> management, List<byte[]> replies)
+    {
+        if (management.Count > 0 && !holdsManagement)
+        {
+            holdsManagement = true;
+            Ask(LockStep, PostgresLocks.Steps, PostgresLocks.Management);
+        }
+
+        foreach (var reply in replies.Select(reply => BitConverter.ToInt64([.. reply, .. new byte[8]], 0)).Order())
+            Ask("SELECT pg_advisory_xact_lock($1)", reply);
+
+        var accounts = management.Where(asked => asked.At is { App: not null, Account: not null }).ToList();
+        if (accounts.Count > 0)
+        {
+            Ask(LockTenantsOfAccounts, overlay.Read, tenants.ToArray(),
+                Each(accounts, asked => asked.At.App!), Each(accounts, asked => asked.At.Account!));
+        }
+        else if (tenants.Count > 0)
+        {
+            Ask(LockTenants, overlay.Read, tenants.ToArray());
+        }
+
+        var apps = management.Select(asked => asked.At.App).OfType<string>().Distinct().ToArray();
+        if (apps.Length > 0)
+            Ask("SELECT id FROM apps WHERE id = ANY($1) ORDER BY id FOR UPDATE", apps);
+    }
+
+    private void Ask(PostgresOverlay.Management into, Change.ManagementKey at)
+    {
+        if (at.Mint is { } mint)
+        {
+            // The number first: what ends the key after any of these reads has a greater one.
+            Ask(CommitOrder.SelectLast, last => into.Last = last);
+            Ask(ApiKeyRow.ById, key => into.ApiKey = key, mint.Key);
+            var (of, livemode, account) = mint.Tenant;
+            Ask(AppRow.ById, app => into.App = app, of);
+            Ask(GenerationRow.OfTenant, generation => into.Generation = generation, of, livemode, account);
+            return;
+        }
+
+        if (at.App is { } id)
+        {
+            Ask(AppRow.ById, app => into.App = app, id);
+            Ask(TenantRow.OfApp, _ => into.AppHasTenants = true, id);
+        }
+
+        if (at.ApiKey is { } keyId)
+        {
+            Ask(ApiKeyRow.ById, key => into.ApiKey = key, keyId);
+            Ask(ApiKeyRow.OtherAdminKeys, others => into.OtherAdminKeys = others, keyId);
+        }
+
+        if (at is { App: not null, Account: not null })
+            Ask(CountedTenantRow.OfAccount, into.Tenants.Add, at.Now, at.App, at.Account);
+        if (at.AsksOldestAudit)
+            Ask(AuditRow.Oldest, oldest => into.OldestAudit = oldest);
+    }
+
+    // Secrets and idempotency records are written at the end, each in its last state, and single rows that nothing else of
+    // the transaction depends on in the order of their names; all else in the order of the changes.
+    private void Apply(RowWrite write)
+    {
+        News.Add(write);
+        switch (write)
+        {
+            case RowWrite.PutSecret { Row: var row }:
+                overlay.Put(row);
+                return;
+            case RowWrite.DeleteSecret { Key: var key }:
+                overlay.Delete(key);
+                return;
+            case RowWrite.PutIdempotency { Row: var row }:
+                overlay.Put(row);
+                return;
+            case RowWrite.PutMeta:
+                // All new secrets of a batch may bring the same row.
+                singles.RemoveAll(single => single.Row == write.Single);
+                break;
+            case RowWrite.DeleteRevocations { Subjects: var subjects, Now: var now }:
+                if (numbered.Count > 0)
+                    FlushNumbered();
+                Queue(DeleteRevocations, subjects.ToArray(), now);
+                return;
+        }
+
+        if (write.IsNumbered)
+            numbered.Add((write.Single!, write.Statements));
+        else if (write.Single is { } name)
+            singles.Add((name, write.Statements));
+        else
+            QueueAfterOthers(write.Statements);
+        overlay.Wrote(write);
+    }
+
+    private void QueueAfterOthers(IReadOnlyList<Statement> statements)
+    {
+        Flush();
+        foreach (var statement in statements)
+            Queue(statement);
+    }
+
+    private void Flush()
+    {
+        var (put, deleted, stored) = overlay.TakeSecrets();
+        if (deleted.Count > 0)
+            Delete(deleted, stored);
+        if (put.Count > 0)
+            QueueRows(put.Count, PutSecrets, Pivot(SecretRow.Table, put.Select(row => new RowWrite.PutSecret(row))));
+        foreach (var (areNew, rows) in overlay.TakeIdempotency())
+        {
+            QueueRows(rows.Count, areNew ? AddIdempotency : PutIdempotency,
+                Pivot(IdempotencyRow.Table, rows.Select(row => new RowWrite.PutIdempotency(row))));
+        }
+
+        foreach (var (_, statements) in singles.OrderBy(single => single.Row, StringComparer.Ordinal))
+        {
+            foreach (var statement in statements)
+                Queue(statement);
+        }
+
+        singles.Clear();
+    }
+
+    private void Ask<T>(Query<T> query, Action<T> read, params ReadOnlySpan<SqlValue> values) =>
+        Send(query.Text.Postgres, row => read(query.Map(row)), values);
+
+    private void Ask(string sql, params ReadOnlySpan<SqlValue> values) => Send(sql, static _ => { }, values);
+
+    private void Send(string sql, Action<IRow>? read, params ReadOnlySpan<SqlValue> values)
+    {
+        if (!hasBegun)
+        {
+            hasBegun = true;
+            pending.Add((new NpgsqlBatchCommand("BEGIN ISOLATION LEVEL READ COMMITTED"), null));
+        }
+
+        var command = new NpgsqlBatchCommand(sql);
+        PostgresParameters.Add(command.Parameters, values);
+        pending.Add((command, read));
+    }
+
+    private static TColumn[] Each<TRow, TColumn>(IReadOnlyList<TRow> rows, Func<TRow, TColumn> column) =>
+        rows.Select(column).ToArray();
+
+    // A parameter for each column, with all rows' values of it.
+    private static SqlValue[] Pivot(Table table, IEnumerable<RowWrite> rows)
+    {
+        var values = rows.Select(row => row.Statements[0].Values).ToList();
+        return [.. values[0].Select((_, at) =>
+            SqlValue.Array(table.Columns[at].Type, [.. values.Select(row => row[at])]))];
+    }
+}

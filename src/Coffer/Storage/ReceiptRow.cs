@@ -1,0 +1,53 @@
+namespace Coffer.Storage;
+
+/// <summary>
+/// What is stated of an account that was forgotten: when that was, when the statement was signed or null, and the
+/// statement, sealed.
+/// </summary>
+internal sealed record ReceiptRow(string Id, long Created, long? Signed, byte[] Sealed)
+{
+    private const string Columns = "SELECT id, created, signed, sealed FROM receipts";
+
+    public static readonly Table Table = new("receipts", "id:t created:n signed:n sealed:b", "id");
+
+    public static readonly Query<ReceiptRow> ById = new($"{Columns} WHERE id = $1", From);
+
+    public static readonly Query<ReceiptRow> Pending = new($"""
+        {Columns} WHERE signed IS NULL AND (created > $1 OR (created = $1 AND id > $2))
+        ORDER BY created, id LIMIT $3
+        """, From);
+
+    public const string Put = """
+        INSERT INTO receipts (id, created, signed, sealed) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (id) DO UPDATE SET signed = $3, sealed = $4
+        """;
+
+    public const string Prune = "DELETE FROM receipts WHERE signed <= $1";
+
+    /// <inheritdoc cref="AppRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
+
+    public static ReceiptRow From(IRow row)
+    {
+        var isSound = row.Has("tnNb") && UnixTime.IsStorable(row.Number(1)) && UnixTime.IsStorable(row.NumberOrNull(2));
+        return new(row.Text(0), row.Number(1), row.NumberOrNull(2), row.Bytes(3)) { IsSound = isSound };
+    }
+}
+
+internal abstract partial record RowWrite
+{
+    /// <summary>Adds a receipt, or changes its statement and when that was signed.</summary>
+    public sealed record PutReceipt(ReceiptRow Row) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements =>
+            [new(ReceiptRow.Put, Row.Id, Row.Created, Row.Signed, Row.Sealed)];
+
+        public override string? Single => $"receipts {Row.Id}";
+    }
+
+    /// <summary>Removes the receipts that were signed at or before a Unix second.</summary>
+    public sealed record PruneReceipts(long SignedBy) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(ReceiptRow.Prune, SignedBy)];
+    }
+}

@@ -1,0 +1,96 @@
+namespace Coffer.Storage;
+
+/// <summary>Where a secret stands: tenant number and the blind index (16 bytes) of its name in its scope.</summary>
+internal readonly record struct SecretKey(long Tenant, byte[] Name);
+
+/// <summary>A scope: tenant number and the blind index (16 bytes) of the scope.</summary>
+internal readonly record struct ScopeKey(long Tenant, byte[] Scope);
+
+/// <summary>
+/// A secret as stored. <paramref name="Scope"/> is the blind index (16 bytes) of its scope; times are Unix seconds.
+/// </summary>
+internal sealed record SecretRow(
+    SecretKey Key, byte[] Scope, string Id, long Version, long Created, long? ExpiresAt, byte[] Sealed)
+{
+    private const string Columns =
+        "SELECT tenant, name, scope, id, version, created, expires_at, sealed FROM secrets";
+
+    private const string Live =
+        $"{Columns} WHERE tenant = $1 AND scope = $2 AND (expires_at IS NULL OR expires_at > $3)";
+
+    public static readonly Table Table = new("secrets",
+        "tenant:n name:b scope:b id:t version:n created:n expires_at:n sealed:b", "tenant name");
+
+    public static readonly Query<SecretRow> ByKey = new($"{Columns} WHERE tenant = $1 AND name = $2", From);
+
+    public static readonly Query<SecretRow> ById = new(
+        $"{Columns} WHERE tenant = $1 AND id = $2 AND (expires_at IS NULL OR expires_at > $3)", From);
+
+    public static readonly Query<SecretRow> Newest = new($"{Live} ORDER BY id DESC LIMIT $4", From);
+    public static readonly Query<SecretRow> Older = new($"{Live} AND id < $4 ORDER BY id DESC LIMIT $5", From);
+    public static readonly Query<SecretRow> Newer = new($"{Live} AND id > $4 ORDER BY id LIMIT $5", From);
+
+    public static readonly Query<SecretRow> OfTenant = new($"""
+        {Columns} WHERE tenant = $1 AND (expires_at IS NULL OR expires_at > $2)
+        AND (CAST($3 AS TEXT) IS NULL OR id < $3)
+        ORDER BY id DESC LIMIT $4
+        """, From);
+
+    public static readonly Query<SecretKey> Expired = new(
+        "SELECT tenant, name FROM secrets WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2",
+        static row => new(row.Number(0), row.Bytes(1)));
+
+    public static readonly Query<long> LiveInScope = new(
+        "SELECT count(*) FROM secrets WHERE tenant = $1 AND scope = $2 AND (expires_at IS NULL OR expires_at > $3)",
+        static row => row.Number(0));
+
+    /// <summary>Adds rows, or replaces what stands under their keys.</summary>
+    public static readonly string Put = Table.Upsert();
+
+    public const string Delete = "DELETE FROM secrets WHERE tenant = $1 AND name = $2";
+
+    /// <inheritdoc cref="AppRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
+
+    /// <summary>
+    /// Whether the secret is there at a Unix second: it is gone the second it expires, whether or not its row is.
+    /// </summary>
+    public bool IsLiveAt(long now) => ExpiresAt is null || ExpiresAt > now;
+
+    public static SecretRow From(IRow row) => From(row, 0, row.Has("nbbtnnNb"));
+
+    /// <param name="row">The row.</param>
+    /// <param name="first">Its first column of a secret.</param>
+    /// <param name="isSound">Whether its columns have their types.</param>
+    public static SecretRow From(IRow row, int first, bool isSound)
+    {
+        var (created, expires) = (row.Number(first + 5), row.NumberOrNull(first + 6));
+        return new(
+            new SecretKey(row.Number(first), row.Bytes(first + 1)), row.Bytes(first + 2), row.Text(first + 3),
+            row.Number(first + 4), created, expires, row.Bytes(first + 7))
+        {
+            IsSound = isSound && UnixTime.IsStorable(created) && UnixTime.IsStorable(expires),
+        };
+    }
+}
+
+internal abstract partial record RowWrite
+{
+    public sealed record PutSecret(SecretRow Row) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements =>
+        [
+            new(SecretRow.Put, Row.Key.Tenant, Row.Key.Name, Row.Scope, Row.Id, Row.Version, Row.Created, Row.ExpiresAt,
+                Row.Sealed),
+        ];
+
+        public override Sources Writes => Sources.Secrets;
+    }
+
+    public sealed record DeleteSecret(SecretKey Key) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(SecretRow.Delete, Key.Tenant, Key.Name)];
+
+        public override Sources Writes => Sources.Secrets;
+    }
+}

@@ -1,0 +1,141 @@
+using Microsoft.Data.Sqlite;
+
+namespace Coffer.Storage.Sqlite;
+
+/// <summary>The committer's part: what a change decides by, and how rows are written.</summary>
+internal sealed partial class SqliteEngine
+{
+    // Held by who writes and, for a moment, by who empties the log.
+    private readonly Lock writing = new();
+    private News news = new();
+    private long? number;
+
+    public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
+    {
+        lock (writing)
+            WriteAlone(changes, chain);
+    }
+
+    private void WriteAlone(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
+    {
+        var refusals = new List<(Change Change, Exception Refusal)>();
+        (news, number) = (new News(), null);
+        try
+        {
+            writer.Run("BEGIN IMMEDIATE");
+            var notes = new List<Note>();
+            foreach (var change in changes)
+            {
+                IReadOnlyList<RowWrite> rows = [];
+                Exception? refused = null;
+                try
+                {
+                    rows = change.Decide(FindFor(change));
+                }
+                catch (Exception refusal) when (refusal is not SqliteException)
+                {
+                    refused = refusal;
+                    refusals.Add((change, refusal));
+                }
+
+                foreach (var row in rows)
+                    Apply(row);
+                notes.AddRange(change.NotesOn(refused));
+            }
+
+            if (chain(notes) is { } audit)
+                Apply(audit);
+            if (!news.IsEmpty)
+                TakeNumber();
+            writer.Run("COMMIT");
+            if (!news.IsEmpty)
+                Changed(news);
+            // A refusal is answered once its entry is durable, like everything else.
+            foreach (var (change, refusal) in refusals)
+                change.Fail(refusal);
+        }
+        catch (SqliteException e)
+        {
+            Rollback();
+            throw Translated(e);
+        }
+        catch
+        {
+            Rollback();
+            throw;
+        }
+    }
+
+    private Change.Found FindFor(Change change) => new(
+        change.SecretAt is { } hung && First(writer, TenantRow.ByNumber, hung.Tenant) is not null,
+        change.SecretAt is { } secret ? First(writer, SecretRow.ByKey, secret.Tenant, secret.Name) : null,
+        change.IdempotencyAt is { } key ? First(writer, IdempotencyRow.ByKey, key.Tenant, key.Key) : null,
+        now => change.ScopeAt is { } at
+            ? (int)Number(SecretRow.LiveInScope, at.Tenant, at.Scope, now)
+            : throw new InvalidOperationException("a change counts in the scope that it names in ScopeAt"),
+        change.ManagementAt is { } management ? FindFor(management) : null);
+
+    private Change.ManagementFound FindFor(Change.ManagementKey at) => new(
+        at.App is { } app ? First(writer, AppRow.ById, app) : null,
+        at.App is not null && All(writer, TenantRow.OfApp, at.App).Count > 0,
+        at.ApiKey is { } key ? First(writer, ApiKeyRow.ById, key) : null,
+        at.ApiKey is null ? 0 : Number(ApiKeyRow.OtherAdminKeys, at.ApiKey),
+        at is { App: not null, Account: not null }
+            ? All(writer, CountedTenantRow.OfAccount, at.Now, at.App, at.Account)
+            : [],
+        at.Reply is { } reply ? First(writer, ReplyRow.ByKey, reply) : null)
+    {
+        OldestAudit = at.AsksOldestAudit ? Number(AuditRow.Oldest) : 0,
+        Number = at.NeedsNumber ? TakeNumber() : 0,
+        Mint = at.Mint is { } mint ? FindFor(mint.Key, mint.Tenant) : null,
+    };
+
+    private Change.MintFound FindFor(string key, TenantId tenant) => new(
+        First(writer, ApiKeyRow.ById, key),
+        First(writer, AppRow.ById, tenant.App),
+        First(writer, GenerationRow.OfTenant, tenant.App, tenant.Livemode, tenant.Account),
+        Number(CommitOrder.SelectLast));
+
+    // One for all changes of a transaction.
+    private long TakeNumber()
+    {
+        if (number is null)
+            writer.Run(CommitOrder.Advance);
+        return number ??= Number(CommitOrder.SelectLast);
+    }
+
+    private long Number(Query<long> query, params ReadOnlySpan<SqlValue> values) => All(writer, query, values)[0];
+
+    private void Apply(RowWrite write)
+    {
+        news.Add(write);
+        if (write.IsNumbered)
+            TakeNumber();
+        foreach (var statement in write.Statements)
+        {
+            if (statement.Count is not { } count)
+                writer.Run(statement.Text.Sqlite, statement.Values);
+            else
+                writer.Run(Count(count.Text, count.Values), statement.Text.Sqlite, statement.Values);
+        }
+    }
+
+    private long Count(string text, ReadOnlySpan<SqlValue> values)
+    {
+        using var row = writer.Query(text, values);
+        row.Read();
+        return row.Number(0);
+    }
+
+    private void Rollback()
+    {
+        try
+        {
+            writer.Run("ROLLBACK");
+        }
+        catch (SqliteException)
+        {
+            // SQLite has rolled back by itself: the failure that led here is the one to report.
+        }
+    }
+}

@@ -1,0 +1,144 @@
+using System.Collections.Concurrent;
+using Microsoft.Data.Sqlite;
+
+namespace Coffer.Storage.Sqlite;
+
+/// <summary>
+/// The embedded engine: one SQLite file in WAL mode, one writing session, a stack of reading ones. Its calls take
+/// microseconds, so they run on the caller's thread.
+/// </summary>
+internal sealed partial class SqliteEngine : Engine
+{
+    private readonly string file;
+    private readonly SqliteSession writer;
+    private readonly ConcurrentBag<SqliteSession> readers = [];
+
+    private SqliteEngine(string file, SqliteSession writer) => (this.file, this.writer) = (file, writer);
+
+    /// <summary>Opens the file, or makes it, and brings its schema up to date.</summary>
+    /// <exception cref="ConfigurationException">
+    /// The file is no Coffer store, a newer Coffer's, or its schema was changed.
+    /// </exception>
+    public static SqliteEngine Open(string file)
+    {
+        SqliteSession? session = null;
+        try
+        {
+            session = new SqliteSession(file);
+            SqliteSchema.Migrate(session, file);
+            return new SqliteEngine(file, session);
+        }
+        catch (SqliteException e)
+        {
+            session?.Dispose();
+            throw new ConfigurationException(
+                $"the store {file} cannot be opened: SQLite error {e.SqliteErrorCode} ({e.SqliteExtendedErrorCode})",
+                "Check that it is a Coffer store, that it is whole, and that this user may read and write it and its "
+                + "directory.");
+        }
+        catch
+        {
+            session?.Dispose();
+            throw;
+        }
+    }
+
+    public override string Name => "sqlite";
+
+    public override ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
+        ValueTask.FromResult(SqliteNative.Release);
+
+    public override void Dispose()
+    {
+        writer.Dispose();
+        while (readers.TryTake(out var session))
+            session.Dispose();
+        pages?.Dispose(); // last: to close it ends the locks that SQLite has on the file in this process
+    }
+
+    public override ValueTask<T?> FindAsync<T>(
+        Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values) where T : class
+    {
+        var session = TakeReader();
+        try
+        {
+            return ValueTask.FromResult(First(session, query, values));
+        }
+        catch (SqliteException e)
+        {
+            throw Translated(e);
+        }
+        finally
+        {
+            readers.Add(session);
+        }
+    }
+
+    public override ValueTask<IReadOnlyList<T>> ListAsync<T>(
+        Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values)
+    {
+        var session = TakeReader();
+        try
+        {
+            // A scan may step over many rows before it gives one: who hangs up ends it wherever it is.
+            using var hangsUp = ct.UnsafeRegister(static state => ((SqliteSession)state!).Interrupt(), session);
+            ct.ThrowIfCancellationRequested();
+            return ValueTask.FromResult<IReadOnlyList<T>>(All(session, query, values));
+        }
+        catch (SqliteException e) when (ct.IsCancellationRequested && e.SqliteErrorCode == SQLitePCL.raw.SQLITE_INTERRUPT)
+        {
+            throw new OperationCanceledException(e.Message, e, ct);
+        }
+        catch (SqliteException e)
+        {
+            throw Translated(e);
+        }
+        finally
+        {
+            readers.Add(session);
+        }
+    }
+
+    public override T? FindByWriter<T>(Query<T> query, params ReadOnlySpan<SqlValue> values) where T : class
+    {
+        try
+        {
+            return First(writer, query, values);
+        }
+        catch (SqliteException e)
+        {
+            throw Translated(e);
+        }
+    }
+
+    private SqliteSession TakeReader()
+    {
+        try
+        {
+            return readers.TryTake(out var session) ? session : new SqliteSession(file);
+        }
+        catch (SqliteException e)
+        {
+            throw Translated(e);
+        }
+    }
+
+    private static T? First<T>(SqliteSession session, Query<T> query, params ReadOnlySpan<SqlValue> values)
+        where T : class
+    {
+        using var row = session.Query(query.Text.Sqlite, values);
+        return row.Read() ? query.Map(row) : null;
+    }
+
+    private static List<T> All<T>(SqliteSession session, Query<T> query, params ReadOnlySpan<SqlValue> values)
+    {
+        var rows = new List<T>();
+        using var row = session.Query(query.Text.Sqlite, values);
+        while (row.Read())
+            rows.Add(query.Map(row));
+        return rows;
+    }
+
+    // Whatever the medium's trouble, nothing was stored or given out and the request may be tried again.
+    private static ApiError Translated(SqliteException e) => ApiError.StorageUnavailable(e);
+}

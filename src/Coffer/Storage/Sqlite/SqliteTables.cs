@@ -1,0 +1,56 @@
+using System.Data.Common;
+using System.Text.Unicode;
+using Microsoft.Data.Sqlite;
+
+namespace Coffer.Storage.Sqlite;
+
+/// <summary>The tables of a store in a file.</summary>
+internal sealed class SqliteTables : StoredTables
+{
+    private SqliteTables(SqliteConnection connection) : base(connection)
+    {
+    }
+
+    // SQLite looks for each parameter among all, and a statement costs it no more than a step.
+    protected override int RowsAStatement => 1;
+
+    /// <summary>
+    /// Opens the store in a file, and brings its schema up to date; beside a running server, if there is one.
+    /// </summary>
+    /// <exception cref="ConfigurationException">
+    /// The file is not a Coffer store, or was written by a newer Coffer.
+    /// </exception>
+    public static SqliteTables Open(string file)
+    {
+        SqliteEngine.Open(file).Dispose();
+        try
+        {
+            return new SqliteTables(SqliteSession.Connect(file));
+        }
+        catch (SqliteException e)
+        {
+            throw ApiError.StorageUnavailable(e);
+        }
+    }
+
+    protected override void Begin(bool still) => Execute("BEGIN");
+
+    protected override long Remembered(Table table) =>
+        Number("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = $1", table.Name);
+
+    protected override void Remember(Table table, long position)
+    {
+        // Of the tables, one remembers more than its greatest number.
+        if (table != TenantRow.Table)
+            return;
+        Command("DELETE FROM sqlite_sequence WHERE name = $1", table.Name).ExecuteNonQuery();
+        Command("INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)", table.Name, position).ExecuteNonQuery();
+    }
+
+    protected override bool IsOfMedium(Exception e) => e is SqliteException;
+
+    protected override bool IsText(DbDataReader reader, int column, string text) =>
+        !text.Contains('\uFFFD', StringComparison.Ordinal) || Utf8.IsValid(reader.GetFieldValue<byte[]>(column));
+
+    protected override string NameOf(int parameter) => $"${parameter}";
+}

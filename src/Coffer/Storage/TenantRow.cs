@@ -1,0 +1,135 @@
+namespace Coffer.Storage;
+
+/// <summary>Who owns a row: the unit of encryption, quota, export and shredding.</summary>
+/// <param name="App"><c>app_…</c></param>
+/// <param name="Livemode">Live or test; decided by the key, never by a parameter.</param>
+/// <param name="Account">
+/// The account that installed the app; the app's own account when no header names one.
+/// </param>
+internal sealed record TenantId(string App, bool Livemode, string Account);
+
+/// <summary>A tenant's row: its number, under which its secrets hang, and its keys sealed under a root key.</summary>
+internal sealed record TenantRow(long Id, byte[] SealedKeys)
+{
+    public static readonly Table Table = new("tenants",
+        "id:n app:t livemode:n account:t created:n sealed_keys:b", "id")
+    {
+        Numbered = "id",
+        Below = [DeleteSecrets, DeleteIdempotency],
+    };
+
+    public static readonly Query<TenantRow> ByOwner = new(
+        "SELECT id, sealed_keys FROM tenants WHERE app = $1 AND livemode = $2 AND account = $3", From);
+
+    public static readonly Query<TenantRow> ByNumber = new("SELECT id, sealed_keys FROM tenants WHERE id = $1", From);
+
+    /// <summary>1 or nothing.</summary>
+    public static readonly Query<long> OfApp = new(
+        new SqlText("SELECT 1 FROM tenants WHERE app = $1 LIMIT 1", "SELECT 1::bigint FROM tenants WHERE app = $1 LIMIT 1"),
+        static row => row.Number(0));
+
+    public const string Add = """
+        INSERT INTO tenants (app, livemode, account, created, sealed_keys)
+        SELECT id, $1, $2, $3, $4 FROM apps WHERE id = $5
+        ON CONFLICT (app, livemode, account) DO NOTHING
+        """;
+
+    // The app is held against its deletion by another node: a deleted one is waited for, and then has no tenant added.
+    public const string AddShared = """
+        INSERT INTO tenants (app, livemode, account, created, sealed_keys)
+        SELECT id, $1, $2, $3, $4 FROM apps WHERE id = $5 FOR KEY SHARE
+        ON CONFLICT (app, livemode, account) DO NOTHING
+        """;
+
+    /// <summary>1 if a tenant is to be added: its app is there and it is not; else 0.</summary>
+    public const string MayAdd = """
+        SELECT count(*) FROM apps
+        WHERE NOT EXISTS (SELECT 1 FROM tenants WHERE livemode = $1 AND account = $2 AND app = $3) AND id = $3
+        """;
+
+    public const string DeleteSecrets = "DELETE FROM secrets WHERE tenant = $1";
+    public const string DeleteIdempotency = "DELETE FROM idempotency WHERE tenant = $1";
+    public const string Delete = "DELETE FROM tenants WHERE id = $1";
+
+    /// <inheritdoc cref="AppRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
+
+    public static TenantRow From(IRow row)
+    {
+        var isSound = row.Has("nb");
+        return new(row.Number(0), row.Bytes(1)) { IsSound = isSound };
+    }
+}
+
+/// <summary>A tenant of an account, with how many unexpired secrets it has.</summary>
+internal sealed record CountedTenantRow(long Id, bool Livemode, long Secrets)
+{
+    // Counted to be forgotten: that accepts a damaged tenant too.
+    public static readonly Query<CountedTenantRow> OfAccount = new("""
+        SELECT id, livemode,
+            (SELECT count(*) FROM secrets WHERE tenant = t.id AND (expires_at IS NULL OR expires_at > $1))
+        FROM tenants t WHERE app = $2 AND account = $3 ORDER BY id
+        """, static row => new(row.Number(0), row.Number(1) != 0, row.Number(2)));
+}
+
+/// <summary>
+/// An account of an app: when something was first stored for it, and how many unexpired secrets it has in each mode.
+/// </summary>
+internal sealed record AccountRow(string Account, long Created, long Test, long Live)
+{
+    public static readonly Query<AccountRow> Page = new("""
+        SELECT account, min(created),
+            CAST(sum(CASE WHEN livemode = 0 THEN n ELSE 0 END) AS BIGINT),
+            CAST(sum(CASE WHEN livemode <> 0 THEN n ELSE 0 END) AS BIGINT),
+            CAST(sum(CASE WHEN livemode IN (0, 1) THEN 0 ELSE 1 END) AS BIGINT)
+        FROM (
+            SELECT t.account, t.livemode, t.created,
+                (SELECT count(*) FROM secrets s
+                    WHERE s.tenant = t.id AND (s.expires_at IS NULL OR s.expires_at > $1)) AS n
+            FROM tenants t WHERE t.app = $2 AND t.account > $3) AS counted
+        GROUP BY account ORDER BY account LIMIT $4
+        """, From);
+
+    /// <inheritdoc cref="AppRow.IsSound"/>
+    public bool IsSound { get; init; } = true;
+
+    public static AccountRow From(IRow row)
+    {
+        var isSound = row.Has("tnnnn") && row.Number(4) == 0 && UnixTime.IsStorable(row.Number(1));
+        return new(row.Text(0), row.Number(1), row.Number(2), row.Number(3)) { IsSound = isSound };
+    }
+}
+
+internal abstract partial record RowWrite
+{
+    /// <summary>Adds a tenant unless it is there, the first to come deciding its keys, or its app is not.</summary>
+    public sealed record AddTenant(TenantId Tenant, long Created, byte[] SealedKeys) : RowWrite
+    {
+        private static readonly SqlText Text = new(TenantRow.Add, TenantRow.AddShared);
+
+        public override IReadOnlyList<Statement> Statements =>
+        [
+            new(Text, Tenant.Livemode, Tenant.Account, Created, SealedKeys, Tenant.App)
+            {
+                Count = (TenantRow.MayAdd, [Tenant.Livemode, Tenant.Account, Tenant.App]),
+            },
+        ];
+
+        public override string? Single => $"tenants {Tenant}";
+
+        public override Sources Writes => Sources.Tenants;
+    }
+
+    /// <summary>
+    /// Removes a tenant's keys and all that hangs under it; what was removed is not left in the engine's files.
+    /// </summary>
+    public sealed record ShredTenant(long Number, TenantId Tenant) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements =>
+        [
+            new(TenantRow.DeleteSecrets, Number), new(TenantRow.DeleteIdempotency, Number), new(TenantRow.Delete, Number),
+        ];
+
+        public override Sources Writes => Sources.Tenants | Sources.Secrets;
+    }
+}

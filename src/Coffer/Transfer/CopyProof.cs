@@ -1,0 +1,145 @@
+
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Keys;
+using Coffer.Secrets;
+using Coffer.Storage;
+
+namespace Coffer.Transfer;
+
+/// <summary>Opens all that can be opened in the target of a migration, with the target's own key file. No payload is kept.</summary>
+internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreCopy.Step> watch)
+{
+    private const int MostProblems = 20;
+    private const int Stride = 500;
+
+    private readonly List<string> problems = [];
+
+    /// <summary>What is wrong, naming the place: the first 20 of it.</summary>
+    public IReadOnlyList<string> Problems => problems;
+
+    /// <summary>How many secrets were opened.</summary>
+    public long Secrets { get; private set; }
+
+    /// <summary>The identity of a store, whether or not it is whole.</summary>
+    /// <exception cref="ConfigurationException">The key file is not the store's, or its identity was changed.</exception>
+    public static Instance Open(StoredTables tables, KeyFile keys) => Instance.Open(
+        [.. tables.Read(RootKeyRow.Table).Select(row => RootKeyRow.From(new ReadRow(row)))],
+        tables.Read(MetaRow.Table).Select(row => MetaRow.ToMeta(new ReadRow(row))).ToDictionary(meta => meta.Key, meta => meta.Value), keys);
+
+    public void Add(string problem)
+    {
+        if (problems.Count < MostProblems)
+            problems.Add(problem);
+    }
+
+    /// <param name="checkpoints">The lines of the target's checkpoint file.</param>
+    public void Run(string[] checkpoints)
+    {
+        var instance = Open(target, keys);
+        ProveApps(instance);
+        OpenSecrets(instance);
+        VerifyAudit(instance, checkpoints);
+    }
+
+    private void ProveApps(Instance instance)
+    {
+        var accounts = new Dictionary<string, string>();
+        foreach (var row in target.Read(AppRow.Table))
+        {
+            var app = AppRow.From(new ReadRow(row));
+            accounts.Add(app.Id, app.Account);
+            if (App.Seen(app, instance).Fault is { } fault)
+                Add($"the settings of the app {app.Id} are damaged: {fault} is not what Coffer wrote");
+        }
+
+        foreach (var row in target.Read(ApiKeyRow.Table))
+        {
+            // As it is read for a caller, the account of its app stands after the app.
+            var key = ApiKeyRow.From(new ReadRow([.. row[..3], row[2] is string app ? accounts.GetValueOrDefault(app) : null, .. row[3..]]));
+            if (key.App is not null && key.Account is null)
+                Add($"the app {key.App} of the API key {key.Id} is not there");
+            else if (ApiKey.Seen(instance, key).Fault is { } fault)
+                Add($"the API key {key.Id} is damaged: {fault} is not what Coffer wrote");
+        }
+
+        foreach (var row in target.Read(GenerationRow.Table))
+        {
+            if (!Generations.IsWhole(instance, GenerationRow.From(new ReadRow(row))))
+                Add($"{GenerationRow.Table.Shown(row)} is damaged");
+        }
+    }
+
+    private void OpenSecrets(Instance instance)
+    {
+        var (done, total) = (0L, target.Count(SecretRow.Table));
+        using var secrets = target.Read(SecretRow.Table).GetEnumerator();
+        var hasSecret = secrets.MoveNext();
+        foreach (var row in target.Read(TenantRow.Table).Select(values => new ReadRow(values)))
+        {
+            if (row.Number(2) is not (0 or 1))
+                Add($"the tenant {row.Number(0)} is damaged: its livemode is {row.Number(2)}, neither 0 nor 1");
+            var id = new TenantId(row.Text(1), row.Number(2) != 0, row.Text(3));
+            var tenant = OpenTenant(instance, id, new TenantRow(row.Number(0), row.Bytes(5)));
+            for (; hasSecret && (long)secrets.Current[0]! == row.Number(0); hasSecret = secrets.MoveNext())
+            {
+                if (tenant is not null)
+                    OpenSecret(instance, tenant, SecretRow.From(new ReadRow(secrets.Current)));
+                if (++done % Stride == 0)
+                    watch(new StoreCopy.Step("opening", SecretRow.Table.Name, done, total));
+            }
+
+            tenant?.Keys.Dispose();
+        }
+
+        if (hasSecret)
+            Add($"{SecretRow.Table.Shown(secrets.Current)} is of no tenant");
+        watch(new StoreCopy.Step("opening", SecretRow.Table.Name, done, total));
+    }
+
+    private Tenant? OpenTenant(Instance instance, TenantId id, TenantRow row)
+    {
+        try
+        {
+            return Tenants.Open(instance, id, row);
+        }
+        catch (ApiError)
+        {
+            Add($"the keys of the tenant {id.App}, {(id.Livemode ? "live" : "test")}, {id.Account} do not open: its record is damaged");
+            return null;
+        }
+    }
+
+    private void OpenSecret(Instance instance, Tenant tenant, SecretRow row)
+    {
+        try
+        {
+            SealedSecret.Open(instance, tenant, row, scope: null, wantsPayload: false).Dispose();
+            Secrets++;
+        }
+        catch (ApiError)
+        {
+            Add($"the secret {row.Id} of {tenant.Id.App}, {(tenant.Id.Livemode ? "live" : "test")}, {tenant.Id.Account} does not open: its record is damaged");
+        }
+    }
+
+    private void VerifyAudit(Instance instance, string[] checkpoints)
+    {
+        var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
+        foreach (var (key, value) in target.Read(MetaRow.Table).Select(row => MetaRow.ToMeta(new ReadRow(row))))
+            verification.AddMeta(key, value);
+
+        var (done, total) = (0L, target.Count(AuditRow.Table));
+        foreach (var row in target.Read(AuditRow.Table))
+        {
+            verification.Add(AuditRow.From(new ReadRow(row)));
+            if (++done % Stride == 0)
+                watch(new StoreCopy.Step("verifying", AuditRow.Table.Name, done, total));
+        }
+
+        verification.Finish();
+        watch(new StoreCopy.Step("verifying", AuditRow.Table.Name, done, total));
+        foreach (var problem in verification.Problems)
+            Add(problem);
+    }
+}

@@ -1,0 +1,227 @@
+// Puts together what moves a store from one engine to another, as Server.cs does for serving: rows are copied as they are, and
+// the root keys wrapped anew. Until all of it is proven the target says of itself that it is no store.
+
+
+using Coffer.Keys;
+using Coffer.Storage;
+using Coffer.Storage.Postgres;
+using Coffer.Storage.Sqlite;
+
+namespace Coffer.Transfer;
+
+/// <summary>Copies a store into another directory or database, and proves the copy.</summary>
+internal sealed class StoreCopy : IDisposable
+{
+    /// <summary>Rows are written at this many, or at <see cref="MostBytes"/> of them: what an interrupted run does again.</summary>
+    private const int MostRows = 500;
+
+    private const long MostBytes = 4 << 20;
+
+    private readonly StoredTables source;
+    private readonly StoredTables target;
+    private readonly KeyFile sourceKeys;
+    private readonly KeyFile targetKeys;
+    private readonly Action<Step> watch;
+
+    private StoreCopy(StoredTables source, StoredTables target, KeyFile sourceKeys, KeyFile targetKeys, Action<Step> watch) =>
+        (this.source, this.target, this.sourceKeys, this.targetKeys, this.watch) = (source, target, sourceKeys, targetKeys, watch);
+
+    /// <summary>How far a part of the work has come, told after each batch.</summary>
+    /// <param name="Work">What is done: copying, comparing or opening.</param>
+    /// <param name="Table">The table.</param>
+    /// <param name="Done">Rows that are done.</param>
+    /// <param name="Total">Rows that there are, as far as is known.</param>
+    public readonly record struct Step(string Work, string Table, long Done, long Total);
+
+    /// <summary>What came of a run.</summary>
+    /// <param name="IsFinished">Whether the target is a store now.</param>
+    /// <param name="Problems">What does not verify, naming the place.</param>
+    /// <param name="Rows">How many rows the target holds.</param>
+    /// <param name="Written">How many were put or removed by this run.</param>
+    /// <param name="Secrets">How many secrets were opened.</param>
+    public sealed record Report(bool IsFinished, IReadOnlyList<string> Problems, long Rows, long Written, long Secrets);
+
+    /// <summary>
+    /// Copies, and once no server uses the source proves the copy and makes it a store. While one does, the target is brought
+    /// up to the source as it was when the run began, and stays unfinished. What a run that was interrupted did is not done again.
+    /// </summary>
+    /// <param name="from">The store.</param>
+    /// <param name="to">Nothing yet, or what an unfinished migration of the same store left.</param>
+    /// <param name="watch">Told after each batch. If it throws, the run ends there, as if it were killed.</param>
+    /// <param name="time">For the date in a new key file.</param>
+    /// <param name="ct">Ends the wait for a database.</param>
+    /// <exception cref="ConfigurationException">The source is no store, its key file is not the right one, or the target may not be written.</exception>
+    /// <exception cref="ApiError">The storage of one of the sides cannot be used.</exception>
+    public static async Task<Report> RunAsync(StoreLocation from, StoreLocation to, Action<Step> watch, TimeProvider time, CancellationToken ct)
+    {
+        if (Path.GetFullPath(from.Data) == Path.GetFullPath(to.Data))
+            throw new ConfigurationException("the source and the target are in the same data directory", "Give the target a directory of its own.");
+        var (sourceFile, sourceKeyFile, sourceCheckpoints) = DataDirectory.FilesOf(from.Data);
+        if (from.Store is null && !File.Exists(sourceFile))
+            throw new ConfigurationException($"there is no store in {from.Data}", "Give the --from directory of a store, and --from-store if it is in a database.");
+        var fromKeys = KeyFile.Load(sourceKeyFile);
+        var store = await OpenAsync(sourceFile, from.Store, isNew: false, ct);
+        try
+        {
+            if (store.Meta(Instance.MigrationMetaKey) is not null)
+                throw Instance.Unfinished();
+            var identity = CopyProof.Open(store, fromKeys).Id;
+            using var directory = DataDirectory.Open(to.Data, holdsStore: to.Store is null);
+            using var copy = await OpenAsync(directory.StoreFile, to.Store, isNew: true, ct);
+            if (!copy.TryHold())
+                throw new ConfigurationException($"a server or another migration uses {to.Shown}", "Stop it first, or choose another target.");
+            Claim(copy, identity, to);
+            if (!File.Exists(directory.KeyFile))
+                KeyFile.Create(directory.KeyFile, time.GetUtcNow());
+
+            using var migration = new StoreCopy(store, copy, fromKeys, KeyFile.Load(directory.KeyFile), watch);
+            using var held = Hold(store, from);
+            var written = migration.Copy(isStill: held is not null);
+            if (held is not null)
+                return migration.Finish(written, sourceCheckpoints, directory.CheckpointFile);
+
+            // The server may have been stopped meanwhile.
+            using var heldNow = Hold(store, from);
+            if (heldNow is null)
+                return new Report(false, [], Tables.All.Sum(copy.Count) - 1, written, 0);
+            written += migration.Copy(isStill: true);
+            return migration.Finish(written, sourceCheckpoints, directory.CheckpointFile);
+        }
+        finally
+        {
+            store.Dispose();
+        }
+    }
+
+    public void Dispose() => target.Dispose();
+
+    private static async Task<StoredTables> OpenAsync(string file, string? store, bool isNew, CancellationToken ct) =>
+        store is null ? SqliteTables.Open(file) : await PostgresTables.OpenAsync(store, isNew, ct);
+
+    // Of a store in a database, the one that holds it is the connection itself.
+    private static IDisposable? Hold(StoredTables source, StoreLocation from) =>
+        from.Store is null ? DataDirectory.TryOpen(from.Data) : source.TryHold() ? source : null;
+
+    /// <summary>Marks an empty target; takes one that this store's migration has marked.</summary>
+    private static void Claim(StoredTables target, byte[] identity, StoreLocation to)
+    {
+        if (target.Meta(Instance.MigrationMetaKey) is { } mark)
+        {
+            if (!mark.AsSpan().SequenceEqual(identity))
+                throw new ConfigurationException($"{to.Shown} is the unfinished target of another store's migration", "Finish that one, or choose a target with nothing in it.");
+            return;
+        }
+
+        if (Tables.All.Any(table => target.Count(table) > 0))
+            throw new ConfigurationException($"there is a store in {to.Shown} already", "Choose a target with nothing in it. Nothing was changed.");
+        target.Write(MetaRow.Table, [], [[Instance.MigrationMetaKey, identity]]);
+    }
+
+    /// <summary>Makes the target what the source is at this moment, but for the mark, table by table in the order of keys. A source that is still stays so.</summary>
+    private long Copy(bool isStill)
+    {
+        source.Freeze(isStill);
+        var written = 0L;
+        foreach (var table in Tables.All)
+            written += Copy(table);
+        if (!isStill)
+            source.Leave();
+        return written;
+    }
+
+    private long Copy(Table table)
+    {
+        var (gone, put) = (new List<object?[]>(), new List<object?[]>());
+        var (done, total, written, bytes) = (0L, source.Count(table), 0L, 0L);
+        foreach (var (row, old) in Pairs(table, source, target))
+        {
+            if (row is not null)
+                done++;
+            if (row is null)
+                gone.Add(old!);
+            else if (old is null || !Table.AreEqual(row, old))
+                put.Add(Translated(table, row));
+            bytes += row is null ? 0 : Table.SizeOf(row);
+            if (gone.Count + put.Count >= MostRows || bytes >= MostBytes)
+                Flush();
+        }
+
+        Flush();
+        return written;
+
+        void Flush()
+        {
+            if (gone.Count + put.Count > 0)
+                target.Write(table, gone, put);
+            written += gone.Count + put.Count;
+            gone.Clear();
+            put.Clear();
+            bytes = 0;
+            watch(new Step("copying", table.Name, done, Math.Max(done, total)));
+        }
+    }
+
+    private Report Finish(long written, string checkpoints, string copiedCheckpoints)
+    {
+        foreach (var table in Tables.All.Where(table => table.Numbered is not null))
+            target.Continue(table, source.Position(table));
+        if (File.Exists(checkpoints))
+        {
+            File.Copy(checkpoints, copiedCheckpoints + ".new", overwrite: true);
+            File.Move(copiedCheckpoints + ".new", copiedCheckpoints, overwrite: true);
+        }
+
+        var proof = new CopyProof(target, targetKeys, watch);
+        foreach (var table in Tables.All)
+            Compare(table, proof);
+        proof.Run(File.Exists(copiedCheckpoints) ? File.ReadAllLines(copiedCheckpoints) : []);
+        if (proof.Problems.Count == 0)
+            target.Write(MetaRow.Table, [[Instance.MigrationMetaKey, null]], []);
+        return new Report(proof.Problems.Count == 0, proof.Problems, Tables.All.Sum(target.Count) - (proof.Problems.Count == 0 ? 0 : 1), written, proof.Secrets);
+    }
+
+    /// <summary>Holds the counts against each other, and each row but root keys, which are wrapped anew, byte for byte.</summary>
+    private void Compare(Table table, CopyProof proof)
+    {
+        var (expected, found) = (source.Count(table), target.Count(table) - (table == MetaRow.Table ? 1 : 0));
+        if (expected != found)
+            proof.Add($"the source has {expected} rows of {table.Name}, the target {found}");
+        var done = 0L;
+        foreach (var (row, old) in Pairs(table, source, target))
+        {
+            if (row is null || old is null || (table != RootKeyRow.Table && !Table.AreEqual(row, old)))
+                proof.Add($"{table.Shown((row ?? old)!)} is not the same in the source and the target");
+            if (++done % MostRows == 0)
+                watch(new Step("comparing", table.Name, done, Math.Max(done, expected)));
+        }
+
+        watch(new Step("comparing", table.Name, done, done));
+    }
+
+    /// <summary>The rows of both sides in the order of their keys, those of one key together; null where a side has none. The mark is of neither.</summary>
+    private static IEnumerable<(object?[]? Row, object?[]? Old)> Pairs(Table table, StoredTables source, StoredTables target)
+    {
+        using var rows = source.Read(table).GetEnumerator();
+        using var olds = target.Read(table).Where(row => table != MetaRow.Table || (string)row[0]! != Instance.MigrationMetaKey).GetEnumerator();
+        var (hasRow, hasOld) = (rows.MoveNext(), olds.MoveNext());
+        while (hasRow || hasOld)
+        {
+            var order = !hasRow ? 1 : !hasOld ? -1 : table.Compare(rows.Current, olds.Current);
+            yield return (order <= 0 ? rows.Current : null, order >= 0 ? olds.Current : null);
+            // The target is read ahead of what is written: never again what this run has put there.
+            if (order <= 0)
+                hasRow = rows.MoveNext();
+            if (order >= 0)
+                hasOld = olds.MoveNext();
+        }
+    }
+
+    private object?[] Translated(Table table, object?[] row)
+    {
+        if (table != RootKeyRow.Table)
+            return row;
+        var root = RootKeyRow.From(new ReadRow(row));
+        return [row[0], row[1], RootKeys.Rewrap(root.Version, root.Wrapped, sourceKeys, targetKeys)
+            ?? throw new ConfigurationException($"the key file does not open this store (root key {root.Version})", "Put back the key file that the source was made with.")];
+    }
+}
