@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Coffer.Settings;
 
 namespace Coffer.Tests.House;
 
@@ -88,7 +89,7 @@ public sealed partial class DocsTests
     public void Every_setting_of_the_table_exists()
     {
         var rows = SettingRow().Matches(Document.Of("docs/settings.md").Text).Select(row => row.Groups["name"].Value);
-        Assert.Equal(Settings.All.Select(setting => setting.Name).Order(), rows.Order());
+        Assert.Equal(SettingsTable.All.Select(setting => setting.Name).Order(), rows.Order());
     }
 
     [Fact]

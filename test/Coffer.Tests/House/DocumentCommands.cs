@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text;
 using System.Text.RegularExpressions;
+using Coffer.Hosting;
 
 namespace Coffer.Tests.House;
 

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Reflection;
 using System.Text.RegularExpressions;
 using Coffer.Cli;
+using Coffer.Settings;
 using Coffer.Tests.Access;
 
 namespace Coffer.Tests.House;
@@ -46,7 +47,7 @@ internal static partial class DocumentFacts
 
     public static IEnumerable<string> UnknownVariables(Document document) => Variable().Matches(document.Text)
         .Select(match => match.Value).Distinct()
-        .Where(name => !Variables.Contains(name) && !Settings.All.Any(setting => setting.Environment == name));
+        .Where(name => !Variables.Contains(name) && !SettingsTable.All.Any(setting => setting.Environment == name));
 
     public static IEnumerable<string> UnknownExitCodes(Document document) => Ending().Matches(document.Text)
         .Select(match => int.Parse(match.Groups["code"].Value, CultureInfo.InvariantCulture)).Distinct()

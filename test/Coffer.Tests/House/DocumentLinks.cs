@@ -19,9 +19,6 @@ internal static partial class DocumentLinks
 
     private static readonly Lazy<HashSet<string>> Paths = new(() => Walk("").ToHashSet(StringComparer.Ordinal));
 
-    private static readonly Lazy<HashSet<string>> Names =
-        new(() => Paths.Value.Select(path => path.Split('/')[^1]).ToHashSet(StringComparer.Ordinal));
-
     private static readonly Lazy<string[]> Folders = new(() => [.. Directory.GetDirectories(Repository.File(""))
         .Select(folder => Path.GetFileName(folder)!).Except(NotOurs)]);
 
@@ -74,10 +71,10 @@ internal static partial class DocumentLinks
         var path = span.TrimEnd('/');
         if (path.Contains('*', StringComparison.Ordinal))
             path = path[..path.IndexOf('*', StringComparison.Ordinal)].TrimEnd('/');
-        string[] roots = ["", "src/", "src/Coffer/", "src/Coffer/Storage/", "test/"];
+        string[] roots = ["", "src/", "src/Coffer/", "test/"];
         return roots.Select(root => root + path).Append(Resolved(document, path))
             .Any(at => System.IO.File.Exists(Repository.File(at)) || Directory.Exists(Repository.File(at)))
-            || Names.Value.Contains(path);
+            || Paths.Value.Any(each => each.EndsWith($"/{path}", StringComparison.Ordinal));
     }
 
     private static string Resolved(Document document, string file)

@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Text.RegularExpressions;
+using Coffer.Hosting;
 
 namespace Coffer.Tests.House;
 
