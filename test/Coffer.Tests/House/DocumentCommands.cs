@@ -16,7 +16,10 @@ internal static partial class DocumentCommands
 
     private static readonly Dictionary<string, string> Values = new(StringComparer.Ordinal)
     {
-        ["DURATION"] = "24h", ["TIME"] = "2030-03-01", ["N"] = "1", ["URL"] = "https://127.0.0.1:1",
+        ["DURATION"] = "24h",
+        ["TIME"] = "2030-03-01",
+        ["N"] = "1",
+        ["URL"] = "https://127.0.0.1:1",
         ["NODE:SEQUENCE"] = "node_1:1",
     };
 

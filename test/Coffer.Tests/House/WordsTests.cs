@@ -13,7 +13,8 @@ public sealed class WordsTests
     private static readonly string[] Recorded = ["This API call cannot be made with a publishable API key"];
 
     // The program's messages under the headings of the wire's errors: as they are, which DocsTests holds.
-    private static readonly Regex Messages = new(@"^### \d{3}: .*\n\n((-|  ).*\n)+", RegexOptions.Multiline);
+    private static readonly Regex Messages = new(
+        @"^### \d{3}: .*\n\n((-|  ).*\n)+", RegexOptions.Multiline | RegexOptions.ExplicitCapture);
 
     // What is wrong, and what to say.
     private static readonly (string Wrong, string Right)[] Words =
