@@ -46,10 +46,9 @@ public sealed class ReadmeTests
         await using var coffer = await CofferProcess.DevAsync();
         using var folder = new TemporaryDirectory();
         await File.WriteAllTextAsync(folder.File("secrets.cs"), Block(Sdks, "csharp"), Ct);
-        // A feed without advisories has the build print a warning, which a reader's feed has not.
-        var variables = new Dictionary<string, string>(Exported(coffer)) { ["NuGetAudit"] = "false" };
-        var ran = (await Ran.ProgramAsync(dotnet, ["run", folder.File("secrets.cs")], variables)).EndedWith(0);
-        Assert.Matches(Printed, ran.Stdout);
+        var ran = (await Ran.ProgramAsync(dotnet, ["run", folder.File("secrets.cs")], Exported(coffer))).EndedWith(0);
+        // Before it the build may warn that the feed lacks advisories, or a version that a package names.
+        Assert.Matches(Printed.Replace(@"\A", "(?m)^", StringComparison.Ordinal), ran.Stdout);
     }
 
     [Fact]
