@@ -6,8 +6,12 @@ namespace Coffer.Tests.House;
 [Trait("House in order", "6")]
 public sealed class WordsTests
 {
-    /// <summary>What is held to plain words. Folders of sources join the list once their messages are mended.</summary>
-    private static readonly string[] Sources = [];
+    /// <summary>Sources that are held to plain words. A folder joins once its texts are mended; none leaves.</summary>
+    private static readonly string[] Sources =
+    [
+        "src/Coffer/Secrets/", "test/Coffer.Tests/Client/", "test/Coffer.Tests/Crypto/", "test/Coffer.Tests/Http/",
+        "test/Coffer.EndToEnd/sdk/",
+    ];
 
     // A text of Stripe that is kept byte for byte.
     private static readonly string[] Recorded = ["This API call cannot be made with a publishable API key"];
