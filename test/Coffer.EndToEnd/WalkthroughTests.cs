@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>"From an app to a forgotten account" of docs/operating.md, run as it stands: commands in a shell, the page's part in a browser.</summary>
+/// <summary>"From an app to a forgotten account" of docs/commands.md, run as it stands: commands in a shell, the page's part in a browser.</summary>
 public sealed partial class WalkthroughTests
 {
     [Fact]
@@ -49,7 +49,7 @@ public sealed partial class WalkthroughTests
 
     private static IEnumerable<(string Language, string Text)> Blocks()
     {
-        var document = File.ReadAllText(Path.Combine(Needs.Repository, "docs", "operating.md"));
+        var document = File.ReadAllText(Path.Combine(Needs.Repository, "docs", "commands.md"));
         var begin = document.IndexOf("## From an app to a forgotten account", StringComparison.Ordinal);
         var end = document.IndexOf("\n## ", begin + 1, StringComparison.Ordinal);
         return Block().Matches(document[begin..end]).Select(match => (match.Groups["language"].Value, match.Groups["text"].Value));

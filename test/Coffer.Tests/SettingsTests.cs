@@ -242,11 +242,12 @@ public sealed class SettingsTests : IDisposable
     {
         var setting = Setting(name);
         var verbs = setting.InServe && setting.InDev ? "serve, dev" : setting.InServe ? "serve" : "dev";
-        var line = Assert.Single(System.IO.File.ReadAllLines(Repository.File("docs/operating.md")), line => line.StartsWith($"| `{name}` | {verbs} |", StringComparison.Ordinal));
+        var line = Assert.Single(System.IO.File.ReadAllLines(Repository.File("docs/settings.md")),
+            line => line.StartsWith($"| `{name}` | {verbs} |", StringComparison.Ordinal));
         if (setting.Value is not "N")
             return;
         if (name == "open-tenants")
-            Assert.Contains("| what a quarter of the memory holds at 4 KB each |", line, StringComparison.Ordinal);
+            Assert.Contains("| by memory |", line, StringComparison.Ordinal);
         else if (setting.Default != "for ever")
             Assert.Contains($"| {int.Parse(setting.Default):N0} |", line, StringComparison.Ordinal);
         Assert.Contains(setting.Help[(setting.Help.IndexOf("From ", StringComparison.Ordinal) + 5)..].TrimEnd('.'), line, StringComparison.Ordinal);

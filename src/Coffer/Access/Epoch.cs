@@ -5,14 +5,15 @@ namespace Coffer.Access;
 
 /// <summary>
 /// Grows whenever an app, a key or a revocation was changed, through this node or another that tells, and knows which:
-/// what was
-/// cached before its own change is read again, and nothing else is. What another node could not tell is seen when a
-/// cached entry
-/// is <see cref="Bound"/> old.
+/// what was cached before its own change is read again, and nothing else is. What another node could not tell is seen
+/// when a cached entry is <see cref="Bound"/> old.
 /// </summary>
 internal sealed class Epoch
 {
-    /// <summary>How long anything about apps and keys is believed without asking the store: the bound on a revocation by another node.</summary>
+    /// <summary>
+    /// How long anything about apps and keys is believed without asking the store: the bound on a revocation by another
+    /// node.
+    /// </summary>
     public static readonly TimeSpan Bound = TimeSpan.FromSeconds(5);
 
     /// <summary>How many changes are known one by one; more count as a change of everything.</summary>

@@ -6,10 +6,8 @@ namespace Coffer.Access;
 
 /// <summary>
 /// What ends ephemeral keys before their time, in memory: single keys by their ids, all that a key minted, all of an
-/// app, an
-/// account or a tenant. What was added since the last look is read, in the order of commits, when it is told of and at
-/// least
-/// every <see cref="Epoch.Bound"/>; all of it only where it is not known what was added.
+/// app, an account or a tenant. What was added since the last look is read, in the order of commits, when it is told of
+/// and at least every <see cref="Epoch.Bound"/>; all of it only where it is not known what was added.
 /// </summary>
 internal sealed class Revocations : IDisposable
 {

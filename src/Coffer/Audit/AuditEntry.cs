@@ -7,7 +7,7 @@ using Coffer.Storage;
 namespace Coffer.Audit;
 
 /// <summary>One decision. Fields that do not apply are null and left out.</summary>
-/// <param name="Verb">What was asked for, in the words of docs/operating.md.</param>
+/// <param name="Verb">What was asked for, in the words of docs/audit-log.md.</param>
 /// <param name="Outcome">ok, replayed, absent, or the reason of a refusal in one word.</param>
 internal sealed record AuditEntry(string Verb, string Outcome) : Note
 {

@@ -19,14 +19,17 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
     public string? Trouble => Chain.Trouble ?? Checkpoints.Trouble ?? Recorder.Trouble;
 
     /// <summary>Holds the store against its checkpoints, and goes on with its log.</summary>
-    /// <exception cref="ConfigurationException">The store is older than its checkpoints, and that is not accepted.</exception>
+    /// <exception cref="ConfigurationException">
+    /// The store is older than its checkpoints, and that is not accepted.
+    /// </exception>
     public static async Task<AuditParts> OpenAsync(
         StorageParts storage, Instance instance, CofferOptions options, Surroundings around, CancellationToken ct)
     {
         var (engine, time) = (storage.Engine, around.Time);
         var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
         var file = CheckpointFile(storage, options);
-        var acceptance = new OldStore(engine, keys, file, time, around.Log<OldStore>()).Check(options.AcceptedRollbacks);
+        var acceptance = new OldStore(engine, keys, file, time, around.Log<OldStore>())
+            .Check(options.AcceptedRollbacks);
         var last = await engine.FindLastAuditAsync(engine.Node, ct);
         var chain = around.Parts.Add(new AuditChain(instance.AuditKey, instance.Id, engine.Node, last, time));
         var inLoop = chain.InLoop(engine);

@@ -38,7 +38,7 @@ internal sealed class Doors(Pipeline api, Pipeline management, HealthApi health,
         var log = around.Log<Pipeline>();
         return new Doors(
             new Pipeline(routes, authentication, access.Gate, isAdmin: false, docs, log),
-            new Pipeline(management.Routes, authentication, access.Gate, isAdmin: true, docs, log),
+            new Pipeline(management.AdminRoutes, authentication, access.Gate, isAdmin: true, docs, log),
             health, options);
     }
 

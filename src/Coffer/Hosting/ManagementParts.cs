@@ -9,7 +9,7 @@ using Coffer.Settings;
 namespace Coffer.Hosting;
 
 /// <summary>Writes of the management plane, with the routes that lead to them.</summary>
-internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> Routes)
+internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> AdminRoutes)
 {
     public static async Task<ManagementParts> OpenAsync(
         StorageParts storage, Instance instance, AuditParts audit, AccessParts access, SecretsParts secrets,

@@ -23,7 +23,9 @@ internal sealed record StorageParts(DataDirectory Directory, Engine Engine, Epoc
     }
 
     /// <summary>Takes a name among the nodes of the store.</summary>
-    /// <returns>Until it is disposed of no other node starts: of nodes that start at once, one makes the identity.</returns>
+    /// <returns>
+    /// Until it is disposed of no other node starts: of nodes that start at once, one makes the identity.
+    /// </returns>
     public async Task<IAsyncDisposable?> JoinAsync(Uri url, CancellationToken ct)
     {
         Engine.Address = url.ToString();

@@ -35,7 +35,8 @@ internal sealed record ApiKeyRow(
 
     public const string Put = """
         INSERT INTO api_keys
-            (mac, id, app, kind, livemode, created, expires_at, proof, permissions, pinned_account, addresses, generation)
+            (mac, id, app, kind, livemode, created, expires_at, proof, permissions, pinned_account, addresses,
+            generation)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (mac) DO UPDATE SET expires_at = $7, proof = $8, generation = $12
         """;

@@ -1,7 +1,8 @@
 namespace Coffer.Storage;
 
 /// <summary>
-/// The audit entries of one commit of one node: numbers <paramref name="First"/> to <paramref name="Last"/>, a line each.
+/// The audit entries of one commit of one node: numbers <paramref name="First"/> to <paramref name="Last"/>, a line
+/// each.
 /// </summary>
 internal sealed record AuditRow(string Node, long First, long Last, byte[] Mac, byte[] Entries)
 {
@@ -45,7 +46,9 @@ internal sealed record AuditRow(string Node, long First, long Last, byte[] Mac, 
 /// <summary>How far a node's log has come, and what <c>meta</c> holds about the node.</summary>
 internal sealed record AuditHeadRow(string Node, long Last, byte[] Mac, byte[]? Meta);
 
-/// <summary>Something to be recorded in the audit log with a change. What it says is not this room's business.</summary>
+/// <summary>
+/// Something to be recorded in the audit log with a change. What it says is not this room's business.
+/// </summary>
 internal abstract record Note
 {
     /// <summary>Who has it written, if it is an app's; no part of the record.</summary>

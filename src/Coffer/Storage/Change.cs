@@ -45,7 +45,9 @@ internal abstract class Change
     /// </summary>
     public abstract IReadOnlyList<RowWrite> Decide(Found found);
 
-    /// <summary>What goes on record about the decision, in the same transaction; asked after <see cref="Decide"/>.</summary>
+    /// <summary>
+    /// What goes on record about the decision, in the same transaction; asked after <see cref="Decide"/>.
+    /// </summary>
     /// <param name="refusal">What <see cref="Decide"/> threw, or null.</param>
     public virtual IReadOnlyList<Note> NotesOn(Exception? refusal) => [];
 
@@ -54,19 +56,24 @@ internal abstract class Change
     public void Fail(Exception reason) => committed.TrySetException(reason);
 
     /// <summary>What is stored when a change decides.</summary>
-    /// <param name="HasTenant">Whether the tenant of <see cref="SecretAt"/> is there: it may have been shredded since it was looked up.</param>
+    /// <param name="HasTenant">
+    /// Whether the tenant of <see cref="SecretAt"/> is there: it may have been shredded since it was looked up.
+    /// </param>
     /// <param name="Secret">The row that <see cref="SecretAt"/> names, expired or not, or null.</param>
     /// <param name="Idempotency">The record that <see cref="IdempotencyAt"/> names, however old, or null.</param>
     /// <param name="Count">What <see cref="LiveInScope"/> counts by.</param>
     /// <param name="Management">What <see cref="ManagementAt"/> names, or null.</param>
     public readonly record struct Found(
-        bool HasTenant, SecretRow? Secret, IdempotencyRow? Idempotency, Func<long, int> Count, ManagementFound? Management = null)
+        bool HasTenant, SecretRow? Secret, IdempotencyRow? Idempotency, Func<long, int> Count,
+        ManagementFound? Management = null)
     {
         /// <summary>
-        /// Counts the secrets in <see cref="ScopeAt"/> that are not expired at a Unix second: for a change that may add one. Where the
-        /// secret is there and never expires, the others are not read.
+        /// Counts the secrets in <see cref="ScopeAt"/> that are not expired at a Unix second: for a change that may add
+        /// one. Where the secret is there and never expires, the others are not read.
         /// </summary>
-        public int LiveInScope(long now) => MayAdd(Secret) ? Count(now) : throw new InvalidOperationException("a change counts only if its secret is not there, or expires");
+        public int LiveInScope(long now) => MayAdd(Secret)
+            ? Count(now)
+            : throw new InvalidOperationException("a change counts only if its secret is not there, or expires");
 
         /// <summary>Whether a change that finds this may add a secret to its scope.</summary>
         public static bool MayAdd(SecretRow? secret) => secret is not { ExpiresAt: null };
@@ -111,7 +118,8 @@ internal abstract class Change
     /// <param name="Tenants">The tenants of the account.</param>
     /// <param name="Reply">The kept reply, however old, or null.</param>
     public sealed record ManagementFound(
-        AppRow? App, bool AppHasTenants, ApiKeyRow? ApiKey, long OtherAdminKeys, IReadOnlyList<CountedTenantRow> Tenants, ReplyRow? Reply)
+        AppRow? App, bool AppHasTenants, ApiKeyRow? ApiKey, long OtherAdminKeys,
+        IReadOnlyList<CountedTenantRow> Tenants, ReplyRow? Reply)
     {
         /// <summary>The number of the oldest audit row; 0 if there is none.</summary>
         public long OldestAudit { get; init; }

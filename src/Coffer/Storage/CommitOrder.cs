@@ -2,8 +2,8 @@ namespace Coffer.Storage;
 
 /// <summary>
 /// The order of commits. A commit that changes what nodes keep in memory takes the next number, and holds the row of it
-/// until it ends: who sees a number sees all that was committed under lesser ones. An identity or a sequence does not do
-/// that, for its numbers are given out before the commits that use them, and these end in any order (decision 13).
+/// until it ends: who sees a number sees all that was committed under lesser ones. An identity or a sequence does not
+/// do that, for its numbers are given out before the commits that use them, and these end in any order (decision 13).
 /// </summary>
 internal static class CommitOrder
 {

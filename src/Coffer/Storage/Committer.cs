@@ -15,7 +15,9 @@ internal sealed class Committer : IDisposable
     /// <summary>How many urgent changes may wait, and how many of one app.</summary>
     public const int UrgentCapacity = 256, UrgentPerApp = 64;
 
-    /// <summary>The least batch that tells of load: after it, the loop waits a moment for as many to come again.</summary>
+    /// <summary>
+    /// The least batch that tells of load: after it, the loop waits a moment for as many to come again.
+    /// </summary>
     private const int Load = 4;
 
     private const int BackgroundCapacity = 1_024, SmallestBackground = 4 * 1024;
@@ -73,9 +75,15 @@ internal sealed class Committer : IDisposable
 
     /// <summary>What the audit does in the loop, handed in because this room knows no cryptography.</summary>
     /// <param name="Append">Makes the row that puts notes on record.</param>
-    /// <param name="Recover">Finds out how far the record has come. Called after a failed transaction, of which it is uncertain whether it was stored.</param>
-    /// <param name="HasMoved">Whether this process has become another node, whose record is to be found first; null is never.</param>
-    public sealed record Chain(Func<IReadOnlyList<Note>, AuditStep?> Append, Action Recover, Func<bool>? HasMoved = null);
+    /// <param name="Recover">
+    /// Finds out how far the record has come. Called after a failed transaction, of which it is uncertain whether it
+    /// was stored.
+    /// </param>
+    /// <param name="HasMoved">
+    /// Whether this process has become another node, whose record is to be found first; null is never.
+    /// </param>
+    public sealed record Chain(
+        Func<IReadOnlyList<Note>, AuditStep?> Append, Action Recover, Func<bool>? HasMoved = null);
 
     private int Waiting => ordinary.Count + urgent.Count + background.Count;
 
@@ -133,8 +141,8 @@ internal sealed class Committer : IDisposable
             }
             catch (Exception failure)
             {
-                // The transaction is rolled back: every change learns that nothing of it was stored. Should the failure have come
-                // after the commit, a repetition with the same idempotency key finds the outcome.
+                // The transaction is rolled back: every change learns that nothing of it was stored. Should the failure
+                // have come after the commit, a repetition with the same idempotency key finds the outcome.
                 isUncertain = true;
                 foreach (var change in batch)
                     change.Fail(failure);

@@ -28,14 +28,17 @@ internal sealed class DataDirectory : IDisposable
 
     /// <summary>Where the store, its key file and its checkpoints are in a directory, whoever holds it.</summary>
     public static (string Store, string Key, string Checkpoints) FilesOf(string path) =>
-        (Path.Combine(path, "coffer.db"), Path.Combine(path, "coffer.key"), Path.Combine(path, "audit-checkpoints.jsonl"));
+        (Path.Combine(path, "coffer.db"), Path.Combine(path, "coffer.key"),
+            Path.Combine(path, "audit-checkpoints.jsonl"));
 
     /// <summary>Makes the directory if it is not there, readable by its owner alone, and holds it.</summary>
     /// <exception cref="ConfigurationException">It cannot be used, or another process holds it.</exception>
     /// <param name="path">The directory.</param>
     /// <param name="holdsStore">Whether the store is in it, and not in a database elsewhere.</param>
     public static DataDirectory Open(string path, bool holdsStore = true) => TryOpen(path, holdsStore)
-        ?? throw new ConfigurationException($"another process uses the data directory {Path.GetFullPath(path)}", "Stop it first, or choose another --data directory.");
+        ?? throw new ConfigurationException(
+            $"another process uses the data directory {Path.GetFullPath(path)}",
+            "Stop it first, or choose another --data directory.");
 
     /// <summary>The same, or null if another process holds it.</summary>
     /// <inheritdoc cref="Open"/>
@@ -51,25 +54,29 @@ internal sealed class DataDirectory : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ConfigurationException($"the data directory {path} cannot be made: {e.Message}", "Choose a --data directory that this user may write.");
+            throw new ConfigurationException($"the data directory {path} cannot be created: {e.Message}",
+                "Choose a --data directory that this user may write.");
         }
 
         try
         {
             // The file stays: removing it would let two processes hold two different ones.
             var directory = new DataDirectory(path, OpenOwn(Path.Combine(path, "coffer.lock"), FileShare.None));
-            // SQLite gives its log and index the mode of the store file: the directory may be another's choice, the files are not.
+            // SQLite gives its log and index the mode of the store file: the directory may be another's choice, the
+            // files are not.
             if (holdsStore)
                 OpenOwn(directory.StoreFile, FileShare.ReadWrite).Dispose();
             return directory;
         }
         catch (UnauthorizedAccessException)
         {
-            throw new ConfigurationException($"the data directory {path} cannot be written", "Give its ownership to the user that runs Coffer.");
+            throw new ConfigurationException($"the data directory {path} cannot be written",
+                "Give its ownership to the user that runs Coffer.");
         }
         catch (IOException e) when (e.HResult is not (LockedOnLinux or LockedOnMacOS) && !OperatingSystem.IsWindows())
         {
-            throw new ConfigurationException($"the data directory {path} cannot be written: {e.Message}", "Choose a --data directory on a medium that can be written.");
+            throw new ConfigurationException($"the data directory {path} cannot be written: {e.Message}",
+                "Choose a --data directory on a medium that can be written.");
         }
         catch (IOException)
         {
@@ -89,7 +96,12 @@ internal sealed class DataDirectory : IDisposable
     /// <summary>Opens a file, or makes it readable by its owner alone.</summary>
     private static FileStream OpenOwn(string file, FileShare share)
     {
-        var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = share };
+        var options = new FileStreamOptions
+        {
+            Mode = FileMode.OpenOrCreate,
+            Access = FileAccess.ReadWrite,
+            Share = share,
+        };
         if (!OperatingSystem.IsWindows())
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         return new FileStream(file, options);

@@ -4,7 +4,8 @@ namespace Coffer.Storage;
 internal abstract partial class Engine
 {
     /// <summary>The first row of an answer, or null.</summary>
-    public abstract ValueTask<T?> FindAsync<T>(Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values)
+    public abstract ValueTask<T?> FindAsync<T>(
+        Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values)
         where T : class;
 
     /// <summary>All rows of an answer, in their order.</summary>
@@ -25,7 +26,8 @@ internal abstract partial class Engine
         ListAsync(MetaRow.ByPrefix, ct, prefix);
 
     /// <summary>All root keys, oldest first.</summary>
-    public ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) => ListAsync(RootKeyRow.All, ct);
+    public ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) =>
+        ListAsync(RootKeyRow.All, ct);
 
     public ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => FindAsync(AppRow.ById, ct, id);
 
@@ -54,7 +56,8 @@ internal abstract partial class Engine
     /// <param name="limit">The most rows to give.</param>
     /// <param name="ct">Ends the wait.</param>
     public ValueTask<IReadOnlyList<ApiKeyRow>> ListApiKeysAsync(
-        string? app, string? bound, int limit, CancellationToken ct) => ListAsync(ApiKeyRow.Page, ct, app, bound, limit);
+        string? app, string? bound, int limit, CancellationToken ct) =>
+        ListAsync(ApiKeyRow.Page, ct, app, bound, limit);
 
     /// <summary>By what all keys are found.</summary>
     public ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => ListAsync(ApiKeyRow.Macs, ct);
@@ -81,7 +84,9 @@ internal abstract partial class Engine
     public ValueTask<IReadOnlyList<GenerationRow>> ListGenerationsAsync(long number, CancellationToken ct) =>
         ListAsync(GenerationRow.After, ct, number);
 
-    /// <summary>A page of the accounts of an app in the order of their ids, with their unexpired secrets counted.</summary>
+    /// <summary>
+    /// A page of the accounts of an app in the order of their ids, with their unexpired secrets counted.
+    /// </summary>
     public ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(
         string app, string? bound, long now, int limit, CancellationToken ct) =>
         ListAsync(AccountRow.Page, ct, now, app, bound ?? "", limit);
@@ -125,8 +130,8 @@ internal abstract partial class Engine
         FindAsync(SecretRow.ById, ct, tenant, id, now);
 
     /// <summary>
-    /// A page of unexpired secrets across tenants: by expiry if the filter has one, or else by tenant; then by tenant and
-    /// blind name.
+    /// A page of unexpired secrets across tenants: by expiry if the filter has one, or else by tenant; then by tenant
+    /// and blind name.
     /// </summary>
     /// <param name="filter">Which secrets.</param>
     /// <param name="after">The last one of the page before, or null.</param>
@@ -143,17 +148,21 @@ internal abstract partial class Engine
             : ListAsync(FoundSecretRow.Search, ct, tenant, name, from, app, account, livemode, limit);
     }
 
-    /// <summary>Where secrets stand that have expired at <paramref name="now"/> (Unix seconds), longest first.</summary>
+    /// <summary>
+    /// Where secrets stand that have expired at <paramref name="now"/> (Unix seconds), longest first.
+    /// </summary>
     public ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct) =>
         ListAsync(SecretRow.Expired, ct, now, limit);
 
     /// <summary>When the oldest idempotency record was made (Unix seconds), or null if there is none.</summary>
-    public ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct) => FindNumberAsync(IdempotencyRow.Oldest, ct);
+    public ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct) =>
+        FindNumberAsync(IdempotencyRow.Oldest, ct);
 
     /// <summary>When the oldest kept reply was made (Unix seconds), or null if there is none.</summary>
     public ValueTask<long?> FindOldestReplyAsync(CancellationToken ct) => FindNumberAsync(ReplyRow.Oldest, ct);
 
-    public ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) => FindAsync(ReceiptRow.ById, ct, id);
+    public ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) =>
+        FindAsync(ReceiptRow.ById, ct, id);
 
     /// <summary>A page of the receipts that are not signed, oldest first.</summary>
     /// <param name="after">When the last of the page before was made, and its id; null begins with the oldest.</param>
@@ -163,7 +172,9 @@ internal abstract partial class Engine
         (long Created, string Id)? after, int limit, CancellationToken ct) =>
         ListAsync(ReceiptRow.Pending, ct, after?.Created ?? long.MinValue, after?.Id ?? "", limit);
 
-    /// <summary>Audit rows in the order in which they were written, or the other way round, with their numbers.</summary>
+    /// <summary>
+    /// Audit rows in the order in which they were written, or the other way round, with their numbers.
+    /// </summary>
     /// <param name="bound">
     /// A number that is not itself given; 0 begins at the first, <see cref="long.MaxValue"/> backwards at the last.
     /// </param>

@@ -4,7 +4,8 @@ namespace Coffer.Storage;
 
 /// <summary>
 /// The seam between Coffer and a database. Reads may come from any thread at any time. <see cref="Write"/> is the
-/// committer's alone. Failures of the medium surface as <see cref="ApiError.StorageUnavailable"/>, translated by the driver's code.
+/// committer's alone. Failures of the medium surface as <see cref="ApiError.StorageUnavailable"/>, translated by the
+/// driver's code.
 /// </summary>
 internal abstract partial class Engine : IDisposable
 {
@@ -16,8 +17,7 @@ internal abstract partial class Engine : IDisposable
 
     /// <summary>
     /// Called, on any thread, when what nodes keep in memory was changed by whichever node: by this one before the
-    /// change
-    /// completes, by another within the bound. It may be called again for the same change.
+    /// change completes, by another within the bound. It may be called again for the same change.
     /// </summary>
     public Action<News> Changed { get; set; } = static _ => { };
 
@@ -35,39 +35,48 @@ internal abstract partial class Engine : IDisposable
     /// <summary>The release of the database such as 3.53.4; of the server, where there is one.</summary>
     public abstract ValueTask<string> FindReleaseAsync(CancellationToken ct);
 
-    /// <summary>What other nodes tell has not been heard for a while: what was cached in the belief that it would be is to be read anew.</summary>
+    /// <summary>
+    /// What other nodes tell has not been heard for a while: what was cached in the belief that it would be is to be
+    /// read anew.
+    /// </summary>
     public virtual bool IsDeaf => false;
 
-    /// <summary>Whose audit chain this process writes: distinct among the processes on a store, but for moments in which the storage refuses one of two.</summary>
+    /// <summary>
+    /// Whose audit chain this process writes: distinct among the processes on a store, but for moments in which the
+    /// storage refuses one of two.
+    /// </summary>
     public virtual string Node => "node_1";
 
     /// <summary>
-    /// Another number after each time that what writes had to connect anew, to another server maybe: what was read before may be older than
-    /// what that one holds.
+    /// Another number after each time that what writes had to connect anew, to another server maybe: what was read
+    /// before may be older than what that one holds.
     /// </summary>
     public virtual long Session => 0;
 
     /// <summary>Becomes a node of the store: takes a name, and hears of changes from now on.</summary>
     public virtual Task JoinAsync(CancellationToken ct) => Task.CompletedTask;
 
-    /// <summary>Waits until no other node is starting, and keeps others from it until disposed of. An embedded store is held by its data directory.</summary>
-    public virtual ValueTask<IAsyncDisposable?> HoldStartAsync(CancellationToken ct) => ValueTask.FromResult<IAsyncDisposable?>(null);
+    /// <summary>
+    /// Waits until no other node is starting, and keeps others from it until disposed of. An embedded store is held by
+    /// its data directory.
+    /// </summary>
+    public virtual ValueTask<IAsyncDisposable?> HoldStartAsync(CancellationToken ct) =>
+        ValueTask.FromResult<IAsyncDisposable?>(null);
 
     /// <summary>How far the engine can see to it that what was shredded is gone.</summary>
     public abstract Reach Reach { get; }
 
     /// <summary>
-    /// Has nothing left in the engine's files of what was shredded before the call, as far as <see cref="Reach"/>
-    /// goes. Holds up no
-    /// reader, and a writer for some milliseconds at most.
+    /// Has nothing left in the engine's files of what was shredded before the call, as far as <see cref="Reach"/> goes.
+    /// Holds up no reader, and a writer for some milliseconds at most.
     /// </summary>
     /// <returns>False if that is not possible now, while somebody reads an old state for example.</returns>
     public abstract ValueTask<bool> EraseAsync(CancellationToken ct);
 
     /// <summary>
-    /// Reads for, decides and writes all changes in one transaction, in their order, and returns once it is durable.
-    /// A change whose decision throws is given its exception and leaves no row; the others go on. What they all have to put
-    /// on record goes through <paramref name="chain"/>, whose row is part of the transaction.
+    /// Reads for, decides and writes all changes in one transaction, in their order, and returns once it is durable. A
+    /// change whose decision throws is given its exception and leaves no row; the others go on. What they all have to
+    /// put on record goes through <paramref name="chain"/>, whose row is part of the transaction.
     /// </summary>
     public abstract void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain);
 

@@ -10,7 +10,8 @@ internal sealed record IdempotencyRow(IdempotencyKey Key, byte[] Fingerprint, lo
 {
     private const string Columns = "SELECT tenant, key, fingerprint, created, sealed FROM idempotency";
 
-    // PostgreSQL has its numbers in an index that is not unique: its key has the tenant in it (0002-tenant-in-keys.sql).
+    // PostgreSQL has its numbers in an index that is not unique: its key has the tenant in it
+    // (0002-tenant-in-keys.sql).
     public static readonly Table Table = new("idempotency",
         "tenant:n key:b fingerprint:b created:n sealed:b seq:n", "tenant key", "seq")
     {

@@ -5,7 +5,8 @@ internal static class MetaRow
 {
     public static readonly Table Table = new("meta", "key:t value:b", "key");
 
-    public static readonly Query<byte[]> ByKey = new("SELECT value FROM meta WHERE key = $1", static row => row.Bytes(0));
+    public static readonly Query<byte[]> ByKey = new(
+        "SELECT value FROM meta WHERE key = $1", static row => row.Bytes(0));
 
     public static readonly Query<(string Key, byte[] Value)> ByPrefix = new(
         "SELECT key, value FROM meta WHERE substr(key, 1, length($1)) = $1 ORDER BY key", ToMeta);

@@ -5,7 +5,10 @@ namespace Coffer.Storage;
 /// <summary>The scripts that bring a schema up to date, embedded.</summary>
 internal static class Migrations
 {
-    /// <summary>An engine's scripts. They are named NNNN-subject.sql and numbered from 0001 without gaps: the name's order is the order they run in.</summary>
+    /// <summary>
+    /// An engine's scripts. They are named NNNN-subject.sql and numbered from 0001 without gaps: the name's order is
+    /// the order they run in.
+    /// </summary>
     /// <param name="engine"><c>sqlite</c> or <c>postgres</c>.</param>
     public static IReadOnlyList<string> Of(string engine)
     {

@@ -4,8 +4,7 @@ namespace Coffer.Storage;
 
 /// <summary>
 /// What a commit changed of what nodes keep in memory. As text it is a line for each change; a line that is not known,
-/// for a
-/// later release wrote it, counts as a change of everything.
+/// for a later release wrote it, counts as a change of everything.
 /// </summary>
 internal sealed class News
 {

@@ -1,8 +1,8 @@
 namespace Coffer.Storage;
 
 /// <summary>
-/// The text of a statement in each dialect. Parameters are <c>$1</c>, <c>$2</c>, … numbered in the order in which they first
-/// occur, so that every driver binds them alike. Texts are kept by their identity: make each once.
+/// The text of a statement in each dialect. Parameters are <c>$1</c>, <c>$2</c>, … numbered in the order in which
+/// they first occur, so that every driver binds them alike. Texts are kept by their identity: make each once.
 /// </summary>
 /// <param name="Sqlite">For SQLite.</param>
 /// <param name="Postgres">For PostgreSQL.</param>

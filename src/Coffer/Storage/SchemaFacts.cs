@@ -2,8 +2,7 @@ namespace Coffer.Storage;
 
 /// <summary>
 /// What is so about a schema, a fact for each thing in it: its kind and name, and all that matters about it in one
-/// text. Two
-/// schemas are the same if their facts are.
+/// text. Two schemas are the same if their facts are.
 /// </summary>
 internal sealed class SchemaFacts
 {

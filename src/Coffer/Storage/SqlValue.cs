@@ -1,6 +1,8 @@
 namespace Coffer.Storage;
 
-/// <summary>A parameter: a number, a text, bytes, null, or an array of one of them where the database knows arrays.</summary>
+/// <summary>
+/// A parameter: a number, a text, bytes, null, or an array of one of them where the database knows arrays.
+/// </summary>
 internal readonly struct SqlValue
 {
     private SqlValue(SqlType type, object? reference, long number = 0) =>

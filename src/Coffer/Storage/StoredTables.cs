@@ -4,8 +4,8 @@ using System.Data.Common;
 namespace Coffer.Storage;
 
 /// <summary>
-/// The tables of a store row by row, whichever engine keeps them: what a copy of a store reads and writes. One connection,
-/// used by one thread. Failures of the medium surface as <see cref="ApiError.StorageUnavailable"/>.
+/// The tables of a store row by row, whichever engine keeps them: what a copy of a store reads and writes. One
+/// connection, used by one thread. Failures of the medium surface as <see cref="ApiError.StorageUnavailable"/>.
 /// </summary>
 /// <param name="connection">An open one.</param>
 internal abstract class StoredTables(DbConnection connection) : IDisposable
@@ -20,8 +20,8 @@ internal abstract class StoredTables(DbConnection connection) : IDisposable
     protected abstract int RowsAStatement { get; }
 
     /// <summary>
-    /// Holds a database against nodes: none is on it, and one that starts waits until this is disposed of. A file is held
-    /// by its data directory.
+    /// Holds a database against nodes: none is on it, and one that starts waits until this is disposed of. A file is
+    /// held by its data directory.
     /// </summary>
     /// <returns>False if nodes are on it.</returns>
     public virtual bool TryHold() => true;
@@ -114,7 +114,9 @@ internal abstract class StoredTables(DbConnection connection) : IDisposable
         var key = table.Names(table.Key);
         var from = after is null ? "" : $" WHERE ({key}) > ({Table.Parameters(table.Key.Count)})";
         var sql = $"SELECT {table.Names()} FROM {table.Name}{from} ORDER BY {key} LIMIT {MostRows}";
-        SqlValue[] values = after is null ? [] : [.. table.Key.Select((at, i) => ValueOf(table.Columns[at].Type, after[i]))];
+        SqlValue[] values = after is null
+            ? []
+            : [.. table.Key.Select((at, i) => ValueOf(table.Columns[at].Type, after[i]))];
         using var reader = Command(sql, values).ExecuteReader();
         var rows = new List<object?[]>();
         long bytes = 0;

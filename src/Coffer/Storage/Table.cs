@@ -67,7 +67,10 @@ internal sealed class Table
     {
         for (var i = 0; i < row.Length; i++)
         {
-            if (row[i] is byte[] bytes && other[i] is byte[] same ? !bytes.AsSpan().SequenceEqual(same) : !Equals(row[i], other[i]))
+            var isEqual = row[i] is byte[] bytes && other[i] is byte[] same
+                ? bytes.AsSpan().SequenceEqual(same)
+                : Equals(row[i], other[i]);
+            if (!isEqual)
                 return false;
         }
 
@@ -98,13 +101,16 @@ internal sealed class Table
     public string Names(IEnumerable<int>? columns = null, string before = "") => string.Join(", ",
         (columns ?? Enumerable.Range(0, Columns.Count)).Select(at => before + Columns[at].Name));
 
-    /// <summary>A statement that adds a row, its columns as parameters, or replaces what stands under its key.</summary>
+    /// <summary>
+    /// A statement that adds a row, its columns as parameters, or replaces what stands under its key.
+    /// </summary>
     public string Upsert() =>
         $"INSERT INTO {Name} ({Names()}) VALUES ({Parameters(Columns.Count)}) {OnConflict}";
 
     /// <summary>Replaces what stands under the key of a row that is inserted.</summary>
     public string OnConflict => $"ON CONFLICT ({Names(key)}) DO UPDATE SET " + string.Join(", ",
-        Enumerable.Range(0, Columns.Count).Except(key).Select(at => $"{Columns[at].Name} = excluded.{Columns[at].Name}"));
+        Enumerable.Range(0, Columns.Count).Except(key)
+            .Select(at => $"{Columns[at].Name} = excluded.{Columns[at].Name}"));
 
     /// <summary><c>$1, $2, …</c></summary>
     public static string Parameters(int count, int first = 1) =>

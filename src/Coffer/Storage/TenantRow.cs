@@ -25,7 +25,9 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
 
     /// <summary>1 or nothing.</summary>
     public static readonly Query<long> OfApp = new(
-        new SqlText("SELECT 1 FROM tenants WHERE app = $1 LIMIT 1", "SELECT 1::bigint FROM tenants WHERE app = $1 LIMIT 1"),
+        new SqlText(
+            "SELECT 1 FROM tenants WHERE app = $1 LIMIT 1",
+            "SELECT 1::bigint FROM tenants WHERE app = $1 LIMIT 1"),
         static row => row.Number(0));
 
     public const string Add = """
@@ -127,7 +129,8 @@ internal abstract partial record RowWrite
     {
         public override IReadOnlyList<Statement> Statements =>
         [
-            new(TenantRow.DeleteSecrets, Number), new(TenantRow.DeleteIdempotency, Number), new(TenantRow.Delete, Number),
+            new(TenantRow.DeleteSecrets, Number), new(TenantRow.DeleteIdempotency, Number),
+            new(TenantRow.Delete, Number),
         ];
 
         public override Sources Writes => Sources.Tenants | Sources.Secrets;

@@ -2,9 +2,8 @@ namespace Coffer.Storage;
 
 /// <summary>
 /// What a statement that writes must have done, known from its text: a row that is put is one row, and of what is
-/// deleted nothing
-/// is left. A statement that did something else (a trigger, a rule or a policy stands in its way) is a fault of the
-/// storage.
+/// deleted nothing is left. A statement that did something else (a trigger, a rule or a policy stands in its way) is a
+/// fault of the storage.
 /// </summary>
 internal static class WriteProof
 {

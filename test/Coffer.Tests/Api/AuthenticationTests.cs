@@ -8,7 +8,7 @@ using Coffer.Tests.Api.Management;
 
 namespace Coffer.Tests.Api;
 
-/// <summary>Who is let in, and what the others are told (security.md section "Authentication").</summary>
+/// <summary>Who is let in, and what the others are told (docs/wire.md, "Authentication").</summary>
 public sealed class AuthenticationTests : IAsyncLifetime
 {
     private const string Target = "/v1/apps/secrets?scope[type]=account";

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Coffer.Tests.Api;
 
-/// <summary>No caller reaches another tenant's secret by any id, name, cursor, header, parameter or idempotency key (security.md section "Isolation").</summary>
+/// <summary>No caller reaches another tenant's secret by any id, name, cursor, header, parameter or idempotency key (SECURITY.md, "Who reaches what").</summary>
 public sealed class IsolationTests : IAsyncLifetime
 {
     private const string Secrets = "/v1/apps/secrets";

@@ -1,6 +1,6 @@
 namespace Coffer.Tests.Api;
 
-/// <summary>Names, users and payloads are exact text (security.md section "Names").</summary>
+/// <summary>Names, users and payloads are exact text (docs/wire.md, "Parameters").</summary>
 public sealed class NamesTests : IAsyncLifetime
 {
     private const string Secrets = "/v1/apps/secrets";

@@ -1,6 +1,6 @@
 namespace Coffer.Tests.Api;
 
-/// <summary>Lists: order, both directions, limits and cursors (security.md section "Lists" and docs/wire.md).</summary>
+/// <summary>Lists: order, both directions, limits and cursors (docs/wire.md, "List").</summary>
 public sealed class PaginationTests : IAsyncLifetime
 {
     private TestServer server = null!;

@@ -1,6 +1,6 @@
 namespace Coffer.Tests.Api;
 
-/// <summary>A secret is gone the second it expires, whatever else happens (security.md section "Time").</summary>
+/// <summary>A secret is gone the second it expires, whatever else happens (docs/wire.md, "Expiry").</summary>
 public sealed class TimeTests : IAsyncLifetime
 {
     private TestServer server = null!;

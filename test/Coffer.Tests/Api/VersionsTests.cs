@@ -1,6 +1,6 @@
 namespace Coffer.Tests.Api;
 
-/// <summary>Compare-and-set with <c>if_version</c> (docs/wire.md, "Versions").</summary>
+/// <summary>Compare-and-set with <c>if_version</c> (docs/wire.md, "Compare and set").</summary>
 public sealed class VersionsTests : IAsyncLifetime
 {
     private TestServer server = null!;

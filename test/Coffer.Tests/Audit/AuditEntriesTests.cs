@@ -3,7 +3,7 @@ using Coffer.Hosting;
 
 namespace Coffer.Tests.Audit;
 
-/// <summary>What goes on record, and what never does (docs/operating.md, "Audit log").</summary>
+/// <summary>What is recorded, and what never is (docs/audit-log.md, "What is recorded").</summary>
 public sealed class AuditEntriesTests : IAsyncLifetime
 {
     private TestServer server = null!;

@@ -8,7 +8,7 @@ using Microsoft.AspNetCore.Connections;
 namespace Coffer.Tests.Http;
 
 /// <summary>
-/// Over HTTP/2 the server takes what it is given a part at a time, and clients send heads and other frames in any pieces:
+/// Over HTTP/2 the server reads what it is given a part at a time, and clients send heads and frames in any pieces:
 /// all of it comes through, in order, and no head before it is whole.
 /// </summary>
 [Trait("Firm ground", "7")]

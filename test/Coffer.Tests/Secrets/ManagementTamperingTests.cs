@@ -4,7 +4,7 @@ using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Secrets;
 
-/// <summary>Someone who can write the database but has no key widens no key's rights and changes no app's settings (security.md section "Tampering").</summary>
+/// <summary>Someone who can write the database but has no key widens no key's rights and changes no app's settings (SECURITY.md, "What is stored").</summary>
 public sealed class ManagementTamperingTests : IAsyncLifetime
 {
     private TestServer server = null!;

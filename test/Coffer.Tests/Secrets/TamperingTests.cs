@@ -3,7 +3,7 @@ using Microsoft.Data.Sqlite;
 namespace Coffer.Tests.Secrets;
 
 /// <summary>
-/// Someone who can write the database but has no key changes nothing unnoticed (security.md section "Tampering"). Every
+/// Someone who can write the database but has no key changes nothing unnoticed (SECURITY.md, "What is stored"). Every
 /// edit is made on a real store file, by hand, as SQL.
 /// </summary>
 public sealed class TamperingTests : IAsyncLifetime

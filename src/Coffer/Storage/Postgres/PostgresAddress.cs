@@ -5,18 +5,22 @@ namespace Coffer.Storage.Postgres;
 /// <summary>Where a PostgreSQL store is. It may hold a password: only <see cref="Shown"/> is ever shown.</summary>
 internal sealed class PostgresAddress
 {
-    public const string Form = "Give it as Host=HOST;Port=5432;Database=NAME;Username=ROLE, and the password in it or in a file that Passfile=FILE names.";
+    public const string Form = "Give it as Host=HOST;Port=5432;Database=NAME;Username=ROLE, and the password in it or "
+        + "in a file that Passfile=FILE names.";
 
     /// <summary>
-    /// Settings of a session that looks up by key what it reads: a plan that was made when the tables were empty, and read them
-    /// whole, would be kept as they grow.
+    /// Settings of a session that looks up by key what it reads: a plan that was made when the tables were empty, and
+    /// read them whole, would be kept as they grow.
     /// </summary>
     public const string ReadsByKey = """
-        set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
-        set_config('jit', 'off', false)
+        set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
+        set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false)
         """;
 
-    /// <summary>The same, of statements for which one plan is good whatever is asked for: it is made once, which takes longer than to carry it out.</summary>
+    /// <summary>
+    /// The same, of statements for which one plan is good whatever is asked for: it is made once, which takes longer
+    /// than to carry it out.
+    /// </summary>
     public const string ReadsByOnePlan = $"{ReadsByKey}, set_config('plan_cache_mode', 'force_generic_plan', false)";
 
     private const int Connections = 20;
@@ -38,7 +42,8 @@ internal sealed class PostgresAddress
         // A request waits for a batch that hangs and then for its own, and is still to be answered within 20 seconds.
         if (given.Timeout == own.Timeout)
             given.Timeout = 3;
-        Patience = TimeSpan.FromSeconds(given.CommandTimeout == own.CommandTimeout || given.CommandTimeout == 0 ? 7 : given.CommandTimeout);
+        var isGiven = given.CommandTimeout != own.CommandTimeout && given.CommandTimeout != 0;
+        Patience = TimeSpan.FromSeconds(isGiven ? given.CommandTimeout : 7);
         given.CommandTimeout = 0; // PostgresCall is what gives up
         if (given.HostRecheckSeconds == own.HostRecheckSeconds)
             given.HostRecheckSeconds = 1; // the standby that becomes the primary is seen as one at once
@@ -58,20 +63,27 @@ internal sealed class PostgresAddress
             var parsed = new NpgsqlConnectionStringBuilder(store);
             return string.IsNullOrWhiteSpace(parsed.Host) ? null : new PostgresAddress(parsed);
         }
-        catch (Exception e) when (e is ArgumentException or FormatException or InvalidCastException or OverflowException or KeyNotFoundException)
+        catch (Exception e) when (e is ArgumentException or FormatException or InvalidCastException
+            or OverflowException or KeyNotFoundException)
         {
             return null; // what it says may quote the password
         }
     }
 
-    /// <summary>How many statements each of the two look-ups may have under way: a quarter of the connections.</summary>
+    /// <summary>
+    /// How many statements each of the two look-ups may have under way: a quarter of the connections.
+    /// </summary>
     public int StatementsOfALookup => Math.Max(given.MaxPoolSize / 4, 1);
 
-    /// <summary>Connections that are used for a statement and given back, as many as the connection string's <c>Maximum Pool Size</c> says; 3 at least.</summary>
+    /// <summary>
+    /// Connections that are used for a statement and given back, as many as the connection string's <c>Maximum Pool
+    /// Size</c> says; 3 at least.
+    /// </summary>
     public PostgresPools Pools()
     {
         var shared = 2 * StatementsOfALookup;
-        return new PostgresPools(Build(ReadsByOnePlan, shared), Build(ReadsByKey, Math.Max(given.MaxPoolSize - shared, 1)));
+        var others = Math.Max(given.MaxPoolSize - shared, 1);
+        return new PostgresPools(Build(ReadsByOnePlan, shared), Build(ReadsByKey, others));
     }
 
     /// <summary>Connections that are kept by who opens them.</summary>
@@ -89,9 +101,13 @@ internal sealed class PostgresAddress
         }.ConnectionString);
         if (reads is not null)
         {
-            // A read that is slow is ended by the server, a moment before it would be given up, and gives its connection back.
-            var settings = $"SELECT {reads}, set_config('statement_timeout', '{(long)Patience.TotalMilliseconds - 500}', false)";
-            builder.UsePhysicalConnectionInitializer(connection => Set(connection, settings).ExecuteNonQuery(), connection => Set(connection, settings).ExecuteNonQueryAsync());
+            // A read that is slow is ended by the server, a moment before it would be given up, and gives its
+            // connection back.
+            var milliseconds = (long)Patience.TotalMilliseconds - 500;
+            var settings = $"SELECT {reads}, set_config('statement_timeout', '{milliseconds}', false)";
+            builder.UsePhysicalConnectionInitializer(
+                connection => Set(connection, settings).ExecuteNonQuery(),
+                connection => Set(connection, settings).ExecuteNonQueryAsync());
         }
 
         return given.Host!.Contains(',', StringComparison.Ordinal)

@@ -1,15 +1,19 @@
 namespace Coffer.Storage.Postgres;
 
 /// <summary>
-/// A call to the database that is given up when it takes too long. Npgsql's own timeouts ask the server to cancel first and
-/// wait for it without an end, which a network that hangs never gives; and a commit that is cancelled while it waits for a
-/// standby is answered as if it were safe there. So they are off, and nothing that writes is ever asked to be
-/// cancelled.
+/// A call to the database that is given up when it takes too long. Npgsql's own timeouts ask the server to cancel first
+/// and wait for it without an end, which a network that hangs never gives; and a commit that is cancelled while it
+/// waits for a standby is answered as if it were safe there. So they are off, and nothing that writes is ever asked to
+/// be cancelled.
 /// </summary>
 internal static class PostgresCall
 {
-    /// <exception cref="TimeoutException">It was given up. What it does later nobody hears; <paramref name="connection"/> is closed then, and is not to be used.</exception>
-    public static async Task<T> BoundAsync<T>(Task<T> call, TimeSpan most, IDisposable? connection = null, CancellationToken ct = default)
+    /// <exception cref="TimeoutException">
+    /// It was given up. What it does later nobody hears; <paramref name="connection"/> is closed then, and is not to be
+    /// used.
+    /// </exception>
+    public static async Task<T> BoundAsync<T>(
+        Task<T> call, TimeSpan most, IDisposable? connection = null, CancellationToken ct = default)
     {
         try
         {

@@ -3,8 +3,8 @@ using Npgsql;
 namespace Coffer.Storage.Postgres;
 
 /// <summary>
-/// The reads: one statement each, prepared where it ran before; the hot ones share theirs with those who ask at the same
-/// time.
+/// The reads: one statement each, prepared where it ran before; the hot ones share theirs with those who ask at the
+/// same time.
 /// </summary>
 internal sealed partial class PostgresEngine
 {
@@ -79,13 +79,15 @@ internal sealed partial class PostgresEngine
         return command;
     }
 
-    private async ValueTask<T?> FirstAsync<T>(NpgsqlCommand command, Func<IRow, T> map, CancellationToken ct) where T : class
+    private async ValueTask<T?> FirstAsync<T>(NpgsqlCommand command, Func<IRow, T> map, CancellationToken ct)
+        where T : class
     {
         var rows = await ReadAsync(command, map, ct);
         return rows.Count > 0 ? rows[0] : null;
     }
 
-    private async ValueTask<IReadOnlyList<T>> ReadAsync<T>(NpgsqlCommand command, Func<IRow, T> map, CancellationToken ct)
+    private async ValueTask<IReadOnlyList<T>> ReadAsync<T>(
+        NpgsqlCommand command, Func<IRow, T> map, CancellationToken ct)
     {
         var used = Volatile.Read(ref pools);
         for (var isFirst = true; ; isFirst = false)
@@ -114,7 +116,8 @@ internal sealed partial class PostgresEngine
 
     // A read may be cancelled at the server: a commit that waits for a standby may not. Nobody waits for the
     // cancelling.
-    private static async Task<IReadOnlyList<T>> RowsAsync<T>(NpgsqlCommand command, Func<IRow, T> map, CancellationToken ct)
+    private static async Task<IReadOnlyList<T>> RowsAsync<T>(
+        NpgsqlCommand command, Func<IRow, T> map, CancellationToken ct)
     {
         var rows = new List<T>();
         await using var reader = await command.ExecuteReaderAsync(ct);

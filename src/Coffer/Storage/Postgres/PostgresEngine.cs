@@ -5,14 +5,17 @@ using Npgsql;
 namespace Coffer.Storage.Postgres;
 
 /// <summary>
-/// The engine for several nodes: one PostgreSQL database, from which each node reads through pools of connections and to
-/// which it writes through one of its own. What one node does and what another does meet in the rows that they lock.
+/// The engine for several nodes: one PostgreSQL database, from which each node reads through pools of connections and
+/// to which it writes through one of its own. What one node does and what another does meet in the rows that they lock.
 /// </summary>
 internal sealed partial class PostgresEngine : Engine
 {
     private const int MostTries = 4;
 
-    /// <summary>After a pause this long the writer's connection is proven before it is used: a commit that finds it broken may or may not be stored.</summary>
+    /// <summary>
+    /// After a pause this long the writer's connection is proven before it is used: a commit that finds it broken may
+    /// or may not be stored.
+    /// </summary>
     public static readonly TimeSpan LongestUnproven = TimeSpan.FromMilliseconds(100);
 
     /// <summary>
@@ -34,7 +37,8 @@ internal sealed partial class PostgresEngine : Engine
     private long session;
     private PostgresNode? node;
 
-    private PostgresEngine(PostgresAddress address, PostgresPools pools, NpgsqlDataSource lasting, NpgsqlConnection? snapshot = null)
+    private PostgresEngine(
+        PostgresAddress address, PostgresPools pools, NpgsqlDataSource lasting, NpgsqlConnection? snapshot = null)
     {
         (this.address, this.pools, this.lasting, this.snapshot) = (address, pools, lasting, snapshot);
         (secrets, tenants) = (Secrets(), Tenants());
@@ -53,24 +57,31 @@ internal sealed partial class PostgresEngine : Engine
     /// <summary>Opens the database, and brings its schema up to date unless another node is at it.</summary>
     /// <param name="store">An Npgsql connection string.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <exception cref="ConfigurationException">It cannot be reached, is not Coffer's, or was written by a newer Coffer.</exception>
-    public static Task<PostgresEngine> OpenAsync(string store, CancellationToken ct) => OpenAsync(store, async (address, pools, lasting) =>
-    {
-        await using var connection = await lasting.OpenConnectionAsync(ct);
-        await PostgresSchema.MigrateAsync(connection, address.Shown, ct);
-        return new PostgresEngine(address, pools, lasting);
-    });
+    /// <exception cref="ConfigurationException">
+    /// It cannot be reached, is not Coffer's, or was written by a newer Coffer.
+    /// </exception>
+    public static Task<PostgresEngine> OpenAsync(string store, CancellationToken ct) =>
+        OpenAsync(store, async (address, pools, lasting) =>
+        {
+            await using var connection = await lasting.OpenConnectionAsync(ct);
+            await PostgresSchema.MigrateAsync(connection, address.Shown, ct);
+            return new PostgresEngine(address, pools, lasting);
+        });
 
-    /// <summary>Opens the database as it is at this moment, to be read by one at a time: beside running nodes, nothing that is read moves.</summary>
+    /// <summary>
+    /// Opens the database as it is at this moment, to be read by one at a time: beside running nodes, nothing that is
+    /// read moves.
+    /// </summary>
     /// <inheritdoc cref="OpenAsync(string, CancellationToken)"/>
-    public static Task<PostgresEngine> OpenSnapshotAsync(string store, CancellationToken ct) => OpenAsync(store, async (address, pools, lasting) =>
-    {
-        var connection = await lasting.OpenConnectionAsync(ct);
-        await using var begin = new NpgsqlCommand("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", connection);
-        await begin.ExecuteNonQueryAsync(ct);
-        await PostgresSchema.RequireAsync(connection, address.Shown, ct);
-        return new PostgresEngine(address, pools, lasting, connection);
-    });
+    public static Task<PostgresEngine> OpenSnapshotAsync(string store, CancellationToken ct) =>
+        OpenAsync(store, async (address, pools, lasting) =>
+        {
+            var connection = await lasting.OpenConnectionAsync(ct);
+            await using var begin = new NpgsqlCommand("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", connection);
+            await begin.ExecuteNonQueryAsync(ct);
+            await PostgresSchema.RequireAsync(connection, address.Shown, ct);
+            return new PostgresEngine(address, pools, lasting, connection);
+        });
 
     public override async Task JoinAsync(CancellationToken ct)
     {
@@ -91,7 +102,8 @@ internal sealed partial class PostgresEngine : Engine
         {
             connection = await lasting.OpenConnectionAsync(ct);
             // Held until the connection is closed.
-            await using var hold = new NpgsqlCommand("SELECT pg_advisory_lock($1::int, $2::int)", connection) { CommandTimeout = 60 };
+            const string Lock = "SELECT pg_advisory_lock($1::int, $2::int)";
+            await using var hold = new NpgsqlCommand(Lock, connection) { CommandTimeout = 60 };
             PostgresParameters.Add(hold.Parameters, PostgresLocks.Steps, PostgresLocks.Start);
             await hold.ExecuteNonQueryAsync(ct);
             return connection;
@@ -116,7 +128,8 @@ internal sealed partial class PostgresEngine : Engine
                 isInTransaction = true;
                 var refusals = transaction.Run(changes, chain);
                 if (warning is not null)
-                    throw ApiError.StorageUncertain(new NpgsqlException($"the commit is not known to be safe: {warning}"));
+                    throw ApiError.StorageUncertain(
+                        new NpgsqlException($"the commit is not known to be safe: {warning}"));
                 if (!transaction.News.IsEmpty)
                     Changed(transaction.News);
                 // A refusal is answered once its entry is durable, like everything else.
@@ -143,7 +156,10 @@ internal sealed partial class PostgresEngine : Engine
                     Disconnect();
                 var mayRepeat = isUnprepared || IsCollision(e) || (IsBroken(e) && transaction?.IsCommitting == false);
                 if (tries == MostTries || transaction is null || !mayRepeat)
-                    throw transaction?.IsCommitting == true && IsSilent(e) ? ApiError.StorageUncertain(e) : Translated(e);
+                {
+                    var isUncertain = transaction?.IsCommitting == true && IsSilent(e);
+                    throw isUncertain ? ApiError.StorageUncertain(e) : Translated(e);
+                }
             }
             catch (TimeoutException e)
             {
@@ -173,9 +189,11 @@ internal sealed partial class PostgresEngine : Engine
         lasting.Dispose();
     }
 
-    private static async Task<PostgresEngine> OpenAsync(string store, Func<PostgresAddress, PostgresPools, NpgsqlDataSource, Task<PostgresEngine>> open)
+    private static async Task<PostgresEngine> OpenAsync(
+        string store, Func<PostgresAddress, PostgresPools, NpgsqlDataSource, Task<PostgresEngine>> open)
     {
-        var at = PostgresAddress.Parse(store) ?? throw new ConfigurationException("the store is not a connection string that names a host", PostgresAddress.Form);
+        var at = PostgresAddress.Parse(store) ?? throw new ConfigurationException(
+            "the store is not a connection string that names a host", PostgresAddress.Form);
         var (pools, lasting) = (at.Pools(), at.Lasting());
         try
         {
@@ -187,8 +205,12 @@ internal sealed partial class PostgresEngine : Engine
             await lasting.DisposeAsync();
             if (e is NpgsqlException)
             {
-                throw new ConfigurationException($"{at.Shown} cannot be used: {(e is PostgresException { SqlState: var state, MessageText: var text } ? $"{text} ({state})" : (e.InnerException ?? e).Message)}",
-                    "Check that PostgreSQL runs there, and that the role may connect and may create tables in its schema.");
+                var reason = e is PostgresException { SqlState: var state, MessageText: var text }
+                    ? $"{text} ({state})"
+                    : (e.InnerException ?? e).Message;
+                throw new ConfigurationException($"{at.Shown} cannot be used: {reason}",
+                    "Check that PostgreSQL runs there, and that the role may connect and may create tables in its "
+                    + "schema.");
             }
 
             throw;
@@ -203,20 +225,24 @@ internal sealed partial class PostgresEngine : Engine
         writer = null;
         var connection = Wait(lasting.OpenConnectionAsync().AsTask());
         // A commit that stopped waiting for the standby is a success with a warning, and is not one here.
-        connection.Notice += (_, told) => warning = told.Notice.InvariantSeverity == "WARNING" ? told.Notice.MessageText : warning;
+        connection.Notice += (_, sent) =>
+            warning = sent.Notice.InvariantSeverity == "WARNING" ? sent.Notice.MessageText : warning;
         try
         {
-            // Should this process stop in the middle of a transaction, its locks end; and none waits for a lock for ever. A role that
-            // is set to answer before a commit is on the disk is overruled; one that waits for standbys is not.
+            // Should this process stop in the middle of a transaction, its locks end; and none waits for a lock for
+            // ever. A role that is set to answer before a commit is on the disk is overruled; one that waits for
+            // standbys is not.
             using var set = new NpgsqlCommand($"""
                 SELECT {PostgresAddress.ReadsByOnePlan},
                     set_config('idle_in_transaction_session_timeout', '5s', false),
                     set_config('lock_timeout', '{LongestLockWait}', false),
                     set_config('statement_timeout', '0', false), set_config('client_min_messages', 'warning', false),
-                    CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
+                    CASE WHEN current_setting('synchronous_commit') = 'off'
+                        THEN set_config('synchronous_commit', 'on', false) END
                 """, connection);
             Wait(set.ExecuteNonQueryAsync(), connection);
-            // Reads follow to where writes go now: of two servers that take themselves for the primary, the other one may be the old.
+            // Reads follow to where writes go now: of two servers that take themselves for the primary, the other one
+            // may be the old.
             if (hasWritten)
             {
                 GiveUp(Volatile.Read(ref pools));
@@ -279,15 +305,18 @@ internal sealed partial class PostgresEngine : Engine
         writer = null;
     }
 
-    private T Wait<T>(Task<T> call, NpgsqlConnection? on = null) => PostgresCall.BoundAsync(call, address.Patience, on).GetAwaiter().GetResult();
+    private T Wait<T>(Task<T> call, NpgsqlConnection? on = null) =>
+        PostgresCall.BoundAsync(call, address.Patience, on).GetAwaiter().GetResult();
 
     /// <summary>Two transactions were in each other's way, and this one was to give in.</summary>
-    private static bool IsCollision(NpgsqlException e) => e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected;
+    private static bool IsCollision(NpgsqlException e) =>
+        e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected;
 
     /// <summary>The connection is gone, or the server ends it: another one may reach it, or its successor.</summary>
-    private static bool IsBroken(NpgsqlException e) =>
-        e is not PostgresException { SqlState: var state } ? e.InnerException is not TimeoutException
-        : state is PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.ReadOnlySqlTransaction;
+    private static bool IsBroken(NpgsqlException e) => e is PostgresException { SqlState: var state }
+        ? state is PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown
+            or PostgresErrorCodes.ReadOnlySqlTransaction
+        : e.InnerException is not TimeoutException;
 
     /// <summary>
     /// The server does not have a statement that the driver takes for prepared, as after a batch that ended before it
@@ -297,8 +326,9 @@ internal sealed partial class PostgresEngine : Engine
         e.SqlState is PostgresErrorCodes.InvalidSqlStatementName or PostgresErrorCodes.DuplicatePreparedStatement;
 
     /// <summary>What to do about a database that fails a start.</summary>
-    public static string HintOn(Exception? failure) => failure is PostgresException { SqlState: PostgresErrorCodes.DuplicatePreparedStatement or PostgresErrorCodes.InvalidSqlStatementName }
-        ? "Something between Coffer and PostgreSQL shares sessions, a pooler in transaction mode for example. Connect to PostgreSQL itself, or through a pooler in session mode."
+    public static string HintOn(Exception? failure) => failure is PostgresException e && IsUnprepared(e)
+        ? "Something between Coffer and PostgreSQL shares sessions, a pooler in transaction mode for example. "
+            + "Connect to PostgreSQL itself, or through a pooler in session mode."
         : "Check the database; if it is damaged, restore it from a back-up.";
 
     /// <summary>The connection ended without a word on the statement: a commit may have been carried out.</summary>

@@ -5,9 +5,8 @@ namespace Coffer.Storage.Postgres;
 /// <summary>
 /// Reads what is so about a database's schema, to be compared with what the migrations make
 /// (<c>Migrations/postgres-schema.txt</c>). Partitions by tenant are compared with their tables. What is an
-/// extension's, grants,
-/// statistics, publications, tablespaces and storage parameters do not count, nor do tables of others that reach none
-/// of Coffer's.
+/// extension's, grants, statistics, publications, tablespaces and storage parameters do not count, nor do tables of
+/// others that reach none of Coffer's.
 /// </summary>
 internal static class PostgresFacts
 {

@@ -3,22 +3,29 @@ using Npgsql;
 namespace Coffer.Storage.Postgres;
 
 /// <summary>
-/// Rows that many ask for at once, one each, read together: who comes while a statement is under way waits for the next, which
-/// reads for all who wait. Alone, a row is read at once; load makes it cheaper. Where statements are slow, as when the disk is
-/// read or the database is far, more of them are under way at a time. What is read is never older than the question.
+/// Rows that many ask for at once, one each, read together: who comes while a statement is under way waits for the
+/// next, which reads for all who wait. Alone, a row is read at once; load makes it cheaper. Where statements are slow,
+/// as when the disk is read or the database is far, more of them are under way at a time. What is read is never older
+/// than the question.
 /// </summary>
 /// <param name="read">One statement: the row of each key, or null, in the order of the keys.</param>
 /// <param name="mostStatements">How many may be under way at a time.</param>
 /// <param name="time">By what it is told whether statements are slow.</param>
-internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, ValueTask<IReadOnlyList<TRow?>>> read, int mostStatements, TimeProvider time)
+internal sealed class PostgresLookup<TKey, TRow>(
+    Func<IReadOnlyList<TKey>, ValueTask<IReadOnlyList<TRow?>>> read, int mostStatements, TimeProvider time)
     where TRow : class
 {
     private const int LargestBatch = 128;
 
-    /// <summary>The least batch that tells of load: after it, those go first who are about to ask, so that they share the next statement.</summary>
+    /// <summary>
+    /// The least batch that tells of load: after it, those go first who are about to ask, so that they share the next
+    /// statement.
+    /// </summary>
     private const int Load = 4;
 
-    /// <summary>What a statement may take before it counts as slow, and what of it each of its rows accounts for.</summary>
+    /// <summary>
+    /// What a statement may take before it counts as slow, and what of it each of its rows accounts for.
+    /// </summary>
     private static readonly TimeSpan Quick = TimeSpan.FromMilliseconds(2), QuickRow = TimeSpan.FromMicroseconds(100);
 
     private readonly Queue<Question> waiting = new();
@@ -85,7 +92,11 @@ internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, Value
         lock (waiting)
         {
             if (answered > 0)
-                allowed = took > Quick && took > answered * QuickRow ? Math.Min(allowed * 2, mostStatements) : Math.Max(allowed - 1, 1);
+            {
+                var isSlow = took > Quick && took > answered * QuickRow;
+                allowed = isSlow ? Math.Min(allowed * 2, mostStatements) : Math.Max(allowed - 1, 1);
+            }
+
             if (running <= allowed)
             {
                 var share = Math.Min(LargestBatch, (waiting.Count + allowed - running) / (allowed - running + 1));
@@ -110,7 +121,8 @@ internal sealed class PostgresLookup<TKey, TRow>(Func<IReadOnlyList<TKey>, Value
         return batch;
     }
 
-    private sealed class Question(TKey key) : TaskCompletionSource<TRow?>(TaskCreationOptions.RunContinuationsAsynchronously)
+    private sealed class Question(TKey key)
+        : TaskCompletionSource<TRow?>(TaskCreationOptions.RunContinuationsAsynchronously)
     {
         public TKey Key => key;
     }

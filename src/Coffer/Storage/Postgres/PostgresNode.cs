@@ -6,12 +6,10 @@ using Npgsql;
 namespace Coffer.Storage.Postgres;
 
 /// <summary>
-/// A process as a node of the store: one connection that is kept. It holds the node's name, the lowest that was free, by an
-/// advisory lock that ends with it, and in a row; and once a second it reads what other nodes changed, sooner when one
-/// of them
-/// rings. When it breaks, another takes its place, with the same name if that is still free. While there is none,
-/// caches are
-/// bounded by their age alone.
+/// A process as a node of the store: one connection that is kept. It holds the node's name, the lowest that was free,
+/// by an advisory lock that ends with it, and in a row; and once a second it reads what other nodes changed, sooner
+/// when one of them rings. When it breaks, another takes its place, with the same name if that is still free. While
+/// there is none, caches are bounded by their age alone.
 /// </summary>
 internal sealed class PostgresNode : IDisposable
 {
@@ -34,7 +32,10 @@ internal sealed class PostgresNode : IDisposable
     /// </summary>
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>After so long without a word it may have missed one; the same as the bound on what is cached by its age (<c>Epoch.Bound</c>).</summary>
+    /// <summary>
+    /// After so long without a word it may have missed one; the same as the bound on what is cached by its age
+    /// (<c>Epoch.Bound</c>).
+    /// </summary>
     private static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(5);
 
     private readonly NpgsqlDataSource source;
@@ -121,7 +122,8 @@ internal sealed class PostgresNode : IDisposable
             await LeaveAsync(connection);
     }
 
-    private Task<NpgsqlConnection> ConnectAsync(CancellationToken ct) => PostgresCall.BoundAsync(OpenAsync(), patience, ct: ct);
+    private Task<NpgsqlConnection> ConnectAsync(CancellationToken ct) =>
+        PostgresCall.BoundAsync(OpenAsync(), patience, ct: ct);
 
     private async Task<NpgsqlConnection> OpenAsync()
     {
@@ -204,7 +206,8 @@ internal sealed class PostgresNode : IDisposable
         _ => News.Everything,
     };
 
-    private static async Task<int?> TakeAsync(NpgsqlConnection connection, int lowest, int highest, CancellationToken ct)
+    private static async Task<int?> TakeAsync(
+        NpgsqlConnection connection, int lowest, int highest, CancellationToken ct)
     {
         if (lowest == 0)
             return null;

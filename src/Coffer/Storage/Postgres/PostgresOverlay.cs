@@ -2,8 +2,9 @@
 namespace Coffer.Storage.Postgres;
 
 /// <summary>
-/// What a transaction knows of the store: the rows that it read, and over them what its changes decided since, so that a
-/// later change sees what an earlier one wrote before any of it is sent. What cannot be known is forgotten, and then read.
+/// What a transaction knows of the store: the rows that it read, and over them what its changes decided since, so that
+/// a later change sees what an earlier one wrote before any of it is sent. What cannot be known is forgotten, and then
+/// read.
 /// </summary>
 internal sealed class PostgresOverlay
 {
@@ -48,13 +49,19 @@ internal sealed class PostgresOverlay
 
     /// <summary>Whether all is known that a change asks for.</summary>
     public bool Knows(Change change) =>
-        (change.SecretAt is not { } secret || (tenants.ContainsKey(secret.Tenant) && secrets.ContainsKey(Slot.Of(secret))))
+        (change.SecretAt is not { } secret
+            || (tenants.ContainsKey(secret.Tenant) && secrets.ContainsKey(Slot.Of(secret))))
         && (change.IdempotencyAt is not { } key || idempotency.ContainsKey(Slot.Of(key)))
         && (change.ScopeAt is not { } scope || !MayAdd(change) || expiries.ContainsKey(Slot.Of(scope)))
-        && (change.ManagementAt is not { } at
-            || ((SourcesOf(at) == Sources.None || (management.ContainsKey(change) && (SourcesOf(at) & written) == Sources.None))
-                && (at.Reply is null || replies.ContainsKey(Slot.Of(at.Reply)))
-                && (!at.NeedsNumber || Number is not null)));
+        && (change.ManagementAt is not { } at || Knows(change, at));
+
+    private bool Knows(Change change, Change.ManagementKey at)
+    {
+        var sources = SourcesOf(at);
+        return (sources == Sources.None || (management.ContainsKey(change) && (sources & written) == Sources.None))
+            && (at.Reply is null || replies.ContainsKey(Slot.Of(at.Reply)))
+            && (!at.NeedsNumber || Number is not null);
+    }
 
     /// <summary>What a change decides by; <see cref="Knows"/> must hold.</summary>
     public Change.Found FindFor(Change change) => new(
@@ -68,7 +75,9 @@ internal sealed class PostgresOverlay
             : FindFor(management.GetValueOrDefault(change) ?? new Management(), at));
 
     /// <summary>Forgets all, and takes as absent what is about to be read, until a row says otherwise.</summary>
-    public void Expect(IEnumerable<long> askedTenants, IEnumerable<SecretKey> askedSecrets, IEnumerable<IdempotencyKey> askedKeys, IEnumerable<byte[]> askedReplies)
+    public void Expect(
+        IEnumerable<long> askedTenants, IEnumerable<SecretKey> askedSecrets, IEnumerable<IdempotencyKey> askedKeys,
+        IEnumerable<byte[]> askedReplies)
     {
         ForgetTenants();
         replies.Clear();
@@ -209,9 +218,8 @@ internal sealed class PostgresOverlay
     }
 
     /// <summary>
-    /// The last state of each secret that was put or deleted since the last time, in the order of keys; and how many
-    /// of the deleted
-    /// are in the table, if that is known.
+    /// The last state of each secret that was put or deleted since the last time, in the order of keys; and how many of
+    /// the deleted are in the table, if that is known.
     /// </summary>
     public (IReadOnlyList<SecretRow> Put, IReadOnlyList<SecretKey> Deleted, int? Stored) TakeSecrets()
     {
@@ -237,7 +245,10 @@ internal sealed class PostgresOverlay
         return (put, deleted, stored);
     }
 
-    /// <summary>The last state of each idempotency record that was put since the last time, in the order in which they were, as runs of those that are not in the table and of those that may be.</summary>
+    /// <summary>
+    /// The last state of each idempotency record that was put since the last time, in the order in which they were, as
+    /// runs of those that are not in the table and of those that may be.
+    /// </summary>
     public IReadOnlyList<(bool AreNew, List<IdempotencyRow> Rows)> TakeIdempotency()
     {
         var runs = new List<(bool AreNew, List<IdempotencyRow> Rows)>();
@@ -279,7 +290,8 @@ internal sealed class PostgresOverlay
         | (at.AsksOldestAudit ? Sources.Audit : Sources.None)
         | (at.Mint is not null ? Sources.ApiKeys | Sources.Apps | Sources.Generations : Sources.None);
 
-    private bool MayAdd(Change change) => Change.Found.MayAdd(change.SecretAt is { } key ? secrets.GetValueOrDefault(Slot.Of(key)) : null);
+    private bool MayAdd(Change change) =>
+        Change.Found.MayAdd(change.SecretAt is { } key ? secrets.GetValueOrDefault(Slot.Of(key)) : null);
 
     private void Count(SecretRow? row, int by)
     {
@@ -317,6 +329,8 @@ internal sealed class PostgresOverlay
         }
 
         public static int Compare(Slot one, Slot other) =>
-            one.Tenant != other.Tenant ? one.Tenant.CompareTo(other.Tenant) : one.Index.AsSpan().SequenceCompareTo(other.Index);
+            one.Tenant != other.Tenant
+                ? one.Tenant.CompareTo(other.Tenant)
+                : one.Index.AsSpan().SequenceCompareTo(other.Index);
     }
 }

@@ -5,8 +5,7 @@ namespace Coffer.Storage.Postgres;
 
 /// <summary>
 /// What a node asks and says once a second, in one round trip: what was told since, whether nodes of a release run that
-/// tells
-/// nothing in rows, and its own row, in which it lives on.
+/// tells nothing in rows, and its own row, in which it lives on.
 /// </summary>
 internal sealed class PostgresPoll
 {
@@ -99,8 +98,7 @@ internal sealed class PostgresPoll
 
     /// <summary>
     /// Each number follows the one before. Where one is missing, it was removed before this node read it; where the
-    /// last one is
-    /// less than before, another server holds the database, which has not all that was committed.
+    /// last one is less than before, another server holds the database, which has not all that was committed.
     /// </summary>
     private IReadOnlyList<News> Read(long epoch, List<(long Number, string What)> told)
     {

@@ -5,10 +5,8 @@ namespace Coffer.Storage.Postgres;
 
 /// <summary>
 /// What a transaction's statements prove of themselves. All of a batch is on its way, with the commit at its end,
-/// before the
-/// first answer comes: so a statement that did other than it had to is made to fail by the server, and the commit
-/// after it is
-/// not carried out. It fails by reading a word as a number: the word comes back in the error.
+/// before the first answer comes: so a statement that did other than it had to is made to fail by the server, and the
+/// commit after it is not carried out. It fails by reading a word as a number: the word comes back in the error.
 /// </summary>
 internal static class PostgresProof
 {

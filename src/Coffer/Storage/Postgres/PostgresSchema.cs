@@ -2,7 +2,9 @@ using Npgsql;
 
 namespace Coffer.Storage.Postgres;
 
-/// <summary>Brings a database's schema up to date: one node does it, in one transaction, while the others wait.</summary>
+/// <summary>
+/// Brings a database's schema up to date: one node does it, in one transaction, while the others wait.
+/// </summary>
 internal static class PostgresSchema
 {
     private const int OldestServer = 14;
@@ -29,7 +31,11 @@ internal static class PostgresSchema
         }
 
         if (found == 0)
-            await ExecuteAsync(connection, "CREATE TABLE coffer_schema (version BIGINT NOT NULL); INSERT INTO coffer_schema VALUES (0)", ct);
+        {
+            await ExecuteAsync(connection,
+                "CREATE TABLE coffer_schema (version BIGINT NOT NULL); INSERT INTO coffer_schema VALUES (0)", ct);
+        }
+
         // While it waits for a table, all requests of other nodes that need that table wait behind it.
         await ExecuteAsync(connection, $"SET LOCAL lock_timeout = '{(long)LongestWait.TotalMilliseconds}'", ct);
         try
@@ -55,7 +61,8 @@ internal static class PostgresSchema
         var known = Migrations.Of("postgres").Count;
         if (await FindAsync(connection, shown, known, ct) is var found && found < known)
         {
-            throw new ConfigurationException($"there is no store in {shown}, or one of an older Coffer (schema {found}; this program knows {known})",
+            throw new ConfigurationException(
+                $"there is no store in {shown}, or one of an older Coffer (schema {found}; this program knows {known})",
                 "Start a node on it first: coffer serve with the same --store.");
         }
 
@@ -63,22 +70,38 @@ internal static class PostgresSchema
     }
 
     /// <returns>The version of the schema; 0 if there is none yet.</returns>
-    private static async Task<long> FindAsync(NpgsqlConnection connection, string shown, int known, CancellationToken ct)
+    private static async Task<long> FindAsync(
+        NpgsqlConnection connection, string shown, int known, CancellationToken ct)
     {
         if (connection.PostgreSqlVersion.Major < OldestServer)
-            throw new ConfigurationException($"{shown} is served by PostgreSQL {connection.PostgreSqlVersion}", $"Coffer needs PostgreSQL {OldestServer} or newer.");
-        if ((string?)await ScalarAsync(connection, "SHOW server_encoding", ct) != "UTF8")
-            throw new ConfigurationException($"{shown} is not encoded in UTF-8", "Create one with: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0");
-        if (await ScalarAsync(connection, "SELECT to_regclass(quote_ident(current_schema()) || '.coffer_schema')::text", ct) is not string)
         {
-            var tables = (long)(await ScalarAsync(connection,
-                "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')", ct))!;
-            return tables == 0 ? 0 : throw new ConfigurationException($"{shown} holds tables of another program", "Give Coffer a database, or a schema, of its own.");
+            throw new ConfigurationException($"{shown} is served by PostgreSQL {connection.PostgreSqlVersion}",
+                $"Use PostgreSQL {OldestServer} or newer.");
+        }
+
+        if ((string?)await ScalarAsync(connection, "SHOW server_encoding", ct) != "UTF8")
+        {
+            throw new ConfigurationException($"{shown} is not encoded in UTF-8",
+                "Create one with: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0");
+        }
+
+        const string Own = "SELECT to_regclass(quote_ident(current_schema()) || '.coffer_schema')::text";
+        if (await ScalarAsync(connection, Own, ct) is not string)
+        {
+            const string Tables = """
+                SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')
+                """;
+            return (long)(await ScalarAsync(connection, Tables, ct))! == 0
+                ? 0
+                : throw new ConfigurationException($"{shown} holds tables of another program",
+                    "Give Coffer a database, or a schema, of its own.");
         }
 
         var found = (long)(await ScalarAsync(connection, "SELECT version FROM coffer_schema", ct))!;
         return found <= known ? found : throw new ConfigurationException(
-            $"{shown} was written by a newer Coffer (schema {found}; this program knows {known})", "Run the Coffer that wrote it, or a newer one. Nothing was changed.");
+            $"{shown} was written by a newer Coffer (schema {found}; this program knows {known})",
+            "Run the Coffer that wrote it, or a newer one. Nothing was changed.");
     }
 
     private static async Task ExecuteAsync(NpgsqlConnection connection, string sql, CancellationToken ct)

@@ -43,7 +43,8 @@ internal sealed class PostgresTables : StoredTables
             PostgresLocks.Steps, PostgresLocks.Start) == 0)
             return false;
         const string Nodes = """
-            SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid::bigint = $1 AND objsubid = 2
+            SELECT count(*) FROM pg_locks
+            WHERE locktype = 'advisory' AND granted AND classid::bigint = $1 AND objsubid = 2
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
             """;
         if (Number(Nodes, PostgresLocks.Names) == 0)

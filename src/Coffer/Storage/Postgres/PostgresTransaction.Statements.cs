@@ -53,7 +53,8 @@ internal sealed partial class PostgresTransaction
     // Rows from an array for each column but the one that the database numbers by itself.
     private static string AddRows(Table table)
     {
-        var given = Enumerable.Range(0, table.Columns.Count).Where(at => table.Columns[at].Name != table.Numbered).ToList();
+        var given = Enumerable.Range(0, table.Columns.Count)
+            .Where(at => table.Columns[at].Name != table.Numbered).ToList();
         return $"INSERT INTO {table.Name} ({table.Names(given)}) "
             + $"SELECT * FROM unnest({Table.Parameters(given.Count)})";
     }

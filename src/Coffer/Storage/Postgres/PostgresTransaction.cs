@@ -3,9 +3,9 @@ using Npgsql;
 namespace Coffer.Storage.Postgres;
 
 /// <summary>
-/// One try to write a batch of changes, in two round trips as a rule: the first begins, locks the batch's tenants and reads
-/// what its changes ask for; the second writes what they decided and commits. A batch that asks for nothing takes one. What
-/// a change cannot know without what an earlier one wrote takes one more (decision 11).
+/// One try to write a batch of changes, in two round trips as a rule: the first begins, locks the batch's tenants and
+/// reads what its changes ask for; the second writes what they decided and commits. A batch that asks for nothing takes
+/// one. What a change cannot know without what an earlier one wrote takes one more (decision 11).
 /// </summary>
 internal sealed partial class PostgresTransaction(NpgsqlConnection connection, TimeSpan patience)
 {
@@ -134,8 +134,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
         if (scopes.Count > 0)
         {
             Ask(LiveInScopes, live => overlay.Read(scopes[(int)live.Place - 1], live.ExpiresAt, live.Count),
-                Each(scopes, change => change.ScopeAt!.Value.Tenant), Each(scopes, change => change.ScopeAt!.Value.Scope),
-                Each(scopes, NameInScope));
+                Each(scopes, change => change.ScopeAt!.Value.Tenant),
+                Each(scopes, change => change.ScopeAt!.Value.Scope), Each(scopes, NameInScope));
         }
 
         foreach (var reply in replies)
@@ -160,8 +160,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
     private static byte[] NameInScope(Change change) =>
         change.SecretAt is { } at && at.Tenant == change.ScopeAt!.Value.Tenant ? at.Name : [];
 
-    // On all nodes in the same order: the management plane, replies, tenants by their ids, apps. Each statement sees what
-    // was committed before it began, so what is read after a lock is what the one who held it left.
+    // On all nodes in the same order: the management plane, replies, tenants by their ids, apps. Each statement sees
+    // what was committed before it began, so what is read after a lock is what the one who held it left.
     private void Lock(
         SortedSet<long> tenants, List<(Change Change, Change.ManagementKey At)> management, List<byte[]> replies)
     {
@@ -221,8 +221,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
             Ask(AuditRow.Oldest, oldest => into.OldestAudit = oldest);
     }
 
-    // Secrets and idempotency records are written at the end, each in its last state, and single rows that nothing else of
-    // the transaction depends on in the order of their names; all else in the order of the changes.
+    // Secrets and idempotency records are written at the end, each in its last state, and single rows that nothing else
+    // of the transaction depends on in the order of their names; all else in the order of the changes.
     private void Apply(RowWrite write)
     {
         News.Add(write);

@@ -5,10 +5,8 @@ namespace Coffer.Storage.Sqlite;
 
 /// <summary>
 /// What is done so that nothing is left of what was shredded. A page from which a row was deleted is overwritten
-/// (secure_delete), but
-/// the page as it was stays in the log until that is emptied; and where SQLite has moved a row to another page, its
-/// bytes may stay
-/// in the unused part of the page that it came from.
+/// (secure_delete), but the page as it was stays in the log until that is emptied; and where SQLite has moved a row to
+/// another page, its bytes may stay in the unused part of the page that it came from.
 /// </summary>
 internal sealed partial class SqliteEngine
 {
@@ -70,8 +68,7 @@ internal sealed partial class SqliteEngine
 
     /// <summary>
     /// Empties the log into the file, and has the file stay as it is: whoever reads the file itself keeps others from
-    /// writing to
-    /// it, while the log goes on. False if somebody reads what is in the log.
+    /// writing to it, while the log goes on. False if somebody reads what is in the log.
     /// </summary>
     private bool Freeze(SqliteSession session)
     {

@@ -85,7 +85,8 @@ internal sealed partial class SqliteEngine : Engine
             ct.ThrowIfCancellationRequested();
             return ValueTask.FromResult<IReadOnlyList<T>>(All(session, query, values));
         }
-        catch (SqliteException e) when (ct.IsCancellationRequested && e.SqliteErrorCode == SQLitePCL.raw.SQLITE_INTERRUPT)
+        catch (SqliteException e)
+            when (ct.IsCancellationRequested && e.SqliteErrorCode == SQLitePCL.raw.SQLITE_INTERRUPT)
         {
             throw new OperationCanceledException(e.Message, e, ct);
         }

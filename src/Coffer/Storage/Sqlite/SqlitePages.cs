@@ -5,8 +5,7 @@ namespace Coffer.Storage.Sqlite;
 
 /// <summary>
 /// Reads the pages of a table in a SQLite file, as they stand in the file (sqlite.org/fileformat2.html, "B-tree
-/// Pages"), and finds those
-/// whose unused part is not empty. Nothing may write to the file meanwhile.
+/// Pages"), and finds those whose unused part is not empty. Nothing may write to the file meanwhile.
 /// </summary>
 internal sealed class SqlitePages(string file) : IDisposable
 {

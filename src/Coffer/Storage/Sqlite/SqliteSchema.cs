@@ -4,8 +4,7 @@ namespace Coffer.Storage.Sqlite;
 
 /// <summary>
 /// Brings a file's schema up to date, and proves it: what is there is compared with what the same migrations make in
-/// memory.
-/// Tables of others are left alone as long as nothing binds them to Coffer's.
+/// memory. Tables of others are left alone as long as nothing binds them to Coffer's.
 /// </summary>
 internal static class SqliteSchema
 {

@@ -1,5 +1,5 @@
--- The same tables as in SQLite (Sqlite/Migrations/*.sql says what they are for). Ids are compared as bytes, hence the collation;
--- livemode is 0 or 1. What is sealed does not compress: it is stored as it is.
+-- The same tables as in SQLite (Sqlite/Migrations/*.sql says what they are for). Ids are compared as bytes, hence the
+-- collation; livemode is 0 or 1. What is sealed does not compress: it is stored as it is.
 
 CREATE TABLE meta (
     key   TEXT COLLATE "C" NOT NULL PRIMARY KEY,

@@ -1,5 +1,5 @@
--- The tenant is in every unique key of what hangs under it, as a table that is spread by tenant must have it. The order in which
--- old records are removed is an order of reading, and no key.
+-- The tenant is in every unique key of what hangs under it, as a table that is spread by tenant must have it. The order
+-- in which old records are removed is an order of reading, and no key.
 
 ALTER TABLE idempotency
     DROP CONSTRAINT idempotency_pkey,

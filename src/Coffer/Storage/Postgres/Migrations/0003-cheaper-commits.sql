@@ -1,5 +1,6 @@
--- What a commit costs. A record's tenant is there: the transaction that writes it holds the tenant's row. So does what removes
--- a tenant, and takes its records with it. Entries are compressed by what is quick at it, where the server knows it.
+-- What a commit costs. A record's tenant is there: the transaction that writes it holds the tenant's row. So does what
+-- removes a tenant, and takes its records with it. Entries are compressed by what is quick at it, where the server
+-- knows it.
 
 -- In the order in which commits take them, so that nodes that run meanwhile do not stand in the way.
 LOCK TABLE tenants, idempotency IN ACCESS EXCLUSIVE MODE;

@@ -1,5 +1,5 @@
--- Everything a secret request touches hangs under the tenant. Names, users and payloads are nowhere in clear:
--- scope and name (a name in its scope) are blind indexes, sealed is an envelope (docs/envelope.md). Times are Unix seconds.
+-- Everything a secret request touches hangs under the tenant. Names, users and payloads are nowhere in clear: scope and
+-- name (a name in its scope) are blind indexes, sealed is an envelope (docs/envelope.md). Times are Unix seconds.
 
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,

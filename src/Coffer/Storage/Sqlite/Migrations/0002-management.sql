@@ -1,7 +1,8 @@
 -- The management plane. What an app is set to, and its signing secrets, are sealed together; null is as it was made.
 ALTER TABLE apps ADD COLUMN sealed BLOB NULL;
 
--- Of restricted keys: permissions, the one account, and the networks it is taken from; last_used is the second at which an hour began.
+-- Of restricted keys: permissions, the one account, and the networks it is taken from; last_used is the second at which
+-- an hour began.
 ALTER TABLE api_keys ADD COLUMN permissions TEXT NULL;
 ALTER TABLE api_keys ADD COLUMN pinned_account TEXT NULL;
 ALTER TABLE api_keys ADD COLUMN addresses TEXT NULL;
@@ -9,7 +10,8 @@ ALTER TABLE api_keys ADD COLUMN last_used INTEGER NULL;
 
 CREATE INDEX tenants_by_account ON tenants (app, account);
 
--- Ephemeral keys have no rows. What ends them early: one of them by its id, or all of a key or an account that were made until then.
+-- Ephemeral keys have no rows. What ends them early: one of them by its id, or all of a key or an account that were
+-- made until then.
 CREATE TABLE revocations (
     subject    TEXT NOT NULL PRIMARY KEY,
     made_until INTEGER NOT NULL,

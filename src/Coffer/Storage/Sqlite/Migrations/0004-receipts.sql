@@ -1,6 +1,5 @@
 -- What was forgotten, and what is stated of it (Secrets/Receipt.cs). sealed is the statement; signed is the second at
--- which all that
--- it says was true, and null until then.
+-- which all that it says was true, and null until then.
 CREATE TABLE receipts (
     id      TEXT NOT NULL PRIMARY KEY,
     created INTEGER NOT NULL,
