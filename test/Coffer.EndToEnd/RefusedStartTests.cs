@@ -9,7 +9,7 @@ public sealed class RefusedStartTests
         using var data = await StoreAsync();
         using var elsewhere = new TemporaryDirectory();
         File.Move(data.File("coffer.key"), elsewhere.File("coffer.key"));
-        await RefusesAsync(data, "is missing", "Put back the key file");
+        await RefusesAsync(data, "is missing", "Restore the key file");
 
         File.Move(elsewhere.File("coffer.key"), data.File("coffer.key"));
         await using var coffer = await CofferProcess.ServeAsync(data);
@@ -21,7 +21,7 @@ public sealed class RefusedStartTests
         using var data = await StoreAsync();
         using var other = await StoreAsync();
         File.Copy(other.File("coffer.key"), data.File("coffer.key"), overwrite: true);
-        await RefusesAsync(data, "does not open this store", "Put back the key file");
+        await RefusesAsync(data, "does not open this store", "Restore the key file");
     }
 
     [Theory]
@@ -90,7 +90,7 @@ public sealed class RefusedStartTests
         using var data = await StoreAsync();
         using var other = new TemporaryDirectory();
         await using var first = await CofferProcess.ServeAsync(other);
-        await RefusesAsync(data, $"cannot listen at {first.Url}", "--listen", first.Url.ToString());
+        await RefusesAsync(data, $"cannot listen on {first.Url}", "--listen", first.Url.ToString());
     }
 
     [Fact]
@@ -109,7 +109,7 @@ public sealed class RefusedStartTests
     public async Task An_address_that_this_machine_has_not_is_refused()
     {
         using var data = await StoreAsync();
-        await RefusesAsync(data, "cannot listen at http://192.0.2.1:26333", "--listen", "http://192.0.2.1:26333", "--insecure-http");
+        await RefusesAsync(data, "cannot listen on http://192.0.2.1:26333", "--listen", "http://192.0.2.1:26333", "--insecure-http");
     }
 
     [Fact]

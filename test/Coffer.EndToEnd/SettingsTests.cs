@@ -34,8 +34,8 @@ public sealed class SettingsTests : IDisposable
         var ran = (await Ran.ProgramAsync(Needs.Program, ["serve", "--config", Config, "--listen", "http://0.0.0.0:0", "--rate-per-key=-1"],
             new Dictionary<string, string> { ["COFFER_SECRET_PER_SCOPE"] = "1", ["COFFER_AUDIT"] = "off" })).Refused(78, "", "coffer settings");
         foreach (var problem in (string[])[
-                     $"{Config} line 3: audits is no setting (did you mean audit?)", $"{Config} line 4: connections 'many' is not a whole number",
-                     "COFFER_SECRET_PER_SCOPE is no setting (did you mean COFFER_SECRETS_PER_SCOPE?)", "COFFER_AUDIT 'off' is neither",
+                     $"{Config} line 3: audits is an unknown setting (did you mean audit?)", $"{Config} line 4: connections 'many' is not a whole number",
+                     "COFFER_SECRET_PER_SCOPE is an unknown setting (did you mean COFFER_SECRETS_PER_SCOPE?)", "COFFER_AUDIT 'off' is neither",
                      "--rate-per-key '-1' is not within", "--listen 'http://0.0.0.0:0' would send"])
             Assert.Contains(problem, ran.Stderr, StringComparison.Ordinal);
         Assert.False(Directory.Exists(data));
@@ -49,7 +49,7 @@ public sealed class SettingsTests : IDisposable
     [Theory]
     [InlineData("--insecure-http=maybe", "'maybe' is neither 'true' nor 'false'")]
     [InlineData("--insecure-http=false", "would send secrets in plain text")]
-    [InlineData("--insecure-http", "cannot listen at http://192.0.2.1:26333")] // true, so it tries, and this machine has not the address
+    [InlineData("--insecure-http", "cannot listen on http://192.0.2.1:26333")] // true, so it tries, and this machine has not the address
     public async Task A_switch_may_stand_alone_or_say_true_or_false(string flag, string error) =>
         (await Ran.CofferAsync("serve", "--data", folder.File("store"), "--listen", "http://192.0.2.1:26333", flag)).Refused(78, error);
 

@@ -75,7 +75,7 @@ public sealed class OptionsTests
         Assert.Equal("--tls-key needs --tls-cert with it", Refusal(tls with { TlsCert = null }));
         Assert.Equal("--listen is https, which needs --tls-cert and --tls-key", Refusal(Options("https://127.0.0.1:0")));
         Assert.Equal("--admin-listen is https, which needs --tls-cert and --tls-key", Refusal(Options("http://127.0.0.1:0", admin: "https://127.0.0.1:0")));
-        Assert.Contains("no address to listen at is https", Refusal(tls with { Listen = "http://127.0.0.1:0" }), StringComparison.Ordinal);
+        Assert.Contains("no listening address is https", Refusal(tls with { Listen = "http://127.0.0.1:0" }), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -106,26 +106,26 @@ public sealed class SettingsTests : IDisposable
     }
 
     [Theory]
-    [InlineData("secrets-per-scope", "0", "is not within 1 to 10000")]
-    [InlineData("secrets-per-scope", "10001", "is not within 1 to 10000")]
-    [InlineData("open-tenants", "0", "is not within 1 to 10000000")]
+    [InlineData("secrets-per-scope", "0", "is not between 1 and 10000")]
+    [InlineData("secrets-per-scope", "10001", "is not between 1 and 10000")]
+    [InlineData("open-tenants", "0", "is not between 1 and 10000000")]
     [InlineData("secrets-per-scope", "ten", "is not a whole number")]
     [InlineData("secrets-per-scope", "1e3", "is not a whole number")]
-    [InlineData("connections", "0", "is not within 1 to 1000000")]
-    [InlineData("connections", "1000001", "is not within 1 to 1000000")]
-    [InlineData("rate-per-key", "-1", "is not within 0 to 1000000")]
-    [InlineData("rate-per-key", "1000001", "is not within 0 to 1000000")]
-    [InlineData("waiting-per-app", "4097", "is not within 0 to 4096")]
-    [InlineData("waiting-per-ephemeral-key", "-1", "is not within 0 to 4096")]
-    [InlineData("kept-per-app", "1000001", "is not within 0 to 1000000")]
-    [InlineData("kept-per-ephemeral-key", "-1", "is not within 0 to 1000000")]
-    [InlineData("audit-per-app", "-1", "is not within 0 to 1000000")]
+    [InlineData("connections", "0", "is not between 1 and 1000000")]
+    [InlineData("connections", "1000001", "is not between 1 and 1000000")]
+    [InlineData("rate-per-key", "-1", "is not between 0 and 1000000")]
+    [InlineData("rate-per-key", "1000001", "is not between 0 and 1000000")]
+    [InlineData("waiting-per-app", "4097", "is not between 0 and 4096")]
+    [InlineData("waiting-per-ephemeral-key", "-1", "is not between 0 and 4096")]
+    [InlineData("kept-per-app", "1000001", "is not between 0 and 1000000")]
+    [InlineData("kept-per-ephemeral-key", "-1", "is not between 0 and 1000000")]
+    [InlineData("audit-per-app", "-1", "is not between 0 and 1000000")]
     [InlineData("audit-per-ephemeral-key", "many", "is not a whole number")]
-    [InlineData("tenants-per-app", "-1", "is not within 0 to 1000000")]
-    [InlineData("rate-per-address", "-1", "is not within 0 to 1000000")]
-    [InlineData("rate-per-address", "1000001", "is not within 0 to 1000000")]
-    [InlineData("audit-retention-days", "0", "is not within 1 to 36500")]
-    [InlineData("audit-retention-days", "36501", "is not within 1 to 36500")]
+    [InlineData("tenants-per-app", "-1", "is not between 0 and 1000000")]
+    [InlineData("rate-per-address", "-1", "is not between 0 and 1000000")]
+    [InlineData("rate-per-address", "1000001", "is not between 0 and 1000000")]
+    [InlineData("audit-retention-days", "0", "is not between 1 and 36500")]
+    [InlineData("audit-retention-days", "36501", "is not between 1 and 36500")]
     [InlineData("audit", "off", "is neither 'durable' nor 'buffered'")]
     [InlineData("insecure-http", "yes", "is neither 'true' nor 'false'")]
     [InlineData("audit-metadata-reads", "1", "is neither 'true' nor 'false'")]
@@ -149,17 +149,17 @@ public sealed class SettingsTests : IDisposable
     {
         System.IO.File.WriteAllText(File, "secrets-per-scope = 0\nsecret-per-scope = 1\n");
         var message = Refusal(Serve([("connections", "0"), ("listen", "http://0.0.0.0:1"), ("tls-key", "k")], [("COFFER_AUDIT", "off"), ("COFFER_NOTHING", "")], File));
-        foreach (var problem in (string[])["--connections '0'", "--listen 'http://0.0.0.0:1'", "--tls-key needs", "COFFER_AUDIT 'off'", "COFFER_NOTHING", "line 1: secrets-per-scope '0'", "line 2: secret-per-scope", "there is no data directory"])
+        foreach (var problem in (string[])["--connections '0'", "--listen 'http://0.0.0.0:1'", "--tls-key needs", "COFFER_AUDIT 'off'", "COFFER_NOTHING", "line 1: secrets-per-scope '0'", "line 2: secret-per-scope", "no data directory is set"])
             Assert.Contains(problem, message, StringComparison.Ordinal);
     }
 
     [Theory]
-    [InlineData("COFFER_SECRET_PER_SCOPE", "COFFER_SECRET_PER_SCOPE is no setting (did you mean COFFER_SECRETS_PER_SCOPE?)")]
-    [InlineData("COFFER_LISTENER", "COFFER_LISTENER is no setting (did you mean COFFER_LISTEN?)")]
-    [InlineData("COFFER_PASSWORD", "COFFER_PASSWORD is no setting")]
-    [InlineData("COFFER_PORT", "COFFER_PORT is no setting")]
-    [InlineData("COFFER_KEY", "COFFER_KEY is no setting")] // dev's alone
-    [InlineData("COFFER_", "COFFER_ is no setting")]
+    [InlineData("COFFER_SECRET_PER_SCOPE", "COFFER_SECRET_PER_SCOPE is an unknown setting (did you mean COFFER_SECRETS_PER_SCOPE?)")]
+    [InlineData("COFFER_LISTENER", "COFFER_LISTENER is an unknown setting (did you mean COFFER_LISTEN?)")]
+    [InlineData("COFFER_PASSWORD", "COFFER_PASSWORD is an unknown setting")]
+    [InlineData("COFFER_PORT", "COFFER_PORT is an unknown setting")]
+    [InlineData("COFFER_KEY", "COFFER_KEY is an unknown setting")] // dev's alone
+    [InlineData("COFFER_", "COFFER_ is an unknown setting")]
     public void An_unknown_variable_is_refused_with_the_nearest_name(string variable, string problem) =>
         Assert.Equal(problem, Refusal(Serve([("data", "d")], [(variable, "1")])));
 
@@ -184,17 +184,17 @@ public sealed class SettingsTests : IDisposable
     }
 
     [Theory]
-    [InlineData("[server]", "line 1: there are no sections")]
+    [InlineData("[server]", "line 1: sections are not supported")]
     [InlineData("insecure-http", "line 1: is not of the form NAME = VALUE")]
-    [InlineData("secret-per-scope = 1", "line 1: secret-per-scope is no setting (did you mean secrets-per-scope?)")]
-    [InlineData("Secrets_Per_Scope = 1", "line 1: Secrets_Per_Scope is no setting (did you mean secrets-per-scope?)")]
-    [InlineData("config = other.conf", "line 1: config is no setting")]
-    [InlineData("key = sk_test_x", "line 1: key is no setting")]
-    [InlineData("audit = durable\n\naudit = buffered", "line 3: audit is set in line 1 already")]
-    [InlineData("audit-checkpoints = \"/x\"", "line 1: audit-checkpoints is in quotes")]
-    [InlineData("audit-checkpoints = /x # here", "line 1: audit-checkpoints has a comment behind it")]
-    [InlineData("audit-checkpoints = # here", "line 1: audit-checkpoints has a comment behind it")]
-    [InlineData("audit-checkpoints = /x\t# here", "line 1: audit-checkpoints has a comment behind it")]
+    [InlineData("secret-per-scope = 1", "line 1: secret-per-scope is an unknown setting (did you mean secrets-per-scope?)")]
+    [InlineData("Secrets_Per_Scope = 1", "line 1: Secrets_Per_Scope is an unknown setting (did you mean secrets-per-scope?)")]
+    [InlineData("config = other.conf", "line 1: config is an unknown setting")]
+    [InlineData("key = sk_test_x", "line 1: key is an unknown setting")]
+    [InlineData("audit = durable\n\naudit = buffered", "line 3: audit is already set in line 1")]
+    [InlineData("audit-checkpoints = \"/x\"", "line 1: audit-checkpoints has its value in quotes")]
+    [InlineData("audit-checkpoints = /x # here", "line 1: audit-checkpoints has a comment after its value")]
+    [InlineData("audit-checkpoints = # here", "line 1: audit-checkpoints has a comment after its value")]
+    [InlineData("audit-checkpoints = /x\t# here", "line 1: audit-checkpoints has a comment after its value")]
     [InlineData("connections =", "line 1: connections '' is empty")]
     public void A_line_that_is_not_understood_is_refused_with_its_number(string text, string problem)
     {

@@ -14,7 +14,7 @@ public sealed class StoreVerbTests(PostgresServer postgres)
 
     [Theory]
     [InlineData(Serve, Dev, "belongs to coffer serve")]
-    [InlineData(Dev, Serve, "made by coffer dev")]
+    [InlineData(Dev, Serve, "created by coffer dev")]
     public async Task A_store_is_opened_by_its_verb_alone(string maker, string other, string refusal)
     {
         using var data = new TemporaryDirectory();
@@ -64,7 +64,7 @@ public sealed class StoreVerbTests(PostgresServer postgres)
         {
         }
 
-        await RefusedAsync(data, Serve, "made by coffer dev");
+        await RefusedAsync(data, Serve, "created by coffer dev");
         using var served = new TemporaryDirectory();
         await StartAsync(served, Serve);
         await RefusedAsync(served, Dev, "belongs to coffer serve");

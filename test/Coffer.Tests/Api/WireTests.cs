@@ -159,7 +159,7 @@ public sealed class WireTests : IAsyncLifetime
     public async Task A_thousand_expansions_are_too_many()
     {
         var many = string.Join('&', Enumerable.Repeat("expand[]=payload", 1_000));
-        (await Client.Raw(HttpMethod.Post, $"{Secrets}/delete", $"scope[type]=account&name=k&{many}")).IsError(400, null, null, "Received too many parameters: at most 200 are read.");
+        (await Client.Raw(HttpMethod.Post, $"{Secrets}/delete", $"scope[type]=account&name=k&{many}")).IsError(400, null, null, "Received too many parameters. Send at most 200.");
     }
 
     [Fact]
@@ -182,7 +182,7 @@ public sealed class WireTests : IAsyncLifetime
     public async Task A_body_over_64_KiB_is_refused_before_it_is_parsed_whether_or_not_its_length_is_told()
     {
         var form = "scope[type]=account&name=k&payload=" + new string('p', 64 * 1024);
-        (await Client.Raw(HttpMethod.Post, Secrets, form)).IsError(413, null, null, "The request body is too large: at most 65536 bytes are read.");
+        (await Client.Raw(HttpMethod.Post, Secrets, form)).IsError(413, null, null, "The request body is too large. Send at most 65536 bytes.");
 
         var chunks = new StringBuilder();
         for (var i = 0; i < 80; i++)

@@ -69,7 +69,7 @@ public sealed class DamagesTests : IDisposable
 
         Assert.Equal(10_000, entries.Count);
         Assert.Equal(10_001, log.All.Count);
-        Assert.Contains("not named", log.All[^1], StringComparison.Ordinal);
+        Assert.Contains("not logged", log.All[^1], StringComparison.Ordinal);
         time.Move(Damages.Quiet);
         await damages.ReportAsync([Row], "req_2");
         Assert.Equal(10_001, entries.Count);

@@ -187,7 +187,7 @@ public sealed class RollbackTests : IAsyncLifetime
 
     [Theory]
     [InlineData("DELETE FROM meta WHERE key = 'audit rollbacks node_1'", "has no roll-back 1", "ends at entry 12, but",
-        "accepts roll-back 1 of node_1, which the list")]
+        "accepts roll-back 1 of node_1, which is not in the list")]
     [InlineData("UPDATE meta SET value = zeroblob(104) WHERE key = 'audit rollbacks node_1'",
         "was not written by this store", "was not written by this store")]
     [InlineData("UPDATE meta SET value = substr(value, 73) WHERE key = 'audit rollbacks node_1'",

@@ -152,10 +152,10 @@ public sealed class VerificationTests : IAsyncLifetime
         var lines = File.ReadAllLines(Export);
         foreach (var (edit, expected) in ((Func<string[]>, string)[])[
             (() => [.. lines.Select((line, i) => i == 5 ? line.Replace("set", "get", StringComparison.Ordinal) : line)], "were changed"),
-            (() => [.. lines[..^1]], "it was cut"),
+            (() => [.. lines[..^1]], "its end was cut off"),
             (() => [.. lines[..^2]], "its tail was cut"),
             (() => [.. lines[..5], .. lines[7..]], "are missing"),
-            (() => [.. lines[..^1], lines[^1].Replace("{\"seal\":\"", "{\"seal\":\"zz", StringComparison.Ordinal)], "is not a seal any more")])
+            (() => [.. lines[..^1], lines[^1].Replace("{\"seal\":\"", "{\"seal\":\"zz", StringComparison.Ordinal)], "is no longer a seal")])
         {
             File.WriteAllLines(Export, edit());
             Assert.Contains(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems, problem => problem.Contains(expected, StringComparison.Ordinal));

@@ -54,7 +54,7 @@ public sealed class BudgetTests
         var one = server.Client(await server.MintAsync("usr_1"));
         var other = server.Client(await server.MintAsync("usr_1"));
         var refused = await UntilRefusedAsync(200, i => SetAsync(one, $"{i}"));
-        Assert.StartsWith("The provided key has more kept under", refused.Message(), StringComparison.Ordinal);
+        Assert.StartsWith("The provided key has stored more under", refused.Message(), StringComparison.Ordinal);
         Assert.Equal("true", refused.Header("Stripe-Should-Retry"));
         (await SetAsync(other, "of the same user")).IsOk();
         (await SetAsync(server.Client(), "of the backend")).IsOk();
@@ -94,7 +94,7 @@ public sealed class BudgetTests
             return browser.List(null, WithPayloads);
         });
         Assert.InRange(lists, 2, 5); // of ten entries each
-        Assert.StartsWith("The provided key has more recorded", refused.Message(), StringComparison.Ordinal);
+        Assert.StartsWith("The provided key has caused more", refused.Message(), StringComparison.Ordinal);
         (await browser.List()).IsOk();
         (await server.Client(await server.MintAsync("usr_1")).List(null, WithPayloads)).IsOk();
     }
@@ -114,7 +114,7 @@ public sealed class BudgetTests
     {
         await using var server = await StartAsync(options => options with { TenantsPerApp = 3 });
         var refused = await UntilRefusedAsync(31, i => server.Client(account: $"acct_{i}").Set("k"), most: 30);
-        Assert.Equal("The app of the provided key has something stored for more new accounts than it may " +
+        Assert.Equal("The app of the provided key has stored something for more new accounts than it may " +
             "in this time. Nothing of this request was stored. Try again after as many seconds as Retry-After says.", refused.Message());
         // A delete that keeps its outcome makes a tenant as well, to keep it under.
         (await server.Client(account: "acct_new").Post(Delete, Nothing, "key")).IsError(429, "rate_limit", null);
