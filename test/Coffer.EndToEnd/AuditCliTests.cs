@@ -121,7 +121,7 @@ public sealed class AuditCliTests
         (await AuditAsync("verify")).Refused(64, "--data, or --file with --key-file", "--help");
         (await AuditAsync("verify", "--file", nowhere)).Refused(64, "Give --file and --key-file together", "--help");
         (await AuditAsync("verify", "--data", data.Path, "--file", nowhere)).Refused(64, "--data, or --file", "--help");
-        (await AuditAsync("list", "--data", data.Path, "--limit", "0")).Refused(64, "--limit is at least 1", "--help");
+        (await AuditAsync("list", "--data", data.Path, "--limit", "0")).Refused(64, "--limit must be at least 1", "--help");
         (await AuditAsync("list", "--data", data.Path, "--limit", Limit, "--since", "yesterday")).Refused(64, "'yesterday'", "--help");
         (await AuditAsync("list", "--limit", Limit)).Refused(78, "COFFER_ADMIN_KEY is not set", "ak_");
         (await AuditAsync("list", "--data", data.Path, "--url", "http://127.0.0.1:1")).Refused(64, "--data or --url", "--help");

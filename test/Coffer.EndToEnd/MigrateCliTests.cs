@@ -28,7 +28,7 @@ public sealed class MigrateCliTests
 
             var beside = await Ran.CofferAsync("migrate", "--from", data.Path, "--to", to);
             Assert.Contains("copying secrets: 60\n", beside.EndedWith(69).Stdout, StringComparison.Ordinal);
-            Assert.Contains($"coffer: error: a server uses {data.Path}: what is in {to} is a copy, and no store yet", beside.Stderr, StringComparison.Ordinal);
+            Assert.Contains($"coffer: error: a server uses {data.Path}, so the copy in {to} is not finished", beside.Stderr, StringComparison.Ordinal);
             Assert.Contains("coffer: hint: Stop the server and run the same command again to finish.", beside.Stderr, StringComparison.Ordinal);
             await RefusesAsync(to);
             (await client.SetAsync("name 7", "changed meanwhile")).Is(200);
@@ -82,7 +82,7 @@ public sealed class MigrateCliTests
 
     private static async Task RefusesAsync(string to)
     {
-        (await Ran.CofferAsync("serve", "--data", to, "--listen", "http://127.0.0.1:0")).Refused(78, "the target of a migration that is not finished", "coffer migrate");
-        (await Ran.CofferAsync("audit", "verify", "--data", to)).Refused(78, "the target of a migration that is not finished", "coffer migrate");
+        (await Ran.CofferAsync("serve", "--data", to, "--listen", "http://127.0.0.1:0")).Refused(78, "the target of an unfinished migration", "coffer migrate");
+        (await Ran.CofferAsync("audit", "verify", "--data", to)).Refused(78, "the target of an unfinished migration", "coffer migrate");
     }
 }

@@ -21,7 +21,7 @@ public sealed class RefusedStartTests
         using var data = await StoreAsync();
         using var other = await StoreAsync();
         File.Copy(other.File("coffer.key"), data.File("coffer.key"), overwrite: true);
-        await RefusesAsync(data, "does not open this store", "Restore the key file");
+        await RefusesAsync(data, "cannot open this store", "Restore the key file");
     }
 
     [Theory]
@@ -34,7 +34,7 @@ public sealed class RefusedStartTests
         using var data = await StoreAsync();
         using (var file = new FileStream(data.File("coffer.key"), FileMode.Open))
             file.SetLength(length < 0 ? file.Length + length : length);
-        await RefusesAsync(data, error, "Put back");
+        await RefusesAsync(data, error, "Restore");
     }
 
     [Theory]
@@ -45,7 +45,7 @@ public sealed class RefusedStartTests
     {
         using var data = await StoreAsync();
         File.SetUnixFileMode(data.File("coffer.key"), UnixFileMode.UserRead | UnixFileMode.UserWrite | open);
-        await RefusesAsync(data, "by others than its owner", $"chmod 600 {data.File("coffer.key")}");
+        await RefusesAsync(data, "by other users than its owner", $"chmod 600 {data.File("coffer.key")}");
     }
 
     [Fact]

@@ -32,8 +32,8 @@ public sealed class RollbackTests
         Assert.Contains("it had 10", refused.Stderr, StringComparison.Ordinal);
         (await ServeAsync(data, "--accept-rollback", "node_1:8"))
             .Refused(78, "--accept-rollback node_1:8 is not what was found", "node_1:7");
-        (await ServeAsync(data, "--accept-rollback", "node_1")).Refused(64, "takes NODE:SEQUENCE", "--help");
-        (await ServeAsync(data, "--accept-rollback", "node_1:-7")).Refused(64, "takes NODE:SEQUENCE", "--help");
+        (await ServeAsync(data, "--accept-rollback", "node_1")).Refused(64, "needs NODE:SEQUENCE", "--help");
+        (await ServeAsync(data, "--accept-rollback", "node_1:-7")).Refused(64, "needs NODE:SEQUENCE", "--help");
         Assert.Equal(before, data.Fingerprint());
 
         // It is of one start: no setting has it.

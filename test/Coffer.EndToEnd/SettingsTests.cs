@@ -36,7 +36,7 @@ public sealed class SettingsTests : IDisposable
         foreach (var problem in (string[])[
                      $"{Config} line 3: audits is an unknown setting (did you mean audit?)", $"{Config} line 4: connections 'many' is not a whole number",
                      "COFFER_SECRET_PER_SCOPE is an unknown setting (did you mean COFFER_SECRETS_PER_SCOPE?)", "COFFER_AUDIT 'off' is neither",
-                     "--rate-per-key '-1' is not within", "--listen 'http://0.0.0.0:0' would send"])
+                     "--rate-per-key '-1' is not between", "--listen 'http://0.0.0.0:0' would send"])
             Assert.Contains(problem, ran.Stderr, StringComparison.Ordinal);
         Assert.False(Directory.Exists(data));
         Assert.False(File.Exists(ready)); // of an earlier run: a script must not believe in it
