@@ -1,5 +1,5 @@
-// What the parts that are cleverer than they would have to be are worth: each beside the plain way to do the same, in turn,
-// in one process. Prints the median of the rounds, in nanoseconds, and the ratio. Usage: bench/micro [ROUNDS, 9]
+// What the parts that are cleverer than they would have to be are worth: each beside the plain way to do the same, in
+// turn, in one process. Prints the median of the rounds, in nanoseconds, and the ratio. Usage: bench/micro [ROUNDS, 9]
 using System.Diagnostics;
 using System.Security.Cryptography;
 using Coffer;
@@ -25,7 +25,8 @@ await CompareAsync("open 200 bytes: context kept, set up each time", 20_000,
 
 var label = "micro"u8.ToArray();
 using var hotMac = MacKey.Derived(RandomNumberGenerator.GetBytes(32), label);
-var coldMacs = Enumerable.Range(0, 20_000).Select(_ => MacKey.Derived(RandomNumberGenerator.GetBytes(32), label)).ToArray();
+var coldMacs = Enumerable.Range(0, 20_000).Select(_ => MacKey.Derived(RandomNumberGenerator.GetBytes(32), label))
+    .ToArray();
 await CompareAsync("MAC of 100 bytes: context kept, set up each time", 20_000,
     i => hotMac.Compute(mac, plain.AsSpan(0, 100)),
     i => coldMacs[i].Compute(mac, plain.AsSpan(0, 100)));

@@ -3,18 +3,19 @@ using System.Text.Json;
 namespace Coffer.Client;
 
 /// <summary>
-/// A client of the management plane of one Coffer server, <c>/admin/v1</c>: apps, keys, accounts, the audit log. Safe for
-/// use from several threads at once. It tries again as <see cref="CofferClient"/> does, and every POST carries an
+/// A client of the management plane of one Coffer server, <c>/admin/v1</c>: apps, keys, accounts, the audit log. Safe
+/// for use from several threads at once. It tries again as <see cref="CofferClient"/> does, and every POST carries an
 /// idempotency key. Answers are the JSON of the API, whose paths and fields are in docs/management.md.
 /// </summary>
 /// <param name="url">Where the management plane is, such as <c>http://127.0.0.1:26333</c>.</param>
 /// <param name="adminKey">An admin key, <c>ak_…</c>.</param>
 /// <param name="time">For the waits between retries; null is the system's clock.</param>
 /// <remarks>
-/// Every path is relative to <c>/admin/v1/</c>, such as <c>apps/app_1</c>. One that has more than letters, digits, <c>_</c>,
-/// <c>-</c> and single slashes between them is an <see cref="ArgumentException"/>, so that no id can lead elsewhere. Fields without a value are left
-/// out; an empty one takes a setting back. An array is its name with <c>[]</c>, once for each element. A refusal, and an
-/// answer that never came, is a <see cref="CofferException"/>; what is not there has <see cref="CofferException.IsAbsent"/>.
+/// Every path is relative to <c>/admin/v1/</c>, such as <c>apps/app_1</c>. One that has more than letters, digits,
+/// <c>_</c>, <c>-</c> and single slashes between them is an <see cref="ArgumentException"/>, so that no id can lead
+/// elsewhere. Fields without a value are left out; an empty one takes a setting back. An array is its name with
+/// <c>[]</c>, once for each element. A refusal, and an answer that never came, is a <see cref="CofferException"/>; what
+/// is not there has <see cref="CofferException.IsAbsent"/>.
 /// </remarks>
 public sealed class CofferAdmin(Uri url, string adminKey, TimeProvider? time = null) : IDisposable
 {
@@ -22,34 +23,53 @@ public sealed class CofferAdmin(Uri url, string adminKey, TimeProvider? time = n
 
     /// <summary>One thing: a GET.</summary>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    public Task<JsonElement> FindAsync(string path, CancellationToken ct = default) => transport.SendAsync(HttpMethod.Get, Path(path), [], ct);
+    public Task<JsonElement> FindAsync(string path, CancellationToken ct = default) =>
+        transport.SendAsync(HttpMethod.Get, Path(path), [], ct);
 
-    /// <summary>All elements of a list or a search, in its order, fetched page by page as they are read: GETs.</summary>
+    /// <summary>
+    /// All elements of a list or a search, in its order, fetched page by page as they are read: GETs.
+    /// </summary>
     /// <param name="path">Of the list.</param>
-    /// <param name="fields">What narrows it. <c>limit</c> is the size of a page, 1 to 100, and 100 if it is not among them.</param>
+    /// <param name="fields">
+    /// What narrows it. <c>limit</c> is the size of a page, 1 to 100, and 100 if it is not among them.
+    /// </param>
     /// <param name="ct">Ends the wait.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    public IAsyncEnumerable<JsonElement> ListAsync(string path, IEnumerable<(string Name, string? Value)>? fields = null, CancellationToken ct = default) =>
+    public IAsyncEnumerable<JsonElement> ListAsync(string path,
+        IEnumerable<(string Name, string? Value)>? fields = null, CancellationToken ct = default) =>
         transport.ListAsync(HttpMethod.Get, Path(path), fields ?? [], ct);
 
-    /// <summary>All secrets of an account in one mode, with their payloads, fetched page by page as they are read. Each is put on record.</summary>
+    /// <summary>
+    /// All secrets of an account in one mode, with their payloads, fetched page by page as they are read. Each is put
+    /// on record.
+    /// </summary>
     /// <param name="app"><c>app_…</c></param>
     /// <param name="account"><c>acct_…</c></param>
     /// <param name="reason">The reason, for the audit log: 1 to 500 characters.</param>
     /// <param name="livemode">Which mode.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    public IAsyncEnumerable<JsonElement> ExportAsync(string app, string account, string reason, bool livemode, CancellationToken ct = default) =>
-        transport.ListAsync(HttpMethod.Post, Path($"apps/{app}/accounts/{account}/export"), [("reason", reason), ("livemode", livemode ? "true" : "false")], ct);
+    public IAsyncEnumerable<JsonElement> ExportAsync(string app, string account, string reason, bool livemode,
+        CancellationToken ct = default) =>
+        transport.ListAsync(HttpMethod.Post, Path($"apps/{app}/accounts/{account}/export"),
+            [("reason", reason), ("livemode", livemode ? "true" : "false")], ct);
 
-    /// <summary>Makes or changes something and gives it as it is then: a POST. A key or signing secret in the answer is not given again.</summary>
+    /// <summary>
+    /// Makes or changes something and gives it as it is then: a POST. A key or signing secret in the answer is not
+    /// given again.
+    /// </summary>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    public Task<JsonElement> ChangeAsync(string path, IEnumerable<(string Name, string? Value)>? fields = null, CancellationToken ct = default) =>
+    public Task<JsonElement> ChangeAsync(string path, IEnumerable<(string Name, string? Value)>? fields = null,
+        CancellationToken ct = default) =>
         transport.SendAsync(HttpMethod.Post, Path(path), fields ?? [], ct);
 
-    /// <summary>Deletes something and gives what it was: a DELETE. If the connection breaks it is tried again, and may then be absent because it was deleted.</summary>
+    /// <summary>
+    /// Deletes something and gives what it was: a DELETE. If the connection breaks it is tried again, and may then be
+    /// absent because it was deleted.
+    /// </summary>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    public Task<JsonElement> DeleteAsync(string path, CancellationToken ct = default) => transport.SendAsync(HttpMethod.Delete, Path(path), [], ct);
+    public Task<JsonElement> DeleteAsync(string path, CancellationToken ct = default) =>
+        transport.SendAsync(HttpMethod.Delete, Path(path), [], ct);
 
     /// <inheritdoc/>
     public void Dispose() => transport.Dispose();

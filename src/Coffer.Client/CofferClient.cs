@@ -17,7 +17,9 @@ public sealed class CofferClient : IDisposable
     private readonly Transport transport;
 
     /// <param name="url">Where the server listens, such as <c>http://127.0.0.1:26333</c>.</param>
-    /// <param name="apiKey">A key of an app: secret, <c>sk_…</c>; restricted, <c>rk_…</c>; or ephemeral, <c>ek_…</c>.</param>
+    /// <param name="apiKey">
+    /// A key of an app: secret, <c>sk_…</c>; restricted, <c>rk_…</c>; or ephemeral, <c>ek_…</c>.
+    /// </param>
     /// <param name="account">The account to act in; null is the key's own, or the app's.</param>
     /// <param name="time">For the waits between retries; null is the system's clock.</param>
     public CofferClient(Uri url, string apiKey, string? account = null, TimeProvider? time = null) =>
@@ -27,20 +29,31 @@ public sealed class CofferClient : IDisposable
     /// <param name="scope">Where it stands.</param>
     /// <param name="name">1 to 5,000 characters, compared exactly.</param>
     /// <param name="payload">1 to 5,000 characters.</param>
-    /// <param name="expiresAt">When it is gone by itself, at most 100 years from now; null is never. Whole seconds count.</param>
+    /// <param name="expiresAt">
+    /// When it is gone by itself, at most 100 years from now; null is never. Whole seconds count.
+    /// </param>
     /// <param name="ct">Ends the wait; the change may have been made.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    public async Task<StoredSecret> SetAsync(SecretScope scope, string name, string payload, DateTimeOffset? expiresAt = null, CancellationToken ct = default) =>
+    public async Task<StoredSecret> SetAsync(SecretScope scope, string name, string payload,
+        DateTimeOffset? expiresAt = null, CancellationToken ct = default) =>
         Read(await transport.SendAsync(
-            HttpMethod.Post, Secrets, [.. Form(scope, name), ("payload", payload), ("expires_at", expiresAt is { } at ? Number(at.ToUnixTimeSeconds()) : null)], ct).ConfigureAwait(false));
+            HttpMethod.Post, Secrets, [
+                .. Form(scope, name), ("payload", payload),
+                ("expires_at", expiresAt is { } at ? Number(at.ToUnixTimeSeconds()) : null)],
+                    ct).ConfigureAwait(false));
 
-    /// <summary>The secret of that name in that scope, or null. Its payload is only sent when it is asked for.</summary>
+    /// <summary>
+    /// The secret of that name in that scope, or null. Its payload is only sent when it is asked for.
+    /// </summary>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    public async Task<StoredSecret?> FindAsync(SecretScope scope, string name, bool withPayload = false, CancellationToken ct = default)
+    public async Task<StoredSecret?> FindAsync(SecretScope scope, string name, bool withPayload = false,
+        CancellationToken ct = default)
     {
         try
         {
-            return Read(await transport.SendAsync(HttpMethod.Get, $"{Secrets}/find", [.. Form(scope, name), ("expand[]", withPayload ? "payload" : null)], ct).ConfigureAwait(false));
+            return Read(
+                await transport.SendAsync(HttpMethod.Get, $"{Secrets}/find",
+                    [.. Form(scope, name), ("expand[]", withPayload ? "payload" : null)], ct).ConfigureAwait(false));
         }
         catch (CofferException e) when (e.IsAbsent)
         {
@@ -50,20 +63,25 @@ public sealed class CofferClient : IDisposable
 
     /// <summary>All secrets of a scope, newest first, fetched page by page as they are read.</summary>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    public async IAsyncEnumerable<StoredSecret> ListAsync(SecretScope scope, bool withPayload = false, [EnumeratorCancellation] CancellationToken ct = default)
+    public async IAsyncEnumerable<StoredSecret> ListAsync(SecretScope scope, bool withPayload = false,
+        [EnumeratorCancellation] CancellationToken ct = default)
     {
         var form = Form(scope, name: null).Append(("expand[]", withPayload ? "data.payload" : null));
         await foreach (var element in transport.ListAsync(HttpMethod.Get, Secrets, form, ct).ConfigureAwait(false))
             yield return Read(element);
     }
 
-    /// <summary>Deletes the secret of that name in that scope and gives what it was, or null if there was none.</summary>
+    /// <summary>
+    /// Deletes the secret of that name in that scope and gives what it was, or null if there was none.
+    /// </summary>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
     public async Task<StoredSecret?> DeleteAsync(SecretScope scope, string name, CancellationToken ct = default)
     {
         try
         {
-            return Read(await transport.SendAsync(HttpMethod.Post, $"{Secrets}/delete", Form(scope, name), ct).ConfigureAwait(false));
+            return Read(
+                await transport.SendAsync(HttpMethod.Post, $"{Secrets}/delete", Form(scope, name),
+                    ct).ConfigureAwait(false));
         }
         catch (CofferException e) when (e.IsAbsent)
         {
@@ -71,13 +89,18 @@ public sealed class CofferClient : IDisposable
         }
     }
 
-    /// <summary>Mints a key for one user of this client's account, to be given to that user's browser. It needs a secret key.</summary>
-    /// <param name="user">The user whom it stands for: an opaque id of the host platform, 1 to 5,000 characters.</param>
+    /// <summary>
+    /// Mints a key for one user of this client's account, to be given to that user's browser. It needs a secret key.
+    /// </summary>
+    /// <param name="user">
+    /// The user whom it stands for: an opaque id of the host platform, 1 to 5,000 characters.
+    /// </param>
     /// <param name="life">How long it is taken: 1 minute to 24 hours, in whole seconds; null is 1 hour.</param>
     /// <param name="permissions"><c>secret_read</c>, <c>secret_write</c>; null leaves them to the server.</param>
     /// <param name="ct">Ends the wait; the key may have been minted.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    public async Task<EphemeralKey> MintAsync(string user, TimeSpan? life = null, IEnumerable<string>? permissions = null, CancellationToken ct = default)
+    public async Task<EphemeralKey> MintAsync(string user, TimeSpan? life = null,
+        IEnumerable<string>? permissions = null, CancellationToken ct = default)
     {
         var form = (permissions ?? []).Select(permission => ("permissions[]", (string?)permission))
             .Prepend(("expires_in", life is { } span ? Number((long)span.TotalSeconds) : null)).Prepend(("user", user));
@@ -100,12 +123,15 @@ public sealed class CofferClient : IDisposable
     /// <param name="id"><c>ephkey_…</c></param>
     /// <param name="ct">Ends the wait; the key may have been ended.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    /// <exception cref="ArgumentException">That is no id: it has more than letters, digits, <c>_</c> and <c>-</c>.</exception>
+    /// <exception cref="ArgumentException">
+    /// That is no id: it has more than letters, digits, <c>_</c> and <c>-</c>.
+    /// </exception>
     public async Task<bool> ExpireAsync(string id, CancellationToken ct = default)
     {
         try
         {
-            await transport.SendAsync(HttpMethod.Delete, $"{EphemeralKeys}/{Transport.Id(id)}", [], ct).ConfigureAwait(false);
+            await transport.SendAsync(HttpMethod.Delete, $"{EphemeralKeys}/{Transport.Id(id)}", [],
+                ct).ConfigureAwait(false);
             return true;
         }
         catch (CofferException e) when (e.IsAbsent)

@@ -33,7 +33,9 @@ public sealed class CofferException : Exception
 
     internal static CofferException From(HttpResponseMessage response, JsonElement body)
     {
-        var error = body.ValueKind == JsonValueKind.Object && body.TryGetProperty("error", out var found) ? found : default;
+        var error = body.ValueKind == JsonValueKind.Object && body.TryGetProperty("error", out var found)
+            ? found
+            : default;
         return new CofferException(Field("message") ?? $"the server answered {(int)response.StatusCode}")
         {
             Status = (int)response.StatusCode,
@@ -42,6 +44,9 @@ public sealed class CofferException : Exception
             RequestId = response.Headers.TryGetValues("Request-Id", out var ids) ? ids.FirstOrDefault() : null,
         };
 
-        string? Field(string name) => error.ValueKind == JsonValueKind.Object && error.TryGetProperty(name, out var value) ? value.GetString() : null;
+        string? Field(string name) =>
+            error.ValueKind == JsonValueKind.Object && error.TryGetProperty(name, out var value)
+                ? value.GetString()
+                : null;
     }
 }

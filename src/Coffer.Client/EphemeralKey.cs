@@ -10,7 +10,8 @@ namespace Coffer.Client;
 /// <param name="Expires">From when it is refused.</param>
 /// <param name="Secret">The key itself, <c>ek_…</c>. The server does not give it again.</param>
 public sealed record EphemeralKey(
-    string Id, string Account, string User, bool Livemode, IReadOnlyList<string> Permissions, DateTimeOffset Created, DateTimeOffset Expires, string Secret)
+    string Id, string Account, string User, bool Livemode, IReadOnlyList<string> Permissions, DateTimeOffset Created,
+        DateTimeOffset Expires, string Secret)
 {
     private readonly long? expiresSeconds;
 

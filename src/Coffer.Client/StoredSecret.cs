@@ -30,7 +30,8 @@ public sealed record SecretScope
 /// <param name="ExpiresAt">From when it is absent, or null; the nearest date likewise.</param>
 /// <param name="Payload">The payload if it was asked for, or null.</param>
 public sealed record StoredSecret(
-    string Id, string Name, SecretScope Scope, bool Livemode, DateTimeOffset Created, DateTimeOffset? ExpiresAt, string? Payload)
+    string Id, string Name, SecretScope Scope, bool Livemode, DateTimeOffset Created, DateTimeOffset? ExpiresAt,
+        string? Payload)
 {
     private readonly long? createdSeconds;
 

@@ -6,8 +6,8 @@ using System.Text.Json;
 namespace Coffer.Client;
 
 /// <summary>
-/// Form out, JSON in, for both planes. Failed connections and answers that say so (<c>Stripe-Should-Retry</c>) are tried
-/// again, twice at the most; every POST carries an idempotency key, so that a retry has one effect.
+/// Form out, JSON in, for both planes. Failed connections and answers that say so (<c>Stripe-Should-Retry</c>) are
+/// tried again, twice at the most; every POST carries an idempotency key, so that a retry has one effect.
 /// </summary>
 internal sealed class Transport : IDisposable
 {
@@ -21,7 +21,11 @@ internal sealed class Transport : IDisposable
         ArgumentNullException.ThrowIfNull(url);
         ArgumentException.ThrowIfNullOrWhiteSpace(key);
         this.time = time ?? TimeProvider.System;
-        http = new HttpClient { BaseAddress = new Uri(url.ToString().TrimEnd('/') + "/"), Timeout = TimeSpan.FromSeconds(80) };
+        http = new HttpClient
+        {
+            BaseAddress = new Uri(url.ToString().TrimEnd('/') + "/"),
+            Timeout = TimeSpan.FromSeconds(80),
+        };
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
         if (account is not null)
             http.DefaultRequestHeaders.Add("Stripe-Account", account);
@@ -33,9 +37,11 @@ internal sealed class Transport : IDisposable
     /// <param name="fields">Those without a value are left out.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
-    public async Task<JsonElement> SendAsync(HttpMethod method, string path, IEnumerable<(string Name, string? Value)> fields, CancellationToken ct)
+    public async Task<JsonElement> SendAsync(HttpMethod method, string path,
+        IEnumerable<(string Name, string? Value)> fields, CancellationToken ct)
     {
-        var form = fields.Where(field => field.Value is not null).Select(field => KeyValuePair.Create(field.Name, field.Value!)).ToList();
+        var form = fields.Where(field => field.Value is not null)
+            .Select(field => KeyValuePair.Create(field.Name, field.Value!)).ToList();
         var key = Guid.NewGuid().ToString();
         for (var attempt = 0; ; attempt++)
         {
@@ -49,18 +55,21 @@ internal sealed class Transport : IDisposable
                 if (attempt == Retries || !ShouldRetry(response))
                     throw CofferException.From(response, body);
             }
-            catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.ConnectionError || attempt == Retries)
+            catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.ConnectionError
+                || attempt == Retries)
             {
                 // Where nothing listens, trying again would only delay the news.
                 throw new CofferException($"no answer from {http.BaseAddress}: {e.Message}", e);
             }
             catch (HttpRequestException)
             {
-                // The connection broke: the request may have been carried out, and its idempotency key makes a repeat safe.
+                // The connection broke: the request may have been carried out, and its idempotency key makes a repeat
+                // safe.
             }
             catch (OperationCanceledException e) when (!ct.IsCancellationRequested)
             {
-                throw new CofferException($"no answer from {http.BaseAddress} within {http.Timeout.TotalSeconds} seconds", e);
+                throw new CofferException(
+                    $"no answer from {http.BaseAddress} within {http.Timeout.TotalSeconds} seconds", e);
             }
 
             await Task.Delay(TimeSpan.FromMilliseconds(250 << attempt), time, ct).ConfigureAwait(false);
@@ -74,15 +83,18 @@ internal sealed class Transport : IDisposable
     /// <param name="ct">Ends the wait.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
     public async IAsyncEnumerable<JsonElement> ListAsync(
-        HttpMethod method, string path, IEnumerable<(string Name, string? Value)> fields, [EnumeratorCancellation] CancellationToken ct)
+        HttpMethod method, string path, IEnumerable<(string Name, string? Value)> fields,
+            [EnumeratorCancellation] CancellationToken ct)
     {
         var form = fields.ToList();
         if (form.TrueForAll(field => field.Name != "limit"))
             form.Add(("limit", "100"));
         for ((string Name, string? Value)? next = null; ;)
         {
-            var page = await SendAsync(method, path, next is { } cursor ? [.. form, cursor] : form, ct).ConfigureAwait(false);
-            if (page.ValueKind != JsonValueKind.Object || !page.TryGetProperty("data", out var data) || data.ValueKind != JsonValueKind.Array)
+            var page = await SendAsync(method, path, next is { } cursor ? [.. form, cursor] : form,
+                ct).ConfigureAwait(false);
+            if (page.ValueKind != JsonValueKind.Object || !page.TryGetProperty("data", out var data)
+                || data.ValueKind != JsonValueKind.Array)
                 throw new CofferException("the answer is not a list: check that a Coffer server is at that address");
             string? last = null;
             foreach (var element in data.EnumerateArray())
@@ -91,8 +103,11 @@ internal sealed class Transport : IDisposable
                 yield return element;
             }
 
-            // A search has no order that an id could mark: it names its next page, and may have passed over all of this one.
-            next = page.TryGetProperty("next_page", out var token) ? ("page", token.GetString()) : ("starting_after", last);
+            // A search has no order that an id could mark: it names its next page, and may have passed over all of this
+            // one.
+            next = page.TryGetProperty("next_page", out var token)
+                ? ("page", token.GetString())
+                : ("starting_after", last);
             if (next is not (_, not null) || !page.GetProperty("has_more").GetBoolean())
                 yield break;
         }
@@ -105,7 +120,8 @@ internal sealed class Transport : IDisposable
 
     public void Dispose() => http.Dispose();
 
-    private static async Task<HttpRequestMessage> RequestAsync(HttpMethod method, string path, List<KeyValuePair<string, string>> form, string key, CancellationToken ct)
+    private static async Task<HttpRequestMessage> RequestAsync(HttpMethod method, string path, List<KeyValuePair<string,
+        string>> form, string key, CancellationToken ct)
     {
         var encoded = new FormUrlEncodedContent(form);
         if (method == HttpMethod.Post)
@@ -116,7 +132,8 @@ internal sealed class Transport : IDisposable
         }
 
         using (encoded)
-            return new HttpRequestMessage(method, form.Count == 0 ? path : $"{path}?{await encoded.ReadAsStringAsync(ct).ConfigureAwait(false)}");
+            return new HttpRequestMessage(method,
+                form.Count == 0 ? path : $"{path}?{await encoded.ReadAsStringAsync(ct).ConfigureAwait(false)}");
     }
 
     private static bool ShouldRetry(HttpResponseMessage response) =>
@@ -132,7 +149,9 @@ internal sealed class Transport : IDisposable
         }
         catch (JsonException e)
         {
-            throw new CofferException($"the answer ({(int)response.StatusCode}) is not JSON: check that a Coffer server is at that address", e);
+            throw new CofferException(
+                $"the answer ({(int)response.StatusCode}) is not JSON: check that a Coffer server is at that address",
+                e);
         }
     }
 }

@@ -1,6 +1,6 @@
-// Every refusal the API can give: one named factory each, so that every message stands in one place.
-// It knows no HTTP types, so that every room may use it. Types, codes and wording follow what was recorded
-// of Stripe's API (docs/wire.md); a message says what to do next and never carries a payload or a key.
+// Every refusal the API can give: one named factory each, so that every message stands in one place. It knows no HTTP
+// types, so that every room may use it. Types, codes and wording follow what was recorded of Stripe's API
+// (docs/wire.md); a message says what to do next and never carries a payload or a key.
 
 using System.Globalization;
 
@@ -9,7 +9,9 @@ namespace Coffer;
 /// <summary>A refusal with the status, type, code, param and message that the client sees.</summary>
 internal sealed class ApiError : Exception
 {
-    /// <summary>Stands in messages for the address of the documentation page; the writer of the answer fills it in.</summary>
+    /// <summary>
+    /// Stands in messages for the address of the documentation page; the writer of the answer fills it in.
+    /// </summary>
     public const string Docs = "{docs}";
 
     private ApiError(int status, string message, string? code = null, string? param = null,
@@ -46,18 +48,21 @@ internal sealed class ApiError : Exception
     // --- 401: who are you? ---
 
     public static ApiError NoApiKey() => new(401,
-        "You did not provide an API key. You need to provide your API key in the Authorization header, using Bearer auth " +
+        "You did not provide an API key. You need to provide your API key in the Authorization header, using Bearer "
+            + "auth " +
         $"(e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See {Docs}#authentication for details.");
 
     public static ApiError SeveralApiKeys() => new(401,
         "You provided more than one Authorization header. Send exactly one, with one API key.");
 
     public static ApiError MalformedAuthorization() => new(401,
-        "The Authorization header could not be read. Send 'Authorization: Bearer YOUR_SECRET_KEY', or use Basic auth with the key as user name.");
+        "The Authorization header could not be read. Send 'Authorization: Bearer YOUR_SECRET_KEY', or use Basic auth "
+            + "with the key as user name.");
 
     public static ApiError InvalidApiKey(string redactedKey) => new(401, $"Invalid API Key provided: {redactedKey}");
 
-    public static ApiError ExpiredApiKey(string redactedKey) => new(401, $"Expired API Key provided: {redactedKey}", "api_key_expired");
+    public static ApiError ExpiredApiKey(string redactedKey) =>
+        new(401, $"Expired API Key provided: {redactedKey}", "api_key_expired");
 
     public static ApiError KeyEnded() =>
         new(401, "The provided key was revoked or expired while the request was carried out. Use another key.");
@@ -68,42 +73,68 @@ internal sealed class ApiError : Exception
     // --- 403: you may not ---
 
     public static ApiError AdminKeyOnSecrets() => new(403,
-        "The provided key is an admin key. Admin keys cannot reach secrets: use a secret key of the app (sk_test_… or sk_live_…).");
+        "The provided key is an admin key. Admin keys cannot reach secrets: use a secret key of the app (sk_test_… "
+            + "or sk_live_…).");
 
     public static ApiError AdminKeyRequired() => new(403,
-        "The management plane accepts only admin keys (ak_…). Use the admin key that the server printed when it first started.");
+        "The management plane accepts only admin keys (ak_…). Use the admin key that the server printed when it "
+            + "first started.");
 
-    public static ApiError SecretKeyRequired() => new(403, "This request needs a secret key, and the provided key is of another type. Use a secret key of the app's backend (sk_test_… or sk_live_…).");
+    public static ApiError SecretKeyRequired() =>
+        new(
+            403,
+            "This request needs a secret key, and the provided key is of another type. Use a secret key of the app's "
+                + "backend (sk_test_… or sk_live_…).");
 
-    public static ApiError EphemeralKeyRequired() => new(403, "This request needs an ephemeral key, because it signs the user of the key. Use an ephemeral key of that user (ek_test_… or ek_live_…).");
+    public static ApiError EphemeralKeyRequired() =>
+        new(
+            403,
+            "This request needs an ephemeral key, because it signs the user of the key. Use an ephemeral key of that "
+                + "user (ek_test_… or ek_live_…).");
 
     public static ApiError PermissionMissing(string permission) => new(403,
-        $"The provided key does not have the permission '{permission}', which this request needs. Use a key that has it.");
+        $"The provided key does not have the permission '{permission}', which this request needs. Use a key that "
+            + "has it.");
 
     public static ApiError AnotherUser() => new(403,
-        "The provided key reaches only the account scope and the scope of its own user. Name that user in 'scope[user]', or use a key of the app's backend.",
+        "The provided key reaches only the account scope and the scope of its own user. Name that user in "
+            + "'scope[user]', or use a key of the app's backend.",
         param: "scope[user]");
 
     public static ApiError AnotherAccount() => new(403,
-        "The provided key is for another account than the one in the Stripe-Account header. Leave the header out, or use a key for that account.");
+        "The provided key is for another account than the one in the Stripe-Account header. Leave the header out, or "
+            + "use a key for that account.");
 
-    public static ApiError AddressNotAllowed() => new(403, "The provided key is not accepted from this address. Use it from one of its networks, or ask the operator to add this address.");
+    public static ApiError AddressNotAllowed() =>
+        new(
+            403,
+            "The provided key is not accepted from this address. Use it from one of its networks, or ask the "
+                + "operator to add this address.");
 
-    public static ApiError WebOriginNotAllowed() => new(403, "The app's keys are not accepted from pages of this web origin. Ask the operator to add it to the app's origins.");
+    public static ApiError WebOriginNotAllowed() =>
+        new(
+            403,
+            "The app's keys are not accepted from pages of this web origin. Ask the operator to add it to the app's "
+                + "origins.");
 
-    public static ApiError AppDisabled() => new(403, "The app of the provided key is disabled. Ask the operator to enable it; nothing was deleted.");
+    public static ApiError AppDisabled() =>
+        new(403, "The app of the provided key is disabled. Ask the operator to enable it; nothing was deleted.");
 
-    public static ApiError AppDeleted() => new(403, "The app of the provided key was deleted. Use a key of another app.");
+    public static ApiError AppDeleted() =>
+        new(403, "The app of the provided key was deleted. Use a key of another app.");
 
     // --- 429: too fast ---
 
     public static ApiError RateLimited(bool livemode) => new(429, livemode
         ? $"Request rate limit exceeded. Slow down and try again shortly. See {Docs}#rate-limit."
-        : $"Testmode request rate limit exceeded. Slow down and try again shortly. See {Docs}#rate-limit.", "rate_limit")
+        : "Testmode request rate limit exceeded. Slow down and try again shortly. See "
+            + $"{Docs}#rate-limit.", "rate_limit")
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
 
-    public static ApiError TooManyBadKeys() => new(429, "Too many requests with bad API keys came from this address. Check the key, and try again shortly.", "rate_limit")
-    { RetryAfter = TimeSpan.FromSeconds(1) };
+    public static ApiError TooManyBadKeys() =>
+        new(429, "Too many requests with bad API keys came from this address. Check the key, and try again shortly.",
+            "rate_limit")
+        { RetryAfter = TimeSpan.FromSeconds(1) };
 
     /// <summary>Too many changes of an app, or of one ephemeral key, wait to be stored.</summary>
     public static ApiError TooManyWaiting(bool ofKey) => Slower(ofKey,
@@ -133,15 +164,19 @@ internal sealed class ApiError : Exception
 
     // --- 400: the request as such ---
 
-    public static ApiError MalformedStripeVersion(string version) => new(400, $"Invalid Stripe API version: {Shown(version)}");
+    public static ApiError MalformedStripeVersion(string version) =>
+        new(400, $"Invalid Stripe API version: {Shown(version)}");
 
     public static ApiError MalformedAccount() => new(400,
-        "Invalid account in the Stripe-Account header: send one account id of 1 to 255 letters, digits, '_' and '-'.", param: "Stripe-Account");
+        "Invalid account in the Stripe-Account header: send one account id of 1 to 255 letters, digits, '_' and "
+            + "'-'.", param: "Stripe-Account");
 
     public static ApiError ConflictingAccounts() => new(400,
-        "The Stripe-Account and Stripe-Context headers name different accounts. Send one of them.", param: "Stripe-Account");
+        "The Stripe-Account and Stripe-Context headers name different accounts. Send one of "
+            + "them.", param: "Stripe-Account");
 
-    public static ApiError RepeatedHeader(string header) => new(400, $"Received the {header} header more than once. Send it once.");
+    public static ApiError RepeatedHeader(string header) =>
+        new(400, $"Received the {header} header more than once. Send it once.");
 
     public static ApiError MalformedIdempotencyKey() => new(400,
         "Idempotency Key must be a non-empty string of at most 255 printable ASCII characters.");
@@ -149,52 +184,68 @@ internal sealed class ApiError : Exception
     public static ApiError NotFormEncoded() => new(400,
         "Invalid request (check that your POST content type is application/x-www-form-urlencoded).");
 
-    public static ApiError ContentEncoding() => new(400, "Invalid request: the body has a Content-Encoding. Send it without one.");
+    public static ApiError ContentEncoding() =>
+        new(400, "Invalid request: the body has a Content-Encoding. Send it without one.");
 
     public static ApiError MalformedEscape(string param) => new(400,
         $"Invalid percent-encoding in parameter: {Shown(param)}. Encode '%' itself as '%25'.", param: Shown(param));
 
-    public static ApiError InvalidUtf8(string param) => new(400, $"Invalid UTF-8 in parameter: {Shown(param)}.", param: Shown(param));
+    public static ApiError InvalidUtf8(string param) =>
+        new(400, $"Invalid UTF-8 in parameter: {Shown(param)}.", param: Shown(param));
 
     /// <param name="name">As it was sent.</param>
     public static ApiError MalformedParameterName(string name) => new(400,
-        "Received a parameter whose name could not be read. Names look like 'name', 'scope[type]' or 'expand[]', in UTF-8.",
+        "Received a parameter whose name could not be read. Names look like 'name', 'scope[type]' or 'expand[]', in "
+            + "UTF-8.",
         param: name.Length == 0 ? null : Shown(name));
 
-    public static ApiError TooManyParameters(int limit) => new(400, $"Received too many parameters. Send at most {limit}.");
+    public static ApiError TooManyParameters(int limit) =>
+        new(400, $"Received too many parameters. Send at most {limit}.");
 
-    public static ApiError BodyTooLarge(int limit) => new(413, $"The request body is too large. Send at most {limit} bytes.");
+    public static ApiError BodyTooLarge(int limit) =>
+        new(413, $"The request body is too large. Send at most {limit} bytes.");
 
-    public static ApiError UnreadableRequest(int status) => new(status, "The request could not be read to its end. Send it again.");
+    public static ApiError UnreadableRequest(int status) =>
+        new(status, "The request could not be read to its end. Send it again.");
 
     // --- 400: a parameter ---
 
-    public static ApiError ParameterMissing(string param) => new(400, $"Missing required param: {param}.", "parameter_missing", param);
+    public static ApiError ParameterMissing(string param) =>
+        new(400, $"Missing required param: {param}.", "parameter_missing", param);
 
     public static ApiError ParameterUnknown(IReadOnlyList<string> names) => new(400,
-        (names.Count == 1 ? "Received unknown parameter: " : "Received unknown parameters: ") + string.Join(", ", names.Select(Shown)),
+        (names.Count == 1 ? "Received unknown parameter: " : "Received unknown parameters: ")
+            + string.Join(", ", names.Select(Shown)),
         "parameter_unknown", Shown(names[0]));
 
     public static ApiError ParameterConflict(string param) => new(400,
-        $"Received parameter more than once with different values: {Shown(param)}. Send it once, in the query or in the body.", param: Shown(param));
+        $"Received parameter more than once with different values: {Shown(param)}. Send it once, in the query or in "
+            + "the body.", param: Shown(param));
 
     public static ApiError ParameterEmpty(string param) => new(400,
-        $"You passed an empty string for '{param}'. We assume empty values are an attempt to unset a parameter; however '{param}' cannot be unset. " +
-        $"You should remove '{param}' from your request or supply a non-empty value.", "parameter_invalid_empty", param);
+        $"You passed an empty string for '{param}'. We assume empty values are an attempt to unset a parameter; "
+            + $"however '{param}' cannot be unset. " +
+        $"You should remove '{param}' from your request or supply a non-empty "
+            + "value.", "parameter_invalid_empty", param);
 
-    public static ApiError NotAString(string param) => new(400, $"Invalid string: '{param}' must be a string, not an array or a hash.", param: param);
+    public static ApiError NotAString(string param) =>
+        new(400, $"Invalid string: '{param}' must be a string, not an array or a hash.", param: param);
 
     public static ApiError NotAnObject(string param) => new(400, "Invalid object", param: param);
 
     public static ApiError NotAnArray(string param) => new(400, "Invalid array", param: param);
 
-    /// <summary>The value is shown by its two ends, as Stripe does; <paramref name="value"/> is null for a payload, which is never shown.</summary>
+    /// <summary>
+    /// The value is shown by its two ends, as Stripe does; <paramref name="value"/> is null for a payload, which is
+    /// never shown.
+    /// </summary>
     public static ApiError TooLong(string param, string? value, int limit) => new(400,
         value is null
             ? $"Invalid string: '{param}' must be at most {limit} characters"
             : $"Invalid string: {Ends(value)}; must be at most {limit} characters", param: param);
 
-    public static ApiError NotAnInteger(string param, string value) => new(400, $"Invalid integer: {Shown(value)}", "parameter_invalid_integer", param);
+    public static ApiError NotAnInteger(string param, string value) =>
+        new(400, $"Invalid integer: {Shown(value)}", "parameter_invalid_integer", param);
 
     public static ApiError IntegerTooSmall(string param, long least) => new(400,
         $"This value must be greater than or equal to {least}.", "parameter_invalid_integer", param);
@@ -202,7 +253,8 @@ internal sealed class ApiError : Exception
     public static ApiError OutOfRange(string param, long least, long most) => new(400,
         $"Invalid {param}: must be an integer from {least} to {most}.", "parameter_invalid_integer", param);
 
-    public static ApiError NotABoolean(string param, string value) => new(400, $"Invalid boolean: {Shown(value)}", param: param);
+    public static ApiError NotABoolean(string param, string value) =>
+        new(400, $"Invalid boolean: {Shown(value)}", param: param);
 
     /// <summary>
     /// Of a mode that was given no signing secret: an app of before each mode had its own has none for test.
@@ -221,13 +273,15 @@ internal sealed class ApiError : Exception
         $"Invalid {param}: must be one of {string.Join(" or ", allowed)}", param: param);
 
     public static ApiError UserWithAccountScope() => new(400,
-        "You cannot send 'scope[user]' when 'scope[type]' is 'account'. Remove 'scope[user]', or set 'scope[type]' to 'user'.", param: "scope[user]");
+        "You cannot send 'scope[user]' when 'scope[type]' is 'account'. Remove 'scope[user]', or set 'scope[type]' "
+            + "to 'user'.", param: "scope[user]");
 
     public static ApiError ExpiryPast() => new(400,
         "Invalid timestamp: must be an integer Unix timestamp in the future", param: "expires_at");
 
     public static ApiError ExpiryTooFar(int years) => new(400,
-        $"Invalid timestamp: must be an integer Unix timestamp in seconds, at most {years} years in the future", param: "expires_at");
+        $"Invalid timestamp: must be an integer Unix timestamp in seconds, at most {years} years in the "
+            + "future", param: "expires_at");
 
     /// <summary>A moment that bounds a list or a search, and is outside of the range that times have here.</summary>
     public static ApiError NotATime(string param) => new(400,
@@ -236,27 +290,41 @@ internal sealed class ApiError : Exception
 
     public static ApiError NotExpandable(string property, bool onList) => new(400,
         $"This property cannot be expanded ({Shown(property)})." +
-        (onList && !property.StartsWith("data", StringComparison.Ordinal) ? $" You may want to try expanding 'data.{Shown(property)}' instead." : ""));
+        (onList && !property.StartsWith("data",
+            StringComparison.Ordinal) ? $" You may want to try expanding 'data.{Shown(property)}' instead." : ""));
 
     public static ApiError BothCursors() => new(400,
         "Received both starting_after and ending_before parameters. Please pass in only one.");
 
-    public static ApiError UnknownCursor(string param, string id) => new(400, $"No such secret: '{Shown(id)}'", "resource_missing", param);
+    public static ApiError UnknownCursor(string param, string id) =>
+        new(400, $"No such secret: '{Shown(id)}'", "resource_missing", param);
 
     // --- the outcome of a well-formed request ---
 
-    public static ApiError NoSuchSecret(string name) => new(404, $"No such secret: '{name}'", "resource_missing", "name");
+    public static ApiError NoSuchSecret(string name) =>
+        new(404, $"No such secret: '{name}'", "resource_missing", "name");
 
-    public static ApiError NoSuch(string noun, string id) => new(404, $"No such {noun}: '{Shown(id)}'", "resource_missing", "id");
+    public static ApiError NoSuch(string noun, string id) =>
+        new(404, $"No such {noun}: '{Shown(id)}'", "resource_missing", "id");
 
-    public static ApiError UnknownPosition(string noun, string id) => new(400, $"No such {noun}: '{Shown(id)}'", "resource_missing", "starting_after");
+    public static ApiError UnknownPosition(string noun, string id) =>
+        new(400, $"No such {noun}: '{Shown(id)}'", "resource_missing", "starting_after");
 
-    public static ApiError AppNotEmpty() => new(400, "The app still has accounts with stored data. List them (GET /admin/v1/apps/{app}/accounts) and forget them first.");
+    public static ApiError AppNotEmpty() =>
+        new(
+            400,
+            "The app still has accounts with stored data. List them (GET /admin/v1/apps/{app}/accounts) and forget "
+                + "them first.");
 
-    public static ApiError LastAdminKey() => new(400, "This is the last admin key that does not expire, and without it nobody could manage this store. Create another one first, or roll this one.");
+    public static ApiError LastAdminKey() =>
+        new(
+            400,
+            "This is the last admin key that does not expire, and without it nobody could manage this store. Create "
+                + "another one first, or roll this one.");
 
     public static ApiError QuotaReached(int limit) => new(400,
-        $"This scope already holds {limit} secrets, which is the most it may hold. Delete one first; list the scope to see what is stored (GET /v1/apps/secrets).");
+        $"This scope already holds {limit} secrets, which is the most it may hold. Delete one first; list the scope "
+            + "to see what is stored (GET /v1/apps/secrets).");
 
     /// <summary>Of a delete by an ephemeral key whose answer would have to be kept.</summary>
     public static ApiError PayloadTooLargeToKeep(int limit) => new(400,
@@ -268,43 +336,56 @@ internal sealed class ApiError : Exception
     /// <param name="wanted">What <c>if_version</c> said.</param>
     /// <param name="found">The version there is; 0 if there is no such secret.</param>
     public static ApiError VersionMismatch(long wanted, long found) => new(409,
-        $"The secret was changed: its version is {found}, not {wanted} as if_version says (0 means that there is no such secret). " +
-        "Find it again and then decide; the current version is in the Coffer-Secret-Version header.", "resource_version_mismatch", "if_version")
+        $"The secret was changed: its version is {found}, not {wanted} as if_version says (0 means that there is no "
+            + "such secret). " +
+        "Find it again and then decide; the current version is in the Coffer-Secret-Version "
+            + "header.", "resource_version_mismatch", "if_version")
     { ShouldRetry = false };
 
     public static ApiError UnknownRoute(string method, string path) => new(404,
-        $"Unrecognized request URL ({Shown(method)}: {Shown(path)}). If you are trying to list objects, remove the trailing slash. " +
-        $"If you are trying to retrieve an object, make sure you passed a valid (non-empty) identifier in your code. Please see {Docs}.");
+        $"Unrecognized request URL ({Shown(method)}: {Shown(path)}). If you are trying to list objects, remove the "
+            + "trailing slash. " +
+        "If you are trying to retrieve an object, make sure you passed a valid (non-empty) identifier in your code. "
+            + $"Please see {Docs}.");
 
     public static ApiError IdempotencyMismatch(string key) => new(400,
         "Keys for idempotent requests can only be used with the same parameters they were first used with. " +
-        $"Try using a key other than '{Shown(key)}' if you meant to execute a different request.", type: "idempotency_error");
+        $"Try using a key other than '{Shown(key)}' if you meant to execute a different "
+            + "request.", type: "idempotency_error");
 
     public static ApiError IdempotencyKeyInUse(string key) => new(409,
-        "There is currently another in-progress request using this Idempotent Key (that probably means you submitted twice, " +
-        $"and the other request is still going through): {Shown(key)}. Please try again later.", "idempotency_key_in_use", type: "idempotency_error")
+        "There is currently another in-progress request using this Idempotent Key (that probably means you submitted "
+            + "twice, " +
+        $"and the other request is still going through): {Shown(key)}. Please try again "
+            + "later.", "idempotency_key_in_use", type: "idempotency_error")
     { ShouldRetry = true };
 
     // --- not the client's fault ---
 
-    public static ApiError Overloaded() => new(503, "Too many changes are waiting to be stored. Nothing of this request was stored. Try again shortly.",
+    public static ApiError Overloaded() =>
+        new(503, "Too many changes are waiting to be stored. Nothing of this request was stored. Try again shortly.",
         type: "api_error")
-    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
+        { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
 
-    public static ApiError Stopping() => new(503, "This server is stopping. Nothing of this request was stored. Try again shortly.", type: "api_error")
-    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
+    public static ApiError Stopping() =>
+        new(503, "This server is stopping. Nothing of this request was stored. Try again shortly.", type: "api_error")
+        { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
 
     public static ApiError StorageUnavailable(Exception inner) => new(503,
-        "The storage cannot be used at the moment. Nothing of this request was stored. Try again shortly.", type: "api_error", inner: inner)
+        "The storage cannot be used at the moment. Nothing of this request was stored. Try again "
+            + "shortly.", type: "api_error", inner: inner)
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
     /// <summary>What the storage answers does not go together, however often it is asked.</summary>
     public static ApiError Contradictory(string what) =>
         StorageUnavailable(new InvalidDataException($"the storage contradicts itself: {what}"));
 
-    /// <summary>The commit was sent and nothing is known of it: the database went away, or stopped waiting for its standby.</summary>
+    /// <summary>
+    /// The commit was sent and nothing is known of it: the database went away, or stopped waiting for its standby.
+    /// </summary>
     public static ApiError StorageUncertain(Exception inner) => new(503,
-        "The storage failed while this request was stored, so the request may or may not be stored. Try again shortly with the same Idempotency-Key.", type: "api_error", inner: inner)
+        "The storage failed while this request was stored, so the request may or may not be stored. Try again "
+            + "shortly with the same Idempotency-Key.", type: "api_error", inner: inner)
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
 
     /// <summary>
@@ -324,11 +405,13 @@ internal sealed class ApiError : Exception
     { ShouldRetry = false, IsFault = true, Damage = row };
 
     public static ApiError Internal(Exception bug) => new(500,
-        "An error occurred on our side. Tell the operator of this server the Request-Id: the details are in the log under it.", type: "api_error", inner: bug)
+        "An error occurred on our side. Tell the operator of this server the Request-Id: the details are in the log "
+            + "under it.", type: "api_error", inner: bug)
     { IsFault = true };
 
     /// <summary>Rebuilds an outcome that was kept under an idempotency key.</summary>
-    public static ApiError Kept(int status, string type, string? code, string? param, string message) => new(status, message, code, param, type);
+    public static ApiError Kept(int status, string type, string? code, string? param, string message) =>
+        new(status, message, code, param, type);
 
     /// <summary>Client text within a message: cut to 100 characters, control characters shown as U+FFFD.</summary>
     private static string Shown(string text)
@@ -337,9 +420,13 @@ internal sealed class ApiError : Exception
         return string.Create(cut.Length, cut, static (to, from) =>
         {
             for (var i = 0; i < from.Length; i++)
-                to[i] = CharUnicodeInfo.GetUnicodeCategory(from[i]) is UnicodeCategory.Control or UnicodeCategory.Surrogate ? '\uFFFD' : from[i];
+                to[i] =
+                    CharUnicodeInfo.GetUnicodeCategory(from[i]) is UnicodeCategory.Control or UnicodeCategory.Surrogate
+                    ? '\uFFFD'
+                    : from[i];
         });
     }
 
-    private static string Ends(string value) => value.Length <= 20 ? Shown(value) : $"{Shown(value[..10])}...{Shown(value[^10..])}";
+    private static string Ends(string value) =>
+        value.Length <= 20 ? Shown(value) : $"{Shown(value[..10])}...{Shown(value[^10..])}";
 }

@@ -11,12 +11,16 @@ internal static class Networks
     {
         // .NET reads more than is meant: 010.1 as inet_aton does, which is 8.0.0.1, and zones, brackets and ports.
         var host = text.Split('/')[0];
-        if (!IPAddress.TryParse(host, out var address) || host.AsSpan().ContainsAny("%[]") || (address.AddressFamily == AddressFamily.InterNetwork && address.ToString() != host))
+        if (!IPAddress.TryParse(host, out var address) || host.AsSpan().ContainsAny("%[]")
+            || (address.AddressFamily == AddressFamily.InterNetwork && address.ToString() != host))
             return null;
         // 10.0.0.1/8 would be taken as 10.0.0.0/8, which may be more than was meant.
-        if (!IPNetwork.TryParse(host == text ? $"{host}/{address.GetAddressBytes().Length * 8}" : text, out var network) || !network.BaseAddress.Equals(address))
+        if (!IPNetwork.TryParse(host == text ? $"{host}/{address.GetAddressBytes().Length * 8}" : text,
+            out var network) || !network.BaseAddress.Equals(address))
             return null;
-        return address.IsIPv4MappedToIPv6 && network.PrefixLength >= 96 ? new IPNetwork(Plain(address), network.PrefixLength - 96) : network;
+        return address.IsIPv4MappedToIPv6 && network.PrefixLength >= 96
+            ? new IPNetwork(Plain(address), network.PrefixLength - 96)
+            : network;
     }
 
     /// <summary>The address as it counts: a client that speaks IPv4 over IPv6 is known by its IPv4 address.</summary>

@@ -6,15 +6,17 @@ using System.Security.Cryptography;
 
 namespace Coffer;
 
-/// <summary>A pinned buffer that is cleared when it is disposed of, or else when it is finalised. Prints as <c>[redacted]</c>.</summary>
+/// <summary>
+/// A pinned buffer that is cleared when it is disposed of, or else when it is finalised. Prints as <c>[redacted]</c>.
+/// </summary>
 internal sealed class SecretBytes : IDisposable
 {
     private static readonly ConcurrentQueue<SecretBytes> Pool = new();
     private const int PooledSize = 8 * 1024;
     private const int PooledMost = 256;
 
-    // Keys come and go with the tenants that are in use. Each has a place in a block: pinned memory of its own would cost a
-    // collection of all memory to get back.
+    // Keys come and go with the tenants that are in use. Each has a place in a block: pinned memory of its own would
+    // cost a collection of all memory to get back.
     private static readonly ConcurrentQueue<(byte[] Block, int Start)> KeyPlaces = new();
     private const int KeyPlace = 128;
     private const int KeyPlacesOfBlock = 512;
@@ -27,7 +29,8 @@ internal sealed class SecretBytes : IDisposable
 
     private SecretBytes(byte[] bytes, int length) => (this.bytes, used, Length) = (bytes, length, length);
 
-    private SecretBytes((byte[] Block, int Start) place, int length) : this(place.Block, length) => (start, isKey) = (place.Start, true);
+    private SecretBytes((byte[] Block, int Start) place, int length) : this(place.Block, length) =>
+        (start, isKey) = (place.Start, true);
 
 #pragma warning disable MA0055 // The finaliser is the point: what nobody disposed of is cleared all the same.
     ~SecretBytes() => GiveBack();
@@ -37,8 +40,8 @@ internal sealed class SecretBytes : IDisposable
     public int Length { get; private set; }
 
     /// <summary>
-    /// The bytes. Where nobody disposes of this, <see cref="GC.KeepAlive"/> has to come after the last use of the span: it does not keep this,
-    /// and what is finalised is cleared and serves another.
+    /// The bytes. Where nobody disposes of this, <see cref="GC.KeepAlive"/> has to come after the last use of the span:
+    /// it does not keep this, and what is finalised is cleared and serves another.
     /// </summary>
     public Span<byte> Span => Held.AsSpan(start, Length);
 
@@ -64,9 +67,13 @@ internal sealed class SecretBytes : IDisposable
         return copy;
     }
 
-    /// <summary>Memory for keys that live as long as their owner, all zero: no larger than it has to be, and not of the pool.</summary>
+    /// <summary>
+    /// Memory for keys that live as long as their owner, all zero: no larger than it has to be, and not of the pool.
+    /// </summary>
     public static SecretBytes ForKeys(int length) =>
-        length <= KeyPlace ? new SecretBytes(TakePlace(), length) : new SecretBytes(GC.AllocateArray<byte>(length, pinned: true), length);
+        length <= KeyPlace
+            ? new SecretBytes(TakePlace(), length)
+            : new SecretBytes(GC.AllocateArray<byte>(length, pinned: true), length);
 
     /// <summary>The same with a key in it.</summary>
     public static SecretBytes ForKey(ReadOnlySpan<byte> key)

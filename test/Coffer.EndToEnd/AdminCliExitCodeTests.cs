@@ -7,8 +7,10 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
 
     public static TheoryData<string> Absences() =>
     [
-        "apps show app_none", "apps rename app_none x", "apps set app_none --any-origin", "apps disable app_none", "apps enable app_none",
-        "apps delete app_none --yes", "apps roll-signing-secret app_none --grace 0", "keys show key_none", "keys roll key_none --grace 0", "keys revoke key_none",
+        "apps show app_none", "apps rename app_none x", "apps set app_none "
+            + "--any-origin", "apps disable app_none", "apps enable app_none",
+        "apps delete app_none --yes", "apps roll-signing-secret app_none "
+            + "--grace 0", "keys show key_none", "keys roll key_none --grace 0", "keys revoke key_none",
         "accounts list --app app_none", "accounts export acct_1 --app app_none --reason r",
             "accounts forget acct_1 --app app_none --yes", "receipt show rcpt_none",
         "secrets reveal appsecret_none --app app_none --account acct_1 --reason r",
@@ -47,11 +49,13 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
 
     [Theory]
     [MemberData(nameof(Absences))]
-    public async Task What_is_not_there_is_1(string line) => (await Cli.RunAsync(line.Split(' '))).Refused(1, "_none", "list");
+    public async Task What_is_not_there_is_1(string line) =>
+        (await Cli.RunAsync(line.Split(' '))).Refused(1, "_none", "list");
 
     [Theory]
     [MemberData(nameof(Mistakes))]
-    public async Task A_wrong_command_line_is_64(string line, string error) => (await Cli.RunAsync(line.Split(' '))).Refused(64, error, "--help");
+    public async Task A_wrong_command_line_is_64(string line, string error) =>
+        (await Cli.RunAsync(line.Split(' '))).Refused(64, error, "--help");
 
     [Fact]
     public async Task An_empty_id_is_not_taken_for_none()
@@ -60,7 +64,8 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
         (await Cli.RunAsync("apps", "show", "")).Refused(64, "APP '' is not an id", "--help");
         (await Cli.RunAsync("secrets", "search", "--account", "")).Refused(64, "--account '' is not an id", "--help");
         (await Cli.RunAsync("keys", "list", "--app", "")).Refused(64, "--app '' is not an id", "--help");
-        (await Cli.RunAsync("keys", "mint", "--user", "usr_1", "--account", "")).Refused(64, "--account '' is not an id", "--help");
+        (await Cli.RunAsync("keys", "mint", "--user", "usr_1", "--account", "")).Refused(64,
+            "--account '' is not an id", "--help");
     }
 
     [Fact]
@@ -73,30 +78,37 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
         (await Cli.RunAsync("apps", "roll-signing-secret", app, "--grace", "8d")).Refused(65, "", "req_");
         (await Cli.RunAsync("keys", "create", "--app", app, "--type", "restricted")).Refused(65, "permissions", "req_");
         (await Cli.RunAsync("keys", "create", "--app", app, "--address", "nowhere")).Refused(65, "", "req_");
-        (await Cli.RunAsync("accounts", "export", "acct_1", "--app", app, "--reason", "")).Refused(65, "reason", "req_");
-        (await Cli.WithKeyAsync(store.Coffer.TestKey, "keys", "mint", "--user", "usr_1", "--for", "25h")).Refused(65, "", "req_");
+        (await Cli.RunAsync("accounts", "export", "acct_1", "--app", app, "--reason",
+            "")).Refused(65, "reason", "req_");
+        (await Cli.WithKeyAsync(store.Coffer.TestKey, "keys", "mint", "--user", "usr_1", "--for",
+            "25h")).Refused(65, "", "req_");
     }
 
     [Fact]
     public async Task A_key_that_is_unknown_or_no_admin_key_is_77()
     {
-        (await Cli.RunAsync(["apps", "list"], "ak_NotOfThisStore")).Refused(77, "Invalid API Key provided", "COFFER_ADMIN_KEY");
+        (await Cli.RunAsync(["apps", "list"], "ak_NotOfThisStore")).Refused(77, "Invalid API Key provided",
+            "COFFER_ADMIN_KEY");
         (await Cli.RunAsync(["apps", "list"], store.Coffer.TestKey)).Refused(77, "admin key");
-        (await Cli.WithKeyAsync(store.Coffer.AdminKey, "keys", "mint", "--user", "usr_1")).Refused(77, "needs a secret key");
+        (await Cli.WithKeyAsync(store.Coffer.AdminKey, "keys", "mint", "--user",
+            "usr_1")).Refused(77, "needs a secret key");
     }
 
     [Fact]
     public async Task A_missing_key_is_78_and_the_right_one_is_named()
     {
-        foreach (var line in (string[])["apps list", "keys list", "accounts list --app app_1", "secrets search", "audit list"])
-            (await Cli.RunAsync(line.Split(' '), adminKey: " ", apiKey: store.Coffer.TestKey)).Refused(78, "COFFER_ADMIN_KEY is not set", "ak_");
+        foreach (var line in (string[])["apps list", "keys list", "accounts list --app app_1", "secrets search",
+            "audit list"])
+            (await Cli.RunAsync(line.Split(' '), adminKey: " ", apiKey: store.Coffer.TestKey)).Refused(78,
+                "COFFER_ADMIN_KEY is not set", "ak_");
         (await Cli.RunAsync("keys", "mint", "--user", "usr_1")).Refused(78, "COFFER_API_KEY is not set", "sk_test_");
     }
 
     [Fact]
     public async Task The_management_plane_may_have_an_address_of_its_own()
     {
-        (await Cli.RunAsync("apps", "list", "--url", "http://127.0.0.1:1")).Refused(69, "http://127.0.0.1:1", "COFFER_ADMIN_URL");
+        (await Cli.RunAsync("apps", "list", "--url", "http://127.0.0.1:1")).Refused(69, "http://127.0.0.1:1",
+            "COFFER_ADMIN_URL");
         var elsewhere = new Dictionary<string, string>
         {
             ["COFFER_URL"] = "http://127.0.0.1:1",
@@ -106,12 +118,14 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
         (await Ran.ProgramAsync(Needs.Program, ["apps", "list"], elsewhere)).EndedWith(0);
         elsewhere["COFFER_ADMIN_URL"] = "http://127.0.0.1:2";
         (await Ran.ProgramAsync(Needs.Program, ["apps", "list"], elsewhere)).Refused(69, "http://127.0.0.1:2");
-        (await Ran.ProgramAsync(Needs.Program, ["apps", "list", "--url", store.Coffer.Url.ToString()], elsewhere)).EndedWith(0);
+        (await Ran.ProgramAsync(Needs.Program, ["apps", "list", "--url", store.Coffer.Url.ToString()],
+            elsewhere)).EndedWith(0);
         (await Cli.RunAsync("apps", "list", "--url", "127.0.0.1")).Refused(78, "'127.0.0.1'", "COFFER_ADMIN_URL");
     }
 
     [Theory]
-    [InlineData("apps", "create", "list", "show", "rename", "set", "disable", "enable", "delete", "roll-signing-secret")]
+    [InlineData("apps", "create", "list", "show", "rename", "set", "disable", "enable", "delete",
+        "roll-signing-secret")]
     [InlineData("keys", "create", "list", "show", "roll", "revoke", "mint", "expire")]
     [InlineData("accounts", "list", "export", "forget")]
     [InlineData("receipt", "show")]
@@ -123,7 +137,12 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
         {
             var help = (await Ran.CofferAsync(verb, command, "--help")).EndedWith(0).Stdout;
             Assert.Contains("Usage:", help, StringComparison.Ordinal);
-            Assert.Contains($"coffer {verb} {command}", help[help.IndexOf("Example:", StringComparison.Ordinal)..help.IndexOf("Usage:", StringComparison.Ordinal)], StringComparison.Ordinal);
+            Assert.Contains(
+                $"coffer {verb} {command}",
+                help[
+                    help.IndexOf("Example:", StringComparison.Ordinal)..help.IndexOf("Usage:",
+                        StringComparison.Ordinal)],
+                StringComparison.Ordinal);
         }
     }
 }

@@ -4,7 +4,10 @@ using static Coffer.EndToEnd.AdminCli;
 
 namespace Coffer.EndToEnd;
 
-/// <summary><c>coffer apps</c>, <c>keys</c>, <c>accounts</c>, and what an operator sees of secrets and of the audit log. Each test has an app of its own.</summary>
+/// <summary>
+/// <c>coffer apps</c>, <c>keys</c>, <c>accounts</c>, and what an operator sees of secrets and of the audit log. Each
+/// test has an app of its own.
+/// </summary>
 public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore>
 {
     private const string Once = "Keep it now: it is not shown again.";
@@ -17,7 +20,8 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
     [Fact]
     public async Task An_app_is_created_changed_shown_and_deleted()
     {
-        var created = await Cli.JsonAsync("apps", "create", "Acme CRM", "--secrets-per-scope", "7", "--origin", "https://a.example", "--origin", "https://b.example");
+        var created = await Cli.JsonAsync("apps", "create", "Acme CRM", "--secrets-per-scope", "7", "--origin",
+            "https://a.example", "--origin", "https://b.example");
         var app = Text(created, "id");
         Assert.StartsWith("app_", app, StringComparison.Ordinal);
         Assert.StartsWith("acct_", Text(created, "account"), StringComparison.Ordinal);
@@ -31,8 +35,12 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         Assert.False(shown.TryGetProperty("signing_secret_live", out _));
         Assert.Equal(["https://a.example", "https://b.example"], Words(shown, "origins"));
         Assert.Equal("Acme 2", Text(await Cli.JsonAsync("apps", "rename", app, "Acme 2"), "name"));
-        Assert.Equal(50, (await Cli.JsonAsync("apps", "set", app, "--secrets-per-scope", "50")).GetProperty("secrets_per_scope").GetInt32());
-        Assert.Equal(["https://c.example"], Words(await Cli.JsonAsync("apps", "set", app, "--origin", "https://c.example"), "origins"));
+        Assert.Equal(
+            50,
+            (await Cli.JsonAsync("apps", "set", app, "--secrets-per-scope", "50")).GetProperty("secrets_per_scope")
+                .GetInt32());
+        Assert.Equal(["https://c.example"],
+            Words(await Cli.JsonAsync("apps", "set", app, "--origin", "https://c.example"), "origins"));
         var back = await Cli.JsonAsync("apps", "set", app, "--secrets-per-scope", "default", "--any-origin");
         Assert.Equal(JsonValueKind.Null, back.GetProperty("secrets_per_scope").ValueKind);
         Assert.Empty(Words(back, "origins"));
@@ -58,7 +66,8 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         Assert.Equal(table.Length - 1, list.Length);
         Assert.Single(list, each => Text(each, "name") == "default"); // the first start made it
         Assert.Matches($"^ID .*\n{app} +Table +disabled ", await Cli.OkAsync("apps", "disable", app));
-        Assert.DoesNotContain("absec_", string.Concat(table) + await Cli.OkAsync("apps", "show", app), StringComparison.Ordinal);
+        Assert.DoesNotContain("absec_", string.Concat(table) + await Cli.OkAsync("apps", "show", app),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -75,7 +84,8 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         Assert.StartsWith("absec_", Text(live, "signing_secret_live"), StringComparison.Ordinal);
         Assert.False(live.TryGetProperty("signing_secret_test", out _));
         Assert.Equal((1, 2), (Signing(live, "test"), Signing(live, "live")));
-        Assert.Contains(Once, await Cli.OkAsync("apps", "roll-signing-secret", app, "--grace", "7d"), StringComparison.Ordinal);
+        Assert.Contains(Once, await Cli.OkAsync("apps", "roll-signing-secret", app, "--grace", "7d"),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -105,13 +115,16 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         Assert.StartsWith("rk_live_cfr", reader, StringComparison.Ordinal);
         (await Cli.WithKeyAsync(reader, "secrets", "find", "k")).EndedWith(0);
         (await Cli.WithKeyAsync(reader, "secrets", "delete", "k")).Refused(77, "");
-        var both = await Cli.KeyAsync(app, "--type", "restricted", "--permission", "secret_read", "--permission", "secret_write", "--account", "acct_1");
+        var both = await Cli.KeyAsync(app, "--type", "restricted", "--permission", "secret_read", "--permission",
+            "secret_write", "--account", "acct_1");
         (await Cli.WithKeyAsync(both, "secrets", "set", "k", "--payload", "p")).EndedWith(0);
         (await Cli.WithKeyAsync(test, "secrets", "find", "k", "--account", "acct_1")).EndedWith(0);
         (await Cli.WithKeyAsync(both, "secrets", "find", "k", "--account", "acct_2")).Refused(77, "");
 
-        (await Cli.WithKeyAsync(await Cli.KeyAsync(app, "--address", "192.0.2.0/24"), "secrets", "list")).Refused(77, "");
-        (await Cli.WithKeyAsync(await Cli.KeyAsync(app, "--address", "192.0.2.0/24", "--address", "127.0.0.0/8"), "secrets", "list")).EndedWith(0);
+        (await Cli.WithKeyAsync(await Cli.KeyAsync(app, "--address", "192.0.2.0/24"), "secrets",
+            "list")).Refused(77, "");
+        (await Cli.WithKeyAsync(await Cli.KeyAsync(app, "--address", "192.0.2.0/24", "--address", "127.0.0.0/8"),
+            "secrets", "list")).EndedWith(0);
 
         var admin = await Cli.JsonAsync("keys", "create", "--type", "admin", "--expires-at", "2100-01-31T12:00:00Z");
         Assert.StartsWith("ak_cfr", Text(admin, "secret"), StringComparison.Ordinal);
@@ -123,9 +136,11 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
     public async Task A_key_is_shown_once_and_listed_without_itself()
     {
         var app = await Cli.AppAsync("listed");
-        var created = await Cli.OkAsync("keys", "create", "--app", app, "--type", "restricted", "--permission", "secret_read", "--address", "192.0.2.0/24");
+        var created = await Cli.OkAsync("keys", "create", "--app", app, "--type", "restricted", "--permission",
+            "secret_read", "--address", "192.0.2.0/24");
         Assert.Matches("^ID +TYPE +MODE +APP +PERMISSIONS +ACCOUNT +ADDRESSES +CREATED +EXPIRES +LAST USED", created);
-        Assert.Matches($@"\nkey_\w+ +restricted +test +{app} +secret_read +any +192\.0\.2\.0/24 +\S+ \S+ +never +never *\n\n  secret  rk_test_cfr\w+\n\n{Once}\n$", created);
+        Assert.Matches($@"\nkey_\w+ +restricted +test +{app} +secret_read +any +192\.0\.2\.0/24 +\S+ \S+ +never +never *\n\n"
+            + $@"  secret  rk_test_cfr\w+\n\n{Once}\n$", created);
         var second = await Cli.JsonAsync("keys", "create", "--app", app);
 
         var list = (await Cli.JsonAsync("keys", "list", "--app", app)).EnumerateArray().ToArray();
@@ -155,7 +170,8 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         Assert.True((await Cli.JsonAsync("keys", "revoke", Text(third, "id"))).GetProperty("revoked").GetBoolean());
         (await Cli.WithKeyAsync(Text(third, "secret"), "secrets", "list")).Refused(77, "API Key", "COFFER_API_KEY");
         (await Cli.RunAsync("keys", "show", Text(third, "id"))).Refused(1, Text(third, "id"));
-        Assert.Equal($"the key {Text(first, "id")} is revoked\n", await Cli.OkAsync("keys", "revoke", Text(first, "id")));
+        Assert.Equal($"the key {Text(first, "id")} is revoked\n",
+            await Cli.OkAsync("keys", "revoke", Text(first, "id")));
     }
 
     [Fact]
@@ -163,8 +179,10 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
     {
         var key = await Cli.KeyAsync(await Cli.AppAsync("minted"));
         var minted = JsonElement.Parse((await Cli.WithKeyAsync(
-            key, "keys", "mint", "--user", "usr_1", "--account", "acct_1", "--for", "15m", "--permission", "secret_read", "--permission", "secret_write", "--json")).EndedWith(0).Stdout);
-        Assert.Equal(["id", "object", "account", "created", "expires", "livemode", "permissions", "secret", "user"], minted.EnumerateObject().Select(field => field.Name));
+            key, "keys", "mint", "--user", "usr_1", "--account", "acct_1", "--for", "15m", "--permission",
+                "secret_read", "--permission", "secret_write", "--json")).EndedWith(0).Stdout);
+        Assert.Equal(["id", "object", "account", "created", "expires", "livemode", "permissions", "secret", "user"],
+            minted.EnumerateObject().Select(field => field.Name));
         var (id, ephemeral) = (Text(minted, "id"), Text(minted, "secret"));
         Assert.StartsWith("ephkey_", id, StringComparison.Ordinal);
         Assert.StartsWith("ek_test_", ephemeral, StringComparison.Ordinal);
@@ -172,11 +190,14 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         (await Cli.WithKeyAsync(ephemeral, "secrets", "set", "k", "--payload", "p", "--user", "usr_1")).EndedWith(0);
         (await Cli.WithKeyAsync(key, "secrets", "find", "k", "--account", "acct_1", "--user", "usr_1")).EndedWith(0);
 
-        Assert.Equal($"the ephemeral key {id} is expired\n", (await Cli.WithKeyAsync(key, "keys", "expire", id, "--account", "acct_1")).EndedWith(0).Stdout);
+        Assert.Equal($"the ephemeral key {id} is expired\n",
+            (await Cli.WithKeyAsync(key, "keys", "expire", id, "--account", "acct_1")).EndedWith(0).Stdout);
         (await Cli.WithKeyAsync(ephemeral, "secrets", "find", "k", "--user", "usr_1")).Refused(77, "");
 
-        var table = (await Cli.WithKeyAsync(key, "keys", "mint", "--user", "usr_1", "--account", "acct_1", "--permission", "secret_read")).EndedWith(0).Stdout;
-        Assert.Matches($@"^ID +MODE +ACCOUNT +USER +PERMISSIONS +EXPIRES *\nephkey_\w+ +test +acct_1 +usr_1 +secret_read +\S+ \S+ *\n\n  secret  ek_test_\S+\n\n{Once}\n$", table);
+        var table = (await Cli.WithKeyAsync(key, "keys", "mint", "--user", "usr_1", "--account", "acct_1",
+            "--permission", "secret_read")).EndedWith(0).Stdout;
+        Assert.Matches(@"^ID +MODE +ACCOUNT +USER +PERMISSIONS +EXPIRES *\n"
+            + $@"ephkey_\w+ +test +acct_1 +usr_1 +secret_read +\S+ \S+ *\n\n  secret  ek_test_\S+\n\n{Once}\n$", table);
     }
 
     [Fact]
@@ -196,18 +217,28 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
 
         var list = (await Cli.JsonAsync("accounts", "list", "--app", app)).EnumerateArray().ToArray();
         Assert.Equal(["acct_many 1 103", "acct_other 0 1"], list.Select(Counts));
-        Assert.Matches(@"^ACCOUNT +LIVE SECRETS +TEST SECRETS +CREATED *\nacct_many +1 +103 .*\nacct_other +0 +1 ", await Cli.OkAsync("accounts", "list", "--app", app));
+        Assert.Matches(@"^ACCOUNT +LIVE SECRETS +TEST SECRETS +CREATED *\nacct_many +1 +103 .*\nacct_other +0 +1 ",
+            await Cli.OkAsync("accounts", "list", "--app", app));
 
         var exported = await Cli.LinesAsync("accounts", "export", "acct_many", "--app", app, "--reason", "a request");
         Assert.Equal(
             Enumerable.Range(0, 103).Select(number => $"n{number}=payload {number} é").Order(StringComparer.Ordinal),
-            exported.Select(secret => $"{Text(secret, "name")}={Text(secret, "payload")}").Order(StringComparer.Ordinal));
-        Assert.Equal("of live mode", Text(Assert.Single(await Cli.LinesAsync("accounts", "export", "acct_many", "--app", app, "--reason", "a request", "--live")), "payload"));
+            exported.Select(
+                secret => $"{Text(secret, "name")}={Text(secret, "payload")}").Order(StringComparer.Ordinal));
+        Assert.Equal(
+            "of live mode",
+            Text(
+                Assert.Single(
+                    await Cli.LinesAsync("accounts", "export", "acct_many", "--app", app, "--reason", "a request",
+                        "--live")),
+                "payload"));
         Assert.Empty(await Cli.OkAsync("accounts", "export", "acct_none", "--app", app, "--reason", "a request"));
-        Assert.Equal(102, (await Cli.LinesAsync("audit", "list", "--app", app, "--verb", "set", "--limit", "102", "--json")).Count);
+        Assert.Equal(102,
+            (await Cli.LinesAsync("audit", "list", "--app", app, "--verb", "set", "--limit", "102", "--json")).Count);
 
         var forgotten = await Cli.JsonAsync("accounts", "forget", "acct_many", "--app", app, "--yes");
-        Assert.Equal(("account.forgotten", "acct_many", app), (Text(forgotten, "object"), Text(forgotten, "account"), Text(forgotten, "app")));
+        Assert.Equal(("account.forgotten", "acct_many", app),
+            (Text(forgotten, "object"), Text(forgotten, "account"), Text(forgotten, "app")));
         Assert.Equal("""{"live":1,"test":103}""", JsonSerializer.Serialize(forgotten.GetProperty("secrets")));
         Assert.Equal(3, Text(forgotten, "receipt").Split('.').Length);
         (await Cli.WithKeyAsync(test, "secrets", "find", "n1", "--account", "acct_many")).EndedWith(1);
@@ -226,11 +257,14 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         await FillAsync(key, "acct_1", "k", "p");
         await FillAsync(key, "acct_2", "k", "p");
         (await Cli.RunAsync("apps", "delete", app, "--yes")).Refused(65, "");
-        Assert.Equal($"2 accounts forgotten; the app {app} (full) is deleted\n", await Cli.OkAsync("apps", "delete", app, "--forget-accounts", "--yes"));
+        Assert.Equal($"2 accounts forgotten; the app {app} (full) is deleted\n",
+            await Cli.OkAsync("apps", "delete", app, "--forget-accounts", "--yes"));
         (await Cli.WithKeyAsync(key, "secrets", "list")).Refused(77, "API Key");
 
         var empty = await Cli.AppAsync("empty");
-        Assert.True((await Cli.JsonAsync("apps", "delete", empty, "--forget-accounts", "--yes")).GetProperty("deleted").GetBoolean());
+        Assert.True(
+            (await Cli.JsonAsync("apps", "delete", empty, "--forget-accounts", "--yes")).GetProperty("deleted")
+                .GetBoolean());
     }
 
     [Fact]
@@ -239,16 +273,21 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         var app = await Cli.AppAsync("asked");
         var key = await Cli.KeyAsync(app);
         await FillAsync(key, "acct_1", "k", "p");
-        string[] forget = ["accounts", "forget", "acct_1", "--app", app], delete = ["apps", "delete", app, "--forget-accounts"];
+        string[] forget = ["accounts", "forget", "acct_1", "--app", app], delete = ["apps", "delete", app,
+            "--forget-accounts"];
         (await Cli.RunAsync(forget)).Refused(64, "cannot be undone", "--yes");
         (await Cli.RunAsync(delete)).Refused(64, "cannot be undone", "--yes");
         foreach (var answer in (string[])["n\n", "\n", "maybe\n"])
-            Assert.Contains("not confirmed", (await Cli.AtTerminalAsync(answer, forget)).EndedWith(64).Stdout, StringComparison.Ordinal);
-        Assert.Contains("(asked) with its keys, and forget 1 account with", (await Cli.AtTerminalAsync("n\n", delete)).EndedWith(64).Stdout, StringComparison.Ordinal);
+            Assert.Contains("not confirmed", (await Cli.AtTerminalAsync(answer, forget)).EndedWith(64).Stdout,
+                StringComparison.Ordinal);
+        Assert.Contains("(asked) with its keys, and forget 1 account with",
+            (await Cli.AtTerminalAsync("n\n", delete)).EndedWith(64).Stdout, StringComparison.Ordinal);
         (await Cli.WithKeyAsync(key, "secrets", "find", "k", "--account", "acct_1")).EndedWith(0);
 
-        Assert.Contains("The receipt", (await Cli.AtTerminalAsync("y\n", forget)).EndedWith(0).Stdout, StringComparison.Ordinal);
-        Assert.Contains("is deleted", (await Cli.AtTerminalAsync("y\n", delete)).EndedWith(0).Stdout, StringComparison.Ordinal);
+        Assert.Contains("The receipt", (await Cli.AtTerminalAsync("y\n", forget)).EndedWith(0).Stdout,
+            StringComparison.Ordinal);
+        Assert.Contains("is deleted", (await Cli.AtTerminalAsync("y\n", delete)).EndedWith(0).Stdout,
+            StringComparison.Ordinal);
         (await Cli.RunAsync("apps", "show", app)).Refused(1, app);
     }
 
@@ -257,8 +296,10 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
     {
         var app = await Cli.AppAsync("searched");
         var (test, live) = (await Cli.KeyAsync(app), await Cli.KeyAsync(app, "--live"));
-        (await Cli.WithKeyAsync(test, "secrets", "set", "soon", "--payload", "the payload é", "--account", "acct_1", "--expires-at", "2100-01-31")).EndedWith(0);
-        (await Cli.WithKeyAsync(live, "secrets", "set", "late", "--payload", "p", "--account", "acct_2", "--user", "usr_1", "--expires-at", "2100-03-31")).EndedWith(0);
+        (await Cli.WithKeyAsync(test, "secrets", "set", "soon", "--payload", "the payload é", "--account", "acct_1",
+            "--expires-at", "2100-01-31")).EndedWith(0);
+        (await Cli.WithKeyAsync(live, "secrets", "set", "late", "--payload", "p", "--account", "acct_2", "--user",
+            "usr_1", "--expires-at", "2100-03-31")).EndedWith(0);
         (await Cli.WithKeyAsync(test, "secrets", "set", "never", "--payload", "p", "--account", "acct_2")).EndedWith(0);
 
         Assert.Equal(["late", "never", "soon"], await FoundAsync());
@@ -270,21 +311,26 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         Assert.Empty(await FoundAsync("--account", "acct_3"));
 
         var table = await Cli.OkAsync("secrets", "search", "--app", app, "--live");
-        Assert.Matches($@"^NAME +SCOPE +MODE +CREATED +EXPIRES +ID +VERSION +APP +ACCOUNT *\nlate +user usr_1 +live .* 2100-03-31 00:00:00Z +appsecret_\w+ +1 +{app} +acct_2 *\n$", table);
+        Assert.Matches(@"^NAME +SCOPE +MODE +CREATED +EXPIRES +ID +VERSION +APP +ACCOUNT *\n"
+            + $@"late +user usr_1 +live .* 2100-03-31 00:00:00Z +appsecret_\w+ +1 +{app} +acct_2 *\n$", table);
 
         var found = (await Cli.JsonAsync("secrets", "search", "--app", app, "--account", "acct_1"))[0];
         Assert.False(found.TryGetProperty("payload", out _));
-        string[] reveal = ["secrets", "reveal", Text(found, "id"), "--app", app, "--account", "acct_1", "--reason", "ticket 4711"];
+        string[] reveal = ["secrets", "reveal", Text(found, "id"), "--app", app, "--account", "acct_1", "--reason",
+            "ticket 4711"];
         Assert.Equal("the payload é", Text(await Cli.JsonAsync(reveal), "payload"));
         Assert.Equal("the payload é", await Cli.OkAsync([.. reveal, "--raw"]));
         Assert.Matches(@"^NAME .* PAYLOAD *\nsoon .* the payload é *\n$", await Cli.OkAsync(reveal));
-        (await Cli.RunAsync("secrets", "reveal", Text(found, "id"), "--app", app, "--account", "acct_2", "--reason", "ticket 4711")).Refused(1, Text(found, "id"));
-        var entries = await Cli.LinesAsync("audit", "list", "--app", app, "--verb", "reveal", "--outcome", "ok", "--json");
+        (await Cli.RunAsync("secrets", "reveal", Text(found, "id"), "--app", app, "--account", "acct_2", "--reason",
+            "ticket 4711")).Refused(1, Text(found, "id"));
+        var entries = await Cli.LinesAsync("audit", "list", "--app", app, "--verb", "reveal", "--outcome", "ok",
+            "--json");
         Assert.Equal(3, entries.Count);
         Assert.All(entries, entry => Assert.Contains("ticket 4711", $"{entry}", StringComparison.Ordinal));
 
         async Task<IEnumerable<string>> FoundAsync(params string[] filter) =>
-            (await Cli.JsonAsync(["secrets", "search", "--app", app, .. filter])).EnumerateArray().Select(secret => Text(secret, "name")).Order(StringComparer.Ordinal);
+            (await Cli.JsonAsync(["secrets", "search", "--app", app, .. filter])).EnumerateArray()
+                .Select(secret => Text(secret, "name")).Order(StringComparer.Ordinal);
     }
 
     [Fact]
@@ -294,7 +340,8 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         await FillAsync(await Cli.KeyAsync(app), "acct_1", "\e[31mred", "\e]0;title\a");
         var found = (await Cli.JsonAsync("secrets", "search", "--app", app))[0];
         var shown = await Cli.OkAsync("secrets", "search", "--app", app)
-            + await Cli.OkAsync("secrets", "reveal", Text(found, "id"), "--app", app, "--account", "acct_1", "--reason", "r")
+            + await Cli.OkAsync("secrets", "reveal", Text(found, "id"), "--app", app, "--account", "acct_1", "--reason",
+                "r")
             + await Cli.OkAsync("accounts", "export", "acct_1", "--app", app, "--reason", "r");
         Assert.Contains(@"\u001b[31mred", shown, StringComparison.Ordinal);
         Assert.Contains(@"\u001b]0;title\u0007", shown, StringComparison.Ordinal);
@@ -319,11 +366,13 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         var read = await AuditVerb.ListAsync(data, sets[2..]);
         Assert.Equal(3, asked.Count);
         Assert.All(asked, entry => Assert.Equal("audit_entry", Text(entry, "object")));
-        foreach (var field in (string[])["time", "verb", "outcome", "request", "remote", "key", "app", "account", "scope", "name"])
+        foreach (var field in (string[])["time", "verb", "outcome", "request", "remote", "key", "app", "account",
+            "scope", "name"])
             Assert.Equal(read.Select(entry => Text(entry, field)), asked.Select(entry => Text(entry, field)));
 
         Assert.Equal(2, (await cli.LinesAsync([.. sets, "--json", "--account", "acct_0"])).Count);
-        Assert.Equal(Text(asked[0], "request"), Text(Assert.Single(await cli.LinesAsync([.. sets, "--json", "--limit", "1"])), "request"));
+        Assert.Equal(Text(asked[0], "request"),
+            Text(Assert.Single(await cli.LinesAsync([.. sets, "--json", "--limit", "1"])), "request"));
         Assert.Empty(await cli.OkAsync([.. sets, "--json", "--until", "2001-01-01T00:00:00Z"]));
         Assert.Equal(3, (await cli.LinesAsync([.. sets, "--json", "--since", "2001-01-01T00:00:00Z"])).Count);
         var table = (await cli.OkAsync(sets)).TrimEnd('\n').Split('\n');
@@ -332,10 +381,12 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         Assert.Contains(" acct_0 ", table[1], StringComparison.Ordinal);
     }
 
-    private static IEnumerable<string?> Words(JsonElement json, string field) => json.GetProperty(field).EnumerateArray().Select(word => word.GetString());
+    private static IEnumerable<string?> Words(JsonElement json, string field) =>
+        json.GetProperty(field).EnumerateArray().Select(word => word.GetString());
 
     private static string Counts(JsonElement account) =>
-        $"{Text(account, "id")} {account.GetProperty("secrets").GetProperty("live")} {account.GetProperty("secrets").GetProperty("test")}";
+        string.Join(' ', Text(account, "id"), account.GetProperty("secrets").GetProperty("live"),
+            account.GetProperty("secrets").GetProperty("test"));
 
     private async Task FillAsync(string key, string account, string name, string payload)
     {

@@ -13,10 +13,15 @@ public sealed class AuditCliTests
         using var data = new TemporaryDirectory();
         await using var coffer = await WorkAsync(data);
         var entries = await AuditVerb.ListAsync(data);
-        Assert.Equal(["delete absent", "set ok", "find ok", "set ok", "create_key ok", "create_key ok", "create_key ok"], entries.Select(Deed));
+        Assert.Equal(
+            ["delete absent", "set ok", "find ok", "set ok", "create_key ok", "create_key ok", "create_key ok"],
+            entries.Select(Deed));
         Assert.Equal(Enumerable.Range(1, 7).Reverse(), entries.Select(entry => entry.GetProperty("seq").GetInt32()));
         var set = entries[3];
-        Assert.Equal(("node_1", "test", "acct_1", "account", 1), (Text(set, "node"), Text(set, "mode"), Text(set, "account"), Text(set, "scope"), set.GetProperty("version").GetInt32()));
+        Assert.Equal(
+            ("node_1", "test", "acct_1", "account", 1),
+            (Text(set, "node"), Text(set, "mode"), Text(set, "account"), Text(set, "scope"),
+                set.GetProperty("version").GetInt32()));
         Assert.StartsWith("req_", Text(set, "request"), StringComparison.Ordinal);
         Assert.Equal("127.0.0.1", Text(set, "remote"));
         Assert.Matches("^[0-9a-f]{32,}$", Text(set, "name")!);
@@ -26,8 +31,10 @@ public sealed class AuditCliTests
             Assert.DoesNotContain(secret, all, StringComparison.Ordinal);
 
         Assert.Equal(["find ok"], (await AuditVerb.ListAsync(data, "--verb", "find")).Select(Deed));
-        Assert.Equal(["set ok", "find ok", "set ok"], (await AuditVerb.ListAsync(data, "--account", "acct_1")).Select(Deed));
-        Assert.Equal(["set ok", "set ok"], (await AuditVerb.ListAsync(data, "--account", "acct_1", "--verb", "set")).Select(Deed));
+        Assert.Equal(["set ok", "find ok", "set ok"],
+            (await AuditVerb.ListAsync(data, "--account", "acct_1")).Select(Deed));
+        Assert.Equal(["set ok", "set ok"],
+            (await AuditVerb.ListAsync(data, "--account", "acct_1", "--verb", "set")).Select(Deed));
         Assert.Equal(["delete absent"], (await AuditVerb.ListAsync(data, "--outcome", "absent")).Select(Deed));
         Assert.Empty(await AuditVerb.ListAsync(data, "--outcome", "quota_reached"));
         Assert.Empty(await AuditVerb.ListAsync(data, "--until", "2001-01-01T00:00:00Z"));
@@ -39,11 +46,15 @@ public sealed class AuditCliTests
     {
         using var data = new TemporaryDirectory();
         await using var coffer = await WorkAsync(data);
-        var table = (await AuditAsync("list", "--data", data.Path, "--limit", Limit)).EndedWith(0).Stdout.TrimEnd().Split('\n');
+        var table = (await AuditAsync("list", "--data", data.Path, "--limit", Limit)).EndedWith(0).Stdout.TrimEnd()
+            .Split('\n');
         Assert.Equal(1 + 7, table.Length);
         Assert.Matches("^SEQ +TIME +VERB +OUTCOME +ACCOUNT", table[0]);
         Assert.Contains(" delete ", table[1], StringComparison.Ordinal);
-        Assert.Equal(1 + 1, (await AuditAsync("list", "--data", data.Path, "--limit", "1")).EndedWith(0).Stdout.TrimEnd().Split('\n').Length);
+        Assert.Equal(
+            1 + 1,
+            (await AuditAsync("list", "--data", data.Path, "--limit", "1")).EndedWith(0).Stdout.TrimEnd()
+                .Split('\n').Length);
     }
 
     [Fact]
@@ -51,9 +62,11 @@ public sealed class AuditCliTests
     {
         using var data = new TemporaryDirectory();
         await using var coffer = await WorkAsync(data);
-        Assert.Equal(7, (await AuditAsync("list", "--data", data.Path, "--json")).EndedWith(0).Stdout.TrimEnd().Split('\n').Length);
+        Assert.Equal(7,
+            (await AuditAsync("list", "--data", data.Path, "--json")).EndedWith(0).Stdout.TrimEnd().Split('\n').Length);
         (await AuditAsync("list", "--data", data.Path, "--limit", "many")).Refused(64, "'many'", "--help");
-        (await AuditAsync("list", "--data", data.Path, "--limit", "1", "--limit", "2")).Refused(64, "--limit", "--help");
+        (await AuditAsync("list", "--data", data.Path, "--limit", "1", "--limit",
+            "2")).Refused(64, "--limit", "--help");
     }
 
     [Fact]
@@ -63,7 +76,8 @@ public sealed class AuditCliTests
         await using var coffer = await WorkAsync(data);
         Assert.Equal(7, await AuditVerb.VerifiedAsync(data));
         Assert.Equal(0, await coffer.StopAsync());
-        Assert.Equal("7 entries verify, 1 checkpoints, 0 problems\n", (await AuditAsync("verify", "--data", data.Path)).EndedWith(0).Stdout);
+        Assert.Equal("7 entries verify, 1 checkpoints, 0 problems\n",
+            (await AuditAsync("verify", "--data", data.Path)).EndedWith(0).Stdout);
     }
 
     [Fact]
@@ -80,10 +94,12 @@ public sealed class AuditCliTests
         File.Copy(data.File("coffer.key"), key);
         string[] verify = ["verify", "--file", file, "--key-file", key, "--checkpoints", checkpoints];
         Assert.Equal("7 entries verify, 1 checkpoints, 0 problems\n", (await AuditAsync(verify)).EndedWith(0).Stdout);
-        Assert.Equal("7 entries verify, 0 checkpoints, 0 problems\n", (await AuditAsync(verify[..^2])).EndedWith(0).Stdout);
+        Assert.Equal("7 entries verify, 0 checkpoints, 0 problems\n",
+            (await AuditAsync(verify[..^2])).EndedWith(0).Stdout);
 
         // Edited, and cut where nothing but a checkpoint can tell.
-        await File.WriteAllTextAsync(file, export.Replace("acct_1", "acct_2", StringComparison.Ordinal), TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(file, export.Replace("acct_1", "acct_2", StringComparison.Ordinal),
+            TestContext.Current.CancellationToken);
         Unverified(await AuditAsync(verify), "were changed");
         var lines = export.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         await File.WriteAllLinesAsync(file, lines[..^2], TestContext.Current.CancellationToken);
@@ -96,7 +112,9 @@ public sealed class AuditCliTests
     }
 
     [Theory]
-    [InlineData("UPDATE audit SET entries = CAST(replace(CAST(entries AS TEXT), 'find', 'list') AS BLOB) WHERE first = 5", "entries 5 to 5 of node_1 were changed")]
+    [InlineData(
+        "UPDATE audit SET entries = CAST(replace(CAST(entries AS TEXT), 'find', 'list') AS BLOB) WHERE first = 5",
+        "entries 5 to 5 of node_1 were changed")]
     [InlineData("DELETE FROM audit WHERE first = 5", "entries 5 to 5 of node_1 are missing")]
     public async Task An_edited_store_is_2_and_the_place_is_named(string edit, string place)
     {
@@ -121,19 +139,26 @@ public sealed class AuditCliTests
         (await AuditAsync("verify")).Refused(64, "--data, or --file with --key-file", "--help");
         (await AuditAsync("verify", "--file", nowhere)).Refused(64, "Give --file and --key-file together", "--help");
         (await AuditAsync("verify", "--data", data.Path, "--file", nowhere)).Refused(64, "--data, or --file", "--help");
-        (await AuditAsync("list", "--data", data.Path, "--limit", "0")).Refused(64, "--limit must be at least 1", "--help");
-        (await AuditAsync("list", "--data", data.Path, "--limit", Limit, "--since", "yesterday")).Refused(64, "'yesterday'", "--help");
+        (await AuditAsync("list", "--data", data.Path, "--limit", "0")).Refused(64, "--limit must be at least 1",
+            "--help");
+        (await AuditAsync("list", "--data", data.Path, "--limit", Limit, "--since", "yesterday")).Refused(64,
+            "'yesterday'", "--help");
         (await AuditAsync("list", "--limit", Limit)).Refused(78, "COFFER_ADMIN_KEY is not set", "ak_");
-        (await AuditAsync("list", "--data", data.Path, "--url", "http://127.0.0.1:1")).Refused(64, "--data or --url", "--help");
+        (await AuditAsync("list", "--data", data.Path, "--url", "http://127.0.0.1:1")).Refused(64, "--data or --url",
+            "--help");
         foreach (var verb in (string[])["verify", "list", "export"])
-            (await AuditAsync([verb, "--data", nowhere, .. verb == "list" ? ["--limit", Limit] : Array.Empty<string>()])).Refused(78, nowhere, "--data");
+            (await AuditAsync(
+                [verb, "--data", nowhere, .. verb == "list" ? ["--limit", Limit] : Array.Empty<string>()])).Refused(78,
+                    nowhere, "--data");
         (await AuditAsync("verify", "--file", nowhere, "--key-file", data.File("coffer.key"))).Refused(74, nowhere);
-        (await AuditAsync("verify", "--file", data.File("coffer.key"), "--key-file", data.File("coffer.key"))).Refused(78, "not an exported audit log", "coffer audit export");
+        (await AuditAsync("verify", "--file", data.File("coffer.key"), "--key-file", data.File("coffer.key"))).Refused(
+            78, "not an exported audit log", "coffer audit export");
 
         using var other = new TemporaryDirectory();
         await using (await CofferProcess.ServeAsync(other))
             await ExportAsync(data, other);
-        (await AuditAsync("verify", "--file", other.File("log"), "--key-file", other.File("coffer.key"))).Refused(78, "key file");
+        (await AuditAsync("verify", "--file", other.File("log"), "--key-file",
+            other.File("coffer.key"))).Refused(78, "key file");
         Assert.False(Path.Exists(nowhere));
     }
 

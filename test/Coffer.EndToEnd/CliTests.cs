@@ -16,7 +16,8 @@ public sealed class CliTests(ServedStore store) : IClassFixture<ServedStore>
         var found = await OkAsync("acct_tour", "find", "my-api-key");
         Assert.Contains("my-api-key", found, StringComparison.Ordinal);
         Assert.DoesNotContain("secret_key_xxxxxx", found, StringComparison.Ordinal);
-        Assert.Contains("secret_key_xxxxxx", await OkAsync("acct_tour", "find", "my-api-key", "--with-payload"), StringComparison.Ordinal);
+        Assert.Contains("secret_key_xxxxxx", await OkAsync("acct_tour", "find", "my-api-key", "--with-payload"),
+            StringComparison.Ordinal);
         Assert.Equal("secret_key_xxxxxx", await OkAsync("acct_tour", "find", "my-api-key", "--raw"));
 
         Assert.Contains("my-api-key", await OkAsync("acct_tour", "delete", "my-api-key"), StringComparison.Ordinal);
@@ -35,7 +36,8 @@ public sealed class CliTests(ServedStore store) : IClassFixture<ServedStore>
     public async Task A_payload_from_a_file_is_taken_to_the_last_byte()
     {
         using var folder = new TemporaryDirectory();
-        byte[] payload = [0xEF, 0xBB, 0xBF, .. Encoding.UTF8.GetBytes("{\"a\": 1}\n")]; // what marks a file as UTF-8 is content too
+        // what marks a file as UTF-8 is content too
+        byte[] payload = [0xEF, 0xBB, 0xBF, .. Encoding.UTF8.GetBytes("{\"a\": 1}\n")];
         await File.WriteAllBytesAsync(folder.File("payload"), payload, TestContext.Current.CancellationToken);
         (await RunAsync("acct_file", null, null, "set", "k", "--payload-file", folder.File("payload"))).EndedWith(0);
         Assert.Equal(payload, (await RunAsync("acct_file", null, null, "find", "k", "--raw")).EndedWith(0).Output);
@@ -53,14 +55,18 @@ public sealed class CliTests(ServedStore store) : IClassFixture<ServedStore>
     [Fact]
     public async Task JSON_has_the_fields_of_the_API()
     {
-        var set = JsonElement.Parse(await OkAsync("acct_json", "set", "k", "--payload", "p", "--user", "usr_1", "--expires-at", "2100-01-31T12:00:00Z", "--json"));
-        Assert.Equal(["id", "created", "expires_at", "livemode", "name", "scope"], set.EnumerateObject().Select(field => field.Name));
+        var set = JsonElement.Parse(
+            await OkAsync("acct_json", "set", "k", "--payload", "p", "--user", "usr_1", "--expires-at",
+                "2100-01-31T12:00:00Z", "--json"));
+        Assert.Equal(["id", "created", "expires_at", "livemode", "name", "scope"],
+            set.EnumerateObject().Select(field => field.Name));
         Assert.StartsWith("appsecret_", set.GetProperty("id").GetString(), StringComparison.Ordinal);
         Assert.Equal(4105080000, set.GetProperty("expires_at").GetInt64());
         Assert.False(set.GetProperty("livemode").GetBoolean());
         Assert.Equal("""{"type":"user","user":"usr_1"}""", set.GetProperty("scope").ToString());
 
-        var found = JsonElement.Parse(await OkAsync("acct_json", "find", "k", "--user", "usr_1", "--with-payload", "--json"));
+        var found = JsonElement.Parse(
+            await OkAsync("acct_json", "find", "k", "--user", "usr_1", "--with-payload", "--json"));
         Assert.Equal("p", found.GetProperty("payload").GetString());
         Assert.Equal(set.GetProperty("id").GetString(), found.GetProperty("id").GetString());
 
@@ -74,7 +80,8 @@ public sealed class CliTests(ServedStore store) : IClassFixture<ServedStore>
     {
         foreach (var time in (string[])["4105080000", "2100-01-31T12:00:00Z", "2100-01-31T14:00:00+02:00"])
         {
-            var set = JsonElement.Parse(await OkAsync("acct_expiry", "set", "k", "--payload", "p", "--expires-at", time, "--json"));
+            var set = JsonElement.Parse(
+                await OkAsync("acct_expiry", "set", "k", "--payload", "p", "--expires-at", time, "--json"));
             Assert.Equal(4105080000, set.GetProperty("expires_at").GetInt64());
         }
 
@@ -137,12 +144,15 @@ public sealed class CliTests(ServedStore store) : IClassFixture<ServedStore>
             Assert.DoesNotContain(steering, shown + absent);
     }
 
-    private async Task<string> OkAsync(string account, params string[] arguments) => (await RunAsync(account, null, null, arguments)).EndedWith(0).Stdout;
+    private async Task<string> OkAsync(string account, params string[] arguments) =>
+        (await RunAsync(account, null, null, arguments)).EndedWith(0).Stdout;
 
-    private Task<Ran> RunAsync(string account, byte[]? input, Dictionary<string, string>? environment, params string[] arguments) =>
-        Ran.ProgramAsync(Needs.Program, ["secrets", .. arguments[..1], "--account", account, .. arguments[1..]], new Dictionary<string, string>(environment ?? [])
-        {
-            ["COFFER_URL"] = store.Coffer.Url.ToString(),
-            ["COFFER_API_KEY"] = store.Coffer.TestKey,
-        }, input);
+    private Task<Ran> RunAsync(string account, byte[]? input, Dictionary<string, string>? environment,
+        params string[] arguments) =>
+        Ran.ProgramAsync(Needs.Program, ["secrets", .. arguments[..1], "--account", account,
+            .. arguments[1..]], new Dictionary<string, string>(environment ?? [])
+            {
+                ["COFFER_URL"] = store.Coffer.Url.ToString(),
+                ["COFFER_API_KEY"] = store.Coffer.TestKey,
+            }, input);
 }

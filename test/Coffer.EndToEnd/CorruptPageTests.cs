@@ -2,7 +2,10 @@ using System.Security.Cryptography;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>Pages of the store file rot on the disk: what is still given out is right, and what is lost is never said to be absent.</summary>
+/// <summary>
+/// Pages of the store file rot on the disk: what is still given out is right, and what is lost is never said to be
+/// absent.
+/// </summary>
 public sealed class CorruptPageTests
 {
     private const int Page = 4096;
@@ -51,12 +54,17 @@ public sealed class CorruptPageTests
     {
         await using var coffer = await CofferProcess.ServeAsync(data, "--secrets-per-scope", "1000");
         using var client = new WireClient(coffer.Url, coffer.TestKey);
-        await Task.WhenAll(Enumerable.Range(0, Secrets).Select(async number => (await client.SetAsync(Name(number), Payload(number))).Is(200)));
+        await Task.WhenAll(
+            Enumerable.Range(0, Secrets).Select(
+                async number => (await client.SetAsync(Name(number), Payload(number))).Is(200)));
         Assert.Equal(0, await coffer.StopAsync());
-        return (coffer.TestKey, await File.ReadAllBytesAsync(data.File("coffer.db"), TestContext.Current.CancellationToken));
+        return (coffer.TestKey, await File.ReadAllBytesAsync(data.File("coffer.db"),
+            TestContext.Current.CancellationToken));
     }
 
-    /// <summary>Starts on the file, with a page of it damaged, and asks for everything, one by one and as lists.</summary>
+    /// <summary>
+    /// Starts on the file, with a page of it damaged, and asks for everything, one by one and as lists.
+    /// </summary>
     private static async Task<Seen> OpenAsync(TemporaryDirectory data, string key, byte[] whole, int? page)
     {
         var file = (byte[])whole.Clone();
@@ -90,13 +98,17 @@ public sealed class CorruptPageTests
             using var client = new WireClient(coffer.Url, key);
             for (var number = 0; number < Secrets; number++)
             {
-                var answer = await client.FindAsync(Name(number)).WaitAsync(InTime, TestContext.Current.CancellationToken);
+                var answer = await client.FindAsync(Name(number)).WaitAsync(InTime,
+                    TestContext.Current.CancellationToken);
                 if (Count(seen, answer))
                     Assert.Equal(Payload(number), answer.Payload);
             }
 
             await ListAsync(client, seen);
-            Count(seen, await client.SetAsync(Name(0), Payload(0)).WaitAsync(InTime, TestContext.Current.CancellationToken), isSecret: false);
+            Count(
+                seen,
+                await client.SetAsync(Name(0), Payload(0)).WaitAsync(InTime, TestContext.Current.CancellationToken),
+                isSecret: false);
             (await client.GetAsync("/healthz")).Is(200);
         }
 
@@ -114,7 +126,8 @@ public sealed class CorruptPageTests
                 return;
             foreach (var secret in answer.Body.GetProperty("data").EnumerateArray())
             {
-                Assert.Equal(Payload(int.Parse(secret.GetProperty("name").GetString()!)), secret.GetProperty("payload").GetString());
+                Assert.Equal(Payload(int.Parse(secret.GetProperty("name").GetString()!)),
+                    secret.GetProperty("payload").GetString());
                 last = secret.GetProperty("id").GetString();
                 found++;
             }
@@ -126,7 +139,9 @@ public sealed class CorruptPageTests
         }
     }
 
-    /// <summary>Whether it was answered; if not, it must be an error of the server's, for nothing here is absent.</summary>
+    /// <summary>
+    /// Whether it was answered; if not, it must be an error of the server's, for nothing here is absent.
+    /// </summary>
     private static bool Count(Seen seen, Answer answer, bool isSecret = true)
     {
         if (answer.Status is 500 or 503)
@@ -154,6 +169,7 @@ public sealed class CorruptPageTests
 
         public int Errors { get; set; }
 
-        public override string ToString() => Exit is { } exit ? $"the start ended with {exit}" : $"{Right} secrets right, {Errors} requests refused";
+        public override string ToString() =>
+            Exit is { } exit ? $"the start ended with {exit}" : $"{Right} secrets right, {Errors} requests refused";
     }
 }

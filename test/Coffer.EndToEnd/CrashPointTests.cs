@@ -2,7 +2,10 @@ using System.Collections.Concurrent;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>Killed not at random but at a named system call, by strace: what was answered holds, what was not is whole or absent and is done once.</summary>
+/// <summary>
+/// Killed not at random but at a named system call, by strace: what was answered holds, what was not is whole or absent
+/// and is done once.
+/// </summary>
 public sealed class CrashPointTests
 {
     private const int Killed = 128 + 9;
@@ -20,21 +23,25 @@ public sealed class CrashPointTests
     [InlineData("pwrite64", 4, Fate.Absent)] // some pages are
     [InlineData("fdatasync,fsync", 1, Fate.Either)] // all are, and nobody made sure of it
     public Task Killed_while_a_set_is_made_durable(string calls, int nth, Fate fate) =>
-        KillAsync(data => [data.File("coffer.db-wal")], calls, nth, fate, (client, key) => client.SetAsync("changed", "new", idempotencyKey: key));
+        KillAsync(data => [data.File("coffer.db-wal")], calls, nth, fate,
+            (client, key) => client.SetAsync("changed", "new", idempotencyKey: key));
 
     [Fact]
     public Task Killed_between_the_commit_of_a_set_and_its_answer() =>
-        KillAsync(_ => [], "sendmsg,sendto", nth: 1, Fate.Whole, (client, key) => client.SetAsync("changed", "new", idempotencyKey: key));
+        KillAsync(_ => [], "sendmsg,sendto", nth: 1, Fate.Whole,
+            (client, key) => client.SetAsync("changed", "new", idempotencyKey: key));
 
     [Theory]
     [InlineData("pwrite64", 2, Fate.Absent)]
     [InlineData("fdatasync,fsync", 1, Fate.Either)]
     public Task Killed_while_a_delete_is_made_durable(string calls, int nth, Fate fate) =>
-        KillAsync(data => [data.File("coffer.db-wal")], calls, nth, fate, (client, key) => client.DeleteAsync("changed", idempotencyKey: key));
+        KillAsync(data => [data.File("coffer.db-wal")], calls, nth, fate,
+            (client, key) => client.DeleteAsync("changed", idempotencyKey: key));
 
     [Fact]
     public Task Killed_between_the_commit_of_a_delete_and_its_answer() =>
-        KillAsync(_ => [], "sendmsg,sendto", nth: 1, Fate.Whole, (client, key) => client.DeleteAsync("changed", idempotencyKey: key));
+        KillAsync(_ => [], "sendmsg,sendto", nth: 1, Fate.Whole,
+            (client, key) => client.DeleteAsync("changed", idempotencyKey: key));
 
     [Theory]
     [InlineData("pwrite64", 1)]
@@ -51,8 +58,10 @@ public sealed class CrashPointTests
         {
             key = coffer.TestKey;
             using var client = new WireClient(coffer.Url, key);
-            await using var strace = await Strace.AttachAsync(coffer, calls, $"signal=SIGKILL:when={nth}", data.File("coffer.db"));
-            await Task.WhenAll(Enumerable.Range(0, Writers).Select(WriteAsync)).WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+            await using var strace = await Strace.AttachAsync(coffer, calls, $"signal=SIGKILL:when={nth}",
+                data.File("coffer.db"));
+            await Task.WhenAll(Enumerable.Range(0, Writers).Select(WriteAsync)).WaitAsync(TimeSpan.FromSeconds(60),
+                TestContext.Current.CancellationToken);
             Assert.Equal(Killed, await coffer.ExitAsync());
 
             async Task WriteAsync(int writer)
@@ -82,13 +91,18 @@ public sealed class CrashPointTests
         foreach (var (name, payload) in there)
             Assert.Equal(Payload(name), payload);
         foreach (var name in unanswered)
-            Assert.Equal("1", VersionIn((await afterwards.SetAsync(name, Payload(name), idempotencyKey: name)).Is(200)));
+            Assert.Equal("1",
+                VersionIn((await afterwards.SetAsync(name, Payload(name), idempotencyKey: name)).Is(200)));
         await AuditVerb.VerifiedAsync(data);
-        Assert.Equal(answered.Count + unanswered.Count, (await AuditVerb.ListAsync(data, "--verb", "set", "--outcome", "ok")).Count);
+        Assert.Equal(answered.Count + unanswered.Count,
+            (await AuditVerb.ListAsync(data, "--verb", "set", "--outcome", "ok")).Count);
     }
 
-    /// <summary>Kills a server in the one change that it is asked for, and sees what has become of it and of all else.</summary>
-    private static async Task KillAsync(Func<TemporaryDirectory, string[]> files, string calls, int nth, Fate fate, Func<WireClient, string, Task<Answer>> change)
+    /// <summary>
+    /// Kills a server in the one change that it is asked for, and sees what has become of it and of all else.
+    /// </summary>
+    private static async Task KillAsync(Func<TemporaryDirectory, string[]> files, string calls, int nth, Fate fate,
+        Func<WireClient, string, Task<Answer>> change)
     {
         using var data = new TemporaryDirectory();
         string key;
@@ -116,7 +130,8 @@ public sealed class CrashPointTests
         var isWhole = found.Status == 404 || found.Is(200).Payload == "new";
         if (!isWhole)
             Assert.Equal(("old", "1"), (found.Payload, VersionIn(found)));
-        Assert.True(fate == Fate.Either || isWhole == (fate == Fate.Whole), $"what was in flight is {(isWhole ? "there" : "not there")}");
+        Assert.True(fate == Fate.Either || isWhole == (fate == Fate.Whole),
+            $"what was in flight is {(isWhole ? "there" : "not there")}");
 
         var first = (await change(afterwards, "interrupted")).Is(200);
         Assert.Equal(isWhole, first.Headers.Contains("Idempotent-Replayed"));
@@ -126,10 +141,12 @@ public sealed class CrashPointTests
         Assert.Equal(first.Payload, second.Payload);
         await AuditVerb.VerifiedAsync(data);
         var entries = await AuditVerb.ListAsync(data, "--outcome", "ok");
-        Assert.Equal(6, entries.Count(entry => entry.GetProperty("verb").GetString() is "set" or "delete")); // five before, and the one once
+        // five before, and the one once
+        Assert.Equal(6, entries.Count(entry => entry.GetProperty("verb").GetString() is "set" or "delete"));
     }
 
-    private static Task<CofferProcess> ServeAsync(TemporaryDirectory data) => CofferProcess.ServeAsync(data, "--secrets-per-scope", "10000");
+    private static Task<CofferProcess> ServeAsync(TemporaryDirectory data) =>
+        CofferProcess.ServeAsync(data, "--secrets-per-scope", "10000");
 
     private static string Payload(string name) => $"{name} {new string('x', 4_900)} {name}";
 

@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text.Json;
 
-#pragma warning disable RS0030 // Random: nothing here is a secret, and a failure must be repeatable from the seed that it names.
+#pragma warning disable RS0030 // Random: no secrets here, and a failure must be repeatable from its seed.
 
 namespace Coffer.EndToEnd;
 
@@ -10,7 +10,10 @@ namespace Coffer.EndToEnd;
 /// One store, killed again and again at random moments while clients change it. Whatever was answered holds, whatever
 /// was not is there whole or not at all, and sending it again with its idempotency key does it exactly once.
 /// </summary>
-/// <remarks><c>CRASH_KILLS</c> says how often (the nightly form is 200), <c>CRASH_SEED</c> repeats a run's operations and pauses.</remarks>
+/// <remarks>
+/// <c>CRASH_KILLS</c> says how often (the nightly form is 200), <c>CRASH_SEED</c> repeats a run's operations and
+/// pauses.
+/// </remarks>
 public sealed class CrashTests
 {
     private const int Writers = 8;
@@ -45,7 +48,8 @@ public sealed class CrashTests
     private static async Task RunAsync(int seed, int kills, Tally tally)
     {
         var random = new Random(seed);
-        var writers = Enumerable.Range(0, Writers).Select(number => new CrashWriter(number, new Random(random.Next()))).ToArray();
+        var writers = Enumerable.Range(0, Writers).Select(number => new CrashWriter(number, new Random(random.Next())))
+            .ToArray();
         using var data = new TemporaryDirectory();
         string? key = null;
         while (true)
@@ -79,11 +83,14 @@ public sealed class CrashTests
         }
         catch (Exception e) when (coffer.Stderr.Length > 0)
         {
-            throw new InvalidOperationException($"the server said: {coffer.Stderr}", e); // the answer alone does not say why
+            // the answer alone does not say why
+            throw new InvalidOperationException($"the server said: {coffer.Stderr}", e);
         }
     }
 
-    /// <summary>Each operation is on record once as what it did, whichever of its requests did it, and nothing else is.</summary>
+    /// <summary>
+    /// Each operation is on record once as what it did, whichever of its requests did it, and nothing else is.
+    /// </summary>
     private static async Task AssertOnRecordOnceAsync(TemporaryDirectory data, CrashWriter[] writers, Tally tally)
     {
         var done = writers.SelectMany(writer => writer.Done).ToList();
@@ -94,7 +101,8 @@ public sealed class CrashTests
                 entries.AddRange(await AuditVerb.ListAsync(data, "--verb", verb, "--outcome", outcome));
             tally.OnRecord += entries.Count;
             Assert.Equal(
-                done.Where(operation => operation.HadEffect == (outcome == "ok")).Select(operation => operation.Request).Order(StringComparer.Ordinal),
+                done.Where(operation => operation.HadEffect == (outcome == "ok"))
+                    .Select(operation => operation.Request).Order(StringComparer.Ordinal),
                 entries.Select(entry => entry.GetProperty("request").GetString()!).Order(StringComparer.Ordinal));
         }
     }
@@ -120,15 +128,21 @@ public sealed class CrashTests
         /// <summary>Operations that no answer came for, and that were found not done.</summary>
         public int NotApplied { get; set; }
 
-        /// <summary>Operations that no answer came for, and that leave nothing to tell by: deletes of what was not there.</summary>
+        /// <summary>
+        /// Operations that no answer came for, and that leave nothing to tell by: deletes of what was not there.
+        /// </summary>
         public int Invisible { get; set; }
 
-        /// <summary>Entries of the audit log that say that an operation was done, or that there was nothing to delete.</summary>
+        /// <summary>
+        /// Entries of the audit log that say that an operation was done, or that there was nothing to delete.
+        /// </summary>
         public int OnRecord { get; set; }
 
         public void AddAnswered() => Interlocked.Increment(ref answered);
 
         public override string ToString() =>
-            $"{Kills} kills, {Answered} acknowledged operations, in flight: {Applied} found applied, {NotApplied} not applied, {Invisible} deletes of nothing; {OnRecord} operations on record; {running.Elapsed.TotalSeconds:0.0} s";
+            $"{Kills} kills, {Answered} acknowledged operations, in flight: {Applied} found applied, {NotApplied} "
+                + $"not applied, {Invisible} deletes of nothing; {OnRecord} operations on record; "
+                    + $"{running.Elapsed.TotalSeconds:0.0} s";
     }
 }

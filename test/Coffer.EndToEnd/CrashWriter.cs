@@ -1,4 +1,4 @@
-#pragma warning disable RS0030 // Random: nothing here is a secret, and a failure must be repeatable from the seed that it names.
+#pragma warning disable RS0030 // Random: no secrets here, and a failure must be repeatable from its seed.
 
 using System.Text.RegularExpressions;
 
@@ -13,12 +13,15 @@ internal sealed class CrashWriter(int number, Random random)
     private const int Names = 2;
     private static readonly string[] Accounts = ["", "acct_one", "acct_two"];
 
-    private readonly Dictionary<Place, State?> expected = AllPlaces(number).ToDictionary(place => place, _ => (State?)null);
+    private readonly Dictionary<Place, State?> expected = AllPlaces(number).ToDictionary(place => place,
+        _ => (State?)null);
     private readonly List<(Operation Operation, Answer Answer)> answered = [];
     private Operation? inFlight;
     private int operations;
 
-    /// <summary>Every operation in the end, by the request that carried it out, and whether that changed anything.</summary>
+    /// <summary>
+    /// Every operation in the end, by the request that carried it out, and whether that changed anything.
+    /// </summary>
     public List<(string Request, bool HadEffect)> Done { get; } = [];
 
     private sealed record Place(string Account, string? User, string Name);
@@ -55,7 +58,10 @@ internal sealed class CrashWriter(int number, Random random)
         }
     }
 
-    /// <summary>After a restart: all is as it was acknowledged, then what was in flight is sent again, and what was answered repeated.</summary>
+    /// <summary>
+    /// After a restart: all is as it was acknowledged, then what was in flight is sent again, and what was answered
+    /// repeated.
+    /// </summary>
     public async Task CheckAsync(AccountClients clients, CrashTests.Tally tally)
     {
         foreach (var (place, state) in expected)
@@ -90,8 +96,10 @@ internal sealed class CrashWriter(int number, Random random)
             tally.Applied++;
         else
             tally.NotApplied++;
+        var replay = IsReplay(answer) ? "is" : "is not";
         if (before != after)
-            Assert.True(IsReplay(answer) == (found == after), $"{operation.Place} was found as {found}, but the answer to its retry {(IsReplay(answer) ? "is" : "is not")} a replay");
+            Assert.True(IsReplay(answer) == (found == after),
+                $"{operation.Place} was found as {found}, but the answer to its retry {replay} a replay");
 
         Acknowledge(operation, answer);
         Same(operation.Place, after, await FindAsync(clients, operation.Place));
@@ -122,7 +130,8 @@ internal sealed class CrashWriter(int number, Random random)
         Done.Add((CarriedOutBy(answer), answer.Status == 200));
     }
 
-    private static string CarriedOutBy(Answer answer) => answer.Headers.GetValues(IsReplay(answer) ? "Original-Request" : "Request-Id").Single();
+    private static string CarriedOutBy(Answer answer) =>
+        answer.Headers.GetValues(IsReplay(answer) ? "Original-Request" : "Request-Id").Single();
 
     private Operation Next()
     {
@@ -137,11 +146,17 @@ internal sealed class CrashWriter(int number, Random random)
     {
         var (place, key, payload) = operation;
         var client = clients[place.Account];
-        return payload is null ? client.DeleteAsync(place.Name, place.User, key) : client.SetAsync(place.Name, payload, place.User, key);
+        return payload is null
+            ? client.DeleteAsync(place.Name, place.User, key)
+            : client.SetAsync(place.Name, payload, place.User, key);
     }
 
-    /// <summary>The body; an error's <c>doc_url</c> names the server's address, and here every start gets a port of its own.</summary>
-    private static string Said(Answer answer) => Regex.Replace(answer.Body.GetRawText(), "(?<=http://127[.]0[.]0[.]1:)[0-9]+(?=/docs/)", "0", RegexOptions.None, TimeSpan.FromSeconds(5));
+    /// <summary>
+    /// The body; an error's <c>doc_url</c> names the server's address, and here every start gets a port of its own.
+    /// </summary>
+    private static string Said(Answer answer) =>
+        Regex.Replace(answer.Body.GetRawText(), "(?<=http://127[.]0[.]0[.]1:)[0-9]+(?=/docs/)", "0", RegexOptions.None,
+            TimeSpan.FromSeconds(5));
 
     private static async Task<State?> FindAsync(AccountClients clients, Place place)
     {
@@ -149,11 +164,14 @@ internal sealed class CrashWriter(int number, Random random)
         return answer.Status == 404 ? null : new State(answer.Is(200).Payload!, Version(answer));
     }
 
-    private static void Same(Place place, State? wanted, State? found) => Assert.True(wanted == found, $"{place} is {found} where {wanted} was expected");
+    private static void Same(Place place, State? wanted, State? found) =>
+        Assert.True(wanted == found, $"{place} is {found} where {wanted} was expected");
 
-    private static long Version(Answer answer) => long.Parse(answer.Headers.GetValues("Coffer-Secret-Version").Single());
+    private static long Version(Answer answer) =>
+        long.Parse(answer.Headers.GetValues("Coffer-Secret-Version").Single());
 
-    private static bool IsReplay(Answer answer) => answer.Headers.TryGetValues("Idempotent-Replayed", out var values) && values.Single() == "true";
+    private static bool IsReplay(Answer answer) =>
+        answer.Headers.TryGetValues("Idempotent-Replayed", out var values) && values.Single() == "true";
 
     private static IEnumerable<Place> AllPlaces(int number) =>
         from account in Accounts

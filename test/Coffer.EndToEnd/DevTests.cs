@@ -53,7 +53,8 @@ public sealed class DevTests
     [InlineData("sk_test_two words")]
     public async Task A_key_that_is_no_test_key_is_refused(string key)
     {
-        var ran = (await Ran.CofferAsync("dev", "--listen", "http://127.0.0.1:0", "--key", key)).Refused(78, "--key must be sk_test_");
+        var ran = (await Ran.CofferAsync("dev", "--listen", "http://127.0.0.1:0", "--key", key)).Refused(78,
+            "--key must be sk_test_");
         Assert.DoesNotContain(key.Length > 8 ? key : "\0", ran.Stderr, StringComparison.Ordinal);
     }
 
@@ -67,12 +68,14 @@ public sealed class DevTests
     [Fact]
     public async Task All_that_is_wrong_is_said_at_once()
     {
-        var ran = (await Ran.CofferAsync("dev", "--listen", "http://0.0.0.0:0", "--key", "sk_live_anything")).Refused(78, "--listen");
+        var ran = (await Ran.CofferAsync("dev", "--listen", "http://0.0.0.0:0", "--key",
+            "sk_live_anything")).Refused(78, "--listen");
         Assert.Contains("--key", ran.Stderr, StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task An_unknown_option_is_a_usage_error() => (await Ran.CofferAsync("dev", "--no-such-option")).Refused(64, "--no-such-option", "--help");
+    public async Task An_unknown_option_is_a_usage_error() =>
+        (await Ran.CofferAsync("dev", "--no-such-option")).Refused(64, "--no-such-option", "--help");
 
     [Fact]
     public async Task The_temporary_store_is_gone_after_SIGTERM()

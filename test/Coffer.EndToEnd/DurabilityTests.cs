@@ -2,7 +2,9 @@ using System.Collections.Concurrent;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>What was answered is kept, however the process ends; what was not answered is there whole or not at all.</summary>
+/// <summary>
+/// What was answered is kept, however the process ends; what was not answered is there whole or not at all.
+/// </summary>
 public sealed class DurabilityTests
 {
     private const int Writers = 6;
@@ -61,14 +63,16 @@ public sealed class DurabilityTests
             using var client = new WireClient(coffer.Url, key);
             for (var before = 0; before < round; before++)
                 Assert.Equal($"payload {before}", (await client.FindAsync($"round {before}")).Is(200).Payload);
-            var replayed = (await client.SetAsync("first of all", "p", idempotencyKey: "once")).Is(200).Headers.Contains("Idempotent-Replayed");
+            var replayed = (await client.SetAsync("first of all", "p",
+                idempotencyKey: "once")).Is(200).Headers.Contains("Idempotent-Replayed");
             Assert.Equal(round > 0, replayed); // what is kept under an idempotency key is kept with the change
             (await client.SetAsync($"round {round}", $"payload {round}")).Is(200);
             await coffer.CrashAsync();
         }
     }
 
-    private static Task<CofferProcess> ServeAsync(TemporaryDirectory data) => CofferProcess.ServeAsync(data, "--secrets-per-scope", "10000");
+    private static Task<CofferProcess> ServeAsync(TemporaryDirectory data) =>
+        CofferProcess.ServeAsync(data, "--secrets-per-scope", "10000");
 
     private static async Task CheckAsync(TemporaryDirectory data, string key, Load load)
     {
@@ -78,7 +82,8 @@ public sealed class DurabilityTests
         for (var writer = 0; writer < Writers; writer++)
         {
             var kept = await client.PayloadsAsync(Load.User(writer));
-            Assert.Empty(load.Answered.Where(name => name.StartsWith($"{writer}-", StringComparison.Ordinal)).Except(kept.Keys));
+            Assert.Empty(
+                load.Answered.Where(name => name.StartsWith($"{writer}-", StringComparison.Ordinal)).Except(kept.Keys));
             foreach (var (name, payload) in kept)
                 Assert.Equal(Load.Payload(name), payload);
         }
@@ -90,7 +95,9 @@ public sealed class DurabilityTests
         private readonly ConcurrentQueue<string> answered = new();
         private readonly Task[] writers;
 
-        public Load(CofferProcess coffer) => writers = [.. Enumerable.Range(0, Writers).Select(writer => WriteAsync(coffer.Url, coffer.TestKey, writer))];
+        public Load(CofferProcess coffer) =>
+            writers = [
+                .. Enumerable.Range(0, Writers).Select(writer => WriteAsync(coffer.Url, coffer.TestKey, writer))];
 
         /// <summary>The names of all secrets whose set was answered 200.</summary>
         public IReadOnlyCollection<string> Answered => answered;
@@ -103,12 +110,14 @@ public sealed class DurabilityTests
         {
             while (answered.Count < count)
             {
-                Assert.DoesNotContain(writers, writer => writer.IsCompleted); // a refusal would otherwise be waited for in vain
+                // a refusal would otherwise be waited for in vain
+                Assert.DoesNotContain(writers, writer => writer.IsCompleted);
                 await Task.Delay(5, TestContext.Current.CancellationToken);
             }
         }
 
-        public Task EndedAsync() => Task.WhenAll(writers).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        public Task EndedAsync() =>
+            Task.WhenAll(writers).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
 
         private async Task WriteAsync(Uri url, string key, int writer)
         {

@@ -15,7 +15,9 @@ internal sealed class FailoverNode(string name, string store, TemporaryDirectory
 
     public bool IsAlive { get; private set; }
 
-    /// <summary>Whether it may find nothing where another node finds a secret. What it does find must be right all the same.</summary>
+    /// <summary>
+    /// Whether it may find nothing where another node finds a secret. What it does find must be right all the same.
+    /// </summary>
     public bool MayMiss { get; set; }
 
     public CofferProcess Process { get; private set; } = null!;
@@ -66,7 +68,8 @@ internal sealed class FailoverStore : IAsyncDisposable
 {
     private const int Writers = 8;
 
-    private readonly FailoverWriter[] writers = [.. Enumerable.Range(0, Writers).Select(number => new FailoverWriter(number, new Random(number)))];
+    private readonly FailoverWriter[] writers = [
+        .. Enumerable.Range(0, Writers).Select(number => new FailoverWriter(number, new Random(number)))];
     private CancellationTokenSource? stop;
     private Task running = Task.CompletedTask;
 
@@ -97,7 +100,8 @@ internal sealed class FailoverStore : IAsyncDisposable
     /// <summary>Lets the load run for a while.</summary>
     public async Task RunAsync(double seconds)
     {
-        var first = await Task.WhenAny(running, Task.Delay(TimeSpan.FromSeconds(seconds), TestContext.Current.CancellationToken));
+        var first = await Task.WhenAny(running,
+            Task.Delay(TimeSpan.FromSeconds(seconds), TestContext.Current.CancellationToken));
         if (first == running)
             await running; // a writer has failed, and says why
     }
@@ -107,20 +111,29 @@ internal sealed class FailoverStore : IAsyncDisposable
     {
         var enough = Tally.Acknowledged + 80;
         for (var waited = Stopwatch.StartNew(); Tally.Acknowledged < enough; await RunAsync(0.1))
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(30), $"too little is acknowledged while all is well: {Tally}");
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(30),
+                $"too little is acknowledged while all is well: {Tally}");
     }
 
-    /// <summary>Returns once each node has acknowledged a write that was sent after the fault, and says that it is ready.</summary>
+    /// <summary>
+    /// Returns once each node has acknowledged a write that was sent after the fault, and says that it is ready.
+    /// </summary>
     public async Task UntilRecoveredAsync(double seconds = 30)
     {
-        for (var waited = Stopwatch.StartNew(); Tally.Recovered.Count < Nodes.Count || !await AreReadyAsync(); await RunAsync(0.1))
+        for (var waited = Stopwatch.StartNew();
+            Tally.Recovered.Count < Nodes.Count || !await AreReadyAsync();
+            await RunAsync(0.1))
         {
             Assert.True(waited.Elapsed < TimeSpan.FromSeconds(seconds),
-                $"not recovered after {waited.Elapsed}: {Tally}; {string.Join("; ", Nodes.Select(node => $"{node.Name} said {node.Process.Stderr}"))}");
+                $"not recovered after {waited.Elapsed}: {Tally}; "
+                    + string.Join("; ", Nodes.Select(node => $"{node.Name} said {node.Process.Stderr}")));
         }
     }
 
-    /// <summary>After a little more load, ends it and the nodes: all that was acknowledged is there, everywhere and once, and the audit log proves it.</summary>
+    /// <summary>
+    /// After a little more load, ends it and the nodes: all that was acknowledged is there, everywhere and once, and
+    /// the audit log proves it.
+    /// </summary>
     public async Task AssertWholeAsync()
     {
         await RunAsync(0.5);
@@ -129,7 +142,8 @@ internal sealed class FailoverStore : IAsyncDisposable
         await Task.WhenAll(writers.Select(writer => writer.CheckAsync(Nodes, Tally)));
         Assert.All(await Task.WhenAll(Nodes.Select(node => node.EndAsync())), exit => Assert.Equal(0, exit));
         await Task.WhenAll(Nodes.Select(node => AuditVerb.VerifiedAsync(node.Data, "--store", node.Store)));
-        var verbs = (await AuditVerb.ListAsync(Nodes[0].Data, "--store", Nodes[0].Store, "--outcome", "ok")).CountBy(entry => entry.GetProperty("verb").GetString()!).ToDictionary();
+        var verbs = (await AuditVerb.ListAsync(Nodes[0].Data, "--store", Nodes[0].Store, "--outcome", "ok"))
+            .CountBy(entry => entry.GetProperty("verb").GetString()!).ToDictionary();
         Assert.Equal((Tally.Sets, Tally.Deletes), (verbs.GetValueOrDefault("set"), verbs.GetValueOrDefault("delete")));
         TestContext.Current.TestOutputHelper?.WriteLine(Tally.ToString());
     }
@@ -147,7 +161,8 @@ internal sealed class FailoverStore : IAsyncDisposable
     private void Load()
     {
         stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        running = FirstFailureAsync([.. writers.Select(writer => Task.Run(() => writer.RunAsync(Nodes, Tally, stop.Token)))]);
+        running = FirstFailureAsync(
+            [.. writers.Select(writer => Task.Run(() => writer.RunAsync(Nodes, Tally, stop.Token)))]);
     }
 
     private static async Task FirstFailureAsync(List<Task> tasks)

@@ -3,7 +3,10 @@ using System.Diagnostics;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>What was answered in a run, and how fast: every answer passes here and is either right or a 503 that says that it may be sent again.</summary>
+/// <summary>
+/// What was answered in a run, and how fast: every answer passes here and is either right or a 503 that says that it
+/// may be sent again.
+/// </summary>
 internal sealed class FailoverTally
 {
     /// <summary>The longest that any request may take, whatever is down.</summary>
@@ -41,7 +44,8 @@ internal sealed class FailoverTally
         {
             answer = await ask();
         }
-        catch (Exception e) when (!node.IsAlive && e is (HttpRequestException or OperationCanceledException or ObjectDisposedException))
+        catch (Exception e) when (!node.IsAlive
+            && e is (HttpRequestException or OperationCanceledException or ObjectDisposedException))
         {
             return null; // by its client's end at the latest, if it waited for a connection
         }
@@ -51,7 +55,8 @@ internal sealed class FailoverTally
         Assert.True(asked.Elapsed < Longest, $"{node.Name} answered {answer.Status} after {asked.Elapsed}");
         if (answer.Status != 503)
         {
-            Assert.True(answer.Status is 200 or 404, $"{node.Name} answered {answer.Status}: {answer.Body} and said {node.Process.Stderr}");
+            Assert.True(answer.Status is 200 or 404,
+                $"{node.Name} answered {answer.Status}: {answer.Body} and said {node.Process.Stderr}");
             if (isWrite)
                 Interlocked.Increment(ref acknowledged);
             if (isWrite && fault is not null)
@@ -75,6 +80,10 @@ internal sealed class FailoverTally
     }
 
     public override string ToString() =>
-        $"{acknowledged} acknowledged, 0 lost, {unavailable} answered 503, slowest answer {slowest.TotalSeconds:0.0} s; recovered after " +
-        string.Join(", ", recovered.OrderBy(node => node.Key.Name, StringComparer.Ordinal).Select(node => $"{node.Value.TotalSeconds:0.00} s ({node.Key.Name})"));
+        $"{acknowledged} acknowledged, 0 lost, {unavailable} answered 503, slowest answer {slowest.TotalSeconds:0.0} "
+            + "s; recovered after " +
+        string.Join(
+            ", ",
+            recovered.OrderBy(node => node.Key.Name, StringComparer.Ordinal).Select(
+                node => $"{node.Value.TotalSeconds:0.00} s ({node.Key.Name})"));
 }

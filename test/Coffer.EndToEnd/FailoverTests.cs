@@ -3,17 +3,21 @@ using System.Diagnostics;
 namespace Coffer.EndToEnd;
 
 /// <summary>
-/// Two nodes on one PostgreSQL database, with load on both, while standbys, primaries and nodes come and go. No acknowledged
-/// change is lost, a client sees only right answers and 503s that may be sent again, each within 20 seconds, and the nodes
-/// recover by themselves.
+/// Two nodes on one PostgreSQL database, with load on both, while standbys, primaries and nodes come and go. No
+/// acknowledged change is lost, a client sees only right answers and 503s that may be sent again, each within 20
+/// seconds, and the nodes recover by themselves.
 /// </summary>
-/// <remarks><c>FAILOVER_ROUNDS</c> says how often the primary is killed, each time in a fresh cluster (the nightly form is 20).</remarks>
+/// <remarks>
+/// <c>FAILOVER_ROUNDS</c> says how often the primary is killed, each time in a fresh cluster (the nightly form is 20).
+/// </remarks>
 public sealed class FailoverTests
 {
     [Fact]
     public async Task A_killed_primary_whose_synchronous_standby_takes_over_loses_nothing_that_was_acknowledged()
     {
-        var rounds = Environment.GetEnvironmentVariable("FAILOVER_ROUNDS") is { Length: > 0 } text ? int.Parse(text) : 1;
+        var rounds = Environment.GetEnvironmentVariable("FAILOVER_ROUNDS") is { Length: > 0 } text
+            ? int.Parse(text)
+            : 1;
         var times = new List<TimeSpan>();
         var (acknowledged, unavailable) = (0, 0);
         for (var round = 1; round <= rounds; round++)
@@ -37,30 +41,36 @@ public sealed class FailoverTests
         }
 
         times.Sort();
-        Say($"{rounds} rounds: {acknowledged} acknowledged, 0 lost, {unavailable} answered 503; from the kill to the first acknowledged write of a node: " +
-            $"least {times[0].TotalSeconds:0.00} s, median {times[times.Count / 2].TotalSeconds:0.00} s, most {times[^1].TotalSeconds:0.00} s");
+        Say($"{rounds} rounds: {acknowledged} acknowledged, 0 lost, {unavailable} answered 503; from the kill to the "
+            + "first acknowledged write of a node: " +
+            $"least {times[0].TotalSeconds:0.00} s, median {times[times.Count / 2].TotalSeconds:0.00} s, most "
+                + $"{times[^1].TotalSeconds:0.00} s");
     }
 
     [Fact]
-    public async Task An_old_primary_that_lives_on_beside_the_promoted_standby_stores_nothing_and_gives_out_no_payload_that_is_old()
+    public async Task An_old_primary_that_lives_on_beside_the_promoted_standby_stores_nothing_and_gives_nothing_old()
     {
         await using var cluster = await PostgresCluster.StartAsync(hasStandby: true);
-        // Of two that say that they are the primary a node takes the one that it was given first: here each has its own.
+        // Of two that say that they are the primary a node takes the one that it was given first: here each has its
+        // own.
         await using var store = await FailoverStore.StartAsync(
-            $"{cluster.Store(cluster.Primary.Port, cluster.Standby.Port)};Command Timeout=2", $"{cluster.Store(cluster.Standby.Port, cluster.Primary.Port)};Command Timeout=2");
+            $"{cluster.Store(cluster.Primary.Port, cluster.Standby.Port)};Command "
+                + "Timeout=2", $"{cluster.Store(cluster.Standby.Port, cluster.Primary.Port)};Command Timeout=2");
         var (stays, moves) = (store.Nodes[0], store.Nodes[1]);
         await store.UntilAcknowledgedAsync();
         stays.MayMiss = true;
         await cluster.PromoteAsync();
         store.Tally.Fault();
         for (var waited = Stopwatch.StartNew(); !store.Tally.Recovered.ContainsKey(moves); await store.RunAsync(0.1))
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), $"nothing is acknowledged by the new primary: {store.Tally}");
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20),
+                $"nothing is acknowledged by the new primary: {store.Tally}");
         await store.RunAsync(2); // with more and more at the new primary that the old one does not have
         Assert.DoesNotContain(stays, store.Tally.Recovered.Keys);
         (await stays.Clients[""].GetAsync("/readyz")).Is(503);
         (await moves.Clients[""].GetAsync("/readyz")).Is(200);
 
-        // Fenced at last. A payload that was read there already, and waited for its audit entry, is put on record by the new one: it must not leave.
+        // Fenced at last. A payload that was read there already, and waited for its audit entry, is put on record by
+        // the new one: it must not leave.
         cluster.Crash(cluster.Primary);
         await store.UntilRecoveredAsync();
         await store.RunAsync(0.5);
@@ -102,7 +112,8 @@ public sealed class FailoverTests
         {
             foreach (var node in store.Nodes)
             {
-                Assert.NotNull(await store.Tally.AskAsync(node, isWrite: false, () => node.Clients[""].FindBareAsync("absent")));
+                Assert.NotNull(
+                    await store.Tally.AskAsync(node, isWrite: false, () => node.Clients[""].FindBareAsync("absent")));
                 finds++;
             }
         }
@@ -126,8 +137,11 @@ public sealed class FailoverTests
         await store.UntilAcknowledgedAsync();
         store.Tally.Fault();
         await store.Nodes[0].CrashAsync();
-        for (var waited = Stopwatch.StartNew(); !store.Tally.Recovered.ContainsKey(store.Nodes[1]); await store.RunAsync(0.05))
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(10), $"the other node acknowledges nothing: {store.Tally}");
+        for (var waited = Stopwatch.StartNew();
+            !store.Tally.Recovered.ContainsKey(store.Nodes[1]);
+            await store.RunAsync(0.05))
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(10),
+                $"the other node acknowledges nothing: {store.Tally}");
         await store.Nodes[0].StartAsync();
         await store.UntilRecoveredAsync();
         await store.AssertWholeAsync();

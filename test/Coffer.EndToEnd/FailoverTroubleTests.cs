@@ -2,7 +2,9 @@ using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>What <see cref="FailoverTests"/> ask for, of one PostgreSQL that cannot be reached, or cannot do its work.</summary>
+/// <summary>
+/// What <see cref="FailoverTests"/> ask for, of one PostgreSQL that cannot be reached, or cannot do its work.
+/// </summary>
 public sealed class FailoverTroubleTests
 {
     [Fact]
@@ -16,7 +18,8 @@ public sealed class FailoverTroubleTests
         await store.RunAsync(1);
         foreach (var node in store.Nodes)
         {
-            Assert.NotEqual("ok", (await node.Clients[""].GetAsync("/readyz")).Is(503).Body.GetProperty("storage").GetString());
+            Assert.NotEqual("ok",
+                (await node.Clients[""].GetAsync("/readyz")).Is(503).Body.GetProperty("storage").GetString());
             (await node.Clients[""].GetAsync("/healthz")).Is(200);
         }
 
@@ -28,7 +31,7 @@ public sealed class FailoverTroubleTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task A_network_that_hangs_or_is_cut_between_a_node_and_the_database_holds_no_request_for_long(bool isCut)
+    public async Task A_network_that_hangs_or_is_cut_between_node_and_database_holds_no_request_for_long(bool isCut)
     {
         await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
         await using var network = new TcpProxy(cluster.Primary.Port);
@@ -51,11 +54,16 @@ public sealed class FailoverTroubleTests
     public async Task Reads_that_wait_for_the_database_exhaust_the_pool_and_are_refused_in_time()
     {
         await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
-        await using var store = await FailoverStore.StartAsync($"{cluster.Store(cluster.Primary.Port)};Maximum Pool Size=2;Timeout=1");
+        await using var store = await FailoverStore.StartAsync(
+            $"{cluster.Store(cluster.Primary.Port)};Maximum Pool Size=2;Timeout=1");
         await store.UntilAcknowledgedAsync();
         store.Tally.Fault();
-        var held = cluster.AskAsync(cluster.Primary, "BEGIN; LOCK TABLE secrets IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3); ROLLBACK");
-        while (await cluster.AskAsync(cluster.Primary, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'secrets'::regclass AND granted") == "0")
+        var held = cluster.AskAsync(cluster.Primary,
+            "BEGIN; LOCK TABLE secrets IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3); ROLLBACK");
+        while (await cluster.AskAsync(
+            cluster.Primary,
+            "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'secrets'::regclass AND "
+                + "granted") == "0")
             await store.RunAsync(0.05);
         // Finds share a statement, and so a connection; a list has one of its own.
         var lists = Enumerable.Range(0, 20).Select(number => store.Nodes[number % 2])
@@ -70,7 +78,8 @@ public sealed class FailoverTroubleTests
     [Fact]
     public async Task A_server_whose_connections_somebody_else_holds_is_used_again_once_they_are_free()
     {
-        await using var cluster = await PostgresCluster.StartAsync(hasStandby: false, "max_connections = 30", "superuser_reserved_connections = 0");
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: false, "max_connections = 30",
+            "superuser_reserved_connections = 0");
         await using var store = await FailoverStore.StartAsync(cluster.Store(cluster.Primary.Port));
         await store.UntilAcknowledgedAsync();
         await using (var crowd = new PostgresCrowd(cluster.Store(cluster.Primary.Port)))
@@ -84,7 +93,8 @@ public sealed class FailoverTroubleTests
             Assert.Empty(store.Tally.Recovered);
             Assert.NotEqual(0, store.Tally.Unavailable);
             foreach (var node in store.Nodes)
-                Assert.NotEqual("ok", (await node.Clients[""].GetAsync("/readyz")).Is(503).Body.GetProperty("storage").GetString());
+                Assert.NotEqual("ok",
+                    (await node.Clients[""].GetAsync("/readyz")).Is(503).Body.GetProperty("storage").GetString());
         }
 
         store.Tally.Fault();

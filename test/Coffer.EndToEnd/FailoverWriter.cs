@@ -36,7 +36,8 @@ internal sealed class FailoverWriter(int number, Random random)
             var place = expected.Keys.ElementAt(random.Next(expected.Count));
             var key = $"writer {number} operation {operations++}";
             // Of many lengths, and with the key at both ends: no payload is like another, and a torn one is like none.
-            await UntilAcknowledgedAsync(nodes, tally, place, key, random.Next(4) == 0 ? null : $"{key} {new string('x', random.Next(4_500))} {key}");
+            await UntilAcknowledgedAsync(nodes, tally, place, key,
+                random.Next(4) == 0 ? null : $"{key} {new string('x', random.Next(4_500))} {key}");
             var read = expected.Keys.ElementAt(random.Next(expected.Count));
             Same(read, expected[read], expected[read], await TryFindAsync(Any(nodes), tally, read));
         }
@@ -49,13 +50,15 @@ internal sealed class FailoverWriter(int number, Random random)
         {
             foreach (var (place, state) in expected)
             {
-                var found = await TryFindAsync(node, tally, place) ?? throw new InvalidOperationException($"{node.Name} does not answer after the recovery");
+                var found = await TryFindAsync(node, tally, place) ?? throw new InvalidOperationException(
+                    $"{node.Name} does not answer after the recovery");
                 Same(place, state, state, found);
             }
         }
     }
 
-    private async Task UntilAcknowledgedAsync(IReadOnlyList<FailoverNode> nodes, FailoverTally tally, Place place, string key, string? payload)
+    private async Task UntilAcknowledgedAsync(IReadOnlyList<FailoverNode> nodes, FailoverTally tally, Place place,
+        string key, string? payload)
     {
         var before = expected[place];
         var after = payload is null ? null : new State(payload, (before?.Version ?? 0) + 1);
@@ -90,14 +93,18 @@ internal sealed class FailoverWriter(int number, Random random)
 
     private static async Task<Found?> TryFindAsync(FailoverNode node, FailoverTally tally, Place place)
     {
-        var answer = await tally.AskAsync(node, isWrite: false, () => node.Clients[place.Account].FindAsync(place.Name));
-        return answer is null || (node.MayMiss && answer.Status == 404) ? null : new Found(node, answer.Status == 404 ? null : new State(answer.Is(200).Payload!, Version(answer)));
+        var answer = await tally.AskAsync(node, isWrite: false,
+            () => node.Clients[place.Account].FindAsync(place.Name));
+        return answer is null || (node.MayMiss && answer.Status == 404)
+            ? null
+            : new Found(node, answer.Status == 404 ? null : new State(answer.Is(200).Payload!, Version(answer)));
     }
 
     private sealed record Found(FailoverNode At, State? State);
 
     private static void Same(Place place, State? wanted, State? orElse, Found? found) =>
-        Assert.True(found is null || found.State == wanted || found.State == orElse, $"{place} is {found?.State} at {found?.At.Name} where {wanted} or {orElse} was expected");
+        Assert.True(found is null || found.State == wanted || found.State == orElse,
+            $"{place} is {found?.State} at {found?.At.Name} where {wanted} or {orElse} was expected");
 
     private FailoverNode Any(IReadOnlyList<FailoverNode> nodes)
     {
@@ -105,5 +112,6 @@ internal sealed class FailoverWriter(int number, Random random)
         return alive[random.Next(alive.Count)];
     }
 
-    private static long Version(Answer answer) => long.Parse(answer.Headers.GetValues("Coffer-Secret-Version").Single());
+    private static long Version(Answer answer) =>
+        long.Parse(answer.Headers.GetValues("Coffer-Secret-Version").Single());
 }

@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>The medium fails under a running server: it says so, gives out nothing wrong, loses nothing, and needs no restart.</summary>
+/// <summary>
+/// The medium fails under a running server: it says so, gives out nothing wrong, loses nothing, and needs no restart.
+/// </summary>
 public sealed class FaultTests
 {
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(8);
@@ -26,7 +28,9 @@ public sealed class FaultTests
 
             await disk.ResizeAsync("32m");
             kept[refused] = Payload(refused.Name);
-            await UntilAsync(async () => (await clients[refused.Account].SetAsync(refused.Name, kept[refused])).Status == 200, "sets work again without a restart");
+            await UntilAsync(
+                async () => (await clients[refused.Account].SetAsync(refused.Name, kept[refused])).Status == 200,
+                "sets work again without a restart");
             await AssertKeptAsync(clients, kept);
             Assert.Equal(0, await coffer.StopAsync());
         }
@@ -48,7 +52,8 @@ public sealed class FaultTests
 
         // The first proof at once: what it takes does not fit into the little of the log that is on the disk already.
         var unready = (await client.GetAsync("/readyz")).Is(503);
-        await UntilAsync(async () => (await client.SetAsync("before", payload)).Status == 503, "a full disk refuses sets");
+        await UntilAsync(async () => (await client.SetAsync("before", payload)).Status == 503,
+            "a full disk refuses sets");
         Assert.Equal("unavailable", unready.Body.GetProperty("status").GetString());
         Assert.NotEqual("ok", unready.Body.GetProperty("storage").GetString());
         Assert.Equal("ok", unready.Body.GetProperty("key").GetString());
@@ -56,7 +61,8 @@ public sealed class FaultTests
         (await client.GetAsync("/healthz")).Is(200);
         AssertUnavailable(await client.SetAsync("during", payload));
         (await client.FindBareAsync("before")).Is(200);
-        AssertUnavailable(await UntilUnavailableAsync(() => client.FindAsync("before"))); // no payload leaves unless that is on record
+        // no payload leaves unless that is on record
+        AssertUnavailable(await UntilUnavailableAsync(() => client.FindAsync("before")));
 
         disk.Free();
         await UntilAsync(async () => (await client.GetAsync("/readyz")).Status == 200, "readiness is well again");
@@ -84,7 +90,8 @@ public sealed class FaultTests
         var holder = Ran.ProgramAsync(Needs.Python(), ["-c", Hold, data.File("coffer.db"), held]);
         await UntilAsync(() => Task.FromResult(File.Exists(held)), "the other process holds the store");
 
-        // They come one after another, so that not all of them can share one wait; the client gives up after 30 seconds.
+        // They come one after another, so that not all of them can share one wait; the client gives up after 30
+        // seconds.
         var waited = Stopwatch.StartNew();
         var (sets, reads) = (new List<Task<Answer>>(), new List<Task<Answer>>());
         while (!holder.IsCompleted)
@@ -143,7 +150,8 @@ public sealed class FaultTests
         }
     }
 
-    private static async Task AssertKeptAsync(AccountClients clients, Dictionary<(string Account, string Name), string> kept)
+    private static async Task AssertKeptAsync(AccountClients clients, Dictionary<(string Account, string Name),
+        string> kept)
     {
         foreach (var ((account, name), payload) in kept)
             Assert.Equal(payload, (await clients[account].FindAsync(name)).Is(200).Payload);
@@ -168,7 +176,8 @@ public sealed class FaultTests
 
     private static async Task UntilAsync(Func<Task<bool>> isSo, string what)
     {
-        for (var waited = Stopwatch.StartNew(); !await isSo(); await Task.Delay(100, TestContext.Current.CancellationToken))
+        for (var waited = Stopwatch.StartNew(); !await isSo(); await Task.Delay(100,
+            TestContext.Current.CancellationToken))
             Assert.True(waited.Elapsed < Soon, $"after {waited.Elapsed} it is still not so that {what}");
     }
 }

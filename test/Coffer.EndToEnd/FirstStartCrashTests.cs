@@ -1,6 +1,9 @@
 namespace Coffer.EndToEnd;
 
-/// <summary>The very first start is killed, wherever it writes: the next one makes the store or goes on with it, and is never stuck.</summary>
+/// <summary>
+/// The very first start is killed, wherever it writes: the next one makes the store or goes on with it, and is never
+/// stuck.
+/// </summary>
 public sealed class FirstStartCrashTests
 {
     private const int Killed = 128 + 9;
@@ -14,7 +17,8 @@ public sealed class FirstStartCrashTests
     [InlineData("coffer.db-wal", "fdatasync,fsync", 1)]
     [InlineData("coffer.db-wal", "fdatasync,fsync", 2)]
     [InlineData("coffer.key.new", "fdatasync,fsync", 1)] // the key file is written, and does not have its name yet
-    public async Task A_first_start_that_is_killed_leaves_nothing_that_the_next_is_stuck_with(string file, string calls, int nth)
+    public async Task A_first_start_that_is_killed_leaves_nothing_that_the_next_is_stuck_with(string file, string calls,
+        int nth)
     {
         using var data = new TemporaryDirectory();
         await KillStartAsync(data, file, calls, nth);
@@ -22,7 +26,7 @@ public sealed class FirstStartCrashTests
     }
 
     [Fact]
-    public async Task A_first_start_that_is_killed_before_its_key_file_is_written_leaves_nothing_that_the_next_is_stuck_with()
+    public async Task A_first_start_that_is_killed_before_its_key_file_is_written_leaves_nothing_in_the_way()
     {
         using var data = new TemporaryDirectory();
         await KillStartAsync(data, "coffer.key.new", "pwrite64", nth: 1);
@@ -33,7 +37,8 @@ public sealed class FirstStartCrashTests
     public async Task Start_after_start_killed_a_write_later_each_time_ends_in_a_store_that_works()
     {
         using var data = new TemporaryDirectory();
-        await KillStartAsync(data, "coffer.db-wal", "fdatasync,fsync", nth: 2); // the tables are there: what follows writes the first keys
+        // the tables are there: what follows writes the first keys
+        await KillStartAsync(data, "coffer.db-wal", "fdatasync,fsync", nth: 2);
         for (var nth = 1; nth <= 7; nth += 3)
             await KillStartAsync(data, "coffer.db-wal", "pwrite64", nth);
         await AssertGoesOnAsync(data);
@@ -46,7 +51,8 @@ public sealed class FirstStartCrashTests
         {
             await using var started = await CofferProcess.StartAsync(["serve", "--data", data.Path], under: under);
         });
-        Assert.SkipWhen(ended.Message.Contains("ptrace", StringComparison.Ordinal), $"strace may not trace here: {ended.Message}");
+        Assert.SkipWhen(ended.Message.Contains("ptrace", StringComparison.Ordinal),
+            $"strace may not trace here: {ended.Message}");
         Assert.True(ended.Exit == Killed, ended.Message);
     }
 
@@ -57,12 +63,14 @@ public sealed class FirstStartCrashTests
         {
             if (next.Ready.TryGetProperty("test_secret_key", out _))
                 key = next.TestKey;
-            // The store may have been made although nobody was shown its keys: then it works, and is as well begun anew.
+            // The store may have been made although nobody was shown its keys: then it works, and is as well begun
+            // anew.
             using var client = new WireClient(next.Url, key ?? "sk_test_none");
             (await client.GetAsync("/readyz")).Is(200);
             (await client.SetAsync("k", "p")).Is(key is null ? 401 : 200);
             await AuditVerb.VerifiedAsync(data);
-            Assert.Equal(3, (await AuditVerb.ListAsync(data, "--verb", "create_key", "--outcome", "ok")).Count); // a store is made once
+            // a store is made once
+            Assert.Equal(3, (await AuditVerb.ListAsync(data, "--verb", "create_key", "--outcome", "ok")).Count);
             Assert.Equal(0, await next.StopAsync());
         }
 

@@ -27,7 +27,8 @@ public sealed partial class HeldHeadTests
         {
             var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
             socket.Bind(new IPEndPoint(IPAddress.Parse($"127.0.1.{1 + number % 50}"), 0));
-            await socket.ConnectAsync(IPAddress.Parse(coffer.Url.Host), coffer.Url.Port, TestContext.Current.CancellationToken);
+            await socket.ConnectAsync(IPAddress.Parse(coffer.Url.Host), coffer.Url.Port,
+                TestContext.Current.CancellationToken);
             await socket.SendAsync(head);
             sockets.Add(socket);
             if (number % 50 == 0)
@@ -43,7 +44,9 @@ public sealed partial class HeldHeadTests
     }
 
     private static async Task<long> MemoryAsync(CofferProcess coffer) => 1024 * long.Parse(
-        Anonymous().Match(await File.ReadAllTextAsync($"/proc/{coffer.Pid}/status")).Groups["kib"].Value, CultureInfo.InvariantCulture);
+        Anonymous().Match(
+            await File.ReadAllTextAsync(
+                $"/proc/{coffer.Pid}/status")).Groups["kib"].Value, CultureInfo.InvariantCulture);
 
     [GeneratedRegex(@"RssAnon:\s+(?<kib>\d+) kB")]
     private static partial Regex Anonymous();

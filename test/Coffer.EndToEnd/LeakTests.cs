@@ -3,7 +3,10 @@ using System.Text;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>No payload, name, user id, idempotency key or API key is in plaintext in the store's files or in what the server prints.</summary>
+/// <summary>
+/// No payload, name, user id, idempotency key or API key is in plaintext in the store's files or in what the server
+/// prints.
+/// </summary>
 public sealed class LeakTests
 {
     private static readonly string[] ApiKeys = ["test key", "live key", "admin key"];
@@ -22,7 +25,8 @@ public sealed class LeakTests
             live = canaries.Watch("live key", first.LiveKey);
             admin = canaries.Watch("admin key", first.AdminKey);
             await SucceedAsync(first.Url, test, name, user);
-            await SucceedAsync(first.Url, live, canaries.Plant("name in live mode"), canaries.Plant("user id in live mode"));
+            await SucceedAsync(first.Url, live, canaries.Plant("name in live mode"),
+                canaries.Plant("user id in live mode"));
             await FailAsync(first.Url, test, admin);
 
             var running = data.Contents();
@@ -30,12 +34,14 @@ public sealed class LeakTests
             canaries.AssertNotIn(running);
             Assert.Equal(0, await first.StopAsync());
             canaries.AssertNotIn("the first start's standard error", first.Stderr);
-            canaries.AssertNotIn("the first start's standard output", first.Stdout, excepting: ApiKeys); // it shows them, once
+            // it shows them, once
+            canaries.AssertNotIn("the first start's standard output", first.Stdout, excepting: ApiKeys);
         }
 
         var stopped = data.Contents();
         canaries.AssertNotIn(stopped);
-        Assert.True(stopped["coffer.db"].AsSpan().IndexOf("acct_1"u8) >= 0); // account ids are no secret: what is searched is what was written
+        // account ids are no secret: what is searched is what was written
+        Assert.True(stopped["coffer.db"].AsSpan().IndexOf("acct_1"u8) >= 0);
 
         await using var second = await CofferProcess.ServeAsync(data);
         await SucceedAsync(second.Url, test, name, user);
@@ -54,7 +60,9 @@ public sealed class LeakTests
         using var admin = new WireClient(coffer.Url, canaries.Watch("admin key", coffer.AdminKey));
         canaries.Watch("first test signing secret", coffer.Ready.GetProperty("signing_secret_test").GetString()!);
         canaries.Watch("first live signing secret", coffer.Ready.GetProperty("signing_secret_live").GetString()!);
-        var (name, user, payload, retry) = (canaries.Plant("name"), canaries.Plant("user id"), canaries.Plant("payload"), canaries.Plant("idempotency key"));
+        var (name, user, payload, retry) =
+            (canaries.Plant("name"), canaries.Plant("user id"), canaries.Plant("payload"),
+                canaries.Plant("idempotency key"));
 
         var created = (await admin.PostAsync("/admin/v1/apps", [("name", "Acme")], $"{retry} app")).Is(200).Body;
         var app = created.GetProperty("id").GetString()!;
@@ -63,10 +71,16 @@ public sealed class LeakTests
         var roll = $"/admin/v1/apps/{app}/signing_secret/roll";
         var newSecret = (await admin.PostAsync(roll, [("grace_period", "60")], $"{retry} roll")).Is(200).Body;
         Watch("rolled signing secret", newSecret, "signing_secret_test");
-        var key = (await admin.PostAsync("/admin/v1/api_keys", [("type", "secret"), ("app", app)], $"{retry} key")).Is(200).Body;
+        var key = (await admin.PostAsync("/admin/v1/api_keys", [("type", "secret"), ("app", app)],
+            $"{retry} key")).Is(200).Body;
         Watch("secret key", key, "secret");
-        Watch("restricted key", (await admin.PostAsync("/admin/v1/api_keys", [("type", "restricted"), ("app", app), ("permissions[]", "secret_read")], $"{retry} rk")).Is(200).Body, "secret");
-        var rolled = (await admin.PostAsync($"/admin/v1/api_keys/{key.GetProperty("id").GetString()}/roll", [("grace_period", "60")], $"{retry} rolled")).Is(200).Body;
+        Watch(
+            "restricted key",
+            (await admin.PostAsync("/admin/v1/api_keys",
+                [("type", "restricted"), ("app", app), ("permissions[]", "secret_read")], $"{retry} rk")).Is(200).Body,
+            "secret");
+        var rolled = (await admin.PostAsync($"/admin/v1/api_keys/{key.GetProperty("id").GetString()}/roll",
+            [("grace_period", "60")], $"{retry} rolled")).Is(200).Body;
 
         using var backend = new WireClient(coffer.Url, Watch("rolled key", rolled, "secret"), "acct_1");
         var secret = (await backend.SetAsync(name, payload, user)).Is(200).Body.GetProperty("id").GetString();
@@ -74,13 +88,19 @@ public sealed class LeakTests
         using var page = new WireClient(coffer.Url, Watch("ephemeral key", minted, "secret"));
         Assert.Equal(payload, (await page.FindAsync(name, user)).Is(200).Payload);
         (await page.FindAsync(name, canaries.Plant("another user id"))).Is(403);
-        (await page.GetAsync("/v1/apps/app_embedded_backend_signature", ("payload", $$"""{"of":"{{canaries.Plant("signed payload")}}"}"""))).Is(200);
+        var signed = $$"""{"of":"{{canaries.Plant("signed payload")}}"}""";
+        (await page.GetAsync("/v1/apps/app_embedded_backend_signature", ("payload", signed))).Is(200);
 
         var account = $"/admin/v1/apps/{app}/accounts/acct_1";
-        Assert.Equal(payload, (await admin.PostAsync($"{account}/secrets/{secret}/reveal", [("reason", "a test")])).Is(200).Payload);
-        Assert.Contains(payload, (await admin.PostAsync($"{account}/export", [("reason", "a test")])).Is(200).Body.ToString(), StringComparison.Ordinal);
-        Assert.Contains(name, (await admin.GetAsync("/admin/v1/secrets/search", ("app", app))).Is(200).Body.ToString(), StringComparison.Ordinal);
-        Assert.Contains("reveal", (await admin.GetAsync("/admin/v1/audit", ("limit", "100"))).Is(200).Body.ToString(), StringComparison.Ordinal);
+        Assert.Equal(payload,
+            (await admin.PostAsync($"{account}/secrets/{secret}/reveal", [("reason", "a test")])).Is(200).Payload);
+        Assert.Contains(
+            payload, (await admin.PostAsync($"{account}/export", [("reason", "a test")])).Is(200).Body.ToString(),
+            StringComparison.Ordinal);
+        Assert.Contains(name, (await admin.GetAsync("/admin/v1/secrets/search", ("app", app))).Is(200).Body.ToString(),
+            StringComparison.Ordinal);
+        Assert.Contains("reveal", (await admin.GetAsync("/admin/v1/audit", ("limit", "100"))).Is(200).Body.ToString(),
+            StringComparison.Ordinal);
         canaries.AssertNotIn(data.Contents());
         (await admin.PostAsync($"{account}/forget", [], $"{retry} forget")).Is(200);
 
@@ -90,7 +110,8 @@ public sealed class LeakTests
         canaries.AssertNotIn("standard output", coffer.Stdout,
             excepting: ["admin key", "first test signing secret", "first live signing secret"]); // it shows them, once
 
-        string Watch(string what, System.Text.Json.JsonElement answer, string field) => canaries.Watch(what, answer.GetProperty(field).GetString()!);
+        string Watch(string what, System.Text.Json.JsonElement answer, string field) =>
+            canaries.Watch(what, answer.GetProperty(field).GetString()!);
     }
 
     [Fact]
@@ -98,7 +119,8 @@ public sealed class LeakTests
     {
         using var data = new TemporaryDirectory();
         await using var coffer = await CofferProcess.ServeAsync(data);
-        await SucceedAsync(coffer.Url, canaries.Watch("test key", coffer.TestKey), canaries.Plant("name"), canaries.Plant("user id"));
+        await SucceedAsync(coffer.Url, canaries.Watch("test key", coffer.TestKey), canaries.Plant("name"),
+            canaries.Plant("user id"));
         await coffer.CrashAsync();
         canaries.AssertNotIn(data.Contents());
         canaries.AssertNotIn("the output", coffer.Stdout + coffer.Stderr, excepting: ApiKeys);
@@ -128,7 +150,8 @@ public sealed class LeakTests
             Assert.Empty(list.Body.GetProperty("data").EnumerateArray());
             Assert.Equal("1", Assert.Single(list.Headers.GetValues("Coffer-Damaged-Secrets")));
             (await client.SetAsync(name, payload, user)).Is(500);
-            Assert.Contains(Assert.Single(found.Headers.GetValues("Request-Id")), restarted.Stderr, StringComparison.Ordinal);
+            Assert.Contains(Assert.Single(found.Headers.GetValues("Request-Id")), restarted.Stderr,
+                StringComparison.Ordinal);
         }
 
         Assert.Equal(0, await restarted.StopAsync());
@@ -142,8 +165,11 @@ public sealed class LeakTests
         using var files = new TemporaryDirectory();
         var canary = canaries.Plant("marker");
         var utf8 = Encoding.UTF8.GetBytes(canary);
-        foreach (var written in (byte[][])[utf8, Encoding.Unicode.GetBytes(canary), Encoding.ASCII.GetBytes(Convert.ToHexString(utf8)),
-            Encoding.ASCII.GetBytes(Convert.ToHexStringLower(utf8)), Base64("", canary), Base64("1", canary), Base64("12", canary), Base64("123", canary)])
+        foreach (var written in (byte[][])[utf8, Encoding.Unicode.GetBytes(canary), Encoding.ASCII.GetBytes(
+            Convert.ToHexString(utf8)),
+            Encoding.ASCII.GetBytes(
+                Convert.ToHexStringLower(utf8)), Base64("", canary), Base64("1", canary), Base64("12", canary),
+                    Base64("123", canary)])
         {
             File.WriteAllBytes(files.File("haystack"), [0xFF, .. written, 0xFF]);
             Assert.ThrowsAny<Xunit.Sdk.XunitException>(() => canaries.AssertNotIn(files.Contents()));
@@ -152,12 +178,14 @@ public sealed class LeakTests
         File.WriteAllBytes(files.File("haystack"), utf8[1..]);
         canaries.AssertNotIn(files.Contents());
 
-        static byte[] Base64(string before, string text) => Encoding.ASCII.GetBytes(Convert.ToBase64String(Encoding.UTF8.GetBytes($"{before}{text}after")));
+        static byte[] Base64(string before, string text) =>
+            Encoding.ASCII.GetBytes(Convert.ToBase64String(Encoding.UTF8.GetBytes($"{before}{text}after")));
     }
 
     private int round;
 
-    // Every verb, with outcomes that are kept under idempotency keys: a set's, a replay's, a delete's with payload, a refusal's.
+    // Every verb, with outcomes that are kept under idempotency keys: a set's, a replay's, a delete's with payload, a
+    // refusal's.
     private async Task SucceedAsync(Uri url, string key, string name, string user)
     {
         round++;
@@ -168,13 +196,22 @@ public sealed class LeakTests
         using var client = new WireClient(url, key, "acct_1");
         foreach (var of in (string?[])[user, null])
         {
-            Assert.Equal(name, (await client.SetAsync(name, payload, of, $"{setting}{of}")).Is(200).Body.GetProperty("name").GetString());
-            Assert.Equal("true", Assert.Single((await client.SetAsync(name, payload, of, $"{setting}{of}")).Is(200).Headers.GetValues("Idempotent-Replayed")));
+            Assert.Equal(
+                name,
+                (await client.SetAsync(name, payload, of, $"{setting}{of}")).Is(200).Body.GetProperty("name")
+                    .GetString());
+            Assert.Equal(
+                "true",
+                Assert.Single(
+                    (await client.SetAsync(name, payload, of,
+                        $"{setting}{of}")).Is(200).Headers.GetValues("Idempotent-Replayed")));
             Assert.Equal(payload, (await client.FindAsync(name, of)).Is(200).Payload);
             Assert.Contains(payload, (await client.ListAsync(of)).Is(200).Body.ToString(), StringComparison.Ordinal);
             (await client.SetAsync($"{name} to delete", payload, of)).Is(200);
-            Assert.Equal(payload, (await client.DeleteAsync($"{name} to delete", of, $"{deleting}{of}")).Is(200).Payload);
-            Assert.Equal(payload, (await client.DeleteAsync($"{name} to delete", of, $"{deleting}{of}")).Is(200).Payload);
+            Assert.Equal(payload,
+                (await client.DeleteAsync($"{name} to delete", of, $"{deleting}{of}")).Is(200).Payload);
+            Assert.Equal(payload,
+                (await client.DeleteAsync($"{name} to delete", of, $"{deleting}{of}")).Is(200).Payload);
             (await client.DeleteAsync($"{name} missing", of, $"{missing}{of}")).Is(404);
             (await client.DeleteAsync($"{name} missing", of, $"{missing}{of}")).Is(404);
             (await client.SetAsync(name, $"other {payload}", of, $"{setting}{of}")).Is(400);
@@ -194,9 +231,17 @@ public sealed class LeakTests
         (await client.SetAsync(word, string.Concat(Enumerable.Repeat(word, 200)))).Is(400);
         (await client.SetAsync(word, word, idempotencyKey: string.Concat(Enumerable.Repeat(word, 10)))).Is(400);
         (await client.GetAsync($"/v1/{word}", ("payload", word))).Is(404);
-        foreach (var (type, body) in ((string, string)[])[("application/json", $$"""{"payload":"{{word}}"}"""), ("application/x-www-form-urlencoded", $"payload={word}%zz&name={word}")])
+        (string Type, string Body)[] wrong =
+        [
+            ("application/json", $$"""{"payload":"{{word}}"}"""),
+            ("application/x-www-form-urlencoded", $"payload={word}%zz&name={word}"),
+        ];
+        foreach (var (type, body) in wrong)
         {
-            using var malformed = new HttpRequestMessage(HttpMethod.Post, "/v1/apps/secrets") { Content = new StringContent(body, new MediaTypeHeaderValue(type)) };
+            using var malformed = new HttpRequestMessage(HttpMethod.Post, "/v1/apps/secrets")
+            {
+                Content = new StringContent(body, new MediaTypeHeaderValue(type)),
+            };
             (await client.SendAsync(malformed)).Is(400);
         }
 

@@ -28,8 +28,10 @@ public sealed class MigrateCliTests
 
             var beside = await Ran.CofferAsync("migrate", "--from", data.Path, "--to", to);
             Assert.Contains("copying secrets: 60\n", beside.EndedWith(69).Stdout, StringComparison.Ordinal);
-            Assert.Contains($"coffer: error: a server uses {data.Path}, so the copy in {to} is not finished", beside.Stderr, StringComparison.Ordinal);
-            Assert.Contains("coffer: hint: Stop the server and run the same command again to finish.", beside.Stderr, StringComparison.Ordinal);
+            Assert.Contains($"coffer: error: a server uses {data.Path}, so the copy in {to} is not finished",
+                beside.Stderr, StringComparison.Ordinal);
+            Assert.Contains("coffer: hint: Stop the server and run the same command again to finish.", beside.Stderr,
+                StringComparison.Ordinal);
             await RefusesAsync(to);
             (await client.SetAsync("name 7", "changed meanwhile")).Is(200);
             Assert.Equal(0, await coffer.StopAsync());
@@ -61,13 +63,16 @@ public sealed class MigrateCliTests
     {
         using var folder = new TemporaryDirectory();
         (await Ran.CofferAsync("migrate", "--from", folder.Path)).EndedWith(64);
-        (await Ran.CofferAsync("migrate", "--from", folder.Path, "--to", folder.File("copy"))).Refused(78, "there is no store in");
+        (await Ran.CofferAsync("migrate", "--from", folder.Path, "--to", folder.File("copy"))).Refused(78,
+            "there is no store in");
         using var data = new TemporaryDirectory();
         await using (var coffer = await CofferProcess.ServeAsync(data, "--secrets-per-scope", "100"))
             await coffer.StopAsync();
-        foreach (var store in (string[])["Host=127.0.0.1;Port=1;Username=coffer;Password=hunter2", "postgres://coffer:hunter2@127.0.0.1/coffer"])
+        foreach (var store in (string[])["Host=127.0.0.1;Port=1;Username=coffer;Password=hunter2",
+            "postgres://coffer:hunter2@127.0.0.1/coffer"])
         {
-            var refused = (await Ran.CofferAsync("migrate", "--from", data.Path, "--to", folder.File("copy"), "--to-store", store)).EndedWith(78);
+            var refused = (await Ran.CofferAsync("migrate", "--from", data.Path, "--to", folder.File("copy"),
+                "--to-store", store)).EndedWith(78);
             Assert.DoesNotContain("hunter2", refused.Stdout + refused.Stderr, StringComparison.Ordinal);
         }
     }
@@ -75,14 +80,18 @@ public sealed class MigrateCliTests
     private static async Task KillAsync(string from, string to, int nth)
     {
         var under = Strace.Under("fdatasync,fsync", $"signal=SIGKILL:when={nth}", Path.Combine(to, "coffer.db-wal"));
-        var killed = await Ran.ProgramAsync(under[0], [.. under[1..], Needs.Program, "migrate", "--from", from, "--to", to]);
-        Assert.SkipWhen(killed.Stderr.Contains("ptrace", StringComparison.Ordinal), $"strace may not trace here: {killed.Stderr}");
+        var killed = await Ran.ProgramAsync(under[0],
+            [.. under[1..], Needs.Program, "migrate", "--from", from, "--to", to]);
+        Assert.SkipWhen(killed.Stderr.Contains("ptrace", StringComparison.Ordinal),
+            $"strace may not trace here: {killed.Stderr}");
         killed.EndedWith(Killed);
     }
 
     private static async Task RefusesAsync(string to)
     {
-        (await Ran.CofferAsync("serve", "--data", to, "--listen", "http://127.0.0.1:0")).Refused(78, "the target of an unfinished migration", "coffer migrate");
-        (await Ran.CofferAsync("audit", "verify", "--data", to)).Refused(78, "the target of an unfinished migration", "coffer migrate");
+        (await Ran.CofferAsync("serve", "--data", to, "--listen", "http://127.0.0.1:0")).Refused(78,
+            "the target of an unfinished migration", "coffer migrate");
+        (await Ran.CofferAsync("audit", "verify", "--data", to)).Refused(78, "the target of an unfinished migration",
+            "coffer migrate");
     }
 }

@@ -2,7 +2,10 @@ using System.Diagnostics;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>The file system turns read-only, as one does that found an error in itself: reading goes on, and writing when it may again.</summary>
+/// <summary>
+/// The file system turns read-only, as one does that found an error in itself: reading goes on, and writing when it may
+/// again.
+/// </summary>
 public sealed class ReadOnlyTests
 {
     /// <summary>By whatever call a file is changed.</summary>
@@ -19,8 +22,10 @@ public sealed class ReadOnlyTests
             using var client = new WireClient(coffer.Url, key);
             (await client.SetAsync("before", "p")).Is(200);
 
-            // With its files open for writing a mount cannot be made read-only; the kernel does that by itself, and so does strace.
-            await using (await Strace.AttachAsync(coffer, Writing, "error=EROFS", data.File("coffer.db"), data.File("coffer.db-wal"), data.File("audit-checkpoints.jsonl")))
+            // With its files open for writing a mount cannot be made read-only; the kernel does that by itself, and so
+            // does strace.
+            await using (await Strace.AttachAsync(coffer, Writing, "error=EROFS", data.File("coffer.db"),
+                data.File("coffer.db-wal"), data.File("audit-checkpoints.jsonl")))
             {
                 AssertUnavailable(await client.SetAsync("during", "p", idempotencyKey: "during"));
                 AssertUnavailable(await client.DeleteAsync("before"));
@@ -72,14 +77,17 @@ public sealed class ReadOnlyTests
         Assert.Equal("p", (await afterwards.FindAsync("k")).Is(200).Payload);
     }
 
-    private static Task<CofferProcess> ServeAsync(SmallDisk disk) => CofferProcess.StartAsync(["serve", "--data", disk.Path]);
+    private static Task<CofferProcess> ServeAsync(SmallDisk disk) =>
+        CofferProcess.StartAsync(["serve", "--data", disk.Path]);
 
     private static async Task UntilReadyAsync(WireClient client)
     {
         // A proof is believed for a second, also one that failed.
-        for (var waited = Stopwatch.StartNew(); (await client.GetAsync("/readyz")).Status != 200; await Task.Delay(100, TestContext.Current.CancellationToken))
+        for (var waited = Stopwatch.StartNew(); (await client.GetAsync("/readyz")).Status != 200; await Task.Delay(100,
+            TestContext.Current.CancellationToken))
             Assert.True(waited.Elapsed < TimeSpan.FromSeconds(5), "readiness is not well again");
     }
 
-    private static void AssertUnavailable(Answer answer) => Assert.Equal("true", Assert.Single(answer.Is(503).Headers.GetValues("Stripe-Should-Retry")));
+    private static void AssertUnavailable(Answer answer) =>
+        Assert.Equal("true", Assert.Single(answer.Is(503).Headers.GetValues("Stripe-Should-Retry")));
 }

@@ -1,6 +1,8 @@
 namespace Coffer.EndToEnd;
 
-/// <summary>Starts that must not happen: each says what to do, ends with 78, and leaves the directory as it was, to the byte.</summary>
+/// <summary>
+/// Starts that must not happen: each says what to do, ends with 78, and leaves the directory as it was, to the byte.
+/// </summary>
 public sealed class RefusedStartTests
 {
     [Fact]
@@ -69,7 +71,8 @@ public sealed class RefusedStartTests
     public async Task A_file_that_is_no_database_is_refused()
     {
         using var data = await StoreAsync();
-        await File.WriteAllTextAsync(data.File("coffer.db"), new string('x', 8192), TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(data.File("coffer.db"), new string('x', 8192),
+            TestContext.Current.CancellationToken);
         await RefusesAsync(data, "cannot be opened", "whole");
     }
 
@@ -102,14 +105,16 @@ public sealed class RefusedStartTests
         (await ServeAsync(data, first.Url.ToString())).EndedWith(78);
 
         await using var coffer = await CofferProcess.ServeAsync(data);
-        Assert.True(coffer.Ready.TryGetProperty("test_secret_key", out _), $"the keys were made and never shown: {await coffer.PrintedAsync("serves")}");
+        Assert.True(coffer.Ready.TryGetProperty("test_secret_key", out _),
+            $"the keys were made and never shown: {await coffer.PrintedAsync("serves")}");
     }
 
     [Fact]
     public async Task An_address_that_this_machine_has_not_is_refused()
     {
         using var data = await StoreAsync();
-        await RefusesAsync(data, "cannot listen on http://192.0.2.1:26333", "--listen", "http://192.0.2.1:26333", "--insecure-http");
+        await RefusesAsync(data, "cannot listen on http://192.0.2.1:26333", "--listen", "http://192.0.2.1:26333",
+            "--insecure-http");
     }
 
     [Fact]
@@ -117,7 +122,8 @@ public sealed class RefusedStartTests
     {
         using var data = await StoreAsync();
         var before = data.Fingerprint();
-        var ran = (await ServeAsync(data, "http://0.0.0.0:0", "--secrets-per-scope", "0")).Refused(78, "--listen 'http://0.0.0.0:0'");
+        var ran = (await ServeAsync(data, "http://0.0.0.0:0", "--secrets-per-scope", "0")).Refused(78,
+            "--listen 'http://0.0.0.0:0'");
         Assert.Contains("--secrets-per-scope '0'", ran.Stderr, StringComparison.Ordinal);
         Assert.Equal(before, data.Fingerprint());
     }
@@ -148,7 +154,8 @@ public sealed class RefusedStartTests
         return data;
     }
 
-    private static async Task RefusesAsync(TemporaryDirectory data, string error, string hint, string listen = "http://127.0.0.1:0", params string[] more)
+    private static async Task RefusesAsync(TemporaryDirectory data, string error, string hint,
+        string listen = "http://127.0.0.1:0", params string[] more)
     {
         var before = data.Fingerprint();
         var ran = await ServeAsync(data, listen, more);
@@ -156,6 +163,7 @@ public sealed class RefusedStartTests
         ran.Refused(78, error, hint);
     }
 
-    private static Task<Ran> ServeAsync(TemporaryDirectory data, string listen = "http://127.0.0.1:0", params string[] more) =>
+    private static Task<Ran> ServeAsync(TemporaryDirectory data, string listen = "http://127.0.0.1:0",
+        params string[] more) =>
         Ran.CofferAsync(["serve", "--data", data.Path, "--listen", listen, .. more]);
 }

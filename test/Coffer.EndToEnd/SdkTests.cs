@@ -31,7 +31,8 @@ public sealed class SdkTests(ServedStore store) : IClassFixture<ServedStore>
     public Task Node_SDK_throws_a_permission_error_for_an_admin_key() => NodeAsync("permission_error");
 
     [Fact]
-    public Task Node_SDK_throws_an_invalid_request_error_that_names_code_and_param() => NodeAsync("invalid_request_error");
+    public Task Node_SDK_throws_an_invalid_request_error_that_names_code_and_param() =>
+        NodeAsync("invalid_request_error");
 
     [Fact]
     public Task Node_SDK_throws_an_idempotency_error_for_a_key_used_otherwise() => NodeAsync("idempotency_error");
@@ -73,10 +74,12 @@ public sealed class SdkTests(ServedStore store) : IClassFixture<ServedStore>
     public Task Python_SDK_raises_a_permission_error_for_an_admin_key() => PythonAsync("permission_error");
 
     [Fact]
-    public Task Python_SDK_raises_an_invalid_request_error_that_names_code_and_param() => PythonAsync("invalid_request_error");
+    public Task Python_SDK_raises_an_invalid_request_error_that_names_code_and_param() =>
+        PythonAsync("invalid_request_error");
 
     [Fact]
-    public Task Python_SDK_gets_the_first_answer_again_and_an_idempotency_error_for_other_parameters() => PythonAsync("idempotency");
+    public Task Python_SDK_gets_the_first_answer_again_and_an_idempotency_error_for_other_parameters() =>
+        PythonAsync("idempotency");
 
     private Task NodeAsync(string scenario) => RunAsync(Needs.Node(), "node.mjs", scenario);
 
@@ -84,13 +87,14 @@ public sealed class SdkTests(ServedStore store) : IClassFixture<ServedStore>
 
     private async Task RunAsync(string program, string script, string scenario)
     {
-        var ran = await Ran.ProgramAsync(program, [Path.Combine(Needs.SdkFolder, script), scenario], new Dictionary<string, string>
-        {
-            ["COFFER_URL"] = store.Coffer.Url.GetLeftPart(UriPartial.Authority),
-            ["COFFER_API_KEY"] = store.Coffer.TestKey,
-            ["COFFER_ADMIN_KEY"] = store.Coffer.AdminKey,
-            ["PYTHONDONTWRITEBYTECODE"] = "1",
-        });
+        var ran = await Ran.ProgramAsync(program, [Path.Combine(Needs.SdkFolder, script),
+            scenario], new Dictionary<string, string>
+            {
+                ["COFFER_URL"] = store.Coffer.Url.GetLeftPart(UriPartial.Authority),
+                ["COFFER_API_KEY"] = store.Coffer.TestKey,
+                ["COFFER_ADMIN_KEY"] = store.Coffer.AdminKey,
+                ["PYTHONDONTWRITEBYTECODE"] = "1",
+            });
         ran.EndedWith(0);
     }
 }

@@ -101,7 +101,9 @@ public sealed class ServeTests
         var cursor = await live.GetAsync("/v1/apps/secrets", ("scope[type]", "account"), ("starting_after", id));
         Assert.Equal("resource_missing", cursor.Is(400).ErrorCode);
 
-        Assert.True((await live.SetAsync("k", "of live", idempotencyKey: "same")).Is(200).Body.GetProperty("livemode").GetBoolean());
+        Assert.True(
+            (await live.SetAsync("k", "of live", idempotencyKey: "same")).Is(200).Body.GetProperty("livemode")
+                .GetBoolean());
         (await test.SetAsync("other", "p", idempotencyKey: "same")).Is(200); // not a replay: the key is the mode's own
         (await live.DeleteAsync("k")).Is(200);
         Assert.Equal("of test", (await test.FindAsync("k")).Is(200).Payload);
@@ -116,6 +118,7 @@ public sealed class ServeTests
         (await client.SetAsync("one", "p")).Is(200);
         (await client.SetAsync("two", "p")).Is(200);
         var refused = (await client.SetAsync("three", "p")).Is(400);
-        Assert.Contains("already holds 2 secrets", refused.Body.GetProperty("error").GetProperty("message").GetString(), StringComparison.Ordinal);
+        Assert.Contains("already holds 2 secrets", refused.Body.GetProperty("error").GetProperty("message").GetString(),
+            StringComparison.Ordinal);
     }
 }

@@ -16,26 +16,46 @@ public sealed class SettingsTests : IDisposable
     public async Task A_flag_goes_before_a_variable_and_that_before_the_file()
     {
         var data = folder.File("store");
-        await File.WriteAllTextAsync(Config, $"# what this store is\ndata = {data}\n\nsecrets-per-scope = 3\n", TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(Config, $"# what this store is\ndata = {data}\n\nsecrets-per-scope = 3\n",
+            TestContext.Current.CancellationToken);
         Assert.Equal(3, await QuotaAsync(["serve", "--config", Config], []));
         Assert.True(File.Exists(Path.Combine(data, "coffer.db")));
         Assert.Equal(3, await QuotaAsync(["serve"], new() { ["COFFER_CONFIG"] = Config }));
         Assert.Equal(2, await QuotaAsync(["serve", "--config", Config], new() { ["COFFER_SECRETS_PER_SCOPE"] = "2" }));
-        Assert.Equal(1, await QuotaAsync(["serve", "--config", Config, "--secrets-per-scope", "1"], new() { ["COFFER_SECRETS_PER_SCOPE"] = "2" }));
-        Assert.Equal(4, await QuotaAsync(["serve"], new() { ["COFFER_DATA"] = data, ["COFFER_SECRETS_PER_SCOPE"] = "4", ["COFFER_API_KEY"] = "sk_test_of_a_client" }));
+        Assert.Equal(
+            1,
+            await QuotaAsync(["serve", "--config", Config, "--secrets-per-scope", "1"],
+                new() { ["COFFER_SECRETS_PER_SCOPE"] = "2" }));
+        Assert.Equal(
+            4,
+            await QuotaAsync(
+                ["serve"],
+                new()
+                {
+                    ["COFFER_DATA"] = data,
+                    [
+                    "COFFER_SECRETS_PER_SCOPE"] = "4",
+                    ["COFFER_API_KEY"] = "sk_test_of_a_client"
+                }));
     }
 
     [Fact]
     public async Task All_that_is_wrong_in_all_sources_is_said_at_once_and_nothing_is_made()
     {
         var (data, ready) = (folder.File("store"), folder.File("ready.json"));
-        await File.WriteAllTextAsync(Config, $"data = {data}\nready-file = {ready}\naudits = durable\nconnections = many\n", TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(
+            Config, $"data = {data}\nready-file = {ready}\naudits = durable\nconnections = many\n",
+            TestContext.Current.CancellationToken);
         await File.WriteAllTextAsync(ready, "{}", TestContext.Current.CancellationToken);
-        var ran = (await Ran.ProgramAsync(Needs.Program, ["serve", "--config", Config, "--listen", "http://0.0.0.0:0", "--rate-per-key=-1"],
-            new Dictionary<string, string> { ["COFFER_SECRET_PER_SCOPE"] = "1", ["COFFER_AUDIT"] = "off" })).Refused(78, "", "coffer settings");
+        var ran = (await Ran.ProgramAsync(Needs.Program, ["serve", "--config", Config, "--listen", "http://0.0.0.0:0",
+            "--rate-per-key=-1"],
+            new Dictionary<string, string> { ["COFFER_SECRET_PER_SCOPE"] = "1", ["COFFER_AUDIT"] = "off" })).Refused(78,
+                "", "coffer settings");
         foreach (var problem in (string[])[
-                     $"{Config} line 3: audits is an unknown setting (did you mean audit?)", $"{Config} line 4: connections 'many' is not a whole number",
-                     "COFFER_SECRET_PER_SCOPE is an unknown setting (did you mean COFFER_SECRETS_PER_SCOPE?)", "COFFER_AUDIT 'off' is neither",
+                     $"{Config} line 3: audits is an unknown setting (did you mean "
+                         + "audit?)", $"{Config} line 4: connections 'many' is not a whole number",
+                     "COFFER_SECRET_PER_SCOPE is an unknown setting (did you mean "
+                         + "COFFER_SECRETS_PER_SCOPE?)", "COFFER_AUDIT 'off' is neither",
                      "--rate-per-key '-1' is not between", "--listen 'http://0.0.0.0:0' would send"])
             Assert.Contains(problem, ran.Stderr, StringComparison.Ordinal);
         Assert.False(Directory.Exists(data));
@@ -44,20 +64,31 @@ public sealed class SettingsTests : IDisposable
 
     [Fact]
     public async Task Serve_has_to_be_told_where_its_data_is() =>
-        (await Ran.CofferAsync("serve")).Refused(78, "no data directory is set: give --data, COFFER_DATA, or data in the file");
+        (await Ran.CofferAsync("serve")).Refused(78,
+            "no data directory is set: give --data, COFFER_DATA, or data in the file");
 
     [Theory]
     [InlineData("--insecure-http=maybe", "'maybe' is neither 'true' nor 'false'")]
     [InlineData("--insecure-http=false", "would send secrets in plain text")]
-    [InlineData("--insecure-http", "cannot listen on http://192.0.2.1:26333")] // true, so it tries, and this machine has not the address
+    // true, so it tries, and this machine has not the address
+    [InlineData("--insecure-http", "cannot listen on http://192.0.2.1:26333")]
     public async Task A_switch_may_stand_alone_or_say_true_or_false(string flag, string error) =>
-        (await Ran.CofferAsync("serve", "--data", folder.File("store"), "--listen", "http://192.0.2.1:26333", flag)).Refused(78, error);
+        (await Ran.CofferAsync("serve", "--data", folder.File("store"), "--listen", "http://192.0.2.1:26333",
+            flag)).Refused(78, error);
 
     [Fact]
     public async Task Dev_reads_flags_only()
     {
         await File.WriteAllTextAsync(Config, "nothing = 1\n", TestContext.Current.CancellationToken);
-        var environment = new Dictionary<string, string> { ["COFFER_LISTEN"] = "nowhere", ["COFFER_DATA"] = folder.File("store"), ["COFFER_NOTHING"] = "1", ["COFFER_CONFIG"] = Config };
+        var environment =
+            new Dictionary<string,
+                string>
+            {
+                ["COFFER_LISTEN"] = "nowhere",
+                ["COFFER_DATA"] = folder.File("store"),
+                ["COFFER_NOTHING"] = "1",
+                ["COFFER_CONFIG"] = Config
+            };
         await using var coffer = await CofferProcess.StartAsync(["dev"], environment: environment);
         Assert.False(Directory.Exists(folder.File("store")));
         (await Ran.CofferAsync("dev", "--secrets-per-scope", "1")).Refused(64, "--secrets-per-scope", "--help");
@@ -68,49 +99,62 @@ public sealed class SettingsTests : IDisposable
     [InlineData("0x40000000", "65536")]
     public async Task As_many_tenants_are_kept_open_as_a_quarter_of_the_memory_holds(string memory, string tenants)
     {
-        var json = (await Ran.ProgramAsync(Needs.Program, ["settings", "--json"], new Dictionary<string, string> { ["DOTNET_GCHeapHardLimit"] = memory })).EndedWith(0).Stdout;
-        var setting = JsonElement.Parse(json).EnumerateArray().Single(setting => setting.GetProperty("name").GetString() == "open-tenants");
+        var json = (await Ran.ProgramAsync(Needs.Program, ["settings", "--json"], new Dictionary<string,
+            string>
+        { ["DOTNET_GCHeapHardLimit"] = memory })).EndedWith(0).Stdout;
+        var setting = JsonElement.Parse(json).EnumerateArray()
+            .Single(setting => setting.GetProperty("name").GetString() == "open-tenants");
         Assert.Equal(tenants, setting.GetProperty("default").GetString());
     }
 
     [Fact]
     public async Task Coffer_settings_shows_them_all()
     {
-        var json = (await Ran.ProgramAsync(Needs.Program, ["settings", "--json"], new Dictionary<string, string> { ["COFFER_NOTHING"] = "1" })).EndedWith(0).Stdout;
-        var settings = JsonElement.Parse(json).EnumerateArray().ToDictionary(setting => setting.GetProperty("name").GetString()!);
+        var json = (await Ran.ProgramAsync(Needs.Program, ["settings", "--json"], new Dictionary<string,
+            string>
+        { ["COFFER_NOTHING"] = "1" })).EndedWith(0).Stdout;
+        var settings = JsonElement.Parse(json).EnumerateArray()
+            .ToDictionary(setting => setting.GetProperty("name").GetString()!);
         Assert.Equal("COFFER_SECRETS_PER_SCOPE", settings["secrets-per-scope"].GetProperty("environment").GetString());
         Assert.Equal("10", settings["secrets-per-scope"].GetProperty("default").GetString());
 
         var lines = (await Ran.CofferAsync("settings")).EndedWith(0).Stdout.TrimEnd().Split('\n');
         Assert.Matches(@"^SETTING +ENVIRONMENT +DEFAULT +FOR", lines[0]);
         Assert.Equal(settings.Count, lines.Length - 1);
-        var help = (await Ran.CofferAsync("serve", "--help")).EndedWith(0).Stdout + (await Ran.CofferAsync("dev", "--help")).EndedWith(0).Stdout;
+        var help = (await Ran.CofferAsync("serve", "--help")).EndedWith(0).Stdout
+            + (await Ran.CofferAsync("dev", "--help")).EndedWith(0).Stdout;
         foreach (var setting in settings.Values)
         {
-            var line = Assert.Single(lines, line => line.StartsWith($"{setting.GetProperty("name").GetString()} ", StringComparison.Ordinal));
+            var line = Assert.Single(lines,
+                line => line.StartsWith($"{setting.GetProperty("name").GetString()} ", StringComparison.Ordinal));
             foreach (var text in (string[])["environment", "default", "help"])
                 Assert.Contains(setting.GetProperty(text).GetString() ?? "dev only", line, StringComparison.Ordinal);
             Assert.Contains($"--{setting.GetProperty("name").GetString()} ", help, StringComparison.Ordinal);
         }
 
-        Assert.Contains("COFFER_DATA=/var/lib/coffer COFFER_SECRETS_PER_SCOPE=20 coffer serve", (await Ran.CofferAsync("settings", "--help")).EndedWith(0).Stdout, StringComparison.Ordinal);
+        Assert.Contains("COFFER_DATA=/var/lib/coffer COFFER_SECRETS_PER_SCOPE=20 coffer serve",
+            (await Ran.CofferAsync("settings", "--help")).EndedWith(0).Stdout, StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task Served_over_https_it_is_reached_by_a_client_that_trusts_its_certificate_and_the_management_plane_has_its_own_address()
+    public async Task Over_https_a_client_that_trusts_its_certificate_reaches_it_and_the_management_plane_too()
     {
         var curl = Needs.Curl();
         var (cert, tlsKey) = (folder.File("cert.pem"), folder.File("key.pem"));
         Certify(cert, tlsKey);
         await using var coffer = await CofferProcess.StartAsync(
-            ["serve", "--data", folder.File("store"), "--listen", "https://127.0.0.1:0", "--admin-listen", "http://127.0.0.1:0", "--tls-cert", cert, "--tls-key", tlsKey]);
+            ["serve", "--data", folder.File("store"), "--listen", "https://127.0.0.1:0", "--admin-listen",
+                "http://127.0.0.1:0", "--tls-cert", cert, "--tls-key", tlsKey]);
         Assert.Equal("https", coffer.Url.Scheme);
         Assert.Equal(["url", "admin_url", "pid"], coffer.Ready.EnumerateObject().Select(field => field.Name).Take(3));
         var admin = new Uri(coffer.Ready.GetProperty("admin_url").GetString()!);
         Assert.NotEqual(0, admin.Port);
-        Assert.Contains($", the management plane at {admin}\n", await coffer.PrintedAsync("Coffer serves"), StringComparison.Ordinal);
+        Assert.Contains($", the management plane at {admin}\n", await coffer.PrintedAsync("Coffer serves"),
+            StringComparison.Ordinal);
 
-        var set = await Ran.ProgramAsync(curl, ["--silent", "--show-error", "--cacert", cert, "-u", $"{coffer.TestKey}:", $"{coffer.Url}v1/apps/secrets",
+        var set =
+            await Ran.ProgramAsync(curl, ["--silent", "--show-error", "--cacert", cert, "-u", $"{coffer.TestKey}:",
+                $"{coffer.Url}v1/apps/secrets",
             "-d", "scope[type]=account", "-d", "name=k", "-d", "payload=p", "--write-out", "\n%{http_code}"]);
         Assert.EndsWith("\n200", set.EndedWith(0).Stdout, StringComparison.Ordinal);
         (await Ran.ProgramAsync(curl, ["--silent", $"{coffer.Url}healthz"])).EndedWith(60); // not trusted
@@ -124,7 +168,8 @@ public sealed class SettingsTests : IDisposable
         var (cert, tlsKey) = (folder.File("cert.pem"), folder.File("key.pem"));
         Certify(cert, tlsKey);
         File.SetUnixFileMode(tlsKey, File.GetUnixFileMode(tlsKey) | UnixFileMode.GroupRead);
-        (await Ran.CofferAsync("serve", "--data", folder.File("store"), "--listen", "https://127.0.0.1:0", "--tls-cert", cert, "--tls-key", tlsKey))
+        (await Ran.CofferAsync("serve", "--data", folder.File("store"), "--listen", "https://127.0.0.1:0", "--tls-cert",
+            cert, "--tls-key", tlsKey))
             .Refused(78, $"chmod 600 {tlsKey}");
         Assert.False(Directory.Exists(folder.File("store")));
     }
@@ -151,7 +196,8 @@ public sealed class SettingsTests : IDisposable
         var names = new SubjectAlternativeNameBuilder();
         names.AddIpAddress(System.Net.IPAddress.Loopback);
         request.CertificateExtensions.Add(names.Build());
-        using var certificate = request.CreateSelfSigned(TimeProvider.System.GetUtcNow().AddDays(-1), TimeProvider.System.GetUtcNow().AddDays(1));
+        using var certificate = request.CreateSelfSigned(TimeProvider.System.GetUtcNow().AddDays(-1),
+            TimeProvider.System.GetUtcNow().AddDays(1));
         File.WriteAllText(cert, certificate.ExportCertificatePem());
         File.WriteAllText(tlsKey, pair.ExportPkcs8PrivateKeyPem());
         File.SetUnixFileMode(tlsKey, UnixFileMode.UserRead | UnixFileMode.UserWrite);

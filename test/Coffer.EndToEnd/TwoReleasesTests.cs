@@ -5,8 +5,7 @@ namespace Coffer.EndToEnd;
 
 /// <summary>
 /// A node of the release before goes on serving beside one of this release, which has brought the database's schema up
-/// to
-/// date: what each stores, mints and ends counts on the other.
+/// to date: what each stores, mints and ends counts on the other.
 /// </summary>
 [Trait("Firm ground", "5")]
 public sealed class TwoReleasesTests

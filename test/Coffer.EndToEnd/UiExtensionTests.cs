@@ -4,8 +4,9 @@ using System.Text.Json;
 namespace Coffer.EndToEnd;
 
 /// <summary>
-/// A UI extension in a real browser, over HTTPS, with the origin <c>null</c> of a sandboxed frame: the official SDK over
-/// <c>@stripe/ui-extension-sdk</c>, with an ephemeral key that the app's backend minted. What the page does stands in sdk/ui-extension.mjs.
+/// A UI extension in a real browser, over HTTPS, with the origin <c>null</c> of a sandboxed frame: the official SDK
+/// over <c>@stripe/ui-extension-sdk</c>, with an ephemeral key that the app's backend minted. What the page does stands
+/// in sdk/ui-extension.mjs.
 /// </summary>
 public sealed class UiExtensionTests : IDisposable
 {
@@ -18,11 +19,15 @@ public sealed class UiExtensionTests : IDisposable
         var (node, chromium, bundler) = (Needs.Node(), Needs.Chromium(), Needs.Bundler());
         using var data = new TemporaryDirectory();
         var pem = PemPair.Make(files);
-        await using var coffer = await CofferProcess.ServeAsync(data, "--listen", "https://127.0.0.1:0", "--tls-cert", pem.Cert, "--tls-key", pem.Key);
+        await using var coffer = await CofferProcess.ServeAsync(data, "--listen", "https://127.0.0.1:0", "--tls-cert",
+            pem.Cert, "--tls-key", pem.Key);
         using var backend = Backend(coffer, pem);
-        await PostAsync(backend, "v1/apps/secrets", ("scope[type]", "user"), ("scope[user]", "usr_1"), ("name", "token"), ("payload", "own secret"));
-        await PostAsync(backend, "v1/apps/secrets", ("scope[type]", "user"), ("scope[user]", "usr_2"), ("name", "token"), ("payload", "another's secret"));
-        var key = (await PostAsync(backend, "v1/ephemeral_keys", ("user", "usr_1"), ("expires_in", "600"))).GetProperty("secret").GetString()!;
+        await PostAsync(backend, "v1/apps/secrets", ("scope[type]", "user"), ("scope[user]", "usr_1"),
+            ("name", "token"), ("payload", "own secret"));
+        await PostAsync(backend, "v1/apps/secrets", ("scope[type]", "user"), ("scope[user]", "usr_2"),
+            ("name", "token"), ("payload", "another's secret"));
+        var key = (await PostAsync(backend, "v1/ephemeral_keys", ("user", "usr_1"), ("expires_in", "600")))
+            .GetProperty("secret").GetString()!;
 
         var said = await RunPageAsync(chromium, bundler, coffer.Url.GetLeftPart(UriPartial.Authority), key);
 
@@ -38,13 +43,16 @@ public sealed class UiExtensionTests : IDisposable
         Assert.True(said.GetProperty("deleted").GetBoolean());
         Assert.Equal(200, said.GetProperty("plainFetch").GetInt32());
 
-        // What the backend does with the signature: the SDK's routine for webhooks, over the fields that it knows, in their order.
-        const string Payload = "{\"field\":\"ünïcode \\\"quoted\\\"\",\"user_id\":\"usr_1\",\"account_id\":\"acct_browser\"}";
+        // What the backend does with the signature: the SDK's routine for webhooks, over the fields that it knows, in
+        // their order.
+        const string Payload =
+            "{\"field\":\"ünïcode \\\"quoted\\\"\",\"user_id\":\"usr_1\",\"account_id\":\"acct_browser\"}";
         var secret = coffer.Ready.GetProperty("signing_secret_test").GetString()!;
         var live = coffer.Ready.GetProperty("signing_secret_live").GetString()!;
         (await VerifyAsync(node, Text("signature"), live, Payload)).EndedWith(1); // the page's key is a test key
         (await VerifyAsync(node, Text("signature"), secret, Payload)).EndedWith(0);
-        (await VerifyAsync(node, Text("signature"), secret, Payload.Replace("usr_1", "usr_2", StringComparison.Ordinal))).EndedWith(1);
+        (await VerifyAsync(node, Text("signature"), secret,
+            Payload.Replace("usr_1", "usr_2", StringComparison.Ordinal))).EndedWith(1);
 
         string Text(string field) => said.GetProperty(field).GetString()!;
     }
@@ -57,12 +65,20 @@ public sealed class UiExtensionTests : IDisposable
     private async Task<JsonElement> RunPageAsync(string chromium, string bundler, string url, string key)
     {
         var script = files.File("page.js");
-        (await Ran.ProgramAsync(bundler, [Path.Combine(Needs.SdkFolder, "ui-extension.mjs"), "--bundle", "--platform=browser", "--format=esm", $"--outfile={script}", "--log-level=error"])).EndedWith(0);
+        (await Ran.ProgramAsync(
+            bundler,
+            [Path.Combine(
+                Needs.SdkFolder,
+                "ui-extension.mjs"), "--bundle", "--platform=browser", "--format=esm", $"--outfile={script}",
+                    "--log-level=error"])).EndedWith(0);
         var page = files.File("page.html");
         var settings = JsonSerializer.Serialize(new { @base = url, key, user = "usr_1", other = "usr_2" });
         var module = await File.ReadAllTextAsync(script, TestContext.Current.CancellationToken);
-        await File.WriteAllTextAsync(page, Browser.Page($"globalThis.COFFER = {settings}", module), TestContext.Current.CancellationToken);
-        return JsonElement.Parse(Browser.Body(await Ran.ProgramAsync(chromium, Browser.Arguments(files.File("profile"), new Uri(page).AbsoluteUri))));
+        await File.WriteAllTextAsync(page, Browser.Page($"globalThis.COFFER = {settings}", module),
+            TestContext.Current.CancellationToken);
+        return JsonElement.Parse(
+            Browser.Body(
+                await Ran.ProgramAsync(chromium, Browser.Arguments(files.File("profile"), new Uri(page).AbsoluteUri))));
     }
 
     private static HttpClient Backend(CofferProcess coffer, PemPair pem)
@@ -73,10 +89,13 @@ public sealed class UiExtensionTests : IDisposable
         return client;
     }
 
-    private static async Task<JsonElement> PostAsync(HttpClient client, string path, params (string Name, string Value)[] form)
+    private static async Task<JsonElement> PostAsync(HttpClient client, string path,
+        params (string Name, string Value)[] form)
     {
-        using var content = new FormUrlEncodedContent(form.Select(field => KeyValuePair.Create(field.Name, field.Value)));
-        using var response = await client.PostAsync(new Uri(path, UriKind.Relative), content, TestContext.Current.CancellationToken);
+        using var content = new FormUrlEncodedContent(
+            form.Select(field => KeyValuePair.Create(field.Name, field.Value)));
+        using var response = await client.PostAsync(new Uri(path, UriKind.Relative), content,
+            TestContext.Current.CancellationToken);
         var text = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
         Assert.True(response.IsSuccessStatusCode, text);
         return JsonElement.Parse(text);

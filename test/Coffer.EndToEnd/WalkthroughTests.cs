@@ -3,7 +3,10 @@ using System.Text.RegularExpressions;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>"From an app to a forgotten account" of docs/commands.md, run as it stands: commands in a shell, the page's part in a browser.</summary>
+/// <summary>
+/// "From an app to a forgotten account" of docs/commands.md, run as it stands: commands in a shell, the page's part in
+/// a browser.
+/// </summary>
 public sealed partial class WalkthroughTests
 {
     [Fact]
@@ -16,7 +19,9 @@ public sealed partial class WalkthroughTests
         using var folder = new TemporaryDirectory();
         await using var coffer = await CofferProcess.ServeAsync(data);
 
-        var (script, expected) = (new List<string> { "set -eu", $"cd '{folder.Path}'", $"coffer() {{ '{Needs.Program}' \"$@\"; }}" }, new List<string>());
+        var (script, expected) =
+            (new List<string> { "set -eu", $"cd '{folder.Path}'", $"coffer() {{ '{Needs.Program}' "
+                + "\"$@\"; }}" }, new List<string>());
         foreach (var (language, text) in Blocks())
         {
             expected.AddRange(Arrow().Matches(text).Select(match => match.Groups["says"].Value));
@@ -33,7 +38,10 @@ public sealed partial class WalkthroughTests
         foreach (var says in expected)
         {
             var at = rest.IndexOf(says + "\n", StringComparison.Ordinal);
-            Assert.True(at >= 0, $"'{says}' was to be printed next, but what came is:\n{rest}\n--- all\n{ran.Stdout}\n--- stderr\n{ran.Stderr}");
+            Assert.True(
+                at >= 0,
+                $"'{says}' was to be printed next, but what came is:\n{rest}\n--- all\n{ran.Stdout}\n--- "
+                    + $"stderr\n{ran.Stderr}");
             rest = rest[(at + says.Length)..];
         }
     }
@@ -41,10 +49,16 @@ public sealed partial class WalkthroughTests
     // The page says on its body what it logs; the shell puts address and key into it, as a backend renders a page.
     private static string InBrowser(string chromium, TemporaryDirectory folder, string module)
     {
-        var template = Browser.Page("globalThis.COFFER_URL = '@URL@'; globalThis.EPHEMERAL = '@KEY@'; console.log = (...said) => { document.body.append(said.join(' ') + '\\n'); };", module);
+        var template =
+            Browser.Page("globalThis.COFFER_URL = '@URL@'; globalThis.EPHEMERAL = '@KEY@'; console.log = (...said) "
+                + "=> { document.body.append(said.join(' ') + '\\n'); };", module);
         File.WriteAllText(folder.File("page.template"), template);
-        var arguments = string.Join(' ', Browser.Arguments(folder.File("profile"), $"file://{folder.File("page.html")}").Select(argument => $"'{argument}'"));
-        return $"sed -e \"s|@URL@|$COFFER_URL|\" -e \"s|@KEY@|$EPHEMERAL|\" page.template > page.html\n'{chromium}' {arguments}";
+        var arguments = string.Join(
+            ' ',
+            Browser.Arguments(folder.File("profile"), $"file://{folder.File("page.html")}").Select(
+                argument => $"'{argument}'"));
+        return $"sed -e \"s|@URL@|$COFFER_URL|\" -e \"s|@KEY@|$EPHEMERAL|\" page.template > page.html\n'{chromium}' "
+            + $"{arguments}";
     }
 
     private static IEnumerable<(string Language, string Text)> Blocks()
@@ -52,10 +66,12 @@ public sealed partial class WalkthroughTests
         var document = File.ReadAllText(Path.Combine(Needs.Repository, "docs", "commands.md"));
         var begin = document.IndexOf("## From an app to a forgotten account", StringComparison.Ordinal);
         var end = document.IndexOf("\n## ", begin + 1, StringComparison.Ordinal);
-        return Block().Matches(document[begin..end]).Select(match => (match.Groups["language"].Value, match.Groups["text"].Value));
+        return Block().Matches(document[begin..end])
+            .Select(match => (match.Groups["language"].Value, match.Groups["text"].Value));
     }
 
-    [GeneratedRegex("^```(?<language>sh|js)\n(?<text>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline | RegexOptions.ExplicitCapture)]
+    [GeneratedRegex("^```(?<language>sh|js)\n(?<text>.*?)^```",
+        RegexOptions.Multiline | RegexOptions.Singleline | RegexOptions.ExplicitCapture)]
     private static partial Regex Block();
 
     [GeneratedRegex("(#|//) → (?<says>.*)$", RegexOptions.Multiline | RegexOptions.ExplicitCapture)]

@@ -15,7 +15,8 @@ public sealed class OptionsTests
     public void Loopback_needs_no_more_words(string listen)
     {
         Preflight.Require(Options(listen));
-        Preflight.Require(Options("http://127.0.0.1:26333", admin: listen.Replace("26333", "1", StringComparison.Ordinal)));
+        Preflight.Require(
+            Options("http://127.0.0.1:26333", admin: listen.Replace("26333", "1", StringComparison.Ordinal)));
     }
 
     [Theory]
@@ -32,8 +33,12 @@ public sealed class OptionsTests
             Preflight.Require(options with { InsecureHttp = true });
         }
 
-        Assert.Contains("this machine only", Refusal(Options(listen, dev: new(null, false)) with { InsecureHttp = true }), StringComparison.Ordinal);
-        Assert.Contains("this machine only", Refusal(Options(listen.Replace("http", "https", StringComparison.Ordinal), dev: new(null, false))), StringComparison.Ordinal);
+        Assert.Contains("this machine only",
+            Refusal(Options(listen, dev: new(null, false)) with { InsecureHttp = true }), StringComparison.Ordinal);
+        Assert.Contains(
+            "this machine only",
+            Refusal(Options(listen.Replace("http", "https", StringComparison.Ordinal), dev: new(null, false))),
+            StringComparison.Ordinal);
     }
 
     [Theory]
@@ -47,8 +52,12 @@ public sealed class OptionsTests
     [InlineData("")]
     public void An_address_that_cannot_be_listened_at_is_refused(string listen)
     {
-        Assert.StartsWith($"--listen '{listen}' is not of the form", Refusal(Options(listen) with { InsecureHttp = true }), StringComparison.Ordinal);
-        Assert.StartsWith($"--admin-listen '{listen}' is not of the form", Refusal(Options("http://127.0.0.1:0", admin: listen) with { InsecureHttp = true }), StringComparison.Ordinal);
+        Assert.StartsWith($"--listen '{listen}' is not of the form",
+            Refusal(Options(listen) with { InsecureHttp = true }), StringComparison.Ordinal);
+        Assert.StartsWith(
+            $"--admin-listen '{listen}' is not of the form",
+            Refusal(Options("http://127.0.0.1:0", admin: listen) with { InsecureHttp = true }),
+            StringComparison.Ordinal);
     }
 
     [Theory]
@@ -59,7 +68,8 @@ public sealed class OptionsTests
         Assert.Contains("--admin-listen", Refusal(Options(listen, admin)), StringComparison.Ordinal);
 
     [Fact]
-    public void Two_free_ports_are_two_addresses() => Preflight.Require(Options("http://127.0.0.1:0", "http://127.0.0.1:0"));
+    public void Two_free_ports_are_two_addresses() =>
+        Preflight.Require(Options("http://127.0.0.1:0", "http://127.0.0.1:0"));
 
     [Fact]
     public void Certificate_key_and_https_go_together()
@@ -73,18 +83,24 @@ public sealed class OptionsTests
 
         Assert.Equal("--tls-cert needs --tls-key with it", Refusal(tls with { TlsKey = null }));
         Assert.Equal("--tls-key needs --tls-cert with it", Refusal(tls with { TlsCert = null }));
-        Assert.Equal("--listen is https, which needs --tls-cert and --tls-key", Refusal(Options("https://127.0.0.1:0")));
-        Assert.Equal("--admin-listen is https, which needs --tls-cert and --tls-key", Refusal(Options("http://127.0.0.1:0", admin: "https://127.0.0.1:0")));
-        Assert.Contains("no listening address is https", Refusal(tls with { Listen = "http://127.0.0.1:0" }), StringComparison.Ordinal);
+        Assert.Equal("--listen is https, which needs --tls-cert and --tls-key",
+            Refusal(Options("https://127.0.0.1:0")));
+        Assert.Equal("--admin-listen is https, which needs --tls-cert and --tls-key",
+            Refusal(Options("http://127.0.0.1:0", admin: "https://127.0.0.1:0")));
+        Assert.Contains("no listening address is https", Refusal(tls with { Listen = "http://127.0.0.1:0" }),
+            StringComparison.Ordinal);
     }
 
     [Fact]
-    public void Options_show_nothing_when_printed() => Assert.Equal("[redacted]", Options("http://127.0.0.1:0", dev: new("sk_test_x", false)).ToString());
+    public void Options_show_nothing_when_printed() =>
+        Assert.Equal("[redacted]", Options("http://127.0.0.1:0", dev: new("sk_test_x", false)).ToString());
 
     [Fact]
     public void A_proxy_is_no_more_than_its_network() => Assert.Equal(
         [IPNetwork.Parse("10.0.0.0/8"), IPNetwork.Parse("192.0.2.1/32"), IPNetwork.Parse("2001:db8::1/128")],
-        Configuration.ForDev(new Dictionary<string, string> { ["trusted-proxies"] = "10.0.0.0/8, 192.0.2.1,2001:db8::1" }).TrustedProxies);
+        Configuration.ForDev(new Dictionary<string,
+            string>
+        { ["trusted-proxies"] = "10.0.0.0/8, 192.0.2.1,2001:db8::1" }).TrustedProxies);
 
     private static string Refusal(CofferOptions options) =>
         Assert.Throws<ConfigurationException>(() => Preflight.Require(options)).Message;

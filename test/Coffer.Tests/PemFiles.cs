@@ -3,7 +3,9 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Coffer.Tests;
 
-/// <summary>A certificate for 127.0.0.1, signed by an intermediate that is signed by a root, and its key, as PEM files.</summary>
+/// <summary>
+/// A certificate for 127.0.0.1, signed by an intermediate that is signed by a root, and its key, as PEM files.
+/// </summary>
 internal sealed class PemFiles : IDisposable
 {
     // The system's clock checks the chain, not the test's.
@@ -31,14 +33,18 @@ internal sealed class PemFiles : IDisposable
     /// <param name="form">The label of the key's PEM.</param>
     public void Renew(string name, DateTimeOffset? until = null, string form = "PRIVATE KEY")
     {
-        using AsymmetricAlgorithm key = form == "RSA PRIVATE KEY" ? RSA.Create(2048) : ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using AsymmetricAlgorithm key = form == "RSA PRIVATE KEY"
+            ? RSA.Create(2048)
+            : ECDsa.Create(ECCurve.NamedCurves.nistP256);
         using var certificate = Issue(name, intermediate, until ?? Now.AddYears(1), key);
         Write(Cert, $"{certificate.ExportCertificatePem()}\n{intermediate.ExportCertificatePem()}\n");
         Write(Key, form switch
         {
             "RSA PRIVATE KEY" => ((RSA)key).ExportRSAPrivateKeyPem(),
             "EC PRIVATE KEY" => ((ECDsa)key).ExportECPrivateKeyPem(),
-            "ENCRYPTED PRIVATE KEY" => key.ExportEncryptedPkcs8PrivateKeyPem("password", new PbeParameters(PbeEncryptionAlgorithm.Aes256Cbc, HashAlgorithmName.SHA256, 1000)),
+            "ENCRYPTED PRIVATE KEY" =>
+                key.ExportEncryptedPkcs8PrivateKeyPem("password",
+                    new PbeParameters(PbeEncryptionAlgorithm.Aes256Cbc, HashAlgorithmName.SHA256, 1000)),
             _ => key.ExportPkcs8PrivateKeyPem(),
         });
     }
@@ -57,14 +63,17 @@ internal sealed class PemFiles : IDisposable
             File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
     }
 
-    private static X509Certificate2 Issue(string name, X509Certificate2? issuer, DateTimeOffset until, AsymmetricAlgorithm? leafKey = null)
+    private static X509Certificate2 Issue(string name, X509Certificate2? issuer, DateTimeOffset until,
+        AsymmetricAlgorithm? leafKey = null)
     {
         using var made = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var request = leafKey is RSA rsa ? new CertificateRequest($"CN={name}", rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
+        var request = leafKey is RSA rsa ? new CertificateRequest($"CN={name}", rsa, HashAlgorithmName.SHA256,
+            RSASignaturePadding.Pkcs1)
             : new CertificateRequest($"CN={name}", (ECDsa?)leafKey ?? made, HashAlgorithmName.SHA256);
         if (leafKey is null)
         {
-            request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, false, 0, critical: true));
+            request.CertificateExtensions.Add(
+                new X509BasicConstraintsExtension(certificateAuthority: true, false, 0, critical: true));
         }
         else
         {
@@ -76,7 +85,9 @@ internal sealed class PemFiles : IDisposable
         var from = Now.AddYears(-2);
         if (issuer is null)
             return request.CreateSelfSigned(from, until);
-        var issued = request.Create(issuer.SubjectName, X509SignatureGenerator.CreateForECDsa(issuer.GetECDsaPrivateKey()!), from, until, RandomNumberGenerator.GetBytes(8));
+        var issued = request.Create(
+            issuer.SubjectName, X509SignatureGenerator.CreateForECDsa(issuer.GetECDsaPrivateKey()!), from, until,
+            RandomNumberGenerator.GetBytes(8));
         return leafKey is null ? issued.CopyWithPrivateKey(made) : issued;
     }
 }

@@ -7,9 +7,12 @@ namespace Coffer.Tests;
 internal static class RawHttp
 {
     /// <summary>Sends a request with exactly these header lines and reads the answer to its end.</summary>
-    public static async Task<Answer> SendAsync(Uri url, HttpRequestMessage request, IEnumerable<(string Name, string Value)> headers)
+    public static async Task<Answer> SendAsync(Uri url, HttpRequestMessage request,
+        IEnumerable<(string Name, string Value)> headers)
     {
-        var text = new StringBuilder($"{request.Method} {request.RequestUri} HTTP/1.1\r\nHost: {url.Authority}\r\nConnection: close\r\nAuthorization: {request.Headers.Authorization}\r\n");
+        var text = new StringBuilder(
+            $"{request.Method} {request.RequestUri} HTTP/1.1\r\nHost: {url.Authority}\r\nConnection: "
+                + $"close\r\nAuthorization: {request.Headers.Authorization}\r\n");
         foreach (var (name, value) in headers)
             text.Append($"{name}: {value}\r\n");
         return await SendAsync(url, Encoding.UTF8.GetBytes(text.Append("\r\n").ToString()));

@@ -14,14 +14,22 @@ public sealed class SettingsTests : IDisposable
 
     public static TheoryData<string> Names() => [.. SettingsTable.All.Select(setting => setting.Name)];
 
-    public static TheoryData<string> ServeNames() => [.. SettingsTable.All.Where(setting => setting.InServe).Select(setting => setting.Name)];
+    public static TheoryData<string> ServeNames() =>
+        [.. SettingsTable.All.Where(setting => setting.InServe).Select(setting => setting.Name)];
 
     [Fact]
     public void Without_a_word_the_defaults_are_in_force()
     {
         var options = Serve(flags: [("data", "d")]);
         Preflight.Require(options);
-        Assert.Equal(new CofferOptions { Data = "d" }, options with { InForce = [], Misread = [], TrustedProxies = new CofferOptions { Data = "" }.TrustedProxies });
+        Assert.Equal(
+            new CofferOptions { Data = "d" },
+            options with
+            {
+                InForce = [],
+                Misread = [],
+                TrustedProxies = new CofferOptions { Data = "" }.TrustedProxies
+            });
         Assert.Equal(("d", "flag"), InForce(options, "data"));
         foreach (var setting in SettingsTable.All.Where(setting => setting.InServe && setting.Name != "data"))
             Assert.Equal((setting.Default, "default"), InForce(options, setting.Name));
@@ -82,23 +90,36 @@ public sealed class SettingsTests : IDisposable
         {
             Assert.Empty(each.Misread);
             Assert.Equal(setting.IsPrivate ? SettingsTable.Redacted : value, InForce(each, name).Value);
-            var changed = typeof(CofferOptions).GetProperties().Where(property => property.Name is not ("InForce" or "Misread" or "Data" or "EqualityContract")
-                && property.GetValue(each) is var now && !Equals(now, property.GetValue(new CofferOptions { Data = "" })) && now is not IPNetwork[] { Length: 0 });
+            var changed =
+                typeof(CofferOptions).GetProperties().Where(property => property.Name is not (
+                    "InForce" or "Misread" or "Data" or "EqualityContract")
+                && property.GetValue(each) is var now
+                    && !Equals(now, property.GetValue(new CofferOptions { Data = "" }))
+                        && now is not IPNetwork[] { Length: 0 });
             Assert.Equal(name == "data" ? 0 : 1, changed.Count());
         }
     }
 
     [Fact]
     public void The_table_above_is_whole() =>
-        Assert.Equal(SettingsTable.All.Count(setting => setting.InServe), typeof(SettingsTests).GetMethod(nameof(A_setting_reads_the_same_wherever_it_is_written))!.GetCustomAttributes(typeof(InlineDataAttribute), false).Length);
+        Assert.Equal(
+            SettingsTable.All.Count(setting => setting.InServe),
+            typeof(SettingsTests).GetMethod(
+                nameof(A_setting_reads_the_same_wherever_it_is_written))!.GetCustomAttributes(
+                    typeof(InlineDataAttribute), false).Length);
 
     [Fact]
     public void A_flag_goes_before_the_environment_that_before_the_file_that_before_the_default()
     {
         System.IO.File.WriteAllText(File, "data = f\nsecrets-per-scope = 3\nconnections = 3\n");
-        var options = Serve([("secrets-per-scope", "1")], [("COFFER_SECRETS_PER_SCOPE", "2"), ("COFFER_CONNECTIONS", "2")], File);
-        Assert.Equal(("f", 1, 2, CofferOptions.DefaultRatePerKey), (options.Data, options.SecretsPerScope, options.Connections, options.RatePerKey));
-        Assert.Equal(["file", "flag", "environment", "default"], ((string[])["data", "secrets-per-scope", "connections", "rate-per-key"]).Select(name => InForce(options, name).Source));
+        var options = Serve([("secrets-per-scope", "1")],
+            [("COFFER_SECRETS_PER_SCOPE", "2"), ("COFFER_CONNECTIONS", "2")], File);
+        Assert.Equal(("f", 1, 2, CofferOptions.DefaultRatePerKey),
+            (options.Data, options.SecretsPerScope, options.Connections, options.RatePerKey));
+        Assert.Equal(
+            ["file", "flag", "environment", "default"],
+            ((string[])["data", "secrets-per-scope", "connections", "rate-per-key"]).Select(
+                name => InForce(options, name).Source));
 
         using var other = new TemporaryDirectory();
         System.IO.File.WriteAllText(other.File("other.conf"), "data = other\n");
@@ -135,12 +156,14 @@ public sealed class SettingsTests : IDisposable
     [InlineData("listen", "nowhere", "is not of the form")]
     [InlineData("data", " ", "is empty")]
     [InlineData("audit-checkpoints", "", "is empty")]
-    public void A_bad_value_is_refused_in_the_same_words_by_the_name_that_was_written(string name, string value, string problem)
+    public void A_bad_value_is_refused_in_the_same_words_by_the_name_that_was_written(string name, string value,
+        string problem)
     {
         System.IO.File.WriteAllText(File, $"{name} = {value}\n");
         (string, string)[] data = name == "data" ? [] : [("data", "d")];
         Assert.Matches($"^--{name} '.*{problem}", Refusal(Serve([.. data, (name, value)])));
-        Assert.Matches($"^COFFER_{name.ToUpperInvariant().Replace('-', '_')} '.*{problem}", Refusal(Serve(data, [(Setting(name).Environment, value)])));
+        Assert.Matches($"^COFFER_{name.ToUpperInvariant().Replace('-', '_')} '.*{problem}",
+            Refusal(Serve(data, [(Setting(name).Environment, value)])));
         Assert.Matches($"^{File} line 1: {name} '.*{problem}", Refusal(Serve(data, config: File)));
     }
 
@@ -148,13 +171,18 @@ public sealed class SettingsTests : IDisposable
     public void All_problems_of_all_sources_are_told_at_once()
     {
         System.IO.File.WriteAllText(File, "secrets-per-scope = 0\nsecret-per-scope = 1\n");
-        var message = Refusal(Serve([("connections", "0"), ("listen", "http://0.0.0.0:1"), ("tls-key", "k")], [("COFFER_AUDIT", "off"), ("COFFER_NOTHING", "")], File));
-        foreach (var problem in (string[])["--connections '0'", "--listen 'http://0.0.0.0:1'", "--tls-key needs", "COFFER_AUDIT 'off'", "COFFER_NOTHING", "line 1: secrets-per-scope '0'", "line 2: secret-per-scope", "no data directory is set"])
+        var message = Refusal(
+            Serve([("connections", "0"), ("listen", "http://0.0.0.0:1"), ("tls-key", "k")],
+                [("COFFER_AUDIT", "off"), ("COFFER_NOTHING", "")], File));
+        foreach (var problem in (string[])[
+            "--connections '0'", "--listen 'http://0.0.0.0:1'", "--tls-key needs", "COFFER_AUDIT 'off'",
+            "COFFER_NOTHING", "line 1: secrets-per-scope '0'", "line 2: secret-per-scope", "no data directory is set"])
             Assert.Contains(problem, message, StringComparison.Ordinal);
     }
 
     [Theory]
-    [InlineData("COFFER_SECRET_PER_SCOPE", "COFFER_SECRET_PER_SCOPE is an unknown setting (did you mean COFFER_SECRETS_PER_SCOPE?)")]
+    [InlineData("COFFER_SECRET_PER_SCOPE",
+        "COFFER_SECRET_PER_SCOPE is an unknown setting (did you mean COFFER_SECRETS_PER_SCOPE?)")]
     [InlineData("COFFER_LISTENER", "COFFER_LISTENER is an unknown setting (did you mean COFFER_LISTEN?)")]
     [InlineData("COFFER_PASSWORD", "COFFER_PASSWORD is an unknown setting")]
     [InlineData("COFFER_PORT", "COFFER_PORT is an unknown setting")]
@@ -180,14 +208,17 @@ public sealed class SettingsTests : IDisposable
     {
         var options = Serve([("data", "d")], [(variable, value)]);
         Preflight.Require(options);
-        Assert.All(options.InForce.Where(setting => setting.Name != "data"), setting => Assert.Equal("default", setting.Source));
+        Assert.All(options.InForce.Where(setting => setting.Name != "data"),
+            setting => Assert.Equal("default", setting.Source));
     }
 
     [Theory]
     [InlineData("[server]", "line 1: sections are not supported")]
     [InlineData("insecure-http", "line 1: is not of the form NAME = VALUE")]
-    [InlineData("secret-per-scope = 1", "line 1: secret-per-scope is an unknown setting (did you mean secrets-per-scope?)")]
-    [InlineData("Secrets_Per_Scope = 1", "line 1: Secrets_Per_Scope is an unknown setting (did you mean secrets-per-scope?)")]
+    [InlineData("secret-per-scope = 1",
+        "line 1: secret-per-scope is an unknown setting (did you mean secrets-per-scope?)")]
+    [InlineData("Secrets_Per_Scope = 1",
+        "line 1: Secrets_Per_Scope is an unknown setting (did you mean secrets-per-scope?)")]
     [InlineData("config = other.conf", "line 1: config is an unknown setting")]
     [InlineData("key = sk_test_x", "line 1: key is an unknown setting")]
     [InlineData("audit = durable\n\naudit = buffered", "line 3: audit is already set in line 1")]
@@ -208,8 +239,10 @@ public sealed class SettingsTests : IDisposable
     [InlineData("")]
     public void A_file_that_cannot_be_read_is_refused(string path)
     {
-        Assert.StartsWith($"the file '{path}' of --config cannot be read", Refusal(Serve([("data", "d")], config: path)), StringComparison.Ordinal);
-        Assert.StartsWith($"the file '{path}' of COFFER_CONFIG cannot be read", Refusal(Serve([("data", "d")], [("COFFER_CONFIG", path)])), StringComparison.Ordinal);
+        Assert.StartsWith($"the file '{path}' of --config cannot be read",
+            Refusal(Serve([("data", "d")], config: path)), StringComparison.Ordinal);
+        Assert.StartsWith($"the file '{path}' of COFFER_CONFIG cannot be read",
+            Refusal(Serve([("data", "d")], [("COFFER_CONFIG", path)])), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -228,12 +261,16 @@ public sealed class SettingsTests : IDisposable
     [Fact]
     public void What_may_be_a_key_or_a_password_is_never_shown()
     {
-        var options = Configuration.ForDev(new Dictionary<string, string> { ["key"] = "sk_test_chosen", ["data"] = "d" });
+        var options = Configuration.ForDev(new Dictionary<string,
+            string>
+        { ["key"] = "sk_test_chosen", ["data"] = "d" });
         Preflight.Require(options);
         Assert.Equal("sk_test_chosen", options.Dev!.Key);
         Assert.Equal(("[redacted]", "flag"), InForce(options, "key"));
-        Assert.Equal(SettingsTable.All.Select(setting => setting.Name), options.InForce.Select(setting => setting.Name));
-        Assert.DoesNotContain(options.InForce, setting => setting.ToString().Contains("sk_test_chosen", StringComparison.Ordinal));
+        Assert.Equal(SettingsTable.All.Select(setting => setting.Name),
+            options.InForce.Select(setting => setting.Name));
+        Assert.DoesNotContain(options.InForce,
+            setting => setting.ToString().Contains("sk_test_chosen", StringComparison.Ordinal));
     }
 
     [Theory]
@@ -250,7 +287,8 @@ public sealed class SettingsTests : IDisposable
             Assert.Contains("| by memory |", line, StringComparison.Ordinal);
         else if (setting.Default != "for ever")
             Assert.Contains($"| {int.Parse(setting.Default):N0} |", line, StringComparison.Ordinal);
-        Assert.Contains(setting.Help[(setting.Help.IndexOf("From ", StringComparison.Ordinal) + 5)..].TrimEnd('.'), line, StringComparison.Ordinal);
+        Assert.Contains(setting.Help[(setting.Help.IndexOf("From ", StringComparison.Ordinal) + 5)..].TrimEnd('.'),
+            line, StringComparison.Ordinal);
     }
 
     public void Dispose() => directory.Dispose();
@@ -266,7 +304,8 @@ public sealed class SettingsTests : IDisposable
     private static string Refusal(CofferOptions options) =>
         Assert.Throws<ConfigurationException>(() => Preflight.Require(options)).Message;
 
-    private static CofferOptions Serve((string Name, string Value)[] flags, (string Name, string Value)[]? environment = null, string? config = null)
+    private static CofferOptions Serve((string Name, string Value)[] flags,
+        (string Name, string Value)[]? environment = null, string? config = null)
     {
         IDictionary variables = new Hashtable();
         foreach (var (name, value) in environment ?? [])

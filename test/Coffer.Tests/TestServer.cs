@@ -15,8 +15,7 @@ namespace Coffer.Tests;
 
 /// <summary>
 /// A real server on a free port of this machine, over a real SQLite file in a temporary directory, or a real PostgreSQL
-/// database where TEST_STORE is postgres, with two apps. Only
-/// the clock is not the real one.
+/// database where TEST_STORE is postgres, with two apps. Only the clock is not the real one.
 /// </summary>
 internal sealed class TestServer : IAsyncDisposable
 {
@@ -63,7 +62,8 @@ internal sealed class TestServer : IAsyncDisposable
     /// <param name="files">The fixture's key file, and its store file if it has one.</param>
     /// <param name="store">The database that its dump was restored to, or null.</param>
     /// <param name="made">The Unix second at which it was made.</param>
-    public static async Task<TestServer> OpenCopyAsync(IEnumerable<(string From, string Name)> files, string? store, long made)
+    public static async Task<TestServer> OpenCopyAsync(IEnumerable<(string From, string Name)> files, string? store,
+        long made)
     {
         var test = new TestServer(new ManualTime()) { store = store };
         foreach (var (from, name) in files)
@@ -80,7 +80,9 @@ internal sealed class TestServer : IAsyncDisposable
 
     /// <summary>Starts the server on its data again, after <see cref="StopAsync"/>.</summary>
     public async Task StartAgainAsync(
-        int secretsPerScope = 10, CofferOptions.DevOptions? dev = null, bool auditsMetadata = false, int ratePerKey = 0, int ratePerAddress = 0,
+        int secretsPerScope =
+            10, CofferOptions.DevOptions? dev =
+                null, bool auditsMetadata = false, int ratePerKey = 0, int ratePerAddress = 0,
         int? openTenants = null, Func<CofferOptions, CofferOptions>? with = null, string? checkpoints = null,
         params AcceptedRollback[] accepted)
     {
@@ -116,7 +118,8 @@ internal sealed class TestServer : IAsyncDisposable
     /// <param name="key">The key; null is the first app's test key.</param>
     /// <param name="account">What Stripe-Account says, if anything.</param>
     /// <param name="origin">The web origin that a browser says it asks for, if any.</param>
-    public Caller Client(string? key = null, string? account = null, string? origin = null) => new(this, key ?? Keys.TestSecretKey, account, origin);
+    public Caller Client(string? key = null, string? account = null, string? origin = null) =>
+        new(this, key ?? Keys.TestSecretKey, account, origin);
 
     /// <summary>Requests to the management plane.</summary>
     public Caller Admin => Client(Keys.AdminKey);
@@ -127,7 +130,10 @@ internal sealed class TestServer : IAsyncDisposable
     /// <summary>The first app's key of a kind, as the management plane shows it.</summary>
     public async Task<JsonNode> KeyAsync(string type, bool? livemode) =>
         (await Admin.Get("/admin/v1/api_keys", ("limit", "100"))).IsOk().Json["data"]!.AsArray()
-            .Last(key => (string?)key!["type"] == type && (bool?)key["livemode"] == livemode && (type == "admin" || (string?)key["app"] != OtherApp))!;
+            .Last(
+                key =>
+                    (string?)key!["type"] == type && (bool?)key["livemode"] == livemode
+                        && (type == "admin" || (string?)key["app"] != OtherApp))!;
 
     /// <summary>The id of the second app.</summary>
     public string OtherApp { get; private set; } = "";
@@ -141,13 +147,16 @@ internal sealed class TestServer : IAsyncDisposable
         return new Answer((int)response.StatusCode, text, response.Headers, response.Content.Headers);
     }
 
-    /// <summary>Works on the closed store with the program's own parts: what has no route yet, tests do through this.</summary>
+    /// <summary>
+    /// Works on the closed store with the program's own parts: what has no route yet, tests do through this.
+    /// </summary>
     public async Task<T> OnStoreAsync<T>(Func<Engine, Committer, Instance, Task<T>> work)
     {
         using var held = DataDirectory.Open(Data);
         using var engine = await OpenAsync(held);
         var instance = await Instance.OpenAsync(engine, KeyFile.Load(held.KeyFile), default);
-        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", await engine.FindLastAuditAsync("node_1", default), Time);
+        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1",
+            await engine.FindLastAuditAsync("node_1", default), Time);
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
         return await work(engine, committer, instance);
     }
@@ -160,14 +169,17 @@ internal sealed class TestServer : IAsyncDisposable
         directory.Dispose();
     }
 
-    private async Task<Engine> OpenAsync(DataDirectory held) => store is null ? SqliteEngine.Open(held.StoreFile) : await PostgresEngine.OpenAsync(store, default);
+    private async Task<Engine> OpenAsync(DataDirectory held) =>
+        store is null ? SqliteEngine.Open(held.StoreFile) : await PostgresEngine.OpenAsync(store, default);
 
     private async Task MakeStoreAsync()
     {
         using var held = DataDirectory.Open(Data);
         using var engine = await OpenAsync(held);
-        (var instance, var keys, var change) = await FirstStart.OpenAsync(held, engine, new CofferOptions { Data = Data, Store = store }, Time, default);
-        using var committer = new Committer(engine, 100, new AuditChain(instance.AuditKey, instance.Id, "node_1", null, Time).InLoop(engine));
+        (var instance, var keys, var change) = await FirstStart.OpenAsync(held, engine,
+            new CofferOptions { Data = Data, Store = store }, Time, default);
+        using var committer = new Committer(engine, 100,
+            new AuditChain(instance.AuditKey, instance.Id, "node_1", null, Time).InLoop(engine));
         await committer.CommitAsync(change);
         Keys = keys!;
         var app = App.Create("other", Time.Seconds).App.ToRow(instance);
@@ -181,18 +193,21 @@ internal sealed class TestServer : IAsyncDisposable
     {
         private const string Root = "/v1/apps/secrets";
 
-        public Task<Answer> Set(string name, string payload = "payload", string? user = null, params (string, string)[] more) =>
+        public Task<Answer> Set(string name, string payload = "payload", string? user = null,
+            params (string, string)[] more) =>
             Post(Root, [.. Where(user), ("name", name), ("payload", payload), .. more]);
 
         public Task<Answer> Find(string name, string? user = null, params (string, string)[] more) =>
             Get($"{Root}/find", [.. Where(user), ("name", name), .. more]);
 
-        public Task<Answer> List(string? user = null, params (string, string)[] more) => Get(Root, [.. Where(user), .. more]);
+        public Task<Answer> List(string? user = null, params (string, string)[] more) =>
+            Get(Root, [.. Where(user), .. more]);
 
         public Task<Answer> Delete(string name, string? user = null, params (string, string)[] more) =>
             Post($"{Root}/delete", [.. Where(user), ("name", name), .. more]);
 
-        public Task<Answer> Get(string path, params (string Name, string Value)[] query) => Raw(HttpMethod.Get, $"{path}?{Encode(query)}", null);
+        public Task<Answer> Get(string path, params (string Name, string Value)[] query) =>
+            Raw(HttpMethod.Get, $"{path}?{Encode(query)}", null);
 
         public Task<Answer> Post(string path, (string Name, string Value)[] form, string? idempotencyKey = null) =>
             Raw(HttpMethod.Post, path, Encode(form), idempotencyKey);
@@ -208,7 +223,8 @@ internal sealed class TestServer : IAsyncDisposable
             if (idempotencyKey is not null)
                 request.Headers.Add("Idempotency-Key", idempotencyKey);
             if (form is not null)
-                request.Content = new StringContent(form, Encoding.ASCII, new MediaTypeHeaderValue("application/x-www-form-urlencoded"));
+                request.Content = new StringContent(form, Encoding.ASCII,
+                    new MediaTypeHeaderValue("application/x-www-form-urlencoded"));
             return server.SendAsync(request);
         }
 
@@ -216,7 +232,8 @@ internal sealed class TestServer : IAsyncDisposable
             user is null ? [("scope[type]", "account")] : [("scope[type]", "user"), ("scope[user]", user)];
 
         private static string Encode((string Name, string Value)[] form) =>
-            string.Join('&', form.Select(field => $"{Uri.EscapeDataString(field.Name)}={Uri.EscapeDataString(field.Value)}"));
+            string.Join('&',
+                form.Select(field => $"{Uri.EscapeDataString(field.Name)}={Uri.EscapeDataString(field.Value)}"));
     }
 }
 
@@ -233,10 +250,14 @@ internal sealed record Answer(int Status, string Text, HttpResponseHeaders Heade
 
     /// <summary>A header as it was sent, or null.</summary>
     public string? Header(string name) =>
-        Headers.NonValidated.TryGetValues(name, out var values) || ContentHeaders.NonValidated.TryGetValues(name, out values) ? string.Join(", ", values) : null;
+        Headers.NonValidated.TryGetValues(name, out var values)
+            || ContentHeaders.NonValidated.TryGetValues(name, out values)
+            ? string.Join(", ", values)
+            : null;
 
     /// <summary>Checks that this is the error that a client must see.</summary>
-    public Answer IsError(int status, string? code, string? param, string? message = null, string type = "invalid_request_error")
+    public Answer IsError(int status, string? code, string? param, string? message = null,
+        string type = "invalid_request_error")
     {
         Assert.True(Status == status, $"{Status}: {Text}");
         var error = Json["error"]!;

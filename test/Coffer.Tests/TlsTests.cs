@@ -23,11 +23,14 @@ public sealed class TlsTests : IDisposable
     {
         await using var server = await WebServer.StartAsync(files);
         Assert.Equal("https", server.Url.Scheme);
-        using var client = WebServer.Client(files.Root, Version.Parse(version)); // fails unless the intermediate is sent
+        // fails unless the intermediate is sent
+        using var client = WebServer.Client(files.Root, Version.Parse(version));
         using var answer = await client.GetAsync(server.Url);
         Assert.Equal(Version.Parse(version), answer.Version);
-        Assert.StartsWith($"HTTP/{version.Replace(".0", "", StringComparison.Ordinal)}", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
-        Assert.Equal("max-age=31556926; includeSubDomains; preload", Assert.Single(answer.Headers.GetValues("Strict-Transport-Security")));
+        Assert.StartsWith($"HTTP/{version.Replace(".0", "", StringComparison.Ordinal)}",
+            await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        Assert.Equal("max-age=31556926; includeSubDomains; preload",
+            Assert.Single(answer.Headers.GetValues("Strict-Transport-Security")));
     }
 
     [Theory]
@@ -95,7 +98,13 @@ public sealed class TlsTests : IDisposable
         File.CreateSymbolicLink(place.File("cert.pem"), Path.Combine("current", "cert.pem"));
         File.CreateSymbolicLink(place.File("key.pem"), Path.Combine("current", "key.pem"));
         await using var server = await WebServer.StartAsync(
-            new CofferOptions { Data = ".", Listen = "https://127.0.0.1:0", TlsCert = place.File("cert.pem"), TlsKey = place.File("key.pem") }, time);
+            new CofferOptions
+            {
+                Data = ".",
+                Listen = "https://127.0.0.1:0",
+                TlsCert = place.File("cert.pem"),
+                TlsKey = place.File("key.pem")
+            }, time);
         await using (var before = await server.ConnectAsync(files.Root))
             Assert.Equal("CN=first", before.RemoteCertificate!.Subject);
 
@@ -126,7 +135,8 @@ public sealed class TlsTests : IDisposable
             Assert.Same(old, Served());
         }
 
-        Assert.Contains(gone ? "cannot be read" : "is not the key of", Assert.Single(log.Written), StringComparison.Ordinal);
+        Assert.Contains(gone ? "cannot be read" : "is not the key of", Assert.Single(log.Written),
+            StringComparison.Ordinal);
 
         files.Renew("third");
         time.Move(TimeSpan.FromSeconds(1));
@@ -151,7 +161,14 @@ public sealed class TlsTests : IDisposable
     {
         Refuses("cannot be read", () => File.Delete(files.Cert));
         Refuses("holds no certificate in PEM form", () => File.WriteAllText(files.Cert, "nothing"));
-        Refuses("is damaged", () => File.WriteAllText(files.Cert, File.ReadAllText(files.Cert).Replace("MII", "AII", StringComparison.Ordinal).Replace("MIH", "AIH", StringComparison.Ordinal).Replace("MIB", "AIB", StringComparison.Ordinal)));
+        Refuses(
+            "is damaged",
+            () =>
+                File.WriteAllText(
+                    files.Cert,
+                    File.ReadAllText(files.Cert).Replace("MII", "AII", StringComparison.Ordinal)
+                        .Replace("MIH", "AIH", StringComparison.Ordinal).Replace("MIB", "AIB",
+                            StringComparison.Ordinal)));
         Refuses("cannot be read", () => File.Delete(files.Key));
         Refuses("holds no private key in PEM form", () => File.WriteAllText(files.Key, File.ReadAllText(files.Cert)));
         Refuses("is encrypted", () => files.Renew("leaf", form: "ENCRYPTED PRIVATE KEY"));
@@ -166,7 +183,13 @@ public sealed class TlsTests : IDisposable
         {
             files.Renew("leaf");
             spoil();
-            var options = new CofferOptions { Data = ".", Listen = "https://127.0.0.1:0", TlsCert = files.Cert, TlsKey = files.Key };
+            var options = new CofferOptions
+            {
+                Data = ".",
+                Listen = "https://127.0.0.1:0",
+                TlsCert = files.Cert,
+                TlsKey = files.Key,
+            };
             var refused = Assert.Throws<ConfigurationException>(() => Preflight.Require(options));
             Assert.Contains(problem, refused.Message, StringComparison.Ordinal);
         }
@@ -181,7 +204,10 @@ public sealed class TlsTests : IDisposable
         Assert.SkipWhen(OperatingSystem.IsWindows(), "there are no Unix modes here");
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(files.Key, File.GetUnixFileMode(files.Key) | open);
-        Assert.Equal($"the TLS key file {files.Key} can be read or written by other users than its owner: run chmod 600 {files.Key}", TlsCertificate.Problem(files.Cert, files.Key));
+        Assert.Equal(
+            $"the TLS key file {files.Key} can be read or written by other users than its owner: run chmod 600 "
+                + $"{files.Key}",
+            TlsCertificate.Problem(files.Cert, files.Key));
     }
 
     public void Dispose() => files.Dispose();
@@ -190,7 +216,8 @@ public sealed class TlsTests : IDisposable
     {
         await connection.WriteAsync("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"u8.ToArray());
         var buffer = new byte[4096];
-        Assert.StartsWith("HTTP/1.1 200 ", Encoding.ASCII.GetString(buffer, 0, await connection.ReadAsync(buffer)), StringComparison.Ordinal);
+        Assert.StartsWith("HTTP/1.1 200 ", Encoding.ASCII.GetString(buffer, 0, await connection.ReadAsync(buffer)),
+            StringComparison.Ordinal);
     }
 
     /// <summary>Sends a ClientHello for TLS 1.minor-1 and returns what comes first.</summary>
@@ -227,7 +254,8 @@ public sealed class TlsTests : IDisposable
 
         public bool IsEnabled(LogLevel logLevel) => true;
 
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState,
+            Exception?, string> formatter) =>
             Written.Add(formatter(state, exception));
     }
 }

@@ -34,11 +34,15 @@ internal sealed class WebServer : IAsyncDisposable
     }
 
     public static async Task<WebServer> StartAsync(PemFiles files, TimeProvider? time = null) =>
-        await StartAsync(new CofferOptions { Data = ".", Listen = "https://127.0.0.1:0", TlsCert = files.Cert, TlsKey = files.Key }, time);
+        await StartAsync(
+            new CofferOptions { Data = ".", Listen = "https://127.0.0.1:0", TlsCert = files.Cert, TlsKey = files.Key },
+            time);
 
     public Task<Answer> SendAsync(string head) => RawHttp.SendAsync(Url, System.Text.Encoding.ASCII.GetBytes(head));
 
-    /// <summary>Connects with TLS, trusting the root alone; no intermediate is known but those that the server sends.</summary>
+    /// <summary>
+    /// Connects with TLS, trusting the root alone; no intermediate is known but those that the server sends.
+    /// </summary>
     public async Task<SslStream> ConnectAsync(X509Certificate2 root, SslProtocols protocols = SslProtocols.None)
     {
         var tcp = new TcpClient();
@@ -72,7 +76,8 @@ internal sealed class WebServer : IAsyncDisposable
 
     private static Task Describe(HttpContext context)
     {
-        var text = $"{context.Request.Protocol} {context.Connection.RemoteIpAddress} {(Listeners.IsAdmin(context) ? "admin" : "public")}";
+        var door = Listeners.IsAdmin(context) ? "admin" : "public";
+        var text = $"{context.Request.Protocol} {context.Connection.RemoteIpAddress} {door}";
         context.Response.ContentLength = text.Length;
         return context.Response.WriteAsync(text);
     }

@@ -5,8 +5,8 @@ using System.Net.Sockets;
 namespace Coffer.Shared;
 
 /// <summary>
-/// PostgreSQL's own programs: of the folder that TEST_POSTGRES names, else on the path, else where Debian keeps them, the
-/// newest. Where there are none the tests that need them skip, or fail if this is CI.
+/// PostgreSQL's own programs: of the folder that TEST_POSTGRES names, else on the path, else where Debian keeps them,
+/// the newest. Where there are none the tests that need them skip, or fail if this is CI.
 /// </summary>
 internal static class PostgresPrograms
 {
@@ -27,8 +27,13 @@ internal static class PostgresPrograms
         const string Versions = "/usr/lib/postgresql";
         const string Missing = "PostgreSQL is not there: 'make test' as root installs it.";
         var installed = Directory.Exists(Versions) ? Directory.GetDirectories(Versions) : [];
-        var found = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
-            .Concat(installed.OrderByDescending(version => int.TryParse(Path.GetFileName(version), out var number) ? number : 0).Select(version => Path.Combine(version, "bin")))
+        var found = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator,
+            StringSplitOptions.RemoveEmptyEntries)
+            .Concat(
+                installed.OrderByDescending(
+                    version =>
+                        int.TryParse(Path.GetFileName(version), out var number) ? number : 0).Select(version =>
+                            Path.Combine(version, "bin")))
             .FirstOrDefault(IsWhole);
         if (found is null && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("CI")))
             Assert.Skip(Missing);
@@ -37,7 +42,9 @@ internal static class PostgresPrograms
         return found;
     }
 
-    /// <summary>A temporary directory for servers. PostgreSQL refuses to run as root, so it may belong to somebody else.</summary>
+    /// <summary>
+    /// A temporary directory for servers. PostgreSQL refuses to run as root, so it may belong to somebody else.
+    /// </summary>
     public static async Task<string> NewDirectoryAsync(string name)
     {
         var made = Directory.CreateTempSubdirectory(name).FullName;
@@ -49,7 +56,9 @@ internal static class PostgresPrograms
         return made;
     }
 
-    /// <summary>Runs one of them, or another program by its whole path, and fails, showing what it said, unless it ends with 0.</summary>
+    /// <summary>
+    /// Runs one of them, or another program by its whole path, and fails, showing what it said, unless it ends with 0.
+    /// </summary>
     /// <param name="directory">Where what it says is kept.</param>
     /// <param name="program">Its name.</param>
     /// <param name="arguments">What it is given.</param>
@@ -58,9 +67,13 @@ internal static class PostgresPrograms
         // Neither its output nor its errors are pipes: a server that it leaves running would hold them open.
         var log = Path.Combine(directory, "commands.log");
         string[] line = Line(program, arguments);
-        using var process = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"exec \"$0\" \"$@\" >>{log} 2>&1 </dev/null", .. line]) { WorkingDirectory = "/" })!;
+        using var process = Process.Start(
+            new ProcessStartInfo("/bin/sh",
+                ["-c", $"exec \"$0\" \"$@\" >>{log} 2>&1 </dev/null", .. line])
+            { WorkingDirectory = "/" })!;
         await process.WaitForExitAsync(CancellationToken.None);
-        Assert.True(process.ExitCode == 0, $"{string.Join(' ', line)} ended with {process.ExitCode}: {await File.ReadAllTextAsync(log)}");
+        Assert.True(process.ExitCode == 0,
+            $"{string.Join(' ', line)} ended with {process.ExitCode}: {await File.ReadAllTextAsync(log)}");
     }
 
     /// <summary>The command line that runs one of them, as a user that it accepts.</summary>

@@ -9,8 +9,9 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>
-/// A stored API key. The store holds a keyed hash of the token, and a proof that binds the rest of the row to it, so that
-/// someone who can write the database can neither mint a key, nor turn one into another app's, nor widen what it may do.
+/// A stored API key. The store holds a keyed hash of the token, and a proof that binds the rest of the row to it, so
+/// that someone who can write the database can neither mint a key, nor turn one into another app's, nor widen what it
+/// may do.
 /// </summary>
 internal sealed record ApiKey(ApiKeyRow Row)
 {
@@ -79,8 +80,13 @@ internal sealed record ApiKey(ApiKeyRow Row)
     /// <param name="now">Unix seconds.</param>
     /// <param name="token">A token of the developer's choice, for dev mode; null makes one.</param>
     /// <param name="id">The key's id; null makes one.</param>
-    public static (string Token, ApiKeyRow Row) Create(Instance instance, AppRow? app, bool livemode, long now, string? token = null, string? id = null) =>
-        Create(instance, new ApiKeyRow([], id ?? NewId(), app?.Id, app?.Account, Word(app is null ? KeyKind.Admin : KeyKind.Secret), livemode, now, ExpiresAt: null, Proof: []), token);
+    public static (string Token, ApiKeyRow Row) Create(Instance instance, AppRow? app, bool livemode, long now,
+        string? token = null, string? id = null) =>
+        Create(
+            instance,
+            new ApiKeyRow([], id ?? NewId(), app?.Id, app?.Account, Word(app is null ? KeyKind.Admin : KeyKind.Secret),
+                livemode, now, ExpiresAt: null, Proof: []),
+            token);
 
     /// <summary>A new token for a row that says all but the token.</summary>
     public static (string Token, ApiKeyRow Row) Create(Instance instance, ApiKeyRow row, string? token = null)
@@ -92,7 +98,8 @@ internal sealed record ApiKey(ApiKeyRow Row)
     public static string NewId() => "key_" + RandomNumberGenerator.GetString(Base62.Alphabet, 24);
 
     /// <summary>By what the row of a token is found.</summary>
-    public static byte[] Mac(Instance instance, string token) => instance.TokenKey.Compute(Encoding.UTF8.GetBytes(token));
+    public static byte[] Mac(Instance instance, string token) =>
+        instance.TokenKey.Compute(Encoding.UTF8.GetBytes(token));
 
     /// <summary>The row with its proof.</summary>
     public static ApiKeyRow Prove(Instance instance, ApiKeyRow row) => row with { Proof = ProofOf(instance, row) };
@@ -115,7 +122,8 @@ internal sealed record ApiKey(ApiKeyRow Row)
     };
 
     /// <summary>The id of a stored key, or null.</summary>
-    public static async Task<string?> FindIdAsync(Engine engine, Instance instance, string token, CancellationToken ct) =>
+    public static async Task<string?> FindIdAsync(Engine engine, Instance instance, string token,
+        CancellationToken ct) =>
         (await engine.FindApiKeyAsync(Mac(instance, token), ct))?.Id;
 
     // The proof says who wrote the row. What it says is looked at too: nothing in it is read as more than it is.
@@ -154,8 +162,8 @@ internal sealed record ApiKey(ApiKeyRow Row)
         bound.Add(row.Livemode ? 1 : 0);
         bound.Add(row.Created);
         bound.Add(row.ExpiresAt);
-        // Keys that were made before there were restrictions have none, and their proofs end here.
-        // So do those of keys that never ended what they had minted.
+        // Keys that were made before there were restrictions have none, and their proofs end here. So do those of keys
+        // that never ended what they had minted.
         if (row.Permissions is not null || row.PinnedAccount is not null || row.Addresses is not null
             || row.Generation is not null)
         {

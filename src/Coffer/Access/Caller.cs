@@ -6,7 +6,9 @@ namespace Coffer.Access;
 /// <summary>What a key is for, told by its prefix.</summary>
 internal enum KeyKind
 {
-    /// <summary><c>sk_test_…</c>, <c>sk_live_…</c>: an app's backend; every scope of every account of its app and mode.</summary>
+    /// <summary>
+    /// <c>sk_test_…</c>, <c>sk_live_…</c>: an app's backend; every scope of every account of its app and mode.
+    /// </summary>
     Secret,
 
     /// <summary><c>rk_test_…</c>, <c>rk_live_…</c>: the same with fewer permissions, or in one account only.</summary>

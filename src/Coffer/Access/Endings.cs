@@ -66,8 +66,7 @@ internal sealed class Endings(
 
     /// <summary>
     /// What ends one key. Where there are too many of them, all that was minted for the tenant ends with it, and where
-    /// there are
-    /// too many such tenants, all that was minted for the app.
+    /// there are too many such tenants, all that was minted for the app.
     /// </summary>
     /// <returns>What has to be read first, and what is written then.</returns>
     public (Change.ManagementKey At, Func<Change.ManagementFound, long, RowWrite[]> Rows) End(

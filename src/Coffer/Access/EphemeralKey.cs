@@ -10,8 +10,7 @@ namespace Coffer.Access;
 /// <summary>
 /// A key for a browser. It has no row: the token is its claims, sealed, so that it is proven without a look-up. Its id,
 /// <c>ephkey_…</c>, says when it was made and when it expires, and a MAC in it shows whose it is. Of the two formats,
-/// the first
-/// says nothing of what was ended when it was made, and is minted only while nodes run that know no other.
+/// the first says nothing of what was ended when it was made, and is minted only while nodes run that know no other.
 /// </summary>
 /// <param name="Id"><c>ephkey_</c> and 33 base62 characters.</param>
 /// <param name="Tenant">App, mode and account.</param>
@@ -20,11 +19,14 @@ namespace Coffer.Access;
 /// <param name="MintedBy">The id of the secret key that minted it.</param>
 /// <param name="Created">Unix seconds.</param>
 /// <param name="Expires">From this Unix second on it is refused.</param>
-internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<byte> User, Permissions Permissions, string MintedBy, long Created, long Expires)
+internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<byte> User, Permissions Permissions,
+    string MintedBy, long Created, long Expires)
 {
     public const string Prefix = "ek_";
 
-    /// <summary>The longest user id that a token holds, in characters: longer ones would not fit into a header.</summary>
+    /// <summary>
+    /// The longest user id that a token holds, in characters: longer ones would not fit into a header.
+    /// </summary>
     public const int LongestUser = 500;
 
     /// <summary>How long one may live, in seconds, and does unless told otherwise.</summary>
@@ -60,12 +62,15 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
         return new string(id);
     }
 
-    /// <summary>When a key of this tenant was made and expires, by its id alone; null if the id is not one of this tenant.</summary>
+    /// <summary>
+    /// When a key of this tenant was made and expires, by its id alone; null if the id is not one of this tenant.
+    /// </summary>
     public static (long Created, long Expires)? Times(Instance instance, TenantId tenant, string id)
     {
         if (!IsId(id) || Base62.Read(id.AsSpan(IdPrefix.Length, PartLength)) is not { } times)
             return null;
-        return Base62.FixedTimeIs(Mac(instance, tenant, id.AsSpan(0, IdLength - PartLength)), id.AsSpan(IdLength - PartLength))
+        return Base62.FixedTimeIs(Mac(instance, tenant, id.AsSpan(0, IdLength - PartLength)),
+            id.AsSpan(IdLength - PartLength))
             ? ((long)(times >> 32), (long)(times & uint.MaxValue))
             : null;
     }
@@ -75,7 +80,8 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
     {
         (byte Tag, byte[] Value)[] fields =
         [
-            (IdTag, Utf8(Id)), (AppTag, Utf8(Tenant.App)), (AccountTag, Utf8(Tenant.Account)), (UserTag, User.ToArray()),
+            (IdTag, Utf8(Id)), (AppTag, Utf8(Tenant.App)), (AccountTag, Utf8(Tenant.Account)),
+                (UserTag, User.ToArray()),
             (PermissionsTag, [(byte)Permissions]), (MintedByTag, Utf8(MintedBy)),
             .. Ties is { } ties ? Fields(ties) : [],
         ];
@@ -180,8 +186,7 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
 
 /// <summary>
 /// What a key was minted under: the generations of the key that minted it, of its app and of its tenant, 0 where there
-/// was none, and
-/// the number of the last commit that its minting saw (<see cref="CommitOrder"/>). It is good as long as they are the
-/// same.
+/// was none, and the number of the last commit that its minting saw (<see cref="CommitOrder"/>). It is good as long as
+/// they are the same.
 /// </summary>
 internal sealed record Ties(long Key, long App, long Tenant, long Last);

@@ -8,8 +8,7 @@ namespace Coffer.Access;
 
 /// <summary>
 /// Until when ephemeral keys of format 1 are accepted: while nodes run that mint no other, and a day longer. The store
-/// keeps it,
-/// as Unix seconds and a MAC; a new store has never minted any.
+/// keeps it, as Unix seconds and a MAC; a new store has never minted any.
 /// </summary>
 internal sealed class FormatOne(Engine engine, Committer committer, Instance instance, TimeProvider time)
 {

@@ -4,7 +4,9 @@ using Coffer.Storage;
 
 namespace Coffer.Access;
 
-/// <summary>The one place that decides what a caller may do, and puts refusals on record. Every verb asks it first.</summary>
+/// <summary>
+/// The one place that decides what a caller may do, and puts refusals on record. Every verb asks it first.
+/// </summary>
 /// <param name="refusals">Where refusals are counted.</param>
 /// <param name="recorder">What puts reads on record.</param>
 /// <param name="engine">The store.</param>
@@ -51,7 +53,9 @@ internal sealed class Gate(
     }
 
     /// <summary>The same for what was opened: it is cleared if it must not leave.</summary>
-    /// <returns>False: it may be older than what the database holds that it is on record in, and is to be read anew.</returns>
+    /// <returns>
+    /// False: it may be older than what the database holds that it is on record in, and is to be read anew.
+    /// </returns>
     /// <param name="opened">Secrets with their payloads.</param>
     /// <param name="session">The engine's session before they were read.</param>
     /// <param name="read">The entries about them.</param>
@@ -98,11 +102,14 @@ internal sealed class Gate(
     /// <param name="networks">Where the key may be used; empty is anywhere.</param>
     public ApiError? Admit(Caller caller, IReadOnlyList<IPNetwork> networks)
     {
-        if (networks.Count > 0 && !(IPAddress.TryParse(caller.Origin.Remote, out var remote) && networks.Any(network => network.Contains(Networks.Plain(remote)))))
+        if (networks.Count > 0
+            && !(IPAddress.TryParse(caller.Origin.Remote, out var remote) && networks.Any(
+                network => network.Contains(Networks.Plain(remote)))))
             return Refuse("address_not_allowed", caller, ApiError.AddressNotAllowed());
         if (caller.App is { IsDisabled: true })
             return Refuse("app_disabled", caller, ApiError.AppDisabled());
-        if (caller is { App.Origins: { Count: > 0 } origins, Origin.WebOrigin: { } web } && !origins.Contains(web, StringComparer.Ordinal))
+        if (caller is { App.Origins: { Count: > 0 } origins, Origin.WebOrigin: { } web }
+            && !origins.Contains(web, StringComparer.Ordinal))
             return Refuse("web_origin_not_allowed", caller, ApiError.WebOriginNotAllowed());
         return null;
     }
@@ -143,8 +150,10 @@ internal sealed class Gate(
     {
         if (caller.Kind == kind && caller is { App: { } app, Tenant: { } tenant })
             return (app, tenant);
-        throw Refuse("wrong_kind_of_key", caller, kind == KeyKind.Ephemeral ? ApiError.EphemeralKeyRequired() : ApiError.SecretKeyRequired());
+        throw Refuse("wrong_kind_of_key", caller,
+            kind == KeyKind.Ephemeral ? ApiError.EphemeralKeyRequired() : ApiError.SecretKeyRequired());
     }
 
-    private ApiError Refuse(string outcome, Caller caller, ApiError error) => Refuse(outcome, caller.KeyId, caller.Origin, error);
+    private ApiError Refuse(string outcome, Caller caller, ApiError error) =>
+        Refuse(outcome, caller.KeyId, caller.Origin, error);
 }

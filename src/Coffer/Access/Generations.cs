@@ -7,9 +7,8 @@ namespace Coffer.Access;
 
 /// <summary>
 /// Generations of tenants: the number of the commit that ended all that was minted for one. A key carries the
-/// generation that
-/// it was minted under, and is good under no other. A row outlives the tenant's own, and goes when no key of before can
-/// be good.
+/// generation that it was minted under, and is good under no other. A row outlives the tenant's own, and goes when no
+/// key of before can be good.
 /// </summary>
 internal static class Generations
 {
@@ -21,8 +20,7 @@ internal static class Generations
 
     /// <summary>
     /// Whose row holds the greatest generation that was removed: a key that was minted before that commit is no good,
-    /// whatever
-    /// the clocks say that made it or removed the row.
+    /// whatever the clocks say that made it or removed the row.
     /// </summary>
     public static readonly TenantId Removed = new("", Livemode: false, "");
 

@@ -4,8 +4,8 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>
-/// Whether a token could be a stored key's, as far as this node knows: by the MACs of all keys, which are read once in a
-/// while. It spares a flood of bad keys their look-ups.
+/// Whether a token could be a stored key's, as far as this node knows: by the MACs of all keys, which are read once in
+/// a while. It spares a flood of bad keys their look-ups.
 /// </summary>
 internal sealed class KnownKeys(Engine engine, Instance instance, Epoch epoch, TimeProvider time)
 {

@@ -3,8 +3,8 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>
-/// Notes the hour in which a key was last used, once an hour for each key. That it was used is of no use to a request, so
-/// none waits for it or fails with it.
+/// Notes the hour in which a key was last used, once an hour for each key. That it was used is of no use to a request,
+/// so none waits for it or fails with it.
 /// </summary>
 internal sealed class LastUses(Committer committer, TimeProvider time)
 {

@@ -6,8 +6,8 @@ using Coffer.Audit;
 namespace Coffer.Access;
 
 /// <summary>
-/// What lets an app's backend trust a browser: a signature in the format of Stripe's webhooks over a payload that ends in the
-/// user and the account of the ephemeral key that asked, made with the app's signing secrets.
+/// What lets an app's backend trust a browser: a signature in the format of Stripe's webhooks over a payload that ends
+/// in the user and the account of the ephemeral key that asked, made with the app's signing secrets.
 /// </summary>
 internal sealed class Signatures(Gate gate, TimeProvider time)
 {
@@ -69,16 +69,21 @@ internal sealed class Signatures(Gate gate, TimeProvider time)
         _ => "wrong_kind_of_key",
     };
 
-    /// <summary>The payload as the backend builds it anew to verify it: <c>JSON.stringify({...payload, user_id, account_id})</c>.</summary>
+    /// <summary>
+    /// The payload as the backend builds it anew to verify it: <c>JSON.stringify({...payload, user_id,
+    /// account_id})</c>.
+    /// </summary>
     private static string Complete(ReadOnlySpan<byte> payload, string user, string account)
     {
         var text = Encoding.UTF8.GetString(payload).Trim();
         try
         {
-            using var json = JsonDocument.Parse(text, new JsonDocumentOptions { MaxDepth = 16, AllowDuplicateProperties = false });
+            using var json = JsonDocument.Parse(text,
+                new JsonDocumentOptions { MaxDepth = 16, AllowDuplicateProperties = false });
             if (json.RootElement.ValueKind != JsonValueKind.Object)
                 throw ApiError.Unusable("payload", "it must be a JSON object");
-            if (json.RootElement.TryGetProperty("user_id", out _) || json.RootElement.TryGetProperty("account_id", out _))
+            if (json.RootElement.TryGetProperty("user_id", out _)
+                || json.RootElement.TryGetProperty("account_id", out _))
                 throw ApiError.Unusable("payload", "it must not have user_id or account_id: these come from the key");
             var isEmpty = !json.RootElement.EnumerateObject().Any();
             return $"{text[..^1]}{(isEmpty ? "" : ",")}\"user_id\":{Quoted(user)},\"account_id\":{Quoted(account)}}}";
@@ -89,7 +94,9 @@ internal sealed class Signatures(Gate gate, TimeProvider time)
         }
     }
 
-    /// <summary>As <c>JSON.stringify</c> writes a string (ECMA-262, QuoteJSONString), which the backend's signature is over.</summary>
+    /// <summary>
+    /// As <c>JSON.stringify</c> writes a string (ECMA-262, QuoteJSONString), which the backend's signature is over.
+    /// </summary>
     private static string Quoted(string text)
     {
         var quoted = new StringBuilder("\"");

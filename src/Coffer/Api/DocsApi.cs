@@ -2,7 +2,9 @@ using System.Reflection;
 
 namespace Coffer.Api;
 
-/// <summary>The page that every error's <c>doc_url</c> points to. It is part of the program: no network is needed to read it.</summary>
+/// <summary>
+/// The page that every error's <c>doc_url</c> points to. It is part of the program: no network is needed to read it.
+/// </summary>
 internal static class DocsApi
 {
     public const string Path = "/docs/errors";
@@ -13,7 +15,8 @@ internal static class DocsApi
     {
         context.Response.ContentType = "text/html; charset=utf-8";
         context.Response.ContentLength = Page.Length;
-        context.Response.Headers.ContentSecurityPolicy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+        context.Response.Headers.ContentSecurityPolicy =
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
         context.Response.Headers.XContentTypeOptions = "nosniff";
         await context.Response.Body.WriteAsync(Page, context.RequestAborted);
     }

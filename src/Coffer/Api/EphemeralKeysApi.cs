@@ -7,7 +7,9 @@ using static Coffer.Api.ManagementWire;
 
 namespace Coffer.Api;
 
-/// <summary>Ephemeral keys, and the signature that lets a backend trust a browser that has one (docs/wire.md, "Ephemeral keys").</summary>
+/// <summary>
+/// Ephemeral keys, and the signature that lets a backend trust a browser that has one (docs/wire.md, "Ephemeral keys").
+/// </summary>
 internal sealed class EphemeralKeysApi(Minting minting, Signatures signatures)
 {
     private const string All = "/v1/ephemeral_keys";

@@ -6,7 +6,9 @@ using Coffer.Management;
 
 namespace Coffer.Api;
 
-/// <summary>What the resources of the management plane share: lists, and writes whose answers are kept (docs/management.md).</summary>
+/// <summary>
+/// What the resources of the management plane share: lists, and writes whose answers are kept (docs/management.md).
+/// </summary>
 internal static class ManagementWire
 {
     public const string Root = "/admin/v1";
@@ -26,7 +28,8 @@ internal static class ManagementWire
     {
         var (method, path) = (request.Target.Method, request.Target.Path);
         var reply = await write(new ManagementWriter.Request<T>(
-            request.Caller, request.IdempotencyKey, [.. Encoding.UTF8.GetBytes($"{method} {path}\n"), .. request.Form.Canonical()],
+            request.Caller, request.IdempotencyKey, [.. Encoding.UTF8.GetBytes($"{method} {path}\n"),
+                .. request.Form.Canonical()],
             outcome => StripeJson.Written(json => shape(json, outcome))));
         using (reply.Body)
         {
@@ -46,7 +49,8 @@ internal static class ManagementWire
     }
 
     /// <summary>Writes a page of what was found with one more than the limit.</summary>
-    public static ApiError? WriteList<T>(ApiRequest request, IReadOnlyList<T> found, int limit, Action<Utf8JsonWriter, T> shape)
+    public static ApiError? WriteList<T>(ApiRequest request, IReadOnlyList<T> found, int limit, Action<Utf8JsonWriter,
+        T> shape)
     {
         request.WriteList(found.Take(limit), found.Count > limit, shape);
         return null;
@@ -65,7 +69,8 @@ internal static class ManagementWire
     public static string? Id(StripeForm form, string param) =>
         Text(form, param) is { } id ? RequireId(param, id) : null;
 
-    public static long Grace(StripeForm form) => form.Integer("grace_period") is not { } grace ? throw ApiError.ParameterMissing("grace_period")
+    public static long Grace(StripeForm form) =>
+        form.Integer("grace_period") is not { } grace ? throw ApiError.ParameterMissing("grace_period")
         : grace is >= 0 and <= LongestGrace ? grace : throw ApiError.OutOfRange("grace_period", 0, LongestGrace);
 
     public static Permissions? ReadPermissions(StripeForm form) => form.Has("permissions")

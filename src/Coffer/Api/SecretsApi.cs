@@ -33,7 +33,8 @@ internal sealed class SecretsApi(SecretStore store)
         var scope = ReadScope(form);
 
         var outcome = await store.SetAsync(
-            request.Caller, scope, name, payload, form.Integer("expires_at"), ReadVersion(form), Claim(request), request.Cancelled);
+            request.Caller, scope, name, payload, form.Integer("expires_at"), ReadVersion(form), Claim(request),
+                request.Cancelled);
         return Answer(request, outcome, wantsPayload, deleted: false);
     }
 
@@ -44,7 +45,8 @@ internal sealed class SecretsApi(SecretStore store)
         var wantsPayload = WantsPayload(form, onList: false);
         var name = ReadName(form);
 
-        using var secret = await store.FindAsync(request.Caller, ReadScope(form), name, wantsPayload, request.Cancelled);
+        using var secret = await store.FindAsync(request.Caller, ReadScope(form), name, wantsPayload,
+            request.Cancelled);
         if (secret is null)
             return ApiError.NoSuchSecret(name.Text);
         Write(request, secret, wantsPayload);
@@ -60,7 +62,8 @@ internal sealed class SecretsApi(SecretStore store)
         var limit = request.Limit;
 
         var page = await store.ListAsync(
-            request.Caller, scope, ReadCursor(form, "starting_after"), ReadCursor(form, "ending_before"), limit, wantsPayload, request.Cancelled);
+            request.Caller, scope, ReadCursor(form, "starting_after"), ReadCursor(form, "ending_before"), limit,
+                wantsPayload, request.Cancelled);
         if (page.Damaged > 0)
             request.Headers["Coffer-Damaged-Secrets"] = page.Damaged.ToString(CultureInfo.InvariantCulture);
         request.WriteList(page.Secrets, page.HasMore, (json, secret) =>
@@ -106,10 +109,17 @@ internal sealed class SecretsApi(SecretStore store)
     }
 
     private static long? ReadVersion(StripeForm form) =>
-        form.Integer("if_version") is { } version ? version >= 0 ? version : throw ApiError.IntegerTooSmall("if_version", 0) : null;
+        form.Integer("if_version") switch
+        {
+            null => null,
+            >= 0 and var version => version,
+            _ => throw ApiError.IntegerTooSmall("if_version", 0),
+        };
 
     private static SecretStore.Cursor? ReadCursor(StripeForm form, string param) =>
-        form.Text(param, LongestCursor) is { } id ? new SecretStore.Cursor(System.Text.Encoding.UTF8.GetString(id.Span), param) : null;
+        form.Text(param, LongestCursor) is { } id
+            ? new SecretStore.Cursor(System.Text.Encoding.UTF8.GetString(id.Span), param)
+            : null;
 
     private static bool WantsPayload(StripeForm form, bool onList)
     {
@@ -177,7 +187,8 @@ internal sealed class SecretsApi(SecretStore store)
     }
 
     // The order of the reference's example: id and object, then the alphabet.
-    private static void WriteSecret(Utf8JsonWriter json, Secret secret, bool wantsPayload, bool deleted, Accounts.Owned? owned = null)
+    private static void WriteSecret(Utf8JsonWriter json, Secret secret, bool wantsPayload, bool deleted,
+        Accounts.Owned? owned = null)
     {
         json.WriteStartObject();
         json.WriteString("id"u8, secret.Id);

@@ -9,9 +9,9 @@ using Coffer.Transfer;
 namespace Coffer.Audit;
 
 /// <summary>
-/// The chain of one node: <c>mac_n = HMAC-SHA256(K_audit, mac_(n-1) || entry_n)</c>, where <c>mac_0</c> binds the store and
-/// the node. Whoever has not the key can neither change, reorder, insert nor take away an entry unnoticed, but for the
-/// newest ones: those are what checkpoints are for.
+/// The chain of one node: <c>mac_n = HMAC-SHA256(K_audit, mac_(n-1) || entry_n)</c>, where <c>mac_0</c> binds the store
+/// and the node. Whoever has not the key can neither change, reorder, insert nor take away an entry unnoticed, but for
+/// the newest ones: those are what checkpoints are for.
 /// </summary>
 /// <remarks>
 /// A database that went back behind the node, as after a failover that lost commits, is noticed before anything is
@@ -44,7 +44,8 @@ internal sealed class AuditChain : IDisposable
     public AuditChain(MacKey key, byte[] instance, string node, AuditRow? last, TimeProvider time)
     {
         (this.key, this.instance, this.time) = (key, instance, time);
-        json = new Utf8JsonWriter(lines, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
+        json = new Utf8JsonWriter(lines,
+            new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
         var position = last is null ? Start(key, instance, node) : new ChainPosition(last.Last, last.Mac);
         at = next = new ChainPlace(node, position, Rollback: 0);
     }
@@ -63,7 +64,10 @@ internal sealed class AuditChain : IDisposable
     /// <summary>Called in the committer's loop when the database is found to have lost something.</summary>
     public Action WhenLost { get; set; } = static () => { };
 
-    /// <summary>The committer's part of the audit, over this engine: the chain is that of the node that the engine says this process is.</summary>
+    /// <summary>
+    /// The committer's part of the audit, over this engine: the chain is that of the node that the engine says this
+    /// process is.
+    /// </summary>
     public Committer.Chain InLoop(Engine engine)
     {
         Locate(engine);
@@ -111,7 +115,9 @@ internal sealed class AuditChain : IDisposable
         (session, isUncertain) = (current, false);
     }
 
-    /// <summary>The committer's chain step: the row that holds these entries, in their order. It counts once it is durable.</summary>
+    /// <summary>
+    /// The committer's chain step: the row that holds these entries, in their order. It counts once it is durable.
+    /// </summary>
     private AuditStep? Append(Engine engine, IReadOnlyList<Note> notes)
     {
         if (isUncertain || session != engine.Session || next.Node != engine.Node)

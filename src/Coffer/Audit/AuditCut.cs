@@ -6,9 +6,9 @@ using Coffer.Storage;
 namespace Coffer.Audit;
 
 /// <summary>
-/// Where a node's log begins after its oldest rows were removed: the last entry that was, and the MAC to go on from. Only
-/// who has the audit key can say so: a cut that is made by hand does not verify. Stored in meta as sequence (8 bytes,
-/// big-endian), chain MAC (32), and a MAC over both, the store and the node (32).
+/// Where a node's log begins after its oldest rows were removed: the last entry that was, and the MAC to go on from.
+/// Only who has the audit key can say so: a cut that is made by hand does not verify. Stored in meta as sequence (8
+/// bytes, big-endian), chain MAC (32), and a MAC over both, the store and the node (32).
 /// </summary>
 internal static class AuditCut
 {
@@ -30,7 +30,8 @@ internal static class AuditCut
         value.Length == Size && BinaryPrimitives.ReadInt64BigEndian(value) > 0
         && CryptographicOperations.FixedTimeEquals(
             value.AsSpan(sizeof(long) + MacKey.Size), Tag(key, instance, node, value))
-            ? new ChainPosition(BinaryPrimitives.ReadInt64BigEndian(value), value[sizeof(long)..(sizeof(long) + MacKey.Size)])
+            ? new ChainPosition(BinaryPrimitives.ReadInt64BigEndian(value),
+                value[sizeof(long)..(sizeof(long) + MacKey.Size)])
             : null;
 
     private static byte[] Tag(MacKey key, byte[] instance, string node, byte[] value)

@@ -11,7 +11,9 @@ namespace Coffer.Audit;
 /// <param name="Outcome">ok, replayed, absent, or the reason of a refusal in one word.</param>
 internal sealed record AuditEntry(string Verb, string Outcome) : Note
 {
-    /// <summary>The id that the request's answer carries; null where the program itself decided, such as the Reaper.</summary>
+    /// <summary>
+    /// The id that the request's answer carries; null where the program itself decided, such as the Reaper.
+    /// </summary>
     public string? Request { get; init; }
 
     /// <summary>The address at the other end of the connection.</summary>
@@ -43,7 +45,9 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
     /// <summary>The version that the decision led to or was about.</summary>
     public long? Version { get; init; }
 
-    /// <summary>How many decisions this entry stands for, where a flood of them is counted instead of written out.</summary>
+    /// <summary>
+    /// How many decisions this entry stands for, where a flood of them is counted instead of written out.
+    /// </summary>
     public long? Count { get; init; }
 
     /// <summary>Of an accepted roll-back: its number, from 1.</summary>
@@ -57,7 +61,9 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
 
     public override int Size => 290 + Length(Tenant?.Account) + Length(Account) + Length(Target) + Length(Reason);
 
-    /// <summary>The entry as one line of JSON without its line feed: what the chain covers and what an export holds.</summary>
+    /// <summary>
+    /// The entry as one line of JSON without its line feed: what the chain covers and what an export holds.
+    /// </summary>
     /// <param name="json">An empty writer without indentation.</param>
     /// <param name="node">Whose chain it is.</param>
     /// <param name="sequence">Its number in the chain, from 1.</param>

@@ -3,7 +3,10 @@ using Coffer.Storage;
 namespace Coffer.Audit;
 
 /// <summary>How reads go on record. Changes always do, in their own transaction.</summary>
-/// <param name="Buffered">Answers a read before its entry is durable; it follows within one commit, or is lost if the process dies or the storage fails in between.</param>
+/// <param name="Buffered">
+/// Answers a read before its entry is durable; it follows within one commit, or is lost if the process dies or the
+/// storage fails in between.
+/// </param>
 /// <param name="MetadataReads">Whether finds and lists without payload are on record too.</param>
 internal sealed record AuditPolicy(bool Buffered, bool MetadataReads);
 
@@ -14,8 +17,11 @@ internal sealed class Recorder(Committer committer, AuditPolicy policy, ILogger<
 
     public bool TakesMetadata => policy.MetadataReads;
 
-    /// <summary>That entries were lost since the last that was stored, or null; only a buffered record can lose any.</summary>
-    public string? Trouble => Interlocked.Read(ref lost) is var count and > 0 ? $"the last {count} entries were lost" : null;
+    /// <summary>
+    /// That entries were lost since the last that was stored, or null; only a buffered record can lose any.
+    /// </summary>
+    public string? Trouble =>
+        Interlocked.Read(ref lost) is var count and > 0 ? $"the last {count} entries were lost" : null;
 
     /// <summary>Returns when a read may be answered.</summary>
     /// <exception cref="ApiError">503: the entries cannot be stored, so nothing may be answered.</exception>

@@ -14,7 +14,8 @@ internal sealed class Refusals(TimeProvider time) : IDisposable
     /// <summary>How many kinds (known keys, mostly) are told apart within a second; the rest count as one.</summary>
     private const int MostKinds = 1_000;
 
-    private readonly ConcurrentDictionary<(string Outcome, string? Key), (AuditEntry First, long Count)> counted = new();
+    private readonly ConcurrentDictionary<(string Outcome, string? Key),
+        (AuditEntry First, long Count)> counted = new();
     private Committer? committer;
     private ITimer? timer;
 
@@ -32,7 +33,10 @@ internal sealed class Refusals(TimeProvider time) : IDisposable
     {
         if (counted.Count >= MostKinds)
             (outcome, key) = ("others", null);
-        counted.AddOrUpdate((outcome, key), _ => (new AuditEntry("authenticate", outcome) { Key = key, Request = request, Remote = remote }, 1), (_, known) => (known.First, known.Count + 1));
+        counted.AddOrUpdate(
+            (outcome, key),
+            _ => (new AuditEntry("authenticate", outcome) { Key = key, Request = request, Remote = remote }, 1),
+            (_, known) => (known.First, known.Count + 1));
     }
 
     /// <summary>Writes what was counted since the last time.</summary>

@@ -5,9 +5,9 @@ using Coffer.Storage;
 namespace Coffer.Audit;
 
 /// <summary>
-/// Removes audit rows that are older than they are kept, whole commits at a time, and says in the same transaction where
-/// the log begins from now on. The removal is on record itself. Only what verifies is removed, by the time that its
-/// entries say: nobody can have a row removed early, or an edited one removed at all.
+/// Removes audit rows that are older than they are kept, whole commits at a time, and says in the same transaction
+/// where the log begins from now on. The removal is on record itself. Only what verifies is removed, by the time that
+/// its entries say: nobody can have a row removed early, or an edited one removed at all.
 /// </summary>
 internal sealed class Retention(
     Engine engine, Committer committer, AuditKeys keys, TimeSpan keep, TimeProvider time, ILogger<Retention> log)
@@ -33,9 +33,11 @@ internal sealed class Retention(
             last = rows[0].Number;
 
             var cuts = old.GroupBy(row => row.Node).Select(node => node.Last())
-                .Select(last => AuditCut.Write(keys.Key, keys.Instance, last.Node, new ChainPosition(last.Last, last.Mac)));
+                .Select(
+                    last => AuditCut.Write(keys.Key, keys.Instance, last.Node, new ChainPosition(last.Last, last.Mac)));
             var (count, size) = (old.Sum(row => row.Last - row.First + 1), old.Sum(row => row.Entries.Length));
-            await committer.CommitAsync(new Pruning(rows[0].Number, [.. cuts, new RowWrite.PruneAudit(rows[old.Count - 1].Number)],
+            await committer.CommitAsync(new Pruning(rows[0].Number, [.. cuts,
+                new RowWrite.PruneAudit(rows[old.Count - 1].Number)],
                 new AuditEntry("prune_audit", "ok") { Count = count }, size));
             if (old.Count < rows.Count && size < LargestSize)
                 return;
@@ -43,7 +45,8 @@ internal sealed class Retention(
     }
 
     // Rows are in the order of time: the first that is young enough, or that does not verify, ends it.
-    private async Task<List<AuditRow>> OldestAsync(IReadOnlyList<AuditRow> rows, DateTimeOffset cutoff, CancellationToken ct)
+    private async Task<List<AuditRow>> OldestAsync(IReadOnlyList<AuditRow> rows, DateTimeOffset cutoff,
+        CancellationToken ct)
     {
         var verification = new Verification(keys.Key, keys.SigningKey, keys.Instance);
         foreach (var (name, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
@@ -69,7 +72,10 @@ internal sealed class Retention(
         return old;
     }
 
-    /// <summary>Removes what was read, unless another node has removed some of it since: where the log begins must not move back.</summary>
+    /// <summary>
+    /// Removes what was read, unless another node has removed some of it since: where the log begins must not move
+    /// back.
+    /// </summary>
     private sealed class Pruning(long oldest, RowWrite[] rows, AuditEntry entry, int size) : Change
     {
         private bool isDone;

@@ -16,7 +16,8 @@ namespace Coffer.Audit;
 /// <param name="signingKey">What checkpoints are signed with.</param>
 /// <param name="instance">The store's id.</param>
 /// <param name="checkpoints">The lines of the checkpoint file, read before the rows.</param>
-internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance, IReadOnlyList<string>? checkpoints = null)
+internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance,
+    IReadOnlyList<string>? checkpoints = null)
 {
     private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false, MaxDepth = 4 };
 
@@ -85,7 +86,9 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         cuts[node] = positions.GetValueOrDefault(node)?.Sequence ?? 0;
     }
 
-    /// <summary>The next row. After a node's first bad row its later ones cannot be judged and are passed over.</summary>
+    /// <summary>
+    /// The next row. After a node's first bad row its later ones cannot be judged and are passed over.
+    /// </summary>
     public void Add(AuditRow row)
     {
         var at = positions.TryGetValue(row.Node, out var known) ? known : AuditChain.Start(key, instance, row.Node);
@@ -95,7 +98,8 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         {
             Break(row.Node, row.First > at.Sequence + 1
                 ? $"entries {at.Sequence + 1} to {row.First - 1} of {row.Node} are missing"
-                : $"entry {row.First} of {row.Node} stands where entry {at.Sequence + 1} should: rows were put in another order or inserted twice");
+                : $"entry {row.First} of {row.Node} stands where entry {at.Sequence + 1} should: rows were put in "
+                    + "another order or inserted twice");
             return;
         }
 
@@ -208,7 +212,10 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
 
     /// <summary>When a row's last entry was decided, from the entry itself; null if it does not say.</summary>
     public static DateTimeOffset? TimeOf(AuditRow row) =>
-        Field(Lines(row).LastOrDefault(), "time") is { } text && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time) ? time : null;
+        Field(Lines(row).LastOrDefault(), "time") is { } text
+            && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time)
+            ? time
+            : null;
 
     /// <summary>The entries of a row, a line each.</summary>
     public static IEnumerable<ReadOnlyMemory<byte>> Lines(AuditRow row)

@@ -5,7 +5,9 @@ using Coffer.Settings;
 
 namespace Coffer.Cli;
 
-/// <summary><c>coffer apps create|list|show|rename|set|disable|enable|delete|roll-signing-secret</c>, on the management plane.</summary>
+/// <summary>
+/// <c>coffer apps create|list|show|rename|set|disable|enable|delete|roll-signing-secret</c>, on the management plane.
+/// </summary>
 internal static class AppsVerb
 {
     private static readonly Listing Apps = new(
@@ -20,9 +22,11 @@ internal static class AppsVerb
 
     private static readonly string[] SigningSecrets = ["signing_secret_test", "signing_secret_live"];
 
-    public static Command Command() => new("apps", "Create, change and delete apps on a running server. The admin key is read from COFFER_ADMIN_KEY.")
+    public static Command Command() =>
+        new("apps", "Create, change and delete apps on a running server. The admin key is read from COFFER_ADMIN_KEY.")
     {
-        Create(), List(), Show(), Rename(), Set(), Switch("disable", "Refuse every key of an app; nothing is deleted.", "true"),
+        Create(), List(), Show(), Rename(), Set(), Switch("disable", "Refuse every key of an app; nothing is deleted.",
+            "true"),
         Switch("enable", "Accept the keys of an app again.", "false"), Delete(), RollSigningSecret(),
     };
 
@@ -46,7 +50,9 @@ internal static class AppsVerb
         });
     }
 
-    private static Command List() => Connection.OnAdmin(new Command("list", "Show all apps, newest first.\n\nExample: coffer apps list"), async (admin, parsed, ct) =>
+    private static Command List() =>
+        Connection.OnAdmin(new Command("list",
+            "Show all apps, newest first.\n\nExample: coffer apps list"), async (admin, parsed, ct) =>
     {
         Apps.Print(parsed, await admin.ListAsync("apps", ct: ct).ToListAsync(ct));
         return ExitCode.Ok;
@@ -55,7 +61,10 @@ internal static class AppsVerb
     private static Command Show()
     {
         var app = AppArgument();
-        return Connection.OnAdmin(new Command("show", "Show one app. The exit code is 1 if there is none.\n\nExample: coffer apps show app_1") { app }, async (admin, parsed, ct) =>
+        return Connection.OnAdmin(new Command(
+            "show",
+            "Show one app. The exit code is 1 if there is none.\n\nExample: coffer apps show "
+                + "app_1") { app }, async (admin, parsed, ct) =>
         {
             Apps.Print(parsed, await admin.FindAsync($"apps/{parsed.GetValue(app)}", ct));
             return ExitCode.Ok;
@@ -65,15 +74,22 @@ internal static class AppsVerb
     private static Command Rename()
     {
         var (app, name) = (AppArgument(), NameArgument());
-        return Change(new Command("rename", "Give an app another name.\n\nExample: coffer apps rename app_1 \"Acme CRM 2\"") { app, name }, app, parsed => [("name", parsed.GetValue(name))]);
+        return Change(
+            new Command("rename",
+                "Give an app another name.\n\nExample: coffer apps rename app_1 \"Acme CRM 2\"") { app, name },
+            app, parsed => [("name", parsed.GetValue(name))]);
     }
 
     private static Command Set()
     {
         var (app, quota, origins) = (AppArgument(), QuotaOption("N|default"), OriginsOption());
-        var any = new Option<bool>("--any-origin") { Description = "Accept the app's keys from pages of any origin again." };
+        var any = new Option<bool>("--any-origin")
+        {
+            Description = "Accept the app's keys from pages of any origin again.",
+        };
         var command = new Command("set",
-            "Change the quota of an app, or the web origins from which its keys are accepted: the given origins replace all earlier ones.\n\n" +
+            "Change the quota of an app, or the web origins from which its keys are accepted: the given origins "
+                + "replace all earlier ones.\n\n" +
             "Example: coffer apps set app_1 --secrets-per-scope 50 --origin https://app.example.com")
         { app, quota, origins, any };
         command.Validators.Add(parsed =>
@@ -94,24 +110,35 @@ internal static class AppsVerb
     private static Command Switch(string name, string description, string disabled)
     {
         var app = AppArgument();
-        return Change(new Command(name, $"{description}\n\nExample: coffer apps {name} app_1") { app }, app, _ => [("disabled", disabled)]);
+        return Change(new Command(name, $"{description}\n\nExample: coffer apps {name} app_1") { app }, app,
+            _ => [("disabled", disabled)]);
     }
 
     private static Command Delete()
     {
         var app = AppArgument();
-        var forget = new Option<bool>("--forget-accounts") { Description = "Forget all its accounts first. This prints no receipts: use coffer accounts forget to get them." };
+        var forget = new Option<bool>("--forget-accounts")
+        {
+            Description =
+                "Forget all its accounts first. This prints no receipts: use coffer accounts forget to get them.",
+        };
         var command = new Command("delete",
-            "Delete an app and revoke its keys. Its accounts must be forgotten before that, or with --forget-accounts. The exit code is 1 if there is none.\n\n" +
+            "Delete an app and revoke its keys. Its accounts must be forgotten before that, or with "
+                + "--forget-accounts. The exit code is 1 if there is none.\n\n" +
             "Example: coffer apps delete app_1 --forget-accounts")
         { app, forget, Parameters.Yes };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
             var path = $"apps/{parsed.GetValue(app)}";
             var name = Listing.Text("name")(await admin.FindAsync(path, ct));
-            List<JsonElement> accounts = parsed.GetValue(forget) ? await admin.ListAsync($"{path}/accounts", ct: ct).ToListAsync(ct) : [];
-            var more = parsed.GetValue(forget) ? $", and forget {Count(accounts.Count, "account")} with all secrets" : "";
-            if (!Terminal.Confirmed(parsed.GetValue(Parameters.Yes), $"Delete the app {parsed.GetValue(app)} ({name}) with its keys{more}?"))
+            List<JsonElement> accounts = parsed.GetValue(forget)
+                ? await admin.ListAsync($"{path}/accounts", ct: ct).ToListAsync(ct)
+                : [];
+            var more = parsed.GetValue(forget)
+                ? $", and forget {Count(accounts.Count, "account")} with all secrets"
+                : "";
+            if (!Terminal.Confirmed(parsed.GetValue(Parameters.Yes),
+                $"Delete the app {parsed.GetValue(app)} ({name}) with its keys{more}?"))
                 return ExitCode.Usage;
             foreach (var account in accounts)
                 await admin.ChangeAsync($"{path}/accounts/{account.GetProperty("id").GetString()}/forget", ct: ct);
@@ -119,7 +146,11 @@ internal static class AppsVerb
             if (parsed.GetValue(Parameters.Json))
                 Terminal.WriteJson(deleted);
             else
-                Console.WriteLine($"{(parsed.GetValue(forget) ? $"{Count(accounts.Count, "account")} forgotten; " : "")}the app {parsed.GetValue(app)} ({Terminal.Shown(name)}) is deleted");
+            {
+                var forgotten = parsed.GetValue(forget) ? $"{Count(accounts.Count, "account")} forgotten; " : "";
+                Console.WriteLine($"{forgotten}the app {parsed.GetValue(app)} ({Terminal.Shown(name)}) is deleted");
+            }
+
             return ExitCode.Ok;
         });
     }
@@ -127,7 +158,10 @@ internal static class AppsVerb
     private static Command RollSigningSecret()
     {
         var app = AppArgument();
-        var live = new Option<bool>("--live") { Description = "Roll the secret of live mode; the default is test mode." };
+        var live = new Option<bool>("--live")
+        {
+            Description = "Roll the secret of live mode; the default is test mode.",
+        };
         var grace = Parameters.Duration("--grace", "How long the old secret signs too, at most 7d", required: true);
         var command = new Command("roll-signing-secret",
             "Create a new signing secret for one mode, and show it once. The other mode keeps its own.\n\n" +
@@ -155,7 +189,8 @@ internal static class AppsVerb
         ? $"{Listing.Text("test")(counts)} test, {Listing.Text("live")(counts)} live"
         : "";
 
-    private static Command Change(Command command, Argument<string> app, Func<ParseResult, IEnumerable<(string Name, string? Value)>> fields) =>
+    private static Command Change(Command command, Argument<string> app, Func<ParseResult,
+        IEnumerable<(string Name, string? Value)>> fields) =>
         Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
             Apps.Print(parsed, await admin.ChangeAsync($"apps/{parsed.GetValue(app)}", fields(parsed), ct));
@@ -164,14 +199,27 @@ internal static class AppsVerb
 
     private static Argument<string> AppArgument() => Parameters.IdArgument("app", "APP", "The app's id, app_….");
 
-    private static Argument<string> NameArgument() => new("name") { Description = "A name for people, 1 to 200 characters; it need not be unique.", HelpName = "NAME" };
+    private static Argument<string> NameArgument() =>
+        new("name")
+        {
+            Description = "A name for people, 1 to 200 characters; it need not be unique.",
+            HelpName = "NAME",
+        };
 
     private static Option<string?> QuotaOption(string help)
     {
-        var quota = new Option<string?>("--secrets-per-scope") { Description = $"How many secrets a scope may hold, 1 to {CofferOptions.MostSecretsPerScope}; the default is the server's setting.", HelpName = help };
+        var quota = new Option<string?>("--secrets-per-scope")
+        {
+            Description =
+                $"How many secrets a scope may hold, 1 to {CofferOptions.MostSecretsPerScope}; the default is the "
+                    + "server's setting.",
+            HelpName = help,
+        };
         quota.Validators.Add(result =>
         {
-            if (result.Tokens is [var token] && !int.TryParse(token.Value, NumberStyles.None, CultureInfo.InvariantCulture, out _) && !(token.Value == "default" && help != "N"))
+            if (result.Tokens is [var token]
+                && !int.TryParse(token.Value, NumberStyles.None, CultureInfo.InvariantCulture, out _)
+                    && !(token.Value == "default" && help != "N"))
                 result.AddError($"--secrets-per-scope '{token.Value}' is not a number");
         });
         return quota;
@@ -179,7 +227,9 @@ internal static class AppsVerb
 
     private static Option<string[]> OriginsOption() => new("--origin")
     {
-        Description = "A web origin whose pages may use the app's keys, such as https://app.example.com. May be given several times; the default is any origin.",
+        Description =
+            "A web origin whose pages may use the app's keys, such as https://app.example.com. May be given several "
+                + "times; the default is any origin.",
         HelpName = "URL",
     };
 

@@ -6,19 +6,38 @@ using Spectre.Console;
 
 namespace Coffer.Cli;
 
-/// <summary><c>coffer audit verify|list|export</c>: over a data directory, beside a running server or not, or over an exported file; <c>list</c> also asks a running server.</summary>
+/// <summary>
+/// <c>coffer audit verify|list|export</c>: over a data directory, beside a running server or not, or over an exported
+/// file; <c>list</c> also asks a running server.
+/// </summary>
 internal static class AuditVerb
 {
-    public static Command Command() => new("audit", "Verify, list and export the audit log.") { Verify(), List(), Export() };
+    public static Command Command() =>
+        new("audit", "Verify, list and export the audit log.") { Verify(), List(), Export() };
 
     private static Command Verify()
     {
-        var (data, checkpoints) = (DataOption(), new Option<string?>("--checkpoints") { Description = "The checkpoint file; the default is the one in the data directory.", HelpName = "FILE" });
-        var file = new Option<string?>("--file") { Description = "An exported log, instead of a data directory.", HelpName = "FILE" };
+        var (data, checkpoints) =
+            (DataOption(), new Option<string?>("--checkpoints")
+            {
+                Description = "The checkpoint file; the default is "
+                + "the one in the data directory.",
+                HelpName = "FILE"
+            });
+        var file = new Option<string?>("--file")
+        {
+            Description = "An exported log, instead of a data directory.",
+            HelpName = "FILE",
+        };
         var store = StoreOption();
-        var key = new Option<string?>("--key-file") { Description = "The store's key file, to verify an exported log.", HelpName = "FILE" };
+        var key = new Option<string?>("--key-file")
+        {
+            Description = "The store's key file, to verify an exported log.",
+            HelpName = "FILE",
+        };
         var command = new Command("verify",
-            "Prove that no entry was changed, moved or removed, and compare the log with its checkpoints. If it fails, the exit code is 2 and the first bad entry of each node is shown.\n\n" +
+            "Prove that no entry was changed, moved or removed, and compare the log with its checkpoints. If it "
+                + "fails, the exit code is 2 and the first bad entry of each node is shown.\n\n" +
             "Example: coffer audit verify --data /var/lib/coffer")
         { data, store, file, key, checkpoints };
         command.Validators.Add(parsed =>
@@ -38,8 +57,10 @@ internal static class AuditVerb
             foreach (var rollback in report.Rollbacks)
                 Console.WriteLine(Terminal.Shown(rollback));
             if (report.Excused > 0)
-                Console.WriteLine($"{report.Excused} entries named by checkpoints belong to what was lost in a roll-back");
-            Console.WriteLine($"{report.Entries} entries verify, {report.Checkpoints} checkpoints, {report.Problems.Count} problems");
+                Console.WriteLine(
+                    $"{report.Excused} entries named by checkpoints belong to what was lost in a roll-back");
+            Console.WriteLine(
+                $"{report.Entries} entries verify, {report.Checkpoints} checkpoints, {report.Problems.Count} problems");
             return report.Problems.Count == 0 ? ExitCode.Ok : ExitCode.Unverified;
         });
         return command;
@@ -50,10 +71,16 @@ internal static class AuditVerb
         var (data, store) = (DataOption(), StoreOption());
         var (app, account, verb) = (Text("--app", "APP"), Text("--account", "ACCT"), Text("--verb", "VERB"));
         var (outcome, key) = (Text("--outcome", "WORD"), Text("--key", "KEY_ID"));
-        var (since, until) = (Parameters.Time("--since", "Only entries since then"), Parameters.Time("--until", "Only entries before then"));
-        var limit = new Option<int>("--limit") { Description = "How many entries to show at most.", DefaultValueFactory = _ => 50 };
+        var (since, until) = (Parameters.Time("--since", "Only entries since then"), Parameters.Time("--until",
+            "Only entries before then"));
+        var limit = new Option<int>("--limit")
+        {
+            Description = "How many entries to show at most.",
+            DefaultValueFactory = _ => 50,
+        };
         var command = new Command("list",
-            "Show the newest entries, newest first, of a running server or, with --data, of a data directory. With --json each entry is a line. The admin key is read from COFFER_ADMIN_KEY.\n\n" +
+            "Show the newest entries, newest first, of a running server or, with --data, of a data directory. With "
+                + "--json each entry is a line. The admin key is read from COFFER_ADMIN_KEY.\n\n" +
             "Example: coffer audit list --account acct_1 --verb find")
         { data, store, app, account, verb, outcome, key, since, until, limit, Connection.AdminUrl, Parameters.Json };
         command.Validators.Add(parsed =>
@@ -63,13 +90,15 @@ internal static class AuditVerb
         });
         limit.Validators.Add(given =>
         {
-            if (given.Tokens is [var token] && int.TryParse(token.Value, CultureInfo.InvariantCulture, out var most) && most < 1)
+            if (given.Tokens is [var token] && int.TryParse(token.Value, CultureInfo.InvariantCulture, out var most)
+                && most < 1)
                 given.AddError("--limit must be at least 1.");
         });
         command.SetAction(async (parsed, ct) =>
         {
             var filter = new AuditArchive.Filter(
-                parsed.GetValue(app), parsed.GetValue(account), parsed.GetValue(verb), parsed.GetValue(outcome), parsed.GetValue(key), parsed.GetValue(since), parsed.GetValue(until));
+                parsed.GetValue(app), parsed.GetValue(account), parsed.GetValue(verb), parsed.GetValue(outcome),
+                    parsed.GetValue(key), parsed.GetValue(since), parsed.GetValue(until));
             var lines = parsed.GetValue(data) is not null
                 ? await AuditArchive.ListAsync(At(parsed, data, store), filter, parsed.GetValue(limit), ct)
                 : await AskAsync(parsed, filter, parsed.GetValue(limit), ct);
@@ -85,12 +114,14 @@ internal static class AuditVerb
     }
 
     // A line each, as from a data directory: a script need not know where the log was read.
-    private static async Task<IReadOnlyList<string>> AskAsync(ParseResult parsed, AuditArchive.Filter filter, int limit, CancellationToken ct)
+    private static async Task<IReadOnlyList<string>> AskAsync(ParseResult parsed, AuditArchive.Filter filter, int limit,
+        CancellationToken ct)
     {
         using var admin = Connection.Admin(parsed);
         return await admin.ListAsync("audit",
         [
-            ("app", filter.App), ("account", filter.Account), ("verb", filter.Verb), ("outcome", filter.Outcome), ("key", filter.Key),
+            ("app", filter.App), ("account", filter.Account), ("verb", filter.Verb), ("outcome", filter.Outcome),
+                ("key", filter.Key),
             ("since", Parameters.UnixSeconds(filter.Since)), ("until", Parameters.UnixSeconds(filter.Until)),
             ("limit", Math.Min(limit, 100).ToString(CultureInfo.InvariantCulture)),
         ], ct).Take(limit).Select(Terminal.JsonLine).ToListAsync(ct);
@@ -99,7 +130,10 @@ internal static class AuditVerb
     private static Command Export()
     {
         var (data, store) = (DataOption(required: true), StoreOption());
-        var command = new Command("export", "Write the whole log to standard output as lines of JSON, with all that is needed to verify it elsewhere.\n\nExample: coffer audit export --data /var/lib/coffer > audit.jsonl")
+        var command = new Command(
+            "export",
+            "Write the whole log to standard output as lines of JSON, with all that is needed to verify it "
+                + "elsewhere.\n\nExample: coffer audit export --data /var/lib/coffer > audit.jsonl")
         { data, store };
         command.SetAction(async (parsed, ct) =>
         {
@@ -112,20 +146,26 @@ internal static class AuditVerb
 
     private static Option<string?> StoreOption() => new("--store")
     {
-        Description = "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE; the default is COFFER_STORE, or else a file in the data directory.",
+        Description =
+            "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE; the default is "
+                + "COFFER_STORE, or else a file in the data directory.",
         HelpName = "CONNECTION",
     };
 
     // The variable is not the option's default: help would print it, and it may hold a password.
     private static StoreLocation At(ParseResult parsed, Option<string?> data, Option<string?> store) => new(
-        parsed.GetValue(data)!, parsed.GetValue(store) ?? (Environment.GetEnvironmentVariable("COFFER_STORE") is { Length: > 0 } given ? given : null));
+        parsed.GetValue(data)!, parsed.GetValue(store) ?? OfEnvironment());
+
+    private static string? OfEnvironment() =>
+        Environment.GetEnvironmentVariable("COFFER_STORE") is { Length: > 0 } given ? given : null;
 
     private static Option<string?> DataOption(bool required = false) =>
         new("--data") { Description = "The data directory.", HelpName = "DIR", Required = required };
 
     private static void WriteTable(IReadOnlyList<string> lines)
     {
-        string[] columns = ["seq", "time", "verb", "outcome", "account", "scope", "name", "key", "request", "remote", "count"];
+        string[] columns = ["seq", "time", "verb", "outcome", "account", "scope", "name", "key", "request", "remote",
+            "count"];
         var table = Terminal.Table(columns.Select(column => column.ToUpperInvariant()));
         foreach (var line in lines)
         {

@@ -5,7 +5,9 @@ using Coffer.Settings;
 
 namespace Coffer.Cli;
 
-/// <summary>Which server a command speaks to, and with which key. Keys come from the environment: command lines are not private.</summary>
+/// <summary>
+/// Which server a command speaks to, and with which key. Keys come from the environment: command lines are not private.
+/// </summary>
 internal static class Connection
 {
     public static readonly Option<string> Url = UrlOption("COFFER_URL");
@@ -14,13 +16,17 @@ internal static class Connection
 
     /// <summary>A client with the key of an app.</summary>
     public static CofferClient Client(ParseResult parsed, string? account) =>
-        new(Server(parsed.GetRequiredValue(Url), "COFFER_URL"), Key("COFFER_API_KEY", "a secret key, sk_test_… or sk_live_…"), account);
+        new(Server(parsed.GetRequiredValue(Url), "COFFER_URL"),
+            Key("COFFER_API_KEY", "a secret key, sk_test_… or sk_live_…"), account);
 
     /// <summary>A client with an admin key.</summary>
     public static CofferAdmin Admin(ParseResult parsed) =>
-        new(Server(parsed.GetRequiredValue(AdminUrl), "COFFER_ADMIN_URL"), Key("COFFER_ADMIN_KEY", "an admin key, ak_…"));
+        new(Server(parsed.GetRequiredValue(AdminUrl), "COFFER_ADMIN_URL"),
+            Key("COFFER_ADMIN_KEY", "an admin key, ak_…"));
 
-    /// <summary>Makes a command one of the management plane: it takes <c>--url</c> and <c>--json</c>, and its action a client.</summary>
+    /// <summary>
+    /// Makes a command one of the management plane: it takes <c>--url</c> and <c>--json</c>, and its action a client.
+    /// </summary>
     public static Command OnAdmin(Command command, Func<CofferAdmin, ParseResult, CancellationToken, Task<int>> action)
     {
         command.Add(AdminUrl);
@@ -33,24 +39,33 @@ internal static class Connection
         return command;
     }
 
-    public static bool IsHeaderText(string text) => text.Length > 0 && !text.AsSpan().ContainsAnyExceptInRange(' ', '~');
+    public static bool IsHeaderText(string text) =>
+        text.Length > 0 && !text.AsSpan().ContainsAnyExceptInRange(' ', '~');
 
     private static Option<string> UrlOption(params string[] variables) => new("--url")
     {
         Description = $"The URL of the server; also read from {string.Join(" or ", variables)}.",
         HelpName = "URL",
-        DefaultValueFactory = _ => variables.Select(Environment.GetEnvironmentVariable).FirstOrDefault(url => !string.IsNullOrEmpty(url)) ?? CofferOptions.DefaultListen,
+        DefaultValueFactory = _ =>
+            variables.Select(Environment.GetEnvironmentVariable).FirstOrDefault(
+                url => !string.IsNullOrEmpty(url)) ?? CofferOptions.DefaultListen,
     };
 
-    private static Uri Server(string text, string variable) => Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
+    private static Uri Server(string text, string variable) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
         ? url
-        : throw new ConfigurationException($"'{text}' is not the URL of a server", $"Give --url or {variable} as http://ADDRESS:PORT.");
+        : throw new ConfigurationException($"'{text}' is not the URL of a server",
+            $"Give --url or {variable} as http://ADDRESS:PORT.");
 
     private static string Key(string variable, string kind)
     {
         var key = Environment.GetEnvironmentVariable(variable)?.Trim();
         if (string.IsNullOrEmpty(key))
-            throw new ConfigurationException($"{variable} is not set", $"Set it to {kind}; it is not an option because command lines are not private.");
-        return IsHeaderText(key) ? key : throw new ConfigurationException($"{variable} has characters that a key cannot have", "Set it to one key, on one line.");
+            throw new ConfigurationException($"{variable} is not set",
+                $"Set it to {kind}; it is not an option because command lines are not private.");
+        return IsHeaderText(key)
+            ? key
+            : throw new ConfigurationException($"{variable} has characters that a key cannot have",
+                "Set it to one key, on one line.");
     }
 }

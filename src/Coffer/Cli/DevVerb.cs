@@ -12,7 +12,8 @@ internal static class DevVerb
         var flags = RunningServer.Flags(SettingsTable.All.Where(setting => setting.InDev));
         var accept = RunningServer.AcceptRollback();
         var command = new Command("dev",
-            "Run a server for development: on this machine only, with test keys only, and with one app and an admin key to manage it. It reads no environment variables and no settings file.\n\n" +
+            "Run a server for development: on this machine only, with test keys only, and with one app and an admin "
+                + "key to manage it. It reads no environment variables and no settings file.\n\n" +
             "Example: coffer dev --key sk_test_anything")
         { accept };
         foreach (var flag in flags)
@@ -26,7 +27,8 @@ internal static class DevVerb
                 options = options with { Data = Directory.CreateTempSubdirectory("coffer-dev-").FullName };
             try
             {
-                return await RunningServer.RunAsync(options, server => Announce(server, kept ? options.Data : null), ct);
+                return await RunningServer.RunAsync(options, server => Announce(server, kept ? options.Data : null),
+                    ct);
             }
             finally
             {
@@ -40,6 +42,7 @@ internal static class DevVerb
     private static void Announce(Server server, string? kept)
     {
         var (url, key) = (server.Url.ToString().TrimEnd('/'), server.FirstKeys!.TestSecretKey);
+        const string scope = "-d \"scope[type]=account\"";
         // None if the key is that of another app, whose signing secrets are its own.
         var secret = server.FirstKeys.SigningSecretTest;
         var signing = secret is null ? "" : $"\n  export COFFER_SIGNING_SECRET={secret}";
@@ -52,11 +55,11 @@ internal static class DevVerb
 
             Set a secret:
 
-              curl {url}/v1/apps/secrets -u {key}: -d "scope[type]=account" -d name=my-api-key -d payload=secret_key_xxxxxx
+              curl {url}/v1/apps/secrets -u {key}: {scope} -d name=my-api-key -d payload=secret_key_xxxxxx
 
             Find it:
 
-              curl -G {url}/v1/apps/secrets/find -u {key}: -d "scope[type]=account" -d name=my-api-key -d "expand[]=payload"
+              curl -G {url}/v1/apps/secrets/find -u {key}: {scope} -d name=my-api-key -d "expand[]=payload"
 
             """);
     }

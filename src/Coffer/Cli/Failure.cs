@@ -11,16 +11,20 @@ namespace Coffer.Cli;
 internal sealed record Failure(int Code, string Error, string? Hint)
 {
     public static Failure Usage(IEnumerable<string> errors) =>
-        new(ExitCode.Usage, string.Join("; ", errors.Select(error => error.TrimEnd('.'))), "Run the command with --help to see its arguments and options.");
+        new(ExitCode.Usage, string.Join("; ", errors.Select(error => error.TrimEnd('.'))),
+            "Run the command with --help to see its arguments and options.");
 
     /// <summary>What an exception means to the person at the terminal; null if it is a bug.</summary>
     public static Failure? Of(Exception e) => e switch
     {
         ConfigurationException wrong => new(ExitCode.Configuration, wrong.Message, wrong.Hint),
         CofferException refused => new(CodeOf(refused), refused.Message, HintFor(refused)),
-        ApiError => new(ExitCode.Io, $"the store cannot be read: {(e.InnerException ?? e).Message}", "Check the disk; if the store is damaged, restore it from a back-up."),
+        ApiError =>
+            new(ExitCode.Io, $"the store cannot be read: {(e.InnerException ?? e).Message}",
+                "Check the disk; if the store is damaged, restore it from a back-up."),
         InvalidDataException => new(ExitCode.Refused, e.Message, null),
-        IOException or UnauthorizedAccessException => new(ExitCode.Io, e.Message, "Check the path and its permissions."),
+        IOException or UnauthorizedAccessException =>
+            new(ExitCode.Io, e.Message, "Check the path and its permissions."),
         _ => null,
     };
 
@@ -43,9 +47,13 @@ internal sealed record Failure(int Code, string Error, string? Hint)
 
     private static string? HintFor(CofferException e) => e.Status switch
     {
-        401 => "Set COFFER_API_KEY to a secret key of the app; the management commands need an admin key in COFFER_ADMIN_KEY.",
+        401 =>
+            "Set COFFER_API_KEY to a secret key of the app; the management commands need an admin key in "
+                + "COFFER_ADMIN_KEY.",
         404 when e.IsAbsent => "Check the id and --app; the list commands show what is there.",
-        404 => "Check that --url names a Coffer server. Its management plane may have an address of its own: see COFFER_ADMIN_URL.",
+        404 =>
+            "Check that --url names a Coffer server. Its management plane may have an address of its own: see "
+                + "COFFER_ADMIN_URL.",
         0 => "Check --url, COFFER_URL and COFFER_ADMIN_URL, and check that the server is running.",
         _ => e.RequestId is { } id ? $"Look for {id} in the server's log." : null,
     };

@@ -5,8 +5,8 @@ using Coffer.Client;
 namespace Coffer.Cli;
 
 /// <summary>
-/// <c>coffer keys create|list|show|roll|revoke</c>, on the management plane; <c>mint|expire</c>, for ephemeral keys, with a
-/// key of the app.
+/// <c>coffer keys create|list|show|roll|revoke</c>, on the management plane; <c>mint|expire</c>, for ephemeral keys,
+/// with a key of the app.
 /// </summary>
 internal static class KeysVerb
 {
@@ -30,7 +30,11 @@ internal static class KeysVerb
         ("PERMISSIONS", Listing.Text("permissions")),
         ("EXPIRES", Listing.Time("expires")));
 
-    public static Command Command() => new("keys", "Create, list, roll and revoke API keys on a running server; the admin key is read from COFFER_ADMIN_KEY. Mint and expire ephemeral keys; the app's key is read from COFFER_API_KEY.")
+    public static Command Command() =>
+        new(
+            "keys",
+            "Create, list, roll and revoke API keys on a running server; the admin key is read from "
+                + "COFFER_ADMIN_KEY. Mint and expire ephemeral keys; the app's key is read from COFFER_API_KEY.")
     {
         Create(), List(), Show(), Roll(), Revoke(), Mint(), Expire(),
     };
@@ -38,15 +42,26 @@ internal static class KeysVerb
     private static Command Create()
     {
         var app = Parameters.Id("--app", "APP", "The app that the key is for. An admin key has none.");
-        var type = new Option<string>("--type") { Description = "The type of the key.", DefaultValueFactory = _ => "secret" };
+        var type = new Option<string>("--type")
+        {
+            Description = "The type of the key.",
+            DefaultValueFactory = _ => "secret",
+        };
         type.AcceptOnlyFromAmong("secret", "restricted", "admin");
         var live = new Option<bool>("--live") { Description = "Create a key for live mode; the default is test mode." };
         var permissions = PermissionsOption();
         var account = Parameters.Id("--account", "ACCT", "Pin a restricted key to this account.");
-        var addresses = new Option<string[]>("--address") { Description = "A network from which the key is accepted, such as 192.0.2.0/24. May be given several times; the default is any address.", HelpName = "CIDR" };
+        var addresses = new Option<string[]>("--address")
+        {
+            Description =
+                "A network from which the key is accepted, such as 192.0.2.0/24. May be given several times; the "
+                    + "default is any address.",
+            HelpName = "CIDR",
+        };
         var expires = Parameters.Time("--expires-at", "When the key expires");
         var command = new Command("create",
-            "Create a key and show it once.\n\nExample: coffer keys create --app app_1 --type restricted --live --permission secret_read --address 192.0.2.0/24")
+            "Create a key and show it once.\n\nExample: coffer keys create --app app_1 --type restricted --live "
+                + "--permission secret_read --address 192.0.2.0/24")
         { app, type, live, permissions, account, addresses, expires };
         command.Validators.Add(parsed =>
         {
@@ -58,9 +73,11 @@ internal static class KeysVerb
         {
             var key = await admin.ChangeAsync("api_keys",
             [
-                ("type", parsed.GetValue(type)), ("app", parsed.GetValue(app)), ("livemode", parsed.GetValue(live) ? "true" : null), ("account", parsed.GetValue(account)),
+                ("type", parsed.GetValue(type)), ("app", parsed.GetValue(app)),
+                    ("livemode", parsed.GetValue(live) ? "true" : null), ("account", parsed.GetValue(account)),
                 ("expires_at", Parameters.UnixSeconds(parsed.GetValue(expires))),
-                .. Parameters.Elements("permissions", parsed.GetValue(permissions)), .. Parameters.Elements("addresses", parsed.GetValue(addresses)),
+                .. Parameters.Elements("permissions", parsed.GetValue(permissions)), .. Parameters.Elements("addresses",
+                    parsed.GetValue(addresses)),
             ], ct);
             Keys.Print(parsed, key, shownOnce: "secret");
             return ExitCode.Ok;
@@ -70,7 +87,10 @@ internal static class KeysVerb
     private static Command List()
     {
         var app = Parameters.Id("--app", "APP", "Only keys of this app.");
-        return Connection.OnAdmin(new Command("list", "Show all keys by id, newest first, but never the keys themselves.\n\nExample: coffer keys list --app app_1") { app }, async (admin, parsed, ct) =>
+        return Connection.OnAdmin(new Command(
+            "list",
+            "Show all keys by id, newest first, but never the keys themselves.\n\nExample: coffer keys list --app "
+                + "app_1") { app }, async (admin, parsed, ct) =>
         {
             Keys.Print(parsed, await admin.ListAsync("api_keys", [("app", parsed.GetValue(app))], ct).ToListAsync(ct));
             return ExitCode.Ok;
@@ -80,7 +100,10 @@ internal static class KeysVerb
     private static Command Show()
     {
         var key = KeyArgument();
-        return Connection.OnAdmin(new Command("show", "Show one key by id, but never the key itself. The exit code is 1 if there is none.\n\nExample: coffer keys show key_1") { key }, async (admin, parsed, ct) =>
+        return Connection.OnAdmin(new Command(
+            "show",
+            "Show one key by id, but never the key itself. The exit code is 1 if there is none.\n\nExample: coffer "
+                + "keys show key_1") { key }, async (admin, parsed, ct) =>
         {
             Keys.Print(parsed, await admin.FindAsync($"api_keys/{parsed.GetValue(key)}", ct));
             return ExitCode.Ok;
@@ -90,11 +113,19 @@ internal static class KeysVerb
     private static Command Roll()
     {
         var key = KeyArgument();
-        var grace = Parameters.Duration("--grace", "How long the old key is accepted too, at most 7d; use 0 if it may have leaked", required: true);
-        var command = new Command("roll", "Replace a key by a new one that may do the same, and show the new key once. The exit code is 1 if there is none.\n\nExample: coffer keys roll key_1 --grace 24h") { key, grace };
+        var grace = Parameters.Duration("--grace",
+            "How long the old key is accepted too, at most 7d; use 0 if it may have leaked", required: true);
+        var command = new Command(
+            "roll",
+            "Replace a key by a new one that may do the same, and show the new key once. The exit code is 1 if there "
+                + "is none.\n\nExample: coffer keys roll key_1 --grace 24h") { key, grace };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
-            Keys.Print(parsed, await admin.ChangeAsync($"api_keys/{parsed.GetValue(key)}/roll", [("grace_period", Parameters.Seconds(parsed.GetValue(grace)))], ct), shownOnce: "secret");
+            Keys.Print(
+                parsed,
+                await admin.ChangeAsync($"api_keys/{parsed.GetValue(key)}/roll",
+                    [("grace_period", Parameters.Seconds(parsed.GetValue(grace)))], ct),
+                shownOnce: "secret");
             return ExitCode.Ok;
         });
     }
@@ -107,7 +138,10 @@ internal static class KeysVerb
             if (result.Tokens is [var token] && token.Value.StartsWith("ephkey_", StringComparison.Ordinal))
                 result.AddError($"{token.Value} is an ephemeral key: end it with coffer keys expire");
         });
-        return Connection.OnAdmin(new Command("revoke", "Revoke a key now, and with it every ephemeral key that it minted. The exit code is 1 if there is none.\n\nExample: coffer keys revoke key_1") { key }, async (admin, parsed, ct) =>
+        return Connection.OnAdmin(new Command(
+            "revoke",
+            "Revoke a key now, and with it every ephemeral key that it minted. The exit code is 1 if there is "
+                + "none.\n\nExample: coffer keys revoke key_1") { key }, async (admin, parsed, ct) =>
         {
             var revoked = await admin.ChangeAsync($"api_keys/{parsed.GetValue(key)}/revoke", ct: ct);
             if (parsed.GetValue(Parameters.Json))
@@ -120,18 +154,25 @@ internal static class KeysVerb
 
     private static Command Mint()
     {
-        var user = new Option<string>("--user") { Description = "The user whom the key stands for.", HelpName = "USR", Required = true };
+        var user = new Option<string>("--user")
+        {
+            Description = "The user whom the key stands for.",
+            HelpName = "USR",
+            Required = true,
+        };
         var account = AccountOption();
         var life = Parameters.Duration("--for", "How long the key is accepted, 1m to 24h; the default is 1h");
         var permissions = PermissionsOption();
         var command = new Command("mint",
-            "Mint an ephemeral key for the browser of one user, and show it once. The app's key is read from COFFER_API_KEY.\n\n" +
+            "Mint an ephemeral key for the browser of one user, and show it once. The app's key is read from "
+                + "COFFER_API_KEY.\n\n" +
             "Example: coffer keys mint --user usr_1 --account acct_1 --for 15m")
         { user, account, life, permissions, Connection.Url, Parameters.Json };
         command.SetAction(async (parsed, ct) =>
         {
             using var client = Connection.Client(parsed, parsed.GetValue(account));
-            var minted = await client.MintAsync(parsed.GetRequiredValue(user), parsed.GetValue(life), parsed.GetValue(permissions), ct);
+            var minted = await client.MintAsync(parsed.GetRequiredValue(user), parsed.GetValue(life),
+                parsed.GetValue(permissions), ct);
             EphemeralKeys.Print(parsed, Shape(minted), shownOnce: "secret");
             return ExitCode.Ok;
         });
@@ -143,42 +184,50 @@ internal static class KeysVerb
         var key = Parameters.IdArgument("key", "EPHKEY_ID", "The ephemeral key's id, ephkey_….");
         var account = AccountOption();
         var command = new Command("expire",
-            "End an ephemeral key before it expires. The app's key is read from COFFER_API_KEY. The exit code is 1 if there is none.\n\nExample: coffer keys expire ephkey_1 --account acct_1")
+            "End an ephemeral key before it expires. The app's key is read from COFFER_API_KEY. The exit code is 1 "
+                + "if there is none.\n\nExample: coffer keys expire ephkey_1 --account acct_1")
         { key, account, Connection.Url };
         command.SetAction(async (parsed, ct) =>
         {
             using var client = Connection.Client(parsed, parsed.GetValue(account));
             var id = parsed.GetRequiredValue(key);
             if (!await client.ExpireAsync(id, ct))
-                return new Failure(ExitCode.Absent, $"no such ephemeral key: '{id}'", "Check the id, --account and the mode of the key. The key may also have expired already.").Report();
+                return new Failure(ExitCode.Absent, $"no such ephemeral key: '{id}'",
+                    "Check the id, --account and the mode of the key. The key may also have expired already.").Report();
             Console.WriteLine($"the ephemeral key {id} is expired");
             return ExitCode.Ok;
         });
         return command;
     }
 
-    private static Argument<string> KeyArgument() => Parameters.IdArgument("key", "KEY_ID", "The key's id, key_…; not the key itself.");
+    private static Argument<string> KeyArgument() =>
+        Parameters.IdArgument("key", "KEY_ID", "The key's id, key_…; not the key itself.");
 
-    private static Option<string?> AccountOption() => Parameters.Id("--account", "ACCT", "The account to act in; the default is the app's own.");
+    private static Option<string?> AccountOption() =>
+        Parameters.Id("--account", "ACCT", "The account to act in; the default is the app's own.");
 
     private static Option<string[]> PermissionsOption()
     {
-        var permissions = new Option<string[]>("--permission") { Description = "What the key may do: find and list, or set and delete. May be given twice." };
+        var permissions = new Option<string[]>("--permission")
+        {
+            Description = "What the key may do: find and list, or set and delete. May be given twice.",
+        };
         permissions.AcceptOnlyFromAmong("secret_read", "secret_write");
         return permissions;
     }
 
     // The fields of the API, under its names.
-    private static JsonElement Shape(EphemeralKey key) => JsonSerializer.SerializeToElement(new Dictionary<string, object>
-    {
-        ["id"] = key.Id,
-        ["object"] = "ephemeral_key",
-        ["account"] = key.Account,
-        ["created"] = key.Created.ToUnixTimeSeconds(),
-        ["expires"] = key.ExpiresSeconds,
-        ["livemode"] = key.Livemode,
-        ["permissions"] = key.Permissions,
-        ["secret"] = key.Secret,
-        ["user"] = key.User,
-    });
+    private static JsonElement Shape(EphemeralKey key) =>
+        JsonSerializer.SerializeToElement(new Dictionary<string, object>
+        {
+            ["id"] = key.Id,
+            ["object"] = "ephemeral_key",
+            ["account"] = key.Account,
+            ["created"] = key.Created.ToUnixTimeSeconds(),
+            ["expires"] = key.ExpiresSeconds,
+            ["livemode"] = key.Livemode,
+            ["permissions"] = key.Permissions,
+            ["secret"] = key.Secret,
+            ["user"] = key.User,
+        });
 }

@@ -4,7 +4,10 @@ using Spectre.Console;
 
 namespace Coffer.Cli;
 
-/// <summary>How things of the API look on a terminal: a line each, under these columns. With <c>--json</c> they are printed as they came.</summary>
+/// <summary>
+/// How things of the API look on a terminal: a line each, under these columns. With <c>--json</c> they are printed as
+/// they came.
+/// </summary>
 internal sealed class Listing(params (string Title, Func<JsonElement, string> Cell)[] columns)
 {
     public static readonly Func<JsonElement, string> Mode = thing => Text("livemode")(thing) switch
@@ -65,7 +68,10 @@ internal sealed class Listing(params (string Title, Func<JsonElement, string> Ce
     private static string Text(JsonElement value, string none) => value.ValueKind switch
     {
         JsonValueKind.Null => none,
-        JsonValueKind.Array => value.GetArrayLength() == 0 ? none : string.Join(", ", value.EnumerateArray().Select(element => Text(element, ""))),
+        JsonValueKind.Array =>
+            value.GetArrayLength() == 0
+                ? none
+                : string.Join(", ", value.EnumerateArray().Select(element => Text(element, ""))),
         JsonValueKind.String => value.GetString()!,
         _ => value.GetRawText(),
     };

@@ -10,16 +10,24 @@ internal static class MigrateVerb
 {
     public static Command Command()
     {
-        var (from, fromStore) = (Data("--from", "The data directory of the store, with its coffer.key."), Store("--from-store", "The PostgreSQL database of the store, if it is not in that directory."));
-        var (to, toStore) = (Data("--to", "The data directory of the copy. If it has no coffer.key, a new one is created in it."), Store("--to-store", "The PostgreSQL database of the copy, which must be empty; the default is a file in that directory."));
+        var (from, fromStore) = (Data("--from", "The data directory of the store, with its coffer.key."), Store(
+            "--from-store", "The PostgreSQL database of the store, if it is not in that directory."));
+        var (to, toStore) = (Data(
+            "--to",
+            "The data directory of the copy. If it has no coffer.key, a new one is created in it."), Store("--to-store",
+                "The PostgreSQL database of the copy, which must be empty; the default is a file in that directory."));
         var command = new Command("migrate",
-            "Copy a store to another database or directory, and prove the copy. A server may run on the source meanwhile: stop it and run the command once more to finish. " +
-            "The same command continues an interrupted copy; no server starts on a copy before it is finished. CONNECTION is Host=HOST;Database=NAME;Username=ROLE;Passfile=FILE.\n\n" +
-            "Example: coffer migrate --from /var/lib/coffer --to /var/lib/coffer-node --to-store \"Host=db;Database=coffer;Username=coffer;Passfile=/etc/coffer.pgpass\"")
+            "Copy a store to another database or directory, and prove the copy. A server may run on the source "
+                + "meanwhile: stop it and run the command once more to finish. " +
+            "The same command continues an interrupted copy; no server starts on a copy before it is finished. "
+                + "CONNECTION is Host=HOST;Database=NAME;Username=ROLE;Passfile=FILE.\n\n" +
+            "Example: coffer migrate --from /var/lib/coffer --to /var/lib/coffer-node --to-store "
+                + "\"Host=db;Database=coffer;Username=coffer;Passfile=/etc/coffer.pgpass\"")
         { from, fromStore, to, toStore };
         command.SetAction(async (parsed, ct) =>
         {
-            var (source, target) = (new StoreLocation(parsed.GetRequiredValue(from), parsed.GetValue(fromStore)), new StoreLocation(parsed.GetRequiredValue(to), parsed.GetValue(toStore)));
+            var (source, target) = (new StoreLocation(parsed.GetRequiredValue(from),
+                parsed.GetValue(fromStore)), new StoreLocation(parsed.GetRequiredValue(to), parsed.GetValue(toStore)));
             var watch = Stopwatch.StartNew();
             var report = AnsiConsole.Profile.Capabilities.Interactive && !Console.IsOutputRedirected
                 ? await BarsAsync(step => StoreCopy.RunAsync(source, target, step, TimeProvider.System, ct))
@@ -29,12 +37,15 @@ internal static class MigrateVerb
         return command;
     }
 
-    private static Option<string> Data(string name, string help) => new(name) { Description = help, HelpName = "DIR", Required = true };
+    private static Option<string> Data(string name, string help) =>
+        new(name) { Description = help, HelpName = "DIR", Required = true };
 
-    private static Option<string?> Store(string name, string help) => new(name) { Description = help, HelpName = "CONNECTION" };
+    private static Option<string?> Store(string name, string help) =>
+        new(name) { Description = help, HelpName = "CONNECTION" };
 
     private static Task<StoreCopy.Report> BarsAsync(Func<Action<StoreCopy.Step>, Task<StoreCopy.Report>> run) =>
-        AnsiConsole.Progress().Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn()).StartAsync(progress =>
+        AnsiConsole.Progress().Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(),
+            new PercentageColumn(), new RemainingTimeColumn()).StartAsync(progress =>
         {
             var bars = new Dictionary<string, ProgressTask>();
             return run(step =>
@@ -63,15 +74,22 @@ internal static class MigrateVerb
     {
         foreach (var problem in report.Problems)
             Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
-        Console.WriteLine($"{report.Rows} rows, {report.Written} written, {report.Secrets} secrets opened, {report.Problems.Count} problems, {duration.TotalSeconds:0.0} s");
+        Console.WriteLine(
+            $"{report.Rows} rows, {report.Written} written, {report.Secrets} secrets opened, {report.Problems.Count} "
+                + $"problems, {duration.TotalSeconds:0.0} s");
         if (report.IsFinished)
         {
-            Console.WriteLine($"{to.Shown} is the store now. Keep a copy of {Path.Combine(to.Data, "coffer.key")} apart from it, and start no server on {from.Shown} again.");
+            var keyFile = Path.Combine(to.Data, "coffer.key");
+            Console.WriteLine($"{to.Shown} is the store now. Keep a copy of {keyFile} apart from it, "
+                + $"and start no server on {from.Shown} again.");
             return ExitCode.Ok;
         }
 
         return (report.Problems.Count > 0
-            ? new Failure(ExitCode.Unverified, $"the copy in {to.Shown} does not verify and cannot be used", "Repair in the source what is named above, and run the same command again.")
-            : new Failure(ExitCode.Unavailable, $"a server uses {from.Shown}, so the copy in {to.Shown} is not finished", "Stop the server and run the same command again to finish.")).Report();
+            ? new Failure(ExitCode.Unverified, $"the copy in {to.Shown} does not verify and cannot be used",
+                "Repair in the source what is named above, and run the same command again.")
+            : new Failure(
+                ExitCode.Unavailable, $"a server uses {from.Shown}, so the copy in {to.Shown} is not finished",
+                "Stop the server and run the same command again to finish.")).Report();
     }
 }

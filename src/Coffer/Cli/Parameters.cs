@@ -7,10 +7,14 @@ namespace Coffer.Cli;
 /// <summary>Arguments and options that several verbs take, read in one way: ids, times, durations.</summary>
 internal static class Parameters
 {
-    private static readonly string[] TimeFormats = ["yyyy-MM-dd'T'HH:mm:ssK", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFK", "yyyy-MM-dd'T'HH:mmK", "yyyy-MM-dd"];
+    private static readonly string[] TimeFormats = ["yyyy-MM-dd'T'HH:mm:ssK", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFK",
+        "yyyy-MM-dd'T'HH:mmK", "yyyy-MM-dd"];
 
     public static readonly Option<bool> Json = new("--json") { Description = "Print JSON, for scripts." };
-    public static readonly Option<bool> Yes = new("--yes") { Description = "Do not ask for confirmation. Required where there is no terminal." };
+    public static readonly Option<bool> Yes = new("--yes")
+    {
+        Description = "Do not ask for confirmation. Required where there is no terminal.",
+    };
 
     /// <summary>An id as an argument. An empty one, as a variable that is not set gives, is refused.</summary>
     public static Argument<string> IdArgument(string name, string help, string description)
@@ -29,7 +33,13 @@ internal static class Parameters
     }
 
     /// <summary>The reason for which an operator looks at payloads.</summary>
-    public static Option<string> Reason() => new("--reason") { Description = "The reason, for the audit log: 1 to 500 characters.", HelpName = "TEXT", Required = true };
+    public static Option<string> Reason() =>
+        new("--reason")
+        {
+            Description = "The reason, for the audit log: 1 to 500 characters.",
+            HelpName = "TEXT",
+            Required = true,
+        };
 
     /// <summary>A moment: Unix seconds or ISO 8601.</summary>
     public static Option<DateTimeOffset?> Time(string name, string description) => new(name)
@@ -45,7 +55,8 @@ internal static class Parameters
         Description = $"{description}. Such as 90s, 15m, 24h, 7d.",
         HelpName = "DURATION",
         Required = required,
-        CustomParser = result => Read(result, ParseDuration, text => $"{name} '{text}' is not a duration such as 0, 90s, 15m, 24h or 7d."),
+        CustomParser = result =>
+            Read(result, ParseDuration, text => $"{name} '{text}' is not a duration such as 0, 90s, 15m, 24h or 7d."),
     };
 
     /// <summary>Unix seconds or ISO 8601; null if it is neither, or outside of the range that times have.</summary>
@@ -74,7 +85,10 @@ internal static class Parameters
             : "is not a time that a store can hold: write a date with its hyphens, such as 2030-03-01, or Unix seconds";
     }
 
-    /// <summary>A whole number with its unit, <c>s</c>, <c>m</c>, <c>h</c> or <c>d</c>, which only 0 may lack; null if it is none, or more than 100,000 days.</summary>
+    /// <summary>
+    /// A whole number with its unit, <c>s</c>, <c>m</c>, <c>h</c> or <c>d</c>, which only 0 may lack; null if it is
+    /// none, or more than 100,000 days.
+    /// </summary>
     internal static TimeSpan? ParseDuration(string text)
     {
         if (text == "0")
@@ -87,21 +101,25 @@ internal static class Parameters
             [.., 'd'] => TimeSpan.FromDays(1),
             _ => TimeSpan.Zero,
         };
-        return unit > TimeSpan.Zero && long.TryParse(text.AsSpan()[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+        return unit > TimeSpan.Zero
+            && long.TryParse(text.AsSpan()[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out var number)
             && number <= TimeSpan.FromDays(100_000) / unit ? number * unit : null;
     }
 
     /// <summary>A moment as a field of the API; null stays null.</summary>
-    public static string? UnixSeconds(DateTimeOffset? time) => time?.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
+    public static string? UnixSeconds(DateTimeOffset? time) =>
+        time?.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
 
     /// <summary>A length of time as a field of the API; null stays null.</summary>
-    public static string? Seconds(TimeSpan? span) => span is { } given ? ((long)given.TotalSeconds).ToString(CultureInfo.InvariantCulture) : null;
+    public static string? Seconds(TimeSpan? span) =>
+        span is { } given ? ((long)given.TotalSeconds).ToString(CultureInfo.InvariantCulture) : null;
 
     /// <summary>The elements of an array as a field of the API.</summary>
     public static IEnumerable<(string Name, string? Value)> Elements(string name, IEnumerable<string>? values) =>
         (values ?? []).Select(value => ($"{name}[]", (string?)value));
 
-    private static T? Read<T>(ArgumentResult result, Func<string, T?> parse, Func<string, string> complaint) where T : struct
+    private static T? Read<T>(ArgumentResult result, Func<string, T?> parse, Func<string,
+        string> complaint) where T : struct
     {
         if (result.Tokens is not [var token])
             return null;
@@ -119,7 +137,8 @@ internal static class Parameters
 
     private static void CheckId(SymbolResult result, string what)
     {
-        if (result.Tokens is [var token] && !(token.Value.Length > 0 && token.Value.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-')))
+        if (result.Tokens is [var token]
+            && !(token.Value.Length > 0 && token.Value.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-')))
             result.AddError($"{what} '{token.Value}' is not an id: ids have only letters, digits, '_' and '-'.");
     }
 }

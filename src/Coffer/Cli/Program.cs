@@ -6,7 +6,9 @@ using Coffer.Hosting;
 
 ProcessPrivacy.Enter(args);
 
-var root = new RootCommand("Coffer, a self-hosted secret store for app platforms. It speaks the wire protocol of the Stripe Apps Secret Store.")
+var root = new RootCommand(
+    "Coffer, a self-hosted secret store for app platforms. It speaks the wire protocol of the Stripe Apps Secret "
+        + "Store.")
 {
     DevVerb.Command(),
     ServeVerb.Command(),
@@ -38,7 +40,8 @@ if (parsed.Errors.Count > 0)
 try
 {
     // Signals are the server's: it finishes what runs, however long that takes.
-    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+    return await parsed.InvokeAsync(
+        new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
 }
 catch (Exception e) when (Failure.Of(e) is { } failure)
 {

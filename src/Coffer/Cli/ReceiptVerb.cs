@@ -66,7 +66,8 @@ internal static class ReceiptVerb
     {
         var receipt = Parameters.IdArgument("receipt", "RECEIPT_ID", "The receipt's id.");
         var command = new Command("show",
-            "Print a signed receipt. If it is not signed yet, show what it waits for and end with exit code 69.\n\nExample: coffer receipt show "
+            "Print a signed receipt. If it is not signed yet, show what it waits for and end with exit code "
+                + "69.\n\nExample: coffer receipt show "
                 + "rcpt_1") { receipt };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
@@ -84,7 +85,8 @@ internal static class ReceiptVerb
     private static bool IsPending(JsonElement thing, string status) => Listing.Text(status)(thing) == "pending";
 
     private static void Print(JsonElement thing) =>
-        Console.WriteLine($"\nThe receipt, for the person who asked:\n\n  {Terminal.Shown(Listing.Text("receipt")(thing))}");
+        Console.WriteLine(
+            $"\nThe receipt, for the person who asked:\n\n  {Terminal.Shown(Listing.Text("receipt")(thing))}");
 
     private static int Report(string id, JsonElement thing) => new Failure(
         ExitCode.Unavailable, $"the receipt {id} is not signed yet: it waits for {Listing.Text("pending")(thing)}",

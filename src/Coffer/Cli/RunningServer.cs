@@ -5,11 +5,16 @@ using Coffer.Settings;
 
 namespace Coffer.Cli;
 
-/// <summary>What <c>dev</c> and <c>serve</c> share: their common options, the ready file, and running until told to stop.</summary>
+/// <summary>
+/// What <c>dev</c> and <c>serve</c> share: their common options, the ready file, and running until told to stop.
+/// </summary>
 internal static class RunningServer
 {
-    /// <summary>A flag for each of the settings. Their values are text: flags, environment and file are read alike.</summary>
-    public static IReadOnlyList<Option<string?>> Flags(IEnumerable<Setting> settings) => [.. settings.Select(setting => new Option<string?>($"--{setting.Name}")
+    /// <summary>
+    /// A flag for each of the settings. Their values are text: flags, environment and file are read alike.
+    /// </summary>
+    public static IReadOnlyList<Option<string?>> Flags(IEnumerable<Setting> settings) =>
+        [.. settings.Select(setting => new Option<string?>($"--{setting.Name}")
     {
         Description = $"{setting.Help} Default: {setting.Default}.",
         HelpName = setting.Value,
@@ -19,7 +24,8 @@ internal static class RunningServer
     /// <summary>The values of the flags that were given, by the settings' names.</summary>
     public static IReadOnlyDictionary<string, string> Given(ParseResult parsed, IEnumerable<Option<string?>> flags) =>
         flags.Where(flag => parsed.GetResult(flag) is not null)
-            .ToDictionary(flag => flag.Name.TrimStart('-'), flag => parsed.GetResult(flag)!.Tokens is [var value] ? value.Value : "true");
+            .ToDictionary(flag => flag.Name.TrimStart('-'),
+                flag => parsed.GetResult(flag)!.Tokens is [var value] ? value.Value : "true");
 
     /// <summary>What this start accepts as lost; given as often as there are nodes that a refusal names.</summary>
     public static Option<AcceptedRollback[]> AcceptRollback() => new(AcceptedRollback.Flag)
@@ -59,7 +65,8 @@ internal static class RunningServer
             ready["admin_url"] = admin.ToString().TrimEnd('/');
         ready["pid"] = Environment.ProcessId;
         foreach (var (name, key) in ((string, string?)[])[
-            ("test_secret_key", server.FirstKeys?.TestSecretKey), ("live_secret_key", server.FirstKeys?.LiveSecretKey), ("admin_key", server.FirstKeys?.AdminKey),
+            ("test_secret_key", server.FirstKeys?.TestSecretKey), ("live_secret_key", server.FirstKeys?.LiveSecretKey),
+                ("admin_key", server.FirstKeys?.AdminKey),
             ("signing_secret_test", server.FirstKeys?.SigningSecretTest),
             ("signing_secret_live", server.FirstKeys?.SigningSecretLive)])
         {

@@ -7,13 +7,21 @@ using Spectre.Console;
 namespace Coffer.Cli;
 
 /// <summary>
-/// <c>coffer secrets set|find|list|delete</c>: the four verbs, with a key of the app. <c>search|reveal</c>: what an operator
-/// may see of them, with an admin key.
+/// <c>coffer secrets set|find|list|delete</c>: the four verbs, with a key of the app. <c>search|reveal</c>: what an
+/// operator may see of them, with an admin key.
 /// </summary>
 internal static class SecretsVerb
 {
-    private static readonly Option<string?> Account = new("--account") { Description = "The account to act in; the default is the app's own.", HelpName = "ACCT" };
-    private static readonly Option<string?> User = new("--user") { Description = "The user whose scope is meant; the default is the account scope.", HelpName = "USR" };
+    private static readonly Option<string?> Account = new("--account")
+    {
+        Description = "The account to act in; the default is the app's own.",
+        HelpName = "ACCT",
+    };
+    private static readonly Option<string?> User = new("--user")
+    {
+        Description = "The user whose scope is meant; the default is the account scope.",
+        HelpName = "USR",
+    };
 
     private static readonly Listing Secrets = new(
         ("NAME", Listing.Text("name")),
@@ -46,7 +54,10 @@ internal static class SecretsVerb
             if (result.Tokens is [var account] && !Connection.IsHeaderText(account.Value))
                 result.AddError("--account is empty or has characters that an account id cannot have");
         });
-        return new Command("secrets", "Set, find, list and delete secrets on a running server; the app's key is read from COFFER_API_KEY. Search and reveal them; the admin key is read from COFFER_ADMIN_KEY.")
+        return new Command(
+            "secrets",
+            "Set, find, list and delete secrets on a running server; the app's key is read from COFFER_API_KEY. "
+                + "Search and reveal them; the admin key is read from COFFER_ADMIN_KEY.")
         {
             Set(), Find(), List(), Delete(), Search(), Reveal(),
         };
@@ -55,11 +66,21 @@ internal static class SecretsVerb
     private static Command Set()
     {
         var name = NameArgument();
-        var payload = new Option<string?>("--payload") { Description = "The payload. Other users of this machine may see it while the command runs: prefer a file or standard input." };
-        var file = new Option<string?>("--payload-file") { Description = "A file whose whole content, UTF-8, is the payload.", HelpName = "FILE" };
+        var payload = new Option<string?>("--payload")
+        {
+            Description =
+                "The payload. Other users of this machine may see it while the command runs: prefer a file or "
+                    + "standard input.",
+        };
+        var file = new Option<string?>("--payload-file")
+        {
+            Description = "A file whose whole content, UTF-8, is the payload.",
+            HelpName = "FILE",
+        };
         var expires = Parameters.Time("--expires-at", "When the secret expires");
         var command = new Command("set",
-            "Create a secret, or replace the one of that name. Without --payload or --payload-file the payload is read from standard input, to the last byte.\n\n" +
+            "Create a secret, or replace the one of that name. Without --payload or --payload-file the payload is "
+                + "read from standard input, to the last byte.\n\n" +
             "Example: printf %s \"$TOKEN\" | coffer secrets set my-api-key")
         { name, payload, file, expires };
         command.Validators.Add(parsed =>
@@ -70,7 +91,11 @@ internal static class SecretsVerb
         return OnSecrets(command, async (client, parsed, ct) =>
         {
             var text = parsed.GetValue(payload) ?? await ReadPayloadAsync(parsed.GetValue(file), ct);
-            Secrets.Print(parsed, Shape(await client.SetAsync(Scope(parsed), parsed.GetRequiredValue(name), text, parsed.GetValue(expires), ct)));
+            Secrets.Print(
+                parsed,
+                Shape(
+                    await client.SetAsync(Scope(parsed), parsed.GetRequiredValue(name), text, parsed.GetValue(expires),
+                        ct)));
             return ExitCode.Ok;
         });
     }
@@ -80,12 +105,16 @@ internal static class SecretsVerb
         var name = NameArgument();
         var withPayload = new Option<bool>("--with-payload") { Description = "Show the payload too." };
         var raw = RawOption();
-        var command = new Command("find", "Show one secret. Its payload is shown only with --with-payload or --raw. The exit code is 1 if there is none.\n\nExample: coffer secrets find my-api-key --raw")
+        var command = new Command(
+            "find",
+            "Show one secret. Its payload is shown only with --with-payload or --raw. The exit code is 1 if there is "
+                + "none.\n\nExample: coffer secrets find my-api-key --raw")
         { name, withPayload, raw };
         return OnSecrets(command, async (client, parsed, ct) =>
         {
             var (payloadOnly, payloadToo) = (parsed.GetValue(raw), parsed.GetValue(withPayload));
-            var secret = await client.FindAsync(Scope(parsed), parsed.GetRequiredValue(name), payloadOnly || payloadToo, ct);
+            var secret = await client.FindAsync(Scope(parsed), parsed.GetRequiredValue(name), payloadOnly || payloadToo,
+                ct);
             if (secret is null)
                 return Absent(parsed.GetRequiredValue(name));
             if (payloadOnly)
@@ -99,11 +128,15 @@ internal static class SecretsVerb
     private static Command List()
     {
         var withPayload = new Option<bool>("--with-payload") { Description = "Show the payloads too." };
-        var command = new Command("list", "Show all secrets of a scope, newest first.\n\nExample: coffer secrets list --account acct_1 --user usr_1") { withPayload };
+        var command = new Command(
+            "list",
+            "Show all secrets of a scope, newest first.\n\nExample: coffer secrets list --account acct_1 --user "
+                + "usr_1") { withPayload };
         return OnSecrets(command, async (client, parsed, ct) =>
         {
             var payloadToo = parsed.GetValue(withPayload);
-            (payloadToo ? WithPayload : Secrets).Print(parsed, await client.ListAsync(Scope(parsed), payloadToo, ct).Select(Shape).ToListAsync(ct));
+            (payloadToo ? WithPayload : Secrets).Print(parsed,
+                await client.ListAsync(Scope(parsed), payloadToo, ct).Select(Shape).ToListAsync(ct));
             return ExitCode.Ok;
         });
     }
@@ -111,7 +144,10 @@ internal static class SecretsVerb
     private static Command Delete()
     {
         var name = NameArgument();
-        var command = new Command("delete", "Delete one secret. The exit code is 1 if there is none.\n\nExample: coffer secrets delete my-api-key") { name };
+        var command = new Command(
+            "delete",
+            "Delete one secret. The exit code is 1 if there is none.\n\nExample: coffer secrets delete "
+                + "my-api-key") { name };
         return OnSecrets(command, async (client, parsed, ct) =>
         {
             if (await client.DeleteAsync(Scope(parsed), parsed.GetRequiredValue(name), ct) is not { } secret)
@@ -129,7 +165,8 @@ internal static class SecretsVerb
         var test = new Option<bool>("--test") { Description = "Only test mode." };
         var expiring = Parameters.Time("--expiring-before", "Only secrets that expire before then, soonest first");
         var command = new Command("search",
-            "Show secrets of all apps and accounts, but never their payloads. The admin key is read from COFFER_ADMIN_KEY.\n\n" +
+            "Show secrets of all apps and accounts, but never their payloads. The admin key is read from "
+                + "COFFER_ADMIN_KEY.\n\n" +
             "Example: coffer secrets search --live --expiring-before 2030-01-31")
         { app, account, live, test, expiring };
         command.Validators.Add(parsed =>
@@ -145,7 +182,8 @@ internal static class SecretsVerb
                 ("livemode", parsed.GetValue(live) ? "true" : parsed.GetValue(test) ? "false" : null),
                 ("expiring_before", Parameters.UnixSeconds(parsed.GetValue(expiring))),
             ], ct);
-            Secrets.With(("VERSION", Listing.Text("version")), ("APP", Listing.Text("app")), ("ACCOUNT", Listing.Text("account")))
+            Secrets.With(("VERSION", Listing.Text("version")), ("APP", Listing.Text("app")),
+                ("ACCOUNT", Listing.Text("account")))
                 .Print(parsed, await found.ToListAsync(ct));
             return ExitCode.Ok;
         });
@@ -158,12 +196,14 @@ internal static class SecretsVerb
         var account = Parameters.Id("--account", "ACCT", "The account that it belongs to.", required: true);
         var (reason, raw) = (Parameters.Reason(), RawOption());
         var command = new Command("reveal",
-            "Show one secret with its payload. The audit log first records who did it and why. The admin key is read from COFFER_ADMIN_KEY. The exit code is 1 if there is none.\n\n" +
+            "Show one secret with its payload. The audit log first records who did it and why. The admin key is read "
+                + "from COFFER_ADMIN_KEY. The exit code is 1 if there is none.\n\n" +
             "Example: coffer secrets reveal appsecret_1 --app app_1 --account acct_1 --reason \"ticket 4711\"")
         { id, app, account, reason, raw };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
-            var path = $"apps/{parsed.GetValue(app)}/accounts/{parsed.GetValue(account)}/secrets/{parsed.GetValue(id)}/reveal";
+            var path =
+                $"apps/{parsed.GetValue(app)}/accounts/{parsed.GetValue(account)}/secrets/{parsed.GetValue(id)}/reveal";
             var secret = await admin.ChangeAsync(path, [("reason", parsed.GetValue(reason))], ct);
             if (parsed.GetValue(raw))
                 Terminal.WriteRaw(secret.GetProperty("payload").GetString()!);
@@ -173,13 +213,17 @@ internal static class SecretsVerb
         });
     }
 
-    private static Argument<string> NameArgument() => new("name") { Description = "The secret's name, compared exactly.", HelpName = "NAME" };
+    private static Argument<string> NameArgument() =>
+        new("name") { Description = "The secret's name, compared exactly.", HelpName = "NAME" };
 
-    private static Option<bool> RawOption() => new("--raw") { Description = "Print the payload and nothing else, to the last byte." };
+    private static Option<bool> RawOption() =>
+        new("--raw") { Description = "Print the payload and nothing else, to the last byte." };
 
-    private static SecretScope Scope(ParseResult parsed) => parsed.GetValue(User) is { } user ? SecretScope.ForUser(user) : SecretScope.Account;
+    private static SecretScope Scope(ParseResult parsed) =>
+        parsed.GetValue(User) is { } user ? SecretScope.ForUser(user) : SecretScope.Account;
 
-    private static Command OnSecrets(Command command, Func<CofferClient, ParseResult, CancellationToken, Task<int>> action)
+    private static Command OnSecrets(Command command, Func<CofferClient, ParseResult, CancellationToken,
+        Task<int>> action)
     {
         foreach (var option in (Option[])[Connection.Url, Account, User, Parameters.Json])
             command.Add(option);
@@ -211,12 +255,16 @@ internal static class SecretsVerb
         }
         catch (DecoderFallbackException e)
         {
-            throw new InvalidDataException("the payload is not UTF-8 text: encode binary payloads, for example as Base64", e);
+            throw new InvalidDataException(
+                "the payload is not UTF-8 text: encode binary payloads, for example as Base64", e);
         }
     }
 
     private static int Absent(string name) =>
-        new Failure(ExitCode.Absent, $"no such secret: '{name}'", "Check the mode of the key, --account, --user and the exact spelling. The secret may also have expired.").Report();
+        new Failure(
+            ExitCode.Absent, $"no such secret: '{name}'",
+            "Check the mode of the key, --account, --user and the exact spelling. The secret may also have "
+                + "expired.").Report();
 
     // The fields of the API, under its names.
     private static JsonElement Shape(StoredSecret secret)
@@ -228,7 +276,9 @@ internal static class SecretsVerb
             ["expires_at"] = secret.ExpiresAtSeconds,
             ["livemode"] = secret.Livemode,
             ["name"] = secret.Name,
-            ["scope"] = secret.Scope.User is { } user ? new Dictionary<string, string> { ["type"] = "user", ["user"] = user } : new() { ["type"] = "account" },
+            ["scope"] = secret.Scope.User is { } user
+                ? new Dictionary<string, string> { ["type"] = "user", ["user"] = user }
+                : new() { ["type"] = "account" },
         };
         if (secret.Payload is not null)
             shape["payload"] = secret.Payload;

@@ -4,16 +4,23 @@ using Coffer.Settings;
 
 namespace Coffer.Cli;
 
-/// <summary><c>coffer serve</c>: one process and a SQLite file, or one of several nodes on a PostgreSQL database.</summary>
+/// <summary>
+/// <c>coffer serve</c>: one process and a SQLite file, or one of several nodes on a PostgreSQL database.
+/// </summary>
 internal static class ServeVerb
 {
     public static Command Command()
     {
         var flags = RunningServer.Flags(SettingsTable.All.Where(setting => setting.InServe));
-        var config = new Option<string?>("--config") { Description = "Read settings from this file too; the default is COFFER_CONFIG.", HelpName = "FILE" };
+        var config = new Option<string?>("--config")
+        {
+            Description = "Read settings from this file too; the default is COFFER_CONFIG.",
+            HelpName = "FILE",
+        };
         var accept = RunningServer.AcceptRollback();
         var command = new Command("serve",
-            "Run a server on a permanent store. The first start creates the store, its key file and the first keys, and prints these keys once. " +
+            "Run a server on a permanent store. The first start creates the store, its key file and the first keys, "
+                + "and prints these keys once. " +
             "Each flag can also be an environment variable or a line of the --config file: see coffer settings.\n\n" +
             "Example: coffer serve --data /var/lib/coffer")
         { config, accept };
@@ -21,7 +28,8 @@ internal static class ServeVerb
             command.Options.Add(flag);
         command.SetAction((parsed, ct) =>
         {
-            var options = Configuration.ForServe(RunningServer.Given(parsed, flags), parsed.GetValue(config), Environment.GetEnvironmentVariables());
+            var options = Configuration.ForServe(RunningServer.Given(parsed, flags), parsed.GetValue(config),
+                Environment.GetEnvironmentVariables());
             options = options with { AcceptedRollbacks = parsed.GetValue(accept)! };
             return RunningServer.RunAsync(options, server => Announce(server, options.Data), ct);
         });
@@ -30,9 +38,11 @@ internal static class ServeVerb
 
     private static void Announce(Server server, string data)
     {
-        Console.WriteLine($"Coffer serves {server.Url} from {server.Store}{(server.AdminUrl is { } admin ? $", the management plane at {admin}" : "")}");
+        var management = server.AdminUrl is { } admin ? $", the management plane at {admin}" : "";
+        Console.WriteLine($"Coffer serves {server.Url} from {server.Store}{management}");
         if (server.FirstKeys is { } keys)
         {
+            var keyFile = Path.Combine(data, "coffer.key");
             Console.WriteLine($"""
 
                 This is a new store. Its keys are shown once, now:
@@ -43,7 +53,7 @@ internal static class ServeVerb
                   test signing secret  {keys.SigningSecretTest}
                   live signing secret  {keys.SigningSecretLive}
 
-                Keep a copy of {Path.Combine(data, "coffer.key")} apart from the store: without it the store cannot be opened.
+                Keep a copy of {keyFile} apart from the store: without it the store cannot be opened.
                 """);
         }
     }

@@ -9,24 +9,31 @@ namespace Coffer.Cli;
 /// <summary><c>coffer settings</c>: what there is to set, and how. It reads nothing and needs no server.</summary>
 internal static class SettingsVerb
 {
-    private static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions Readable = new()
+    {
+        WriteIndented = true,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
 
     public static Command Command()
     {
         var json = new Option<bool>("--json") { Description = "Print JSON, for scripts." };
         var command = new Command("settings",
-            "Show every setting of coffer serve and coffer dev: its name (as its flag and in the file), its environment variable, its default and what it is for. " +
+            "Show every setting of coffer serve and coffer dev: its name (as its flag and in the file), its "
+                + "environment variable, its default and what it is for. " +
             "A flag overrides a variable, and a variable overrides a line of the file.\n\n" +
             "Three examples that do the same:\n" +
             "  coffer serve --data /var/lib/coffer --secrets-per-scope 20\n" +
             "  COFFER_DATA=/var/lib/coffer COFFER_SECRETS_PER_SCOPE=20 coffer serve\n" +
-            "  coffer serve --config /etc/coffer.conf    # a file with the lines: data = /var/lib/coffer, secrets-per-scope = 20")
+            "  coffer serve --config /etc/coffer.conf    # a file with the lines: data = /var/lib/coffer, "
+                + "secrets-per-scope = 20")
         { json };
         command.SetAction(parsed =>
         {
             if (parsed.GetValue(json))
             {
-                Console.WriteLine(JsonSerializer.Serialize(SettingsTable.All.Select(setting => new Dictionary<string, object?>
+                Console.WriteLine(JsonSerializer.Serialize(SettingsTable.All.Select(setting => new Dictionary<string,
+                    object?>
                 {
                     ["name"] = setting.Name,
                     ["environment"] = setting.InServe ? setting.Environment : null,
@@ -43,7 +50,8 @@ internal static class SettingsVerb
             foreach (var column in table.Columns.Skip(2))
                 column.NoWrap = false; // texts
             foreach (var setting in SettingsTable.All)
-                table.AddRow(new Text(setting.Name), new Text(setting.InServe ? setting.Environment : "dev only"), new Text(setting.Default), new Text(setting.Help));
+                table.AddRow(new Text(setting.Name), new Text(setting.InServe ? setting.Environment : "dev only"),
+                    new Text(setting.Default), new Text(setting.Help));
             Terminal.Write(table);
             return ExitCode.Ok;
         });

@@ -5,14 +5,21 @@ using Spectre.Console;
 
 namespace Coffer.Cli;
 
-/// <summary>What people see. Nothing that came from a server or a file reaches a terminal as control characters.</summary>
+/// <summary>
+/// What people see. Nothing that came from a server or a file reaches a terminal as control characters.
+/// </summary>
 internal static class Terminal
 {
-    private static readonly JsonSerializerOptions Json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
 
     /// <summary>Text with control characters, and those that reorder a line, written out.</summary>
     public static string Shown(string text) => string.Concat(text.Select(c =>
-        char.IsControl(c) || c is '\u2028' or '\u2029' or (>= '\u202A' and <= '\u202E') or (>= '\u2066' and <= '\u2069') ? $"\\u{(int)c:x4}" : c.ToString()));
+        char.IsControl(c) || c is '\u2028' or '\u2029' or (>= '\u202A' and <= '\u202E') or (>= '\u2066' and <= '\u2069')
+            ? $"\\u{(int)c:x4}"
+            : c.ToString()));
 
     /// <summary>An empty table without lines, its columns as wide as they need to be.</summary>
     public static Table Table(IEnumerable<string> columns)
@@ -35,28 +42,34 @@ internal static class Terminal
 
     public static string JsonLine<T>(T value) => JsonSerializer.Serialize(value, Json);
 
-    /// <summary>Exactly this in UTF-8: past <see cref="Console.Out"/>, which would write it in the locale's encoding.</summary>
+    /// <summary>
+    /// Exactly this in UTF-8: past <see cref="Console.Out"/>, which would write it in the locale's encoding.
+    /// </summary>
     public static void WriteRaw(string text)
     {
         using var output = Console.OpenStandardOutput();
         output.Write(Encoding.UTF8.GetBytes(text));
     }
 
-    /// <summary>Asks before what cannot be undone; says what is missing if the answer is not yes, or nobody is there to ask.</summary>
+    /// <summary>
+    /// Asks before what cannot be undone; says what is missing if the answer is not yes, or nobody is there to ask.
+    /// </summary>
     public static bool Confirmed(bool yes, string question)
     {
         if (yes)
             return true;
         if (Console.IsInputRedirected)
         {
-            new Failure(ExitCode.Usage, "this cannot be undone, and there is no terminal to ask at", "Give --yes to confirm it.").Report();
+            new Failure(ExitCode.Usage, "this cannot be undone, and there is no terminal to ask at",
+                "Give --yes to confirm it.").Report();
             return false;
         }
 
         Console.Error.Write($"{Shown(question)} This cannot be undone. [y/N] ");
         if (Console.ReadLine()?.Trim() is "y" or "Y" or "yes")
             return true;
-        new Failure(ExitCode.Usage, "nothing was done, because it was not confirmed", "Answer y, or give --yes.").Report();
+        new Failure(ExitCode.Usage, "nothing was done, because it was not confirmed",
+            "Answer y, or give --yes.").Report();
         return false;
     }
 }

@@ -4,14 +4,18 @@ using System.Security.Cryptography;
 
 namespace Coffer.Crypto;
 
-/// <summary>Numbers in base62 of a fixed width. The alphabet is in ASCII order, so text sorts as the numbers do.</summary>
+/// <summary>
+/// Numbers in base62 of a fixed width. The alphabet is in ASCII order, so text sorts as the numbers do.
+/// </summary>
 internal static class Base62
 {
     public const string Alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
     public static readonly SearchValues<char> Characters = SearchValues.Create(Alphabet);
 
-    /// <summary>Fills <paramref name="destination"/>, most significant digit first; what does not fit is dropped from the top.</summary>
+    /// <summary>
+    /// Fills <paramref name="destination"/>, most significant digit first; what does not fit is dropped from the top.
+    /// </summary>
     public static void Write(ulong value, Span<char> destination)
     {
         for (var i = destination.Length - 1; i >= 0; i--)
@@ -21,7 +25,9 @@ internal static class Base62
         }
     }
 
-    /// <summary>Whether a text is a number as <see cref="Write"/> writes it; takes the same time wherever they differ.</summary>
+    /// <summary>
+    /// Whether a text is a number as <see cref="Write"/> writes it; takes the same time wherever they differ.
+    /// </summary>
     public static bool FixedTimeIs(ulong value, ReadOnlySpan<char> written)
     {
         Span<char> expected = stackalloc char[written.Length];
@@ -29,7 +35,9 @@ internal static class Base62
         return CryptographicOperations.FixedTimeEquals(MemoryMarshal.AsBytes(expected), MemoryMarshal.AsBytes(written));
     }
 
-    /// <summary>The number that was written; null if a character is not of the alphabet or it is beyond 64 bits.</summary>
+    /// <summary>
+    /// The number that was written; null if a character is not of the alphabet or it is beyond 64 bits.
+    /// </summary>
     public static ulong? Read(ReadOnlySpan<char> text)
     {
         UInt128 value = 0;

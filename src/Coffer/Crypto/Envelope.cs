@@ -39,7 +39,8 @@ internal static class Envelope
     }
 
     /// <summary>For known-answer tests; everything else lets the nonce be random.</summary>
-    internal static byte[] Seal(SealingKey key, ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> associatedData, ReadOnlySpan<byte> nonce)
+    internal static byte[] Seal(SealingKey key, ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> associatedData,
+        ReadOnlySpan<byte> nonce)
     {
         var padded = (plaintext.Length / PadTo + 1) * PadTo;
         var sealedBytes = new byte[Overhead + padded];
@@ -57,14 +58,18 @@ internal static class Envelope
         return sealedBytes;
     }
 
-    /// <summary>The key version that an envelope names, or null if it is not an envelope that this program knows.</summary>
+    /// <summary>
+    /// The key version that an envelope names, or null if it is not an envelope that this program knows.
+    /// </summary>
     public static uint? KeyVersionOf(ReadOnlySpan<byte> envelope) =>
         envelope.Length >= Overhead + PadTo && (envelope.Length - Overhead) % PadTo == 0
         && envelope[0] == Version && envelope[1] == Xaes256GcmWithCommitment
             ? BinaryPrimitives.ReadUInt32BigEndian(envelope[KeyVersionAt..])
             : null;
 
-    /// <summary>Proves the key and the associated data without making any plaintext. Takes the same time wherever they differ.</summary>
+    /// <summary>
+    /// Proves the key and the associated data without making any plaintext. Takes the same time wherever they differ.
+    /// </summary>
     public static bool Proves(SealingKey key, ReadOnlySpan<byte> envelope, ReadOnlySpan<byte> associatedData)
     {
         if (KeyVersionOf(envelope) != key.Version)
@@ -74,14 +79,17 @@ internal static class Envelope
         return CryptographicOperations.FixedTimeEquals(expected, envelope.Slice(CommitmentAt, MacKey.Size));
     }
 
-    /// <returns>The plaintext, for the caller to dispose of; null when the key is another or anything was changed.</returns>
+    /// <returns>
+    /// The plaintext, for the caller to dispose of; null when the key is another or anything was changed.
+    /// </returns>
     public static SecretBytes? Open(SealingKey key, ReadOnlySpan<byte> envelope, ReadOnlySpan<byte> associatedData)
     {
         if (!Proves(key, envelope, associatedData))
             return null;
 
         var clear = SecretBytes.Rent(envelope.Length - Overhead);
-        if (key.Cipher.TryDecrypt(envelope.Slice(NonceAt, Xaes256Gcm.NonceSize), envelope[CiphertextAt..], clear.Span, associatedData))
+        if (key.Cipher.TryDecrypt(envelope.Slice(NonceAt, Xaes256Gcm.NonceSize), envelope[CiphertextAt..], clear.Span,
+            associatedData))
         {
             var end = clear.Span.LastIndexOfAnyExcept((byte)0);
             if (end >= 0 && clear.Span[end] == 0x80)
@@ -95,7 +103,8 @@ internal static class Envelope
         return null;
     }
 
-    private static void Commit(SealingKey key, ReadOnlySpan<byte> envelope, ReadOnlySpan<byte> associatedData, Span<byte> commitment)
+    private static void Commit(SealingKey key, ReadOnlySpan<byte> envelope, ReadOnlySpan<byte> associatedData,
+        Span<byte> commitment)
     {
         Span<byte> head = stackalloc byte[Xaes256Gcm.NonceSize + sizeof(uint)];
         envelope.Slice(NonceAt, Xaes256Gcm.NonceSize).CopyTo(head);

@@ -1,9 +1,9 @@
 namespace Coffer.Crypto;
 
 /// <summary>
-/// Tells whether something is used often at the moment: what is prepared for it is worth keeping then. Of many keys that are
-/// used now and then, what is prepared would only fill the memory, and the processor's caches miss it. Not exact when several
-/// threads ask at once, and need not be.
+/// Tells whether something is used often at the moment: what is prepared for it is worth keeping then. Of many keys
+/// that are used now and then, what is prepared would only fill the memory, and the processor's caches miss it. Not
+/// exact when several threads ask at once, and need not be.
 /// </summary>
 internal struct Heat
 {

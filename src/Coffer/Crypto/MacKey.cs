@@ -3,8 +3,9 @@ using System.Security.Cryptography;
 namespace Coffer.Crypto;
 
 /// <summary>
-/// A key for HMAC-SHA256 (RFC 2104). Safe for use from several threads at once. While it is used often it keeps one prepared
-/// context to spare, which makes a MAC of a short message more than twice as fast as setting the key up each time.
+/// A key for HMAC-SHA256 (RFC 2104). Safe for use from several threads at once. While it is used often it keeps one
+/// prepared context to spare, which makes a MAC of a short message more than twice as fast as setting the key up each
+/// time.
 /// </summary>
 internal sealed class MacKey : IDisposable
 {
@@ -25,11 +26,15 @@ internal sealed class MacKey : IDisposable
         HKDF.Expand(HashAlgorithmName.SHA256, from, memory.Span.Slice(start, Size), label);
     }
 
-    /// <summary>The key for the use that <paramref name="label"/> names, derived from another (HKDF-Expand, RFC 5869).</summary>
-    public static MacKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label) => new(from, label, SecretBytes.ForKeys(Size), 0, isOwner: true);
+    /// <summary>
+    /// The key for the use that <paramref name="label"/> names, derived from another (HKDF-Expand, RFC 5869).
+    /// </summary>
+    public static MacKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label) =>
+        new(from, label, SecretBytes.ForKeys(Size), 0, isOwner: true);
 
     /// <summary>The same in a place of memory that is another's, who disposes of it.</summary>
-    public static MacKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label, SecretBytes memory, int start) => new(from, label, memory, start, isOwner: false);
+    public static MacKey Derived(ReadOnlySpan<byte> from, ReadOnlySpan<byte> label, SecretBytes memory, int start) =>
+        new(from, label, memory, start, isOwner: false);
 
     /// <summary>Writes the 32 bytes of the MAC.</summary>
     public void Compute(Span<byte> destination, ReadOnlySpan<byte> message) => Compute(destination, message, default);

@@ -18,7 +18,8 @@ internal sealed class SealingKey : IDisposable
     private readonly bool isOwner;
     private Xaes256Gcm? cipher;
 
-    public SealingKey(uint version, ReadOnlySpan<byte> key) : this(version, key, SecretBytes.ForKeys(Room), 0) => isOwner = true;
+    public SealingKey(uint version, ReadOnlySpan<byte> key) : this(version, key, SecretBytes.ForKeys(Room), 0) =>
+        isOwner = true;
 
     /// <summary>The same in a place of memory that is another's, who disposes of it.</summary>
     public SealingKey(uint version, ReadOnlySpan<byte> key, SecretBytes memory, int start)
@@ -51,7 +52,8 @@ internal sealed class SealingKey : IDisposable
             if (Volatile.Read(ref cipher) is { } ready)
                 return ready;
             Span<byte> derived = stackalloc byte[Xaes256Gcm.KeySize];
-            HKDF.Expand(HashAlgorithmName.SHA256, memory.Span.Slice(start, Size), derived, "coffer v1 envelope cipher"u8);
+            HKDF.Expand(HashAlgorithmName.SHA256, memory.Span.Slice(start, Size), derived,
+                "coffer v1 envelope cipher"u8);
             GC.KeepAlive(memory);
             var fresh = new Xaes256Gcm(derived);
             CryptographicOperations.ZeroMemory(derived);

@@ -4,9 +4,9 @@ using System.Security.Cryptography;
 namespace Coffer.Crypto;
 
 /// <summary>
-/// The keys of one tenant: versioned keys that seal its records, and from one lasting seed the keys of its blind indexes,
-/// its fingerprints and its cursors. Stored sealed under a root key as: format (1 byte, 1), seed (32),
-/// then for each sealing key its version (4, big-endian) and key (32), oldest first.
+/// The keys of one tenant: versioned keys that seal its records, and from one lasting seed the keys of its blind
+/// indexes, its fingerprints and its cursors. Stored sealed under a root key as: format (1 byte, 1), seed (32), then
+/// for each sealing key its version (4, big-endian) and key (32), oldest first.
 /// </summary>
 internal sealed class TenantKeys : IDisposable
 {
@@ -15,7 +15,8 @@ internal sealed class TenantKeys : IDisposable
     private const int SeedSize = 32;
     private const int EntrySize = sizeof(uint) + SealingKey.Size;
 
-    // All that is secret here, in one place that is cleared at once: the seed, the key of blind indexes, the sealing keys.
+    // All that is secret here, in one place that is cleared at once: the seed, the key of blind indexes, the sealing
+    // keys.
     private readonly SecretBytes memory;
     private readonly SealingKey[] sealing;
     private readonly MacKey index;
@@ -64,7 +65,8 @@ internal sealed class TenantKeys : IDisposable
         for (var i = 0; i < keys.Length; i++)
         {
             var entry = stored.Slice(1 + SeedSize + i * EntrySize, EntrySize);
-            keys[i] = new SealingKey(BinaryPrimitives.ReadUInt32BigEndian(entry), entry[sizeof(uint)..], room, SeedSize + MacKey.Size + i * SealingKey.Room);
+            keys[i] = new SealingKey(BinaryPrimitives.ReadUInt32BigEndian(entry), entry[sizeof(uint)..], room,
+                SeedSize + MacKey.Size + i * SealingKey.Room);
         }
 
         return new TenantKeys(room, stored.Slice(1, SeedSize), keys);
@@ -81,10 +83,12 @@ internal sealed class TenantKeys : IDisposable
     public byte[] BlindIndex(ReadOnlySpan<byte> canonical) => index.Compute(canonical, IndexSize);
 
     /// <summary>16 bytes that tell whether two requests are the same, without keeping either.</summary>
-    public byte[] Fingerprint(ReadOnlySpan<byte> canonical) => Derived(ref fingerprint, "coffer v1 fingerprint"u8).Compute(canonical, IndexSize);
+    public byte[] Fingerprint(ReadOnlySpan<byte> canonical) =>
+        Derived(ref fingerprint, "coffer v1 fingerprint"u8).Compute(canonical, IndexSize);
 
     /// <summary>The first 8 bytes of the MAC that shows an id to be of this tenant.</summary>
-    public ulong CursorMac(ReadOnlySpan<byte> canonical) => BinaryPrimitives.ReadUInt64BigEndian(Derived(ref cursor, "coffer v1 cursor"u8).Compute(canonical));
+    public ulong CursorMac(ReadOnlySpan<byte> canonical) =>
+        BinaryPrimitives.ReadUInt64BigEndian(Derived(ref cursor, "coffer v1 cursor"u8).Compute(canonical));
 
     public void Dispose()
     {

@@ -5,8 +5,8 @@ using System.Text.Unicode;
 namespace Coffer.Crypto;
 
 /// <summary>
-/// Tagged fields in sealed plaintexts: tag (1 byte), length (4, big-endian), value. An absent field is left out, so that
-/// a form can gain fields without a new version.
+/// Tagged fields in sealed plaintexts: tag (1 byte), length (4, big-endian), value. An absent field is left out, so
+/// that a form can gain fields without a new version.
 /// </summary>
 internal static class Tlv
 {
@@ -58,7 +58,9 @@ internal static class Tlv
     public static string? Text(ReadOnlySpan<byte> fields, byte tag) =>
         Find(fields, tag) is { } at && Utf8.IsValid(fields[at]) ? Encoding.UTF8.GetString(fields[at]) : null;
 
-    /// <summary>Where the value of a field stands, or null if there is no such field or the bytes are not well formed.</summary>
+    /// <summary>
+    /// Where the value of a field stands, or null if there is no such field or the bytes are not well formed.
+    /// </summary>
     public static Range? Find(ReadOnlySpan<byte> fields, byte tag) => Find(fields, tag, 0);
 
     /// <summary>Where the values of all fields of a tag stand, in their order.</summary>

@@ -7,8 +7,8 @@ using System.Text;
 namespace Coffer.Crypto;
 
 /// <summary>
-/// API keys as text: a Stripe-like prefix, the marker <c>cfr</c>, 33 base62 characters of randomness (196 bits) and
-/// 6 base62 characters of CRC32 over all before them. The checksum finds typos and fakes without a look-up, and with the
+/// API keys as text: a Stripe-like prefix, the marker <c>cfr</c>, 33 base62 characters of randomness (196 bits) and 6
+/// base62 characters of CRC32 over all before them. The checksum finds typos and fakes without a look-up, and with the
 /// marker lets scanners recognise a leak; it proves nothing.
 /// </summary>
 internal static class Tokens
@@ -23,7 +23,9 @@ internal static class Tokens
         return head + Checksum(head);
     }
 
-    /// <summary>Whether a token could have been made by <see cref="Generate"/>: form and checksum, no look-up.</summary>
+    /// <summary>
+    /// Whether a token could have been made by <see cref="Generate"/>: form and checksum, no look-up.
+    /// </summary>
     public static bool IsWellFormed(ReadOnlySpan<char> token)
     {
         var tail = token.Length - Marker.Length - RandomLength - ChecksumLength;
@@ -43,8 +45,10 @@ internal static class Tokens
     public static byte[]? Unseal(string prefix, string token)
     {
         var begin = prefix.Length + Marker.Length;
-        if (token.Length <= begin + ChecksumLength || !token.StartsWith(prefix + Marker, StringComparison.Ordinal) || !Ascii.IsValid(token)
-            || !token.AsSpan(token.Length - ChecksumLength).SequenceEqual(Checksum(token.AsSpan(0, token.Length - ChecksumLength))))
+        if (token.Length <= begin + ChecksumLength || !token.StartsWith(prefix + Marker, StringComparison.Ordinal)
+            || !Ascii.IsValid(token)
+            || !token.AsSpan(token.Length - ChecksumLength).SequenceEqual(
+                Checksum(token.AsSpan(0, token.Length - ChecksumLength))))
             return null;
         var text = token.AsSpan(begin..^ChecksumLength);
         return Base64Url.IsValid(text) ? Base64Url.DecodeFromChars(text) : null;

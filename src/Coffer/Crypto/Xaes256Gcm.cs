@@ -8,8 +8,8 @@ using System.Security.Cryptography;
 namespace Coffer.Crypto;
 
 /// <summary>
-/// One XAES-256-GCM key. Safe for use from several threads at once. While it is used often it keeps one prepared AES context to
-/// spare: setting the key up for each derivation takes longer than the derivation.
+/// One XAES-256-GCM key. Safe for use from several threads at once. While it is used often it keeps one prepared AES
+/// context to spare: setting the key up for each derivation takes longer than the derivation.
 /// </summary>
 internal sealed class Xaes256Gcm : IDisposable
 {
@@ -43,19 +43,23 @@ internal sealed class Xaes256Gcm : IDisposable
     /// <param name="plaintext">Any length.</param>
     /// <param name="destination">The ciphertext, as long as the plaintext, then the 16 bytes of the tag.</param>
     /// <param name="associatedData">Bound, not stored.</param>
-    public void Encrypt(ReadOnlySpan<byte> nonce, ReadOnlySpan<byte> plaintext, Span<byte> destination, ReadOnlySpan<byte> associatedData)
+    public void Encrypt(ReadOnlySpan<byte> nonce, ReadOnlySpan<byte> plaintext, Span<byte> destination,
+        ReadOnlySpan<byte> associatedData)
     {
         using var gcm = Derive(nonce);
-        gcm.Encrypt(nonce[12..], plaintext, destination[..plaintext.Length], destination.Slice(plaintext.Length, TagSize), associatedData);
+        gcm.Encrypt(nonce[12..], plaintext, destination[..plaintext.Length],
+            destination.Slice(plaintext.Length, TagSize), associatedData);
     }
 
     /// <returns>False, with <paramref name="plaintext"/> cleared, when anything was changed.</returns>
-    public bool TryDecrypt(ReadOnlySpan<byte> nonce, ReadOnlySpan<byte> ciphertextAndTag, Span<byte> plaintext, ReadOnlySpan<byte> associatedData)
+    public bool TryDecrypt(ReadOnlySpan<byte> nonce, ReadOnlySpan<byte> ciphertextAndTag, Span<byte> plaintext,
+        ReadOnlySpan<byte> associatedData)
     {
         using var gcm = Derive(nonce);
         try
         {
-            gcm.Decrypt(nonce[12..], ciphertextAndTag[..^TagSize], ciphertextAndTag[^TagSize..], plaintext, associatedData);
+            gcm.Decrypt(nonce[12..], ciphertextAndTag[..^TagSize], ciphertextAndTag[^TagSize..], plaintext,
+                associatedData);
             return true;
         }
         catch (AuthenticationTagMismatchException)

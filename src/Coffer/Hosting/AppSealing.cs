@@ -33,7 +33,8 @@ internal static class AppSealing
         }
 
         if ((await engine.ListUnsealedAsync("", Batch, ct)).Any(app => app.IsSound))
-            throw new ConfigurationException("the settings of apps cannot be sealed: the database did not keep what was written",
+            throw new ConfigurationException("the settings of apps cannot be sealed: the database did not keep what "
+                + "was written",
                 "Remove triggers and rules from the store's tables (Coffer has none), and start again.");
         var (row, durable) = await instance.SayAppsAreSealedAsync(engine, ct);
         var entry = new AuditEntry("seal_apps", "ok") { Count = count };

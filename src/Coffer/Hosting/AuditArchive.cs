@@ -22,7 +22,8 @@ internal static class AuditArchive
     private const int Batch = 500;
 
     /// <summary>What to list; null takes all.</summary>
-    public sealed record Filter(string? App, string? Account, string? Verb, string? Outcome, string? Key, DateTimeOffset? Since, DateTimeOffset? Until);
+    public sealed record Filter(string? App, string? Account, string? Verb, string? Outcome, string? Key,
+        DateTimeOffset? Since, DateTimeOffset? Until);
 
     /// <summary>What a verification found.</summary>
     /// <param name="Problems">What is wrong, naming the place; empty when all is well.</param>
@@ -37,15 +38,21 @@ internal static class AuditArchive
         public int Excused { get; init; }
     }
 
-    /// <summary>A field of an entry as text; null if it has none, or was changed so that it is no JSON any more.</summary>
+    /// <summary>
+    /// A field of an entry as text; null if it has none, or was changed so that it is no JSON any more.
+    /// </summary>
     public static string? Field(string line, string name) => Verification.Field(Encoding.UTF8.GetBytes(line), name);
 
     /// <summary>The newest entries that a filter takes, newest first, as lines of JSON.</summary>
-    public static async Task<IReadOnlyList<string>> ListAsync(StoreLocation source, Filter filter, int limit, CancellationToken ct)
+    public static async Task<IReadOnlyList<string>> ListAsync(StoreLocation source, Filter filter, int limit,
+        CancellationToken ct)
     {
         using var engine = await OpenAsync(source, ct);
-        var taken = new AuditTrail.Filter(filter.App, filter.Account, filter.Verb, filter.Outcome, filter.Key, filter.Since, filter.Until);
-        return [.. (await AuditTrail.ListAsync(engine, taken, after: null, limit, ct)).Select(entry => Encoding.UTF8.GetString(entry.Line.Span))];
+        var taken = new AuditTrail.Filter(filter.App, filter.Account, filter.Verb, filter.Outcome, filter.Key,
+            filter.Since, filter.Until);
+        return [
+            .. (await AuditTrail.ListAsync(engine, taken, after: null, limit, ct)).Select(
+                entry => Encoding.UTF8.GetString(entry.Line.Span))];
     }
 
     /// <summary>
@@ -59,8 +66,14 @@ internal static class AuditArchive
         var header = new JsonObject
         {
             ["coffer_audit_export"] = 1,
-            ["root_keys"] = new JsonArray([.. roots.Select(root => new JsonObject { ["version"] = root.Version, ["wrapped"] = Convert.ToBase64String(root.Wrapped) })]),
-            ["meta"] = new JsonObject((await Instance.StoredAsync(engine, ct)).Select(meta => KeyValuePair.Create(meta.Key, (JsonNode?)Convert.ToBase64String(meta.Value)))),
+            ["root_keys"] = new JsonArray(
+                [.. roots.Select(
+                    root =>
+                        new JsonObject { ["version"] = root.Version,
+                            ["wrapped"] = Convert.ToBase64String(root.Wrapped) })]),
+            ["meta"] = new JsonObject(
+                (await Instance.StoredAsync(engine, ct)).Select(
+                    meta => KeyValuePair.Create(meta.Key, (JsonNode?)Convert.ToBase64String(meta.Value)))),
         };
         foreach (var (key, value) in await AboutLogAsync(engine, ct))
             header["meta"]![key] = Convert.ToBase64String(value);
@@ -85,7 +98,9 @@ internal static class AuditArchive
         var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(source.Data);
         // Read before the store is opened: one that a running server adds meanwhile would speak of entries that are
         // not read.
-        var signed = checkpoints is not null || File.Exists(checkpointFile) ? File.ReadAllLines(checkpoints ?? checkpointFile) : [];
+        var signed = checkpoints is not null || File.Exists(checkpointFile)
+            ? File.ReadAllLines(checkpoints ?? checkpointFile)
+            : [];
         using var engine = await OpenAsync(source, ct);
         var verification = Verifier(await Instance.OpenAsync(engine, KeyFile.Load(keyFile), ct), signed);
         foreach (var (key, value) in await AboutLogAsync(engine, ct))
@@ -118,22 +133,29 @@ internal static class AuditArchive
             try
             {
                 var seal = JsonNode.Parse(lines.Current)!;
-                verification.Add(new AuditRow((string)seal["node"]!, (long)seal["first"]!, (long)seal["last"]!, Convert.FromHexString((string)seal["seal"]!), entries.ToArray()));
+                verification.Add(
+                    new AuditRow((string)seal["node"]!, (long)seal["first"]!, (long)seal["last"]!,
+                        Convert.FromHexString((string)seal["seal"]!), entries.ToArray()));
             }
             catch (Exception e) when (e is JsonException or FormatException or ArgumentException
                 or InvalidOperationException or OverflowException)
             {
-                return new Report([$"line {number} of {file} was changed: it is no longer a seal"], verification.Entries, 0);
+                return new Report([$"line {number} of {file} was changed: it is no longer a seal"],
+                    verification.Entries, 0);
             }
 
             entries.SetLength(0);
         }
 
         var report = Finish(verification);
-        return entries.Length == 0 ? report : report with { Problems = [.. report.Problems, $"{file} ends in entries without their seal: its end was cut off"] };
+        return entries.Length == 0 ? report : report with
+        {
+            Problems = [.. report.Problems, $"{file} ends in entries without their seal: its end was cut off"],
+        };
     }
 
-    private static Verification Verifier(Instance instance, string[] checkpoints) => new(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
+    private static Verification Verifier(Instance instance, string[] checkpoints) =>
+        new(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
 
     private static Report Finish(Verification verification)
     {
@@ -157,16 +179,21 @@ internal static class AuditArchive
         return [.. cuts, .. await engine.ListMetaAsync(Rollbacks.MetaPrefix, ct)];
     }
 
-    private static (Instance Instance, Dictionary<string, byte[]> Meta) OpenExported(string header, KeyFile wrapper, string file)
+    private static (Instance Instance, Dictionary<string, byte[]> Meta) OpenExported(string header, KeyFile wrapper,
+        string file)
     {
         try
         {
             var json = JsonNode.Parse(header)!;
             if ((int?)json["coffer_audit_export"] == 1)
             {
-                var meta = json["meta"]!.AsObject().ToDictionary(entry => entry.Key, entry => Convert.FromBase64String((string)entry.Value!));
+                var meta = json["meta"]!.AsObject().ToDictionary(entry => entry.Key,
+                    entry => Convert.FromBase64String((string)entry.Value!));
                 return (Instance.Open(
-                    [.. json["root_keys"]!.AsArray().Select(root => new RootKeyRow((uint)root!["version"]!, 0, Convert.FromBase64String((string)root["wrapped"]!)))],
+                    [.. json["root_keys"]!.AsArray().Select(
+                        root =>
+                            new RootKeyRow((uint)root!["version"]!, 0,
+                                Convert.FromBase64String((string)root["wrapped"]!)))],
                     meta, wrapper), meta);
             }
         }
@@ -176,10 +203,12 @@ internal static class AuditArchive
             // said below
         }
 
-        throw new ConfigurationException($"{file} is not an exported audit log, or its first line was changed", "Export it again with: coffer audit export --data DIR");
+        throw new ConfigurationException($"{file} is not an exported audit log, or its first line was changed",
+            "Export it again with: coffer audit export --data DIR");
     }
 
-    private static async IAsyncEnumerable<AuditRow> RowsAsync(Engine engine, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)
+    private static async IAsyncEnumerable<AuditRow> RowsAsync(Engine engine,
+        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)
     {
         var bound = 0L;
         while (await engine.ListAuditAsync(bound, newestFirst: false, Batch, ct) is { Count: > 0 } rows)
@@ -217,6 +246,7 @@ internal static class AuditArchive
         var (store, _, _) = DataDirectory.FilesOf(source.Data);
         return File.Exists(store)
             ? SqliteEngine.Open(store)
-            : throw new ConfigurationException($"there is no store in {source.Data}", "Give the --data directory of a store.");
+            : throw new ConfigurationException($"there is no store in {source.Data}",
+                "Give the --data directory of a store.");
     }
 }

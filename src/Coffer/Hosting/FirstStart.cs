@@ -6,7 +6,10 @@ using Coffer.Storage;
 
 namespace Coffer.Hosting;
 
-/// <summary>Opens the store's identity at every start; on an empty store makes it, with the first app and keys, in one transaction.</summary>
+/// <summary>
+/// Opens the store's identity at every start; on an empty store makes it, with the first app and keys, in one
+/// transaction.
+/// </summary>
 internal static class FirstStart
 {
     public const string DevAppId = "app_dev";
@@ -15,7 +18,8 @@ internal static class FirstStart
     private static readonly App DevApp = new(DevAppId, "dev", "acct_dev", 0);
 
     /// <summary>Who a developer's requests come from when they name no account.</summary>
-    public static Caller DevCaller { get; } = new(DevKeyId, KeyKind.Secret, new TenantId(DevApp.Id, Livemode: false, DevApp.Account), Origin.Internal);
+    public static Caller DevCaller { get; } = new(DevKeyId, KeyKind.Secret,
+        new TenantId(DevApp.Id, Livemode: false, DevApp.Account), Origin.Internal);
 
     /// <summary>
     /// The keys that <c>coffer dev</c> has left in a store, from when it opened those of <c>serve</c>.
@@ -32,9 +36,12 @@ internal static class FirstStart
         return left;
     }
 
-    /// <exception cref="ConfigurationException">The store is the other verb's, or has an identity, but not with this
-    /// key file.</exception>
-    /// <returns>The identity, the keys that are new, and the change that has to be committed before either is used.</returns>
+    /// <exception cref="ConfigurationException">
+    /// The store is the other verb's, or has an identity, but not with this key file.
+    /// </exception>
+    /// <returns>
+    /// The identity, the keys that are new, and the change that has to be committed before either is used.
+    /// </returns>
     public static async Task<(Instance Instance, FirstKeys? Keys, Change Change)> OpenAsync(
         DataDirectory directory, Engine engine, CofferOptions options, TimeProvider time, CancellationToken ct)
     {
@@ -45,7 +52,10 @@ internal static class FirstStart
         if (isNew && !File.Exists(directory.KeyFile))
             KeyFile.Create(directory.KeyFile, now);
         else if (options.Store is not null && !File.Exists(directory.KeyFile))
-            throw new ConfigurationException($"the key file {directory.KeyFile} is missing", "This store has a key file already: copy coffer.key from the --data directory of a node that has it. All nodes of a store need the same one.");
+            throw new ConfigurationException(
+                $"the key file {directory.KeyFile} is missing",
+                "This store has a key file already: copy coffer.key from the --data directory of a node that has it. "
+                    + "All nodes of a store need the same one.");
         var wrapper = KeyFile.Load(directory.KeyFile);
 
         var (rows, notes) = (mark is null ? [] : new List<RowWrite> { mark }, new List<Note>());
@@ -72,12 +82,14 @@ internal static class FirstStart
             return new FirstKeys(test, live, admin, secrets.Test, secrets.Live);
         }
 
-        // One dev key of each kind at a time: each start replaces the last one's. A key that is another app's already stays that app's.
+        // One dev key of each kind at a time: each start replaces the last one's. A key that is another app's already
+        // stays that app's.
         async Task<FirstKeys> DevKeyAsync(string? chosen)
         {
             rows.Add(new RowWrite.DeleteApiKey(DevAdminKeyId));
             var admin = Key(null, livemode: true, id: DevAdminKeyId);
-            if (chosen is not null && await ApiKey.FindIdAsync(engine, instance, chosen, ct) is { } known && known != DevKeyId)
+            if (chosen is not null && await ApiKey.FindIdAsync(engine, instance, chosen, ct) is { } known
+                && known != DevKeyId)
                 return new FirstKeys(chosen, null, admin, null, null);
             var found = DevAppIn(await engine.FindAppAsync(DevApp.Id, ct));
             var (app, secrets) = found.RollSigningSecret(livemode: false, lastUntil: null);

@@ -17,7 +17,8 @@ internal sealed partial class HealthApi(Readiness readiness)
 
     public static Task WriteAliveAsync(HttpContext context) => WriteAsync(context, []);
 
-    public async Task WriteReadyAsync(HttpContext context) => await WriteAsync(context, await readiness.ProveAsync(context.RequestAborted));
+    public async Task WriteReadyAsync(HttpContext context) =>
+        await WriteAsync(context, await readiness.ProveAsync(context.RequestAborted));
 
     private static async Task WriteAsync(HttpContext context, IReadOnlyList<Readiness.Check> checks)
     {

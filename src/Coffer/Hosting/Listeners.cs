@@ -36,7 +36,9 @@ internal static class Listeners
     private const int ConnectionWindow = 4 * Pipeline.LargestBody;
     private const int Window = 2 * Pipeline.LargestBody;
 
-    /// <summary>Bytes a second, after 5 seconds' grace, below which a body or the reading of an answer is cut off.</summary>
+    /// <summary>
+    /// Bytes a second, after 5 seconds' grace, below which a body or the reading of an answer is cut off.
+    /// </summary>
     private static readonly MinDataRate SlowestBody = new(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
 
     private static readonly object AdminMark = new();
@@ -49,17 +51,26 @@ internal static class Listeners
     /// <param name="time">When the certificate is looked at again.</param>
     public static WebApplication Build(CofferOptions options, TimeProvider time)
     {
-        // Nothing of the framework's own configuration (appsettings.json, ASPNETCORE_URLS) is read: settings are ours alone.
+        // Nothing of the framework's own configuration (appsettings.json, ASPNETCORE_URLS) is read: settings are ours
+        // alone.
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.Logging.AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) = (true, "yyyy-MM-ddTHH:mm:ssZ ", true))
-            .AddFilter((category, level) => level >= LogLevel.Warning && category != "Microsoft.Extensions.Hosting.Internal.Host"); // a failed start is ours to tell
-        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        builder.Logging.AddSimpleConsole(
+            console =>
+                (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) =
+                    (true, "yyyy-MM-ddTHH:mm:ssZ ", true))
+            // a failed start is ours to tell
+            .AddFilter(
+                (category, level) =>
+                    level >= LogLevel.Warning && category != "Microsoft.Extensions.Hosting.Internal.Host");
+        builder.Services.Configure<ConsoleLoggerOptions>(
+            console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
             Limit(kestrel.Limits, options);
             var tls = options is { TlsCert: { } cert, TlsKey: { } key }
-                ? new TlsCertificate(cert, key, time, kestrel.ApplicationServices.GetRequiredService<ILogger<TlsCertificate>>())
+                ? new TlsCertificate(cert, key, time,
+                    kestrel.ApplicationServices.GetRequiredService<ILogger<TlsCertificate>>())
                 : null;
             // Where there is a second address, health and the management plane are there, and need no reserve at the
             // first.
@@ -87,19 +98,24 @@ internal static class Listeners
 
     /// <returns>The addresses with the ports that were taken: never port 0.</returns>
     /// <exception cref="ConfigurationException">An address cannot be listened at.</exception>
-    public static async Task<(Uri Url, Uri? AdminUrl)> ListenAsync(WebApplication app, CofferOptions options, CancellationToken ct)
+    public static async Task<(Uri Url, Uri? AdminUrl)> ListenAsync(WebApplication app, CofferOptions options,
+        CancellationToken ct)
     {
         try
         {
             await app.StartAsync(ct);
-            var addresses = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Select(address => new Uri(address)).ToArray();
+            var addresses =
+                app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Select(
+                    address => new Uri(address)).ToArray();
             return (addresses[0], addresses.ElementAtOrDefault(1));
         }
         catch (Exception e) when (e is IOException or SocketException)
         {
-            var where = string.Join(" or ", ((string?[])[options.Listen, options.AdminListen]).OfType<string>().Select(url => new Uri(url)));
+            var where = string.Join(" or ",
+                ((string?[])[options.Listen, options.AdminListen]).OfType<string>().Select(url => new Uri(url)));
+            var or = options.AdminListen is null ? "" : " or --admin-listen";
             throw new ConfigurationException($"cannot listen on {where}: {e.Message}",
-                $"Stop the program that listens there, or choose another --listen{(options.AdminListen is null ? "" : " or --admin-listen")} address.");
+                $"Stop the program that listens there, or choose another --listen{or} address.");
         }
     }
 
@@ -175,7 +191,11 @@ internal static class Listeners
     private static ForwardedHeadersOptions Forwarded(IReadOnlyList<System.Net.IPNetwork> proxies)
     {
         // However many of them a request came through: what the first one that is not ours says of itself is believed.
-        var forwarded = new ForwardedHeadersOptions { ForwardedHeaders = ForwardedHeaders.XForwardedFor, ForwardLimit = null };
+        var forwarded = new ForwardedHeadersOptions
+        {
+            ForwardedHeaders = ForwardedHeaders.XForwardedFor,
+            ForwardLimit = null,
+        };
         forwarded.KnownProxies.Clear();
         forwarded.KnownIPNetworks.Clear();
         foreach (var proxy in proxies)

@@ -4,7 +4,10 @@ using Coffer.Storage;
 
 namespace Coffer.Hosting;
 
-/// <summary>Proves, and does not assume, that this node can do its work: a row is written durably, and the key opens what it sealed.</summary>
+/// <summary>
+/// Proves, and does not assume, that this node can do its work: a row is written durably, and the key opens what it
+/// sealed.
+/// </summary>
 /// <param name="committer">What writes.</param>
 /// <param name="instance">Whose key it is.</param>
 /// <param name="auditTrouble">What is wrong with the audit log, or null.</param>
@@ -66,7 +69,8 @@ internal sealed class Readiness(
     {
         try
         {
-            await committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("ready", new byte[ProofSize]))).WaitAsync(Patience);
+            await committer.CommitAsync(
+                new Change.Plain(new RowWrite.PutMeta("ready", new byte[ProofSize]))).WaitAsync(Patience);
             return null;
         }
         catch (ApiError e)

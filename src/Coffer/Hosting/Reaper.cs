@@ -7,8 +7,9 @@ using Coffer.Storage;
 namespace Coffer.Hosting;
 
 /// <summary>
-/// Removes the rows of secrets that have expired, and idempotency records, kept replies, revocations and audit rows that are too old, in
-/// small batches between other changes. Nothing depends on it but disk space: what is past its time is absent whether or not it came.
+/// Removes the rows of secrets that have expired, and idempotency records, kept replies, revocations and audit rows
+/// that are too old, in small batches between other changes. Nothing depends on it but disk space: what is past its
+/// time is absent whether or not it came.
 /// </summary>
 internal sealed class Reaper(
     Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log,

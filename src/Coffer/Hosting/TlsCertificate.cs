@@ -6,9 +6,9 @@ using System.Security.Cryptography.X509Certificates;
 namespace Coffer.Hosting;
 
 /// <summary>
-/// The certificate that https is served with, from two PEM files. They are looked at again at a handshake, at most once a
-/// second, and what has changed is served from then on; connections that are open stay as they are. A new pair that is broken
-/// is logged once and not served: the one before is.
+/// The certificate that https is served with, from two PEM files. They are looked at again at a handshake, at most once
+/// a second, and what has changed is served from then on; connections that are open stay as they are. A new pair that
+/// is broken is logged once and not served: the one before is.
 /// </summary>
 internal sealed class TlsCertificate
 {
@@ -49,7 +49,9 @@ internal sealed class TlsCertificate
         }
     }
 
-    /// <summary>What a handshake is made with: TLS 1.2 or 1.3, HTTP/2 or 1.1, and the chain as the file has it.</summary>
+    /// <summary>
+    /// What a handshake is made with: TLS 1.2 or 1.3, HTTP/2 or 1.1, and the chain as the file has it.
+    /// </summary>
     /// <param name="withHttp2">Whether HTTP/2 is offered beside HTTP/1.1.</param>
     public SslServerAuthenticationOptions Handshake(bool withHttp2 = true)
     {
@@ -85,7 +87,8 @@ internal sealed class TlsCertificate
         }
         catch (ConfigurationException e)
         {
-            log.LogError("The changed TLS certificate cannot be used, so the previous one stays in use: {Problem}", e.Message);
+            log.LogError("The changed TLS certificate cannot be used, so the previous one stays in use: {Problem}",
+                e.Message);
         }
         finally
         {
@@ -98,7 +101,9 @@ internal sealed class TlsCertificate
     {
         var certificate = Read(certFile, keyFile, out var chain);
         if (certificate.NotAfter.ToUniversalTime() <= time.GetUtcNow().UtcDateTime)
-            log.LogWarning("The TLS certificate in {File} expired at {Time:yyyy-MM-ddTHH:mm:ssZ}: clients will refuse it", certFile, certificate.NotAfter.ToUniversalTime());
+            log.LogWarning(
+                "The TLS certificate in {File} expired at {Time:yyyy-MM-ddTHH:mm:ssZ}: clients will refuse it",
+                certFile, certificate.NotAfter.ToUniversalTime());
         return SslStreamCertificateContext.Create(certificate, chain, offline: true);
     }
 
@@ -123,10 +128,15 @@ internal sealed class TlsCertificate
         {
             return X509Certificate2.CreateFromPem(cert, key);
         }
-        catch (Exception e) when (e is CryptographicException or ArgumentException) // the latter for a key that is another's
+        // the latter for a key that is another's
+        catch (Exception e) when (e is CryptographicException or ArgumentException)
         {
-            throw Unusable(key.Contains("ENCRYPTED", StringComparison.Ordinal) ? $"the TLS key file {keyFile} is encrypted: decrypt it, with mode 0600"
-                : key.Contains("PRIVATE KEY-----", StringComparison.Ordinal) ? $"the TLS key file {keyFile} is not the key of the first certificate in {certFile}, or is damaged"
+            throw Unusable(key.Contains("ENCRYPTED",
+                StringComparison.Ordinal) ? $"the TLS key file {keyFile} is encrypted: decrypt it, with mode 0600"
+                : key.Contains(
+                    "PRIVATE KEY-----",
+                    StringComparison.Ordinal) ? $"the TLS key file {keyFile} is not the key of the first certificate "
+                        + $"in {certFile}, or is damaged"
                 : $"the TLS key file {keyFile} holds no private key in PEM form");
         }
     }
@@ -137,8 +147,10 @@ internal sealed class TlsCertificate
         {
             // By the open file and not by its name, which may be a link: a link has a mode and a time of its own.
             using var file = Open(path);
-            if (ownersAlone && !OperatingSystem.IsWindows() && (File.GetUnixFileMode(file.SafeFileHandle) & Forbidden) != UnixFileMode.None)
-                throw Unusable($"the {what} {path} can be read or written by other users than its owner: run chmod 600 {path}");
+            if (ownersAlone && !OperatingSystem.IsWindows()
+                && (File.GetUnixFileMode(file.SafeFileHandle) & Forbidden) != UnixFileMode.None)
+                throw Unusable(
+                    $"the {what} {path} can be read or written by other users than its owner: run chmod 600 {path}");
             using var reader = new StreamReader(file);
             return reader.ReadToEnd();
         }
@@ -162,9 +174,11 @@ internal sealed class TlsCertificate
         }
     }
 
-    private static FileStream Open(string path) => new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+    private static FileStream Open(string path) =>
+        new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
 
-    private static ConfigurationException Unusable(string problem) => new(problem, "Correct these files, or change --tls-cert and --tls-key.");
+    private static ConfigurationException Unusable(string problem) =>
+        new(problem, "Correct these files, or change --tls-cert and --tls-key.");
 
     private readonly record struct Stamp(DateTime Written, long Length);
 }

@@ -6,15 +6,17 @@ using Microsoft.Extensions.Primitives;
 namespace Coffer.Http;
 
 /// <summary>
-/// Reads who is asking from the headers. A key comes as Bearer, or as Basic with the key as user name (encoded, or as it
-/// is, which Stripe tolerates). Two Authorization headers are refused: which of them counts is how authorization is confused.
-/// Whoever asks too fast is told so here, before anything is parsed.
+/// Reads who is asking from the headers. A key comes as Bearer, or as Basic with the key as user name (encoded, or as
+/// it is, which Stripe tolerates). Two Authorization headers are refused: which of them counts is how authorization is
+/// confused. Whoever asks too fast is told so here, before anything is parsed.
 /// </summary>
 internal sealed class Authentication(Callers callers, RateLimits limits)
 {
     private const int LongestAccount = 255;
 
-    /// <summary>Base64 of more than the longest ephemeral key and a password; what headers may have anyway is twice as much.</summary>
+    /// <summary>
+    /// Base64 of more than the longest ephemeral key and a password; what headers may have anyway is twice as much.
+    /// </summary>
     private const int LongestCredentials = 16 * 1024;
 
     private static readonly SearchValues<char> AccountCharacters =
@@ -25,7 +27,9 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
     /// <param name="readsAccount">Whether the headers may name an account.</param>
     /// <param name="isAgain">Whether the request was counted before.</param>
     /// <param name="isUrgent">Whether it is counted apart, as what takes rights away is.</param>
-    /// <returns>The caller, or the refusal: 401 for the key, 403 for where it is used, 429 for how often, 400 for the account.</returns>
+    /// <returns>
+    /// The caller, or the refusal: 401 for the key, 403 for where it is used, 429 for how often, 400 for the account.
+    /// </returns>
     public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(
         HttpContext context, string requestId, bool readsAccount, bool isAgain = false, bool isUrgent = false)
     {
@@ -34,7 +38,8 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
         if (token is null)
             return (null, refusal);
         var (account, malformed) = readsAccount ? Account(headers) : default;
-        var origin = new Origin(requestId, address?.ToString() ?? "", headers.Origin is { Count: > 0 } web ? web.ToString() : null);
+        var origin = new Origin(requestId, address?.ToString() ?? "",
+            headers.Origin is { Count: > 0 } web ? web.ToString() : null);
         var isFlooding = limits.IsFlooding(address);
         var (caller, refused) = await callers.FindAsync(token, account, origin, isFlooding, context.RequestAborted);
         if (refused is not null)
@@ -50,7 +55,8 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
     }
 
     /// <summary>Whether a text has the form of an account's id.</summary>
-    public static bool IsAccount(string id) => id.Length is > 0 and <= LongestAccount && !id.AsSpan().ContainsAnyExcept(AccountCharacters);
+    public static bool IsAccount(string id) =>
+        id.Length is > 0 and <= LongestAccount && !id.AsSpan().ContainsAnyExcept(AccountCharacters);
 
     private static (string? Token, ApiError? Refusal) Token(StringValues authorization)
     {
@@ -62,7 +68,8 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
 
         var space = value.IndexOf(' ');
         if (space < 0)
-            return (null, value.Equals("Bearer", StringComparison.OrdinalIgnoreCase) || value.Equals("Basic", StringComparison.OrdinalIgnoreCase)
+            return (null, value.Equals("Bearer", StringComparison.OrdinalIgnoreCase) || value.Equals("Basic",
+                StringComparison.OrdinalIgnoreCase)
                 ? ApiError.NoApiKey()
                 : ApiError.MalformedAuthorization());
 

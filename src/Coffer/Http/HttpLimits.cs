@@ -3,7 +3,9 @@ namespace Coffer.Http;
 /// <summary>Limits that stand in front of all parsing.</summary>
 internal static class HttpLimits
 {
-    /// <summary>All headers of a request, in bytes; over HTTP/2 with the request line. An honest one has under 2 KiB.</summary>
+    /// <summary>
+    /// All headers of a request, in bytes; over HTTP/2 with the request line. An honest one has under 2 KiB.
+    /// </summary>
     public const int LargestHead = 32 * 1024;
 
     /// <summary>An official SDK sends about a dozen, proxies put a handful before them.</summary>

@@ -6,16 +6,20 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Coffer.Http;
 
 /// <summary>
-/// Every request under /v1 or, without CORS and accounts, under /admin/v1, in the order in which its answer is decided (docs/wire.md, "Order of checks"):
-/// 1. route, 2. key and account, 3. Stripe-Version, 4. Idempotency-Key, 5. parameters, 6. the handler.
-/// Whatever happens, the answer is JSON, complete, and has the headers that were recorded of Stripe's.
+/// Every request under /v1 or, without CORS and accounts, under /admin/v1, in the order in which its answer is decided
+/// (docs/wire.md, "Order of checks"): 1. route, 2. key and account, 3. Stripe-Version, 4. Idempotency-Key, 5.
+/// parameters, 6. the handler. Whatever happens, the answer is JSON, complete, and has the headers that were recorded
+/// of Stripe's.
 /// </summary>
 internal sealed partial class Pipeline
 {
     /// <summary>The largest body that is read, in bytes, before anything is parsed.</summary>
     public const int LargestBody = 64 * 1024;
 
-    /// <summary>What <c>Stripe-Version</c> says when the client asks for none: the version of the specification that was implemented.</summary>
+    /// <summary>
+    /// What <c>Stripe-Version</c> says when the client asks for none: the version of the specification that was
+    /// implemented.
+    /// </summary>
     private const string OwnStripeVersion = "2026-09-30.endive";
 
     private const int LongestIdempotencyKey = 255;
@@ -31,7 +35,9 @@ internal sealed partial class Pipeline
     /// <param name="routes">Who answers what.</param>
     /// <param name="authentication">Who asks.</param>
     /// <param name="gate">Where damaged rows are reported.</param>
-    /// <param name="isAdmin">Whether it is the management plane: no page in a browser may use it, and no header names an account.</param>
+    /// <param name="isAdmin">
+    /// Whether it is the management plane: no page in a browser may use it, and no header names an account.
+    /// </param>
     /// <param name="docs">Address of the documentation page that errors point to.</param>
     /// <param name="log">Where failures go, under the request's id.</param>
     public Pipeline(
@@ -72,7 +78,9 @@ internal sealed partial class Pipeline
         }
         catch (BadHttpRequestException e)
         {
-            error = e.StatusCode == StatusCodes.Status413PayloadTooLarge ? ApiError.BodyTooLarge(LargestBody) : ApiError.UnreadableRequest(e.StatusCode);
+            error = e.StatusCode == StatusCodes.Status413PayloadTooLarge
+                ? ApiError.BodyTooLarge(LargestBody)
+                : ApiError.UnreadableRequest(e.StatusCode);
         }
         catch (Exception e)
         {
@@ -85,7 +93,8 @@ internal sealed partial class Pipeline
             if (error.Damage is { } damage)
                 await gate.ReportAsync([damage], requestId);
             else if (error.IsFault)
-                log.LogError(error.InnerException, "{RequestId} answered {Status}: {Message}", requestId, error.Status, error.Message);
+                log.LogError(error.InnerException, "{RequestId} answered {Status}: {Message}", requestId, error.Status,
+                    error.Message);
             SetError(context.Response, error, json);
         }
 
@@ -148,7 +157,8 @@ internal sealed partial class Pipeline
             if (key.Count > 1)
                 return ApiError.RepeatedHeader("Idempotency-Key");
             idempotencyKey = key.ToString();
-            if (idempotencyKey.Length is 0 or > LongestIdempotencyKey || idempotencyKey.AsSpan().ContainsAnyExceptInRange(' ', '~'))
+            if (idempotencyKey.Length is 0 or > LongestIdempotencyKey
+                || idempotencyKey.AsSpan().ContainsAnyExceptInRange(' ', '~'))
                 return ApiError.MalformedIdempotencyKey();
             response.Headers["Idempotency-Key"] = idempotencyKey;
             response.Headers["Original-Request"] = requestId;
@@ -159,10 +169,12 @@ internal sealed partial class Pipeline
         var isLate = !reading.IsCompleted;
         using var body = await reading;
         if (isLate)
-            (caller, refusal) = await authentication.FindCallerAsync(context, requestId, readsAccount: !isAdmin, isAgain: true);
+            (caller, refusal) = await authentication.FindCallerAsync(context, requestId, readsAccount: !isAdmin,
+                isAgain: true);
         if (caller is null)
             return refusal;
-        using var form = new StripeForm(mark < 0 ? default : target.AsSpan(mark + 1), body is null ? default : body.Span);
+        using var form = new StripeForm(mark < 0 ? default : target.AsSpan(mark + 1),
+            body is null ? default : body.Span);
 
         // 6.
         var error = await route.Handler(new ApiRequest(caller, route.Target, form, json, context)
@@ -174,7 +186,10 @@ internal sealed partial class Pipeline
         return error;
     }
 
-    /// <summary>Path and query of the absolute form, which proxies send; as they were sent, too, where the framework has decoded them.</summary>
+    /// <summary>
+    /// Path and query of the absolute form, which proxies send; as they were sent, too, where the framework has decoded
+    /// them.
+    /// </summary>
     private static string WithoutAuthority(string target)
     {
         var scheme = target.IndexOf("://", StringComparison.Ordinal);
@@ -182,7 +197,7 @@ internal sealed partial class Pipeline
         return end >= 0 && target[scheme + 3 + end] == '/' ? target[(scheme + 3 + end)..] : "/";
     }
 
-#pragma warning disable RS0030 // A request id is a name, not a secret: it need not be unguessable, and is made for every request.
+#pragma warning disable RS0030 // A request id is a name, not a secret: it need not be unguessable.
     private static string NewRequestId() => Random.Shared.GetString(RequestIdAlphabet, 14);
 #pragma warning restore RS0030
 
@@ -250,14 +265,16 @@ internal sealed partial class Pipeline
         headers.AccessControlAllowCredentials = "true";
         headers.AccessControlAllowMethods = "GET, HEAD, PUT, PATCH, POST, DELETE";
         headers.AccessControlExposeHeaders =
-            "Request-Id, Stripe-Manage-Version, Stripe-Should-Retry, X-Stripe-External-Auth-Required, X-Stripe-Privileged-Session-Required";
+            "Request-Id, Stripe-Manage-Version, Stripe-Should-Retry, X-Stripe-External-Auth-Required, "
+                + "X-Stripe-Privileged-Session-Required";
         headers.AccessControlMaxAge = "300";
     }
 
     private static void SetPreflightHeaders(HttpResponse response)
     {
         response.Headers.AccessControlAllowHeaders =
-            "authorization, content-type, idempotency-key, stripe-account, stripe-context, stripe-version, stripe-app, " +
+            "authorization, content-type, idempotency-key, stripe-account, stripe-context, stripe-version, "
+                + "stripe-app, " +
             "user-agent, x-stripe-client-user-agent, x-stripe-client-telemetry";
         response.Headers.Remove("Stripe-Version");
         response.ContentLength = 0;
@@ -269,10 +286,14 @@ internal sealed partial class Pipeline
         if (error.ShouldRetry is { } retry)
             response.Headers["Stripe-Should-Retry"] = retry ? "true" : "false";
         if (error.RetryAfter is { } after)
-            response.Headers.RetryAfter = ((int)after.TotalSeconds).ToString(System.Globalization.CultureInfo.InvariantCulture);
+            response.Headers.RetryAfter = ((int)after.TotalSeconds).ToString(
+                System.Globalization.CultureInfo.InvariantCulture);
         json.WriteError(error, docs);
     }
 
-    [GeneratedRegex(@"\A[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(\.[a-z_]{1,32}){0,2}(; ?[a-z0-9_]{1,64}=v[0-9]{1,9}){0,20}\z", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture | RegexOptions.NonBacktracking)]
+    [GeneratedRegex(
+        @"\A[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(\.[a-z_]{1,32}){0,2}"
+            + @"(; ?[a-z0-9_]{1,64}=v[0-9]{1,9}){0,20}\z",
+        RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture | RegexOptions.NonBacktracking)]
     private static partial Regex StripeVersion();
 }

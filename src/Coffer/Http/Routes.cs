@@ -8,7 +8,8 @@ internal sealed class Routes
 {
     private const int LongestId = 255;
 
-    private static readonly SearchValues<char> IdCharacters = SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
+    private static readonly SearchValues<char> IdCharacters = SearchValues.Create(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
     private static readonly FrozenDictionary<string, string> NoIds = FrozenDictionary<string, string>.Empty;
 
     private readonly FrozenDictionary<string, FrozenDictionary<string, ApiRoute>> plain;

@@ -8,7 +8,8 @@ namespace Coffer.Http;
 
 /// <summary>
 /// The parameters of a request: query and body as one bag, in Stripe's form grammar (docs/wire.md, "Parameters").
-/// Values are decoded in place in a buffer that is cleared afterwards, so that a payload in a body never becomes a string.
+/// Values are decoded in place in a buffer that is cleared afterwards, so that a payload in a body never becomes a
+/// string.
 /// </summary>
 internal sealed class StripeForm : IDisposable
 {
@@ -52,7 +53,10 @@ internal sealed class StripeForm : IDisposable
             throw ApiError.ParameterUnknown(unknown);
     }
 
-    /// <summary>A string of 1 to <paramref name="longest"/> characters (Unicode code points), as UTF-8 that lives as long as the form; null if it was not sent.</summary>
+    /// <summary>
+    /// A string of 1 to <paramref name="longest"/> characters (Unicode code points), as UTF-8 that lives as long as the
+    /// form; null if it was not sent.
+    /// </summary>
     /// <param name="param">Its name in bracket form.</param>
     /// <param name="longest">The most characters it may have.</param>
     /// <param name="isSecret">Whether it must not be shown in an error.</param>
@@ -88,7 +92,9 @@ internal sealed class StripeForm : IDisposable
     public ReadOnlyMemory<byte> RequiredText(string param, int longest, bool isSecret = false) =>
         Text(param, longest, isSecret) ?? throw ApiError.ParameterMissing(param);
 
-    /// <summary>A decimal integer; one beyond 64 bits counts as the largest or smallest there is. Null if it was not sent.</summary>
+    /// <summary>
+    /// A decimal integer; one beyond 64 bits counts as the largest or smallest there is. Null if it was not sent.
+    /// </summary>
     public long? Integer(string param)
     {
         if (Text(param, 5_000) is not { } utf8)
@@ -109,13 +115,16 @@ internal sealed class StripeForm : IDisposable
         : throw ApiError.NotABoolean(param, Encoding.UTF8.GetString(utf8.Span));
 
     /// <summary>Whether a parameter was sent empty, which takes a setting back.</summary>
-    public bool IsEmpty(string param) => fields.Exists(field => field.Name == param) && fields.TrueForAll(field => field.Root != param || (field.Name == param && field.From == field.To));
+    public bool IsEmpty(string param) =>
+        fields.Exists(field => field.Name == param)
+            && fields.TrueForAll(field => field.Root != param || (field.Name == param && field.From == field.To));
 
     /// <summary>All that was sent, whatever its order: names and values, each after its length.</summary>
     public byte[] Canonical()
     {
         using var said = new MemoryStream();
-        foreach (var field in fields.OrderBy(field => field.Name, StringComparer.Ordinal).ThenBy(field => Encoding.UTF8.GetString(Value(field)), StringComparer.Ordinal))
+        foreach (var field in fields.OrderBy(field => field.Name, StringComparer.Ordinal).ThenBy(
+            field => Encoding.UTF8.GetString(Value(field)), StringComparer.Ordinal))
         {
             Write(Encoding.UTF8.GetBytes(field.Name));
             Write(Value(field));
@@ -133,7 +142,10 @@ internal sealed class StripeForm : IDisposable
     /// <summary>Whether anything was sent under a name, as a value or as an object or array.</summary>
     public bool Has(string root) => fields.Exists(field => field.Root == root);
 
-    /// <summary>Checks that what was sent as <paramref name="param"/>, if anything, is an object with no other keys than <paramref name="keys"/>.</summary>
+    /// <summary>
+    /// Checks that what was sent as <paramref name="param"/>, if anything, is an object with no other keys than
+    /// <paramref name="keys"/>.
+    /// </summary>
     public void ObjectOf(string param, params ReadOnlySpan<string> keys)
     {
         foreach (var field in fields)
@@ -308,6 +320,7 @@ internal sealed class StripeForm : IDisposable
     /// <param name="To">Where it ends.</param>
     private readonly record struct Field(string Name, string Root, string? Key, int Depth, int From, int To)
     {
-        public bool IsWithin(string param) => Name.Length > param.Length && Name[param.Length] == '[' && Name.StartsWith(param, StringComparison.Ordinal);
+        public bool IsWithin(string param) =>
+            Name.Length > param.Length && Name[param.Length] == '[' && Name.StartsWith(param, StringComparison.Ordinal);
     }
 }

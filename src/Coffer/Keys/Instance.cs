@@ -21,7 +21,10 @@ internal sealed class Instance
     // away a mark beside it, but cannot make this one, and without it no store opens.
     private const bool Sealed = true, BeforeSealed = false;
 
-    /// <summary>Where <c>meta</c> says that the store is the target of a migration that is not finished; the value is the store's id.</summary>
+    /// <summary>
+    /// Where <c>meta</c> says that the store is the target of a migration that is not finished; the value is the
+    /// store's id.
+    /// </summary>
     public const string MigrationMetaKey = "migration";
 
     private const int IdSize = 16;
@@ -80,9 +83,12 @@ internal sealed class Instance
     public ECDsa AuditSigningKey { get; }
 
     /// <summary>Whether the store has an identity yet. One that has is never given another.</summary>
-    public static async Task<bool> ExistsAsync(Engine engine, CancellationToken ct) => await engine.FindMetaAsync(MetaKey, ct) is not null;
+    public static async Task<bool> ExistsAsync(Engine engine, CancellationToken ct) =>
+        await engine.FindMetaAsync(MetaKey, ct) is not null;
 
-    /// <summary>Refuses the target of a migration that is not finished: what is in it is a part, and not proven.</summary>
+    /// <summary>
+    /// Refuses the target of a migration that is not finished: what is in it is a part, and not proven.
+    /// </summary>
     /// <exception cref="ConfigurationException">It is one.</exception>
     public static async Task RequireWholeAsync(Engine engine, CancellationToken ct)
     {
@@ -90,10 +96,13 @@ internal sealed class Instance
             throw Unfinished();
     }
 
-    public static ConfigurationException Unfinished() => new("the store is the target of an unfinished migration and cannot be used",
+    public static ConfigurationException Unfinished() =>
+        new("the store is the target of an unfinished migration and cannot be used",
         "Run the same coffer migrate command again: it continues where it stopped.");
 
-    /// <summary>The rows that make an empty store this program's, to be committed with whatever else a first start writes.</summary>
+    /// <summary>
+    /// The rows that make an empty store this program's, to be committed with whatever else a first start writes.
+    /// </summary>
     public static (Instance Instance, RowWrite[] Rows) Create(KeyFile wrapper, long now)
     {
         var (root, wrapped) = RootKeys.Generate(1, wrapper);
@@ -133,7 +142,9 @@ internal sealed class Instance
         return (new RowWrite.PutMeta(MetaKey, Roots.Seal(identity.Span, after.Span)), () => AppsAreSealed = true);
     }
 
-    /// <summary>What a store holds of its identity, sealed; with the root keys and the key file it opens elsewhere too.</summary>
+    /// <summary>
+    /// What a store holds of its identity, sealed; with the root keys and the key file it opens elsewhere too.
+    /// </summary>
     public static async Task<Dictionary<string, byte[]>> StoredAsync(Engine engine, CancellationToken ct)
     {
         var stored = new Dictionary<string, byte[]>();
@@ -147,12 +158,16 @@ internal sealed class Instance
     }
 
     /// <inheritdoc cref="OpenAsync"/>
-    public static Instance Open(IReadOnlyList<RootKeyRow> roots, IReadOnlyDictionary<string, byte[]> stored, KeyFile wrapper)
+    public static Instance Open(IReadOnlyList<RootKeyRow> roots, IReadOnlyDictionary<string, byte[]> stored,
+        KeyFile wrapper)
     {
-        var keys = roots.Select(row => RootKeys.Unwrap(row.Version, row.Wrapped, wrapper) ?? throw new ConfigurationException(
+        var keys = roots.Select(row => RootKeys.Unwrap(row.Version, row.Wrapped,
+            wrapper) ?? throw new ConfigurationException(
             $"the key file cannot open this store (root key {row.Version})",
-            "Restore the key file that this store was created with; all nodes of a store need the same coffer.key. Coffer never creates a new key for existing data.")).ToArray();
-        return (keys.Length == 0 ? null : Parse(new RootKeys(keys), stored.GetValueOrDefault(MetaKey), stored.GetValueOrDefault(SigningMetaKey)))
+            "Restore the key file that this store was created with; all nodes of a store need the same coffer.key. "
+                + "Coffer never creates a new key for existing data.")).ToArray();
+        return (keys.Length == 0 ? null : Parse(new RootKeys(keys), stored.GetValueOrDefault(MetaKey),
+            stored.GetValueOrDefault(SigningMetaKey)))
             ?? throw Changed();
     }
 

@@ -8,9 +8,9 @@ using Coffer.Crypto;
 namespace Coffer.Keys;
 
 /// <summary>
-/// The key wrapper that is a text file: one key a line, the newest (last) wraps, all unwrap. A line is
-/// <c>coffer-key-v1 ID CREATED KEY CHECKSUM</c>: id a number that grows, created in ISO 8601, the key as base64url of 32 bytes,
-/// the checksum 8 hex digits of CRC32 over the line before it. Empty lines and lines that begin with # are passed over.
+/// The key wrapper that is a text file: one key a line, the newest (last) wraps, all unwrap. A line is <c>coffer-key-v1
+/// ID CREATED KEY CHECKSUM</c>: id a number that grows, created in ISO 8601, the key as base64url of 32 bytes, the
+/// checksum 8 hex digits of CRC32 over the line before it. Empty lines and lines that begin with # are passed over.
 /// </summary>
 internal sealed class KeyFile
 {
@@ -23,19 +23,29 @@ internal sealed class KeyFile
 
     private KeyFile(SealingKey[] keys) => this.keys = keys;
 
-    /// <summary>Makes a file with one new key, readable by its owner alone, and has it on the disk before it returns.</summary>
+    /// <summary>
+    /// Makes a file with one new key, readable by its owner alone, and has it on the disk before it returns.
+    /// </summary>
     /// <exception cref="IOException">The file exists, or cannot be written.</exception>
     public static void Create(string path, DateTimeOffset now)
     {
         using var key = SecretBytes.Rent(SealingKey.Size);
         RandomNumberGenerator.Fill(key.Span);
         var line = $"{Tag} 1 {now.UtcDateTime:yyyy-MM-ddTHH:mm:ssZ} {Base64Url.EncodeToString(key.Span)}";
-        var text = "# The key to everything in this Coffer store. Keep a copy apart from the store: without it the store cannot be opened.\n"
+        var text =
+            "# The key to everything in this Coffer store. Keep a copy apart from the store: without it the store "
+                + "cannot be opened.\n"
                    + $"{line} {Checksum(line)}\n";
 
-        // Under its own name only once it is whole and on the disk: a start that is killed must not leave half a key file.
+        // Under its own name only once it is whole and on the disk: a start that is killed must not leave half a key
+        // file.
         var written = path + ".new";
-        var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, Share = FileShare.None };
+        var options = new FileStreamOptions
+        {
+            Mode = FileMode.Create,
+            Access = FileAccess.Write,
+            Share = FileShare.None,
+        };
         if (!OperatingSystem.IsWindows())
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         using (var file = new FileStream(written, options))
@@ -47,16 +57,23 @@ internal sealed class KeyFile
         File.Move(written, path);
     }
 
-    /// <exception cref="ConfigurationException">The file is missing, open to others, or not a key file; the message says what to do.</exception>
+    /// <exception cref="ConfigurationException">
+    /// The file is missing, open to others, or not a key file; the message says what to do.
+    /// </exception>
     public static KeyFile Load(string path)
     {
         var file = new FileInfo(path);
         if (!file.Exists)
-            throw new ConfigurationException($"the key file {path} is missing", "Restore the key file that this store was created with. Coffer never creates a new key for existing data.");
+            throw new ConfigurationException(
+                $"the key file {path} is missing",
+                "Restore the key file that this store was created with. Coffer never creates a new key for existing "
+                    + "data.");
         if (!OperatingSystem.IsWindows() && (file.UnixFileMode & Forbidden) != UnixFileMode.None)
-            throw new ConfigurationException($"the key file {path} can be read or written by other users than its owner", $"Run: chmod 600 {path}");
+            throw new ConfigurationException(
+                $"the key file {path} can be read or written by other users than its owner", $"Run: chmod 600 {path}");
         if (file.Length > LargestFile)
-            throw new ConfigurationException($"the key file {path} is too large to be a key file", "Restore the key file that this store was created with.");
+            throw new ConfigurationException($"the key file {path} is too large to be a key file",
+                "Restore the key file that this store was created with.");
 
         var lines = File.ReadAllLines(path);
         var found = new List<SealingKey>();
@@ -67,22 +84,29 @@ internal sealed class KeyFile
                 continue;
             var key = ParseLine(line);
             if (key is null || (found.Count > 0 && key.Version <= found[^1].Version))
-                throw new ConfigurationException($"line {i + 1} of the key file {path} is damaged", "Restore a whole copy of the key file; do not edit it by hand.");
+                throw new ConfigurationException($"line {i + 1} of the key file {path} is damaged",
+                    "Restore a whole copy of the key file; do not edit it by hand.");
             found.Add(key);
         }
 
         return found.Count > 0
             ? new KeyFile([.. found])
-            : throw new ConfigurationException($"the key file {path} holds no key", "Restore the key file that this store was created with.");
+            : throw new ConfigurationException($"the key file {path} holds no key",
+                "Restore the key file that this store was created with.");
     }
 
-    public byte[] Wrap(ReadOnlySpan<byte> key, ReadOnlySpan<byte> associatedData) => Envelope.Seal(keys[^1], key, associatedData);
+    public byte[] Wrap(ReadOnlySpan<byte> key, ReadOnlySpan<byte> associatedData) =>
+        Envelope.Seal(keys[^1], key, associatedData);
 
-    /// <returns>The key, for the caller to dispose of; null when this file has not the key that it is wrapped with.</returns>
+    /// <returns>
+    /// The key, for the caller to dispose of; null when this file has not the key that it is wrapped with.
+    /// </returns>
     public SecretBytes? Unwrap(ReadOnlySpan<byte> wrapped, ReadOnlySpan<byte> associatedData)
     {
         var id = Envelope.KeyVersionOf(wrapped);
-        return Array.Find(keys, key => key.Version == id) is { } key ? Envelope.Open(key, wrapped, associatedData) : null;
+        return Array.Find(keys, key => key.Version == id) is { } key
+            ? Envelope.Open(key, wrapped, associatedData)
+            : null;
     }
 
     private static SealingKey? ParseLine(string line)

@@ -18,13 +18,18 @@ internal sealed class RootKeys
         this.keys = keys;
     }
 
-    public byte[] Seal(ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> associatedData) => Envelope.Seal(keys[^1], plaintext, associatedData);
+    public byte[] Seal(ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> associatedData) =>
+        Envelope.Seal(keys[^1], plaintext, associatedData);
 
-    /// <returns>The plaintext, for the caller to dispose of; null when no key of this store opens it or anything was changed.</returns>
+    /// <returns>
+    /// The plaintext, for the caller to dispose of; null when no key of this store opens it or anything was changed.
+    /// </returns>
     public SecretBytes? Open(ReadOnlySpan<byte> envelope, ReadOnlySpan<byte> associatedData)
     {
         var version = Envelope.KeyVersionOf(envelope);
-        return Array.Find(keys, key => key.Version == version) is { } key ? Envelope.Open(key, envelope, associatedData) : null;
+        return Array.Find(keys, key => key.Version == version) is { } key
+            ? Envelope.Open(key, envelope, associatedData)
+            : null;
     }
 
     /// <summary>A fresh root key and the form in which it is stored, wrapped by <paramref name="wrapper"/>.</summary>

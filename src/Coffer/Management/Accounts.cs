@@ -8,7 +8,8 @@ using Coffer.Storage;
 namespace Coffer.Management;
 
 /// <summary>The accounts of an app, for who has an admin key: listed, exported, searched and forgotten.</summary>
-internal sealed class Accounts(Engine engine, Instance instance, Gate gate, ManagementWriter management, Tenants tenants, TimeProvider time)
+internal sealed class Accounts(Engine engine, Instance instance, Gate gate, ManagementWriter management,
+    Tenants tenants, TimeProvider time)
 {
     public const int LongestReason = 500;
 
@@ -48,16 +49,22 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// <summary>A page of a search, and where the next one begins; null if this is the last.</summary>
     public sealed record Found(IReadOnlyList<Owned> Secrets, Position? Next);
 
-    /// <summary>An account: when something was first stored for it, and how many unexpired secrets it has in each mode.</summary>
+    /// <summary>
+    /// An account: when something was first stored for it, and how many unexpired secrets it has in each mode.
+    /// </summary>
     public sealed record Account(string Id, long Created, long Test, long Live, bool IsDamaged);
 
-    /// <summary>A page of the accounts of an app in the order of their ids; and one more, not on record, if there are more.</summary>
+    /// <summary>
+    /// A page of the accounts of an app in the order of their ids; and one more, not on record, if there are more.
+    /// </summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
-    public async Task<IReadOnlyList<Account>> ListAsync(Caller caller, string app, string? after, int limit, CancellationToken ct)
+    public async Task<IReadOnlyList<Account>> ListAsync(Caller caller, string app, string? after, int limit,
+        CancellationToken ct)
     {
         await RequireAppAsync(caller, "list_accounts", app, ct);
         var rows = await engine.ListAccountsAsync(app, after, Now(), limit + 1, ct);
-        await gate.PassAsync(caller.Entry("list_accounts", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
+        await gate.PassAsync(
+            caller.Entry("list_accounts", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
         var damaged = rows.Where(row => !row.IsSound).Select(row => Damaged(app, row));
         await gate.ReportAsync([.. damaged], caller.Origin.RequestId);
         return [.. rows.Select(row => new Account(row.Account, row.Created, row.Test, row.Live, !row.IsSound))];
@@ -66,10 +73,13 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             new("tenants", $"of {row.Account}", "a mode or a time") { App = app, Account = row.Account };
     }
 
-    /// <summary>A page of all secrets of a tenant with their payloads, newest first; each is on record before it is given.</summary>
+    /// <summary>
+    /// A page of all secrets of a tenant with their payloads, newest first; each is on record before it is given.
+    /// </summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public async Task<(IReadOnlyList<Owned> Secrets, bool HasMore)> ExportAsync(
-        Caller caller, string app, string account, bool livemode, string reason, string? after, int limit, CancellationToken ct)
+        Caller caller, string app, string account, bool livemode, string reason, string? after, int limit,
+            CancellationToken ct)
     {
         await RequireAppAsync(caller, "export", app, ct);
         var id = new TenantId(app, livemode, account);
@@ -93,7 +103,8 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
 
     /// <summary>One secret of an account with its payload; on record with its reason before it is given.</summary>
     /// <exception cref="ApiError">404: there is no such secret of that account.</exception>
-    public async Task<Owned> RevealAsync(Caller caller, string app, string account, string id, string reason, CancellationToken ct)
+    public async Task<Owned> RevealAsync(Caller caller, string app, string account, string id, string reason,
+        CancellationToken ct)
     {
         await RequireAppAsync(caller, "reveal", app, ct);
         foreach (var livemode in (bool[])[false, true])
@@ -112,7 +123,8 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             }
         }
 
-        await gate.PassAsync(caller.Entry("reveal", "absent") with { App = app, Account = account, Target = id, Reason = reason });
+        await gate.PassAsync(
+            caller.Entry("reveal", "absent") with { App = app, Account = account, Target = id, Reason = reason });
         throw ApiError.NoSuch("secret", id);
     }
 
@@ -126,7 +138,8 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// <param name="limit">The most secrets to give.</param>
     /// <param name="ct">Ends the wait.</param>
     public async Task<Found> SearchAsync(
-        Caller caller, string? app, string? account, bool? livemode, long? expiringBefore, Position? after, int limit, CancellationToken ct)
+        Caller caller, string? app, string? account, bool? livemode, long? expiringBefore, Position? after, int limit,
+            CancellationToken ct)
     {
         gate.RequireAdmin(caller);
         var rows = await engine.SearchSecretsAsync(new SecretFilter(app, account, livemode, expiringBefore),
@@ -155,17 +168,17 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         }
 
         await gate.ReportAsync(damaged, caller.Origin.RequestId);
-        await gate.PassAsync(caller.Entry("search_secrets", "ok") with { App = app, Account = account, Count = found.Count });
+        await gate.PassAsync(
+            caller.Entry("search_secrets", "ok") with { App = app, Account = account, Count = found.Count });
         return new Found(found, rows.Count > limit ? PositionOf(rows[limit - 1].Secret) : null);
 
         static Position PositionOf(SecretRow row) => new(row.ExpiresAt, row.Key.Tenant, row.Key.Name);
     }
 
     /// <summary>
-    /// Destroys the keys of an account's tenants and all that hangs under them, and ends the ephemeral keys that were made for it, in one
-    /// transaction. An account for which nothing is stored is forgotten already. What is stated of it is in the same
-    /// transaction, and
-    /// is signed by <see cref="Receipts"/> when it is true.
+    /// Destroys the keys of an account's tenants and all that hangs under them, and ends the ephemeral keys that were
+    /// made for it, in one transaction. An account for which nothing is stored is forgotten already. What is stated of
+    /// it is in the same transaction, and is signed by <see cref="Receipts"/> when it is true.
     /// </summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public async Task<Reply> ForgetAsync(ManagementWriter.Request<Receipt> request, string app, string account)
@@ -192,7 +205,8 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             var receipt = Receipt.New(app, account, test, live, now);
             RowWrite[] rows =
             [
-                .. found.Tenants.Select(tenant => new RowWrite.ShredTenant(tenant.Id, new TenantId(app, tenant.Livemode, account))),
+                .. found.Tenants.Select(
+                    tenant => new RowWrite.ShredTenant(tenant.Id, new TenantId(app, tenant.Livemode, account))),
                 new RowWrite.DeleteReplies(ManagementWriter.OwnerOf(instance, app, account)),
                 .. ((bool[])[false, true]).Select(livemode =>
                     Generations.Raise(instance, new TenantId(app, livemode, account), found.Number, now)),
@@ -202,11 +216,13 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             return new(receipt, rows, entry with { Count = test + live });
         }
 
-        static long Count(IReadOnlyList<CountedTenantRow> tenants, bool livemode) => tenants.Where(tenant => tenant.Livemode == livemode).Sum(tenant => tenant.Secrets);
+        static long Count(IReadOnlyList<CountedTenantRow> tenants, bool livemode) =>
+            tenants.Where(tenant => tenant.Livemode == livemode).Sum(tenant => tenant.Secrets);
     }
 
     // Null if they are to be read anew. What is damaged is among them, and on record as that.
-    private async Task<IReadOnlyList<Owned>?> RevealAsync(Caller caller, string verb, long session, Tenant tenant, IReadOnlyList<SecretRow> rows, string reason)
+    private async Task<IReadOnlyList<Owned>?> RevealAsync(Caller caller, string verb, long session, Tenant tenant,
+        IReadOnlyList<SecretRow> rows, string reason)
     {
         var damaged = new List<DamagedRow>();
         var secrets = rows.Select(row => Open(tenant, row, wantsPayload: true, damaged)).ToList();

@@ -9,16 +9,22 @@ namespace Coffer.Management;
 internal sealed class AuditTrail(Engine engine, Gate gate)
 {
     /// <summary>Which entries to take; null takes all.</summary>
-    public sealed record Filter(string? App, string? Account, string? Verb, string? Outcome, string? Key, DateTimeOffset? Since, DateTimeOffset? Until)
+    public sealed record Filter(string? App, string? Account, string? Verb, string? Outcome, string? Key,
+        DateTimeOffset? Since, DateTimeOffset? Until)
     {
         public bool Takes(ReadOnlyMemory<byte> line) =>
-            Is("app", App, line) && Is("account", Account, line) && Is("verb", Verb, line) && Is("outcome", Outcome, line) && Is("key", Key, line)
+            Is("app", App, line) && Is("account", Account, line) && Is("verb", Verb, line)
+                && Is("outcome", Outcome, line) && Is("key", Key, line)
             && (Since is null || Time(line) >= Since) && (Until is null || Time(line) < Until);
 
-        private static bool Is(string field, string? wanted, ReadOnlyMemory<byte> line) => wanted is null || Verification.Field(line, field) == wanted;
+        private static bool Is(string field, string? wanted, ReadOnlyMemory<byte> line) =>
+            wanted is null || Verification.Field(line, field) == wanted;
 
         private static DateTimeOffset? Time(ReadOnlyMemory<byte> line) =>
-            Verification.Field(line, "time") is { } text && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time) ? time : null;
+            Verification.Field(line, "time") is { } text
+                && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time)
+                ? time
+                : null;
     }
 
     /// <summary>An entry and where it stands, <c>audit_ROW_SEQ</c>.</summary>
@@ -32,7 +38,8 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
 
     /// <summary>A page, for the management plane; and one more, not on record, if there are more.</summary>
     /// <exception cref="ApiError">403: not an admin key. 400: <paramref name="after"/> is no position.</exception>
-    public async Task<IReadOnlyList<Entry>> ListAsync(Caller caller, Filter filter, string? after, int limit, CancellationToken ct)
+    public async Task<IReadOnlyList<Entry>> ListAsync(Caller caller, Filter filter, string? after, int limit,
+        CancellationToken ct)
     {
         gate.RequireAdmin(caller);
         var entries = await ListAsync(engine, filter, after, limit + 1, ct);
@@ -50,12 +57,16 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
     }
 
     /// <summary>The newest entries that a filter takes.</summary>
-    public static async Task<IReadOnlyList<Entry>> ListAsync(Engine engine, Filter filter, string? after, int limit, CancellationToken ct)
+    public static async Task<IReadOnlyList<Entry>> ListAsync(Engine engine, Filter filter, string? after, int limit,
+        CancellationToken ct)
     {
-        var position = after is null ? (Row: long.MaxValue, Sequence: long.MaxValue) : Position(after) ?? throw ApiError.UnknownPosition("audit entry", after);
+        var position = after is null
+            ? (Row: long.MaxValue, Sequence: long.MaxValue)
+            : Position(after) ?? throw ApiError.UnknownPosition("audit entry", after);
         var bound = after is null ? long.MaxValue : position.Row + 1; // the row of the position may have more
         var found = new List<Entry>();
-        while (found.Count < limit && await engine.ListAuditAsync(bound, newestFirst: true, Batch, ct) is { Count: > 0 } rows)
+        while (found.Count < limit
+            && await engine.ListAuditAsync(bound, newestFirst: true, Batch, ct) is { Count: > 0 } rows)
         {
             foreach (var (number, row) in rows)
             {

@@ -16,7 +16,8 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// <param name="Account">The one account of a restricted key, or null.</param>
     /// <param name="Networks">Where it is taken from; empty is anywhere.</param>
     /// <param name="ExpiresAt">From this Unix second on it is refused, or null.</param>
-    public sealed record Wanted(KeyKind Kind, string? App, bool Livemode, Permissions Permissions, string? Account, IReadOnlyList<IPNetwork> Networks, long? ExpiresAt);
+    public sealed record Wanted(KeyKind Kind, string? App, bool Livemode, Permissions Permissions, string? Account,
+        IReadOnlyList<IPNetwork> Networks, long? ExpiresAt);
 
     /// <summary>A key as it is shown; with its token if it is new, and once.</summary>
     public sealed record Shown(ApiKey Key, string? Token = null, bool IsRevoked = false)
@@ -35,9 +36,12 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         return key;
     }
 
-    /// <summary>A page of the keys of an app, or of all keys, newest first; and one more, not on record, if there are more.</summary>
+    /// <summary>
+    /// A page of the keys of an app, or of all keys, newest first; and one more, not on record, if there are more.
+    /// </summary>
     /// <exception cref="ApiError">400: there is no key <paramref name="after"/>.</exception>
-    public async Task<IReadOnlyList<ApiKey>> ListAsync(Caller caller, string? app, string? after, int limit, CancellationToken ct)
+    public async Task<IReadOnlyList<ApiKey>> ListAsync(Caller caller, string? app, string? after, int limit,
+        CancellationToken ct)
     {
         gate.RequireAdmin(caller);
         if (after is not null && await engine.FindApiKeyAsync(after, ct) is null)
@@ -66,11 +70,14 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
                     [], ApiKey.NewId(), found.App?.Id, found.App?.Account, ApiKey.Word(wanted.Kind), wanted.Livemode,
                     created, wanted.ExpiresAt, [])
                 {
-                    Permissions = wanted.Kind == KeyKind.Restricted ? string.Join(',', wanted.Permissions.Words()) : null,
+                    Permissions = wanted.Kind == KeyKind.Restricted
+                        ? string.Join(',', wanted.Permissions.Words())
+                        : null,
                     PinnedAccount = wanted.Account,
                     Addresses = wanted.Networks.Count > 0 ? string.Join(',', wanted.Networks) : null,
                 });
-            return new(new Shown(new ApiKey(row), token), [new RowWrite.PutApiKey(row)], entry with { Target = row.Id });
+            return new(new Shown(new ApiKey(row), token), [new RowWrite.PutApiKey(row)],
+                entry with { Target = row.Id });
         });
     }
 
@@ -112,7 +119,10 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         });
     }
 
-    /// <summary>Makes a key worthless, and with it the ephemeral keys that it minted: at once on this node, within <see cref="Epoch.Bound"/> on the others.</summary>
+    /// <summary>
+    /// Makes a key worthless, and with it the ephemeral keys that it minted: at once on this node, within <see
+    /// cref="Epoch.Bound"/> on the others.
+    /// </summary>
     /// <exception cref="ApiError">404: there is no such key. 400: it is the last admin key.</exception>
     public Task<Reply> RevokeAsync(ManagementWriter.Request<Shown> request, string id)
     {
@@ -139,5 +149,6 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         gate.ReportAsync([.. keys.Select(key => key.Damage).OfType<DamagedRow>()], caller.Origin.RequestId);
 
     // Of an entry that an admin key asks for, the app and mode are those of the key that it is about.
-    private static TenantId? Tenant(ApiKeyRow key) => key.App is null ? null : new TenantId(key.App, key.Livemode, key.PinnedAccount ?? key.Account!);
+    private static TenantId? Tenant(ApiKeyRow key) =>
+        key.App is null ? null : new TenantId(key.App, key.Livemode, key.PinnedAccount ?? key.Account!);
 }

@@ -98,7 +98,8 @@ internal sealed class ManagedApps(
     /// <param name="livemode">The mode that it signs in; the other's is not touched.</param>
     /// <param name="grace">How much longer, in seconds.</param>
     /// <exception cref="ApiError">404: there is no such app.</exception>
-    public Task<Reply> RollSigningSecretAsync(ManagementWriter.Request<Shown> request, string id, bool livemode, long grace)
+    public Task<Reply> RollSigningSecretAsync(ManagementWriter.Request<Shown> request, string id, bool livemode,
+        long grace)
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("roll_signing_secret", "ok") with { App = id };

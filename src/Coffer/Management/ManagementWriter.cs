@@ -15,8 +15,8 @@ namespace Coffer.Management;
 internal sealed record Reply(SecretBytes Body, string? OriginalRequest = null);
 
 /// <summary>
-/// Writes to the management plane: what is decided against what is stored, its audit entry and what its idempotency key keeps
-/// are one transaction; what was cached before it is read again, for the engine says what was changed.
+/// Writes to the management plane: what is decided against what is stored, its audit entry and what its idempotency key
+/// keeps are one transaction; what was cached before it is read again, for the engine says what was changed.
 /// </summary>
 /// <param name="committer">Where writes are handed in.</param>
 /// <param name="instance">Whose store it is.</param>
@@ -55,10 +55,13 @@ internal sealed class ManagementWriter(
     /// <summary>Carries out a write once for each idempotency key.</summary>
     /// <param name="request">What was asked for.</param>
     /// <param name="at">What is read before <paramref name="decide"/>.</param>
-    /// <param name="about">The entry of a refusal, which is an <see cref="ApiError"/> that <paramref name="decide"/> throws.</param>
+    /// <param name="about">
+    /// The entry of a refusal, which is an <see cref="ApiError"/> that <paramref name="decide"/> throws.
+    /// </param>
     /// <param name="decide">Decides at a Unix second; runs in the committer's loop, and may run again.</param>
     /// <exception cref="ApiError">The refusal; or the idempotency key was used for another request.</exception>
-    public async Task<Reply> WriteAsync<T>(Request<T> request, Change.ManagementKey at, AuditEntry about, Func<Change.ManagementFound, long, Decision<T>> decide)
+    public async Task<Reply> WriteAsync<T>(Request<T> request, Change.ManagementKey at, AuditEntry about,
+        Func<Change.ManagementFound, long, Decision<T>> decide)
     {
         var (write, payer) = (new Write<T>(this, request, at, about, decide), request.Caller.Payer);
         if (write.Lane != Lane.Urgent)
@@ -90,7 +93,8 @@ internal sealed class ManagementWriter(
     public static Lane LaneOf(AuditEntry entry) => Urgent.Contains(entry.Verb) ? Lane.Urgent : Lane.Ordinary;
 
     /// <summary>The blind index of an account, under which the replies about it are found and removed.</summary>
-    public static byte[] OwnerOf(Instance instance, string app, string account) => Index(instance, "reply owner", app, account);
+    public static byte[] OwnerOf(Instance instance, string app, string account) =>
+        Index(instance, "reply owner", app, account);
 
     private static byte[] Index(Instance instance, params ReadOnlySpan<string> fields)
     {
@@ -123,7 +127,8 @@ internal sealed class ManagementWriter(
         private readonly byte[] fingerprint;
         private AuditEntry? entry;
 
-        public Write(ManagementWriter own, Request<T> request, ManagementKey at, AuditEntry about, Func<ManagementFound, long, Decision<T>> decide)
+        public Write(ManagementWriter own, Request<T> request, ManagementKey at, AuditEntry about, Func<ManagementFound,
+            long, Decision<T>> decide)
         {
             (this.own, this.request, this.about, this.decide) = (own, request, about, decide);
             var caller = request.Caller;
@@ -188,7 +193,9 @@ internal sealed class ManagementWriter(
             Tlv.Write(Tlv.Write(plaintext.Span, RequestTag, id), BodyTag, body.Span);
             using var bound = Bind(key, fingerprint, now);
             var owner = request.Caller.Tenant is { } tenant ? OwnerOf(own.instance, tenant.App, tenant.Account) : null;
-            return new RowWrite.PutReply(new ReplyRow(key, owner, fingerprint, now, Envelope.Seal(own.instance.ReplyKey, plaintext.Span, bound.Span)));
+            return new RowWrite.PutReply(
+                new ReplyRow(key, owner, fingerprint, now,
+                    Envelope.Seal(own.instance.ReplyKey, plaintext.Span, bound.Span)));
         }
 
         private Reply Replay(ReplyRow kept)

@@ -12,9 +12,8 @@ namespace Coffer.Management;
 
 /// <summary>
 /// What is stated of an account that was forgotten. It is made with the removal, in one transaction, and signed when
-/// all that it says
-/// is true (docs/management.md, "Receipts"). Stored sealed, so that nobody has one signed who can write the database
-/// only.
+/// all that it says is true (docs/management.md, "Receipts"). Stored sealed, so that nobody has one signed who can
+/// write the database only.
 /// </summary>
 /// <param name="Id"><c>rcpt_…</c></param>
 /// <param name="App">The app.</param>

@@ -9,10 +9,8 @@ namespace Coffer.Management;
 
 /// <summary>
 /// Signs receipts once what they state is true, and keeps them for a time. What is missing is worked for in the
-/// background, at once
-/// after an account was forgotten, and then more and more seldom; nobody who writes waits for it. What a stopped
-/// process left
-/// unsigned is in the store, and is gone on with at the next start.
+/// background, at once after an account was forgotten, and then more and more seldom; nobody who writes waits for it.
+/// What a stopped process left unsigned is in the store, and is gone on with at the next start.
 /// </summary>
 internal sealed class Receipts(Engine engine, Committer committer, Instance instance, Gate gate, TimeProvider time,
     ILogger<Receipts> log)

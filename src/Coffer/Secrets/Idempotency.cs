@@ -15,7 +15,9 @@ internal sealed record IdempotencyClaim(string Key, string RequestId);
 /// <summary>What became of a write: the secret, or the refusal that is kept as its outcome.</summary>
 /// <param name="Secret">The secret set or deleted.</param>
 /// <param name="Error">Why not.</param>
-/// <param name="OriginalRequest">For a replay the id of the request that was carried out; null for that request itself.</param>
+/// <param name="OriginalRequest">
+/// For a replay the id of the request that was carried out; null for that request itself.
+/// </param>
 internal sealed record WriteOutcome(Secret? Secret, ApiError? Error, string? OriginalRequest = null);
 
 /// <summary>
@@ -23,7 +25,8 @@ internal sealed record WriteOutcome(Secret? Secret, ApiError? Error, string? Ori
 /// as the change. A kept secret leaves out what the repeated request, being the same, says again: name, scope, and the
 /// payload of a set.
 /// </summary>
-internal sealed class Idempotency(Instance instance, Tenant tenant, Caller caller, IdempotencyClaim claim, byte[] fingerprint)
+internal sealed class Idempotency(Instance instance, Tenant tenant, Caller caller, IdempotencyClaim claim,
+    byte[] fingerprint)
 {
     /// <summary>How long an outcome is kept; afterwards the key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
@@ -40,7 +43,8 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     /// </summary>
     private const int LongestMessage = 500;
 
-    private const byte RequestTag = 1, StatusTag = 2, IdTag = 3, CreatedTag = 4, ExpiresTag = 5, VersionTag = 6, PayloadTag = 7,
+    private const byte RequestTag =
+        1, StatusTag = 2, IdTag = 3, CreatedTag = 4, ExpiresTag = 5, VersionTag = 6, PayloadTag = 7,
         TypeTag = 8, CodeTag = 9, ParamTag = 10, MessageTag = 11;
 
     public string Key => claim.Key;
@@ -76,7 +80,8 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
         foreach (var (tag, value) in fields)
             rest = Tlv.Write(rest, tag, value.Span);
         using var bound = Bind(fingerprint, now);
-        return new RowWrite.PutIdempotency(new IdempotencyRow(Row, fingerprint, now, Envelope.Seal(tenant.Keys.Newest, plaintext.Span, bound.Span)));
+        return new RowWrite.PutIdempotency(
+            new IdempotencyRow(Row, fingerprint, now, Envelope.Seal(tenant.Keys.Newest, plaintext.Span, bound.Span)));
 
         void Add(byte tag, string? value)
         {
@@ -87,9 +92,13 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
 
     /// <summary>The outcome that is kept under the key, if it is of the same request and not yet too old.</summary>
     /// <param name="kept">What is stored under the key, or null.</param>
-    /// <param name="request">The secret as the repeated request names it: name, scope, mode, and for a set its payload.</param>
+    /// <param name="request">
+    /// The secret as the repeated request names it: name, scope, mode, and for a set its payload.
+    /// </param>
     /// <param name="now">Unix seconds.</param>
-    /// <exception cref="ApiError">The key was first used for another request, or the record was changed outside Coffer.</exception>
+    /// <exception cref="ApiError">
+    /// The key was first used for another request, or the record was changed outside Coffer.
+    /// </exception>
     public WriteOutcome? Replay(IdempotencyRow? kept, Secret request, long now)
     {
         if (kept is null || (kept.IsSound && kept.Created + (long)KeptFor.TotalSeconds <= now))

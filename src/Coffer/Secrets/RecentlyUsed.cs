@@ -3,11 +3,12 @@ using System.Collections.Concurrent;
 namespace Coffer.Secrets;
 
 /// <summary>
-/// Keeps what was used lately, up to a bound, by second chance (CLOCK): what is used moves from the older to the younger of two
-/// generations, and what makes room is what is left of the older one; when nothing is, the younger one grows old. While
-/// it is full, one newcomer in eight is kept: who is used often gets in soon, and those who come once push nobody out. To
-/// find, to keep and to let go take the same short time however much is kept. (The framework's memory cache sorts all that
-/// it holds each time that it is full.) Nothing here refers to what was let go, so that its keys can be cleared.
+/// Keeps what was used lately, up to a bound, by second chance (CLOCK): what is used moves from the older to the
+/// younger of two generations, and what makes room is what is left of the older one; when nothing is, the younger one
+/// grows old. While it is full, one newcomer in eight is kept: who is used often gets in soon, and those who come once
+/// push nobody out. To find, to keep and to let go take the same short time however much is kept. (The framework's
+/// memory cache sorts all that it holds each time that it is full.) Nothing here refers to what was let go, so that its
+/// keys can be cleared.
 /// </summary>
 internal sealed class RecentlyUsed<TKey, TValue>
     where TKey : notnull
@@ -48,7 +49,10 @@ internal sealed class RecentlyUsed<TKey, TValue>
         }
     }
 
-    /// <summary>Keeps it, or not: never if it may be what was removed after it was read. What was kept under the key before is not found any more.</summary>
+    /// <summary>
+    /// Keeps it, or not: never if it may be what was removed after it was read. What was kept under the key before is
+    /// not found any more.
+    /// </summary>
     /// <param name="key">Under what it is found.</param>
     /// <param name="value">What was read.</param>
     /// <param name="removalsBefore"><see cref="Removals"/>, from before it was read.</param>
@@ -98,7 +102,8 @@ internal sealed class RecentlyUsed<TKey, TValue>
         count--;
     }
 
-    // False when the younger ones have just grown old: they are to have their chance to be used before one of them is let go.
+    // False when the younger ones have just grown old: they are to have their chance to be used before one of them is
+    // let go.
     private bool MakesRoom()
     {
         while (hand.MoveNext())

@@ -48,7 +48,10 @@ internal static class SealedSecret
         return row with { Sealed = Envelope.Seal(tenant.Keys.Newest, plaintext.Span, bound.Span) };
     }
 
-    /// <summary>The secret without its payload. No plaintext is made: the caller knows the name, and the rest is proven by the commitment.</summary>
+    /// <summary>
+    /// The secret without its payload. No plaintext is made: the caller knows the name, and the rest is proven by the
+    /// commitment.
+    /// </summary>
     /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
     public static Secret Prove(Instance instance, Tenant tenant, SecretRow row, Scope scope, SecretName name)
     {
@@ -62,7 +65,9 @@ internal static class SealedSecret
     /// <param name="instance">Whose store it is.</param>
     /// <param name="tenant">Whose secret it is.</param>
     /// <param name="row">The row.</param>
-    /// <param name="scope">The scope that it must stand in; null takes the one that it says itself, under the same proof.</param>
+    /// <param name="scope">
+    /// The scope that it must stand in; null takes the one that it says itself, under the same proof.
+    /// </param>
     /// <param name="wantsPayload">Whether to give the payload.</param>
     /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
     public static Secret Open(Instance instance, Tenant tenant, SecretRow row, Scope? scope, bool wantsPayload)
@@ -85,7 +90,8 @@ internal static class SealedSecret
                 throw Damaged(tenant.Id, row);
             scope ??= plaintext.Span[user].IsEmpty ? Scope.Account : Scope.ForUser(plaintext.Span[user]);
 
-            var secret = new Secret(row.Id, new SecretName(plaintext.Span[name]), scope, tenant.Id.Livemode, row.Created, row.ExpiresAt, row.Version);
+            var secret = new Secret(row.Id, new SecretName(plaintext.Span[name]), scope, tenant.Id.Livemode,
+                row.Created, row.ExpiresAt, row.Version);
             if (!wantsPayload)
                 return secret;
             secret = secret with { Payload = plaintext.Memory[payload], Owner = plaintext };

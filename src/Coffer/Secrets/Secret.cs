@@ -2,12 +2,17 @@ using System.Text;
 
 namespace Coffer.Secrets;
 
-/// <summary>The name of a secret: 1 to 5,000 characters, compared as exact UTF-8 bytes. Nothing is folded, trimmed or normalised.</summary>
+/// <summary>
+/// The name of a secret: 1 to 5,000 characters, compared as exact UTF-8 bytes. Nothing is folded, trimmed or
+/// normalised.
+/// </summary>
 internal sealed class SecretName
 {
     public const int LongestName = 5_000;
 
-    /// <param name="utf8">Valid UTF-8 of 1 to 5,000 characters, as the wire's grammar has checked; the bytes are copied.</param>
+    /// <param name="utf8">
+    /// Valid UTF-8 of 1 to 5,000 characters, as the wire's grammar has checked; the bytes are copied.
+    /// </param>
     public SecretName(ReadOnlySpan<byte> utf8)
     {
         if (utf8.IsEmpty || !System.Text.Unicode.Utf8.IsValid(utf8))
@@ -43,7 +48,9 @@ internal sealed class Scope
     /// <summary>The word on the wire and in blind indexes.</summary>
     public ReadOnlySpan<byte> Type => IsUser ? "user"u8 : "account"u8;
 
-    /// <param name="user">An opaque id of the host platform: valid UTF-8 of 1 to 5,000 characters; the bytes are copied.</param>
+    /// <param name="user">
+    /// An opaque id of the host platform: valid UTF-8 of 1 to 5,000 characters; the bytes are copied.
+    /// </param>
     public static Scope ForUser(ReadOnlySpan<byte> user) => user.IsEmpty || !System.Text.Unicode.Utf8.IsValid(user)
         ? throw new ArgumentException("A user id is non-empty valid UTF-8.", nameof(user))
         : new Scope(user.ToArray());

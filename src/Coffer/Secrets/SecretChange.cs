@@ -6,8 +6,8 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>
-/// A write to one secret, decided in the committer's loop against what is stored at that moment. It may be claimed by an
-/// idempotency key: then its outcome is kept with it, or an earlier outcome is replayed in its stead.
+/// A write to one secret, decided in the committer's loop against what is stored at that moment. It may be claimed by
+/// an idempotency key: then its outcome is kept with it, or an earlier outcome is replayed in its stead.
 /// </summary>
 internal abstract class SecretChange : Change
 {
@@ -19,7 +19,9 @@ internal abstract class SecretChange : Change
         SecretAt = SealedSecret.KeyOf(terms.Tenant, request.Scope, request.Name);
     }
 
-    /// <summary>Refuses a change whose tenant was shredded after it was looked up: it is to be looked up again.</summary>
+    /// <summary>
+    /// Refuses a change whose tenant was shredded after it was looked up: it is to be looked up again.
+    /// </summary>
     public sealed class TenantGoneException : Exception;
 
     /// <summary>What a change decides by.</summary>
@@ -29,7 +31,8 @@ internal abstract class SecretChange : Change
     /// <param name="Ids">Where a new secret's id comes from.</param>
     /// <param name="Time">For created, and for what has expired.</param>
     /// <param name="Quota">How many secrets the scope may hold.</param>
-    public sealed record Terms(Instance Instance, Tenant Tenant, Caller Caller, SecretId Ids, TimeProvider Time, int Quota);
+    public sealed record Terms(Instance Instance, Tenant Tenant, Caller Caller, SecretId Ids, TimeProvider Time,
+        int Quota);
 
     public Idempotency? Claim { get; set; }
 
@@ -52,7 +55,9 @@ internal abstract class SecretChange : Change
 
     protected Terms Given { get; }
 
-    /// <summary>The secret as the request names it: what only the store knows (id, created, version) is empty.</summary>
+    /// <summary>
+    /// The secret as the request names it: what only the store knows (id, created, version) is empty.
+    /// </summary>
     protected Secret Request { get; }
 
     public sealed override IReadOnlyList<RowWrite> Decide(Found found)
@@ -78,7 +83,8 @@ internal abstract class SecretChange : Change
 
     public sealed override IReadOnlyList<Note> NotesOn(Exception? refusal) => refusal is TenantGoneException ? [] :
     [
-        Given.Caller.Entry(Verb, Word(refusal)) with { Scope = Request.Scope.Word, Name = SecretAt!.Value.Name, Version = Outcome?.Secret?.Version },
+        Given.Caller.Entry(Verb, Word(refusal)) with { Scope = Request.Scope.Word, Name = SecretAt!.Value.Name,
+            Version = Outcome?.Secret?.Version },
     ];
 
     protected abstract string Verb { get; }
@@ -106,7 +112,8 @@ internal abstract class SecretChange : Change
     {
         private ScopeKey? scope;
 
-        public override ScopeKey? ScopeAt => scope ??= new ScopeKey(Given.Tenant.Number, SealedSecret.ScopeOf(Given.Tenant, Request.Scope));
+        public override ScopeKey? ScopeAt =>
+            scope ??= new ScopeKey(Given.Tenant.Number, SealedSecret.ScopeOf(Given.Tenant, Request.Scope));
 
         protected override string Verb => "set";
 
@@ -131,12 +138,14 @@ internal abstract class SecretChange : Change
             }
 
             var secret = Request with { Id = row.Id, Created = row.Created, Version = row.Version };
-            return (new WriteOutcome(secret, null), new RowWrite.PutSecret(SealedSecret.Seal(Given.Instance, Given.Tenant, row, secret)));
+            return (new WriteOutcome(secret, null), new RowWrite.PutSecret(
+                SealedSecret.Seal(Given.Instance, Given.Tenant, row, secret)));
         }
     }
 
     /// <summary>Removes.</summary>
-    public sealed class Delete(Terms terms, Secret request, long? ifVersion, bool wantsPayload) : SecretChange(terms, request, ifVersion)
+    public sealed class Delete(Terms terms, Secret request, long? ifVersion, bool wantsPayload) : SecretChange(terms,
+        request, ifVersion)
     {
         protected override string Verb => "delete";
 

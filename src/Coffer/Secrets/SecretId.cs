@@ -5,13 +5,15 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>
-/// Ids of secrets: <c>appsecret_</c> and 30 base62 characters, which are 11 of time (48 bits of Unix milliseconds, 16 of a
-/// counter), 8 of randomness, and 11 of a MAC under the tenant's key over the scope and the rest. Text order is order of
-/// creation, and an id of another tenant or scope is recognised without a look-up, even when its secret is long gone.
+/// Ids of secrets: <c>appsecret_</c> and 30 base62 characters, which are 11 of time (48 bits of Unix milliseconds, 16
+/// of a counter), 8 of randomness, and 11 of a MAC under the tenant's key over the scope and the rest. Text order is
+/// order of creation, and an id of another tenant or scope is recognised without a look-up, even when its secret is
+/// long gone.
 /// </summary>
 /// <param name="time">The clock.</param>
-/// <param name="mark">What keeps the order over restarts and steps of the clock; without it ids are in order within
-/// this process.</param>
+/// <param name="mark">
+/// What keeps the order over restarts and steps of the clock; without it ids are in order within this process.
+/// </param>
 internal sealed class SecretId(TimeProvider time, IdMark? mark = null)
 {
     public const string Prefix = "appsecret_";
@@ -51,7 +53,8 @@ internal sealed class SecretId(TimeProvider time, IdMark? mark = null)
     /// <summary>Whether an id was made for this scope of this tenant, by the id alone.</summary>
     public static bool BelongsTo(TenantKeys keys, ReadOnlySpan<byte> scope, string id)
     {
-        if (id.Length != Length || !id.StartsWith(Prefix, StringComparison.Ordinal) || id.AsSpan(Prefix.Length).ContainsAnyExcept(Base62.Characters))
+        if (id.Length != Length || !id.StartsWith(Prefix, StringComparison.Ordinal)
+            || id.AsSpan(Prefix.Length).ContainsAnyExcept(Base62.Characters))
             return false;
         return Base62.FixedTimeIs(Mac(keys, scope, id.AsSpan(0, Length - MacLength)), id.AsSpan(Length - MacLength));
     }

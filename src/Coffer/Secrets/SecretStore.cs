@@ -31,11 +31,14 @@ internal sealed class SecretStore(
     /// <param name="Damaged">How many rows were left out because they were changed outside Coffer.</param>
     public sealed record Page(IReadOnlyList<Secret> Secrets, bool HasMore, int Damaged = 0);
 
-    /// <summary>A position in a list: the id of a secret of the scope, there or gone, and the parameter it came in.</summary>
+    /// <summary>
+    /// A position in a list: the id of a secret of the scope, there or gone, and the parameter it came in.
+    /// </summary>
     public sealed record Cursor(string Id, string Param);
 
     /// <summary>The secret, or null. Its payload is only opened when it is wanted.</summary>
-    public async ValueTask<Secret?> FindAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload, CancellationToken ct)
+    public async ValueTask<Secret?> FindAsync(Caller caller, Scope scope, SecretName name, bool wantsPayload,
+        CancellationToken ct)
     {
         var id = gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span);
         if (wantsPayload || gate.TakesMetadata)
@@ -54,11 +57,19 @@ internal sealed class SecretStore(
                 return null;
             }
 
-            var secret = wantsPayload ? SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true) : SealedSecret.Prove(instance, tenant, row, scope, name);
+            var secret = wantsPayload
+                ? SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true)
+                : SealedSecret.Prove(instance, tenant, row, scope, name);
             if (wantsPayload && !await PassAsync(caller, "find", session, [row], [secret]))
                 continue;
             if (!wantsPayload && gate.TakesMetadata)
-                await gate.PassAsync(caller.Entry("find_metadata", "ok") with { Scope = scope.Word, Name = row.Key.Name, Version = row.Version });
+                await gate.PassAsync(
+                    caller.Entry("find_metadata", "ok") with
+                    {
+                        Scope = scope.Word,
+                        Name = row.Key.Name,
+                        Version = row.Version
+                    });
             return secret;
         }
 
@@ -66,8 +77,15 @@ internal sealed class SecretStore(
     }
 
     // A payload leaves only after the entry about it is durable; if it cannot be, what was opened is cleared.
-    private ValueTask<bool> PassAsync(Caller caller, string verb, long session, IReadOnlyList<SecretRow> rows, IReadOnlyList<Secret> secrets) =>
-        gate.PassAsync(secrets, session, [.. rows.Zip(secrets, (row, secret) => caller.Entry(verb, "ok") with { Scope = secret.Scope.Word, Name = row.Key.Name, Version = row.Version })]);
+    private ValueTask<bool> PassAsync(Caller caller, string verb, long session, IReadOnlyList<SecretRow> rows,
+        IReadOnlyList<Secret> secrets) =>
+        gate.PassAsync(
+            secrets, session,
+            [.. rows.Zip(
+                secrets,
+                (row, secret) =>
+                    caller.Entry(verb, "ok") with { Scope = secret.Scope.Word, Name = row.Key.Name,
+                        Version = row.Version })]);
 
     /// <summary>A page of a scope: the newest, or those next to a cursor.</summary>
     /// <param name="caller">Who asks.</param>
@@ -78,7 +96,8 @@ internal sealed class SecretStore(
     /// <param name="wantsPayload">Whether to give their payloads too.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <exception cref="ApiError">A cursor is not an id of this scope, or there are two.</exception>
-    public async ValueTask<Page> ListAsync(Caller caller, Scope scope, Cursor? after, Cursor? before, int limit, bool wantsPayload, CancellationToken ct)
+    public async ValueTask<Page> ListAsync(Caller caller, Scope scope, Cursor? after, Cursor? before, int limit,
+        bool wantsPayload, CancellationToken ct)
     {
         var tenant = await tenants.FindAsync(gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span), ct);
         var blind = tenant is null ? [] : SealedSecret.ScopeOf(tenant, scope);
@@ -174,7 +193,9 @@ internal sealed class SecretStore(
         throw ApiError.Contradictory(Moving);
     }
 
-    /// <summary>Creates or replaces. A replaced secret keeps its id and created, and does not count against the quota.</summary>
+    /// <summary>
+    /// Creates or replaces. A replaced secret keeps its id and created, and does not count against the quota.
+    /// </summary>
     /// <param name="caller">Who asks.</param>
     /// <param name="scope">Where it stands.</param>
     /// <param name="name">What it is called.</param>
@@ -183,30 +204,40 @@ internal sealed class SecretStore(
     /// <param name="ifVersion">The version it must have now, 0 for none at all; null for whatever there is.</param>
     /// <param name="claim">The idempotency key, or null.</param>
     /// <param name="ct">Ends reading, never a change that was handed in.</param>
-    /// <exception cref="ApiError">The expiry is not in the future or too far in it; the version is another; the idempotency key is in use or was used otherwise.</exception>
+    /// <exception cref="ApiError">
+    /// The expiry is not in the future or too far in it; the version is another; the idempotency key is in use or was
+    /// used otherwise.
+    /// </exception>
     public async ValueTask<WriteOutcome> SetAsync(
-        Caller caller, Scope scope, SecretName name, ReadOnlyMemory<byte> payload, long? expiresAt, long? ifVersion, IdempotencyClaim? claim, CancellationToken ct)
+        Caller caller, Scope scope, SecretName name, ReadOnlyMemory<byte> payload, long? expiresAt, long? ifVersion,
+            IdempotencyClaim? claim, CancellationToken ct)
     {
         var id = gate.RequireScope(caller, Permissions.SecretWrite, scope.User.Span);
         UnixTime.RequireExpiry(expiresAt, time.GetUtcNow());
         var request = new Secret("", name, scope, id.Livemode, 0, expiresAt, 0, payload);
-        return await WriteAsync(caller, id, adds: true, request, "set", ifVersion, claim, terms => new SecretChange.Set(terms, request, ifVersion), ct);
+        return await WriteAsync(caller, id, adds: true, request, "set", ifVersion, claim,
+            terms => new SecretChange.Set(terms, request, ifVersion), ct);
     }
 
     /// <summary>Removes a secret and gives what it was; its payload only when it is wanted.</summary>
-    /// <exception cref="ApiError">The version is another than <paramref name="ifVersion"/>; the idempotency key is in use or was used otherwise.</exception>
+    /// <exception cref="ApiError">
+    /// The version is another than <paramref name="ifVersion"/>; the idempotency key is in use or was used otherwise.
+    /// </exception>
     public async ValueTask<WriteOutcome> DeleteAsync(
-        Caller caller, Scope scope, SecretName name, bool wantsPayload, long? ifVersion, IdempotencyClaim? claim, CancellationToken ct)
+        Caller caller, Scope scope, SecretName name, bool wantsPayload, long? ifVersion, IdempotencyClaim? claim,
+            CancellationToken ct)
     {
         var id = gate.RequireScope(caller, wantsPayload ? Permissions.All : Permissions.SecretWrite, scope.User.Span);
         var request = new Secret("", name, scope, id.Livemode, 0, null, 0);
         // An outcome that is to be kept needs a tenant to be kept under, even if it is that nothing was there.
-        return await WriteAsync(caller, id, adds: claim is not null, request, wantsPayload ? "delete, with payload" : "delete", ifVersion, claim,
+        return await WriteAsync(caller, id, adds: claim is not null, request,
+            wantsPayload ? "delete, with payload" : "delete", ifVersion, claim,
             terms => new SecretChange.Delete(terms, request, ifVersion, wantsPayload), ct);
     }
 
     private async ValueTask<WriteOutcome> WriteAsync(
-        Caller caller, TenantId id, bool adds, Secret request, string verb, long? ifVersion, IdempotencyClaim? claim, Func<SecretChange.Terms, SecretChange> change, CancellationToken ct)
+        Caller caller, TenantId id, bool adds, Secret request, string verb, long? ifVersion, IdempotencyClaim? claim,
+            Func<SecretChange.Terms, SecretChange> change, CancellationToken ct)
     {
         gate.RequireBudget(caller, keeps: claim is not null);
         for (var tries = 0; tries < MostTries; tries++)
@@ -217,7 +248,12 @@ internal sealed class SecretStore(
             {
                 var quota = caller.App?.SecretsPerScope ?? SecretsPerScope;
                 var terms = new SecretChange.Terms(instance, tenant, caller, ids, time, quota);
-                return await CommitAsync(change(terms), claim is null ? null : new Idempotency(instance, tenant, caller, claim, Fingerprint(tenant, verb, request, ifVersion, claim)));
+                return await CommitAsync(
+                    change(terms),
+                    claim is null
+                        ? null
+                        : new Idempotency(instance, tenant, caller, claim,
+                            Fingerprint(tenant, verb, request, ifVersion, claim)));
             }
             catch (SecretChange.TenantGoneException)
             {
@@ -265,9 +301,10 @@ internal sealed class SecretStore(
         return change.Outcome!;
     }
 
-    // All that a request says, under the tenant's key: a guess at a payload cannot be tested against the database. With the
-    // idempotency key in it, not even that two requests said the same can be seen there.
-    private static byte[] Fingerprint(Tenant tenant, string verb, Secret request, long? ifVersion, IdempotencyClaim claim)
+    // All that a request says, under the tenant's key: a guess at a payload cannot be tested against the database. With
+    // the idempotency key in it, not even that two requests said the same can be seen there.
+    private static byte[] Fingerprint(Tenant tenant, string verb, Secret request, long? ifVersion,
+        IdempotencyClaim claim)
     {
         using var said = new AssociatedData("request"u8);
         said.Add(claim.Key);

@@ -9,7 +9,9 @@ namespace Coffer.Secrets;
 /// <summary>A tenant with its keys opened.</summary>
 internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys);
 
-/// <summary>Opens tenants and keeps the opened ones, up to a bound. A tenant is made by the first thing that is stored for it.</summary>
+/// <summary>
+/// Opens tenants and keeps the opened ones, up to a bound. A tenant is made by the first thing that is stored for it.
+/// </summary>
 /// <param name="engine">Where they are read.</param>
 /// <param name="committer">Through which they are made.</param>
 /// <param name="instance">Whose store it is.</param>

@@ -4,7 +4,10 @@ using Coffer.Storage.Postgres;
 
 namespace Coffer.Settings;
 
-/// <summary>What the server is told, as values. Where they come from, their names and their limits stand in <see cref="SettingsTable"/>.</summary>
+/// <summary>
+/// What the server is told, as values. Where they come from, their names and their limits stand in <see
+/// cref="SettingsTable"/>.
+/// </summary>
 internal sealed record CofferOptions
 {
     /// <summary>Where Coffer listens unless told otherwise: loopback, so that nothing is open by accident.</summary>
@@ -32,7 +35,9 @@ internal sealed record CofferOptions
     /// <summary>Requests a second that no honest app sends with one key.</summary>
     public const int DefaultRatePerKey = 5_000;
 
-    /// <summary>Failed authentications a second: a misconfigured fleet behind one address gets through, guessing does not.</summary>
+    /// <summary>
+    /// Failed authentications a second: a misconfigured fleet behind one address gets through, guessing does not.
+    /// </summary>
     public const int DefaultRatePerAddress = 20;
 
     /// <summary>
@@ -59,13 +64,19 @@ internal sealed record CofferOptions
     /// <summary>The most that a tenant's opened keys take, in bytes: those whose payloads are in use.</summary>
     public const int LargestTenant = 4096;
 
-    /// <summary>As many as a quarter of the memory holds, of the container's if it has a limit, when each takes the most it can.</summary>
-    public static int DefaultOpenTenants { get; } = (int)Math.Clamp(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4 / LargestTenant, 1, MostOpenTenants);
+    /// <summary>
+    /// As many as a quarter of the memory holds, of the container's if it has a limit, when each takes the most it can.
+    /// </summary>
+    public static int DefaultOpenTenants { get; } = (int)Math.Clamp(
+        GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4 / LargestTenant, 1, MostOpenTenants);
 
     /// <summary>The directory of the store and its key file. Made if it is not there.</summary>
     public required string Data { get; init; }
 
-    /// <summary>The PostgreSQL database of the store, as an Npgsql connection string; null is a SQLite file in the data directory. It may hold a password: never show it.</summary>
+    /// <summary>
+    /// The PostgreSQL database of the store, as an Npgsql connection string; null is a SQLite file in the data
+    /// directory. It may hold a password: never show it.
+    /// </summary>
     public string? Store { get; init; }
 
     /// <summary>One http or https URL: address and port. Port 0 takes a free one.</summary>
@@ -74,13 +85,17 @@ internal sealed record CofferOptions
     /// <summary>A second address of the same form, for the management plane; null has none.</summary>
     public string? AdminListen { get; init; }
 
-    /// <summary>PEM file of the certificate, first, and its chain; null serves no https. Goes with <see cref="TlsKey"/>.</summary>
+    /// <summary>
+    /// PEM file of the certificate, first, and its chain; null serves no https. Goes with <see cref="TlsKey"/>.
+    /// </summary>
     public string? TlsCert { get; init; }
 
     /// <summary>PEM file of the certificate's key, unencrypted: PKCS#8, PKCS#1 or SEC1.</summary>
     public string? TlsKey { get; init; }
 
-    /// <summary>Whether plain HTTP may be spoken beyond this machine, because something in front of Coffer encrypts.</summary>
+    /// <summary>
+    /// Whether plain HTTP may be spoken beyond this machine, because something in front of Coffer encrypts.
+    /// </summary>
     public bool InsecureHttp { get; init; }
 
     /// <summary>
@@ -129,7 +144,10 @@ internal sealed record CofferOptions
     /// <summary>A file that says, as JSON, where the server listens, once it answers.</summary>
     public string? ReadyFile { get; init; }
 
-    /// <summary>The file that the audit log's checkpoints are appended to; null is in the data directory. Best on another medium.</summary>
+    /// <summary>
+    /// The file that the audit log's checkpoints are appended to; null is in the data directory. Best on another
+    /// medium.
+    /// </summary>
     public string? Checkpoints { get; init; }
 
     /// <summary>What this one start accepts as lost of the audit log, and of the store with it.</summary>
@@ -138,7 +156,10 @@ internal sealed record CofferOptions
     /// <summary>How long audit entries are kept, in days, 1 to 36,500; null keeps them all.</summary>
     public int? AuditRetentionDays { get; init; }
 
-    /// <summary>How reads go on record: <c>durable</c> before they are answered, or <c>buffered</c> within one commit of it. Never off.</summary>
+    /// <summary>
+    /// How reads go on record: <c>durable</c> before they are answered, or <c>buffered</c> within one commit of it.
+    /// Never off.
+    /// </summary>
     public string Audit { get; init; } = "durable";
 
     /// <summary>Whether finds and lists without payload are on record too.</summary>
@@ -147,13 +168,19 @@ internal sealed record CofferOptions
     /// <summary>How many secrets a scope may hold, 1 to 10,000.</summary>
     public int SecretsPerScope { get; init; } = DefaultSecretsPerScope;
 
-    /// <summary>Of how many tenants the opened keys are kept in memory, 1 to 10,000,000, 1 KB each, or 4 where payloads are in use. A request to another one opens them first.</summary>
+    /// <summary>
+    /// Of how many tenants the opened keys are kept in memory, 1 to 10,000,000, 1 KB each, or 4 where payloads are in
+    /// use. A request to another one opens them first.
+    /// </summary>
     public int OpenTenants { get; init; } = DefaultOpenTenants;
 
     /// <summary>Dev mode; null serves.</summary>
     public DevOptions? Dev { get; init; }
 
-    /// <summary>Every setting with its value and where that is from, to be shown; empty when the options were not read by <see cref="Configuration"/>.</summary>
+    /// <summary>
+    /// Every setting with its value and where that is from, to be shown; empty when the options were not read by <see
+    /// cref="Configuration"/>.
+    /// </summary>
     public IReadOnlyList<SettingInForce> InForce { get; init; } = [];
 
     /// <summary>What <see cref="Configuration"/> could not make sense of; <see cref="Problems"/> names it.</summary>
@@ -168,19 +195,26 @@ internal sealed record CofferOptions
     public IEnumerable<string> Problems() => [.. Misread, .. Contradictions()];
 
     /// <summary>The name of a setting as the operator wrote it: a flag, a variable, or a line of a file.</summary>
-    public string Written(string name) => InForce.FirstOrDefault(setting => setting.Name == name)?.Written ?? $"--{name}";
+    public string Written(string name) =>
+        InForce.FirstOrDefault(setting => setting.Name == name)?.Written ?? $"--{name}";
 
     /// <summary>The URL of an address to listen at; null if the text is none.</summary>
     public static Uri? Address(string text) =>
-        Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https" && url.PathAndQuery == "/" && url.Fragment.Length == 0
-            && url.UserInfo.Length == 0 && (url.Host == "localhost" || IPAddress.TryParse(url.Host.Trim('[', ']'), out _)) ? url : null;
+        Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
+            && url.PathAndQuery == "/" && url.Fragment.Length == 0
+            && url.UserInfo.Length == 0
+                && (url.Host == "localhost" || IPAddress.TryParse(url.Host.Trim('[', ']'), out _))
+                ? url
+                : null;
 
     /// <summary>Where a validated URL listens; <c>localhost</c> is 127.0.0.1.</summary>
-    public static IPEndPoint EndPoint(Uri url) => new(url.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(url.Host.Trim('[', ']')), url.Port);
+    public static IPEndPoint EndPoint(Uri url) =>
+        new(url.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(url.Host.Trim('[', ']')), url.Port);
 
     public override string ToString() => SettingsTable.Redacted;
 
-    // What does not go together, each by the name that the operator wrote. What a setting may be on its own is in the table.
+    // What does not go together, each by the name that the operator wrote. What a setting may be on its own is in the
+    // table.
     private IEnumerable<string> Contradictions()
     {
         var (listen, admin) = (Address(Listen), AdminListen is null ? null : Address(AdminListen));
@@ -193,12 +227,18 @@ internal sealed record CofferOptions
         }
 
         if (listen is not null && admin is not null && listen.Port != 0 && EndPoint(listen).Equals(EndPoint(admin)))
-            yield return $"{Written("admin-listen")} '{AdminListen}' is also the address of {Written("listen")}: give the management plane an address of its own, or none";
+        {
+            yield return $"{Written("admin-listen")} '{AdminListen}' is also the address of {Written("listen")}: "
+                + "give the management plane an address of its own, or none";
+        }
 
         if ((TlsCert is null) != (TlsKey is null))
-            yield return TlsKey is null ? $"{Written("tls-cert")} needs --tls-key with it" : $"{Written("tls-key")} needs --tls-cert with it";
+            yield return TlsKey is null
+                ? $"{Written("tls-cert")} needs --tls-key with it"
+                : $"{Written("tls-key")} needs --tls-cert with it";
         else if (TlsCert is null && (IsTls(listen) || IsTls(admin)))
-            yield return $"{(IsTls(listen) ? Written("listen") : Written("admin-listen"))} is https, which needs --tls-cert and --tls-key";
+            yield return Written(IsTls(listen) ? "listen" : "admin-listen")
+                + " is https, which needs --tls-cert and --tls-key";
         else if (TlsCert is not null && !IsTls(listen) && !IsTls(admin))
             yield return $"{Written("tls-cert")} and {Written("tls-key")} are given, but no listening address is https";
     }
@@ -208,10 +248,13 @@ internal sealed record CofferOptions
     private IEnumerable<string> AddressProblems(string name, string text, Uri? url)
     {
         if (url is null)
-            yield return $"{Written(name)} '{text}' is not of the form http://IP-ADDRESS:PORT or https://IP-ADDRESS:PORT";
+            yield return $"{Written(name)} '{text}' is not of the form http://IP-ADDRESS:PORT or "
+                + "https://IP-ADDRESS:PORT";
         else if (!url.IsLoopback && Dev is not null)
             yield return $"{Written(name)} '{text}' is not a loopback address: dev mode serves this machine only";
         else if (!url.IsLoopback && !IsTls(url) && !InsecureHttp)
-            yield return $"{Written(name)} '{text}' would send secrets in plain text over the network: give an https:// address with --tls-cert and --tls-key, or listen on 127.0.0.1 behind a TLS proxy, or give --insecure-http";
+            yield return $"{Written(name)} '{text}' would send secrets in plain text over the network: give an "
+                + "https:// address with --tls-cert and --tls-key, or listen on 127.0.0.1 behind a TLS proxy, or "
+                    + "give --insecure-http";
     }
 }

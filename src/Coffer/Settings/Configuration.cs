@@ -4,10 +4,13 @@ using System.Text.RegularExpressions;
 namespace Coffer.Settings;
 
 /// <summary>
-/// What the operator wrote, in flags, environment and one file, made into options. A flag goes before the environment, that
-/// before the file, that before the default. Nothing that is wrong or unknown is passed over, and all of it is told at once.
+/// What the operator wrote, in flags, environment and one file, made into options. A flag goes before the environment,
+/// that before the file, that before the default. Nothing that is wrong or unknown is passed over, and all of it is
+/// told at once.
 /// </summary>
-/// <remarks>The framework's reader of INI files is not used: it stops at the first fault, and forgets the lines.</remarks>
+/// <remarks>
+/// The framework's reader of INI files is not used: it stops at the first fault, and forgets the lines.
+/// </remarks>
 internal sealed partial class Configuration
 {
     private const string ConfigVariable = "COFFER_CONFIG";
@@ -30,7 +33,8 @@ internal sealed partial class Configuration
     /// <param name="config">The file of <c>--config</c>; null is that of COFFER_CONFIG, if there is one.</param>
     /// <param name="environment">The variables of the process.</param>
     /// <returns>Options that are still to be validated, which tells all that is wrong.</returns>
-    public static CofferOptions ForServe(IReadOnlyDictionary<string, string> flags, string? config, IDictionary environment)
+    public static CofferOptions ForServe(IReadOnlyDictionary<string, string> flags, string? config,
+        IDictionary environment)
     {
         var read = new Configuration();
         if (config is not null)
@@ -44,8 +48,13 @@ internal sealed partial class Configuration
         return read.Options(new CofferOptions { Data = "" }, SettingsTable.All.Where(setting => setting.InServe));
     }
 
-    /// <summary>The options of <c>coffer dev</c>, which reads flags only: what a laptop's shell has set for a server is not meant for it.</summary>
-    /// <returns>Options that are still to be validated; <see cref="CofferOptions.Data"/> is empty if no directory was named.</returns>
+    /// <summary>
+    /// The options of <c>coffer dev</c>, which reads flags only: what a laptop's shell has set for a server is not
+    /// meant for it.
+    /// </summary>
+    /// <returns>
+    /// Options that are still to be validated; <see cref="CofferOptions.Data"/> is empty if no directory was named.
+    /// </returns>
     public static CofferOptions ForDev(IReadOnlyDictionary<string, string> flags)
     {
         var read = new Configuration();
@@ -61,14 +70,20 @@ internal sealed partial class Configuration
 
     private void AddEnvironment(IDictionary environment)
     {
-        foreach (var (variable, value) in environment.Cast<DictionaryEntry>().Select(each => ((string)each.Key, each.Value as string ?? "")).Order())
+        foreach (var (variable, value) in environment.Cast<DictionaryEntry>().Select(
+            each => ((string)each.Key, each.Value as string ?? "")).Order())
         {
-            if (!variable.StartsWith(SettingsTable.EnvironmentPrefix, StringComparison.Ordinal) || NoSettings.Contains(variable) || IsServiceLink(variable, value))
+            if (!variable.StartsWith(SettingsTable.EnvironmentPrefix, StringComparison.Ordinal)
+                || NoSettings.Contains(variable) || IsServiceLink(variable, value))
                 continue;
-            if (SettingsTable.All.FirstOrDefault(setting => setting.InServe && setting.Environment == variable) is { } setting)
+            if (SettingsTable.All.FirstOrDefault(
+                setting => setting.InServe && setting.Environment == variable) is { } setting)
                 written[setting.Name] = new SettingInForce(setting.Name, value, "environment") { Written = variable };
             else
-                problems.Add($"{variable} is an unknown setting{Suggestion(variable[SettingsTable.EnvironmentPrefix.Length..], nearest => nearest.Environment)}");
+            {
+                var name = variable[SettingsTable.EnvironmentPrefix.Length..];
+                problems.Add($"{variable} is an unknown setting{Suggestion(name, nearest => nearest.Environment)}");
+            }
         }
     }
 
@@ -108,7 +123,8 @@ internal sealed partial class Configuration
                 // Both would be part of the value, which is not what was meant.
                 if (value.StartsWith('"') || value.StartsWith('\''))
                     return $"{name} has its value in quotes: write it without them";
-                if (value.StartsWith('#') || value.Contains(" #", StringComparison.Ordinal) || value.Contains("\t#", StringComparison.Ordinal))
+                if (value.StartsWith('#') || value.Contains(" #", StringComparison.Ordinal)
+                    || value.Contains("\t#", StringComparison.Ordinal))
                     return $"{name} has a comment after its value: put the comment on a line of its own";
                 written[name] = new SettingInForce(name, value, "file") { Written = $"{path} line {number}: {name}" };
                 return null;
@@ -136,7 +152,10 @@ internal sealed partial class Configuration
             }
             catch (FormatException e)
             {
-                problems.Add(setting.IsPrivate ? $"{value.Written} {e.Message}" : $"{value.Written} '{value.Value}' {e.Message}");
+                problems.Add(
+                    setting.IsPrivate
+                        ? $"{value.Written} {e.Message}"
+                        : $"{value.Written} '{value.Value}' {e.Message}");
             }
         }
 
@@ -145,16 +164,22 @@ internal sealed partial class Configuration
 
     // Kubernetes tells every container about every service: one that is named coffer makes variables like ours.
     private static bool IsServiceLink(string variable, string value) =>
-        ServiceLink().IsMatch(variable) || (variable.EndsWith("_PORT", StringComparison.Ordinal) && value.Contains("://", StringComparison.Ordinal));
+        ServiceLink().IsMatch(variable)
+            || (variable.EndsWith("_PORT", StringComparison.Ordinal) && value.Contains("://",
+                StringComparison.Ordinal));
 
-    [GeneratedRegex("_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture | RegexOptions.NonBacktracking)]
+    [GeneratedRegex("_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$",
+        RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture | RegexOptions.NonBacktracking)]
     private static partial Regex ServiceLink();
 
     private static string Suggestion(string name, Func<Setting, string> shown)
     {
         var text = name.ToLowerInvariant().Replace('_', '-');
-        var nearest = SettingsTable.All.Where(setting => setting.InServe).MinBy(setting => Distance(text, setting.Name))!;
-        return Distance(text, nearest.Name) <= Math.Max(1, nearest.Name.Length / 3) ? $" (did you mean {shown(nearest)}?)" : "";
+        var nearest = SettingsTable.All.Where(setting => setting.InServe).MinBy(
+            setting => Distance(text, setting.Name))!;
+        return Distance(text, nearest.Name) <= Math.Max(1, nearest.Name.Length / 3)
+            ? $" (did you mean {shown(nearest)}?)"
+            : "";
     }
 
     /// <summary>How many letters have to be put in, left out or changed (Levenshtein).</summary>

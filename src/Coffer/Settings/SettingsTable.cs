@@ -1,4 +1,5 @@
-// The one table of settings. Flags, environment, file, `coffer settings` and what the management plane shows are made of it.
+// The one table of settings. Flags, environment, file, `coffer settings` and what the management plane shows are made
+// of it.
 
 using System.Globalization;
 using System.Net;
@@ -10,8 +11,12 @@ namespace Coffer.Settings;
 /// <param name="Value">What kind of value it takes, in capitals.</param>
 /// <param name="Default">What is in force without it, in words if it is no value.</param>
 /// <param name="Help">What it is for and what it may be, as sentences.</param>
-/// <param name="Apply">The options with this text as the value. Throws <see cref="FormatException"/> with the end of a sentence that begins with name and value.</param>
-internal sealed record Setting(string Name, string Value, string Default, string Help, Func<CofferOptions, string, CofferOptions> Apply)
+/// <param name="Apply">
+/// The options with this text as the value. Throws <see cref="FormatException"/> with the end of a sentence that begins
+/// with name and value.
+/// </param>
+internal sealed record Setting(string Name, string Value, string Default, string Help, Func<CofferOptions, string,
+    CofferOptions> Apply)
 {
     /// <summary>Whether <c>coffer serve</c> takes it: as a flag, from the environment and from the file.</summary>
     public bool InServe { get; init; } = true;
@@ -19,7 +24,9 @@ internal sealed record Setting(string Name, string Value, string Default, string
     /// <summary>Whether <c>coffer dev</c> takes it, as a flag.</summary>
     public bool InDev { get; init; }
 
-    /// <summary>Whether the value could hold a password or a key: then it is never shown, in messages neither.</summary>
+    /// <summary>
+    /// Whether the value could hold a password or a key: then it is never shown, in messages neither.
+    /// </summary>
     public bool IsPrivate { get; init; }
 
     /// <summary>Whether the flag may stand alone, and then means true.</summary>
@@ -35,7 +42,9 @@ internal sealed record Setting(string Name, string Value, string Default, string
 /// <param name="Source"><c>flag</c>, <c>environment</c>, <c>file</c> or <c>default</c>.</param>
 internal sealed record SettingInForce(string Name, string Value, string Source)
 {
-    /// <summary>How the operator wrote it: <c>--listen</c>, <c>COFFER_LISTEN</c>, <c>/etc/coffer.conf line 3: listen</c>.</summary>
+    /// <summary>
+    /// How the operator wrote it: <c>--listen</c>, <c>COFFER_LISTEN</c>, <c>/etc/coffer.conf line 3: listen</c>.
+    /// </summary>
     public string Written { get; init; } = $"--{Name}";
 
     /// <summary>Whether nobody wrote it.</summary>
@@ -56,32 +65,40 @@ internal static class SettingsTable
 
     public static IReadOnlyList<Setting> All { get; } =
     [
-        Text("data", "DIR", "a temporary one, in dev only", "Directory of the store and its key file. It is created if it does not exist.",
+        Text("data", "DIR", "a temporary one, in dev only", "Directory of the store and its key file. It is created "
+            + "if it does not exist.",
             (options, text) => options with { Data = text }) with { InDev = true },
         Text("store", "CONNECTION", "a SQLite file in the data directory",
             "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE.",
             (options, text) => options with { Store = text }) with { IsPrivate = true },
-        Text("listen", "URL", CofferOptions.DefaultListen, "Address and port to listen on, http or https. Port 0 chooses a free port.",
+        Text("listen", "URL", CofferOptions.DefaultListen, "Address and port to listen on, http or https. Port 0 "
+            + "chooses a free port.",
             (options, text) => options with { Listen = text }) with { InDev = true },
         Text("admin-listen", "URL", "none", "A second address, http or https, only for the management plane.",
             (options, text) => options with { AdminListen = text }),
-        Text("tls-cert", "FILE", "none", "PEM file with the certificate and then its chain; https needs it. It is read again when it changes.",
+        Text("tls-cert", "FILE", "none", "PEM file with the certificate and then its chain; https needs it. It is "
+            + "read again when it changes.",
             (options, text) => options with { TlsCert = text }) with { InDev = true },
-        Text("tls-key", "FILE", "none", "PEM file with the certificate's private key, not encrypted and readable only by its owner.",
+        Text("tls-key", "FILE", "none", "PEM file with the certificate's private key, not encrypted and readable "
+            + "only by its owner.",
             (options, text) => options with { TlsKey = text }) with { InDev = true },
         Switch("insecure-http", "Allow plain HTTP from other machines, because a proxy in front of Coffer encrypts.",
             (options, on) => options with { InsecureHttp = on }),
         Number("connections", CofferOptions.DefaultConnections, 1, MostConnections,
-            "How many connections may be open at once on each address. At the limit a new connection replaces an idle one, or is closed if none is idle.",
+            "How many connections may be open at once on each address. At the limit a new connection replaces an "
+                + "idle one, or is closed if none is idle.",
             (options, number) => options with { Connections = number }),
         Number("connections-per-address", CofferOptions.DefaultConnectionsPerAddress, 0, MostConnections,
             "How many of them may come from one client's address, except from trusted proxies; 0 means no limit.",
             (options, number) => options with { ConnectionsPerAddress = number }),
-        new("trusted-proxies", "NETWORKS", "none", "Proxies whose X-Forwarded-For header is trusted: addresses and networks such as 10.0.0.0/8, with commas between them.",
+        new("trusted-proxies", "NETWORKS", "none", "Proxies whose X-Forwarded-For header is trusted: addresses and "
+            + "networks such as 10.0.0.0/8, with commas between them.",
             (options, text) => options with { TrustedProxies = [.. text.Split(',').Select(Network)] }),
-        Number("rate-per-key", CofferOptions.DefaultRatePerKey, 0, HighestRate, "Requests a second that each key may send; 0 means no limit.",
+        Number("rate-per-key", CofferOptions.DefaultRatePerKey, 0, HighestRate, "Requests a second that each key may "
+            + "send; 0 means no limit.",
             (options, number) => options with { RatePerKey = number }),
-        Number("rate-per-address", CofferOptions.DefaultRatePerAddress, 0, HighestRate, "Failed authentications a second that one address may cause; 0 means no limit.",
+        Number("rate-per-address", CofferOptions.DefaultRatePerAddress, 0, HighestRate, "Failed authentications a "
+            + "second that one address may cause; 0 means no limit.",
             (options, number) => options with { RatePerAddress = number }),
         Number("waiting-per-app", CofferOptions.DefaultWaitingPerApp, 0, CofferOptions.WaitingChanges,
             "Changes of one app that may wait to be stored; 0 means only the limit of all apps together.",
@@ -105,45 +122,66 @@ internal static class SettingsTable
         Number("tenants-per-app", CofferOptions.DefaultTenantsPerApp, 0, HighestRate,
             "New accounts a second that one app may store something for; 0 means no limit.",
             (options, number) => options with { TenantsPerApp = number }),
-        Number("secrets-per-scope", CofferOptions.DefaultSecretsPerScope, 1, CofferOptions.MostSecretsPerScope, "How many secrets a scope may hold. Lowering it deletes nothing.",
+        Number("secrets-per-scope", CofferOptions.DefaultSecretsPerScope, 1, CofferOptions.MostSecretsPerScope,
+            "How many secrets a scope may hold. Lowering it deletes nothing.",
             (options, number) => options with { SecretsPerScope = number }),
-        Number("open-tenants", CofferOptions.DefaultOpenTenants, 1, CofferOptions.MostOpenTenants, "How many tenants' keys to keep in memory, 1 KB each, or 4 KB where payloads are in use. The keys of other tenants are opened when a request needs them.",
+        Number("open-tenants", CofferOptions.DefaultOpenTenants, 1, CofferOptions.MostOpenTenants,
+            "How many tenants' keys to keep in memory, 1 KB each, or 4 KB where payloads are in use. The keys of "
+                + "other tenants are opened when a request needs them.",
             (options, number) => options with { OpenTenants = number }),
         new("audit", "durable|buffered", "durable",
-            "durable: a payload is sent after its audit entry is on the disk. buffered: the entry is stored within one commit after it, and is lost if the process stops before that.",
+            "durable: a payload is sent after its audit entry is on the disk. buffered: the entry is stored within "
+                + "one commit after it, and is lost if the process stops before that.",
             (options, text) => text is "durable" or "buffered" ? options with { Audit = text }
-                : throw new FormatException("is neither 'durable' nor 'buffered': the audit log has no other mode and cannot be turned off")),
+                : throw new FormatException(
+                    "is neither 'durable' nor 'buffered': the audit log has no other mode and cannot be turned off")),
         Switch("audit-metadata-reads", "Record finds and lists without payload in the audit log too.",
             (options, on) => options with { AuditMetadataReads = on }),
         Number("audit-retention-days", null, 1, LongestRetentionDays, "How long audit entries are kept.",
             (options, number) => options with { AuditRetentionDays = number }) with { Default = "for ever" },
-        Text("audit-checkpoints", "FILE", "audit-checkpoints.jsonl in the data directory", "File for the checkpoints of the audit log, best on another disk. Its directory must exist.",
+        Text("audit-checkpoints", "FILE", "audit-checkpoints.jsonl in the data directory", "File for the checkpoints "
+            + "of the audit log, best on another disk. Its directory must exist.",
             (options, text) => options with { Checkpoints = text }),
-        Text("ready-file", "FILE", "none", "JSON file to write (mode 0600) once the server answers requests: url, pid, and the keys if they were just created.",
+        Text("ready-file", "FILE", "none", "JSON file to write (mode 0600) once the server answers requests: url, "
+            + "pid, and the keys if they were just created.",
             (options, text) => options with { ReadyFile = text }) with { InDev = true },
-        new("key", "KEY", "a new one at each start", "The test key, such as sk_test_anything: letters, digits or '_', at most 255 characters.",
+        new("key", "KEY", "a new one at each start", "The test key, such as sk_test_anything: letters, digits or "
+            + "'_', at most 255 characters.",
             (options, text) => IsTestKey(text) ? options with { Dev = options.Dev! with { Key = text } }
-                : throw new FormatException("must be sk_test_ and then letters, digits or '_': dev mode accepts only test keys"))
+                : throw new FormatException(
+                    "must be sk_test_ and then letters, digits or '_': dev mode accepts only test keys"))
             { InServe = false, InDev = true, IsPrivate = true },
-        Switch("seed-fixtures", "Store the secrets that the official SDKs' own test suites expect: sec_123 and my-api-key.",
-            (options, on) => options with { Dev = options.Dev! with { SeedFixtures = on } }) with { InServe = false, InDev = true },
+        Switch("seed-fixtures", "Store the secrets that the official SDKs' own test suites expect: sec_123 and "
+            + "my-api-key.",
+            (options, on) =>
+                options with { Dev = options.Dev! with { SeedFixtures = on } }) with { InServe = false, InDev = true },
     ];
 
-    private static Setting Text(string name, string value, string @default, string help, Func<CofferOptions, string, CofferOptions> apply) =>
+    private static Setting Text(string name, string value, string @default, string help, Func<CofferOptions, string,
+        CofferOptions> apply) =>
         new(name, value, @default, help, apply);
 
-    private static Setting Switch(string name, string help, Func<CofferOptions, bool, CofferOptions> apply) => new(name, SwitchValue, "false", help, (options, text) =>
-        text is "true" or "false" ? apply(options, text == "true") : throw new FormatException("is neither 'true' nor 'false'"));
+    private static Setting Switch(string name, string help, Func<CofferOptions, bool, CofferOptions> apply) =>
+        new(name, SwitchValue, "false", help, (options, text) =>
+        text is "true" or "false"
+            ? apply(options, text == "true")
+            : throw new FormatException("is neither 'true' nor 'false'"));
 
-    private static Setting Number(string name, int? @default, int least, int most, string help, Func<CofferOptions, int, CofferOptions> apply) =>
-        new(name, "N", @default?.ToString(CultureInfo.InvariantCulture) ?? "", $"{help} From {least} to {most:N0}.", (options, text) =>
-            !int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) ? throw new FormatException("is not a whole number")
+    private static Setting Number(string name, int? @default, int least, int most, string help, Func<CofferOptions, int,
+        CofferOptions> apply) =>
+        new(name, "N", @default?.ToString(
+            CultureInfo.InvariantCulture) ?? "", $"{help} From {least} to {most:N0}.", (options, text) =>
+            !int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture,
+                out var number) ? throw new FormatException("is not a whole number")
             : number < least || number > most ? throw new FormatException($"is not between {least} and {most}")
             : apply(options, number));
 
     private static IPNetwork Network(string item) => Networks.Parse(item.Trim())
-        ?? throw new FormatException($"is not a list of addresses and networks: '{item.Trim()}' is neither an address nor a network such as 10.0.0.0/8, with zeros after its prefix");
+        ?? throw new FormatException(
+            $"is not a list of addresses and networks: '{item.Trim()}' is neither an address nor a network such as "
+                + "10.0.0.0/8, with zeros after its prefix");
 
     private static bool IsTestKey(string key) =>
-        key.StartsWith("sk_test_", StringComparison.Ordinal) && key.Length is > 8 and <= 255 && key.All(c => char.IsAsciiLetterOrDigit(c) || c == '_');
+        key.StartsWith("sk_test_", StringComparison.Ordinal) && key.Length is > 8 and <= 255
+            && key.All(c => char.IsAsciiLetterOrDigit(c) || c == '_');
 }

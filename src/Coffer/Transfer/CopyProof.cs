@@ -7,7 +7,9 @@ using Coffer.Storage;
 
 namespace Coffer.Transfer;
 
-/// <summary>Opens all that can be opened in the target of a migration, with the target's own key file. No payload is kept.</summary>
+/// <summary>
+/// Opens all that can be opened in the target of a migration, with the target's own key file. No payload is kept.
+/// </summary>
 internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreCopy.Step> watch)
 {
     private const int MostProblems = 20;
@@ -22,10 +24,13 @@ internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreC
     public long Secrets { get; private set; }
 
     /// <summary>The identity of a store, whether or not it is whole.</summary>
-    /// <exception cref="ConfigurationException">The key file is not the store's, or its identity was changed.</exception>
+    /// <exception cref="ConfigurationException">
+    /// The key file is not the store's, or its identity was changed.
+    /// </exception>
     public static Instance Open(StoredTables tables, KeyFile keys) => Instance.Open(
         [.. tables.Read(RootKeyRow.Table).Select(row => RootKeyRow.From(new ReadRow(row)))],
-        tables.Read(MetaRow.Table).Select(row => MetaRow.ToMeta(new ReadRow(row))).ToDictionary(meta => meta.Key, meta => meta.Value), keys);
+        tables.Read(MetaRow.Table).Select(row => MetaRow.ToMeta(new ReadRow(row)))
+            .ToDictionary(meta => meta.Key, meta => meta.Value), keys);
 
     public void Add(string problem)
     {
@@ -56,7 +61,8 @@ internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreC
         foreach (var row in target.Read(ApiKeyRow.Table))
         {
             // As it is read for a caller, the account of its app stands after the app.
-            var key = ApiKeyRow.From(new ReadRow([.. row[..3], row[2] is string app ? accounts.GetValueOrDefault(app) : null, .. row[3..]]));
+            var key = ApiKeyRow.From(
+                new ReadRow([.. row[..3], row[2] is string app ? accounts.GetValueOrDefault(app) : null, .. row[3..]]));
             if (key.App is not null && key.Account is null)
                 Add($"the app {key.App} of the API key {key.Id} does not exist");
             else if (ApiKey.Seen(instance, key).Fault is { } fault)
@@ -105,7 +111,7 @@ internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreC
         }
         catch (ApiError)
         {
-            Add($"the keys of the tenant {id.App}, {(id.Livemode ? "live" : "test")}, {id.Account} do not open: its record is damaged");
+            Add($"the keys of the tenant {id.App}, {Mode(id)}, {id.Account} do not open: its record is damaged");
             return null;
         }
     }
@@ -119,9 +125,12 @@ internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreC
         }
         catch (ApiError)
         {
-            Add($"the secret {row.Id} of {tenant.Id.App}, {(tenant.Id.Livemode ? "live" : "test")}, {tenant.Id.Account} does not open: its record is damaged");
+            var id = tenant.Id;
+            Add($"the secret {row.Id} of {id.App}, {Mode(id)}, {id.Account} does not open: its record is damaged");
         }
     }
+
+    private static string Mode(TenantId id) => id.Livemode ? "live" : "test";
 
     private void VerifyAudit(Instance instance, string[] checkpoints)
     {

@@ -1,5 +1,5 @@
-// Puts together what moves a store from one engine to another, as Server.cs does for serving: rows are copied as they are, and
-// the root keys wrapped anew. Until all of it is proven the target says of itself that it is no store.
+// Puts together what moves a store from one engine to another, as Server.cs does for serving: rows are copied as they
+// are, and the root keys wrapped anew. Until all of it is proven the target says of itself that it is no store.
 
 
 using Coffer.Keys;
@@ -12,7 +12,9 @@ namespace Coffer.Transfer;
 /// <summary>Copies a store into another directory or database, and proves the copy.</summary>
 internal sealed class StoreCopy : IDisposable
 {
-    /// <summary>Rows are written at this many, or at <see cref="MostBytes"/> of them: what an interrupted run does again.</summary>
+    /// <summary>
+    /// Rows are written at this many, or at <see cref="MostBytes"/> of them: what an interrupted run does again.
+    /// </summary>
     private const int MostRows = 500;
 
     private const long MostBytes = 4 << 20;
@@ -23,8 +25,10 @@ internal sealed class StoreCopy : IDisposable
     private readonly KeyFile targetKeys;
     private readonly Action<Step> watch;
 
-    private StoreCopy(StoredTables source, StoredTables target, KeyFile sourceKeys, KeyFile targetKeys, Action<Step> watch) =>
-        (this.source, this.target, this.sourceKeys, this.targetKeys, this.watch) = (source, target, sourceKeys, targetKeys, watch);
+    private StoreCopy(StoredTables source, StoredTables target, KeyFile sourceKeys, KeyFile targetKeys,
+        Action<Step> watch) =>
+        (this.source, this.target, this.sourceKeys, this.targetKeys, this.watch) =
+            (source, target, sourceKeys, targetKeys, watch);
 
     /// <summary>How far a part of the work has come, told after each batch.</summary>
     /// <param name="Work">What is done: copying, comparing or opening.</param>
@@ -42,23 +46,29 @@ internal sealed class StoreCopy : IDisposable
     public sealed record Report(bool IsFinished, IReadOnlyList<string> Problems, long Rows, long Written, long Secrets);
 
     /// <summary>
-    /// Copies, and once no server uses the source proves the copy and makes it a store. While one does, the target is brought
-    /// up to the source as it was when the run began, and stays unfinished. What a run that was interrupted did is not done again.
+    /// Copies, and once no server uses the source proves the copy and makes it a store. While one does, the target is
+    /// brought up to the source as it was when the run began, and stays unfinished. What a run that was interrupted did
+    /// is not done again.
     /// </summary>
     /// <param name="from">The store.</param>
     /// <param name="to">Nothing yet, or what an unfinished migration of the same store left.</param>
     /// <param name="watch">Told after each batch. If it throws, the run ends there, as if it were killed.</param>
     /// <param name="time">For the date in a new key file.</param>
     /// <param name="ct">Ends the wait for a database.</param>
-    /// <exception cref="ConfigurationException">The source is no store, its key file is not the right one, or the target may not be written.</exception>
+    /// <exception cref="ConfigurationException">
+    /// The source is no store, its key file is not the right one, or the target may not be written.
+    /// </exception>
     /// <exception cref="ApiError">The storage of one of the sides cannot be used.</exception>
-    public static async Task<Report> RunAsync(StoreLocation from, StoreLocation to, Action<Step> watch, TimeProvider time, CancellationToken ct)
+    public static async Task<Report> RunAsync(StoreLocation from, StoreLocation to, Action<Step> watch,
+        TimeProvider time, CancellationToken ct)
     {
         if (Path.GetFullPath(from.Data) == Path.GetFullPath(to.Data))
-            throw new ConfigurationException("the source and the target are in the same data directory", "Give the target a directory of its own.");
+            throw new ConfigurationException("the source and the target are in the same data directory",
+                "Give the target a directory of its own.");
         var (sourceFile, sourceKeyFile, sourceCheckpoints) = DataDirectory.FilesOf(from.Data);
         if (from.Store is null && !File.Exists(sourceFile))
-            throw new ConfigurationException($"there is no store in {from.Data}", "Give the --from directory of a store, and --from-store if it is in a database.");
+            throw new ConfigurationException($"there is no store in {from.Data}",
+                "Give the --from directory of a store, and --from-store if it is in a database.");
         var fromKeys = KeyFile.Load(sourceKeyFile);
         var store = await OpenAsync(sourceFile, from.Store, isNew: false, ct);
         try
@@ -69,7 +79,8 @@ internal sealed class StoreCopy : IDisposable
             using var directory = DataDirectory.Open(to.Data, holdsStore: to.Store is null);
             using var copy = await OpenAsync(directory.StoreFile, to.Store, isNew: true, ct);
             if (!copy.TryHold())
-                throw new ConfigurationException($"a server or another migration uses {to.Shown}", "Stop it first, or choose another target.");
+                throw new ConfigurationException($"a server or another migration uses {to.Shown}",
+                    "Stop it first, or choose another target.");
             Claim(copy, identity, to);
             if (!File.Exists(directory.KeyFile))
                 KeyFile.Create(directory.KeyFile, time.GetUtcNow());
@@ -108,16 +119,21 @@ internal sealed class StoreCopy : IDisposable
         if (target.Meta(Instance.MigrationMetaKey) is { } mark)
         {
             if (!mark.AsSpan().SequenceEqual(identity))
-                throw new ConfigurationException($"{to.Shown} is the unfinished target of another store's migration", "Finish that one, or choose an empty target.");
+                throw new ConfigurationException($"{to.Shown} is the unfinished target of another store's migration",
+                    "Finish that one, or choose an empty target.");
             return;
         }
 
         if (Tables.All.Any(table => target.Count(table) > 0))
-            throw new ConfigurationException($"there is already a store in {to.Shown}", "Choose an empty target. Nothing was changed.");
+            throw new ConfigurationException($"there is already a store in {to.Shown}",
+                "Choose an empty target. Nothing was changed.");
         target.Write(MetaRow.Table, [], [[Instance.MigrationMetaKey, identity]]);
     }
 
-    /// <summary>Makes the target what the source is at this moment, but for the mark, table by table in the order of keys. A source that is still stays so.</summary>
+    /// <summary>
+    /// Makes the target what the source is at this moment, but for the mark, table by table in the order of keys. A
+    /// source that is still stays so.
+    /// </summary>
     private long Copy(bool isStill)
     {
         source.Freeze(isStill);
@@ -177,10 +193,13 @@ internal sealed class StoreCopy : IDisposable
         proof.Run(File.Exists(copiedCheckpoints) ? File.ReadAllLines(copiedCheckpoints) : []);
         if (proof.Problems.Count == 0)
             target.Write(MetaRow.Table, [[Instance.MigrationMetaKey, null]], []);
-        return new Report(proof.Problems.Count == 0, proof.Problems, Tables.All.Sum(target.Count) - (proof.Problems.Count == 0 ? 0 : 1), written, proof.Secrets);
+        return new Report(proof.Problems.Count == 0, proof.Problems,
+            Tables.All.Sum(target.Count) - (proof.Problems.Count == 0 ? 0 : 1), written, proof.Secrets);
     }
 
-    /// <summary>Holds the counts against each other, and each row but root keys, which are wrapped anew, byte for byte.</summary>
+    /// <summary>
+    /// Holds the counts against each other, and each row but root keys, which are wrapped anew, byte for byte.
+    /// </summary>
     private void Compare(Table table, CopyProof proof)
     {
         var (expected, found) = (source.Count(table), target.Count(table) - (table == MetaRow.Table ? 1 : 0));
@@ -198,11 +217,16 @@ internal sealed class StoreCopy : IDisposable
         watch(new Step("comparing", table.Name, done, done));
     }
 
-    /// <summary>The rows of both sides in the order of their keys, those of one key together; null where a side has none. The mark is of neither.</summary>
-    private static IEnumerable<(object?[]? Row, object?[]? Old)> Pairs(Table table, StoredTables source, StoredTables target)
+    /// <summary>
+    /// The rows of both sides in the order of their keys, those of one key together; null where a side has none. The
+    /// mark is of neither.
+    /// </summary>
+    private static IEnumerable<(object?[]? Row, object?[]? Old)> Pairs(Table table, StoredTables source,
+        StoredTables target)
     {
         using var rows = source.Read(table).GetEnumerator();
-        using var olds = target.Read(table).Where(row => table != MetaRow.Table || (string)row[0]! != Instance.MigrationMetaKey).GetEnumerator();
+        using var olds = target.Read(table)
+            .Where(row => table != MetaRow.Table || (string)row[0]! != Instance.MigrationMetaKey).GetEnumerator();
         var (hasRow, hasOld) = (rows.MoveNext(), olds.MoveNext());
         while (hasRow || hasOld)
         {
@@ -222,6 +246,7 @@ internal sealed class StoreCopy : IDisposable
             return row;
         var root = RootKeyRow.From(new ReadRow(row));
         return [row[0], row[1], RootKeys.Rewrap(root.Version, root.Wrapped, sourceKeys, targetKeys)
-            ?? throw new ConfigurationException($"the key file cannot open this store (root key {root.Version})", "Restore the key file that the source was created with.")];
+            ?? throw new ConfigurationException($"the key file cannot open this store (root key {root.Version})",
+                "Restore the key file that the source was created with.")];
     }
 }

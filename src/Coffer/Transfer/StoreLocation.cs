@@ -3,9 +3,14 @@ using Coffer.Storage.Postgres;
 
 namespace Coffer.Transfer;
 
-/// <summary>Where a store is: in a data directory, or in a database, with its key file and checkpoints in a data directory.</summary>
+/// <summary>
+/// Where a store is: in a data directory, or in a database, with its key file and checkpoints in a data directory.
+/// </summary>
 /// <param name="Data">The data directory.</param>
-/// <param name="Store">The database, as an Npgsql connection string; null is the directory. It may hold a password: only <see cref="Shown"/> is ever shown.</param>
+/// <param name="Store">
+/// The database, as an Npgsql connection string; null is the directory. It may hold a password: only <see
+/// cref="Shown"/> is ever shown.
+/// </param>
 internal readonly record struct StoreLocation(string Data, string? Store)
 {
     public static implicit operator StoreLocation(string data) => new(data, null);

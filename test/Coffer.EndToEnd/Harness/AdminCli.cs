@@ -10,30 +10,36 @@ public sealed class AdminCli(CofferProcess coffer)
     /// <param name="arguments">The command line.</param>
     /// <param name="adminKey">In place of the store's first.</param>
     /// <param name="apiKey">The key of an app, for the verbs that take one.</param>
-    public Task<Ran> RunAsync(string[] arguments, string adminKey, string apiKey = "") => Ran.ProgramAsync(Needs.Program, arguments, Variables(adminKey, apiKey));
+    public Task<Ran> RunAsync(string[] arguments, string adminKey, string apiKey = "") =>
+        Ran.ProgramAsync(Needs.Program, arguments, Variables(adminKey, apiKey));
 
     /// <summary>What it printed, once it has ended well.</summary>
     public async Task<string> OkAsync(params string[] arguments) => (await RunAsync(arguments)).EndedWith(0).Stdout;
 
-    public async Task<JsonElement> JsonAsync(params string[] arguments) => JsonElement.Parse(await OkAsync([.. arguments, "--json"]));
+    public async Task<JsonElement> JsonAsync(params string[] arguments) =>
+        JsonElement.Parse(await OkAsync([.. arguments, "--json"]));
 
     /// <summary>Lines of JSON.</summary>
     public async Task<IReadOnlyList<JsonElement>> LinesAsync(params string[] arguments) =>
-        [.. (await OkAsync(arguments)).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonElement.Parse(line))];
+        [.. (await OkAsync(arguments)).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(
+            line => JsonElement.Parse(line))];
 
     /// <summary>With the key of an app.</summary>
-    public Task<Ran> WithKeyAsync(string apiKey, params string[] arguments) => RunAsync(arguments, adminKey: "", apiKey);
+    public Task<Ran> WithKeyAsync(string apiKey, params string[] arguments) =>
+        RunAsync(arguments, adminKey: "", apiKey);
 
     /// <summary>At a terminal, which script(1) makes; what is typed is an answer to what it asks.</summary>
     public Task<Ran> AtTerminalAsync(string typed, params string[] arguments) =>
-        Ran.ProgramAsync(Needs.OnPath("script"), ["-qec", string.Join(' ', arguments.Prepend(Needs.Program).Select(word => $"'{word}'")), "/dev/null"],
+        Ran.ProgramAsync(Needs.OnPath("script"), ["-qec",
+            string.Join(' ', arguments.Prepend(Needs.Program).Select(word => $"'{word}'")), "/dev/null"],
             Variables(coffer.AdminKey, ""), System.Text.Encoding.UTF8.GetBytes(typed));
 
     /// <summary>A new app; its id.</summary>
     public async Task<string> AppAsync(string name) => Text(await JsonAsync("apps", "create", name), "id");
 
     /// <summary>A new key; the key itself.</summary>
-    public async Task<string> KeyAsync(string app, params string[] more) => Text(await JsonAsync(["keys", "create", "--app", app, .. more]), "secret");
+    public async Task<string> KeyAsync(string app, params string[] more) =>
+        Text(await JsonAsync(["keys", "create", "--app", app, .. more]), "secret");
 
     public static string Text(JsonElement json, string field) => json.GetProperty(field).GetString()!;
 

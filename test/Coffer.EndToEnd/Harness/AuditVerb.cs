@@ -19,9 +19,11 @@ public static partial class AuditVerb
 
     /// <summary>Every entry that the filters take, newest first.</summary>
     public static async Task<IReadOnlyList<JsonElement>> ListAsync(TemporaryDirectory data, params string[] filters) =>
-        [.. (await Ran.CofferAsync(["audit", "list", "--data", data.Path, "--json", "--limit", "1000000", .. filters])).EndedWith(0).Stdout
+        [.. (await Ran.CofferAsync(
+            ["audit", "list", "--data", data.Path, "--json", "--limit", "1000000", .. filters])).EndedWith(0).Stdout
             .Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonElement.Parse(line))];
 
-    [GeneratedRegex("^(?<entries>[0-9]+) entries verify, [0-9]+ checkpoints, 0 problems\n$", RegexOptions.None, matchTimeoutMilliseconds: 5_000)]
+    [GeneratedRegex("^(?<entries>[0-9]+) entries verify, [0-9]+ checkpoints, 0 problems\n$", RegexOptions.None,
+        matchTimeoutMilliseconds: 5_000)]
     private static partial Regex Verdict();
 }

@@ -3,13 +3,16 @@ using System.Text;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>Strings that must be nowhere, and a search for them in every form in which they could have been written down.</summary>
+/// <summary>
+/// Strings that must be nowhere, and a search for them in every form in which they could have been written down.
+/// </summary>
 public sealed class Canaries
 {
     private readonly Dictionary<string, string> planted = new(StringComparer.Ordinal);
 
     /// <summary>A new one, of which no part can be there by chance.</summary>
-    public string Plant(string what) => Watch(what, $"canary{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12))}");
+    public string Plant(string what) =>
+        Watch(what, $"canary{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(12))}");
 
     /// <summary>Watches for a string that exists already.</summary>
     public string Watch(string what, string text)

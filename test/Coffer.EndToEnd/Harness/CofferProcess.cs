@@ -5,7 +5,9 @@ using System.Text.Json;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>The real program as a server of its own, on a free port. Disposing of it ends that process and no other.</summary>
+/// <summary>
+/// The real program as a server of its own, on a free port. Disposing of it ends that process and no other.
+/// </summary>
 public sealed class CofferProcess : IAsyncDisposable
 {
     private const int SigTerm = 15;
@@ -23,7 +25,9 @@ public sealed class CofferProcess : IAsyncDisposable
         process = new Process
         {
             StartInfo = Ran.Start(line[0], [.. line[1..], "--ready-file", ReadyFile],
-                new Dictionary<string, string>(environment ?? new Dictionary<string, string>()) { ["TMPDIR"] = own.Path }, folder),
+                new Dictionary<string, string>(environment ?? new Dictionary<string,
+                    string>())
+                { ["TMPDIR"] = own.Path }, folder),
         };
         process.OutputDataReceived += (_, line) => Append(output, line.Data);
         process.ErrorDataReceived += (_, line) => Append(errors, line.Data);
@@ -54,12 +58,17 @@ public sealed class CofferProcess : IAsyncDisposable
 
     public static Task<CofferProcess> DevAsync(params string[] more) => StartAsync(["dev", .. more]);
 
-    public static Task<CofferProcess> ServeAsync(TemporaryDirectory data, params string[] more) => StartAsync(["serve", "--data", data.Path, .. more]);
+    public static Task<CofferProcess> ServeAsync(TemporaryDirectory data, params string[] more) =>
+        StartAsync(["serve", "--data", data.Path, .. more]);
 
     /// <summary>Starts it on a free port of loopback and returns once it says that it is ready.</summary>
-    /// <param name="arguments">The command line without <c>--ready-file</c>, and without <c>--listen</c> if that is to be any free port.</param>
+    /// <param name="arguments">
+    /// The command line without <c>--ready-file</c>, and without <c>--listen</c> if that is to be any free port.
+    /// </param>
     /// <param name="folder">The working directory; null is that of the tests.</param>
-    /// <param name="under">A program and its arguments that become this one, such as <see cref="Strace.Under"/>.</param>
+    /// <param name="under">
+    /// A program and its arguments that become this one, such as <see cref="Strace.Under"/>.
+    /// </param>
     /// <param name="environment">Variables beside those of the tests.</param>
     /// <param name="program">The program; null is the built one.</param>
     /// <exception cref="EndedException">It ended before it was ready.</exception>
@@ -76,9 +85,11 @@ public sealed class CofferProcess : IAsyncDisposable
         coffer.process.BeginErrorReadLine();
         try
         {
-            await UntilAsync(() => File.Exists(coffer.ReadyFile) || coffer.process.HasExited, () => $"not ready after {Patience}: {coffer.Stderr}");
+            await UntilAsync(() => File.Exists(coffer.ReadyFile) || coffer.process.HasExited,
+                () => $"not ready after {Patience}: {coffer.Stderr}");
             if (!File.Exists(coffer.ReadyFile))
-                throw new EndedException(await coffer.ExitAsync(), $"coffer {string.Join(' ', arguments)}", coffer.Stderr);
+                throw new EndedException(await coffer.ExitAsync(), $"coffer {string.Join(' ', arguments)}",
+                    coffer.Stderr);
             coffer.Ready = JsonElement.Parse(await File.ReadAllTextAsync(coffer.ReadyFile));
             return coffer;
         }
@@ -92,7 +103,8 @@ public sealed class CofferProcess : IAsyncDisposable
     /// <summary>What it has printed, once that contains <paramref name="text"/>: it prints after it is ready.</summary>
     public async Task<string> PrintedAsync(string text)
     {
-        await UntilAsync(() => Stdout.Contains(text, StringComparison.Ordinal), () => $"'{text}' was not printed after {Patience}, but: {Stdout}");
+        await UntilAsync(() => Stdout.Contains(text, StringComparison.Ordinal),
+            () => $"'{text}' was not printed after {Patience}, but: {Stdout}");
         return Stdout;
     }
 
@@ -162,7 +174,8 @@ public sealed class CofferProcess : IAsyncDisposable
 }
 
 /// <summary>A server ended before it was ready.</summary>
-public sealed class EndedException(int exit, string line, string stderr) : Exception($"{line} ended with {exit}: {stderr}")
+public sealed class EndedException(int exit, string line, string stderr) : Exception(
+    $"{line} ended with {exit}: {stderr}")
 {
     public int Exit { get; } = exit;
 }

@@ -32,7 +32,9 @@ public static class Needs
         return OnPath("node");
     }
 
-    /// <summary>Debian's Python with Debian's python3-stripe. Another Python that comes first on the path has other packages.</summary>
+    /// <summary>
+    /// Debian's Python with Debian's python3-stripe. Another Python that comes first on the path has other packages.
+    /// </summary>
     public static string PythonWithStripe()
     {
         if (!File.Exists("/usr/lib/python3/dist-packages/stripe/__init__.py"))
@@ -80,7 +82,8 @@ public static class Needs
     /// <summary>A program that a shell would find.</summary>
     public static string OnPath(string program)
     {
-        var found = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
+        var found = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator,
+            StringSplitOptions.RemoveEmptyEntries)
             .Select(folder => Path.Combine(folder, program))
             .FirstOrDefault(File.Exists);
         if (found is null)
@@ -105,6 +108,7 @@ public static class Needs
                 return folder.FullName;
         }
 
-        throw new InvalidOperationException($"No Coffer.slnx is above {AppContext.BaseDirectory}: the tests run from within the repository.");
+        throw new InvalidOperationException(
+            $"No Coffer.slnx is above {AppContext.BaseDirectory}: the tests run from within the repository.");
     }
 }

@@ -2,8 +2,8 @@ namespace Coffer.EndToEnd;
 
 /// <summary>
 /// The program as it was at an earlier commit, built from the repository's own history. It is kept beside the tests'
-/// own
-/// output, so that it is built once. Where the history is not there, as in a shallow clone, tests skip, or fail in CI.
+/// own output, so that it is built once. Where the history is not there, as in a shallow clone, tests skip, or fail in
+/// CI.
 /// </summary>
 internal static class OlderProgram
 {

@@ -26,8 +26,14 @@ public sealed record PemPair(string Cert, string Key)
     /// <summary>A client that trusts this certificate and no other.</summary>
     public HttpClient Client(Uri url)
     {
-        var trust = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+        var trust = new X509ChainPolicy
+        {
+            TrustMode = X509ChainTrustMode.CustomRootTrust,
+            RevocationMode = X509RevocationMode.NoCheck,
+        };
         trust.CustomTrustStore.Add(X509CertificateLoader.LoadCertificateFromFile(Cert));
-        return new HttpClient(new SocketsHttpHandler { SslOptions = { CertificateChainPolicy = trust } }) { BaseAddress = url };
+        return new HttpClient(
+            new SocketsHttpHandler { SslOptions = { CertificateChainPolicy = trust } })
+        { BaseAddress = url };
     }
 }

@@ -5,7 +5,10 @@ using Npgsql;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>Real PostgreSQL: a primary, and beside it, if asked for, a standby that every commit waits for. Disposing of it ends both.</summary>
+/// <summary>
+/// Real PostgreSQL: a primary, and beside it, if asked for, a standby that every commit waits for. Disposing of it ends
+/// both.
+/// </summary>
 public sealed class PostgresCluster : IAsyncDisposable
 {
     private const int SigKill = 9, SigStop = 19;
@@ -21,7 +24,10 @@ public sealed class PostgresCluster : IAsyncDisposable
     /// <summary>What a node is given as its store.</summary>
     /// <param name="ports">Where the servers are reached, if not at their own ports.</param>
     public string Store(params int[] ports) =>
-        $"Host={string.Join(',', (ports.Length > 0 ? ports : [Primary.Port, Standby.Port]).Select(port => $"127.0.0.1:{port}"))};Username=postgres;Database=postgres";
+        "Host="
+            + string.Join(',', (ports.Length > 0 ? ports : [Primary.Port, Standby.Port])
+                .Select(port => $"127.0.0.1:{port}"))
+            + ";Username=postgres;Database=postgres";
 
     /// <param name="hasStandby">Whether there is a standby.</param>
     /// <param name="settings">Lines of both servers' postgresql.conf.</param>
@@ -37,7 +43,8 @@ public sealed class PostgresCluster : IAsyncDisposable
         var cluster = new PostgresCluster(await PostgresPrograms.NewDirectoryAsync("coffer-cluster-"));
         try
         {
-            await cluster.RunAsync("initdb", "-D", cluster.Folder(cluster.Primary), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
+            await cluster.RunAsync("initdb", "-D", cluster.Folder(cluster.Primary), "-U", "postgres", "-A", "trust",
+                "-E", "UTF8", "--locale=C", "--no-sync");
             await File.AppendAllLinesAsync(Path.Combine(cluster.Folder(cluster.Primary), "postgresql.conf"), settings);
             if (hasStandby)
                 await cluster.AddStandbyAsync(isSynchronous);
@@ -54,11 +61,14 @@ public sealed class PostgresCluster : IAsyncDisposable
     }
 
     // Nothing here survives the machine, so nothing is synced to its disk: what is tested is the death of processes.
-    public Task StartAsync(PostgresMember member) => RunAsync("pg_ctl", "-D", Folder(member), "-w", "-s", "-l", Path.Combine(directory, $"{member.Name}.log"), "-o",
-        $"-p {member.Port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off -c dynamic_shared_memory_type=mmap", "start");
+    public Task StartAsync(PostgresMember member) =>
+        RunAsync("pg_ctl", "-D", Folder(member), "-w", "-s", "-l", Path.Combine(directory, $"{member.Name}.log"), "-o",
+        $"-p {member.Port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off -c "
+            + "dynamic_shared_memory_type=mmap", "start");
 
     /// <summary>Stops it as an operator does: connections are ended, and what was committed is kept.</summary>
-    public Task StopAsync(PostgresMember member) => RunAsync("pg_ctl", "-D", Folder(member), "-w", "-s", "-m", "fast", "stop");
+    public Task StopAsync(PostgresMember member) =>
+        RunAsync("pg_ctl", "-D", Folder(member), "-w", "-s", "-m", "fast", "stop");
 
     /// <summary>Makes the standby the primary, and returns once it takes writes.</summary>
     public Task PromoteAsync() => RunAsync("pg_ctl", "-D", Folder(Standby), "-w", "-s", "promote");
@@ -68,7 +78,8 @@ public sealed class PostgresCluster : IAsyncDisposable
     {
         var postmaster = int.Parse(File.ReadLines(PidFile(member)).First());
         Assert.Equal(0, Kill(postmaster, SigStop)); // so that it starts no more while they are counted
-        var children = File.ReadAllText($"/proc/{postmaster}/task/{postmaster}/children").Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        var children = File.ReadAllText($"/proc/{postmaster}/task/{postmaster}/children").Split(' ',
+            StringSplitOptions.RemoveEmptyEntries);
         foreach (var process in (int[])[postmaster, .. children.Select(int.Parse)])
             _ = Kill(process, SigKill);
     }
@@ -92,7 +103,9 @@ public sealed class PostgresCluster : IAsyncDisposable
             if (IsAlive(lines[0]))
                 Crash(member);
             if (lines.Length > 6)
-                await Ran.ShellAsync($"ipcrm -m {lines[6].Split(' ', StringSplitOptions.RemoveEmptyEntries)[^1]} 2>/dev/null || true"); // what a killed server cannot give back
+                // what a killed server cannot give back
+                await Ran.ShellAsync(
+                    $"ipcrm -m {lines[6].Split(' ', StringSplitOptions.RemoveEmptyEntries)[^1]} 2>/dev/null || true");
         }
 
         Directory.Delete(directory, recursive: true);
@@ -115,7 +128,8 @@ public sealed class PostgresCluster : IAsyncDisposable
     // until it has it.
     private Task AddStandbyAsync(bool isSynchronous) => RunAsync("/bin/sh", "-c", $"""
         cd {directory} && cp -a {Primary.Name} {Standby.Name} && touch {Standby.Name}/standby.signal &&
-        echo "primary_conninfo = 'host=127.0.0.1 port={Primary.Port} user=postgres application_name={Standby.Name}'" >>{Standby.Name}/postgresql.conf &&
+        echo "primary_conninfo = 'host=127.0.0.1 port={Primary.Port} user=postgres application_name={Standby.Name}'" \
+            >>{Standby.Name}/postgresql.conf &&
         echo "synchronous_standby_names = '{(isSynchronous ? Standby.Name : "")}'" >>{Primary.Name}/postgresql.conf
         """);
 
@@ -128,7 +142,8 @@ public sealed class PostgresCluster : IAsyncDisposable
             Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), "the standby does not follow");
     }
 
-    private Task RunAsync(string program, params string[] arguments) => PostgresPrograms.RunAsync(directory, program, arguments);
+    private Task RunAsync(string program, params string[] arguments) =>
+        PostgresPrograms.RunAsync(directory, program, arguments);
 
     private string Folder(PostgresMember member) => Path.Combine(directory, member.Name);
 

@@ -32,7 +32,8 @@ public sealed class PostgresCrowd(string store) : IAsyncDisposable
     {
         await using var most = new NpgsqlCommand("SELECT current_setting('max_connections')::int", held.Peek());
         await using var end = new NpgsqlCommand(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'crowd'", held.Peek());
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'client backend' AND "
+                + "application_name <> 'crowd'", held.Peek());
         for (var all = (int)(await most.ExecuteScalarAsync())!; held.Count < all; await TakeFreeAsync())
             await end.ExecuteScalarAsync();
     }

@@ -54,11 +54,14 @@ public sealed record Ran(string Line, int ExitCode, byte[] Output, string Stderr
     /// <summary>Fails, showing all that the program said, unless it ended with <paramref name="code"/>.</summary>
     public Ran EndedWith(int code)
     {
-        Assert.True(ExitCode == code, $"{Line}\nended with {ExitCode} where {code} was expected.\n--- stdout\n{Stdout}\n--- stderr\n{Stderr}");
+        Assert.True(ExitCode == code,
+            $"{Line}\nended with {ExitCode} where {code} was expected.\n--- stdout\n{Stdout}\n--- stderr\n{Stderr}");
         return this;
     }
 
-    /// <summary>Checks that it ended as refusals do: one line that says what is wrong, and one that says what to do.</summary>
+    /// <summary>
+    /// Checks that it ended as refusals do: one line that says what is wrong, and one that says what to do.
+    /// </summary>
     public Ran Refused(int code, string error, string? hint = null)
     {
         EndedWith(code);
@@ -72,8 +75,11 @@ public sealed record Ran(string Line, int ExitCode, byte[] Output, string Stderr
         return this;
     }
 
-    /// <summary>How every program here is started: unaffected by settings and proxies of whoever runs the tests.</summary>
-    internal static ProcessStartInfo Start(string program, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment, string? folder = null)
+    /// <summary>
+    /// How every program here is started: unaffected by settings and proxies of whoever runs the tests.
+    /// </summary>
+    internal static ProcessStartInfo Start(string program, IEnumerable<string> arguments, IReadOnlyDictionary<string,
+        string>? environment, string? folder = null)
     {
         var start = new ProcessStartInfo(program, arguments)
         {
@@ -85,7 +91,8 @@ public sealed record Ran(string Line, int ExitCode, byte[] Output, string Stderr
             StandardErrorEncoding = Encoding.UTF8,
             StandardOutputEncoding = Encoding.UTF8,
         };
-        foreach (var name in start.Environment.Keys.Where(name => name.StartsWith("COFFER_", StringComparison.Ordinal)).ToArray())
+        foreach (var name in start.Environment.Keys.Where(
+            name => name.StartsWith("COFFER_", StringComparison.Ordinal)).ToArray())
             start.Environment.Remove(name);
         start.Environment["NO_PROXY"] = start.Environment["no_proxy"] = "127.0.0.1,localhost";
         foreach (var (name, value) in environment ?? new Dictionary<string, string>())

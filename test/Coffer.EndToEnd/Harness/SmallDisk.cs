@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>A disk of its own that is soon full: a tmpfs, which only root may mount. It is gone with the test.</summary>
+/// <summary>
+/// A disk of its own that is soon full: a tmpfs, which only root may mount. It is gone with the test.
+/// </summary>
 public sealed class SmallDisk : IAsyncDisposable
 {
     private readonly TemporaryDirectory parent = new();
@@ -30,7 +32,8 @@ public sealed class SmallDisk : IAsyncDisposable
         {
             disk.parent.Dispose();
             // Root within an unprivileged container is not told apart beforehand: it cannot, in CI or elsewhere.
-            Assert.Skip($"mount is refused although this is root, as in an unprivileged container: {mounted.Stderr.Trim()}");
+            Assert.Skip(
+                $"mount is refused although this is root, as in an unprivileged container: {mounted.Stderr.Trim()}");
         }
 
         return disk;
@@ -38,8 +41,11 @@ public sealed class SmallDisk : IAsyncDisposable
 
     public Task ResizeAsync(string size) => RemountAsync($"size={size}");
 
-    /// <param name="options">As mount(8) reads them: <c>ro</c>, which it refuses while a file is open for writing.</param>
-    public async Task RemountAsync(string options) => (await Ran.ProgramAsync(Needs.OnPath("mount"), ["-o", $"remount,{options}", Path])).EndedWith(0);
+    /// <param name="options">
+    /// As mount(8) reads them: <c>ro</c>, which it refuses while a file is open for writing.
+    /// </param>
+    public async Task RemountAsync(string options) =>
+        (await Ran.ProgramAsync(Needs.OnPath("mount"), ["-o", $"remount,{options}", Path])).EndedWith(0);
 
     /// <summary>Takes every byte that is free.</summary>
     public void Fill()
@@ -62,7 +68,8 @@ public sealed class SmallDisk : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        // Lazily, so that a server that a failing test left behind does not keep the mount; and also when the test was cancelled.
+        // Lazily, so that a server that a failing test left behind does not keep the mount; and also when the test was
+        // cancelled.
         using var umount = Process.Start(Ran.Start(Needs.OnPath("umount"), ["--lazy", Path], environment: null))!;
         await umount.WaitForExitAsync(CancellationToken.None);
         Assert.Equal(0, umount.ExitCode);

@@ -12,17 +12,24 @@ public sealed class TemporaryDirectory : IDisposable
 
     /// <summary>Every file's content, by name.</summary>
     public IReadOnlyDictionary<string, byte[]> Contents() =>
-        Directory.EnumerateFiles(Path).ToDictionary(file => System.IO.Path.GetFileName(file)!, ReadShared, StringComparer.Ordinal);
+        Directory.EnumerateFiles(Path).ToDictionary(file => System.IO.Path.GetFileName(file)!, ReadShared,
+            StringComparer.Ordinal);
 
     /// <summary>Every file's name, hash and mode, one a line: what must not change when a start is refused.</summary>
     public string Fingerprint() => string.Join('\n', Contents()
         .OrderBy(file => file.Key, StringComparer.Ordinal)
-        .Select(file => $"{file.Key} {Convert.ToHexString(SHA256.HashData(file.Value))} {System.IO.File.GetUnixFileMode(File(file.Key))}"));
+        .Select(
+            file =>
+                $"{file.Key} {Convert.ToHexString(SHA256.HashData(file.Value))} "
+                    + $"{System.IO.File.GetUnixFileMode(File(file.Key))}"));
 
-    /// <summary>Changes the store in it behind Coffer's back, as someone with the file and without the key can.</summary>
+    /// <summary>
+    /// Changes the store in it behind Coffer's back, as someone with the file and without the key can.
+    /// </summary>
     public async Task SqlAsync(string sql)
     {
-        const string Script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); db.commit(); db.close()";
+        const string Script =
+            "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); db.commit(); db.close()";
         (await Ran.ProgramAsync(Needs.Python(), ["-c", Script, File("coffer.db"), sql])).EndedWith(0);
     }
 

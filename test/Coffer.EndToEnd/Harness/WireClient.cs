@@ -20,7 +20,8 @@ public sealed record Answer(int Status, JsonElement Body, HttpResponseHeaders He
         return this;
     }
 
-    private static string? Text(JsonElement json, string name) => json.TryGetProperty(name, out var value) ? value.GetString() : null;
+    private static string? Text(JsonElement json, string name) =>
+        json.TryGetProperty(name, out var value) ? value.GetString() : null;
 }
 
 /// <summary>A client with nothing between it and the wire: no SDK, no retries, no proxy.</summary>
@@ -32,7 +33,9 @@ public sealed class WireClient : IDisposable
 
     public WireClient(Uri url, string key, string? account = null)
     {
-        http = new HttpClient(new SocketsHttpHandler { UseProxy = false }) { BaseAddress = url, Timeout = TimeSpan.FromSeconds(30) };
+        http = new HttpClient(
+            new SocketsHttpHandler { UseProxy = false })
+        { BaseAddress = url, Timeout = TimeSpan.FromSeconds(30) };
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
         if (account is not null)
             http.DefaultRequestHeaders.Add("Stripe-Account", account);
@@ -47,7 +50,8 @@ public sealed class WireClient : IDisposable
         GetAsync($"{Secrets}/find", [.. Scope(user), ("name", name), ("expand[]", "payload")]);
 
     /// <summary>Finds a secret without its payload: nothing of it leaves, so nothing is put on record first.</summary>
-    public Task<Answer> FindBareAsync(string name, string? user = null) => GetAsync($"{Secrets}/find", [.. Scope(user), ("name", name)]);
+    public Task<Answer> FindBareAsync(string name, string? user = null) =>
+        GetAsync($"{Secrets}/find", [.. Scope(user), ("name", name)]);
 
     /// <summary>Lists a scope's newest hundred, or the hundred after a cursor, with payloads.</summary>
     public Task<Answer> ListAsync(string? user = null, string? after = null)
@@ -97,7 +101,8 @@ public sealed class WireClient : IDisposable
     public async Task<Answer> SendAsync(HttpRequestMessage request)
     {
         using var response = await http.SendAsync(request, TestContext.Current.CancellationToken);
-        return new Answer((int)response.StatusCode, JsonElement.Parse(await response.Content.ReadAsByteArrayAsync()), response.Headers);
+        return new Answer((int)response.StatusCode, JsonElement.Parse(await response.Content.ReadAsByteArrayAsync()),
+            response.Headers);
     }
 
     public void Dispose() => http.Dispose();

@@ -2,7 +2,10 @@ using Coffer.Transfer;
 
 namespace Coffer.Tests.Access;
 
-/// <summary>Where a secret stands. The account is <c>own</c>, <c>other</c>, or null for the app's own; a user of null is the account's scope.</summary>
+/// <summary>
+/// Where a secret stands. The account is <c>own</c>, <c>other</c>, or null for the app's own; a user of null is the
+/// account's scope.
+/// </summary>
 internal sealed record Place(string App, bool Live, string? Account, string? User)
 {
     public static IEnumerable<Place> All { get; } =
@@ -12,10 +15,16 @@ internal sealed record Place(string App, bool Live, string? Account, string? Use
             from user in (string?[])[null, "usr_1", "usr_2"]
             select new Place(app, live, account, user)];
 
-    public override string ToString() => $"{(Live ? "live" : "test")} object of app {App}, account {Account ?? "the app's"}, {(User is null ? "account scope" : $"user {User}")}";
+    public override string ToString()
+    {
+        var scope = User is null ? "account scope" : $"user {User}";
+        return $"{(Live ? "live" : "test")} object of app {App}, account {Account ?? "the app's"}, {scope}";
+    }
 }
 
-/// <summary>A verb of the secrets. A find and a list ask for payloads, a set for none; a delete comes without and with.</summary>
+/// <summary>
+/// A verb of the secrets. A find and a list ask for payloads, a set for none; a delete comes without and with.
+/// </summary>
 /// <param name="Name">What it is called.</param>
 /// <param name="Row">Its route.</param>
 /// <param name="WithPayload">Whether it asks for the payload.</param>
@@ -24,12 +33,15 @@ internal sealed record SecretVerb(string Name, RouteRow Row, bool WithPayload, s
 {
     public static readonly SecretVerb
         Find = new("find", AuthorizationTable.Route("GET", "/v1/apps/secrets/find"), true, "expand[]=payload"),
-        List = new("list", AuthorizationTable.Route("GET", "/v1/apps/secrets"), true, "limit=100&expand[]=data.payload"),
+        List = new("list", AuthorizationTable.Route("GET", "/v1/apps/secrets"), true,
+            "limit=100&expand[]=data.payload"),
         Delete = new("delete", AuthorizationTable.Route("POST", "/v1/apps/secrets/delete"), false),
         DeleteWithPayload = new("delete with payload", Delete.Row, true, "expand[]=payload"),
         Set = new("set", AuthorizationTable.Route("POST", "/v1/apps/secrets"), false);
 
-    /// <summary>Reads first, and then what changes as little as may be: the order in which a product goes through them.</summary>
+    /// <summary>
+    /// Reads first, and then what changes as little as may be: the order in which a product goes through them.
+    /// </summary>
     public static IReadOnlyList<SecretVerb> All { get; } = [Find, List, Delete, DeleteWithPayload, Set];
 
     public bool IsDelete => this == Delete || this == DeleteWithPayload;
@@ -44,9 +56,11 @@ internal sealed record SecretVerb(string Name, RouteRow Row, bool WithPayload, s
 /// <param name="Target">Where the secret stands that is asked for.</param>
 /// <param name="Spelling">How <paramref name="Param"/> is sent.</param>
 /// <param name="Param">The parameter that is spelt so; the others are sent plainly.</param>
-internal sealed record Combination(Principal Principal, SecretVerb Verb, string? Header, Place Target, Spelling Spelling, string Param)
+internal sealed record Combination(Principal Principal, SecretVerb Verb, string? Header, Place Target,
+    Spelling Spelling, string Param)
 {
-    public override string ToString() => $"{Principal} | {Verb} | {Target} | header {Header ?? "none"} | {Param} {Spelling}";
+    public override string ToString() =>
+        $"{Principal} | {Verb} | {Target} | header {Header ?? "none"} | {Param} {Spelling}";
 }
 
 /// <summary>What must come of a combination.</summary>
@@ -55,7 +69,10 @@ internal sealed record Combination(Principal Principal, SecretVerb Verb, string?
 /// <param name="Reaches">Whether it acts on the very secret that it asks for.</param>
 internal sealed record Outcome(int Status, Place? Acts = null, bool Reaches = false);
 
-/// <summary>The rules of <see cref="AuthorizationTable"/> for the secrets, in its order. They know the tables and nothing of the program.</summary>
+/// <summary>
+/// The rules of <see cref="AuthorizationTable"/> for the secrets, in its order. They know the tables and nothing of the
+/// program.
+/// </summary>
 internal static class AuthorizationRules
 {
     /// <summary>Stands for the account in the place of a parameter.</summary>
@@ -63,7 +80,10 @@ internal static class AuthorizationRules
 
     public static readonly IReadOnlyList<string> Params = ["scope[type]", "scope[user]", "name"];
 
-    /// <summary>A spelling that sends every parameter where the method has it, once; a parameter that does not belong is not sent.</summary>
+    /// <summary>
+    /// A spelling that sends every parameter where the method has it, once; a parameter that does not belong is not
+    /// sent.
+    /// </summary>
     public static readonly Spelling Plain = new("plain", ["P=V"], "same");
 
     public static Outcome Of(Combination asked)
@@ -97,7 +117,8 @@ internal static class AuthorizationRules
     private static string EffectOf(Combination asked)
     {
         // There is no user in the account's scope and no name of a list: however it is spelt, it is refused.
-        if ((asked.Param == "scope[user]" && asked.Target.User is null) || (asked.Param == "name" && asked.Verb == SecretVerb.List))
+        if ((asked.Param == "scope[user]" && asked.Target.User is null)
+            || (asked.Param == "name" && asked.Verb == SecretVerb.List))
             return asked.Spelling == Plain ? "same" : "refused";
         // There are two types, in lower case.
         return asked.Param == "scope[type]" && asked.Spelling.Effect == "another" ? "refused" : asked.Spelling.Effect;

@@ -7,8 +7,9 @@ using Coffer.Settings;
 namespace Coffer.Tests.Access;
 
 /// <summary>
-/// The server of the authorization tests, with all principals of <see cref="AuthorizationTable"/>: made through the management
-/// plane, and seen alive before they are ended. Rates have no limit here, because one that is reached would answer in place of the table.
+/// The server of the authorization tests, with all principals of <see cref="AuthorizationTable"/>: made through the
+/// management plane, and seen alive before they are ended. Rates have no limit here, because one that is reached would
+/// answer in place of the table.
 /// </summary>
 public sealed class AuthorizationServer : IAsyncLifetime
 {
@@ -73,7 +74,8 @@ public sealed class AuthorizationServer : IAsyncLifetime
     internal string HeadersOf(Principal principal) => headers[principal.Name];
 
     /// <summary>The header lines of the backend of an app: its secret key, and an account.</summary>
-    internal string BackendOf(string app, bool live, string? account) => Bearer(backends[(app, live)]) + AccountLine(account);
+    internal string BackendOf(string app, bool live, string? account) =>
+        Bearer(backends[(app, live)]) + AccountLine(account);
 
     internal string AppId(string app) => apps[app].Id;
 
@@ -92,7 +94,10 @@ public sealed class AuthorizationServer : IAsyncLifetime
         return JsonNode.Parse(answer.Body)!;
     }
 
-    /// <summary>A new app and a secret key of it, and with <paramref name="stores"/> a secret of an account too: the ids that paths are about.</summary>
+    /// <summary>
+    /// A new app and a secret key of it, and with <paramref name="stores"/> a secret of an account too: the ids that
+    /// paths are about.
+    /// </summary>
     internal async Task<Dictionary<string, string>> MakeAppAsync(bool stores)
     {
         var app = (string)(await AdminAsync("POST", "apps", "name=made"))["id"]!;
@@ -108,7 +113,8 @@ public sealed class AuthorizationServer : IAsyncLifetime
         if (stores)
         {
             var secret = await OkAsync(new BulkRequest(
-                "POST", "/v1/apps/secrets", Bearer((string)key["secret"]!) + AccountLine("acct_made"), "scope[type]=account&name=made&payload=canary_of_a_route"));
+                "POST", "/v1/apps/secrets", Bearer((string)key["secret"]!)
+                    + AccountLine("acct_made"), "scope[type]=account&name=made&payload=canary_of_a_route"));
             ids.Add("secret", (string)secret["id"]!);
         }
 
@@ -125,7 +131,8 @@ public sealed class AuthorizationServer : IAsyncLifetime
     internal static string Bearer(string token) => $"Authorization: Bearer {token}\r\n";
 
     /// <summary>Checks that a key is good: a reader of secrets, or an admin key.</summary>
-    internal async Task ProveAsync(string lines, bool isAdmin = false) => await OkAsync(new BulkRequest("GET", isAdmin ? AnyAdminRead : AnyList, lines));
+    internal async Task ProveAsync(string lines, bool isAdmin = false) =>
+        await OkAsync(new BulkRequest("GET", isAdmin ? AnyAdminRead : AnyList, lines));
 
     private static string AccountLine(string? account) => account is null ? "" : $"Stripe-Account: {account}\r\n";
 
@@ -138,29 +145,36 @@ public sealed class AuthorizationServer : IAsyncLifetime
         headers.Add("publishable", Bearer("pk_test_" + good["sk_test_".Length..]));
         headers.Add("two keys", Bearer(good) + Bearer(good));
 
-        await AddAsync("revoked", await KeyAsync("A", "type=secret"), key => AdminAsync("POST", $"api_keys/{key}/revoke"));
-        await AddAsync("revoked admin", await KeyAsync(null, "type=admin"), key => AdminAsync("POST", $"api_keys/{key}/revoke"), isAdmin: true);
+        await AddAsync("revoked", await KeyAsync("A", "type=secret"),
+            key => AdminAsync("POST", $"api_keys/{key}/revoke"));
+        await AddAsync("revoked admin", await KeyAsync(null, "type=admin"),
+            key => AdminAsync("POST", $"api_keys/{key}/revoke"), isAdmin: true);
         var soon = test.Time.Seconds + 60;
         await AddAsync("expired", await KeyAsync("A", $"type=secret&expires_at={soon}"));
         await AddAsync("expired admin", await KeyAsync(null, $"type=admin&expires_at={soon}"), isAdmin: true);
-        await AddAsync("past grace", await KeyAsync("A", "type=secret"), key => AdminAsync("POST", $"api_keys/{key}/roll", "grace_period=60"), isAliveStill: true);
+        await AddAsync("past grace", await KeyAsync("A", "type=secret"),
+            key => AdminAsync("POST", $"api_keys/{key}/roll", "grace_period=60"), isAliveStill: true);
 
         var backend = BackendOf("A", live: false, "acct_own");
         await AddAsync("ephemeral expired", await MintAsync(backend, "user=usr_1&expires_in=60"));
-        await AddAsync("ephemeral revoked", await MintAsync(backend), key => OkAsync(new BulkRequest("DELETE", $"/v1/ephemeral_keys/{key}", backend)));
+        await AddAsync("ephemeral revoked", await MintAsync(backend),
+            key => OkAsync(new BulkRequest("DELETE", $"/v1/ephemeral_keys/{key}", backend)));
         await AddAsync("ephemeral of a forgotten account", await MintAsync(BackendOf("A", live: false, "acct_gone")),
             _ => AdminAsync("POST", $"apps/{AppId("A")}/accounts/acct_gone/forget"));
         var minter = await KeyAsync("A", "type=secret");
-        await AddAsync("ephemeral of a revoked key", await MintAsync(Bearer(minter.Token)), _ => AdminAsync("POST", $"api_keys/{minter.Id}/revoke"));
+        await AddAsync("ephemeral of a revoked key", await MintAsync(Bearer(minter.Token)),
+            _ => AdminAsync("POST", $"api_keys/{minter.Id}/revoke"));
 
         var gone = await MakeAppAsync(stores: false);
         var itsKey = await KeyAsync(gone["app"], "type=secret");
         await AddAsync("of a deleted app", itsKey);
-        await AddAsync("ephemeral of a deleted app", await MintAsync(Bearer(itsKey.Token)), _ => AdminAsync("DELETE", $"apps/{gone["app"]}"));
+        await AddAsync("ephemeral of a deleted app", await MintAsync(Bearer(itsKey.Token)),
+            _ => AdminAsync("DELETE", $"apps/{gone["app"]}"));
 
         test.Time.Move(TimeSpan.FromSeconds(61));
         foreach (var stranger in AuthorizationTable.Principals.Where(principal => principal.Column == "stranger"))
-            Assert.True((await Client.AskAsync(new BulkRequest("GET", AnyList, HeadersOf(stranger)))).Status == 401, stranger.Name);
+            Assert.True((await Client.AskAsync(new BulkRequest("GET", AnyList, HeadersOf(stranger)))).Status == 401,
+                stranger.Name);
     }
 
     private async Task AddBarredAsync()
@@ -168,12 +182,14 @@ public sealed class AuthorizationServer : IAsyncLifetime
         var disabled = (await MakeAppAsync(stores: false))["app"];
         var itsKey = await KeyAsync(disabled, "type=secret");
         await AddAsync("disabled", itsKey);
-        await AddAsync("ephemeral disabled", await MintAsync(Bearer(itsKey.Token)), _ => AdminAsync("POST", $"apps/{disabled}", "disabled=true"));
+        await AddAsync("ephemeral disabled", await MintAsync(Bearer(itsKey.Token)),
+            _ => AdminAsync("POST", $"apps/{disabled}", "disabled=true"));
 
         var paged = (await MakeAppAsync(stores: false))["app"];
         await AdminAsync("POST", $"apps/{paged}", "origins[]=https://app.example");
         itsKey = await KeyAsync(paged, "type=secret");
-        foreach (var (name, token) in ((string, string)[])[("foreign page", itsKey.Token), ("ephemeral foreign page", (await MintAsync(Bearer(itsKey.Token))).Token)])
+        foreach (var (name, token) in ((string, string)[])[("foreign page", itsKey.Token),
+            ("ephemeral foreign page", (await MintAsync(Bearer(itsKey.Token))).Token)])
         {
             await ProveAsync(Bearer(token) + OwnPage);
             headers.Add(name, Bearer(token) + ForeignPage);
@@ -183,11 +199,16 @@ public sealed class AuthorizationServer : IAsyncLifetime
         const string There = "127.0.0.2";
         using var elsewhere = new BulkClient(Url, IPAddress.Parse(There));
         foreach (var (name, key) in ((string, (string Id, string Token))[])[
-            ("elsewhere", await KeyAsync("A", $"type=secret&addresses[]={There}")), ("admin elsewhere", await KeyAsync(null, $"type=admin&addresses[]={There}"))])
+            ("elsewhere", await KeyAsync("A", $"type=secret&addresses[]={There}")), ("admin elsewhere", await KeyAsync(
+                null, $"type=admin&addresses[]={There}"))])
         {
             headers.Add(name, Bearer(key.Token));
             if (OperatingSystem.IsLinux())
-                Assert.Equal(200, (await elsewhere.AskAsync(new BulkRequest("GET", name == "elsewhere" ? AnyList : AnyAdminRead, Bearer(key.Token)))).Status);
+                Assert.Equal(
+                    200,
+                    (await elsewhere.AskAsync(
+                        new BulkRequest("GET", name == "elsewhere" ? AnyList : AnyAdminRead,
+                            Bearer(key.Token)))).Status);
         }
     }
 
@@ -199,24 +220,32 @@ public sealed class AuthorizationServer : IAsyncLifetime
         headers.Add("secret, live", BackendOf("A", live: true, null));
         headers.Add("secret, other app", BackendOf("B", live: false, null));
         headers.Add("secret, other app, live", BackendOf("B", live: true, null));
-        await AddAsync("secret, in grace", await KeyAsync("A", "type=secret"), key => AdminAsync("POST", $"api_keys/{key}/roll", "grace_period=604800"), isAliveStill: true);
+        await AddAsync("secret, in grace", await KeyAsync("A", "type=secret"),
+            key => AdminAsync("POST", $"api_keys/{key}/roll", "grace_period=604800"), isAliveStill: true);
 
-        const string Reads = "&permissions[]=secret_read", Writes = "&permissions[]=secret_write", Live = "&livemode=true", Pinned = "&account=acct_own";
+        const string Reads =
+            "&permissions[]=secret_read", Writes =
+                "&permissions[]=secret_write", Live = "&livemode=true", Pinned = "&account=acct_own";
         foreach (var (name, form) in ((string, string)[])[
-            ("restricted r", Reads), ("restricted w", Writes), ("restricted rw", Reads + Writes), ("restricted rw, live", Reads + Writes + Live),
+            ("restricted r", Reads), ("restricted w", Writes), ("restricted rw", Reads + Writes),
+                ("restricted rw, live", Reads + Writes + Live),
             ("pinned", Reads + Writes + Pinned), ("pinned r, live", Reads + Live + Pinned)])
             headers.Add(name, Bearer((await KeyAsync("A", $"type=restricted{form}")).Token));
 
         foreach (var (name, app, live, account, form) in ((string, string, bool, string, string)[])[
-            ("ephemeral own", "A", false, "acct_own", "user=usr_1"), ("ephemeral other", "A", false, "acct_own", "user=usr_2"),
-            ("ephemeral elsewhere", "A", false, "acct_other", "user=usr_1"), ("ephemeral, live", "A", true, "acct_own", "user=usr_1"),
+            ("ephemeral own", "A", false, "acct_own", "user=usr_1"),
+                ("ephemeral other", "A", false, "acct_own", "user=usr_2"),
+            ("ephemeral elsewhere", "A", false, "acct_other", "user=usr_1"),
+                ("ephemeral, live", "A", true, "acct_own", "user=usr_1"),
             ("ephemeral, other app", "B", false, "acct_own", "user=usr_1"),
-            ("ephemeral r", "A", false, "acct_own", "user=usr_1" + Reads), ("ephemeral w", "A", false, "acct_own", "user=usr_1" + Writes)])
+            ("ephemeral r", "A", false, "acct_own", "user=usr_1" + Reads),
+                ("ephemeral w", "A", false, "acct_own", "user=usr_1" + Writes)])
             headers.Add(name, Bearer((await MintAsync(BackendOf(app, live, account), form)).Token));
     }
 
     // A principal that is ended is seen alive first: otherwise a key that never worked would be refused as it should.
-    private async Task AddAsync(string name, (string Id, string Token) key, Func<string, Task<JsonNode>>? end = null, bool isAdmin = false, bool isAliveStill = false)
+    private async Task AddAsync(string name, (string Id, string Token) key, Func<string, Task<JsonNode>>? end = null,
+        bool isAdmin = false, bool isAliveStill = false)
     {
         headers.Add(name, Bearer(key.Token));
         await ProveAsync(Bearer(key.Token), isAdmin);
@@ -228,7 +257,8 @@ public sealed class AuthorizationServer : IAsyncLifetime
 
     private async Task<(string Id, string Token)> KeyAsync(string? app, string form)
     {
-        var key = await AdminAsync("POST", "api_keys", app is null ? form : $"{form}&app={(apps.TryGetValue(app, out var known) ? known.Id : app)}");
+        var key = await AdminAsync("POST", "api_keys",
+            app is null ? form : $"{form}&app={(apps.TryGetValue(app, out var known) ? known.Id : app)}");
         return ((string)key["id"]!, (string)key["secret"]!);
     }
 }

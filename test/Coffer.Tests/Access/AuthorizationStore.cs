@@ -9,15 +9,16 @@ namespace Coffer.Tests.Access;
 internal sealed record Seed(Place Place, string Name, string Id, string Payload);
 
 /// <summary>
-/// What must be in the store: what the backends stored, and then what the rules let others set. It is compared with what an
-/// admin exports, whole, so that nothing that was refused can have left a trace anywhere.
+/// What must be in the store: what the backends stored, and then what the rules let others set. It is compared with
+/// what an admin exports, whole, so that nothing that was refused can have left a trace anywhere.
 /// </summary>
 internal sealed class AuthorizationStore(AuthorizationServer server)
 {
     /// <summary>In every payload that a backend stored, before its number and an end.</summary>
     public const string Canary = "canary_";
 
-    private readonly ConcurrentDictionary<(Place Place, string Name), (int Version, string[] Payloads)> expected = new();
+    private readonly ConcurrentDictionary<(Place Place, string Name),
+        (int Version, string[] Payloads)> expected = new();
     private readonly ConcurrentDictionary<int, Place> canaries = new();
     private int numbers;
 
@@ -38,8 +39,10 @@ internal sealed class AuthorizationStore(AuthorizationServer server)
         BulkRequest Ask(int i)
         {
             var (app, live, account, user) = places[i];
-            return new BulkRequest("POST", "/v1/apps/secrets", server.BackendOf(app, live, server.AccountId(app, account)),
-                $"{(user is null ? "scope[type]=account" : $"scope[type]=user&scope[user]={user}")}&name={Name(i)}&payload={Payload(i)}");
+            return new BulkRequest("POST", "/v1/apps/secrets", server.BackendOf(app, live,
+                server.AccountId(app, account)),
+                (user is null ? "scope[type]=account" : $"scope[type]=user&scope[user]={user}")
+                    + $"&name={Name(i)}&payload={Payload(i)}");
         }
 
         string Name(int i) => $"k_{first + i}";
@@ -49,7 +52,9 @@ internal sealed class AuthorizationStore(AuthorizationServer server)
 
     /// <summary>A set that the rules allow; of several, any may have been the last.</summary>
     public void Set(Place place, string name, string payload) => expected.AddOrUpdate(
-        (place, name), (1, [payload]), (_, stored) => (stored.Version + 1, stored.Payloads[0].StartsWith(Canary, StringComparison.Ordinal) ? [payload] : [.. stored.Payloads, payload]));
+        (place, name), (1, [payload]), (_, stored) =>
+            (stored.Version + 1, stored.Payloads[0].StartsWith(Canary, StringComparison.Ordinal) ? [payload] : [
+                .. stored.Payloads, payload]));
 
     /// <summary>A delete that the rules allow.</summary>
     public void Delete(Seed seed) => Assert.True(expected.TryRemove((seed.Place, seed.Name), out _));
@@ -61,7 +66,10 @@ internal sealed class AuthorizationStore(AuthorizationServer server)
         {
             at += Canary.Length;
             var end = text.IndexOf('.', at);
-            yield return end > 0 && int.TryParse(text.AsSpan(at, end - at), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? canaries.GetValueOrDefault(number) : null;
+            yield return end > 0 && int.TryParse(text.AsSpan(at, end - at), NumberStyles.None,
+                CultureInfo.InvariantCulture, out var number)
+                ? canaries.GetValueOrDefault(number)
+                : null;
         }
     }
 
@@ -72,11 +80,16 @@ internal sealed class AuthorizationStore(AuthorizationServer server)
         var missing = expected.Keys.ToHashSet();
         foreach (var (place, secret) in await ExportAsync())
         {
-            var (name, version, payload) = ((string)secret["name"]!, (int)secret["version"]!, (string)secret["payload"]!);
+            var (name, version, payload) =
+                ((string)secret["name"]!, (int)secret["version"]!, (string)secret["payload"]!);
             if (!expected.TryGetValue((place, name), out var wanted))
                 differences.Add($"{name} should not be there: {place}, {payload}");
             else if (wanted.Version != version || !wanted.Payloads.Contains(payload))
-                differences.Add($"{name} should have version {wanted.Version} of {string.Join(" or ", wanted.Payloads.Distinct())}, has {version} of {payload}: {place}");
+            {
+                var payloads = string.Join(" or ", wanted.Payloads.Distinct());
+                differences.Add($"{name} should have version {wanted.Version} of {payloads}, has {version} of "
+                    + $"{payload}: {place}");
+            }
             missing.Remove((place, name));
         }
 
@@ -96,7 +109,8 @@ internal sealed class AuthorizationStore(AuthorizationServer server)
                 var label = account == server.AccountId(app, null) ? null : account["acct_".Length..];
                 foreach (var live in (bool[])[false, true])
                 {
-                    foreach (var secret in await AllAsync("POST", $"{accounts}/{account}/export", $"reason=test&livemode={(live ? "true" : "false")}"))
+                    foreach (var secret in await AllAsync("POST", $"{accounts}/{account}/export",
+                        $"reason=test&livemode={(live ? "true" : "false")}"))
                         found.Add((new Place(app, live, label, (string?)secret["scope"]!["user"]), secret));
                 }
             }
@@ -110,7 +124,8 @@ internal sealed class AuthorizationStore(AuthorizationServer server)
         var all = new List<JsonNode>();
         while (true)
         {
-            var page = await server.AdminAsync(method, $"{path}?limit=100{(all.Count > 0 ? $"&starting_after={all[^1]["id"]}" : "")}", form);
+            var page = await server.AdminAsync(method,
+                $"{path}?limit=100{(all.Count > 0 ? $"&starting_after={all[^1]["id"]}" : "")}", form);
             all.AddRange(page["data"]!.AsArray()!);
             if (!(bool)page["has_more"]!)
                 return all;

@@ -1,111 +1,133 @@
 namespace Coffer.Tests.Access;
 
 /// <summary>
-/// Who may do what: the specification that AuthorizationTests and AuthorizationProductTests are generated from. A route that
+/// Who may do what: the specification that AuthorizationTests and AuthorizationProductTests come from. A route that
 /// is not here fails a test. What a request is answered follows from these tables by the rules below, the first that
 /// applies (docs/wire.md, "Order of checks"); they are written out as code in <see cref="AuthorizationRules"/>:
 /// <list type="number">
 /// <item>A stranger and who is barred are answered what their column says, whatever else the request says.</item>
 /// <item>An account that could be read in two ways is 400.</item>
-/// <item>A key that is bound to an account is 403 when the header names another one; without the header it acts in its own.</item>
+/// <item>A key that is bound to an account is 403 when the header names another; without it, it acts in its own.</item>
 /// <item>A parameter that could be read in two ways is 400.</item>
 /// <item>The cell of the route and the column of the principal: 403, or the request is let in.</item>
 /// <item>A key that is bound to a user is 403 on the scope of any other user.</item>
-/// <item>What is let in acts in the app and mode of its key, and in nothing else: there a name that is not there is 404.</item>
+/// <item>What is let in acts in the app and mode of its key alone: there a name that is not there is 404.</item>
 /// </list>
 /// A refusal changes nothing and does not tell whether what was asked for exists.
 /// </summary>
 internal static class AuthorizationTable
 {
     /// <summary>
-    /// What each route answers to each kind of principal. r, w, rw: a restricted key that may read, write, or both; er, ew, erw:
-    /// an ephemeral key. A cell of two is without and with the payload in the answer. The last column is a well-formed request.
+    /// What each route answers to each kind of principal. r, w, rw: a restricted key that may read, write, or both; er,
+    /// ew, erw: an ephemeral key. A cell of two is without and with the payload in the answer. ~ is
+    /// <c>/admin/v1/apps/{app}</c>.
     /// </summary>
     private const string RouteRows = """
-        route                                                                  | stranger | barred | admin | secret | r   | w       | rw  | er  | ew      | erw | with
-        POST   /v1/apps/secrets                                                | 401      | 403    | 403   | 200    | 403 | 200     | 200 | 403 | 200     | 200 | scope[type]=account&name={name}&payload=by_a_route
-        GET    /v1/apps/secrets                                                | 401      | 403    | 403   | 200    | 200 | 403     | 200 | 200 | 403     | 200 | scope[type]=account&limit=100&expand[]=data.payload
-        GET    /v1/apps/secrets/find                                           | 401      | 403    | 403   | 200    | 200 | 403     | 200 | 200 | 403     | 200 | scope[type]=account&name={name}&expand[]=payload
-        POST   /v1/apps/secrets/delete                                         | 401      | 403    | 403   | 200    | 403 | 200/403 | 200 | 403 | 200/403 | 200 | scope[type]=account&name={name}
-        POST   /v1/ephemeral_keys                                              | 401      | 403    | 403   | 200    | 403 | 403     | 403 | 403 | 403     | 403 | user=usr_1
-        DELETE /v1/ephemeral_keys/{key}                                        | 401      | 403    | 403   | 200    | 403 | 403     | 403 | 403 | 403     | 403 |
-        GET    /v1/apps/app_embedded_backend_signature                         | 401      | 403    | 403   | 403    | 403 | 403     | 403 | 200 | 200     | 200 | payload={}
-        POST   /admin/v1/apps                                                  | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | name=made
-        GET    /admin/v1/apps                                                  | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
-        GET    /admin/v1/apps/{app}                                            | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
-        POST   /admin/v1/apps/{app}                                            | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | disabled=true
-        DELETE /admin/v1/apps/{app}                                            | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
-        POST   /admin/v1/apps/{app}/signing_secret/roll                        | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | grace_period=0
-        GET    /admin/v1/apps/{app}/accounts                                   | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
-        POST   /admin/v1/apps/{app}/accounts/{account}/export                  | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | reason=test
-        POST   /admin/v1/apps/{app}/accounts/{account}/forget                  | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
-        POST   /admin/v1/apps/{app}/accounts/{account}/secrets/{secret}/reveal | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | reason=test
-        GET    /admin/v1/secrets/search                                        | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | app={app}
-        GET /admin/v1/receipts/{receipt} | 401 | 403 | 200 | 403 | 403 | 403 | 403 | 403 | 403 | 403 |
-        POST   /admin/v1/api_keys                                              | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | type=secret&app={app}
-        GET    /admin/v1/api_keys                                              | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | app={app}
-        GET    /admin/v1/api_keys/{key}                                        | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
-        POST   /admin/v1/api_keys/{key}/roll                                   | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 | grace_period=0
-        POST   /admin/v1/api_keys/{key}/revoke                                 | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
-        GET    /admin/v1/audit                                                 | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
-        GET    /admin/v1/settings                                              | 401      | 403    | 200   | 403    | 403 | 403     | 403 | 403 | 403     | 403 |
-        GET    /admin/v1/status | 401 | 403 | 200 | 403 | 403 | 403 | 403 | 403 | 403 | 403 |
+        route                                              |stranger|barred|admin|secret|r  |w      |rw |er |ew     |erw
+        POST   /v1/apps/secrets                            |401     |403   |403  |200   |403|200    |200|403|200    |200
+        GET    /v1/apps/secrets                            |401     |403   |403  |200   |200|403    |200|200|403    |200
+        GET    /v1/apps/secrets/find                       |401     |403   |403  |200   |200|403    |200|200|403    |200
+        POST   /v1/apps/secrets/delete                     |401     |403   |403  |200   |403|200/403|200|403|200/403|200
+        POST   /v1/ephemeral_keys                          |401     |403   |403  |200   |403|403    |403|403|403    |403
+        DELETE /v1/ephemeral_keys/{key}                    |401     |403   |403  |200   |403|403    |403|403|403    |403
+        GET    /v1/apps/app_embedded_backend_signature     |401     |403   |403  |403   |403|403    |403|200|200    |200
+        POST   /admin/v1/apps                              |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/apps                              |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    ~                                           |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   ~                                           |401     |403   |200  |403   |403|403    |403|403|403    |403
+        DELETE ~                                           |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   ~/signing_secret/roll                       |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    ~/accounts                                  |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   ~/accounts/{account}/export                 |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   ~/accounts/{account}/forget                 |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   ~/accounts/{account}/secrets/{secret}/reveal|401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/secrets/search                    |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/receipts/{receipt}                |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/api_keys                          |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/api_keys                          |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/api_keys/{key}                    |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/api_keys/{key}/roll               |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/api_keys/{key}/revoke             |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/audit                             |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/settings                          |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/status                            |401     |403   |200  |403   |403|403    |403|403|403    |403
+        """;
+
+    /// <summary>A well-formed request of a route that needs parameters.</summary>
+    private const string RequestRows = """
+        route                                              |with
+        POST   /v1/apps/secrets                            |scope[type]=account&name={name}&payload=by_a_route
+        GET    /v1/apps/secrets                            |scope[type]=account&limit=100&expand[]=data.payload
+        GET    /v1/apps/secrets/find                       |scope[type]=account&name={name}&expand[]=payload
+        POST   /v1/apps/secrets/delete                     |scope[type]=account&name={name}
+        POST   /v1/ephemeral_keys                          |user=usr_1
+        GET    /v1/apps/app_embedded_backend_signature     |payload={}
+        POST   /admin/v1/apps                              |name=made
+        POST   ~                                           |disabled=true
+        POST   ~/signing_secret/roll                       |grace_period=0
+        POST   ~/accounts/{account}/export                 |reason=test
+        POST   ~/accounts/{account}/secrets/{secret}/reveal|reason=test
+        GET    /admin/v1/secrets/search                    |app={app}
+        POST   /admin/v1/api_keys                          |type=secret&app={app}
+        GET    /admin/v1/api_keys                          |app={app}
+        POST   /admin/v1/api_keys/{key}/roll               |grace_period=0
         """;
 
     /// <summary>
-    /// Who asks, and what column of the routes that is. App A is this one and B another; the account is the one that the key is
-    /// bound to, as its user is. Those marked * take part in the product over all spellings; all take part in everything else.
+    /// Who asks, and what column of the routes that is. App A is this one and B another; the account is the one that
+    /// the key is bound to, as its user is. Those marked * take part in the product over all spellings; all take part
+    /// in everything else.
     /// </summary>
     private const string PrincipalRows = """
-        principal                        | column   | app | mode | account | user  | it is
-        none *                           | stranger |     |      |         |       | no key at all
-        malformed *                      | stranger |     |      |         |       | a good secret key with one character changed
-        unknown                          | stranger |     |      |         |       | a well-formed secret key that was never made here
-        publishable                      | stranger |     |      |         |       | a key of a kind that there is not
-        two keys                         | stranger |     |      |         |       | two Authorization headers, both good
-        revoked *                        | stranger |     |      |         |       | a secret key, revoked
-        expired *                        | stranger |     |      |         |       | a secret key after its expires_at
-        past grace                       | stranger |     |      |         |       | a secret key that was rolled, after its grace period
-        of a deleted app                 | stranger |     |      |         |       | a secret key of an app that was deleted
-        revoked admin                    | stranger |     |      |         |       | an admin key, revoked
-        expired admin                    | stranger |     |      |         |       | an admin key after its expires_at
-        ephemeral revoked                | stranger |     |      |         |       | an ephemeral key, revoked
-        ephemeral expired                | stranger |     |      |         |       | an ephemeral key after its life
-        ephemeral of a revoked key       | stranger |     |      |         |       | an ephemeral key whose secret key was revoked
-        ephemeral of a forgotten account | stranger |     |      |         |       | an ephemeral key whose account was forgotten
-        ephemeral of a deleted app       | stranger |     |      |         |       | an ephemeral key whose app was deleted
-        disabled                         | barred   |     |      |         |       | a secret key whose app is disabled
-        ephemeral disabled               | barred   |     |      |         |       | an ephemeral key whose app is disabled
-        elsewhere                        | barred   |     |      |         |       | a secret key that is for another address
-        admin elsewhere                  | barred   |     |      |         |       | an admin key that is for another address
-        foreign page                     | barred   |     |      |         |       | a secret key from a web origin that its app has not
-        ephemeral foreign page           | barred   |     |      |         |       | an ephemeral key from a web origin that its app has not
-        admin *                          | admin    |     |      |         |       | an admin key
-        admin, new                       | admin    |     |      |         |       | an admin key that another one has made
-        secret *                         | secret   | A   | test |         |       | a secret key
-        secret, live                     | secret   | A   | live |         |       | a live secret key
-        secret, other app                | secret   | B   | test |         |       | a secret key of another app
-        secret, other app, live          | secret   | B   | live |         |       | a live secret key of another app
-        secret, in grace                 | secret   | A   | test |         |       | a secret key that was rolled, within its grace period
-        restricted r *                   | r        | A   | test |         |       | a restricted key
-        restricted w *                   | w        | A   | test |         |       | a restricted key
-        restricted rw *                  | rw       | A   | test |         |       | a restricted key
-        restricted rw, live              | rw       | A   | live |         |       | a live restricted key
-        pinned *                         | rw       | A   | test | own     |       | a restricted key of one account
-        pinned r, live                   | r        | A   | live | own     |       | a live restricted key of one account
-        ephemeral own *                  | erw      | A   | test | own     | usr_1 | an ephemeral key
-        ephemeral other *                | erw      | A   | test | own     | usr_2 | an ephemeral key of another user
-        ephemeral elsewhere              | erw      | A   | test | other   | usr_1 | an ephemeral key of the same user in another account
-        ephemeral r                      | er       | A   | test | own     | usr_1 | an ephemeral key that may read
-        ephemeral w                      | ew       | A   | test | own     | usr_1 | an ephemeral key that may write
-        ephemeral, live                  | erw      | A   | live | own     | usr_1 | a live ephemeral key
-        ephemeral, other app             | erw      | B   | test | own     | usr_1 | an ephemeral key of another app
+        principal                       |column  |app|mode|account|user |it is
+        none *                          |stranger|   |    |       |     |no key at all
+        malformed *                     |stranger|   |    |       |     |a good secret key with one character changed
+        unknown                         |stranger|   |    |       |     |a well-formed secret key that is of no app
+        publishable                     |stranger|   |    |       |     |a key of a kind that there is not
+        two keys                        |stranger|   |    |       |     |two Authorization headers, both good
+        revoked *                       |stranger|   |    |       |     |a secret key, revoked
+        expired *                       |stranger|   |    |       |     |a secret key after its expires_at
+        past grace                      |stranger|   |    |       |     |a rolled secret key, after its grace period
+        of a deleted app                |stranger|   |    |       |     |a secret key of an app that was deleted
+        revoked admin                   |stranger|   |    |       |     |an admin key, revoked
+        expired admin                   |stranger|   |    |       |     |an admin key after its expires_at
+        ephemeral revoked               |stranger|   |    |       |     |an ephemeral key, revoked
+        ephemeral expired               |stranger|   |    |       |     |an ephemeral key after its life
+        ephemeral of a revoked key      |stranger|   |    |       |     |an ephemeral key whose secret key was revoked
+        ephemeral of a forgotten account|stranger|   |    |       |     |an ephemeral key whose account was forgotten
+        ephemeral of a deleted app      |stranger|   |    |       |     |an ephemeral key whose app was deleted
+        disabled                        |barred  |   |    |       |     |a secret key whose app is disabled
+        ephemeral disabled              |barred  |   |    |       |     |an ephemeral key whose app is disabled
+        elsewhere                       |barred  |   |    |       |     |a secret key that is for another address
+        admin elsewhere                 |barred  |   |    |       |     |an admin key that is for another address
+        foreign page                    |barred  |   |    |       |     |a secret key from a foreign web origin
+        ephemeral foreign page          |barred  |   |    |       |     |an ephemeral key from a foreign web origin
+        admin *                         |admin   |   |    |       |     |an admin key
+        admin, new                      |admin   |   |    |       |     |an admin key that another one has made
+        secret *                        |secret  |A  |test|       |     |a secret key
+        secret, live                    |secret  |A  |live|       |     |a live secret key
+        secret, other app               |secret  |B  |test|       |     |a secret key of another app
+        secret, other app, live         |secret  |B  |live|       |     |a live secret key of another app
+        secret, in grace                |secret  |A  |test|       |     |a rolled secret key, in its grace period
+        restricted r *                  |r       |A  |test|       |     |a restricted key
+        restricted w *                  |w       |A  |test|       |     |a restricted key
+        restricted rw *                 |rw      |A  |test|       |     |a restricted key
+        restricted rw, live             |rw      |A  |live|       |     |a live restricted key
+        pinned *                        |rw      |A  |test|own    |     |a restricted key of one account
+        pinned r, live                  |r       |A  |live|own    |     |a live restricted key of one account
+        ephemeral own *                 |erw     |A  |test|own    |usr_1|an ephemeral key
+        ephemeral other *               |erw     |A  |test|own    |usr_2|an ephemeral key of another user
+        ephemeral elsewhere             |erw     |A  |test|other  |usr_1|an ephemeral key of that user elsewhere
+        ephemeral r                     |er      |A  |test|own    |usr_1|an ephemeral key that may read
+        ephemeral w                     |ew      |A  |test|own    |usr_1|an ephemeral key that may write
+        ephemeral, live                 |erw     |A  |live|own    |usr_1|a live ephemeral key
+        ephemeral, other app            |erw     |B  |test|own    |usr_1|an ephemeral key of another app
         """;
 
     /// <summary>
-    /// How a parameter P with the value V is sent, and what that makes of it: the same, another value, or a refusal. D is a decoy,
-    /// another value that would do; ^ is upper case, and %P is percent-encoded. What stands after ? is sent in the query, and
-    /// what after ! in the body; what has neither is sent where the method has its parameters.
+    /// How a parameter P with the value V is sent, and what that makes of it: the same, another value, or a refusal. D
+    /// is a decoy, another value that would do; ^ is upper case, and %P is percent-encoded. What stands after ? is sent
+    /// in the query, and what after ! in the body; what has neither is sent where the method has its parameters.
     /// </summary>
     private const string SpellingRows = """
         spelling                      | sent as     | it is
@@ -144,17 +166,25 @@ internal static class AuthorizationTable
     /// <summary>What is answered without a key; in dev mode <c>GET /</c> too.</summary>
     public static readonly IReadOnlyList<string> Open = ["/healthz", "/readyz", "/docs/errors"];
 
-    public static readonly IReadOnlyList<RouteRow> Routes =
-        [.. Read(RouteRows).Select(row => new RouteRow(row["route"].Split(' ')[0], row["route"].Split(' ')[^1], row["with"], row))];
+    public static readonly IReadOnlyList<RouteRow> Routes = [.. Read(RouteRows).Select(row =>
+    {
+        var with = Read(RequestRows).SingleOrDefault(request => request["route"] == row["route"])?["with"] ?? "";
+        var (method, path) = (row["route"].Split(' ')[0], row["route"].Split(' ')[^1]);
+        return new RouteRow(method, path.Replace("~", "/admin/v1/apps/{app}", StringComparison.Ordinal), with, row);
+    })];
 
     public static readonly IReadOnlyList<Principal> Principals = [.. Read(PrincipalRows).Select(row => new Principal(
-        row["principal"].TrimEnd('*', ' '), row["column"], Some(row["app"]), row["mode"] == "live", Some(row["account"]), Some(row["user"]), row["principal"].EndsWith('*')))];
+        row["principal"].TrimEnd('*', ' '), row["column"], Some(row["app"]), row["mode"] == "live",
+            Some(row["account"]), Some(row["user"]), row["principal"].EndsWith('*')))];
 
-    public static readonly IReadOnlyList<Spelling> Spellings = ReadSpellings(SpellingRows), AccountSpellings = ReadSpellings(AccountSpellingRows);
+    public static readonly IReadOnlyList<Spelling> Spellings =
+        ReadSpellings(SpellingRows), AccountSpellings = ReadSpellings(AccountSpellingRows);
 
-    public static RouteRow Route(string method, string path) => Routes.Single(row => row.Method == method && row.Path == path);
+    public static RouteRow Route(string method, string path) =>
+        Routes.Single(row => row.Method == method && row.Path == path);
 
-    private static IReadOnlyList<Spelling> ReadSpellings(string table) => [.. Read(table).Select(row => new Spelling(row["spelling"], row["sent as"].Split(' '), row["it is"]))];
+    private static IReadOnlyList<Spelling> ReadSpellings(string table) =>
+        [.. Read(table).Select(row => new Spelling(row["spelling"], row["sent as"].Split(' '), row["it is"]))];
 
     private static IEnumerable<Dictionary<string, string>> Read(string table)
     {
@@ -190,7 +220,8 @@ internal sealed record RouteRow(string Method, string Path, string With, IReadOn
 /// <param name="Account">The account that the key is bound to, or null.</param>
 /// <param name="User">The user that the key is bound to, or null.</param>
 /// <param name="IsSpelt">Whether it takes part in the product over all spellings.</param>
-internal sealed record Principal(string Name, string Column, string? App, bool Live, string? Account, string? User, bool IsSpelt)
+internal sealed record Principal(string Name, string Column, string? App, bool Live, string? Account, string? User,
+    bool IsSpelt)
 {
     /// <summary>Whether it is refused before anything of the request is looked at.</summary>
     public bool IsAtTheDoor => Column is "stranger" or "barred";

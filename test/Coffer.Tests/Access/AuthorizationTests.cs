@@ -10,12 +10,14 @@ using Coffer.Transfer;
 namespace Coffer.Tests.Access;
 
 /// <summary>
-/// Every route for every principal, as <see cref="AuthorizationTable"/> says: who is let in is, and who is refused changes
-/// nothing and is told nothing. And there is no route that is not in the table.
+/// Every route for every principal, as <see cref="AuthorizationTable"/> says: who is let in is, and who is refused
+/// changes nothing and is told nothing. And there is no route that is not in the table.
 /// </summary>
 public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixture<AuthorizationServer>
 {
-    /// <summary>How many pairs of a route and a principal there are that the table lets in; all others it refuses.</summary>
+    /// <summary>
+    /// How many pairs of a route and a principal there are that the table lets in; all others it refuses.
+    /// </summary>
     private const int Admitted = 119;
 
     /// <summary>How many routes keep their answer for an idempotency key: each POST but export and reveal.</summary>
@@ -37,7 +39,8 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
     public void Every_route_has_one_row_and_every_row_a_route()
     {
         // Which routes a type has does not depend on what it is made of, so it need not be made.
-        const BindingFlags All = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance | BindingFlags.Static;
+        const BindingFlags All =
+            BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance | BindingFlags.Static;
         var types = typeof(Server).Assembly.GetTypes();
         var routes = types.Where(type => type.Namespace is "Coffer.Api" or "Coffer.Api.Admin")
             .SelectMany(type => type.GetProperties(All))
@@ -68,15 +71,30 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
             from row in AuthorizationTable.Routes
             from principal in AuthorizationTable.Principals
             where row.Status(principal.Column) != 200
-            select (Row: row, Principal: principal, Ids: new Dictionary<string, string>(existing) { ["key"] = row.Path.StartsWith("/v1/", StringComparison.Ordinal) ? ephemeral : existing["key"] })).ToList();
+            select (Row: row, Principal: principal, Ids: new Dictionary<string,
+                string>(existing)
+            {
+                ["key"] = row.Path.StartsWith("/v1/",
+                    StringComparison.Ordinal) ? ephemeral : existing["key"]
+            })).ToList();
         Assert.Equal(27 * 42 - Admitted, refused.Count);
-        var (answers, absent, before) = (new BulkAnswer[refused.Count], new BulkAnswer[refused.Count], await SnapshotAsync(existing));
+        var (answers, absent, before) =
+            (new BulkAnswer[refused.Count], new BulkAnswer[refused.Count], await SnapshotAsync(existing));
 
-        await server.Client.AskAllAsync(refused.Count, i => Request(refused[i].Row, refused[i].Principal, refused[i].Ids), (i, answer) => answers[i] = answer);
-        await server.Client.AskAllAsync(refused.Count, i => Request(refused[i].Row, refused[i].Principal, Absent), (i, answer) => absent[i] = answer);
+        await server.Client.AskAllAsync(refused.Count,
+            i => Request(refused[i].Row, refused[i].Principal, refused[i].Ids), (i, answer) => answers[i] = answer);
+        await server.Client.AskAllAsync(refused.Count, i => Request(refused[i].Row, refused[i].Principal, Absent),
+            (i, answer) => absent[i] = answer);
 
-        var wrong = refused.Index().Where(ask => answers[ask.Index].Status != ask.Item.Row.Status(ask.Item.Principal.Column) || answers[ask.Index] != absent[ask.Index])
-            .Select(ask => $"{ask.Item.Row} | {ask.Item.Principal}: should be {ask.Item.Row.Status(ask.Item.Principal.Column)} whether or not it exists\n    {answers[ask.Index]}\n    {absent[ask.Index]}").ToList();
+        var wrong = refused.Index().Where(
+            ask =>
+                answers[ask.Index].Status != ask.Item.Row.Status(ask.Item.Principal.Column)
+                    || answers[ask.Index] != absent[ask.Index])
+            .Select(
+                ask =>
+                    $"{ask.Item.Row} | {ask.Item.Principal}: should be "
+                        + $"{ask.Item.Row.Status(ask.Item.Principal.Column)} whether or not it exists\n    "
+                            + $"{answers[ask.Index]}\n    {absent[ask.Index]}").ToList();
         Assert.True(wrong.Count == 0, $"{wrong.Count} are wrong:\n{string.Join('\n', wrong.Take(20))}");
         Assert.Equal(before, await SnapshotAsync(existing));
         await server.ProveAsync(AuthorizationServer.Bearer(token));
@@ -89,12 +107,18 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
         var asked = 0;
         foreach (var row in AuthorizationTable.Routes)
         {
-            foreach (var principal in AuthorizationTable.Principals.Where(principal => row.Status(principal.Column) == 200))
+            foreach (var principal in AuthorizationTable.Principals.Where(
+                principal => row.Status(principal.Column) == 200))
             {
                 // Each gets something of its own to do it to: some of it is gone afterwards.
-                var ids = principal.App is null ? await server.MakeAppAsync(stores: row.Path.Contains("{account}", StringComparison.Ordinal)) : [];
+                var ids = principal.App is null
+                    ? await server.MakeAppAsync(stores: row.Path.Contains("{account}", StringComparison.Ordinal))
+                    : [];
                 if (principal.App is not null)
-                    ids.Add("name", (await server.Store.SeedAsync([new Place(principal.App, principal.Live, principal.Account, null)]))[0].Name);
+                    ids.Add(
+                        "name",
+                        (await server.Store.SeedAsync(
+                            [new Place(principal.App, principal.Live, principal.Account, null)]))[0].Name);
                 if (row.Path == "/v1/ephemeral_keys/{key}")
                     ids.Add("key", (await server.MintAsync(server.HeadersOf(principal))).Id);
                 var answer = await server.Client.AskAsync(Request(row, principal, ids));
@@ -115,21 +139,29 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
         foreach (var row in AuthorizationTable.Routes.Where(row => row.Method == "POST"))
         {
             var first = AuthorizationTable.Principals.First(principal => row.Status(principal.Column) == 200);
-            var ids = first.App is null ? await server.MakeAppAsync(stores: row.Path.Contains("{account}", StringComparison.Ordinal)) : new() { ["name"] = (await server.Store.SeedAsync([new Place("A", false, null, null)]))[0].Name };
+            var ids = first.App is null
+                ? await server.MakeAppAsync(stores: row.Path.Contains("{account}", StringComparison.Ordinal))
+                : new() { ["name"] = (await server.Store.SeedAsync([new Place("A", false, null, null)]))[0].Name };
             Assert.Equal(200, (await AskAsync(first)).Status);
             if ((await AskAsync(first)).Head.Contains("Idempotent-Replayed: true", StringComparison.Ordinal))
                 replays++;
             // An admin key's idempotency keys are its own; an app's keys share theirs.
-            foreach (var other in AuthorizationTable.Principals.Where(principal => principal != first && (row.Status(principal.Column) != 200 || principal.Column == "admin")))
+            foreach (var other in AuthorizationTable.Principals.Where(
+                principal =>
+                    principal != first && (row.Status(principal.Column) != 200 || principal.Column == "admin")))
             {
                 var answer = await AskAsync(other);
-                Assert.False(answer.Head.Contains("Idempotent-Replayed", StringComparison.Ordinal) || (other.Column != "admin" && answer.Status != row.Status(other.Column)), $"{row} | {other}: {answer}");
+                Assert.False(
+                    answer.Head.Contains("Idempotent-Replayed", StringComparison.Ordinal)
+                        || (other.Column != "admin" && answer.Status != row.Status(other.Column)),
+                    $"{row} | {other}: {answer}");
             }
 
             Task<BulkAnswer> AskAsync(Principal principal)
             {
                 var request = Request(row, principal, ids);
-                return server.Client.AskAsync(request with { Headers = $"{request.Headers}Idempotency-Key: {row.Path}\r\n" });
+                return server.Client.AskAsync(
+                    request with { Headers = $"{request.Headers}Idempotency-Key: {row.Path}\r\n" });
             }
         }
 
@@ -148,17 +180,25 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
                 var answer = await Revoke(other, id);
                 Assert.True(answer.Status == 404, $"{other} revoked a key of {owner}: {answer}");
                 var absent = id[..^1] + (id[^1] == 'x' ? 'y' : 'x');
-                Assert.Equal(answer with { Body = answer.Body.Replace(id, absent, StringComparison.Ordinal) }, await Revoke(other, absent));
+                Assert.Equal(answer with { Body = answer.Body.Replace(id, absent, StringComparison.Ordinal) },
+                    await Revoke(other, absent));
             }
 
             await server.ProveAsync(AuthorizationServer.Bearer(token));
             Assert.Equal(200, (await Revoke(owner, id)).Status);
-            Assert.Equal(401, (await server.Client.AskAsync(new BulkRequest("GET", "/v1/apps/secrets?scope[type]=account", AuthorizationServer.Bearer(token)))).Status);
+            Assert.Equal(
+                401,
+                (await server.Client.AskAsync(
+                    new BulkRequest("GET", "/v1/apps/secrets?scope[type]=account",
+                        AuthorizationServer.Bearer(token)))).Status);
         }
 
-        string Backend(Place place) => server.BackendOf(place.App, place.Live, server.AccountId(place.App, place.Account));
+        string Backend(Place place) =>
+            server.BackendOf(place.App, place.Live, server.AccountId(place.App, place.Account));
 
-        Task<BulkAnswer> Revoke(Place place, string id) => server.Client.AskAsync(new BulkRequest(path.Method, path.Path.Replace("{key}", id, StringComparison.Ordinal), Backend(place)));
+        Task<BulkAnswer> Revoke(Place place, string id) =>
+            server.Client.AskAsync(
+                new BulkRequest(path.Method, path.Path.Replace("{key}", id, StringComparison.Ordinal), Backend(place)));
     }
 
     [Fact]
@@ -167,7 +207,8 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
         foreach (var path in AuthorizationTable.Routes.Select(row => row.Path).Distinct())
         {
             var target = Fill(path, Absent);
-            foreach (var method in Methods.Where(method => !AuthorizationTable.Routes.Any(row => row.Path == path && row.Method == method)))
+            foreach (var method in Methods.Where(
+                method => !AuthorizationTable.Routes.Any(row => row.Path == path && row.Method == method)))
                 await IsNoRouteAsync(method, target);
             if (path.StartsWith("/admin/", StringComparison.Ordinal))
                 await IsNoRouteAsync("OPTIONS", target);
@@ -182,9 +223,12 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
             var path = Fill(row.Path, Absent);
             var last = path.LastIndexOf('/') + 1;
             foreach (var target in (string[])[
-                path + "/", "/" + path, path.ToUpperInvariant(), $"{path[..last]}%{(int)path[last]:x2}{path[(last + 1)..]}", $"{path[..last]}./{path[last..]}",
-                $"/v1/..{path}", $"/admin/v1/..{path}", path.Insert(last, "/"), path + ";a=b", path + "%2f", path.Replace("v1", "v2", StringComparison.Ordinal),
-                $"http://{server.Url.Authority}{path[..last]}%{(int)path[last]:x2}{path[(last + 1)..]}", $"http://{server.Url.Authority}/x/..{path}",
+                path + "/", "/" + path, path.ToUpperInvariant(),
+                    $"{path[..last]}%{(int)path[last]:x2}{path[(last + 1)..]}", $"{path[..last]}./{path[last..]}",
+                $"/v1/..{path}", $"/admin/v1/..{path}", path.Insert(last, "/"), path + ";a=b", path
+                    + "%2f", path.Replace("v1", "v2", StringComparison.Ordinal),
+                $"http://{server.Url.Authority}{path[..last]}%{(int)path[last]:x2}{path[(last + 1)..]}",
+                    $"http://{server.Url.Authority}/x/..{path}",
                 $"http://{server.Url.Authority}?{path}"])
                 await IsNoRouteAsync(row.Method, target);
         }
@@ -211,7 +255,8 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
             Assert.Equal(200, (int)(await http.GetAsync(new Uri(page, UriKind.Relative))).StatusCode);
         foreach (var row in AuthorizationTable.Routes)
         {
-            using var request = new HttpRequestMessage(new HttpMethod(row.Method), new Uri(Fill(row.Path, Absent), UriKind.Relative));
+            using var request = new HttpRequestMessage(new HttpMethod(row.Method),
+                new Uri(Fill(row.Path, Absent), UriKind.Relative));
             Assert.Equal(401, (int)(await http.SendAsync(request)).StatusCode);
         }
     }
@@ -220,7 +265,9 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
     {
         foreach (var name in (string[])["none", "secret", "admin"])
         {
-            var answer = await server.Client.AskAsync(new BulkRequest(method, target, server.HeadersOf(AuthorizationTable.Principals.Single(principal => principal.Name == name))));
+            var answer = await server.Client.AskAsync(
+                new BulkRequest(method, target,
+                    server.HeadersOf(AuthorizationTable.Principals.Single(principal => principal.Name == name))));
             Assert.True(answer.Status == 404, $"{method} {target} as {name}: {answer}");
         }
     }
@@ -234,20 +281,28 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
     }
 
     private static string Fill(string template, Dictionary<string, string> ids) =>
-        Regex.Replace(template, @"\{(\w+)\}", place => ids.TryGetValue(place.Groups[1].Value, out var id) ? id : throw new InvalidOperationException(template));
+        Regex.Replace(
+            template, @"\{(\w+)\}",
+            place =>
+                ids.TryGetValue(place.Groups[1].Value, out var id)
+                    ? id
+                    : throw new InvalidOperationException(template));
 
     /// <summary>What an admin sees of everything, but for when keys were last used.</summary>
     private async Task<string> SnapshotAsync(Dictionary<string, string> made)
     {
         var seen = new List<string>();
-        foreach (var path in (string[])["apps?limit=100", "api_keys?limit=100", "secrets/search?limit=100", $"apps/{made["app"]}/accounts", $"apps/{server.AppId("A")}/accounts", "settings"])
+        foreach (var path in (string[])["apps?limit=100", "api_keys?limit=100", "secrets/search?limit=100",
+            $"apps/{made["app"]}/accounts", $"apps/{server.AppId("A")}/accounts", "settings"])
         {
             var page = await server.AdminAsync("GET", path);
             Assert.NotEqual(true, (bool?)page["has_more"]);
             seen.Add(page.ToJsonString());
         }
 
-        seen.Add((await server.AdminAsync("POST", $"apps/{made["app"]}/accounts/{made["account"]}/export", "reason=test")).ToJsonString());
+        seen.Add(
+            (await server.AdminAsync("POST", $"apps/{made["app"]}/accounts/{made["account"]}/export",
+                "reason=test")).ToJsonString());
         return Regex.Replace(string.Join('\n', seen), "\"last_used\":[0-9nul]+", "");
     }
 }

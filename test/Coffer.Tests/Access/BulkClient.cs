@@ -67,7 +67,10 @@ internal sealed class BulkClient(Uri url, IPAddress? from = null) : IDisposable
 
     private sealed class Connection(Uri url, IPAddress? from) : IDisposable
     {
-        private readonly Socket socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        private readonly Socket socket = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+        {
+            NoDelay = true,
+        };
         private byte[] buffer = new byte[64 * 1024];
         private int filled;
 
@@ -80,8 +83,13 @@ internal sealed class BulkClient(Uri url, IPAddress? from = null) : IDisposable
                 await socket.ConnectAsync(IPAddress.Parse(url.Host), url.Port);
             }
 
-            var form = request.Body is { } body ? $"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {Encoding.UTF8.GetByteCount(body)}\r\n\r\n{body}" : "\r\n";
-            await socket.SendAsync(Encoding.UTF8.GetBytes($"{request.Method} {request.Target} HTTP/1.1\r\nHost: {url.Authority}\r\n{request.Headers}{form}"));
+            var form = request.Body is { } body
+                ? "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: "
+                    + $"{Encoding.UTF8.GetByteCount(body)}\r\n\r\n{body}"
+                : "\r\n";
+            await socket.SendAsync(
+                Encoding.UTF8.GetBytes(
+                    $"{request.Method} {request.Target} HTTP/1.1\r\nHost: {url.Authority}\r\n{request.Headers}{form}"));
 
             filled = 0;
             int end;
@@ -89,11 +97,18 @@ internal sealed class BulkClient(Uri url, IPAddress? from = null) : IDisposable
                 await ReceiveAsync(request);
             var lines = Encoding.ASCII.GetString(buffer, 0, end).Split("\r\n");
             var length = request.Method == "HEAD" ? 0 : int.Parse(
-                lines.Single(line => line.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase))["Content-Length:".Length..], CultureInfo.InvariantCulture);
+                lines.Single(line => line.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase))[
+                    "Content-Length:".Length..], CultureInfo.InvariantCulture);
             while (filled < end + 4 + length)
                 await ReceiveAsync(request);
-            var head = string.Join('\n', lines.Where(line => !line.StartsWith("Date:", StringComparison.Ordinal) && !line.StartsWith("Request-Id:", StringComparison.Ordinal)));
-            return new BulkAnswer(int.Parse(lines[0].AsSpan(9, 3), CultureInfo.InvariantCulture), head, Encoding.UTF8.GetString(buffer, end + 4, length));
+            var head = string.Join(
+                '\n',
+                lines.Where(
+                    line =>
+                        !line.StartsWith("Date:", StringComparison.Ordinal)
+                            && !line.StartsWith("Request-Id:", StringComparison.Ordinal)));
+            return new BulkAnswer(int.Parse(lines[0].AsSpan(9, 3), CultureInfo.InvariantCulture), head,
+                Encoding.UTF8.GetString(buffer, end + 4, length));
         }
 
         public void Dispose() => socket.Dispose();
@@ -104,7 +119,8 @@ internal sealed class BulkClient(Uri url, IPAddress? from = null) : IDisposable
                 Array.Resize(ref buffer, 2 * buffer.Length);
             var read = await socket.ReceiveAsync(buffer.AsMemory(filled));
             if (read == 0)
-                throw new IOException($"The server closed the connection instead of answering {request.Method} {request.Target}");
+                throw new IOException(
+                    $"The server closed the connection instead of answering {request.Method} {request.Target}");
             filled += read;
         }
     }

@@ -24,8 +24,10 @@ public sealed class GateTests : IDisposable
     [InlineData("not an address", "0.0.0.0/0", false)]
     public void A_key_is_taken_from_its_networks_only(string remote, string networks, bool isTaken)
     {
-        var caller = new Caller("key_1", KeyKind.Secret, new TenantId("app_1", false, "acct_1"), new Origin("req_1", remote));
-        var refusal = new Gate(refusals, null!, null!).Admit(caller, [.. networks.Split(' ').Select(network => IPNetwork.Parse(network))]);
+        var caller = new Caller("key_1", KeyKind.Secret, new TenantId("app_1", false, "acct_1"),
+            new Origin("req_1", remote));
+        var refusal = new Gate(refusals, null!, null!).Admit(caller,
+            [.. networks.Split(' ').Select(network => IPNetwork.Parse(network))]);
         Assert.Equal(isTaken ? null : 403, refusal?.Status);
         Assert.Null(new Gate(refusals, null!, null!).Admit(caller, []));
     }

@@ -23,7 +23,8 @@ public sealed class AuthenticationTests : IAsyncLifetime
     public async Task No_key_is_told_how_to_send_one()
     {
         var answer = (await Ask()).IsError(401, null, null,
-            "You did not provide an API key. You need to provide your API key in the Authorization header, using Bearer auth " +
+            "You did not provide an API key. You need to provide your API key in the Authorization header, using "
+                + "Bearer auth " +
             $"(e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See {server.Url}docs/errors#authentication for details.");
         Assert.Equal("Bearer realm=\"Coffer\"", answer.Header("WWW-Authenticate"));
         Assert.Null(answer.Header("Request-Id"));
@@ -38,7 +39,8 @@ public sealed class AuthenticationTests : IAsyncLifetime
     [InlineData("Digest x")]
     [InlineData("sk_test_x")]
     [InlineData("Basic !!!")]
-    public async Task A_malformed_header_is_refused(string authorization) => (await Ask(authorization)).IsError(401, null, null);
+    public async Task A_malformed_header_is_refused(string authorization) =>
+        (await Ask(authorization)).IsError(401, null, null);
 
     [Fact]
     public async Task Bearer_and_Basic_and_the_unencoded_Basic_that_Stripe_tolerates_are_taken()
@@ -57,21 +59,24 @@ public sealed class AuthenticationTests : IAsyncLifetime
     {
         var key = server.Keys.TestSecretKey;
         (await Ask($"Bearer {key}", $"Bearer {key}")).IsError(401, null, null);
-        (await Ask($"Bearer {key}", "Basic " + Convert.ToBase64String(Encoding.ASCII.GetBytes($"{key}:")))).IsError(401, null, null);
+        (await Ask($"Bearer {key}",
+            "Basic " + Convert.ToBase64String(Encoding.ASCII.GetBytes($"{key}:")))).IsError(401, null, null);
     }
 
     [Fact]
     public async Task An_unknown_key_is_shown_by_its_ends_only()
     {
         var key = Tokens.Generate("sk_test_");
-        (await Ask($"Bearer {key}")).IsError(401, null, null, $"Invalid API Key provided: sk_test_{new string('*', 32)}{key[^4..]}");
+        (await Ask($"Bearer {key}")).IsError(401, null, null,
+            $"Invalid API Key provided: sk_test_{new string('*', 32)}{key[^4..]}");
         (await Ask("Bearer sk_test_short")).IsError(401, null, null, "Invalid API Key provided: sk_test_*hort");
         (await Ask("Bearer sk_x")).IsError(401, null, null, "Invalid API Key provided: ****");
         (await Ask("Bearer " + new string('a', 10_000))).IsError(401, null, null);
     }
 
     [Fact]
-    public async Task A_publishable_key_is_told_apart() => (await Ask("Bearer pk_test_123")).IsError(401, "secret_key_required", null);
+    public async Task A_publishable_key_is_told_apart() =>
+        (await Ask("Bearer pk_test_123")).IsError(401, "secret_key_required", null);
 
     [Trait("Engine", "SQLite")] // it looks into the store's files
     [Fact]

@@ -144,7 +144,8 @@ public sealed class BodiesTests : IAsyncLifetime
         var old = await RawHttp.SendAsync(plain.Url, Encoding.ASCII.GetBytes(
             $"POST {Secrets} HTTP/1.0\r\n{key}Content-Length: {Set.Length}\r\n\r\n{Set}"));
         Assert.Equal((200, "k"), (old.IsOk().Status, (string?)old.Json["name"]));
-        var chunks = string.Concat(Set.Chunk(5).Select(chunk => $"{chunk.Length:x};why=not\r\n{new string(chunk)}\r\n"));
+        var chunks = string.Concat(
+            Set.Chunk(5).Select(chunk => $"{chunk.Length:x};why=not\r\n{new string(chunk)}\r\n"));
         var proxied = await RawHttp.SendAsync(plain.Url, Encoding.ASCII.GetBytes(
             $"POST {Secrets} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{key}Transfer-Encoding: chunked\r\n" +
             $"X-Forwarded-For: 192.0.2.1\r\n\r\n{chunks}0\r\nX-Trailer: t\r\n\r\n"));

@@ -48,14 +48,19 @@ public sealed class EphemeralKeysEndTests : IAsyncLifetime
     public async Task A_key_of_another_app_mode_or_account_is_not_there()
     {
         var (id, secret) = await NewAsync();
-        foreach (var other in (TestServer.Caller[])[server.Client(), server.Client(account: "acct_2"), server.Client(server.Keys.LiveSecretKey, "acct_1"), server.Client(server.OtherAppKey, "acct_1")])
-            (await other.Raw(HttpMethod.Delete, $"{Ephemeral}/{id}", null)).IsError(404, "resource_missing", "id", $"No such ephemeral key: '{id}'");
+        foreach (var other in (TestServer.Caller[])[server.Client(), server.Client(account: "acct_2"),
+            server.Client(server.Keys.LiveSecretKey, "acct_1"), server.Client(server.OtherAppKey, "acct_1")])
+            (await other.Raw(HttpMethod.Delete, $"{Ephemeral}/{id}", null)).IsError(404, "resource_missing", "id",
+                $"No such ephemeral key: '{id}'");
         (await server.Client(secret).List()).IsOk();
 
-        string[] garbage = ["x", "ephkey_", id[..^1], id + "0", "ephkey_" + new string('z', 33), id[..^1] + (id[^1] == '0' ? '1' : '0'), "ephkey_" + (id[7] == '0' ? '1' : '0') + id[8..], id.ToUpperInvariant()];
+        string[] garbage = [
+            "x", "ephkey_", id[..^1], id + "0", "ephkey_" + new string('z', 33), id[..^1] + (id[^1] == '0' ? '1' : '0'),
+            "ephkey_" + (id[7] == '0' ? '1' : '0') + id[8..], id.ToUpperInvariant()];
         foreach (var text in garbage)
             (await Client.Raw(HttpMethod.Delete, $"{Ephemeral}/{text}", null)).IsError(404, "resource_missing", "id");
-        (await Client.Raw(HttpMethod.Delete, $"{Ephemeral}/{secret}", null)).IsError(404, secret.Length > 255 ? null : "resource_missing", secret.Length > 255 ? null : "id");
+        (await Client.Raw(HttpMethod.Delete, $"{Ephemeral}/{secret}", null)).IsError(404,
+            secret.Length > 255 ? null : "resource_missing", secret.Length > 255 ? null : "id");
         (await Client.Raw(HttpMethod.Delete, $"{Ephemeral}/", null)).IsError(404, null, null);
         (await Client.Raw(HttpMethod.Delete, $"{Ephemeral}/{id}?x=y", null)).IsError(400, "parameter_unknown", "x");
     }
@@ -75,10 +80,15 @@ public sealed class EphemeralKeysEndTests : IAsyncLifetime
     {
         var id = (await Client.Set("k", "canary")).Id;
         var admin = await server.NewKeyAsync("admin", null);
-        var text = await HoldAsync(admin.Secret(), $"{await server.AccountAsync("acct_1")}/secrets/{id}/reveal", "reason=r", admin.Id());
+        var text = await HoldAsync(admin.Secret(), $"{await server.AccountAsync("acct_1")}/secrets/{id}/reveal",
+            "reason=r", admin.Id());
         Assert.StartsWith("HTTP/1.1 401", text, StringComparison.Ordinal);
         var secret = await server.NewKeyAsync("secret", await server.AppIdAsync());
-        Assert.StartsWith("HTTP/1.1 401", await HoldAsync(secret.Secret(), "/v1/apps/secrets", "scope[type]=account&name=late&payload=p", secret.Id()), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "HTTP/1.1 401",
+            await HoldAsync(secret.Secret(), "/v1/apps/secrets", "scope[type]=account&name=late&payload=p",
+                secret.Id()),
+            StringComparison.Ordinal);
         (await server.Client().Find("late")).IsError(404, "resource_missing", "name");
     }
 
@@ -88,14 +98,16 @@ public sealed class EphemeralKeysEndTests : IAsyncLifetime
         var admin = await server.NewKeyAsync("admin", null);
         var text = await HoldAsync(admin.Secret(), KeysPath, "type=admin", admin.Id());
         Assert.StartsWith("HTTP/1.1 401", text, StringComparison.Ordinal);
-        Assert.Single((await server.Admin.Get(KeysPath)).IsOk().Json["data"]!.AsArray(), key => (string?)key!["type"] == "admin");
+        Assert.Single((await server.Admin.Get(KeysPath)).IsOk().Json["data"]!.AsArray(),
+            key => (string?)key!["type"] == "admin");
     }
 
     [Fact]
     public async Task A_deleted_apps_keys_are_refused_and_a_disabled_ones_too_even_when_it_is_enabled()
     {
         var app = await server.NewAppAsync();
-        var token = (await server.Client((await server.NewKeyAsync("secret", app)).Secret()).Post(Ephemeral, [("user", "usr_1")])).IsOk().Json.Secret();
+        var token = (await server.Client((await server.NewKeyAsync("secret", app)).Secret()).Post(Ephemeral,
+            [("user", "usr_1")])).IsOk().Json.Secret();
         (await server.Admin.Post($"{Apps}/{app}", [("disabled", "true")])).IsOk();
         (await server.Client(token).List()).IsError(403, null, null);
         (await server.Admin.Post($"{Apps}/{app}", [("disabled", "false")])).IsOk();
@@ -109,13 +121,15 @@ public sealed class EphemeralKeysEndTests : IAsyncLifetime
     public async Task A_token_of_which_any_character_was_changed_is_refused()
     {
         var (_, token) = await NewAsync();
-        foreach (var at in Enumerable.Range(0, token.Length).Where(at => at < 20 || at % 7 == 0 || at >= token.Length - 8))
+        foreach (var at in Enumerable.Range(0, token.Length).Where(
+            at => at < 20 || at % 7 == 0 || at >= token.Length - 8))
         {
             var other = token[at] == 'A' ? 'B' : 'A';
             (await server.Client(token[..at] + other + token[(at + 1)..]).List()).IsError(401, null, null);
         }
 
-        foreach (var text in (string[])[token[..^1], token + "A", token[..^7], "ek_test_", "ek_test_cfr", "ek_test_cfr000000", "ek_x", token + token])
+        foreach (var text in (string[])[token[..^1], token + "A", token[..^7], "ek_test_", "ek_test_cfr",
+            "ek_test_cfr000000", "ek_x", token + token])
             (await server.Client(text).List()).IsError(401, null, null);
         (await server.Client(token).List()).IsOk();
     }
@@ -152,10 +166,14 @@ public sealed class EphemeralKeysEndTests : IAsyncLifetime
     public async Task Test_and_live_never_meet()
     {
         await Client.Set("k", "test", "usr_1");
-        var live = (await server.Client(server.Keys.LiveSecretKey, "acct_1").Post(Ephemeral, [("user", "usr_1")])).IsOk().Json;
+        var live = (await server.Client(server.Keys.LiveSecretKey, "acct_1").Post(Ephemeral,
+            [("user", "usr_1")])).IsOk().Json;
         (await server.Client(live.Secret()).Find("k", "usr_1")).IsError(404, "resource_missing", "name");
         (await server.Client(live.Secret()).Set("k", "live", "usr_1")).IsOk();
-        Assert.Equal("test", (await server.Client(await server.MintAsync("usr_1", "acct_1")).Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
+        Assert.Equal(
+            "test",
+            (await server.Client(await server.MintAsync("usr_1", "acct_1")).Find("k", "usr_1",
+                ("expand[]", "payload"))).IsOk().Payload);
     }
 
     [Fact]
@@ -185,8 +203,10 @@ public sealed class EphemeralKeysEndTests : IAsyncLifetime
         await connection.ConnectAsync(server.Url.Host, server.Url.Port, TestContext.Current.CancellationToken);
         await using var stream = connection.GetStream();
         await stream.WriteAsync(Encoding.ASCII.GetBytes(
-            $"POST {path} HTTP/1.1\r\nHost: {server.Url.Authority}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n" +
-            $"Expect: 100-continue\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {body.Length}\r\n\r\n"), TestContext.Current.CancellationToken);
+            $"POST {path} HTTP/1.1\r\nHost: {server.Url.Authority}\r\nConnection: close\r\nAuthorization: Bearer "
+                + $"{token}\r\n" +
+            "Expect: 100-continue\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: "
+                + $"{body.Length}\r\n\r\n"), TestContext.Current.CancellationToken);
         // The server asks for the body once it has proven the key.
         var buffer = new byte[25];
         await stream.ReadExactlyAsync(buffer, TestContext.Current.CancellationToken);

@@ -66,7 +66,8 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
     [InlineData("user=u&account=acct_2", "parameter_unknown", "account")]
     [InlineData("user=u&livemode=true", "parameter_unknown", "livemode")]
     public async Task Bad_input_names_the_parameter(string form, string? code, string param) =>
-        (await Client.Raw(HttpMethod.Post, Ephemeral, form.Replace("LONG", new string('u', 501), StringComparison.Ordinal))).IsError(400, code, param);
+        (await Client.Raw(HttpMethod.Post, Ephemeral,
+            form.Replace("LONG", new string('u', 501), StringComparison.Ordinal))).IsError(400, code, param);
 
     [Theory]
     [InlineData("60")]
@@ -92,14 +93,18 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
     [InlineData("cafe\u0301")]
     public async Task Any_user_of_up_to_500_characters_is_told_apart(string user)
     {
-        foreach (var id in (string[])[user, string.Concat(Enumerable.Repeat(user, 500)).EnumerateRunes().Take(500).Aggregate("", (text, rune) => text + rune)])
+        foreach (var id in (string[])[
+            user,
+            string.Concat(Enumerable.Repeat(user, 500)).EnumerateRunes().Take(500)
+                .Aggregate("", (text, rune) => text + rune)])
         {
             var minted = (await Client.Post(Ephemeral, [("user", id)])).IsOk().Json;
             Assert.Equal(id, (string?)minted["user"]);
             var browser = server.Client(minted.Secret());
             (await browser.Set("k", "mine", id)).IsOk();
             Assert.Equal("mine", (await Client.Find("k", id, ("expand[]", "payload"))).IsOk().Payload);
-            foreach (var other in (string[])[id + " ", id.ToUpperInvariant() + "!", id.Normalize() == id ? id.Normalize(NormalizationForm.FormD) + "\u0301" : id.Normalize()])
+            foreach (var other in (string[])[id + " ", id.ToUpperInvariant() + "!",
+                id.Normalize() == id ? id.Normalize(NormalizationForm.FormD) + "\u0301" : id.Normalize()])
                 (await browser.Find("k", other)).IsError(403, null, "scope[user]");
         }
     }
@@ -110,10 +115,12 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
         var app = await server.AppIdAsync();
         var minted = (await Client.Post(Ephemeral, [("user", "usr_1")])).IsOk().Json;
         foreach (var token in (string[])[
-            (await server.NewKeyAsync("restricted", app, ("permissions[]", "secret_read"), ("permissions[]", "secret_write"))).Secret(), minted.Secret(), server.Keys.AdminKey!])
+            (await server.NewKeyAsync("restricted", app, ("permissions[]", "secret_read"),
+                ("permissions[]", "secret_write"))).Secret(), minted.Secret(), server.Keys.AdminKey!])
         {
             (await server.Client(token).Post(Ephemeral, [("user", "usr_1")])).IsError(403, null, null);
-            (await server.Client(token).Raw(HttpMethod.Delete, $"{Ephemeral}/{minted.Id()}", null)).IsError(403, null, null);
+            (await server.Client(token).Raw(HttpMethod.Delete, $"{Ephemeral}/{minted.Id()}",
+                null)).IsError(403, null, null);
         }
 
         (await server.Client(minted.Secret()).List()).IsOk();
@@ -126,10 +133,12 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
         {
             var token = await server.MintAsync(user, "acct_1");
             foreach (var authorization in (string[])[
-                $"Bearer {token}", $"Basic {token}", $"Basic {token}:", $"Basic {Convert.ToBase64String(Encoding.ASCII.GetBytes($"{token}:"))}",
+                $"Bearer {token}", $"Basic {token}", $"Basic {token}:",
+                    $"Basic {Convert.ToBase64String(Encoding.ASCII.GetBytes($"{token}:"))}",
                 $"Basic {Convert.ToBase64String(Encoding.ASCII.GetBytes($"{token}:any password"))}"])
             {
-                var request = new HttpRequestMessage(HttpMethod.Get, new Uri($"{Secrets}?scope[type]=account", UriKind.Relative));
+                var request = new HttpRequestMessage(HttpMethod.Get,
+                    new Uri($"{Secrets}?scope[type]=account", UriKind.Relative));
                 Assert.True(request.Headers.TryAddWithoutValidation("Authorization", authorization));
                 (await server.SendAsync(request)).IsOk();
             }
@@ -143,13 +152,15 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
         await server.Client(account: "acct_2").Set("k", "two");
         var token = await server.MintAsync("usr_1", "acct_1");
         Assert.Equal("one", (await server.Client(token).Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
-        Assert.Equal("one", (await server.Client(token, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
+        Assert.Equal("one",
+            (await server.Client(token, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
         (await server.Client(token, "acct_2").Find("k")).IsError(403, null, null);
         (await server.Client(token, "acct 2").Find("k")).IsError(400, null, "Stripe-Account");
         await server.Client().Set("k", "the app's own");
         var own = (string)(await server.Client().Post(Ephemeral, [("user", "usr_1")])).IsOk().Json["account"]!;
         (await server.Client(token, own).Find("k")).IsError(403, null, null);
-        var request = new HttpRequestMessage(HttpMethod.Get, new Uri($"{Secrets}?scope[type]=account", UriKind.Relative));
+        var request = new HttpRequestMessage(HttpMethod.Get,
+            new Uri($"{Secrets}?scope[type]=account", UriKind.Relative));
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
         request.Headers.Add("Stripe-Context", "acct_2");
         (await server.SendAsync(request)).IsError(403, null, null);
@@ -168,8 +179,14 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
         Assert.Equal(["k"], (await browser.List("usr_1")).IsOk().Names);
 
         foreach (var ask in (Func<string, Task<Answer>>[])[
-            user => browser.Find("k", user), user => browser.Find("k", user, ("expand[]", "payload")), user => browser.List(user), user => browser.Set("k", "p", user),
-            user => browser.Delete("k", user), user => browser.Set("k", "p", user, ("if_version", "7")), user => browser.List(user, ("starting_after", "appsecret_none"))])
+            user =>
+                browser.Find("k", user), user =>
+                    browser.Find("k", user, ("expand[]", "payload")), user =>
+                        browser.List(user), user => browser.Set("k", "p", user),
+            user =>
+                browser.Delete("k", user), user =>
+                    browser.Set("k", "p", user, ("if_version", "7")), user =>
+                        browser.List(user, ("starting_after", "appsecret_none"))])
         {
             var stored = (await ask("usr_2")).IsError(403, null, "scope[user]");
             Assert.Equal(stored.Text, (await ask("usr_3")).IsError(403, null, "scope[user]").Text);
@@ -199,29 +216,35 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
             await Client.Set("k", $"of {user}", user);
         var browser = server.Client(await server.MintAsync("usr_1", "acct_1"));
         foreach (var answer in (Answer[])[
-            await browser.Raw(HttpMethod.Get, $"{Secrets}/find?{form}&name=k&expand[]=payload", null), await browser.Raw(HttpMethod.Get, $"{Secrets}?{form}&expand[]=data.payload", null),
-            await browser.Raw(HttpMethod.Post, Secrets, $"{form}&name=k&payload=of+usr_1"), await browser.Raw(HttpMethod.Post, $"{Secrets}?{form}", "name=k&payload=of+usr_1"),
+            await browser.Raw(HttpMethod.Get, $"{Secrets}/find?{form}&name=k&expand[]=payload",
+                null), await browser.Raw(HttpMethod.Get, $"{Secrets}?{form}&expand[]=data.payload", null),
+            await browser.Raw(HttpMethod.Post, Secrets, $"{form}&name=k&payload=of+usr_1"), await browser.Raw(
+                HttpMethod.Post, $"{Secrets}?{form}", "name=k&payload=of+usr_1"),
             await browser.Raw(HttpMethod.Post, $"{Secrets}/delete?{form}", "name=k&expand[]=payload")])
         {
             Assert.Equal((status, param), (answer.Status, (string?)answer.Json["error"]?["param"]));
             Assert.DoesNotContain("of usr_2", answer.Text, StringComparison.Ordinal);
         }
 
-        (await browser.Raw(HttpMethod.Post, $"{Secrets}?scope[type]=user&scope[user]=usr_1", "name=k&payload=p&scope[user]=usr_2")).IsError(400, null, "scope[user]");
+        (await browser.Raw(HttpMethod.Post, $"{Secrets}?scope[type]=user&scope[user]=usr_1",
+            "name=k&payload=p&scope[user]=usr_2")).IsError(400, null, "scope[user]");
         Assert.Equal("of usr_2", (await Client.Find("k", "usr_2", ("expand[]", "payload"))).Payload);
     }
 
     [Theory]
     [InlineData("application/json", """{"name":"k","payload":"p","scope":{"type":"user","user":"usr_2"}}""")]
-    [InlineData("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"scope[user]\"\r\n\r\nusr_2\r\n--x--")]
+    [InlineData("multipart/form-data; boundary=x",
+        "--x\r\nContent-Disposition: form-data; name=\"scope[user]\"\r\n\r\nusr_2\r\n--x--")]
     public async Task Nor_can_another_encoding_slip_one_in(string type, string body)
     {
-        var request = new HttpRequestMessage(HttpMethod.Post, new Uri($"{Secrets}?scope[type]=user&scope[user]=usr_1&name=k&payload=p", UriKind.Relative))
+        var request = new HttpRequestMessage(HttpMethod.Post,
+            new Uri($"{Secrets}?scope[type]=user&scope[user]=usr_1&name=k&payload=p", UriKind.Relative))
         {
             Content = new ByteArrayContent(Encoding.UTF8.GetBytes(body)),
         };
         request.Content.Headers.ContentType = MediaTypeHeaderValue.Parse(type);
-        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", await server.MintAsync("usr_1", "acct_1"));
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer",
+            await server.MintAsync("usr_1", "acct_1"));
         (await server.SendAsync(request)).IsError(400, null, null);
     }
 
@@ -246,11 +269,15 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
     [Fact]
     public async Task Idempotency_keys_of_a_browser_are_its_users_own()
     {
-        (string, string)[] form = [("scope[type]", "account"), ("name", "k"), ("payload", "p"), ("expand[]", "payload")];
-        var (one, again, two) = (server.Client(await server.MintAsync("usr_1", "acct_1")), server.Client(await server.MintAsync("usr_1", "acct_1")), server.Client(await server.MintAsync("usr_2", "acct_1")));
+        (string, string)[] form = [("scope[type]", "account"), ("name", "k"), ("payload", "p"),
+            ("expand[]", "payload")];
+        var (one, again, two) = (server.Client(await server.MintAsync("usr_1", "acct_1")), server.Client(
+            await server.MintAsync("usr_1", "acct_1")), server.Client(await server.MintAsync("usr_2", "acct_1")));
         (await Client.Post(Secrets, form, "key")).IsOk();
-        foreach (var (caller, replays) in ((TestServer.Caller, bool)[])[(one, false), (two, false), (again, true), (Client, true), (two, true)])
-            Assert.Equal(replays ? "true" : null, (await caller.Post(Secrets, form, "key")).IsOk().Header("Idempotent-Replayed"));
+        foreach (var (caller, replays) in ((TestServer.Caller, bool)[])[(one, false), (two, false), (again, true),
+            (Client, true), (two, true)])
+            Assert.Equal(replays ? "true" : null,
+                (await caller.Post(Secrets, form, "key")).IsOk().Header("Idempotent-Replayed"));
         form[2] = ("payload", "q");
         (await again.Post(Secrets, form, "key")).IsError(400, null, null, type: "idempotency_error");
     }
@@ -262,7 +289,8 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
         var replay = (await Client.Post(Ephemeral, [("user", "usr_1")], "key")).IsOk();
         Assert.Equal((minted.Text, "true"), (replay.Text, replay.Header("Idempotent-Replayed")));
         (await Client.Post(Ephemeral, [("user", "usr_2")], "key")).IsError(400, null, null, type: "idempotency_error");
-        foreach (var other in (TestServer.Caller[])[server.Client(account: "acct_2"), server.Client(server.Keys.LiveSecretKey, "acct_1"), server.Client(server.OtherAppKey, "acct_1")])
+        foreach (var other in (TestServer.Caller[])[server.Client(account: "acct_2"),
+            server.Client(server.Keys.LiveSecretKey, "acct_1"), server.Client(server.OtherAppKey, "acct_1")])
             Assert.Null((await other.Post(Ephemeral, [("user", "usr_1")], "key")).IsOk().Header("Idempotent-Replayed"));
     }
 }

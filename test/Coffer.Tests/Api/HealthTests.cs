@@ -14,9 +14,11 @@ public sealed class HealthTests
     public async Task A_server_that_works_says_so_without_a_key()
     {
         await using var server = await TestServer.StartAsync();
-        var alive = await server.SendAsync(new HttpRequestMessage(HttpMethod.Get, new Uri("/healthz", UriKind.Relative)));
+        var alive = await server.SendAsync(
+            new HttpRequestMessage(HttpMethod.Get, new Uri("/healthz", UriKind.Relative)));
         Assert.Equal((200, """{"status":"ok"}"""), (alive.Status, alive.Text));
-        var ready = await server.SendAsync(new HttpRequestMessage(HttpMethod.Get, new Uri("/readyz", UriKind.Relative)));
+        var ready = await server.SendAsync(
+            new HttpRequestMessage(HttpMethod.Get, new Uri("/readyz", UriKind.Relative)));
         Assert.Equal((200, """{"status":"ok","storage":"ok","key":"ok","audit":"ok"}"""), (ready.Status, ready.Text));
         Assert.Equal("application/json", ready.Header("Content-Type"));
     }
@@ -39,11 +41,13 @@ public sealed class HealthTests
         // Another connection makes every write of this one fail.
         using (var session = new SqliteSession(directory.File("coffer.db")))
         {
-            session.Execute("CREATE TRIGGER broken BEFORE INSERT ON meta BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END");
+            session.Execute(
+                "CREATE TRIGGER broken BEFORE INSERT ON meta BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END");
             Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble)); // still believed
             time.Move(Readiness.Believed);
             var checks = await readiness.ProveAsync(default);
-            Assert.Contains("the disk is gone", Assert.Single(checks, check => check.Part == "storage").Trouble, StringComparison.Ordinal);
+            Assert.Contains("the disk is gone", Assert.Single(checks, check => check.Part == "storage").Trouble,
+                StringComparison.Ordinal);
             Assert.Null(Assert.Single(checks, check => check.Part == "key").Trouble);
             session.Execute("DROP TRIGGER broken");
         }

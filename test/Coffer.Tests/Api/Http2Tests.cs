@@ -26,14 +26,24 @@ public sealed class Http2Tests
         using var client = WebServer.Client(files.Root, HttpVersion.Version20);
         client.Timeout = TimeSpan.FromSeconds(20);
         var payload = string.Concat(Enumerable.Repeat("🔑", 5_000)); // 60,000 bytes as they are sent
-        var answers = await Task.WhenAll(Enumerable.Range(0, 100).Select(number => SendAsync(HttpMethod.Post, "", $"usr_{number}", ("payload", payload))));
+        var answers = await Task.WhenAll(
+            Enumerable.Range(0, 100).Select(
+                number => SendAsync(HttpMethod.Post, "", $"usr_{number}", ("payload", payload))));
         Assert.All(answers, answer => Assert.Equal(200, answer.Status));
-        Assert.Equal(payload, (string?)JsonNode.Parse((await SendAsync(HttpMethod.Get, "/find", "usr_99", ("expand[]", "payload"))).Text)!["payload"]);
+        Assert.Equal(
+            payload,
+            (string?)JsonNode.Parse(
+                (await SendAsync(HttpMethod.Get, "/find", "usr_99", ("expand[]", "payload"))).Text)!["payload"]);
 
-        async Task<(int Status, string Text)> SendAsync(HttpMethod method, string path, string user, (string Name, string Value) more)
+        async Task<(int Status, string Text)> SendAsync(HttpMethod method, string path, string user,
+            (string Name, string Value) more)
         {
-            using var form = new FormUrlEncodedContent([new("scope[type]", "user"), new("scope[user]", user), new("name", "k"), new(more.Name, more.Value)]);
-            using var request = new HttpRequestMessage(method, new Uri(server.Url, $"/v1/apps/secrets{path}{(method == HttpMethod.Get ? $"?{await form.ReadAsStringAsync()}" : "")}"))
+            using var form = new FormUrlEncodedContent(
+                [new("scope[type]", "user"), new("scope[user]", user), new("name", "k"), new(more.Name, more.Value)]);
+            using var request = new HttpRequestMessage(
+                method,
+                new Uri(server.Url,
+                    $"/v1/apps/secrets{path}{(method == HttpMethod.Get ? $"?{await form.ReadAsStringAsync()}" : "")}"))
             {
                 Version = HttpVersion.Version20,
                 VersionPolicy = HttpVersionPolicy.RequestVersionExact,

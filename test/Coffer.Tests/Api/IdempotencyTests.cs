@@ -92,7 +92,8 @@ public sealed class IdempotencyTests : IAsyncLifetime
         Assert.Null(refused.Header("Idempotent-Replayed"));
         (await Client.Find("k")).IsOk();
 
-        static (string, string)[] Fields(Dictionary<string, string> form) => [.. form.Select(field => (field.Key, field.Value))];
+        static (string, string)[] Fields(Dictionary<string, string> form) =>
+            [.. form.Select(field => (field.Key, field.Value))];
     }
 
     [Fact]
@@ -126,7 +127,8 @@ public sealed class IdempotencyTests : IAsyncLifetime
     {
         (await Client.Post(Secrets, [.. Where, ("payload", "one")], "key")).IsOk();
         server.Time.Move(TimeSpan.FromHours(24) - TimeSpan.FromSeconds(1));
-        (await Client.Post(Secrets, [.. Where, ("payload", "two")], "key")).IsError(400, null, null, type: "idempotency_error");
+        (await Client.Post(Secrets, [.. Where, ("payload", "two")], "key")).IsError(400, null, null,
+            type: "idempotency_error");
         server.Time.Move(TimeSpan.FromSeconds(1));
         var fresh = (await Client.Post(Secrets, [.. Where, ("payload", "two")], "key")).IsOk();
         Assert.Null(fresh.Header("Idempotent-Replayed"));

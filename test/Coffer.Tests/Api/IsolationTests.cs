@@ -3,7 +3,10 @@ using System.Text;
 
 namespace Coffer.Tests.Api;
 
-/// <summary>No caller reaches another tenant's secret by any id, name, cursor, header, parameter or idempotency key (SECURITY.md, "Who reaches what").</summary>
+/// <summary>
+/// No caller reaches another tenant's secret by any id, name, cursor, header, parameter or idempotency key
+/// (SECURITY.md, "Who reaches what").
+/// </summary>
 public sealed class IsolationTests : IAsyncLifetime
 {
     private const string Secrets = "/v1/apps/secrets";
@@ -25,8 +28,10 @@ public sealed class IsolationTests : IAsyncLifetime
         await Task.WhenAll(accounts.Select((account, i) => account.Set("k", $"payload {i}")));
         for (var round = 0; round < 3; round++)
         {
-            var found = await Task.WhenAll(accounts.Select(account => account.Find("k", null, ("expand[]", "payload"))));
-            Assert.Equal(Enumerable.Range(0, 30).Select(i => $"payload {i}"), found.Select(answer => answer.IsOk().Payload));
+            var found = await Task.WhenAll(
+                accounts.Select(account => account.Find("k", null, ("expand[]", "payload"))));
+            Assert.Equal(Enumerable.Range(0, 30).Select(i => $"payload {i}"),
+                found.Select(answer => answer.IsOk().Payload));
         }
     }
 
@@ -73,7 +78,8 @@ public sealed class IsolationTests : IAsyncLifetime
     {
         var form = new[] { ("scope[type]", "account"), ("name", "k"), ("payload", "mine"), ("expand[]", "payload") };
         var mine = (await Client.Post(Secrets, form, "same-key")).IsOk();
-        foreach (var other in (TestServer.Caller[])[server.Client(server.OtherAppKey), server.Client(account: "acct_1"), server.Client(server.Keys.LiveSecretKey)])
+        foreach (var other in (TestServer.Caller[])[server.Client(server.OtherAppKey), server.Client(account: "acct_1"),
+            server.Client(server.Keys.LiveSecretKey)])
         {
             var answer = (await other.Post(Secrets, [.. form[..2], ("payload", "other"), form[3]], "same-key")).IsOk();
             Assert.Null(answer.Header("Idempotent-Replayed"));
@@ -101,7 +107,10 @@ public sealed class IsolationTests : IAsyncLifetime
     [Fact]
     public async Task Accounts_that_contradict_each_other_are_refused()
     {
-        Assert.Contains("more than once", (await Ask(("Stripe-Account", "acct_1"), ("Stripe-Account", "acct_2"))).IsError(400, null, null).Text, StringComparison.Ordinal);
+        Assert.Contains(
+            "more than once",
+            (await Ask(("Stripe-Account", "acct_1"), ("Stripe-Account", "acct_2"))).IsError(400, null, null).Text,
+            StringComparison.Ordinal);
         (await Ask(("Stripe-Account", "acct_1"), ("Stripe-Context", "acct_2"))).IsError(400, null, "Stripe-Account");
         (await Ask(("Stripe-Account", "acct_1"), ("Stripe-Context", "acct_1"))).IsOk();
     }
@@ -114,7 +123,8 @@ public sealed class IsolationTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_account_is_echoed() => Assert.Equal("acct_1", (await server.Client(account: "acct_1").List()).Header("Stripe-Account"));
+    public async Task The_account_is_echoed() =>
+        Assert.Equal("acct_1", (await server.Client(account: "acct_1").List()).Header("Stripe-Account"));
 
     [Theory]
     [InlineData("scope[type]=user&scope[user]=usr_1&scope[user]=usr_2", "scope[user]")]
@@ -153,18 +163,22 @@ public sealed class IsolationTests : IAsyncLifetime
     [Fact]
     public async Task A_user_named_differently_in_query_and_body_is_refused()
     {
-        (await Client.Raw(HttpMethod.Post, $"{Secrets}?scope[type]=user&scope[user]=usr_1", "name=k&payload=p&scope[user]=usr_2"))
+        (await Client.Raw(HttpMethod.Post, $"{Secrets}?scope[type]=user&scope[user]=usr_1",
+            "name=k&payload=p&scope[user]=usr_2"))
             .IsError(400, null, "scope[user]");
-        (await Client.Raw(HttpMethod.Post, $"{Secrets}?scope[type]=user&scope[user]=usr_1", "name=k&payload=p&scope[user]=usr_1")).IsOk();
+        (await Client.Raw(HttpMethod.Post, $"{Secrets}?scope[type]=user&scope[user]=usr_1",
+            "name=k&payload=p&scope[user]=usr_1")).IsOk();
     }
 
     [Theory]
     [InlineData("application/json", """{"name":"k","payload":"p","scope":{"type":"user","user":"usr_2"}}""")]
-    [InlineData("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nk\r\n--x--")]
+    [InlineData("multipart/form-data; boundary=x",
+        "--x\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nk\r\n--x--")]
     [InlineData("text/plain", "name=k")]
     public async Task Other_encodings_are_told_that_form_encoding_is_needed(string type, string body)
     {
-        var request = new HttpRequestMessage(HttpMethod.Post, new Uri($"{Secrets}?scope[type]=account", UriKind.Relative))
+        var request = new HttpRequestMessage(HttpMethod.Post,
+            new Uri($"{Secrets}?scope[type]=account", UriKind.Relative))
         {
             Content = new ByteArrayContent(Encoding.UTF8.GetBytes(body)),
         };
@@ -176,7 +190,8 @@ public sealed class IsolationTests : IAsyncLifetime
 
     private Task<Answer> Ask(params (string Name, string Value)[] headers)
     {
-        var request = new HttpRequestMessage(HttpMethod.Get, new Uri($"{Secrets}?scope[type]=account", UriKind.Relative));
+        var request = new HttpRequestMessage(HttpMethod.Get,
+            new Uri($"{Secrets}?scope[type]=account", UriKind.Relative));
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", server.Keys.TestSecretKey);
         // One line a header, also where the client's own API would join them.
         foreach (var (name, value) in headers)

@@ -18,11 +18,13 @@ public sealed class NamesTests : IAsyncLifetime
     {
         string[] names =
         [
-            "token", "Token", "TOKEN", "token ", " token", "token.", "token\t", "token\u200D", "to\u200Bken", "\u202Etoken",
+            "token", "Token", "TOKEN", "token ", " token", "token.", "token\t", "token\u200D", "to\u200Bken",
+                "\u202Etoken",
             "caf\u00E9", "cafe\u0301", "ﬁ", "fi", "ß", "ss", "İ", "i", "ı", "k", "\u212A", "0", "00", "０",
         ];
         foreach (var name in names)
-            (await Client.Set(name, $"payload of {Convert.ToHexString(System.Text.Encoding.UTF8.GetBytes(name))}")).IsOk();
+            (await Client.Set(name,
+                $"payload of {Convert.ToHexString(System.Text.Encoding.UTF8.GetBytes(name))}")).IsOk();
         foreach (var name in names)
         {
             var found = (await Client.Find(name, null, ("expand[]", "payload"))).IsOk();
@@ -54,7 +56,8 @@ public sealed class NamesTests : IAsyncLifetime
     {
         (await Client.Set(text, text, text)).IsOk();
         var found = (await Client.Find(text, text, ("expand[]", "payload"))).IsOk();
-        Assert.Equal((text, text, text), ((string?)found.Json["name"], (string?)found.Json["scope"]!["user"], found.Payload));
+        Assert.Equal((text, text, text),
+            ((string?)found.Json["name"], (string?)found.Json["scope"]!["user"], found.Payload));
         Assert.Equal([text], (await Client.List(text)).IsOk().Names);
         (await Client.Delete(text, text)).IsOk();
         (await Client.Delete(text, text)).IsError(404, "resource_missing", "name", $"No such secret: '{text}'");
@@ -80,10 +83,12 @@ public sealed class NamesTests : IAsyncLifetime
     public async Task One_character_more_is_refused_and_a_payload_is_not_shown()
     {
         var text = new string('a', 4_995) + "zzzzzz";
-        (await Client.Set(text)).IsError(400, null, "name", "Invalid string: aaaaaaaaaa...aaaazzzzzz; must be at most 5000 characters");
+        (await Client.Set(text)).IsError(400, null, "name",
+            "Invalid string: aaaaaaaaaa...aaaazzzzzz; must be at most 5000 characters");
         (await Client.Find(text)).IsError(400, null, "name");
         (await Client.Set("k", "p", text)).IsError(400, null, "scope[user]");
-        (await Client.Set("k", text)).IsError(400, null, "payload", "Invalid string: 'payload' must be at most 5000 characters");
+        (await Client.Set("k", text)).IsError(400, null, "payload",
+            "Invalid string: 'payload' must be at most 5000 characters");
         (await Client.Set("k", string.Concat(Enumerable.Repeat("🔑", 5_001)))).IsError(400, null, "payload");
     }
 
@@ -93,9 +98,14 @@ public sealed class NamesTests : IAsyncLifetime
     [InlineData("expires_at")]
     public async Task Empty_values_are_refused(string param)
     {
-        var form = new Dictionary<string, string> { ["scope[type]"] = "account", ["name"] = "k", ["payload"] = "p", [param] = "" };
-        (await Client.Post(Secrets, [.. form.Select(field => (field.Key, field.Value))])).IsError(400, "parameter_invalid_empty", param,
-            $"You passed an empty string for '{param}'. We assume empty values are an attempt to unset a parameter; however '{param}' cannot be unset. " +
+        var form =
+            new Dictionary<string,
+                string>
+            { ["scope[type]"] = "account", ["name"] = "k", ["payload"] = "p", [param] = "" };
+        (await Client.Post(Secrets,
+            [.. form.Select(field => (field.Key, field.Value))])).IsError(400, "parameter_invalid_empty", param,
+            $"You passed an empty string for '{param}'. We assume empty values are an attempt to unset a parameter; "
+                + $"however '{param}' cannot be unset. " +
             $"You should remove '{param}' from your request or supply a non-empty value.");
     }
 
@@ -107,10 +117,14 @@ public sealed class NamesTests : IAsyncLifetime
     [InlineData("%F5%80%80%80")] // beyond Unicode
     public async Task Invalid_UTF8_is_refused_with_the_param_named(string value)
     {
-        (await Client.Raw(HttpMethod.Post, Secrets, $"scope[type]=account&payload=p&name={value}")).IsError(400, null, "name");
-        (await Client.Raw(HttpMethod.Post, Secrets, $"scope[type]=account&name=k&payload={value}")).IsError(400, null, "payload");
-        (await Client.Raw(HttpMethod.Post, Secrets, $"scope[type]=user&scope[user]={value}&name=k&payload=p")).IsError(400, null, "scope[user]");
-        (await Client.Raw(HttpMethod.Get, $"{Secrets}/find?scope[type]=account&name={value}", null)).IsError(400, null, "name");
+        (await Client.Raw(HttpMethod.Post, Secrets,
+            $"scope[type]=account&payload=p&name={value}")).IsError(400, null, "name");
+        (await Client.Raw(HttpMethod.Post, Secrets,
+            $"scope[type]=account&name=k&payload={value}")).IsError(400, null, "payload");
+        (await Client.Raw(HttpMethod.Post, Secrets,
+            $"scope[type]=user&scope[user]={value}&name=k&payload=p")).IsError(400, null, "scope[user]");
+        (await Client.Raw(HttpMethod.Get, $"{Secrets}/find?scope[type]=account&name={value}",
+            null)).IsError(400, null, "name");
     }
 
     [Theory]
@@ -119,5 +133,6 @@ public sealed class NamesTests : IAsyncLifetime
     [InlineData("%zz")]
     [InlineData("100%")]
     public async Task A_broken_escape_is_refused_with_the_param_named(string value) =>
-        (await Client.Raw(HttpMethod.Post, Secrets, $"scope[type]=account&name=k&payload={value}")).IsError(400, null, "payload");
+        (await Client.Raw(HttpMethod.Post, Secrets,
+            $"scope[type]=account&name=k&payload={value}")).IsError(400, null, "payload");
 }

@@ -3,7 +3,9 @@ using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Api;
 
-/// <summary>Which pages in browsers may use an app's keys, and that none may manage (docs/management.md, "Apps").</summary>
+/// <summary>
+/// Which pages in browsers may use an app's keys, and that none may manage (docs/management.md, "Apps").
+/// </summary>
 public sealed class OriginsTests : IAsyncLifetime
 {
     private const string Good = "https://app.example.com", Bad = "https://evil.example.com";
@@ -37,12 +39,16 @@ public sealed class OriginsTests : IAsyncLifetime
         foreach (var key in (string[])[server.Keys.TestSecretKey, server.Keys.LiveSecretKey!, token])
         {
             foreach (var origin in (string[])[Good, "http://localhost:3000"])
-                Assert.Equal(origin, (await server.Client(key, origin: origin).List()).IsOk().Header("Access-Control-Allow-Origin"));
+                Assert.Equal(origin,
+                    (await server.Client(key, origin: origin).List()).IsOk().Header("Access-Control-Allow-Origin"));
             foreach (var origin in (string[])[
-                Bad, "null", "", "*", Good + "/", Good + ":443", "http://app.example.com", "https://APP.example.com", "https://app.example.com.evil.com", "http://localhost:3001", $"{Good},{Bad}", $"{Good} {Bad}"])
+                Bad, "null", "", "*", Good + "/", Good
+                    + ":443", "http://app.example.com", "https://APP.example.com", "https://app.example.com.evil.com",
+                        "http://localhost:3001", $"{Good},{Bad}", $"{Good} {Bad}"])
             {
                 (await server.Client(key, origin: origin).List()).IsError(403, null, null,
-                    "The app's keys are not accepted from pages of this web origin. Ask the operator to add it to the app's origins.");
+                    "The app's keys are not accepted from pages of this web origin. Ask the operator to add it to "
+                        + "the app's origins.");
             }
 
             (await server.Client(key).List()).IsOk(); // no browser at all
@@ -55,8 +61,14 @@ public sealed class OriginsTests : IAsyncLifetime
     public async Task Refusals_of_an_allowed_page_are_readable_for_it_too()
     {
         await RestrictAsync();
-        Assert.Equal(Good, (await server.Client(origin: Good).Find("none")).IsError(404, "resource_missing", "name").Header("Access-Control-Allow-Origin"));
-        Assert.Equal(Good, (await server.Client(origin: Good).Get("/v1/apps/secrets", ("x", "y"))).IsError(400, "parameter_unknown", "x").Header("Access-Control-Allow-Origin"));
+        Assert.Equal(
+            Good,
+            (await server.Client(origin: Good).Find("none")).IsError(404, "resource_missing", "name")
+                .Header("Access-Control-Allow-Origin"));
+        Assert.Equal(
+            Good,
+            (await server.Client(origin: Good).Get("/v1/apps/secrets", ("x", "y")))
+                .IsError(400, "parameter_unknown", "x").Header("Access-Control-Allow-Origin"));
         Assert.NotEqual(Bad, (await server.Client(origin: Bad).List()).Header("Access-Control-Allow-Origin"));
     }
 
@@ -74,7 +86,8 @@ public sealed class OriginsTests : IAsyncLifetime
     public async Task Two_Origin_headers_are_none_of_the_apps()
     {
         await RestrictAsync();
-        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri("/v1/apps/secrets?scope[type]=account", UriKind.Relative));
+        using var request = new HttpRequestMessage(HttpMethod.Get,
+            new Uri("/v1/apps/secrets?scope[type]=account", UriKind.Relative));
         request.Headers.Authorization = new("Bearer", server.Keys.TestSecretKey);
         (await RawHttp.SendAsync(server.Url, request, [("Origin", Good), ("Origin", Bad)])).IsError(403, null, null);
         (await RawHttp.SendAsync(server.Url, request, [("Origin", Good), ("Origin", Good)])).IsError(403, null, null);
@@ -97,10 +110,13 @@ public sealed class OriginsTests : IAsyncLifetime
         {
             var preflight = (await PreflightAsync(path)).IsError(404, null, null);
             foreach (var answer in (Answer[])[
-                preflight, await server.Client(server.Keys.AdminKey, origin: Good).Get(path), await server.Client(server.Keys.TestSecretKey, origin: Good).Get(path),
-                await server.Client("ak_none", origin: Good).Get(path), await server.Client(await server.MintAsync("usr_1"), origin: Good).Get(path)])
+                preflight, await server.Client(server.Keys.AdminKey, origin: Good)
+                    .Get(path), await server.Client(server.Keys.TestSecretKey, origin: Good).Get(path),
+                await server.Client("ak_none", origin: Good)
+                    .Get(path), await server.Client(await server.MintAsync("usr_1"), origin: Good).Get(path)])
             {
-                Assert.DoesNotContain(answer.Headers, header => header.Key.StartsWith("Access-Control-", StringComparison.OrdinalIgnoreCase));
+                Assert.DoesNotContain(answer.Headers,
+                    header => header.Key.StartsWith("Access-Control-", StringComparison.OrdinalIgnoreCase));
                 Assert.Contains("no-store", answer.Header("Cache-Control"), StringComparison.Ordinal);
             }
         }
@@ -112,7 +128,9 @@ public sealed class OriginsTests : IAsyncLifetime
         (await server.Admin.List()).IsError(403, null, null);
         (await server.Admin.Get(Apps)).IsOk();
         (await server.Client().Get(Apps)).IsError(403, null, null);
-        foreach (var path in (string[])["/admin/v1", "/admin/v1/", "/admin/v1/apps/", "/ADMIN/v1/apps", "/%61dmin/v1/apps", "/v1/../admin/v1/apps", "/admin/v1/../v1/apps", "//admin/v1/apps", "/admin%2Fv1/apps", "/admin/v1/v1/apps/secrets"])
+        foreach (var path in (string[])[
+            "/admin/v1", "/admin/v1/", "/admin/v1/apps/", "/ADMIN/v1/apps", "/%61dmin/v1/apps", "/v1/../admin/v1/apps",
+            "/admin/v1/../v1/apps", "//admin/v1/apps", "/admin%2Fv1/apps", "/admin/v1/v1/apps/secrets"])
         {
             using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(path, UriKind.Relative));
             request.Headers.Authorization = new("Bearer", server.Keys.AdminKey);
@@ -127,7 +145,9 @@ public sealed class OriginsTests : IAsyncLifetime
         Assert.Null(answer.Header("Stripe-Account"));
     }
 
-    private async Task RestrictAsync() => (await server.Admin.Post($"{Apps}/{app}", [("origins[]", Good), ("origins[]", "http://localhost:3000")])).IsOk();
+    private async Task RestrictAsync() =>
+        (await server.Admin.Post($"{Apps}/{app}",
+            [("origins[]", Good), ("origins[]", "http://localhost:3000")])).IsOk();
 
     private Task<Answer> PreflightAsync(string path)
     {

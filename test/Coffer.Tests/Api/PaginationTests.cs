@@ -44,7 +44,8 @@ public sealed class PaginationTests : IAsyncLifetime
         var forward = new List<string>();
         for (string? cursor = null; ;)
         {
-            var page = (await Client.List(null, [("limit", $"{limit}"), .. cursor is null ? [] : new[] { ("starting_after", cursor) }])).IsOk();
+            var page = (await Client.List(null,
+                [("limit", $"{limit}"), .. cursor is null ? [] : new[] { ("starting_after", cursor) }])).IsOk();
             forward.AddRange(page.Names);
             if (!(bool)page.Json["has_more"]!)
                 break;
@@ -103,7 +104,8 @@ public sealed class PaginationTests : IAsyncLifetime
     [InlineData("0x10")]
     [InlineData("-")]
     public async Task A_limit_that_is_no_integer_is_refused(string limit) =>
-        (await Client.List(null, ("limit", limit))).IsError(400, "parameter_invalid_integer", "limit", $"Invalid integer: {limit}");
+        (await Client.List(null, ("limit", limit))).IsError(400, "parameter_invalid_integer", "limit",
+            $"Invalid integer: {limit}");
 
     [Fact]
     public async Task The_cursor_of_a_deleted_or_expired_secret_still_marks_its_place()
@@ -111,8 +113,10 @@ public sealed class PaginationTests : IAsyncLifetime
         await Client.Set("k06", "p", null, ("expires_at", $"{server.Time.Seconds + 1}"));
         await Client.Delete("k05");
         server.Time.Move(TimeSpan.FromSeconds(2));
-        Assert.Equal(["k04", "k03"], (await Client.List(null, ("limit", "2"), ("starting_after", ids[5]))).IsOk().Names);
-        Assert.Equal(["k04", "k03"], (await Client.List(null, ("limit", "2"), ("starting_after", ids[6]))).IsOk().Names);
+        Assert.Equal(["k04", "k03"],
+            (await Client.List(null, ("limit", "2"), ("starting_after", ids[5]))).IsOk().Names);
+        Assert.Equal(["k04", "k03"],
+            (await Client.List(null, ("limit", "2"), ("starting_after", ids[6]))).IsOk().Names);
         Assert.Equal(["k08", "k07"], (await Client.List(null, ("limit", "2"), ("ending_before", ids[6]))).IsOk().Names);
     }
 
@@ -122,7 +126,8 @@ public sealed class PaginationTests : IAsyncLifetime
         var seen = new List<string>();
         for (string? cursor = null; ;)
         {
-            var page = (await Client.List(null, [("limit", "3"), .. cursor is null ? [] : new[] { ("starting_after", cursor) }])).IsOk();
+            var page = (await Client.List(null,
+                [("limit", "3"), .. cursor is null ? [] : new[] { ("starting_after", cursor) }])).IsOk();
             seen.AddRange(page.Names);
             cursor = (string?)page.Json["data"]!.AsArray().LastOrDefault()?["id"];
             foreach (var name in page.Names)
@@ -145,11 +150,14 @@ public sealed class PaginationTests : IAsyncLifetime
         var otherMode = (await server.Client(server.Keys.LiveSecretKey).Set("k")).Id!;
         var otherApp = (await server.Client(server.OtherAppKey).Set("k")).Id!;
         var typo = ids[0][..^1] + (ids[0][^1] == 'a' ? 'b' : 'a');
-        foreach (var cursor in (string[])[otherUser, otherAccount, otherMode, otherApp, typo, "appsecret_x", "x", "appsecret_" + new string('0', 30), ids[0] + "0", "' OR 1=1 --"])
-            (await Client.List(null, (param, cursor))).IsError(400, "resource_missing", param, $"No such secret: '{cursor}'");
+        foreach (var cursor in (string[])[otherUser, otherAccount, otherMode, otherApp, typo, "appsecret_x", "x",
+            "appsecret_" + new string('0', 30), ids[0] + "0", "' OR 1=1 --"])
+            (await Client.List(null, (param, cursor))).IsError(400, "resource_missing", param,
+                $"No such secret: '{cursor}'");
 
         // An app without any secret has no list to point into.
-        (await server.Client(account: "acct_empty").List(null, (param, ids[0]))).IsError(400, "resource_missing", param);
+        (await server.Client(account: "acct_empty").List(null, (param, ids[0]))).IsError(400, "resource_missing",
+            param);
     }
 
     [Fact]
@@ -157,7 +165,8 @@ public sealed class PaginationTests : IAsyncLifetime
     {
         (await Client.List(null, ("starting_after", ids[1]), ("ending_before", ids[5]))).IsError(400, null, null,
             "Received both starting_after and ending_before parameters. Please pass in only one.");
-        (await Client.List(null, ("starting_after", ids[1]), ("ending_before", "x"))).IsError(400, "resource_missing", "ending_before");
+        (await Client.List(null, ("starting_after", ids[1]), ("ending_before", "x"))).IsError(400, "resource_missing",
+            "ending_before");
     }
 
     [Fact]

@@ -6,7 +6,10 @@ using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Api;
 
-/// <summary>KeysPath and signing secrets are rolled while requests run: none fails within the grace period, none is taken after it.</summary>
+/// <summary>
+/// KeysPath and signing secrets are rolled while requests run: none fails within the grace period, none is taken after
+/// it.
+/// </summary>
 public sealed class RollingTests : IAsyncLifetime
 {
     private const int Clients = 4;
@@ -36,14 +39,19 @@ public sealed class RollingTests : IAsyncLifetime
                     // Whoever was told of the new key goes on with it, the others with the old one.
                     var caller = server.Client(client % 2 == 0 ? Volatile.Read(ref token) : current);
                     (await caller.Set($"k{client}", $"{asked[client]}")).IsOk();
-                    Assert.Equal($"{asked[client]}", (await caller.Find($"k{client}", null, ("expand[]", "payload"))).IsOk().Payload);
+                    Assert.Equal($"{asked[client]}",
+                        (await caller.Find($"k{client}", null, ("expand[]", "payload"))).IsOk().Payload);
                 }
             })).ToList();
 
             await MoreAsync(asked);
             var id = (await server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray()
-                .Single(key => (string?)key!["type"] == "secret" && key["expires_at"] is null && (bool)key["livemode"]! == false && (string?)key["app"] != server.OtherApp)!.Id();
-            var next = (await server.Admin.Post($"{KeysPath}/{id}/roll", [("grace_period", "10")])).IsOk().Json.Secret();
+                .Single(
+                    key =>
+                        (string?)key!["type"] == "secret" && key["expires_at"] is null
+                            && (bool)key["livemode"]! == false && (string?)key["app"] != server.OtherApp)!.Id();
+            var next = (await server.Admin.Post($"{KeysPath}/{id}/roll",
+                [("grace_period", "10")])).IsOk().Json.Secret();
             Volatile.Write(ref token, next);
             await MoreAsync(asked);
             server.Time.Move(TimeSpan.FromSeconds(9));
@@ -73,7 +81,8 @@ public sealed class RollingTests : IAsyncLifetime
                     statuses.Add((await server.Client(key.Secret()).List()).Status);
             })).ToList();
             await MoreAsync(asked);
-            (await server.Admin.Post($"{KeysPath}/{key.Id()}/{(round % 2 == 0 ? "revoke" : "roll")}", round % 2 == 0 ? [] : [("grace_period", "0")])).IsOk();
+            (await server.Admin.Post($"{KeysPath}/{key.Id()}/{(round % 2 == 0 ? "revoke" : "roll")}",
+                round % 2 == 0 ? [] : [("grace_period", "0")])).IsOk();
             var late = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => server.Client(key.Secret()).List()));
             Assert.All(late, answer => Assert.Equal(401, answer.Status));
             await MoreAsync(asked);
@@ -120,7 +129,8 @@ public sealed class RollingTests : IAsyncLifetime
     private static async Task MoreAsync(int[] asked)
     {
         var before = asked.ToArray();
-        for (var i = 0; Enumerable.Range(0, asked.Length).Any(client => Volatile.Read(ref asked[client]) < before[client] + 5); i++)
+        for (var i = 0; Enumerable.Range(0, asked.Length).Any(
+            client => Volatile.Read(ref asked[client]) < before[client] + 5); i++)
         {
             Assert.InRange(i, 0, 3_000);
             await Task.Delay(5);
@@ -132,7 +142,8 @@ public sealed class RollingTests : IAsyncLifetime
     {
         var fields = ((string)answer.IsOk().Json["signature"]!).Split(',').Select(field => field.Split('=')).ToList();
         var signed = Convert.ToHexStringLower(HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret),
-            Encoding.UTF8.GetBytes(fields.Single(field => field[0] == "t")[1] + ".{\"user_id\":\"usr_1\",\"account_id\":\"acct_1\"}")));
+            Encoding.UTF8.GetBytes(
+                fields.Single(field => field[0] == "t")[1] + ".{\"user_id\":\"usr_1\",\"account_id\":\"acct_1\"}")));
         return fields.Any(field => field[0] == "v1" && field[1] == signed);
     }
 }

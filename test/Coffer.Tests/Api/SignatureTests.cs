@@ -81,8 +81,12 @@ public sealed class SignatureTests : IAsyncLifetime
 
         async Task<string> SignatureAsync() => (string)(await browser.Get(Path)).IsOk().Json["signature"]!;
 
-        string Signed(params string[] secrets) => $"t={server.Time.Seconds}," + string.Join(',',
-            secrets.Select(secret => $$"""v1={{Hmac(secret, $$"""{{server.Time.Seconds}}.{"user_id":"usr_1","account_id":"acct_1"}""")}}"""));
+        string Signed(params string[] secrets)
+        {
+            var signed = $$"""{{server.Time.Seconds}}.{"user_id":"usr_1","account_id":"acct_1"}""";
+            return $"t={server.Time.Seconds},"
+                + string.Join(',', secrets.Select(secret => $"v1={Hmac(secret, signed)}"));
+        }
     }
 
     [Theory]
@@ -132,18 +136,24 @@ public sealed class SignatureTests : IAsyncLifetime
     [Fact]
     public async Task Only_ephemeral_keys_are_signed_for()
     {
-        var restricted = await server.NewKeyAsync("restricted", await server.AppIdAsync(), ("permissions", "secret_read"));
+        var restricted = await server.NewKeyAsync("restricted", await server.AppIdAsync(),
+            ("permissions", "secret_read"));
         foreach (var token in (string[])[server.Keys.TestSecretKey, restricted.Secret(), server.Keys.AdminKey!])
-            (await server.Client(token).Get(Path)).IsError(403, null, null, "This request needs an ephemeral key, because it signs the user of the key. Use an ephemeral key of that user (ek_test_… or ek_live_…).");
+            (await server.Client(token).Get(Path)).IsError(
+                403, null, null,
+                "This request needs an ephemeral key, because it signs the user of the key. Use an ephemeral key of "
+                    + "that user (ek_test_… or ek_live_…).");
         (await server.Client("ek_test_none").Get(Path)).IsError(401, null, null);
         // What the key may do with secrets does not matter.
         (await server.Client(await server.MintAsync("usr_1", null, ("permissions", "secret_write"))).Get(Path)).IsOk();
     }
 
-    private async Task<TestServer.Caller> BrowserAsync(string user) => server.Client(await server.MintAsync(user, "acct_1"));
+    private async Task<TestServer.Caller> BrowserAsync(string user) =>
+        server.Client(await server.MintAsync(user, "acct_1"));
 
     private string Expected(string signed) =>
         $"t={server.Time.Seconds},v1={Hmac(server.Keys.SigningSecretTest!, $"{server.Time.Seconds}.{signed}")}";
 
-    private static string Hmac(string secret, string message) => Convert.ToHexStringLower(HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret), Encoding.UTF8.GetBytes(message)));
+    private static string Hmac(string secret, string message) =>
+        Convert.ToHexStringLower(HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret), Encoding.UTF8.GetBytes(message)));
 }

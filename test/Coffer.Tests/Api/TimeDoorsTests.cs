@@ -39,7 +39,8 @@ public sealed class TimeDoorsTests : IAsyncLifetime
         {
             (await server.Client().Set("k", "p", null, ("expires_at", at))).IsError(400, null, "expires_at", said);
             foreach (var kind in kinds)
-                (await server.Admin.Post(KeysPath, [.. kind, ("expires_at", at)])).IsError(400, null, "expires_at", said);
+                (await server.Admin.Post(KeysPath, [.. kind, ("expires_at", at)])).IsError(400, null, "expires_at",
+                    said);
         }
 
         var key = await server.NewKeyAsync("secret", app, ("expires_at", $"{farthest}"));

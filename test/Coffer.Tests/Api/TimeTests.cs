@@ -77,7 +77,8 @@ public sealed class TimeTests : IAsyncLifetime
     [InlineData("1000000000")]
     [InlineData("-99999999999999999999")]
     public async Task An_expiry_in_the_past_is_refused(string at) =>
-        (await SetAt(at)).IsError(400, null, "expires_at", "Invalid timestamp: must be an integer Unix timestamp in the future");
+        (await SetAt(at)).IsError(400, null, "expires_at",
+            "Invalid timestamp: must be an integer Unix timestamp in the future");
 
     [Fact]
     public async Task An_expiry_now_is_in_the_past_and_one_second_ahead_is_not()
@@ -91,8 +92,10 @@ public sealed class TimeTests : IAsyncLifetime
     {
         var limit = server.Time.Now.AddYears(100).ToUnixTimeSeconds();
         (await SetAt($"{limit}")).IsOk();
-        (await SetAt($"{limit + 1}")).IsError(400, null, "expires_at", "Invalid timestamp: must be an integer Unix timestamp in seconds, at most 100 years in the future");
-        (await SetAt($"{server.Time.Now.ToUnixTimeMilliseconds()}")).IsError(400, null, "expires_at"); // milliseconds by mistake
+        (await SetAt($"{limit + 1}")).IsError(400, null, "expires_at",
+            "Invalid timestamp: must be an integer Unix timestamp in seconds, at most 100 years in the future");
+        // milliseconds by mistake
+        (await SetAt($"{server.Time.Now.ToUnixTimeMilliseconds()}")).IsError(400, null, "expires_at");
         (await SetAt("9223372036854775807")).IsError(400, null, "expires_at");
         (await SetAt("9223372036854775808")).IsError(400, null, "expires_at");
     }

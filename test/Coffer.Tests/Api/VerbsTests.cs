@@ -48,13 +48,15 @@ public sealed class VerbsTests : IAsyncLifetime
         Assert.Null((await Client.Find("k")).IsOk().Json.AsObject()["payload"]);
         Assert.DoesNotContain("payload", (await Client.Find("k")).Text, StringComparison.Ordinal);
         Assert.Equal("very secret", (await Client.Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
-        Assert.Equal("very secret", (await Client.Find("k", null, ("expand[0]", "payload"), ("expand[1]", "scope"))).IsOk().Payload);
+        Assert.Equal("very secret",
+            (await Client.Find("k", null, ("expand[0]", "payload"), ("expand[1]", "scope"))).IsOk().Payload);
         Assert.Equal("very secret", (await Client.Find("k", null, ("expand", "payload"))).IsOk().Payload);
     }
 
     [Fact]
     public async Task Set_shows_the_payload_when_it_is_expanded() =>
-        Assert.Equal("very secret", (await Client.Set("k", "very secret", null, ("expand[]", "payload"))).IsOk().Payload);
+        Assert.Equal("very secret",
+            (await Client.Set("k", "very secret", null, ("expand[]", "payload"))).IsOk().Payload);
 
     [Fact]
     public async Task List_shows_payloads_when_they_are_expanded()
@@ -142,9 +144,11 @@ public sealed class VerbsTests : IAsyncLifetime
     {
         var answers = await Task.WhenAll(Enumerable.Range(0, 20).Select(i => Client.Set("k", $"payload {i}")));
         Assert.Single(answers.Select(answer => answer.IsOk().Id).Distinct());
-        Assert.Equal(Enumerable.Range(1, 20), answers.Select(answer => int.Parse(answer.Header("Coffer-Secret-Version")!)).Order());
+        Assert.Equal(Enumerable.Range(1, 20),
+            answers.Select(answer => int.Parse(answer.Header("Coffer-Secret-Version")!)).Order());
         var last = answers.Single(answer => answer.Header("Coffer-Secret-Version") == "20");
-        Assert.Equal($"payload {Array.IndexOf(answers, last)}", (await Client.Find("k", null, ("expand[]", "payload"))).Payload);
+        Assert.Equal($"payload {Array.IndexOf(answers, last)}",
+            (await Client.Find("k", null, ("expand[]", "payload"))).Payload);
     }
 
     [Fact]

@@ -2,7 +2,10 @@ using System.Text;
 
 namespace Coffer.Tests.Api;
 
-/// <summary>Headers, routes, versions and limits: what was recorded of Stripe's answers, to the byte where it was (docs/wire.md).</summary>
+/// <summary>
+/// Headers, routes, versions and limits: what was recorded of Stripe's answers, to the byte where it was
+/// (docs/wire.md).
+/// </summary>
 public sealed class WireTests : IAsyncLifetime
 {
     private const string Secrets = "/v1/apps/secrets";
@@ -37,7 +40,8 @@ public sealed class WireTests : IAsyncLifetime
     [Fact]
     public async Task Every_answer_has_the_recorded_headers()
     {
-        foreach (var answer in (Answer[])[await Client.Set("k"), await Client.Find("k"), await Client.Find("none"), await Client.List(), await Client.Get("/v1/nothing")])
+        foreach (var answer in (Answer[])[await Client.Set("k"), await Client.Find("k"), await Client.Find("none"),
+            await Client.List(), await Client.Get("/v1/nothing")])
         {
             Assert.Equal("application/json", answer.Header("Content-Type"));
             Assert.Matches("^req_[0-9A-Za-z]{14}$", answer.Header("Request-Id"));
@@ -47,7 +51,8 @@ public sealed class WireTests : IAsyncLifetime
             Assert.Equal("true", answer.Header("Access-Control-Allow-Credentials"));
             Assert.Equal("GET, HEAD, PUT, PATCH, POST, DELETE", answer.Header("Access-Control-Allow-Methods"));
             Assert.Equal("300", answer.Header("Access-Control-Max-Age"));
-            Assert.Contains("Request-Id, Stripe-Manage-Version, Stripe-Should-Retry", answer.Header("Access-Control-Expose-Headers"), StringComparison.Ordinal);
+            Assert.Contains("Request-Id, Stripe-Manage-Version, Stripe-Should-Retry",
+                answer.Header("Access-Control-Expose-Headers"), StringComparison.Ordinal);
             Assert.Equal("Origin", answer.Header("Vary"));
             Assert.Equal(Encoding.UTF8.GetByteCount(answer.Text).ToString(), answer.Header("Content-Length"));
             Assert.Null(answer.Header("Idempotency-Key"));
@@ -65,7 +70,8 @@ public sealed class WireTests : IAsyncLifetime
         request.Headers.Add("Access-Control-Request-Headers", "authorization");
         var answer = (await server.SendAsync(request)).IsOk();
         Assert.Equal("*", answer.Header("Access-Control-Allow-Origin"));
-        foreach (var header in (string[])["authorization", "content-type", "stripe-version", "stripe-account", "idempotency-key", "x-stripe-client-user-agent", "x-stripe-client-telemetry", "user-agent"])
+        foreach (var header in (string[])["authorization", "content-type", "stripe-version", "stripe-account",
+            "idempotency-key", "x-stripe-client-user-agent", "x-stripe-client-telemetry", "user-agent"])
             Assert.Contains(header, answer.Header("Access-Control-Allow-Headers")!.Split(", "));
     }
 
@@ -82,8 +88,10 @@ public sealed class WireTests : IAsyncLifetime
     [InlineData("PATCH", "/")]
     [InlineData("GET", "/")]
     public async Task An_unknown_route_or_method_is_404_in_JSON(string method, string path) =>
-        (await RawHttp.SendAsync(server.Url, Request(method, path, ("Authorization", $"Bearer {server.Keys.TestSecretKey}")))).IsError(404, null, null,
-            $"Unrecognized request URL ({method}: {path}). If you are trying to list objects, remove the trailing slash. If you are trying to retrieve an object, " +
+        (await RawHttp.SendAsync(server.Url,
+            Request(method, path, ("Authorization", $"Bearer {server.Keys.TestSecretKey}")))).IsError(404, null, null,
+            $"Unrecognized request URL ({method}: {path}). If you are trying to list objects, remove the trailing "
+                + "slash. If you are trying to retrieve an object, " +
             $"make sure you passed a valid (non-empty) identifier in your code. Please see {server.Url}docs/errors.");
 
     [Theory]
@@ -100,49 +108,69 @@ public sealed class WireTests : IAsyncLifetime
     [InlineData("2025-01-01\"")]
     [InlineData("")]
     public async Task A_malformed_version_is_refused(string version) =>
-        (await WithHeader("Stripe-Version", version)).IsError(400, null, null, $"Invalid Stripe API version: {version}");
+        (await WithHeader("Stripe-Version", version)).IsError(400, null, null,
+            $"Invalid Stripe API version: {version}");
 
     [Fact]
     public async Task The_key_is_checked_before_the_version_and_the_version_before_the_parameters()
     {
-        Assert.Equal(401, (await RawHttp.SendAsync(server.Url, Request("GET", $"{Secrets}?foo=1", ("Stripe-Version", "x"), ("Authorization", "Bearer sk_test_x")))).Status);
-        (await RawHttp.SendAsync(server.Url, Request("GET", $"{Secrets}?foo=1", ("Stripe-Version", "x"), ("Authorization", $"Bearer {server.Keys.TestSecretKey}"))))
+        Assert.Equal(
+            401,
+            (await RawHttp.SendAsync(
+                server.Url,
+                Request("GET", $"{Secrets}?foo=1", ("Stripe-Version", "x"),
+                    ("Authorization", "Bearer sk_test_x")))).Status);
+        (await RawHttp.SendAsync(
+            server.Url,
+            Request("GET", $"{Secrets}?foo=1", ("Stripe-Version", "x"),
+                ("Authorization", $"Bearer {server.Keys.TestSecretKey}"))))
             .IsError(400, null, null, "Invalid Stripe API version: x");
-        (await Client.Get($"{Secrets}/find", ("scope[type]", "account"), ("name", "none"), ("expand[]", "foo"))).IsError(400, null, null);
+        (await Client.Get($"{Secrets}/find", ("scope[type]", "account"), ("name", "none"),
+            ("expand[]", "foo"))).IsError(400, null, null);
     }
 
     [Fact]
     public async Task Unknown_parameters_are_named()
     {
-        (await Client.Find("k", null, ("foo", "1"))).IsError(400, "parameter_unknown", "foo", "Received unknown parameter: foo");
-        (await Client.Find("k", null, ("foo", "1"), ("bar[a]", "2"), ("foo", "3"))).IsError(400, "parameter_unknown", "foo", "Received unknown parameters: foo, bar[a]");
+        (await Client.Find("k", null, ("foo", "1"))).IsError(400, "parameter_unknown", "foo",
+            "Received unknown parameter: foo");
+        (await Client.Find("k", null, ("foo", "1"), ("bar[a]", "2"), ("foo", "3"))).IsError(400, "parameter_unknown",
+            "foo", "Received unknown parameters: foo, bar[a]");
         (await Client.List(null, ("name", "k"))).IsError(400, "parameter_unknown", "name");
-        (await Client.Find("k", null, ("scope[foo]", "1"))).IsError(400, "parameter_unknown", "scope[foo]", "Received unknown parameter: scope[foo]");
+        (await Client.Find("k", null, ("scope[foo]", "1"))).IsError(400, "parameter_unknown", "scope[foo]",
+            "Received unknown parameter: scope[foo]");
         (await Client.Find("k", null, ("payload", "p"))).IsError(400, "parameter_unknown", "payload");
     }
 
     [Fact]
     public async Task Missing_parameters_are_named()
     {
-        (await Client.Get($"{Secrets}/find", ("name", "k"))).IsError(400, "parameter_missing", "scope", "Missing required param: scope.");
-        (await Client.Get($"{Secrets}/find", ("scope[type]", "account"))).IsError(400, "parameter_missing", "name", "Missing required param: name.");
-        (await Client.Get($"{Secrets}/find", ("scope[user]", "u"), ("name", "k"))).IsError(400, "parameter_missing", "scope[type]", "Missing required param: scope[type].");
-        (await Client.Post(Secrets, [("scope[type]", "account"), ("name", "k")])).IsError(400, "parameter_missing", "payload", "Missing required param: payload.");
+        (await Client.Get($"{Secrets}/find", ("name", "k"))).IsError(400, "parameter_missing", "scope",
+            "Missing required param: scope.");
+        (await Client.Get($"{Secrets}/find", ("scope[type]", "account"))).IsError(400, "parameter_missing", "name",
+            "Missing required param: name.");
+        (await Client.Get($"{Secrets}/find", ("scope[user]", "u"), ("name", "k"))).IsError(400, "parameter_missing",
+            "scope[type]", "Missing required param: scope[type].");
+        (await Client.Post(Secrets, [("scope[type]", "account"), ("name", "k")])).IsError(400, "parameter_missing",
+            "payload", "Missing required param: payload.");
         (await Client.Get(Secrets)).IsError(400, "parameter_missing", "scope");
     }
 
     [Fact]
     public async Task An_unknown_scope_type_is_told_what_there_is() =>
-        (await Client.Get(Secrets, ("scope[type]", "team"))).IsError(400, null, "scope[type]", "Invalid scope[type]: must be one of account or user");
+        (await Client.Get(Secrets, ("scope[type]", "team"))).IsError(400, null, "scope[type]",
+            "Invalid scope[type]: must be one of account or user");
 
     [Fact]
     public async Task An_unknown_expansion_is_refused_with_the_recorded_words()
     {
-        (await Client.Find("k", null, ("expand[]", "foo"))).IsError(400, null, null, "This property cannot be expanded (foo).");
+        (await Client.Find("k", null, ("expand[]", "foo"))).IsError(400, null, null,
+            "This property cannot be expanded (foo).");
         (await Client.List(null, ("expand[]", "payload"))).IsError(400, null, null,
             "This property cannot be expanded (payload). You may want to try expanding 'data.payload' instead.");
         (await Client.Find("k", null, ("expand[]", "data.payload"))).IsError(400, null, null);
-        (await Client.Find("k", null, ("expand[]", "payload.payload.payload.payload.payload"))).IsError(400, null, null);
+        (await Client.Find("k", null,
+            ("expand[]", "payload.payload.payload.payload.payload"))).IsError(400, null, null);
         (await Client.Find("k", null, ("expand[x]", "payload"))).IsError(400, null, "expand", "Invalid array");
         (await Client.Find("k", null, ("expand[0][0]", "payload"))).IsError(400, null, "expand", "Invalid array");
     }
@@ -151,7 +179,10 @@ public sealed class WireTests : IAsyncLifetime
     public async Task Expansions_may_repeat_and_an_empty_one_is_nothing()
     {
         await Client.Set("k", "p");
-        Assert.Equal("p", (await Client.Find("k", null, ("expand[]", "payload"), ("expand[]", "payload"), ("expand[]", ""))).IsOk().Payload);
+        Assert.Equal(
+            "p",
+            (await Client.Find("k", null, ("expand[]", "payload"), ("expand[]", "payload"),
+                ("expand[]", ""))).IsOk().Payload);
         Assert.Null((await Client.Find("k", null, ("expand", ""))).IsOk().Json.AsObject()["payload"]);
     }
 
@@ -159,14 +190,17 @@ public sealed class WireTests : IAsyncLifetime
     public async Task A_thousand_expansions_are_too_many()
     {
         var many = string.Join('&', Enumerable.Repeat("expand[]=payload", 1_000));
-        (await Client.Raw(HttpMethod.Post, $"{Secrets}/delete", $"scope[type]=account&name=k&{many}")).IsError(400, null, null, "Received too many parameters. Send at most 200.");
+        (await Client.Raw(HttpMethod.Post, $"{Secrets}/delete", $"scope[type]=account&name=k&{many}")).IsError(400,
+            null, null, "Received too many parameters. Send at most 200.");
     }
 
     [Fact]
     public async Task Arrays_and_hashes_are_not_strings_and_no_value_is_shown()
     {
-        (await Client.Raw(HttpMethod.Post, Secrets, "scope[type]=account&name[]=k&payload=p")).IsError(400, null, "name");
-        var answer = (await Client.Raw(HttpMethod.Post, Secrets, "scope[type]=account&name=k&payload[a]=canary")).IsError(400, null, "payload");
+        (await Client.Raw(HttpMethod.Post, Secrets,
+            "scope[type]=account&name[]=k&payload=p")).IsError(400, null, "name");
+        var answer = (await Client.Raw(HttpMethod.Post, Secrets,
+            "scope[type]=account&name=k&payload[a]=canary")).IsError(400, null, "payload");
         Assert.DoesNotContain("canary", answer.Text, StringComparison.Ordinal);
     }
 
@@ -182,47 +216,62 @@ public sealed class WireTests : IAsyncLifetime
     public async Task A_body_over_64_KiB_is_refused_before_it_is_parsed_whether_or_not_its_length_is_told()
     {
         var form = "scope[type]=account&name=k&payload=" + new string('p', 64 * 1024);
-        (await Client.Raw(HttpMethod.Post, Secrets, form)).IsError(413, null, null, "The request body is too large. Send at most 65536 bytes.");
+        (await Client.Raw(HttpMethod.Post, Secrets, form)).IsError(413, null, null,
+            "The request body is too large. Send at most 65536 bytes.");
 
         var chunks = new StringBuilder();
         for (var i = 0; i < 80; i++)
             chunks.Append("400\r\n").Append('p', 1024).Append("\r\n");
-        var chunked = Request("POST", Secrets, ("Authorization", $"Bearer {server.Keys.TestSecretKey}"), ("Transfer-Encoding", "chunked"),
+        var chunked =
+            Request("POST", Secrets, ("Authorization", $"Bearer {server.Keys.TestSecretKey}"),
+                ("Transfer-Encoding", "chunked"),
             ("Content-Type", "application/x-www-form-urlencoded"));
-        (await RawHttp.SendAsync(server.Url, [.. chunked, .. Encoding.ASCII.GetBytes(chunks + "0\r\n\r\n")])).IsError(413, null, null);
+        (await RawHttp.SendAsync(server.Url,
+            [.. chunked, .. Encoding.ASCII.GetBytes(chunks + "0\r\n\r\n")])).IsError(413, null, null);
     }
 
     [Fact]
     public async Task A_compressed_body_is_refused()
     {
-        var request = Request("POST", Secrets, ("Authorization", $"Bearer {server.Keys.TestSecretKey}"), ("Content-Encoding", "gzip"), ("Content-Length", "1"));
-        (await RawHttp.SendAsync(server.Url, [.. request, 0])).IsError(400, null, null, "Invalid request: the body has a Content-Encoding. Send it without one.");
+        var request = Request("POST", Secrets, ("Authorization", $"Bearer {server.Keys.TestSecretKey}"),
+            ("Content-Encoding", "gzip"), ("Content-Length", "1"));
+        (await RawHttp.SendAsync(server.Url, [.. request, 0])).IsError(400, null, null,
+            "Invalid request: the body has a Content-Encoding. Send it without one.");
     }
 
     [Fact]
     public async Task A_GET_may_say_that_it_is_a_form_without_having_a_body() =>
-        (await RawHttp.SendAsync(server.Url, Request("GET", $"{Secrets}?scope[type]=account", ("Authorization", $"Bearer {server.Keys.TestSecretKey}"),
+        (await RawHttp.SendAsync(server.Url, Request("GET", $"{Secrets}?scope[type]=account",
+            ("Authorization", $"Bearer {server.Keys.TestSecretKey}"),
             ("Content-Type", "application/x-www-form-urlencoded")))).IsOk();
 
     [Fact]
     public async Task A_charset_after_the_form_type_is_passed_over()
     {
         var body = "scope[type]=account&name=k&payload=p"u8.ToArray();
-        var request = Request("POST", Secrets, ("Authorization", $"Bearer {server.Keys.TestSecretKey}"), ("Content-Length", $"{body.Length}"),
+        var request =
+            Request("POST", Secrets, ("Authorization", $"Bearer {server.Keys.TestSecretKey}"),
+                ("Content-Length", $"{body.Length}"),
             ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"));
         (await RawHttp.SendAsync(server.Url, [.. request, .. body])).IsOk();
     }
 
     [Fact]
     public async Task The_absolute_form_of_a_target_is_understood() =>
-        (await RawHttp.SendAsync(server.Url, Request("GET", $"{server.Url}v1/apps/secrets?scope[type]=account", ("Authorization", $"Bearer {server.Keys.TestSecretKey}")))).IsOk();
+        (await RawHttp.SendAsync(
+            server.Url,
+            Request("GET", $"{server.Url}v1/apps/secrets?scope[type]=account",
+                ("Authorization", $"Bearer {server.Keys.TestSecretKey}")))).IsOk();
 
     [Fact]
     public async Task Every_code_that_an_error_names_is_explained_where_its_doc_url_points()
     {
         var page = await new HttpClient().GetStringAsync(new Uri(server.Url, "docs/errors"));
-        foreach (var code in System.Text.RegularExpressions.Regex.Matches(File.ReadAllText(Repository.File("src/Coffer/ApiError.cs")), "\"([a-z]+(?:_[a-z]+)+)\"")
-                     .Select(match => match.Groups[1].Value).Where(word => word is not ("invalid_request_error" or "api_error" or "idempotency_error" or "expires_at" or "if_version" or "expires_in" or "starting_after")).Distinct())
+        foreach (var code in System.Text.RegularExpressions.Regex.Matches(
+            File.ReadAllText(Repository.File("src/Coffer/ApiError.cs")), "\"([a-z]+(?:_[a-z]+)+)\"")
+                     .Select(match => match.Groups[1].Value).Where(word =>
+                         word is not ("invalid_request_error" or "api_error" or "idempotency_error" or "expires_at"
+                             or "if_version" or "expires_in" or "starting_after")).Distinct())
             Assert.Contains($"id=\"{code.Replace('_', '-')}\"", page, StringComparison.Ordinal);
         Assert.Contains("id=\"authentication\"", page, StringComparison.Ordinal);
     }
@@ -237,8 +286,13 @@ public sealed class WireTests : IAsyncLifetime
     }
 
     private Task<Answer> WithHeader(string name, string value) =>
-        RawHttp.SendAsync(server.Url, Request("GET", $"{Secrets}?scope[type]=account", ("Authorization", $"Bearer {server.Keys.TestSecretKey}"), (name, value)));
+        RawHttp.SendAsync(
+            server.Url,
+            Request("GET", $"{Secrets}?scope[type]=account", ("Authorization", $"Bearer {server.Keys.TestSecretKey}"),
+                (name, value)));
 
-    private byte[] Request(string method, string target, params (string Name, string Value)[] headers) => Encoding.ASCII.GetBytes(
-        $"{method} {target} HTTP/1.1\r\nHost: {server.Url.Authority}\r\nConnection: close\r\n{string.Concat(headers.Select(header => $"{header.Name}: {header.Value}\r\n"))}\r\n");
+    private byte[] Request(string method, string target, params (string Name, string Value)[] headers) =>
+        Encoding.ASCII.GetBytes(
+        $"{method} {target} HTTP/1.1\r\nHost: {server.Url.Authority}\r\nConnection: close\r\n"
+            + string.Concat(headers.Select(header => $"{header.Name}: {header.Value}\r\n")) + "\r\n");
 }

@@ -26,7 +26,8 @@ public sealed class AuditEntriesTests : IAsyncLifetime
     {
         var set = (await Client.Set("k", "very secret", "usr_1")).IsOk();
         var entry = (await LogAsync())[0];
-        Assert.Equal(("set", "ok", "acct_1", "test", "user", 1), ((string?)entry["verb"], (string?)entry["outcome"], (string?)entry["account"],
+        Assert.Equal(("set", "ok", "acct_1", "test", "user", 1), ((string?)entry["verb"], (string?)entry["outcome"],
+            (string?)entry["account"],
             (string?)entry["mode"], (string?)entry["scope"], (int)entry["version"]!));
         Assert.Equal(set.Header("Request-Id"), (string?)entry["request"]);
         Assert.Equal("127.0.0.1", (string?)entry["remote"]);
@@ -47,7 +48,8 @@ public sealed class AuditEntriesTests : IAsyncLifetime
             await Client.Set($"k{i}");
         await Client.Delete("k");
         Assert.Equal(
-            ["set ok", "set replayed", "set idempotency_mismatch", "set version_mismatch", "delete absent", .. Enumerable.Repeat("set ok", 9), "set quota_reached", "delete ok"],
+            ["set ok", "set replayed", "set idempotency_mismatch", "set version_mismatch", "delete absent",
+                .. Enumerable.Repeat("set ok", 9), "set quota_reached", "delete ok"],
             (await LogAsync()).AsEnumerable().Reverse().Skip(3).Select(entry => $"{entry["verb"]} {entry["outcome"]}"));
     }
 
@@ -65,7 +67,8 @@ public sealed class AuditEntriesTests : IAsyncLifetime
         var found = await Client.Find("a", null, ("expand[]", "payload"));
         await Client.List(null, ("expand[]", "data.payload"));
         var log = await LogAsync();
-        Assert.Equal(["list ok", "list ok", "find ok"], log.Take(log.Count - before).Select(entry => $"{entry["verb"]} {entry["outcome"]}"));
+        Assert.Equal(["list ok", "list ok", "find ok"],
+            log.Take(log.Count - before).Select(entry => $"{entry["verb"]} {entry["outcome"]}"));
         Assert.Equal(found.Header("Request-Id"), (string?)log[2]["request"]);
         Assert.Equal((string?)log[2]["name"], (string?)log[0]["name"]);
     }
@@ -79,7 +82,8 @@ public sealed class AuditEntriesTests : IAsyncLifetime
         await Client.Find("k");
         await Client.Find("none");
         await Client.List();
-        Assert.Equal(["list_metadata ok", "find absent", "find_metadata ok", "set ok"], (await LogAsync()).Take(4).Select(entry => $"{entry["verb"]} {entry["outcome"]}"));
+        Assert.Equal(["list_metadata ok", "find absent", "find_metadata ok", "set ok"],
+            (await LogAsync()).Take(4).Select(entry => $"{entry["verb"]} {entry["outcome"]}"));
     }
 
     [Fact]
@@ -91,7 +95,8 @@ public sealed class AuditEntriesTests : IAsyncLifetime
         await server.Client(server.Keys.AdminKey).List();
         await server.StopAsync(); // writes what was counted
         var log = (await LogAsync()).Take((await LogAsync()).Count - before).ToList();
-        Assert.Equal(300, log.Where(entry => (string?)entry["outcome"] == "unknown_key").Sum(entry => (long)entry["count"]!));
+        Assert.Equal(300,
+            log.Where(entry => (string?)entry["outcome"] == "unknown_key").Sum(entry => (long)entry["count"]!));
         Assert.InRange(log.Count, 2, 30);
         Assert.NotNull(log.Single(entry => (string?)entry["outcome"] == "admin_key_on_secrets")["key"]);
     }
@@ -104,7 +109,8 @@ public sealed class AuditEntriesTests : IAsyncLifetime
         await server.StopAsync();
         await server.OnStoreAsync(async (engine, committer, _) =>
         {
-            using var reaper = new Coffer.Hosting.Reaper(engine, committer, null, server.Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Hosting.Reaper>.Instance);
+            using var reaper = new Coffer.Hosting.Reaper(engine, committer, null, server.Time,
+                Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Hosting.Reaper>.Instance);
             await reaper.SweepAsync(default);
             return true;
         });
@@ -115,7 +121,11 @@ public sealed class AuditEntriesTests : IAsyncLifetime
     [Fact]
     public async Task No_name_user_payload_or_key_is_in_the_log()
     {
-        await Client.Post("/v1/apps/secrets", [("scope[type]", "user"), ("scope[user]", "canary_user"), ("name", "canary_name"), ("payload", "canary_payload")], "canary_idempotency");
+        await Client.Post(
+            "/v1/apps/secrets",
+            [("scope[type]", "user"), ("scope[user]", "canary_user"), ("name", "canary_name"),
+                ("payload", "canary_payload")],
+            "canary_idempotency");
         await Client.Find("canary_name", "canary_user", ("expand[]", "payload"));
         await server.Client("sk_test_canary_key").Find("canary_name");
         await Client.Delete("canary_name", "canary_user", ("expand[]", "payload"));
@@ -138,5 +148,6 @@ public sealed class AuditEntriesTests : IAsyncLifetime
     }
 
     private async Task<List<JsonNode>> LogAsync(AuditArchive.Filter? filter = null) =>
-        [.. (await AuditArchive.ListAsync(server.Data, filter ?? new(null, null, null, null, null, null, null), 1_000, default)).Select(line => JsonNode.Parse(line)!)];
+        [.. (await AuditArchive.ListAsync(server.Data, filter ?? new(null, null, null, null, null, null, null), 1_000,
+            default)).Select(line => JsonNode.Parse(line)!)];
 }

@@ -5,7 +5,9 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Audit;
 
-/// <summary>When a read may be answered: after its entry is durable, or at once where the operator chose a buffered log.</summary>
+/// <summary>
+/// When a read may be answered: after its entry is durable, or at once where the operator chose a buffered log.
+/// </summary>
 public sealed class RecorderTests : IDisposable
 {
     private readonly TemporaryDirectory directory = new();

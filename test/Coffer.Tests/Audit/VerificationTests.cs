@@ -55,16 +55,23 @@ public sealed class VerificationTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("UPDATE audit SET entries = replace(entries, '\"outcome\":\"ok\"', '\"outcome\":\"no\"') WHERE first = 6", "entries 6 to 6 of node_1 were changed")]
-    [InlineData("UPDATE audit SET entries = substr(entries, 1, length(entries) - 2) WHERE first = 6", "entries 6 to 6 of node_1 were changed")]
+    [InlineData(
+        "UPDATE audit SET entries = replace(entries, '\"outcome\":\"ok\"', '\"outcome\":\"no\"') WHERE first = 6",
+        "entries 6 to 6 of node_1 were changed")]
+    [InlineData("UPDATE audit SET entries = substr(entries, 1, length(entries) - 2) WHERE first = 6",
+        "entries 6 to 6 of node_1 were changed")]
     [InlineData("UPDATE audit SET mac = zeroblob(32) WHERE first = 6", "entries 6 to 6 of node_1 were changed")]
     [InlineData("UPDATE audit SET last = 7 WHERE first = 6", "entries 6 to 7 of node_1 were changed")]
     [InlineData("DELETE FROM audit WHERE first = 6", "entries 6 to 6 of node_1 are missing")]
     [InlineData("DELETE FROM audit WHERE first BETWEEN 5 AND 7", "entries 5 to 7 of node_1 are missing")]
     [InlineData("DELETE FROM audit WHERE first = 1", "entries 1 to 3 of node_1 are missing")]
-    [InlineData("INSERT INTO audit (node, first, last, mac, entries) SELECT node, first, last, mac, entries FROM audit WHERE first = 6", "entry 6 of node_1 stands where entry 12 should")]
+    [InlineData(
+        "INSERT INTO audit (node, first, last, mac, entries) SELECT node, first, last, mac, entries FROM audit WHERE "
+            + "first = 6",
+        "entry 6 of node_1 stands where entry 12 should")]
     [InlineData("UPDATE audit SET row = 1000 - row WHERE first > 3", "entries 4 to 10 of node_1 are missing")]
-    [InlineData("UPDATE audit SET entries = (SELECT a.entries FROM audit a WHERE a.first = 7) WHERE first = 6", "entries 6 to 6 of node_1 were changed")]
+    [InlineData("UPDATE audit SET entries = (SELECT a.entries FROM audit a WHERE a.first = 7) WHERE first = 6",
+        "entries 6 to 6 of node_1 were changed")]
     [InlineData("DELETE FROM audit WHERE first > 8", "its tail was cut, or an old copy was put back")]
     [InlineData("DELETE FROM audit", "its tail was cut, or an old copy was put back")]
     public async Task Tampering_is_found_with_its_place(string sql, string expected)
@@ -73,7 +80,8 @@ public sealed class VerificationTests : IAsyncLifetime
         Execute(sql);
         Assert.Contains(expected, Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
         await ExportAsync();
-        Assert.Contains(expected, Assert.Single(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems), StringComparison.Ordinal);
+        Assert.Contains(expected, Assert.Single(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -87,14 +95,16 @@ public sealed class VerificationTests : IAsyncLifetime
         await server.StopAsync();
 
         File.Move(server.StoreFile + ".yesterday", server.StoreFile, overwrite: true);
-        Assert.Contains("its tail was cut, or an old copy was put back", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+        Assert.Contains("its tail was cut, or an old copy was put back", Assert.Single((await VerifyAsync()).Problems),
+            StringComparison.Ordinal);
 
         // It does not start beside them: it is used again where they are not.
         await server.StartAgainAsync(checkpoints: Checkpoints + ".elsewhere");
         for (var i = 0; i < 9; i++)
             (await server.Client().Set($"k{i}", "the day after")).IsOk();
         await server.StopAsync();
-        Assert.Contains("the log was written anew", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+        Assert.Contains("the log was written anew", Assert.Single((await VerifyAsync()).Problems),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -113,15 +123,18 @@ public sealed class VerificationTests : IAsyncLifetime
         var report = await VerifyAsync();
         Assert.Empty(report.Problems);
         Assert.Equal((2, 1), (report.Entries, report.Checkpoints));
-        var newest = (await AuditArchive.ListAsync(server.Data, new(null, null, null, null, null, null, null), 1, default))[0];
+        var newest = (await AuditArchive.ListAsync(server.Data, new(null, null, null, null, null, null, null), 1,
+            default))[0];
         Assert.Contains("\"verb\":\"prune_audit\",\"outcome\":\"ok\",\"count\":11", newest, StringComparison.Ordinal);
         await ExportAsync();
         Assert.Empty(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems);
 
         Execute("DELETE FROM audit WHERE first = 12");
-        Assert.Contains("entries 12 to 12 of node_1 are missing", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+        Assert.Contains("entries 12 to 12 of node_1 are missing", Assert.Single((await VerifyAsync()).Problems),
+            StringComparison.Ordinal);
         Execute("UPDATE meta SET value = zeroblob(72) WHERE key = 'audit cut node_1'");
-        Assert.Contains("was not written by this store", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+        Assert.Contains("was not written by this store", Assert.Single((await VerifyAsync()).Problems),
+            StringComparison.Ordinal);
         Execute("DELETE FROM meta WHERE key = 'audit cut node_1'");
         Assert.Contains("are missing", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
     }
@@ -132,7 +145,8 @@ public sealed class VerificationTests : IAsyncLifetime
         await server.StopAsync();
         var line = File.ReadAllText(Checkpoints);
         File.AppendAllText(Checkpoints, line.Replace("\"seq\":11", "\"seq\":10", StringComparison.Ordinal));
-        Assert.Contains("line 2 of the checkpoints", Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
+        Assert.Contains("line 2 of the checkpoints", Assert.Single((await VerifyAsync()).Problems),
+            StringComparison.Ordinal);
 
         // A line that a crash tore is passed over, and the next checkpoint is whole.
         File.WriteAllText(Checkpoints, line[..40]);
@@ -151,18 +165,26 @@ public sealed class VerificationTests : IAsyncLifetime
         await ExportAsync();
         var lines = File.ReadAllLines(Export);
         foreach (var (edit, expected) in ((Func<string[]>, string)[])[
-            (() => [.. lines.Select((line, i) => i == 5 ? line.Replace("set", "get", StringComparison.Ordinal) : line)], "were changed"),
+            (() => [
+                .. lines.Select(
+                    (line, i) =>
+                        i == 5 ? line.Replace("set", "get", StringComparison.Ordinal) : line)], "were changed"),
             (() => [.. lines[..^1]], "its end was cut off"),
             (() => [.. lines[..^2]], "its tail was cut"),
             (() => [.. lines[..5], .. lines[7..]], "are missing"),
-            (() => [.. lines[..^1], lines[^1].Replace("{\"seal\":\"", "{\"seal\":\"zz", StringComparison.Ordinal)], "is no longer a seal")])
+            (() => [.. lines[..^1],
+                lines[^1].Replace("{\"seal\":\"", "{\"seal\":\"zz", StringComparison.Ordinal)], "is no longer a seal")])
         {
             File.WriteAllLines(Export, edit());
-            Assert.Contains(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems, problem => problem.Contains(expected, StringComparison.Ordinal));
+            Assert.Contains(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems,
+                problem => problem.Contains(expected, StringComparison.Ordinal));
         }
 
         File.WriteAllLines(Export, lines[1..]);
-        Assert.Contains("is not an exported audit log", Assert.Throws<ConfigurationException>(() => AuditArchive.VerifyExport(Export, KeyFile, null)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "is not an exported audit log",
+            Assert.Throws<ConfigurationException>(() => AuditArchive.VerifyExport(Export, KeyFile, null)).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -171,7 +193,8 @@ public sealed class VerificationTests : IAsyncLifetime
         await server.StopAsync();
         await ExportAsync();
         await using var other = await TestServer.StartAsync();
-        Assert.Throws<ConfigurationException>(() => AuditArchive.VerifyExport(Export, Path.Combine(other.Data, "coffer.key"), null));
+        Assert.Throws<ConfigurationException>(
+            () => AuditArchive.VerifyExport(Export, Path.Combine(other.Data, "coffer.key"), null));
     }
 
     [Fact]
@@ -182,7 +205,10 @@ public sealed class VerificationTests : IAsyncLifetime
         await server.OnStoreAsync(async (engine, committer, instance) =>
         {
             await NewRetention(engine, committer, instance).SweepAsync(default);
-            Assert.Equal(11, (await engine.ListAuditAsync(0, newestFirst: false, 100, default)).Sum(row => row.Row.Last - row.Row.First + 1));
+            Assert.Equal(
+                11,
+                (await engine.ListAuditAsync(0, newestFirst: false, 100, default)).Sum(
+                    row => row.Row.Last - row.Row.First + 1));
             return true;
         });
     }

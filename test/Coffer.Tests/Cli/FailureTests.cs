@@ -20,7 +20,8 @@ public sealed class FailureTests
 
     [Theory]
     [MemberData(nameof(Known))]
-    public void What_a_person_can_mend_has_an_exit_code(Exception exception, int code) => Assert.Equal(code, Failure.Of(exception)?.Code);
+    public void What_a_person_can_mend_has_an_exit_code(Exception exception, int code) =>
+        Assert.Equal(code, Failure.Of(exception)?.Code);
 
     [Fact]
     public void Everything_else_is_a_bug()
@@ -31,5 +32,7 @@ public sealed class FailureTests
 
     [Fact]
     public void Several_mistakes_are_one_line() =>
-        Assert.Equal(new Failure(ExitCode.Usage, "a; b", "Run the command with --help to see its arguments and options."), Failure.Usage(["a.", "b"]));
+        Assert.Equal(
+            new Failure(ExitCode.Usage, "a; b", "Run the command with --help to see its arguments and options."),
+            Failure.Usage(["a.", "b"]));
 }

@@ -35,7 +35,8 @@ public sealed class ParametersTests
     [InlineData("100001d")]
     [InlineData("9223372036854775807s")]
     [InlineData("9223372036854775808s")]
-    public void A_duration_that_could_be_read_in_two_ways_or_none_is_none(string text) => Assert.Null(Parameters.ParseDuration(text));
+    public void A_duration_that_could_be_read_in_two_ways_or_none_is_none(string text) =>
+        Assert.Null(Parameters.ParseDuration(text));
 
     [Theory]
     [InlineData("4105080000", 4_105_080_000)]
@@ -43,7 +44,8 @@ public sealed class ParametersTests
     [InlineData("2100-01-31T14:00:00+02:00", 4_105_080_000)]
     [InlineData("2100-01-31T12:00", 4_105_080_000)]
     [InlineData("2100-01-31", 4_105_036_800)]
-    public void A_time_is_Unix_seconds_or_ISO_8601_in_UTC(string text, long seconds) => Assert.Equal($"{seconds}", Parameters.UnixSeconds(Parameters.ParseTime(text)));
+    public void A_time_is_Unix_seconds_or_ISO_8601_in_UTC(string text, long seconds) =>
+        Assert.Equal($"{seconds}", Parameters.UnixSeconds(Parameters.ParseTime(text)));
 
     [Theory]
     [InlineData("")]

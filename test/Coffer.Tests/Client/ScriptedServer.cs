@@ -7,13 +7,16 @@ namespace Coffer.Tests.Client;
 /// <summary>A request as a client sent it.</summary>
 internal sealed record Seen(string Method, string Target, string Body, string? Authorization, string? IdempotencyKey);
 
-/// <summary>A web server on a free port that gives the answers it was told to, one after the other, and remembers the requests.</summary>
+/// <summary>
+/// A web server on a free port that gives the answers it was told to, one after the other, and remembers the requests.
+/// </summary>
 internal sealed class ScriptedServer : IAsyncDisposable
 {
     private readonly WebApplication app;
     private readonly Queue<(int Status, string Body)?> answers;
 
-    private ScriptedServer(WebApplication app, IEnumerable<(int, string)?> answers) => (this.app, this.answers) = (app, new(answers));
+    private ScriptedServer(WebApplication app, IEnumerable<(int, string)?> answers) =>
+        (this.app, this.answers) = (app, new(answers));
 
     public List<Seen> Requests { get; } = [];
 
@@ -36,7 +39,8 @@ internal sealed class ScriptedServer : IAsyncDisposable
     private async Task AnswerAsync(HttpContext http)
     {
         using var body = new StreamReader(http.Request.Body);
-        Requests.Add(new Seen(http.Request.Method, http.Request.Path + http.Request.QueryString.Value, await body.ReadToEndAsync(),
+        Requests.Add(new Seen(http.Request.Method, http.Request.Path + http.Request.QueryString.Value,
+            await body.ReadToEndAsync(),
             http.Request.Headers.Authorization, http.Request.Headers["Idempotency-Key"]));
         if (answers.Dequeue() is not { } answer)
         {

@@ -10,7 +10,9 @@ public sealed class EnvelopeTests : IDisposable
 
     private readonly SealingKey key = new(7, RandomNumberGenerator.GetBytes(32));
 
-    /// <summary>The cases of vectors/envelope-v1.json, which were made by another implementation (vectors/envelope.mjs).</summary>
+    /// <summary>
+    /// The cases of vectors/envelope-v1.json, which were made by another implementation (vectors/envelope.mjs).
+    /// </summary>
     public static TheoryData<string> Cases() =>
         [.. Vectors().EnumerateArray().Select(c => c.GetProperty("comment").GetString()!)];
 
@@ -105,7 +107,9 @@ public sealed class EnvelopeTests : IDisposable
     [Fact]
     public void Lists_of_different_fields_never_encode_the_same()
     {
-        Assert.Equal(6, new[] { Encode("ab", "c"), Encode("a", "bc"), Encode("abc"), Encode("abc", ""), Encode("", "abc"), Encode() }
+        Assert.Equal(6,
+            new[] { Encode("ab", "c"), Encode("a", "bc"), Encode("abc"), Encode("abc", ""), Encode("", "abc"),
+                Encode() }
             .Select(Convert.ToHexString).Distinct().Count());
 
         static byte[] Encode(params string[] fields)
@@ -121,5 +125,6 @@ public sealed class EnvelopeTests : IDisposable
     public void Dispose() => key.Dispose();
 
     private static JsonElement Vectors() =>
-        JsonDocument.Parse(File.ReadAllText(Repository.File("vectors/envelope-v1.json"))).RootElement.GetProperty("cases");
+        JsonDocument.Parse(
+            File.ReadAllText(Repository.File("vectors/envelope-v1.json"))).RootElement.GetProperty("cases");
 }

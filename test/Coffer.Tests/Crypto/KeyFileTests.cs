@@ -19,7 +19,8 @@ public sealed class KeyFileTests : IDisposable
         KeyFile.Create(Path, Now);
         if (!OperatingSystem.IsWindows())
             Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(Path));
-        Assert.Matches(@"(?m)^coffer-key-v1 1 2026-11-21T00:00:00Z [A-Za-z0-9_-]{43} [0-9a-f]{8}$", File.ReadAllText(Path));
+        Assert.Matches(@"(?m)^coffer-key-v1 1 2026-11-21T00:00:00Z [A-Za-z0-9_-]{43} [0-9a-f]{8}$",
+            File.ReadAllText(Path));
     }
 
     [Fact]
@@ -66,7 +67,8 @@ public sealed class KeyFileTests : IDisposable
     [Fact]
     public void A_missing_file_is_refused_and_not_made()
     {
-        Assert.Contains("missing", Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path)).Message, StringComparison.Ordinal);
+        Assert.Contains("missing", Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path)).Message,
+            StringComparison.Ordinal);
         Assert.False(File.Exists(Path));
     }
 
@@ -92,7 +94,8 @@ public sealed class KeyFileTests : IDisposable
         foreach (var text in (string[])[$"{second}\n{first}", $"{first}\n{first}"])
         {
             File.WriteAllText(Path, text);
-            Assert.Contains("line 2", Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path)).Message, StringComparison.Ordinal);
+            Assert.Contains("line 2", Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path)).Message,
+                StringComparison.Ordinal);
         }
     }
 

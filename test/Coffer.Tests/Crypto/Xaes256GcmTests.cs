@@ -13,7 +13,8 @@ public sealed class Xaes256GcmTests
     public void Published_single_vectors_hold(byte keyByte, string associated, string expected)
     {
         var key = Enumerable.Repeat(keyByte, 32).ToArray();
-        var (nonce, plaintext, aad) = ("ABCDEFGHIJKLMNOPQRSTUVWX"u8.ToArray(), "XAES-256-GCM"u8.ToArray(), Encoding.ASCII.GetBytes(associated));
+        var (nonce, plaintext, aad) =
+            ("ABCDEFGHIJKLMNOPQRSTUVWX"u8.ToArray(), "XAES-256-GCM"u8.ToArray(), Encoding.ASCII.GetBytes(associated));
         using var xaes = new Xaes256Gcm(key);
 
         var sealedBytes = new byte[plaintext.Length + Xaes256Gcm.TagSize];
@@ -45,7 +46,8 @@ public sealed class Xaes256GcmTests
             all.Write(sealedBytes);
         }
 
-        Assert.Equal("e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939", Convert.ToHexStringLower(Shake128.HashData(all.ToArray(), 32)));
+        Assert.Equal("e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939",
+            Convert.ToHexStringLower(Shake128.HashData(all.ToArray(), 32)));
 
         static ReadOnlySpan<byte> Take(ref Span<byte> from, int length)
         {

@@ -5,8 +5,8 @@ using Coffer.Hosting;
 namespace Coffer.Tests.House;
 
 /// <summary>
-/// The dependency rule of docs/architecture.md, read from the compiled program so that no alias or nesting hides a use. A
-/// room is a folder of src/Coffer; the ground floor, which every room may use, is what stands in none.
+/// The dependency rule of docs/architecture.md, read from the compiled program so that no alias or nesting hides a use.
+/// A room is a folder of src/Coffer; the ground floor, which every room may use, is what stands in none.
 /// </summary>
 [Trait("House in order", "1")]
 public sealed class HouseTests
@@ -175,8 +175,10 @@ public sealed class HouseTests
             var value = code[at] == 0xFE ? unchecked((short)(0xFE00 | code[at + 1])) : code[at];
             var opcode = OpCodesByValue[value];
             at += opcode.Size;
-            if (opcode.OperandType is OperandType.InlineMethod or OperandType.InlineField or OperandType.InlineType or OperandType.InlineTok
-                && method.Module.ResolveMember(BitConverter.ToInt32(code, at), typeArguments, methodArguments) is { } member)
+            if (opcode.OperandType is OperandType.InlineMethod or OperandType.InlineField or OperandType.InlineType
+                or OperandType.InlineTok
+                && method.Module.ResolveMember(BitConverter.ToInt32(code, at), typeArguments,
+                    methodArguments) is { } member)
                 yield return member;
             at += opcode.OperandType switch
             {

@@ -7,7 +7,8 @@ public sealed class LinesTests
     private const int Widest = 120;
     private const string List = "test/wide-lines.txt";
 
-    private static readonly string[] Kinds = [".cs", ".md", ".sql", ".http", ".props", ".csproj", ".sh", ".mjs", ".py", ".lua", ".html", ""];
+    private static readonly string[] Kinds = [".cs", ".md", ".sql", ".http", ".props", ".csproj", ".sh", ".mjs", ".py",
+        ".lua", ".html", ""];
     private static readonly string[] NotOurs = ["bin", "obj", "node_modules", "TestResults", ".git", "fixtures"];
 
     [Fact]
@@ -16,7 +17,8 @@ public sealed class LinesTests
         var allowed = Allowed();
         var worse = Found().Where(file => file.Wide > allowed.GetValueOrDefault(file.Path));
         Assert.True(!worse.Any(), $"Break these lines, they are wider than {Widest} columns: " +
-            string.Join(", ", worse.Select(file => $"{file.Path} has {file.Wide}, allowed {allowed.GetValueOrDefault(file.Path)}")));
+            string.Join(", ",
+                worse.Select(file => $"{file.Path} has {file.Wide}, allowed {allowed.GetValueOrDefault(file.Path)}")));
     }
 
     [Fact]

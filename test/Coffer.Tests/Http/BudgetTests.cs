@@ -115,7 +115,8 @@ public sealed class BudgetTests
         await using var server = await StartAsync(options => options with { TenantsPerApp = 3 });
         var refused = await UntilRefusedAsync(31, i => server.Client(account: $"acct_{i}").Set("k"), most: 30);
         Assert.Equal("The app of the provided key has stored something for more new accounts than it may " +
-            "in this time. Nothing of this request was stored. Try again after as many seconds as Retry-After says.", refused.Message());
+            "in this time. Nothing of this request was stored. Try again after as many seconds as Retry-After "
+                + "says.", refused.Message());
         // A delete that keeps its outcome makes a tenant as well, to keep it under.
         (await server.Client(account: "acct_new").Post(Delete, Nothing, "key")).IsError(429, "rate_limit", null);
         (await server.Client(account: "acct_new").Delete("k")).IsError(404, "resource_missing", "name");
@@ -136,7 +137,8 @@ public sealed class BudgetTests
         using var session = new SqliteSession(server.StoreFile);
         for (var tries = 1; ; tries++)
         {
-            // Connections, and all that is done once, are there before the lock, which a change awaits for 5 seconds only.
+            // Connections, and all that is done once, are there before the lock, which a change awaits for 5 seconds
+            // only.
             await Task.WhenAll([server.Client(server.OtherAppKey).Set("k"), browser.List(), .. Sets(server)]);
             session.Execute("BEGIN IMMEDIATE");
             var sets = Sets(server);
@@ -153,7 +155,8 @@ public sealed class BudgetTests
             Assert.Contains("too many changes waiting to be stored", refused.Message(), StringComparison.Ordinal);
             // Two that waited, and one or two that were being written.
             Assert.InRange(answers.Count(answer => answer.Status == 200), 3, 4);
-            Assert.All(answers.Where(answer => answer.Status != 200), answer => answer.IsError(429, "rate_limit", null));
+            Assert.All(answers.Where(answer => answer.Status != 200),
+                answer => answer.IsError(429, "rate_limit", null));
             return;
         }
 

@@ -198,7 +198,8 @@ public sealed class FormGrammarTests
         var param = refused.Param ?? "";
         if (param.Length > 100)
             param = param[..100] + "...";
-        return $"{refused.Why} {string.Concat(param.Select(c => char.IsControl(c) || char.IsSurrogate(c) ? '\uFFFD' : c))}";
+        return $"{refused.Why} "
+            + $"{string.Concat(param.Select(c => char.IsControl(c) || char.IsSurrogate(c) ? '\uFFFD' : c))}";
     }
 
     private static string Word(ApiError error)

@@ -163,7 +163,9 @@ public sealed class HeadReaderTests
         long Cost() => blocks.Bytes + reader.Cost;
     }
 
-    /// <summary>The server copies 4 KiB at a time: what is left is not looked at again, from the middle of a frame on.</summary>
+    /// <summary>
+    /// The server copies 4 KiB at a time: what is left is not looked at again, from the middle of a frame on.
+    /// </summary>
     [Theory]
     [InlineData(1)]
     [InlineData(100)]
@@ -176,7 +178,8 @@ public sealed class HeadReaderTests
         byte[][] chunks = [.. looksLikeFrames.Chunk(11_000)];
         byte[] sent =
         [
-            .. Frames.Preface, .. Frames.Of(4, 0, 0), .. Frames.Of(1, 0, 1, chunks[0]), .. Frames.Of(9, 4, 1, chunks[1]),
+            .. Frames.Preface, .. Frames.Of(4, 0, 0), .. Frames.Of(1, 0, 1, chunks[0]),
+                .. Frames.Of(9, 4, 1, chunks[1]),
             .. Frames.Of(0, 0, 1, chunks[0]), .. Frames.Of(8, 0, 0, 0, 0, 0, 1), .. Frames.Of(4, 1, 0),
         ];
         foreach (var packet in (int[])[7, 1_000, 16_000, sent.Length])
@@ -198,7 +201,8 @@ public sealed class HeadReaderTests
                 }
             }
 
-            Assert.True(sent.AsSpan().SequenceEqual(read.ToArray()), $"{read.Count} of {sent.Length} in packets of {packet}");
+            Assert.True(sent.AsSpan().SequenceEqual(read.ToArray()),
+                $"{read.Count} of {sent.Length} in packets of {packet}");
         }
     }
 

@@ -87,7 +87,8 @@ public sealed class RateLimitsTests
     [InlineData("2001:db8::1", "2001:db8::ffff:0:1", true)]
     [InlineData("2001:db8:0:1::1", "2001:db8:0:2::1", false)]
     [InlineData("203.0.113.7", "203.0.113.8", false)]
-    public void Of_IPv6_a_whole_64_counts_as_one_and_IPv4_is_IPv4_however_it_is_written(string one, string other, bool isSame)
+    public void Of_IPv6_a_whole_64_counts_as_one_and_IPv4_is_IPv4_however_it_is_written(string one, string other,
+        bool isSame)
     {
         using var limits = new RateLimits(perKey: 0, perAddress: 1, time);
         limits.CountRefused(IPAddress.Parse(one));
@@ -129,7 +130,8 @@ public sealed class RateLimitsTests
         for (var i = 0; i < 4; i++)
             (await server.Client().List()).IsOk();
         var refused = (await server.Client().List()).IsError(429, "rate_limit", null,
-            $"Testmode request rate limit exceeded. Slow down and try again shortly. See {server.Url}docs/errors#rate-limit.");
+            "Testmode request rate limit exceeded. Slow down and try again shortly. See "
+                + $"{server.Url}docs/errors#rate-limit.");
         Assert.Equal(("1", "true"), (refused.Header("Retry-After"), refused.Header("Stripe-Should-Retry")));
         Assert.Matches("^req_[0-9A-Za-z]{14}$", refused.Header("Request-Id"));
         (await server.Client().Get("/v1/apps/secrets", ("nothing", "of it is read"))).IsError(429, "rate_limit", null);
@@ -141,7 +143,8 @@ public sealed class RateLimitsTests
         (await server.Client(server.OtherAppKey).List()).IsOk();
         for (var i = 0; i < 5; i++)
             (await server.Admin.Get(Operator.Apps)).IsOk();
-        (await server.Admin.Get(Operator.Apps)).IsError(429, "rate_limit", null, $"Request rate limit exceeded. Slow down and try again shortly. See {server.Url}docs/errors#rate-limit.");
+        (await server.Admin.Get(Operator.Apps)).IsError(429, "rate_limit", null,
+            $"Request rate limit exceeded. Slow down and try again shortly. See {server.Url}docs/errors#rate-limit.");
 
         server.Time.Move(TimeSpan.FromSeconds(1));
         for (var i = 0; i < 5; i++)
@@ -154,7 +157,8 @@ public sealed class RateLimitsTests
     {
         await using var server = await StartAsync(ratePerAddress: 5);
         var token = await server.MintAsync("usr_1");
-        var expiring = await server.NewKeyAsync("secret", await server.AppIdAsync(), ("expires_at", $"{server.Time.Seconds + 1}"));
+        var expiring = await server.NewKeyAsync("secret", await server.AppIdAsync(),
+            ("expires_at", $"{server.Time.Seconds + 1}"));
         await FloodAsync();
         (await server.Client().List()).IsOk();
         (await server.Client(server.Keys.LiveSecretKey).List()).IsOk(); // never used before
@@ -222,5 +226,6 @@ public sealed class RateLimitsTests
         return server;
     }
 
-    private static int Take(RateLimits limits, string key, int times) => Enumerable.Range(0, times).Count(_ => limits.TakeForKey(key));
+    private static int Take(RateLimits limits, string key, int times) =>
+        Enumerable.Range(0, times).Count(_ => limits.TakeForKey(key));
 }

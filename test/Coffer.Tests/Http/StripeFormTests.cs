@@ -26,7 +26,8 @@ public sealed class StripeFormTests
     public void Query_and_body_are_one_bag()
     {
         using var form = new StripeForm("a=1&c=3", "b=2&c=3"u8);
-        Assert.Equal(["1", "2", "3"], new[] { "a", "b", "c" }.Select(name => Encoding.UTF8.GetString(form.RequiredText(name, 10).Span)));
+        Assert.Equal(["1", "2", "3"],
+            new[] { "a", "b", "c" }.Select(name => Encoding.UTF8.GetString(form.RequiredText(name, 10).Span)));
         using var conflict = new StripeForm("a=1", "a=2"u8);
         Assert.Equal("a", Assert.Throws<ApiError>(() => conflict.Text("a", 10)).Param);
     }
@@ -67,7 +68,11 @@ public sealed class StripeFormTests
     public void More_than_200_fields_are_refused()
     {
         new StripeForm(string.Join('&', Enumerable.Range(0, 200).Select(i => $"a{i}=")), default).Dispose();
-        Assert.Equal(400, Assert.Throws<ApiError>(() => new StripeForm(string.Join('&', Enumerable.Range(0, 201).Select(i => $"a{i}=")), default)).Status);
+        Assert.Equal(
+            400,
+            Assert.Throws<ApiError>(
+                () =>
+                    new StripeForm(string.Join('&', Enumerable.Range(0, 201).Select(i => $"a{i}=")), default)).Status);
     }
 
     [Fact]

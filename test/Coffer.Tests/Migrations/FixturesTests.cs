@@ -8,7 +8,8 @@ using Coffer.Transfer;
 namespace Coffer.Tests.Migrations;
 
 /// <summary>
-/// Stores of earlier versions, as test/fixtures/make kept them: each opens with this version, and all that was in it is good.
+/// Stores of earlier versions, as test/fixtures/make kept them: each opens with this version, and all that was in it is
+/// good.
 /// </summary>
 [Trait("Firm ground", "3")]
 public sealed class FixturesTests(PostgresServer postgres)
@@ -17,11 +18,13 @@ public sealed class FixturesTests(PostgresServer postgres)
 
     private static readonly string[] Beside = ["coffer.key", "audit-checkpoints.jsonl"];
 
-    public static TheoryData<string> Fixtures() => [.. Directory.GetDirectories(Root).Select(Path.GetFileName).OfType<string>().Order()];
+    public static TheoryData<string> Fixtures() =>
+        [.. Directory.GetDirectories(Root).Select(Path.GetFileName).OfType<string>().Order()];
 
     [Fact]
     public void There_is_a_fixture_of_each_engine() =>
-        Assert.Equal(["postgres", "sqlite"], Directory.GetDirectories(Root).Select(path => Path.GetFileName(path).Split('-')[0]).Distinct().Order());
+        Assert.Equal(["postgres", "sqlite"],
+            Directory.GetDirectories(Root).Select(path => Path.GetFileName(path).Split('-')[0]).Distinct().Order());
 
     [Theory]
     [MemberData(nameof(Fixtures))]
@@ -81,7 +84,8 @@ public sealed class FixturesTests(PostgresServer postgres)
         var set = await server.Client(Text(contents["keys"]!["test"])).Post(
             "/v1/apps/secrets", [("name", "kept"), ("payload", "once"), ("scope[type]", "account")], "kept set");
         Assert.Equal((Text(contents["kept"]!["set"]), "true"), (set.IsOk().Id, set.Header("Idempotent-Replayed")));
-        var app = await server.Client(Text(contents["keys"]!["admin"])).Post("/admin/v1/apps", [("name", "kept")], "kept app");
+        var app = await server.Client(Text(contents["keys"]!["admin"])).Post("/admin/v1/apps", [("name", "kept")],
+            "kept app");
         Assert.Equal((Text(contents["kept"]!["app"]), "true"), (app.IsOk().Id, app.Header("Idempotent-Replayed")));
 
         await server.StopAsync();

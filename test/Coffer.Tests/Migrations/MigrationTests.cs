@@ -14,7 +14,9 @@ using Npgsql;
 
 namespace Coffer.Tests.Migrations;
 
-/// <summary>Stores that move: to PostgreSQL and back, interrupted, beside a running server, onto what is not theirs.</summary>
+/// <summary>
+/// Stores that move: to PostgreSQL and back, interrupted, beside a running server, onto what is not theirs.
+/// </summary>
 public sealed class MigrationTests(PostgresServer postgres) : IDisposable
 {
     private readonly TemporaryDirectory directory = new();
@@ -25,7 +27,8 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         var ephemeral = await FillAsync(server);
         await server.StopAsync();
-        var (file, database, back) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(), await postgres.NewDatabaseAsync()), new StoreLocation(NewPath(), null));
+        var (file, database, back) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(),
+            await postgres.NewDatabaseAsync()), new StoreLocation(NewPath(), null));
 
         await FinishAsync(file, database);
         Assert.Equal(await DumpAsync(file), await DumpAsync(database));
@@ -68,7 +71,8 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await FillAsync(server);
         await server.StopAsync();
         var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(), null));
-        await Assert.ThrowsAsync<InterruptedException>(() => StoreCopy.RunAsync(from, to, step => Throw(step.Work == "comparing"), server.Time, default));
+        await Assert.ThrowsAsync<InterruptedException>(
+            () => StoreCopy.RunAsync(from, to, step => Throw(step.Work == "comparing"), server.Time, default));
         Assert.Equal(1, (await FinishAsync(from, to)).Written);
     }
 
@@ -79,7 +83,8 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     {
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         await FillAsync(server);
-        var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(), intoDatabase ? await postgres.NewDatabaseAsync() : null));
+        var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(),
+            intoDatabase ? await postgres.NewDatabaseAsync() : null));
         await UnfinishedAsync(from, to);
         await IsRefusedAsync(server, to);
 
@@ -90,7 +95,8 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         (await server.Admin.Post($"/admin/v1/apps/{server.OtherApp}/accounts/acct_3/forget", [])).IsOk();
         (await server.Admin.Raw(HttpMethod.Delete, $"/admin/v1/apps/{server.OtherApp}", null)).IsOk();
         server.Time.Move(TimeSpan.FromHours(25)); // the key's outcome is too old, and is made anew in another place
-        (await server.Client(account: "acct_1").Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "kept"), ("payload", "anew")], "key 1")).IsOk();
+        (await server.Client(account: "acct_1").Post("/v1/apps/secrets",
+            [("scope[type]", "account"), ("name", "kept"), ("payload", "anew")], "key 1")).IsOk();
         await UnfinishedAsync(from, to);
         await server.StopAsync();
 
@@ -109,7 +115,10 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await nodes.StopAsync(0);
         await FinishAsync(from, to);
         Assert.Equal(await DumpAsync(from), await DumpAsync(to));
-        await using var moved = new Nodes.Node(await Server.StartAsync(new CofferOptions { Data = to.Data, Listen = "http://127.0.0.1:0" }, TimeProvider.System, default), to.Data);
+        await using var moved = new Nodes.Node(
+            await Server.StartAsync(new CofferOptions { Data = to.Data, Listen = "http://127.0.0.1:0" },
+                TimeProvider.System, default),
+            to.Data);
         Assert.Equal("after", (await moved.Find(nodes.Keys.TestSecretKey, "k")).IsOk().Payload);
     }
 
@@ -137,18 +146,25 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
 
         var unfinished = new StoreLocation(NewPath(), null);
         await InterruptedAsync(stranger, unfinished, 5);
-        Assert.Contains("the unfinished target of another store's migration", (await RefusedAsync(from, unfinished)).Message, StringComparison.Ordinal);
-        Assert.Contains("not finished", (await RefusedAsync(unfinished, new(NewPath(), null))).Message, StringComparison.Ordinal);
+        Assert.Contains("the unfinished target of another store's migration",
+            (await RefusedAsync(from, unfinished)).Message, StringComparison.Ordinal);
+        Assert.Contains("not finished", (await RefusedAsync(unfinished, new(NewPath(), null))).Message,
+            StringComparison.Ordinal);
         Assert.Contains("the same data directory", (await RefusedAsync(from, from)).Message, StringComparison.Ordinal);
-        Assert.Contains("there is no store in", (await RefusedAsync(new(NewKeyed(server), null), new(NewPath(), null))).Message, StringComparison.Ordinal);
+        Assert.Contains("there is no store in",
+            (await RefusedAsync(new(NewKeyed(server), null), new(NewPath(), null))).Message, StringComparison.Ordinal);
         File.Copy(Path.Combine(other.Data, "coffer.key"), Path.Combine(server.Data, "coffer.key"), overwrite: true);
-        Assert.Contains("does not open this store", (await RefusedAsync(from, new(NewPath(), null))).Message, StringComparison.Ordinal);
+        Assert.Contains("does not open this store", (await RefusedAsync(from, new(NewPath(), null))).Message,
+            StringComparison.Ordinal);
     }
 
     [Theory]
-    [InlineData("UPDATE secrets SET sealed = zeroblob(300) WHERE id = (SELECT min(id) FROM secrets)", "the secret appsecret_")]
-    [InlineData("UPDATE secrets SET version = version + 1 WHERE id = (SELECT min(id) FROM secrets)", "the secret appsecret_")]
-    [InlineData("UPDATE tenants SET sealed_keys = zeroblob(100) WHERE account = 'acct_1'", "the keys of the tenant app_")]
+    [InlineData("UPDATE secrets SET sealed = zeroblob(300) WHERE id = (SELECT min(id) FROM secrets)",
+        "the secret appsecret_")]
+    [InlineData("UPDATE secrets SET version = version + 1 WHERE id = (SELECT min(id) FROM secrets)",
+        "the secret appsecret_")]
+    [InlineData("UPDATE tenants SET sealed_keys = zeroblob(100) WHERE account = 'acct_1'",
+        "the keys of the tenant app_")]
     [InlineData("UPDATE api_keys SET livemode = 1 - livemode WHERE kind = 'restricted'", "the API key key_")]
     [InlineData("UPDATE apps SET sealed = zeroblob(100) WHERE name = 'default'", "the settings of the app app_")]
     [InlineData("UPDATE audit SET mac = zeroblob(32) WHERE row = 2", "node_1")]
@@ -156,7 +172,8 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     {
         await using var server = await TestServer.StartAsync();
         (await server.Client(account: "acct_1").Set("k")).IsOk();
-        (await server.Admin.Post("/admin/v1/api_keys", [("type", "restricted"), ("app", await server.AppIdAsync()), ("permissions[]", "secret_read")])).IsOk();
+        (await server.Admin.Post("/admin/v1/api_keys",
+            [("type", "restricted"), ("app", await server.AppIdAsync()), ("permissions[]", "secret_read")])).IsOk();
         await server.StopAsync();
         var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(), null));
         await ExecuteAsync(from, edit);
@@ -211,22 +228,28 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         // What nodes say to each other, and when they run, is no part of a store that moves.
         string[] ofNodes = ["coffer_schema", "nodes", "told"];
         var columns = Tables.All.SelectMany(table =>
-            table.Columns.Select(column => $"{table.Name}.{column.Name}.{column.Type.ToString().ToLowerInvariant()[0]}"));
+            table.Columns.Select(
+                column => $"{table.Name}.{column.Name}.{column.Type.ToString().ToLowerInvariant()[0]}"));
         var expected = string.Join(' ', columns.Order(StringComparer.Ordinal));
         Assert.Equal(expected, await PostgresServer.ScalarAsync(database, $"""
             SELECT string_agg(c, ' ' ORDER BY c COLLATE "C") FROM (
-                SELECT table_name || '.' || column_name || '.' || CASE data_type WHEN 'bigint' THEN 'n' WHEN 'text' THEN 't' ELSE 'b' END AS c
+                SELECT table_name || '.' || column_name || '.' ||
+                    CASE data_type WHEN 'bigint' THEN 'n' WHEN 'text' THEN 't' ELSE 'b' END AS c
                 FROM information_schema.columns WHERE table_schema = 'public'
                 AND table_name NOT IN ('{string.Join("', '", ofNodes)}')) AS all_columns
             """));
         using var session = SqliteSession.Connect(directory.File("schema.db"));
         using var command = session.CreateCommand();
         command.CommandText = """
-            SELECT m.name || '.' || c.name || '.' || CASE c.type WHEN 'INTEGER' THEN 'n' WHEN 'TEXT' THEN 't' ELSE 'b' END
+            SELECT m.name || '.' || c.name || '.' ||
+                CASE c.type WHEN 'INTEGER' THEN 'n' WHEN 'TEXT' THEN 't' ELSE 'b' END
             FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'
             """;
         using var reader = command.ExecuteReader();
-        Assert.Equal(expected, string.Join(' ', reader.Cast<DbDataRecord>().Select(row => row.GetString(0)).Order(StringComparer.Ordinal)));
+        Assert.Equal(
+            expected,
+            string.Join(' ',
+                reader.Cast<DbDataRecord>().Select(row => row.GetString(0)).Order(StringComparer.Ordinal)));
     }
 
     public void Dispose() => directory.Dispose();
@@ -240,13 +263,17 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
             await Task.WhenAll(some.Select(async i => (await one.Set($"name {i}", $"payload {i}")).IsOk()));
         (await one.Set("of a user", "very secret", "usr_1")).IsOk();
         (await one.Set("expires", "soon", null, ("expires_at", $"{server.Time.Seconds + 1_000_000}"))).IsOk();
-        (await one.Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "kept"), ("payload", "as it was")], "key 1")).IsOk();
+        (await one.Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "kept"), ("payload", "as it was")],
+            "key 1")).IsOk();
         (await server.Client(account: "acct_2").Set("k", "of another account")).IsOk();
         (await server.Client(server.Keys.LiveSecretKey, "acct_1").Set("k", "live")).IsOk();
         (await server.Client(server.OtherAppKey, "acct_3").Set("k", "of another app")).IsOk();
         (await server.Client(account: "acct_gone").Set("k", "to be forgotten")).IsOk();
         (await server.Admin.Post($"/admin/v1/apps/{app}/accounts/acct_gone/forget", [])).IsOk();
-        (await server.Admin.Post("/admin/v1/api_keys", [("type", "restricted"), ("app", app), ("permissions[]", "secret_read"), ("account", "acct_1")], "reply 1")).IsOk();
+        (await server.Admin.Post(
+            "/admin/v1/api_keys",
+            [("type", "restricted"), ("app", app), ("permissions[]", "secret_read"), ("account", "acct_1")],
+            "reply 1")).IsOk();
         (await one.Delete("name 1")).IsOk();
         return await server.MintAsync("usr_1", "acct_1");
     }
@@ -260,11 +287,20 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
             Assert.Equal("payload 77", (await node.Find(keys.TestSecretKey, "name 77", "acct_1")).IsOk().Payload);
             Assert.Equal("live", (await node.Find(keys.LiveSecretKey!, "k", "acct_1")).IsOk().Payload);
             Assert.Equal("of another app", (await node.Find(before.OtherAppKey, "k", "acct_3")).IsOk().Payload);
-            Assert.Equal("very secret", (await node.Get(ephemeral, "/v1/apps/secrets/find?scope[type]=user&scope[user]=usr_1&name=of%20a%20user&expand[]=payload", "acct_1")).IsOk().Payload);
+            Assert.Equal(
+                "very secret",
+                (await node.Get(
+                    ephemeral,
+                    "/v1/apps/secrets/find?scope[type]=user&scope[user]=usr_1&name=of%20a%20user&expand[]=payload",
+                    "acct_1")).IsOk().Payload);
             (await node.Find(keys.TestSecretKey, "name 1", "acct_1")).IsError(404, "resource_missing", "name");
             (await node.Find(keys.TestSecretKey, "k", "acct_gone")).IsError(404, "resource_missing", "name");
-            Assert.Equal("true", (await node.Set(keys.TestSecretKey, "kept", "as it was", idempotencyKey: "key 1", account: "acct_1")).IsOk().Header("Idempotent-Replayed"));
-            (await node.Set(keys.TestSecretKey, "new", round, idempotencyKey: round, account: $"acct_{round}")).IsOk(); // a tenant, a record: new numbers
+            Assert.Equal(
+                "true",
+                (await node.Set(keys.TestSecretKey, "kept", "as it was", idempotencyKey: "key 1", account: "acct_1"))
+                    .IsOk().Header("Idempotent-Replayed"));
+            // a tenant, a record: new numbers
+            (await node.Set(keys.TestSecretKey, "new", round, idempotencyKey: round, account: $"acct_{round}")).IsOk();
             Assert.Equal(round, (await node.Find(keys.TestSecretKey, "new", $"acct_{round}")).IsOk().Payload);
             (await node.Get(keys.AdminKey!, "/admin/v1/api_keys")).IsOk();
             (await node.Post(keys.AdminKey!, "/admin/v1/apps", round, null, ("name", round))).IsOk();
@@ -276,14 +312,22 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     }
 
     private static Task<Server> StartAsync(TestServer before, StoreLocation place) => Server.StartAsync(
-        new CofferOptions { Data = place.Data, Store = place.Store, Listen = "http://127.0.0.1:0", SecretsPerScope = 1_000, RatePerKey = 0 }, before.Time, default);
+        new CofferOptions
+        {
+            Data = place.Data,
+            Store = place.Store,
+            Listen = "http://127.0.0.1:0",
+            SecretsPerScope = 1_000,
+            RatePerKey = 0
+        }, before.Time, default);
 
     private static async Task IsRefusedAsync(TestServer before, StoreLocation place)
     {
-        foreach (var use in (Func<Task>[])[() => StartAsync(before, place), () => AuditArchive.VerifyStoreAsync(new(place.Data, place.Store), null, default)])
+        foreach (var use in (Func<Task>[])[() => StartAsync(before, place),
+            () => AuditArchive.VerifyStoreAsync(new(place.Data, place.Store), null, default)])
         {
             var refused = await Assert.ThrowsAsync<ConfigurationException>(use);
-            Assert.Contains("the target of a migration that is not finished", refused.Message, StringComparison.Ordinal);
+            Assert.Contains("the target of an unfinished migration", refused.Message, StringComparison.Ordinal);
             Assert.Contains("coffer migrate", refused.Hint, StringComparison.Ordinal);
         }
     }
@@ -306,11 +350,13 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     private static async Task InterruptedAsync(StoreLocation from, StoreLocation to, int step)
     {
         var steps = 0;
-        await Assert.ThrowsAsync<InterruptedException>(() => StoreCopy.RunAsync(from, to, _ => Throw(++steps == step), TimeProvider.System, default));
+        await Assert.ThrowsAsync<InterruptedException>(
+            () => StoreCopy.RunAsync(from, to, _ => Throw(++steps == step), TimeProvider.System, default));
     }
 
     private static Task<ConfigurationException> RefusedAsync(StoreLocation from, StoreLocation to) =>
-        Assert.ThrowsAsync<ConfigurationException>(() => StoreCopy.RunAsync(from, to, static _ => { }, TimeProvider.System, default));
+        Assert.ThrowsAsync<ConfigurationException>(() => StoreCopy.RunAsync(from, to, static _ => { },
+            TimeProvider.System, default));
 
     private static void Throw(bool now)
     {
@@ -343,7 +389,9 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         Assert.Equal(1, await command.ExecuteNonQueryAsync());
     }
 
-    /// <summary>All rows of all tables as text, but for what root keys are wrapped as: read without the program's own lists.</summary>
+    /// <summary>
+    /// All rows of all tables as text, but for what root keys are wrapped as: read without the program's own lists.
+    /// </summary>
     private static async Task<string> DumpAsync(StoreLocation place)
     {
         var dump = new StringBuilder();
@@ -359,14 +407,18 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
             var lines = new List<string>();
             while (await reader.ReadAsync())
             {
-                lines.Add(string.Join(' ', Enumerable.Range(0, reader.FieldCount).Where(i => reader.GetName(i) != "wrapped").OrderBy(reader.GetName, StringComparer.Ordinal)
-                    .Select(i => $"{reader.GetName(i)}={(reader.GetValue(i) is byte[] bytes ? Convert.ToHexString(bytes) : reader.GetValue(i))}")));
+                lines.Add(string.Join(' ', Enumerable.Range(0, reader.FieldCount).Where(
+                    i => reader.GetName(i) != "wrapped").OrderBy(reader.GetName, StringComparer.Ordinal)
+                    .Select(i => $"{reader.GetName(i)}={Word(reader.GetValue(i))}")));
             }
 
-            dump.AppendLine($"{table} {lines.Count}").AppendJoin('\n', lines.Order(StringComparer.Ordinal)).AppendLine();
+            dump.AppendLine($"{table} {lines.Count}").AppendJoin('\n', lines.Order(StringComparer.Ordinal))
+                .AppendLine();
         }
 
         return dump.ToString();
+
+        static object Word(object value) => value is byte[] bytes ? Convert.ToHexString(bytes) : value;
     }
 
     private sealed class InterruptedException : Exception;

@@ -31,7 +31,8 @@ public sealed class AnchorsTests(PostgresServer server)
         Assert.Empty((await AuditArchive.VerifyStoreAsync(new(data, nodes.Store), null, default)).Problems);
 
         await PostgresServer.ExecuteAsync(nodes.Store, $"DELETE FROM audit WHERE {which}");
-        var problem = Assert.Single((await AuditArchive.VerifyStoreAsync(new(data, nodes.Store), null, default)).Problems);
+        var problem = Assert.Single(
+            (await AuditArchive.VerifyStoreAsync(new(data, nodes.Store), null, default)).Problems);
         Assert.StartsWith(expected, problem, StringComparison.Ordinal);
         Assert.Contains("as node_1 saw, it had 6", problem, StringComparison.Ordinal);
 

@@ -13,8 +13,8 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
 
     /// <summary>
     /// One writer has its number and has not committed; another takes one and commits; a reader reads up to the
-    /// greatest number
-    /// that it sees; then the first commits. With a sequence, whose numbers nobody holds, the reader misses the first.
+    /// greatest number that it sees; then the first commits. With a sequence, whose numbers nobody holds, the reader
+    /// misses the first.
     /// </summary>
     [Theory]
     [InlineData(CommitOrder.Advance, CommitOrder.Last, false)]

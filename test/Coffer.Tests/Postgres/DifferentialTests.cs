@@ -8,16 +8,17 @@ using Coffer.Storage.Sqlite;
 namespace Coffer.Tests.Postgres;
 
 /// <summary>
-/// The same random batches of changes on both engines: what each change finds, which are refused or fail, and what every
-/// read gives afterwards must be the same. SQLite, which writes one row after the other, is the model of the engine that
-/// decides a batch in memory. TEST_SEED repeats a run.
+/// The same random batches of changes on both engines: what each change finds, which are refused or fail, and what
+/// every read gives afterwards must be the same. SQLite, which writes one row after the other, is the model of the
+/// engine that decides a batch in memory. TEST_SEED repeats a run.
 /// </summary>
 public sealed class DifferentialTests(PostgresServer server) : IDisposable
 {
     private const int Batches = 400;
 
     private static readonly TenantId[] Owners =
-        [.. from app in (string[])["app_a", "app_b"] from livemode in (bool[])[false, true] from account in (string[])["acct_1", "acct_2"] select new TenantId(app, livemode, account)];
+        [.. from app in (string[])["app_a", "app_b"] from livemode in (bool[])[false,
+            true] from account in (string[])["acct_1", "acct_2"] select new TenantId(app, livemode, account)];
 
     private readonly TemporaryDirectory directory = new();
     private ulong random;
@@ -35,7 +36,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
             : BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
         random = seed;
         var store = await server.NewDatabaseAsync();
-        Side[] sides = [new(SqliteEngine.Open(directory.File("coffer.db"))), new(await PostgresEngine.OpenAsync(store, default))];
+        Side[] sides = [new(SqliteEngine.Open(directory.File("coffer.db"))),
+            new(await PostgresEngine.OpenAsync(store, default))];
         if (partitioned)
             await Partitions.MakeAsync(store);
         var batch = 0;
@@ -47,7 +49,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 var changes = Enumerable.Range(0, 1 + Next(8)).Select(_ => NewChange()).ToList();
                 var (audits, first) = (Next(2) == 0, entries + 1);
                 foreach (var side in sides)
-                    side.Write(changes, audits ? new AuditRow("node_1", first, first, Bytes(first), Bytes(first)) : null);
+                    side.Write(changes,
+                        audits ? new AuditRow("node_1", first, first, Bytes(first), Bytes(first)) : null);
                 Same(sides, side => side.Log);
                 if (audits && !sides[0].HasFailed)
                     entries++;
@@ -75,7 +78,9 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
     {
         var (owner, name, scope) = (Owners[Next(Owners.Length)], Bytes(Next(6)), Bytes(100 + Next(2)));
         var (seen, stranger) = (Owners[Next(Owners.Length)], Bytes(Next(6)));
-        var (expiry, now, id, key) = (Next(3) == 0 ? clock - 50 + Next(200) : (long?)null, clock - 50 + Next(100), $"appsecret_{++ids:d6}", Bytes(200 + Next(5)));
+        var (expiry, now, id, key) =
+            (Next(3) == 0 ? clock - 50 + Next(200) : (long?)null, clock - 50 + Next(100), $"appsecret_{++ids:d6}",
+                Bytes(200 + Next(5)));
         var (value, number, refuses) = (Bytes(1000 + Next(100)), clock, Next(12) == 0);
         var (app, token, account) = (Next(2) == 0 ? "app_a" : "app_b", Next(5), Next(2) == 0 ? "acct_1" : "acct_2");
         var (asksAll, keepsId, limit) = (Next(2) == 0, Next(2) == 0, Next(5));
@@ -90,13 +95,24 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     CountAt = now,
                     Decides = found => !found.HasTenant ? [] :
                     [
-                        new RowWrite.PutSecret(new SecretRow(side.Key(owner, name), scope, keepsId && found.Secret is { } last ? last.Id : id,
+                        new RowWrite.PutSecret(new SecretRow(side.Key(owner, name), scope,
+                            keepsId && found.Secret is { } last ? last.Id : id,
                             (found.Secret?.Version ?? 0) + 1, number, expiry, value)),
-                        .. asksAll ? [new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(side.Number(owner), key), value, number, name))] : (RowWrite[])[],
+                        .. asksAll
+                            ? [
+                                new RowWrite.PutIdempotency(
+                                    new IdempotencyRow(new IdempotencyKey(side.Number(owner), key), value, number,
+                                        name))]
+                            : (RowWrite[])[],
                     ],
                 };
             case < 11: // delete
-                return side => new Probe(side, refuses) { Secret = side.Key(owner, name), Decides = found => found.HasTenant ? [new RowWrite.DeleteSecret(side.Key(owner, name))] : [] };
+                return side =>
+                    new Probe(side, refuses)
+                    {
+                        Secret = side.Key(owner, name),
+                        Decides = found => found.HasTenant ? [new RowWrite.DeleteSecret(side.Key(owner, name))] : [],
+                    };
             case 11: // writes to another secret than it asks for
                 return side => new Probe(side, refuses)
                 {
@@ -105,55 +121,93 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     CountAt = now,
                     Decides = found => !found.HasTenant ? [] : keepsId
                         ? [new RowWrite.DeleteSecret(side.Key(owner, stranger))]
-                        : [new RowWrite.PutSecret(new SecretRow(side.Key(owner, stranger), scope, id, 1, number, expiry, value))],
+                        : [
+                            new RowWrite.PutSecret(
+                                new SecretRow(side.Key(owner, stranger), scope, id, 1, number, expiry, value))],
                 };
             case 12:
                 return side => new Probe(side, refuses)
                 {
                     Secret = side.Key(owner, name),
                     Idempotency = new IdempotencyKey(side.Number(owner), key),
-                    Decides = found => found.HasTenant ? [new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(side.Number(owner), key), value, number, name))] : [],
+                    Decides = found =>
+                        found.HasTenant
+                            ? [
+                                new RowWrite.PutIdempotency(
+                                    new IdempotencyRow(new IdempotencyKey(side.Number(owner), key), value, number,
+                                        name))]
+                            : [],
                 };
             case 13:
                 return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.PruneIdempotency(now, limit)] };
             case < 17:
-                return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.AddTenant(owner, number, value)] };
+                return side =>
+                    new Probe(side, refuses) { Decides = _ => [new RowWrite.AddTenant(owner, number, value)] };
             case 17: // forget
                 return side => new Probe(side, refuses)
                 {
-                    Management = new Change.ManagementKey(now) { App = owner.App, Account = owner.Account, Reply = key },
-                    Decides = found => [.. found.Management!.Tenants.Select(tenant => new RowWrite.ShredTenant(tenant.Id, owner with { Livemode = tenant.Livemode })), new RowWrite.DeleteReplies(Bytes(token))],
+                    Management =
+                        new Change.ManagementKey(now) { App = owner.App, Account = owner.Account, Reply = key },
+                    Decides = found =>
+                        [.. found.Management!.Tenants.Select(
+                            tenant =>
+                                new RowWrite.ShredTenant(
+                                    tenant.Id,
+                                    owner with { Livemode = tenant.Livemode })),
+                                        new RowWrite.DeleteReplies(Bytes(token))],
                 };
             case < 20:
                 return side => new Probe(side, refuses)
                 {
                     Management = new Change.ManagementKey(0) { App = app },
                     Decides = found => asksAll || found.Management!.AppHasTenants || keepsId
-                        ? [new RowWrite.PutApp(new AppRow(app, $"name {number}", "acct_own", found.Management!.App?.Created ?? number, keepsId ? value : null))]
+                        ? [
+                            new RowWrite.PutApp(
+                                new AppRow(app, $"name {number}", "acct_own", found.Management!.App?.Created ?? number,
+                                    keepsId ? value : null))]
                         : [new RowWrite.DeleteApp(app)],
                 };
             case < 22:
                 return side => new Probe(side, refuses)
                 {
-                    Management = new Change.ManagementKey(0) { App = asksAll ? app : null, ApiKey = $"key_{token}", Reply = limit == 0 ? key : null },
+                    Management =
+                        new Change.ManagementKey(0)
+                        {
+                            App = asksAll ? app : null,
+                            ApiKey = $"key_{token}",
+                            Reply = limit == 0 ? key : null
+                        },
                     Decides = found => (found.Management, keepsId) switch
                     {
                         ({ ApiKey: { } known }, true) => [new RowWrite.DeleteApiKey(known.Id)],
-                        ({ ApiKey: { } known }, false) => [new RowWrite.PutApiKey(known with { ExpiresAt = expiry, Proof = value }), new RowWrite.TouchApiKey(known.Id, number)],
-                        ({ App: { } of }, _) => [new RowWrite.PutApiKey(new ApiKeyRow(Bytes(300 + token), $"key_{token}", of.Id, null, "secret", false, number, null, value) { Permissions = "a,b", Addresses = "::/0" })],
-                        _ => [new RowWrite.PutApiKey(new ApiKeyRow(Bytes(300 + token), $"key_{token}", null, null, "admin", true, number, expiry, value))],
+                        ({ ApiKey: { } known }, false) =>
+                            [new RowWrite.PutApiKey(
+                                known with { ExpiresAt = expiry, Proof = value }),
+                                    new RowWrite.TouchApiKey(known.Id, number)],
+                        ({ App: { } of }, _) =>
+                            [new RowWrite.PutApiKey(
+                                new ApiKeyRow(Bytes(300 + token), $"key_{token}", of.Id, null, "secret", false, number,
+                                    null, value) { Permissions = "a,b", Addresses = "::/0" })],
+                        _ =>
+                            [new RowWrite.PutApiKey(
+                                new ApiKeyRow(Bytes(300 + token), $"key_{token}", null, null, "admin", true, number,
+                                    expiry, value))],
                     },
                 };
             case 22:
                 return side => new Probe(side, refuses)
                 {
                     Management = new Change.ManagementKey(0) { Reply = key },
-                    Decides = _ => [new RowWrite.PutReply(new ReplyRow(key, keepsId ? Bytes(token) : null, value, number, name))],
+                    Decides = _ =>
+                        [new RowWrite.PutReply(new ReplyRow(key, keepsId ? Bytes(token) : null, value, number, name))],
                 };
             case 23:
                 return side => new Probe(side, refuses)
                 {
-                    Decides = _ => [new RowWrite.PutRevocation(new RevocationRow($"key_{token}", now, now + limit)), new RowWrite.PutMeta($"audit cut {limit}", value)],
+                    Decides = _ =>
+                        [new RowWrite.PutRevocation(
+                            new RevocationRow($"key_{token}", now, now + limit)), new RowWrite.PutMeta(
+                                $"audit cut {limit}", value)],
                 };
             case 24:
                 return side => new Probe(side, refuses)
@@ -206,7 +260,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 return side => new Probe(side, refuses)
                 {
                     Management = new Change.ManagementKey(0) { AsksOldestAudit = true },
-                    Decides = found => found.Management!.OldestAudit == 0 ? [] : [new RowWrite.PruneAudit(side.AuditRow(limit))],
+                    Decides = found =>
+                        found.Management!.OldestAudit == 0 ? [] : [new RowWrite.PruneAudit(side.AuditRow(limit))],
                 };
         }
 
@@ -223,32 +278,58 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
     {
         foreach (var side in sides)
             await side.LookAsync();
-        var (owner, name, scope, now) = (Owners[Next(Owners.Length)], Bytes(Next(6)), Bytes(100 + Next(2)), clock - 50 + Next(100));
+        var (owner, name, scope, now) =
+            (Owners[Next(Owners.Length)], Bytes(Next(6)), Bytes(100 + Next(2)), clock - 50 + Next(100));
         var (bound, limit, newer) = ($"appsecret_{Next((int)ids + 2):d6}", 1 + Next(6), Next(2) == 0);
-        var filter = new SecretFilter(Next(2) == 0 ? owner.App : null, Next(2) == 0 ? owner.Account : null, Next(2) == 0 ? owner.Livemode : null, Next(2) == 0 ? clock + Next(100) : null);
+        var filter = new SecretFilter(Next(2) == 0 ? owner.App : null, Next(2) == 0 ? owner.Account : null,
+            Next(2) == 0 ? owner.Livemode : null, Next(2) == 0 ? clock + Next(100) : null);
         await SameAsync(sides, async side => await side.Engine.FindSecretAsync(side.Key(owner, name), default));
         await SameAsync(sides, async side => await side.Engine.FindTenantAsync(owner, default));
-        await SameAsync(sides, async side => await side.Engine.ListSecretsAsync(side.Number(owner), scope, Next(side, 3) == 0 ? null : bound, newer, now, limit, default));
-        await SameAsync(sides, async side => await side.Engine.ListTenantSecretsAsync(side.Number(owner), newer ? bound : null, now, limit, default));
-        await SameAsync(sides, async side => await side.Engine.FindSecretAsync(side.Number(owner), bound, now, default));
+        await SameAsync(
+            sides,
+            async side =>
+                await side.Engine.ListSecretsAsync(side.Number(owner), scope, Next(side, 3) == 0 ? null : bound, newer,
+                    now, limit, default));
+        await SameAsync(
+            sides,
+            async side =>
+                await side.Engine.ListTenantSecretsAsync(side.Number(owner), newer ? bound : null, now, limit,
+                    default));
+        await SameAsync(sides,
+            async side => await side.Engine.FindSecretAsync(side.Number(owner), bound, now, default));
         await SameAsync(sides, side => AllFoundAsync(side, filter, now, limit));
-        await SameAsync(sides, async side => (await side.Engine.ListExpiredAsync(now, 1_000, default)).Select(side.Shown).Order());
+        await SameAsync(sides,
+            async side => (await side.Engine.ListExpiredAsync(now, 1_000, default)).Select(side.Shown).Order());
         await SameAsync(sides, async side => await side.Engine.FindOldestIdempotencyAsync(default));
         await SameAsync(sides, async side => await side.Engine.FindAppAsync(owner.App, default));
         await SameAsync(sides, async side => await side.Engine.ListUnsealedAsync(newer ? "app_a" : "", limit, default));
         await SameAsync(sides, async side => await side.Engine.ListAppsAsync(newer ? "app_a" : null, limit, default));
-        await SameAsync(sides, async side => await side.Engine.ListApiKeysAsync(newer ? owner.App : null, Next(side, 2) == 0 ? $"key_{limit}" : null, limit, default));
+        await SameAsync(
+            sides,
+            async side =>
+                await side.Engine.ListApiKeysAsync(newer ? owner.App : null, Next(side, 2) == 0 ? $"key_{limit}" : null,
+                    limit, default));
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync($"key_{limit}", default));
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync(Bytes(300 + limit), default));
-        await SameAsync(sides, async side => (await side.Engine.ListApiKeyMacsAsync(default)).Select(Convert.ToHexString).Order());
+        await SameAsync(sides,
+            async side => (await side.Engine.ListApiKeyMacsAsync(default)).Select(Convert.ToHexString).Order());
         await SameAsync(sides, async side =>
             await side.Engine.ListRevocationsAsync(Next(side, 2) - 1, "", limit, default));
         await SameAsync(sides, async side =>
             (await side.Engine.ListEndedRevocationsAsync(now, 1_000, default)).Order(StringComparer.Ordinal));
         await SameAsync(sides, async side => await side.Engine.ListGenerationsAsync(Next(side, 3) - 1, default));
-        await SameAsync(sides, async side => await side.Engine.ListAccountsAsync(owner.App, newer ? "acct_1" : null, now, limit, default));
-        await SameAsync(sides, async side => (await side.Engine.ListMetaAsync("audit cut ", default)).Select(meta => $"{meta.Key} {Convert.ToHexString(meta.Value)}"));
-        await SameAsync(sides, async side => (await side.Engine.ListAuditAsync(newer ? 0 : long.MaxValue, !newer, limit, default)).Select(row => row.Row));
+        await SameAsync(sides,
+            async side => await side.Engine.ListAccountsAsync(owner.App, newer ? "acct_1" : null, now, limit, default));
+        await SameAsync(
+            sides,
+            async side =>
+                (await side.Engine.ListMetaAsync("audit cut ", default)).Select(
+                    meta => $"{meta.Key} {Convert.ToHexString(meta.Value)}"));
+        await SameAsync(
+            sides,
+            async side =>
+                (await side.Engine.ListAuditAsync(newer ? 0 : long.MaxValue, !newer, limit,
+                    default)).Select(row => row.Row));
         await SameAsync(sides, async side => await side.Engine.FindLastAuditAsync("node_1", default));
         await SameAsync(sides, async side => await side.Engine.FindReceiptAsync($"rcpt_{limit}", default));
         await SameAsync(sides,
@@ -270,7 +351,9 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         }
 
         // Between tenants the order is that of their numbers, which are each engine's own.
-        return found.OrderBy(row => filter.ExpiringBefore is null ? null : row.Secret.ExpiresAt).ThenBy(row => row.Tenant.ToString(), StringComparer.Ordinal).Select(row => new { row.Tenant, Secret = side.Shown(row.Secret) });
+        return found.OrderBy(row => filter.ExpiringBefore is null ? null : row.Secret.ExpiresAt)
+            .ThenBy(row => row.Tenant.ToString(), StringComparer.Ordinal).Select(
+                row => new { row.Tenant, Secret = side.Shown(row.Secret) });
     }
 
     private static async Task SameAsync(Side[] sides, Func<Side, Task<object?>> read)
@@ -300,7 +383,9 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
 
     private static byte[] Bytes(long number) => BitConverter.GetBytes(number);
 
-    /// <summary>One engine, with the numbers that it gave to tenants, and what it said, in a form that knows no numbers.</summary>
+    /// <summary>
+    /// One engine, with the numbers that it gave to tenants, and what it said, in a form that knows no numbers.
+    /// </summary>
     private sealed class Side(Engine engine) : IDisposable
     {
         private static readonly JsonSerializerOptions Json = new() { Converters = { new Hex() } };
@@ -373,8 +458,11 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         }
 
         public void Note(Change.Found found, long? countAt) => log.Add(string.Join(" | ",
-            found.HasTenant, found.Secret is { } secret ? Shown(secret) : "", found.Idempotency is { } kept ? $"{kept.Created} {Convert.ToHexString(kept.Fingerprint)}" : "",
-            countAt is { } now && Change.Found.MayAdd(found.Secret) ? found.LiveInScope(now) : "", found.Management is { } m
+            found.HasTenant, found.Secret is { } secret ? Shown(secret) : "",
+                found.Idempotency is { } kept ? $"{kept.Created} {Convert.ToHexString(kept.Fingerprint)}" : "",
+            countAt is { } now && Change.Found.MayAdd(found.Secret)
+                ? found.LiveInScope(now)
+                : "", found.Management is { } m
                 ? JsonSerializer.Serialize(new
                 {
                     m.App,
@@ -391,7 +479,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         public string Shown(SecretKey key) => $"{Owner(key.Tenant)} {Convert.ToHexString(key.Name)}";
 
         public string Shown(SecretRow row) =>
-            $"{Shown(row.Key)} {Convert.ToHexString(row.Scope)} {row.Id} {row.Version} {row.Created} {row.ExpiresAt} {Convert.ToHexString(row.Sealed)}";
+            $"{Shown(row.Key)} {Convert.ToHexString(row.Scope)} {row.Id} {row.Version} {row.Created} {row.ExpiresAt} "
+                + $"{Convert.ToHexString(row.Sealed)}";
 
         public void Clear() => log.Clear();
 
@@ -431,8 +520,10 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
 
     private sealed class Hex : System.Text.Json.Serialization.JsonConverter<byte[]>
     {
-        public override byte[] Read(ref Utf8JsonReader reader, Type type, JsonSerializerOptions options) => throw new NotSupportedException();
+        public override byte[] Read(ref Utf8JsonReader reader, Type type, JsonSerializerOptions options) =>
+            throw new NotSupportedException();
 
-        public override void Write(Utf8JsonWriter writer, byte[] value, JsonSerializerOptions options) => writer.WriteStringValue(Convert.ToHexString(value));
+        public override void Write(Utf8JsonWriter writer, byte[] value, JsonSerializerOptions options) =>
+            writer.WriteStringValue(Convert.ToHexString(value));
     }
 }

@@ -90,20 +90,26 @@ internal sealed class Nodes : IAsyncDisposable
 
         public string Data => data;
 
-        public Task<Answer> Set(string key, string name, string payload = "payload", long? ifVersion = null, string? idempotencyKey = null, string? account = null) =>
-            Post(key, "/v1/apps/secrets", idempotencyKey, account, [("scope[type]", "account"), ("name", name), ("payload", payload),
+        public Task<Answer> Set(string key, string name, string payload = "payload", long? ifVersion = null,
+            string? idempotencyKey = null, string? account = null) =>
+            Post(key, "/v1/apps/secrets", idempotencyKey, account, [("scope[type]", "account"), ("name", name),
+                ("payload", payload),
                 .. ifVersion is { } version ? [("if_version", version.ToString())] : ((string, string)[])[]]);
 
-        public Task<Answer> Find(string key, string name, string? account = null) => Get(key, $"/v1/apps/secrets/find?scope[type]=account&name={name}&expand[]=payload", account);
+        public Task<Answer> Find(string key, string name, string? account = null) =>
+            Get(key, $"/v1/apps/secrets/find?scope[type]=account&name={name}&expand[]=payload", account);
 
-        public Task<Answer> Get(string key, string path, string? account = null) => SendAsync(key, new HttpRequestMessage(HttpMethod.Get, path), null, account);
+        public Task<Answer> Get(string key, string path, string? account = null) =>
+            SendAsync(key, new HttpRequestMessage(HttpMethod.Get, path), null, account);
 
         public Task<Answer> Delete(string key, string path, string? account = null) =>
             SendAsync(key, new HttpRequestMessage(HttpMethod.Delete, path), null, account);
 
-        public Task<Answer> Post(string key, string path, params (string, string)[] form) => Post(key, path, null, null, form);
+        public Task<Answer> Post(string key, string path, params (string, string)[] form) =>
+            Post(key, path, null, null, form);
 
-        public Task<Answer> Post(string key, string path, string? idempotencyKey, string? account, params (string Name, string Value)[] form) =>
+        public Task<Answer> Post(string key, string path, string? idempotencyKey, string? account,
+            params (string Name, string Value)[] form) =>
             SendAsync(key, new HttpRequestMessage(HttpMethod.Post, path)
             {
                 Content = new FormUrlEncodedContent(form.Select(field => KeyValuePair.Create(field.Name, field.Value))),
@@ -115,7 +121,8 @@ internal sealed class Nodes : IAsyncDisposable
             await server.DisposeAsync();
         }
 
-        private async Task<Answer> SendAsync(string key, HttpRequestMessage request, string? idempotencyKey, string? account)
+        private async Task<Answer> SendAsync(string key, HttpRequestMessage request, string? idempotencyKey,
+            string? account)
         {
             request.RequestUri = new Uri(server.Url, request.RequestUri!);
             request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", key);
@@ -124,7 +131,8 @@ internal sealed class Nodes : IAsyncDisposable
             if (account is not null)
                 request.Headers.Add("Stripe-Account", account);
             using var response = await http.SendAsync(request);
-            return new Answer((int)response.StatusCode, await response.Content.ReadAsStringAsync(), response.Headers, response.Content.Headers);
+            return new Answer((int)response.StatusCode, await response.Content.ReadAsStringAsync(), response.Headers,
+                response.Content.Headers);
         }
     }
 }

@@ -26,13 +26,16 @@ public sealed class NodesTests(PostgresServer server)
         await holder.OpenAsync(TestContext.Current.CancellationToken);
         await using var hold = new NpgsqlCommand($"""
             SELECT pg_advisory_lock({PostgresLocks.Names}, n) FROM generate_series(3, {PostgresNode.MostNodes}) AS n;
-            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresLocks.Names}
-                AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid();
+            SELECT pg_terminate_backend(pid) FROM pg_locks
+            WHERE locktype = 'advisory' AND classid = {PostgresLocks.Names}
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND pid <> pg_backend_pid();
             SELECT pg_advisory_lock({PostgresLocks.Names}, 1), pg_advisory_lock({PostgresLocks.Names}, 2)
             """, holder);
         await hold.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
         var slowest = await SlowestAsync(nodes);
-        Assert.InRange(slowest, TimeSpan.FromSeconds(1), Epoch.Bound + TimeSpan.FromSeconds(2)); // for the requests themselves, on a busy machine
+        // for the requests themselves, on a busy machine
+        Assert.InRange(slowest, TimeSpan.FromSeconds(1), Epoch.Bound + TimeSpan.FromSeconds(2));
     }
 
     [Fact]
@@ -42,9 +45,15 @@ public sealed class NodesTests(PostgresServer server)
         for (var round = 0; round < 5; round++)
         {
             var account = $"acct_{round}";
-            var answers = await Task.WhenAll(Enumerable.Range(0, 60).Select(i => nodes[i % 2].Set(nodes.Keys.TestSecretKey, $"name {i}", account: account)));
-            Assert.Equal((10, 50), (answers.Count(answer => answer.Status == 200), answers.Count(answer => answer.Status == 400)));
-            Assert.Equal(10, (await nodes[0].Get(nodes.Keys.TestSecretKey, "/v1/apps/secrets?scope[type]=account&limit=100", account)).IsOk().Names.Length);
+            var answers = await Task.WhenAll(
+                Enumerable.Range(0, 60).Select(
+                    i => nodes[i % 2].Set(nodes.Keys.TestSecretKey, $"name {i}", account: account)));
+            Assert.Equal((10, 50),
+                (answers.Count(answer => answer.Status == 200), answers.Count(answer => answer.Status == 400)));
+            Assert.Equal(
+                10,
+                (await nodes[0].Get(nodes.Keys.TestSecretKey, "/v1/apps/secrets?scope[type]=account&limit=100",
+                    account)).IsOk().Names.Length);
         }
     }
 
@@ -54,10 +63,13 @@ public sealed class NodesTests(PostgresServer server)
         await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
         for (var version = 0; version < 25; version++)
         {
-            var answers = await Task.WhenAll(Enumerable.Range(0, 8).Select(i => nodes[i % 2].Set(nodes.Keys.TestSecretKey, "k", $"{version} {i}", ifVersion: version)));
+            var answers = await Task.WhenAll(
+                Enumerable.Range(0, 8).Select(
+                    i => nodes[i % 2].Set(nodes.Keys.TestSecretKey, "k", $"{version} {i}", ifVersion: version)));
             var winner = Assert.Single(answers, answer => answer.Status == 200);
             Assert.Equal($"{version + 1}", winner.Header("Coffer-Secret-Version"));
-            Assert.All(answers.Where(answer => answer != winner), answer => answer.IsError(409, "resource_version_mismatch", "if_version"));
+            Assert.All(answers.Where(answer => answer != winner),
+                answer => answer.IsError(409, "resource_version_mismatch", "if_version"));
         }
     }
 
@@ -67,16 +79,25 @@ public sealed class NodesTests(PostgresServer server)
         await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
         for (var round = 0; round < 20; round++)
         {
-            var answers = await Task.WhenAll(Enumerable.Range(0, 2).Select(i => nodes[i].Set(nodes.Keys.TestSecretKey, "k", $"{round}", idempotencyKey: $"key {round}")));
+            var answers = await Task.WhenAll(
+                Enumerable.Range(0, 2).Select(
+                    i => nodes[i].Set(nodes.Keys.TestSecretKey, "k", $"{round}", idempotencyKey: $"key {round}")));
             Assert.All(answers, answer => Assert.Equal($"{round + 1}", answer.IsOk().Header("Coffer-Secret-Version")));
             Assert.Single(answers, answer => answer.Header("Idempotent-Replayed") == "true");
             Assert.Single(answers.Select(answer => answer.Text).Distinct());
 
-            var apps = await Task.WhenAll(Enumerable.Range(0, 2).Select(i => nodes[i].Post(nodes.Keys.AdminKey!, "/admin/v1/apps", $"key {round}", null, ("name", $"app {round}"))));
+            var apps = await Task.WhenAll(
+                Enumerable.Range(0, 2).Select(
+                    i =>
+                        nodes[i].Post(nodes.Keys.AdminKey!, "/admin/v1/apps", $"key {round}", null,
+                            ("name", $"app {round}"))));
             Assert.Single(apps.Select(answer => answer.IsOk().Text).Distinct());
         }
 
-        Assert.Equal(21, (await nodes[0].Get(nodes.Keys.AdminKey!, "/admin/v1/apps?limit=100")).IsOk().Json["data"]!.AsArray().Count);
+        Assert.Equal(
+            21,
+            (await nodes[0].Get(nodes.Keys.AdminKey!,
+                "/admin/v1/apps?limit=100")).IsOk().Json["data"]!.AsArray().Count);
     }
 
     [Fact]
@@ -149,8 +170,9 @@ public sealed class NodesTests(PostgresServer server)
         var none = await Assert.ThrowsAsync<ConfigurationException>(() => nodes.StartAsync(nodes.NewData()));
         Assert.Contains("is missing", none.Message, StringComparison.Ordinal);
         Assert.Contains("copy coffer.key", none.Hint, StringComparison.Ordinal);
-        var another = await Assert.ThrowsAsync<ConfigurationException>(() => nodes.StartAsync(nodes.NewData(withKey: true)));
-        Assert.Contains("does not open this store", another.Message, StringComparison.Ordinal);
+        var another = await Assert.ThrowsAsync<ConfigurationException>(
+            () => nodes.StartAsync(nodes.NewData(withKey: true)));
+        Assert.Contains("cannot open this store", another.Message, StringComparison.Ordinal);
         Assert.Contains("all nodes of a store need the same coffer.key", another.Hint, StringComparison.Ordinal);
     }
 
@@ -164,7 +186,8 @@ public sealed class NodesTests(PostgresServer server)
         Assert.NotNull((await winner).FirstKeys);
         await (await winner).DisposeAsync();
         var loser = Assert.Single(starts, start => start.IsFaulted);
-        Assert.Contains("copy coffer.key", Assert.IsType<ConfigurationException>(loser.Exception!.InnerException).Hint, StringComparison.Ordinal);
+        Assert.Contains("copy coffer.key", Assert.IsType<ConfigurationException>(loser.Exception!.InnerException).Hint,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -172,23 +195,33 @@ public sealed class NodesTests(PostgresServer server)
     {
         var admin = await server.NewDatabaseAsync();
         var (owner, user) = ($"owner_{Guid.NewGuid():n}", $"user_{Guid.NewGuid():n}");
-        await PostgresServer.ExecuteAsync(admin, $"CREATE ROLE {owner} LOGIN; CREATE ROLE {user} LOGIN; CREATE SCHEMA coffer AUTHORIZATION {owner}");
+        await PostgresServer.ExecuteAsync(admin,
+            $"CREATE ROLE {owner} LOGIN; CREATE ROLE {user} LOGIN; CREATE SCHEMA coffer AUTHORIZATION {owner}");
         await using var nodes = await Nodes.StartAsync(As(owner), count: 1);
         var data = nodes[0].Data;
         await nodes.StopAsync(0);
-        await PostgresServer.ExecuteAsync(admin, $"GRANT USAGE ON SCHEMA coffer TO {user}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA coffer TO {user}");
+        await PostgresServer.ExecuteAsync(
+            admin,
+            $"GRANT USAGE ON SCHEMA coffer TO {user}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "
+                + $"coffer TO {user}");
 
-        await using var later = new Nodes.Node(await Server.StartAsync(new CofferOptions { Data = data, Store = As(user), Listen = "http://127.0.0.1:0" }, TimeProvider.System, default), data);
+        await using var later = new Nodes.Node(
+            await Server.StartAsync(new CofferOptions { Data = data, Store = As(user), Listen = "http://127.0.0.1:0" },
+                TimeProvider.System, default),
+            data);
         (await later.Set(nodes.Keys.TestSecretKey, "k", idempotencyKey: "once", account: "acct_1")).IsOk();
         (await later.Find(nodes.Keys.TestSecretKey, "k", "acct_1")).IsOk();
         var app = (string)(await later.Get(nodes.Keys.AdminKey!, "/admin/v1/apps")).IsOk().Json["data"]![0]!["id"]!;
         (await later.Post(nodes.Keys.AdminKey!, $"/admin/v1/apps/{app}/accounts/acct_1/forget")).IsOk();
         Assert.Empty((await AuditArchive.VerifyStoreAsync(new(data, As(user)), null, default)).Problems);
 
-        string As(string role) => new NpgsqlConnectionStringBuilder(admin) { Username = role, SearchPath = "coffer" }.ConnectionString;
+        string As(string role) =>
+            new NpgsqlConnectionStringBuilder(admin) { Username = role, SearchPath = "coffer" }.ConnectionString;
     }
 
-    /// <summary>Has node 0 change keys and apps that node 1 has just believed, and measures how long it goes on believing.</summary>
+    /// <summary>
+    /// Has node 0 change keys and apps that node 1 has just believed, and measures how long it goes on believing.
+    /// </summary>
     private static async Task<TimeSpan> SlowestAsync(Nodes nodes)
     {
         var (admin, slowest) = (nodes.Keys.AdminKey!, TimeSpan.Zero);
@@ -212,24 +245,29 @@ public sealed class NodesTests(PostgresServer server)
             while ((answer = await nodes[1].Find(token, "k", "acct_1")).Status == 200)
                 Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), $"{what} was not seen");
             Assert.Equal(status, answer.Status);
-            TestContext.Current.TestOutputHelper?.WriteLine($"{what} was seen after {watch.Elapsed.TotalMilliseconds:0} ms");
+            TestContext.Current.TestOutputHelper?.WriteLine(
+                $"{what} was seen after {watch.Elapsed.TotalMilliseconds:0} ms");
             slowest = watch.Elapsed > slowest ? watch.Elapsed : slowest;
         }
 
         // What is set after the account was forgotten stands under other keys than node 1 has open.
         async Task RemadeAsync()
         {
-            var token = (string)(await PostAsync("/admin/v1/api_keys", ("type", "secret"), ("app", app.Id!))).Json["secret"]!;
+            var token = (string)(await PostAsync("/admin/v1/api_keys", ("type", "secret"),
+                ("app", app.Id!))).Json["secret"]!;
             (await nodes[1].Set(token, "k", "before", account: "acct_2")).IsOk();
             await PostAsync($"/admin/v1/apps/{app.Id}/accounts/acct_2/forget");
             (await nodes[0].Set(token, "k", "anew", account: "acct_2")).IsOk();
             var watch = Stopwatch.StartNew();
-            while (await nodes[1].Find(token, "k", "acct_2") is var answer && (answer.Status == 404 || answer.IsOk().Payload != "anew"))
+            while (await nodes[1].Find(token, "k", "acct_2") is var answer
+                && (answer.Status == 404 || answer.IsOk().Payload != "anew"))
                 Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), "what was set anew was not seen");
-            TestContext.Current.TestOutputHelper?.WriteLine($"what was set anew was seen after {watch.Elapsed.TotalMilliseconds:0} ms");
+            TestContext.Current.TestOutputHelper?.WriteLine(
+                $"what was set anew was seen after {watch.Elapsed.TotalMilliseconds:0} ms");
             slowest = watch.Elapsed > slowest ? watch.Elapsed : slowest;
         }
 
-        async Task<Answer> PostAsync(string path, params (string, string)[] form) => (await nodes[0].Post(admin, path, form)).IsOk();
+        async Task<Answer> PostAsync(string path, params (string, string)[] form) =>
+            (await nodes[0].Post(admin, path, form)).IsOk();
     }
 }

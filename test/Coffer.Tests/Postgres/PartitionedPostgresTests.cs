@@ -35,7 +35,8 @@ public sealed class PartitionedPostgresTests(PostgresServer server) : IDisposabl
             (await nodes[0].Set(key, "k", $"before {i}", idempotencyKey: $"key {i}", account: $"acct_{i}")).IsOk();
         for (var i = 0; i < 10; i++) // its statements are prepared, on what will be gone
             (await nodes[0].Find(key, "k", "acct_1")).IsOk();
-        var (secrets, kept, last) = (await RowsAsync(store, "secrets"), await RowsAsync(store, "idempotency"), await LastSeqAsync(store));
+        var (secrets, kept, last) =
+            (await RowsAsync(store, "secrets"), await RowsAsync(store, "idempotency"), await LastSeqAsync(store));
 
         using var done = new CancellationTokenSource();
         var meanwhile = Task.Run(async () =>
@@ -48,15 +49,21 @@ public sealed class PartitionedPostgresTests(PostgresServer server) : IDisposabl
         await Partitions.MakeAsync(store);
         await done.CancelAsync();
         Assert.Equal($"{await meanwhile - 1}", (await nodes[0].Find(key, "meanwhile")).IsOk().Payload);
-        Assert.Subset(new HashSet<string>((await RowsAsync(store, "secrets")).Split('\n')), new HashSet<string>(secrets.Split('\n')));
+        Assert.Subset(new HashSet<string>((await RowsAsync(store, "secrets")).Split('\n')),
+            new HashSet<string>(secrets.Split('\n')));
         Assert.Equal(kept, await RowsAsync(store, "idempotency"));
-        Assert.Equal((long)Partitions.Count, await PostgresServer.ScalarAsync(store, "SELECT count(DISTINCT tableoid) FROM secrets"));
-        Assert.Equal((long)Partitions.Count, await PostgresServer.ScalarAsync(store, "SELECT count(DISTINCT tableoid) FROM idempotency"));
+        Assert.Equal((long)Partitions.Count,
+            await PostgresServer.ScalarAsync(store, "SELECT count(DISTINCT tableoid) FROM secrets"));
+        Assert.Equal((long)Partitions.Count,
+            await PostgresServer.ScalarAsync(store, "SELECT count(DISTINCT tableoid) FROM idempotency"));
 
         for (var i = 0; i < 60; i++)
         {
             Assert.Equal($"before {i}", (await nodes[0].Find(key, "k", $"acct_{i}")).IsOk().Payload);
-            Assert.Equal("true", (await nodes[0].Set(key, "k", $"before {i}", idempotencyKey: $"key {i}", account: $"acct_{i}")).IsOk().Header("Idempotent-Replayed"));
+            Assert.Equal(
+                "true",
+                (await nodes[0].Set(key, "k", $"before {i}", idempotencyKey: $"key {i}", account: $"acct_{i}")).IsOk()
+                    .Header("Idempotent-Replayed"));
         }
 
         Assert.Equal(last, await LastSeqAsync(store));
@@ -74,9 +81,20 @@ public sealed class PartitionedPostgresTests(PostgresServer server) : IDisposabl
         var whole = await CatalogAsync(store);
         await Partitions.MakeAsync(store);
         Assert.Equal(whole, await CatalogAsync(store));
-        Assert.Equal("{fillfactor=80}", await PostgresServer.ScalarAsync(store, "SELECT string_agg(DISTINCT reloptions::text, ' ') FROM pg_class WHERE relispartition AND relkind = 'r' AND relname ~ '^secrets_'"));
-        Assert.Equal(2L * Partitions.Count, await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid WHERE relispartition AND attname = 'sealed' AND attstorage = 'e'"));
-        Assert.Equal(0L, await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'coffer%'"));
+        Assert.Equal(
+            "{fillfactor=80}",
+            await PostgresServer.ScalarAsync(
+                store,
+                "SELECT string_agg(DISTINCT reloptions::text, ' ') FROM pg_class WHERE relispartition AND relkind = "
+                    + "'r' AND relname ~ '^secrets_'"));
+        Assert.Equal(
+            2L * Partitions.Count,
+            await PostgresServer.ScalarAsync(
+                store,
+                "SELECT count(*) FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid WHERE relispartition AND "
+                    + "attname = 'sealed' AND attstorage = 'e'"));
+        Assert.Equal(0L,
+            await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'coffer%'"));
     }
 
     [Fact]
@@ -84,13 +102,16 @@ public sealed class PartitionedPostgresTests(PostgresServer server) : IDisposabl
     {
         await using var source = await TestServer.StartAsync();
         for (var i = 0; i < 30; i++)
-            (await source.Client(account: $"acct_{i}").Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "k"), ("payload", $"{i}")], $"key {i}")).IsOk();
-        var (file, database, back) = (new StoreLocation(source.Data, null), new StoreLocation(directory.File("node"), await server.NewDatabaseAsync()), new StoreLocation(directory.File("back"), null));
+            (await source.Client(account: $"acct_{i}").Post("/v1/apps/secrets",
+                [("scope[type]", "account"), ("name", "k"), ("payload", $"{i}")], $"key {i}")).IsOk();
+        var (file, database, back) = (new StoreLocation(source.Data, null), new StoreLocation(directory.File("node"),
+            await server.NewDatabaseAsync()), new StoreLocation(directory.File("back"), null));
 
         // Beside its server, what is copied is no store yet: it is partitioned, and then finished.
         Assert.False((await StoreCopy.RunAsync(file, database, static _ => { }, source.Time, default)).IsFinished);
         await Partitions.MakeAsync(database.Store!);
-        (await source.Client(account: "acct_1").Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "k"), ("payload", "later")], "later")).IsOk();
+        (await source.Client(account: "acct_1").Post("/v1/apps/secrets",
+            [("scope[type]", "account"), ("name", "k"), ("payload", "later")], "later")).IsOk();
         (await source.Client(account: "acct_2").Delete("k")).IsOk();
         await source.StopAsync();
         foreach (var (from, to) in ((StoreLocation, StoreLocation)[])[(file, database), (database, back)])
@@ -105,15 +126,21 @@ public sealed class PartitionedPostgresTests(PostgresServer server) : IDisposabl
     public void Dispose() => directory.Dispose();
 
     private static async Task<string> RowsAsync(string store, string table) =>
-        (string)(await PostgresServer.ScalarAsync(store, $"SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM {table} t"))!;
+        (string)(await PostgresServer.ScalarAsync(store,
+            $"SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM {table} t"))!;
 
-    private static async Task<long> LastSeqAsync(string store) => (long)(await PostgresServer.ScalarAsync(store, "SELECT last_value FROM idempotency_seq_seq"))!;
+    private static async Task<long> LastSeqAsync(string store) =>
+        (long)(await PostgresServer.ScalarAsync(store, "SELECT last_value FROM idempotency_seq_seq"))!;
 
-    /// <summary>Columns, constraints, indexes and the sequence of both tables, without what makes them partitions.</summary>
+    /// <summary>
+    /// Columns, constraints, indexes and the sequence of both tables, without what makes them partitions.
+    /// </summary>
     private static async Task<string> CatalogAsync(string store) => (string)(await PostgresServer.ScalarAsync(store, """
         SELECT string_agg(fact, E'\n' ORDER BY fact) FROM (
-            SELECT concat_ws(' ', attrelid::regclass, attnum, attname, atttypid::regtype, attcollation::regcollation, attnotnull, attidentity, attstorage) AS fact
-            FROM pg_attribute WHERE attrelid IN ('secrets'::regclass, 'idempotency'::regclass) AND attnum > 0 AND NOT attisdropped
+            SELECT concat_ws(' ', attrelid::regclass, attnum, attname, atttypid::regtype,
+                attcollation::regcollation, attnotnull, attidentity, attstorage) AS fact
+            FROM pg_attribute
+            WHERE attrelid IN ('secrets'::regclass, 'idempotency'::regclass) AND attnum > 0 AND NOT attisdropped
             UNION ALL SELECT concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid))
             FROM pg_constraint WHERE conrelid IN ('secrets'::regclass, 'idempotency'::regclass)
             UNION ALL SELECT replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ')

@@ -18,8 +18,11 @@ internal static partial class Partitions
     }
 
     /// <summary>Has an operator run the section's SQL on a store.</summary>
-    public static Task MakeAsync(string store) => PostgresServer.ExecuteAsync(store, Assert.Single(Block().Matches(Section("Hash partitions by tenant"))).Groups["sql"].Value);
+    public static Task MakeAsync(string store) =>
+        PostgresServer.ExecuteAsync(store,
+            Assert.Single(Block().Matches(Section("Hash partitions by tenant"))).Groups["sql"].Value);
 
-    [GeneratedRegex("^```sql\n(?<sql>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline | RegexOptions.ExplicitCapture)]
+    [GeneratedRegex("^```sql\n(?<sql>.*?)^```",
+        RegexOptions.Multiline | RegexOptions.Singleline | RegexOptions.ExplicitCapture)]
     private static partial Regex Block();
 }

@@ -6,7 +6,9 @@ using Npgsql;
 
 namespace Coffer.Tests.Postgres;
 
-/// <summary>What a request reads it finds by an index, in the one partition of its tenant if there are partitions.</summary>
+/// <summary>
+/// What a request reads it finds by an index, in the one partition of its tenant if there are partitions.
+/// </summary>
 public sealed partial class PlansTests(PostgresServer server)
 {
     private const int Tenants = 200;
@@ -31,7 +33,8 @@ public sealed partial class PlansTests(PostgresServer server)
                 var set = new Setting(key);
                 engine.Write([set, new Setting(new SecretKey(i + 1, [1]))], _ => null);
                 Assert.Equal(20, set.Counted);
-                engine.Write([new Change.Plain(new RowWrite.DeleteSecret(key), new RowWrite.PruneIdempotency(i, 50))], _ => null);
+                engine.Write([new Change.Plain(new RowWrite.DeleteSecret(key), new RowWrite.PruneIdempotency(i, 50))],
+                    _ => null);
             }
         }
 
@@ -41,9 +44,12 @@ public sealed partial class PlansTests(PostgresServer server)
         {
             Assert.True(i < 200, $"only {byIndex} scans of indexes were seen");
             await Task.Delay(50, TestContext.Current.CancellationToken);
-            const string Scans = "SELECT coalesce(sum(%), 0)::bigint FROM pg_stat_user_tables WHERE relname ~ '^(secrets|idempotency)'";
-            byIndex = (long)(await PostgresServer.ScalarAsync(store, Scans.Replace("%", "idx_scan", StringComparison.Ordinal)))!;
-            whole = (long)(await PostgresServer.ScalarAsync(store, Scans.Replace("%", "seq_scan", StringComparison.Ordinal)))!;
+            const string Scans =
+                "SELECT coalesce(sum(%), 0)::bigint FROM pg_stat_user_tables WHERE relname ~ '^(secrets|idempotency)'";
+            byIndex = (long)(await PostgresServer.ScalarAsync(store,
+                Scans.Replace("%", "idx_scan", StringComparison.Ordinal)))!;
+            whole = (long)(await PostgresServer.ScalarAsync(store,
+                Scans.Replace("%", "seq_scan", StringComparison.Ordinal)))!;
         }
 
         Assert.Equal(0, whole);
@@ -65,14 +71,18 @@ public sealed partial class PlansTests(PostgresServer server)
             """);
         foreach (var tenant in (long[])[3, 4, 5])
         {
-            string[] own = [$"{await PostgresServer.ScalarAsync(store, $"SELECT tableoid::regclass::text FROM secrets WHERE tenant = {tenant} LIMIT 1")}"];
+            var ask = $"SELECT tableoid::regclass::text FROM secrets WHERE tenant = {tenant} LIMIT 1";
+            string[] own = [$"{await PostgresServer.ScalarAsync(store, ask)}"];
             Assert.Equal(own, await ReadAsync(connection, $"find({tenant}, int4send(7))"));
-            Assert.Equal([own[0].Replace("secrets", "idempotency", StringComparison.Ordinal)], await ReadAsync(connection, $"kept({tenant}, int4send(7))"));
+            Assert.Equal([own[0].Replace("secrets", "idempotency", StringComparison.Ordinal)],
+                await ReadAsync(connection, $"kept({tenant}, int4send(7))"));
         }
 
         await ExecuteAsync(connection, $"SELECT {PostgresAddress.ReadsByKey}");
-        var expected = (string)(await PostgresServer.ScalarAsync(store, "SELECT string_agg(DISTINCT tableoid::regclass::text, ' ') FROM secrets WHERE tenant IN (3, 4, 5)"))!;
-        Assert.Equal(expected.Split(' ').Order(), await ReadAsync(connection, "batch('{3,4,5}', ARRAY[int4send(7), int4send(7), int4send(7)])"));
+        var expected = (string)(await PostgresServer.ScalarAsync(store,
+            "SELECT string_agg(DISTINCT tableoid::regclass::text, ' ') FROM secrets WHERE tenant IN (3, 4, 5)"))!;
+        Assert.Equal(expected.Split(' ').Order(),
+            await ReadAsync(connection, "batch('{3,4,5}', ARRAY[int4send(7), int4send(7), int4send(7)])"));
     }
 
     private async Task<string> NewStoreAsync(bool partitioned)
@@ -83,22 +93,28 @@ public sealed partial class PlansTests(PostgresServer server)
             await Partitions.MakeAsync(store);
         await PostgresServer.ExecuteAsync(store, $"""
             INSERT INTO apps VALUES ('{Filled}', 'one', 'acct_own', 1, NULL);
-            INSERT INTO tenants (app, livemode, account, created, sealed_keys) SELECT '{Filled}', 0, 'acct_' || n, 1, '\x01' FROM generate_series(1, {Tenants}) AS n;
-            INSERT INTO secrets SELECT t, int4send(n), CASE WHEN n <= 20 THEN '\x08'::bytea ELSE int4send(n) END, 'appsecret_' || n, 1, 1,
-                CASE WHEN n > 90 THEN 1000 + t + n END, decode(repeat(md5(n::text), 12), 'hex') FROM generate_series(1, {Tenants}) AS t, generate_series(1, 100) AS n;
+            INSERT INTO tenants (app, livemode, account, created, sealed_keys)
+            SELECT '{Filled}', 0, 'acct_' || n, 1, '\x01' FROM generate_series(1, {Tenants}) AS n;
+            INSERT INTO secrets
+            SELECT t, int4send(n), CASE WHEN n <= 20 THEN '\x08'::bytea ELSE int4send(n) END, 'appsecret_' || n, 1, 1,
+                CASE WHEN n > 90 THEN 1000 + t + n END, decode(repeat(md5(n::text), 12), 'hex')
+            FROM generate_series(1, {Tenants}) AS t, generate_series(1, 100) AS n;
             INSERT INTO idempotency (tenant, key, fingerprint, created, sealed)
-                SELECT t, int4send(n), '\x01', n, decode(repeat(md5(n::text), 12), 'hex') FROM generate_series(1, 100) AS n, generate_series(1, {Tenants}) AS t;
+                SELECT t, int4send(n), '\x01', n, decode(repeat(md5(n::text), 12), 'hex')
+            FROM generate_series(1, 100) AS n, generate_series(1, {Tenants}) AS t;
             """);
         await PostgresServer.ExecuteAsync(store, "VACUUM ANALYZE");
         return store;
     }
 
-    private static async Task<byte[]> NameAsync(string store, int number) => (byte[])(await PostgresServer.ScalarAsync(store, $"SELECT int4send({number})"))!;
+    private static async Task<byte[]> NameAsync(string store, int number) =>
+        (byte[])(await PostgresServer.ScalarAsync(store, $"SELECT int4send({number})"))!;
 
     /// <summary>The tables that a prepared statement reads, each by an index.</summary>
     private static async Task<IEnumerable<string>> ReadAsync(NpgsqlConnection connection, string execute)
     {
-        await using var explain = new NpgsqlCommand($"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE {execute}", connection);
+        await using var explain = new NpgsqlCommand($"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE {execute}",
+            connection);
         await using var reader = await explain.ExecuteReaderAsync();
         var tables = new List<string>();
         while (await reader.ReadAsync())
@@ -120,7 +136,8 @@ public sealed partial class PlansTests(PostgresServer server)
         await command.ExecuteNonQueryAsync();
     }
 
-    [GeneratedRegex(@"(?<how>\w+( Only)?) Scan.* on (?<table>(secrets|idempotency)(_\d+)?)\b", RegexOptions.ExplicitCapture)]
+    [GeneratedRegex(@"(?<how>\w+( Only)?) Scan.* on (?<table>(secrets|idempotency)(_\d+)?)\b",
+        RegexOptions.ExplicitCapture)]
     private static partial Regex Scan();
 
     /// <summary>A set, with all that one asks for.</summary>
@@ -139,7 +156,8 @@ public sealed partial class PlansTests(PostgresServer server)
             Counted = found.LiveInScope(0);
             return
             [
-                new RowWrite.PutSecret(new SecretRow(key, [7], $"appsecret_{Convert.ToHexString(key.Name)}", 1, 1, null, [1])),
+                new RowWrite.PutSecret(
+                    new SecretRow(key, [7], $"appsecret_{Convert.ToHexString(key.Name)}", 1, 1, null, [1])),
                 new RowWrite.PutIdempotency(new IdempotencyRow(IdempotencyAt!.Value, [1], 1_000, [2])),
             ];
         }

@@ -13,7 +13,8 @@ namespace Coffer.Tests.Postgres;
 
 public sealed class PostgresEngineContract(PostgresServer server) : EngineContract
 {
-    private protected override async Task<Engine> OpenAsync() => await PostgresEngine.OpenAsync(await server.NewDatabaseAsync(), default);
+    private protected override async Task<Engine> OpenAsync() =>
+        await PostgresEngine.OpenAsync(await server.NewDatabaseAsync(), default);
 
     private protected override ValueTask CloseAsync() => ValueTask.CompletedTask;
 }
@@ -26,9 +27,11 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     public async Task Nodes_that_open_an_empty_database_at_once_migrate_it_once()
     {
         var store = await server.NewDatabaseAsync();
-        foreach (var engine in await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(() => PostgresEngine.OpenAsync(store, default)))))
+        foreach (var engine in await Task.WhenAll(
+            Enumerable.Range(0, 8).Select(_ => Task.Run(() => PostgresEngine.OpenAsync(store, default)))))
             engine.Dispose();
-        Assert.Equal((long)Coffer.Storage.Migrations.Of("postgres").Count, await PostgresServer.ScalarAsync(store, "SELECT sum(version)::bigint FROM coffer_schema"));
+        Assert.Equal((long)Coffer.Storage.Migrations.Of("postgres").Count,
+            await PostgresServer.ScalarAsync(store, "SELECT sum(version)::bigint FROM coffer_schema"));
     }
 
     [Fact]
@@ -38,7 +41,9 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         (await OpenAsync(store)).Dispose();
         await PostgresServer.ExecuteAsync(store, "UPDATE coffer_schema SET version = 999");
         var refused = await Assert.ThrowsAsync<ConfigurationException>(() => PostgresEngine.OpenAsync(store, default));
-        Assert.Contains($"newer Coffer (schema 999; this program knows {Coffer.Storage.Migrations.Of("postgres").Count})", refused.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"newer Coffer (schema 999; this program knows {Coffer.Storage.Migrations.Of("postgres").Count})",
+            refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -46,8 +51,12 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     {
         var store = await server.NewDatabaseAsync();
         await PostgresServer.ExecuteAsync(store, "CREATE TABLE theirs (x INT)");
-        Assert.Contains("another program", (await Assert.ThrowsAsync<ConfigurationException>(() => PostgresEngine.OpenAsync(store, default))).Message, StringComparison.Ordinal);
-        Assert.Equal(1L, await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"));
+        Assert.Contains(
+            "another program",
+            (await Assert.ThrowsAsync<ConfigurationException>(() => PostgresEngine.OpenAsync(store, default))).Message,
+            StringComparison.Ordinal);
+        Assert.Equal(1L,
+            await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"));
         var own = new NpgsqlConnectionStringBuilder(store) { SearchPath = "coffer" }.ConnectionString;
         await PostgresServer.ExecuteAsync(store, "CREATE SCHEMA coffer");
         (await OpenAsync(own)).Dispose(); // a schema of its own will do
@@ -56,7 +65,8 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     [Fact]
     public async Task A_password_is_never_shown()
     {
-        foreach (var store in (string[])["postgres://coffer:hunter2@127.0.0.1/coffer", "Host=127.0.0.1;Password=hunter2;Port=many", "Password=hunter2", "hunter2"])
+        foreach (var store in (string[])["postgres://coffer:hunter2@127.0.0.1/coffer",
+            "Host=127.0.0.1;Password=hunter2;Port=many", "Password=hunter2", "hunter2"])
         {
             var options = new CofferOptions { Data = "x", Store = store };
             var refused = Assert.Throws<ConfigurationException>(() => Preflight.Require(options));
@@ -64,7 +74,10 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
             Assert.DoesNotContain("hunter2", refused.Message + refused.Hint, StringComparison.Ordinal);
         }
 
-        var away = await Assert.ThrowsAsync<ConfigurationException>(() => PostgresEngine.OpenAsync("Host=127.0.0.1;Port=1;Database=coffer;Username=coffer;Password=hunter2", default));
+        var away = await Assert.ThrowsAsync<ConfigurationException>(
+            () =>
+                PostgresEngine.OpenAsync("Host=127.0.0.1;Port=1;Database=coffer;Username=coffer;Password=hunter2",
+                    default));
         Assert.Contains("the database coffer at 127.0.0.1 cannot be used", away.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("hunter2", away.Message + away.Hint, StringComparison.Ordinal);
     }
@@ -81,7 +94,8 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         using var told = new SemaphoreSlim(0);
         nodes[0].Changed = _ => told.Release();
         await PostgresServer.ExecuteAsync(store, $"""
-            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresLocks.Names} AND objid = 1
+            SELECT pg_terminate_backend(pid) FROM pg_locks
+            WHERE locktype = 'advisory' AND classid = {PostgresLocks.Names} AND objid = 1
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
             """);
         Assert.True(await told.WaitAsync(TimeSpan.FromSeconds(10)), "what was missed in between is read anew");
@@ -100,7 +114,8 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         await using var holder = new NpgsqlConnection(store);
         await holder.OpenAsync(TestContext.Current.CancellationToken);
         await new NpgsqlCommand($"""
-            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = {PostgresLocks.Names} AND objid = 1
+            SELECT pg_terminate_backend(pid) FROM pg_locks
+            WHERE locktype = 'advisory' AND classid = {PostgresLocks.Names} AND objid = 1
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
             SELECT pg_advisory_lock({PostgresLocks.Names}, 1)
             """, holder).ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
@@ -188,7 +203,8 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
             await end.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
         await slow;
         Put(nodes[0], "node_1", 2);
-        Assert.Empty(await snapshot.ListAuditAsync(first, newestFirst: false, 10, default)); // not its second without its first
+        // not its second without its first
+        Assert.Empty(await snapshot.ListAuditAsync(first, newestFirst: false, 10, default));
 
         // As the committer does: what waited for too long for a lock is written again.
         static void PutWhenFree(Engine engine, string node, long number)
@@ -207,7 +223,8 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
             }
         }
 
-        static void Put(Engine engine, string node, long number) => engine.Write([new Change.Plain()], _ => new RowWrite.PutAudit(new AuditRow(node, number, number, [], [])));
+        static void Put(Engine engine, string node, long number) =>
+            engine.Write([new Change.Plain()], _ => new RowWrite.PutAudit(new AuditRow(node, number, number, [], [])));
     }
 
     [Fact]
@@ -221,12 +238,16 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
             for (var i = 0; i < 50; i++)
             {
                 var rows = Enumerable.Range(0, 20).Select(key => n == 0 ? key : 19 - key).SelectMany(key => (RowWrite[])
-                    [new RowWrite.PutMeta($"{key}", [(byte)n]), new RowWrite.PutRevocation(new RevocationRow($"{key}", 1, 2)), new RowWrite.TouchApiKey($"{key}", 1),
+                    [new RowWrite.PutMeta($"{key}", [(byte)n]), new RowWrite.PutRevocation(
+                        new RevocationRow($"{key}", 1, 2)), new RowWrite.TouchApiKey($"{key}", 1),
                     new RowWrite.AddTenant(new TenantId("app_1", false, $"acct_{i} {key}"), 1, [1])]);
                 engine.Write([new Change.Plain([.. rows])], _ => null);
             }
         })));
-        Assert.Equal(0L, await PostgresServer.ScalarAsync(store, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"));
+        Assert.Equal(
+            0L,
+            await PostgresServer.ScalarAsync(store,
+                "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"));
     }
 
     [Fact]
@@ -257,7 +278,10 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         var store = await server.NewDatabaseAsync();
         Engine[] engines = [await OpenAsync(store), await OpenAsync(store)];
         var owner = new TenantId("app_1", false, "acct_1");
-        engines[0].Write([new Change.Plain(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_own", 1)), new RowWrite.AddTenant(owner, 1, [1]))], _ => null);
+        engines[0].Write(
+            [new Change.Plain(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_own", 1)),
+                new RowWrite.AddTenant(owner, 1, [1]))],
+            _ => null);
         var key = new SecretKey((await engines[0].FindTenantAsync(owner, default))!.Id, [1]);
         using var held = new ManualResetEventSlim();
         using var running = new ManualResetEventSlim();
@@ -284,7 +308,10 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         {
             await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => engine.FindMetaAsync("k", default).AsTask()));
             engine.Write([new Change.Plain(new RowWrite.PutMeta("k", [(byte)i]))], _ => null);
-            await PostgresServer.ExecuteAsync(store, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+            await PostgresServer.ExecuteAsync(
+                store,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid "
+                    + "<> pg_backend_pid()");
             Assert.Equal([(byte)i], (await engine.FindMetaAsync("k", default))!);
             engine.Write([new Asking(new SecretKey(1, [1]), static () => { })], _ => null);
         }
@@ -313,13 +340,18 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         await using var nodes = await Nodes.StartAsync(store, count: 1);
         (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "p")).IsOk();
         (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsOk();
-        await PostgresServer.ExecuteAsync(store, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
-        await Task.Delay(PostgresEngine.LongestUnproven * 2); // the writer is proven before it is used, and is found broken
+        await PostgresServer.ExecuteAsync(
+            store,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+                + "pg_backend_pid()");
+        // the writer is proven before it is used, and is found broken
+        await Task.Delay(PostgresEngine.LongestUnproven * 2);
         Assert.Equal("p", (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsOk().Payload);
         (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsOk();
 
         // One find before, the one that was read twice and is on record twice, and one after.
-        var entries = (await nodes[0].Get(nodes.Keys.AdminKey!, "/admin/v1/audit?verb=find")).IsOk().Json["data"]!.AsArray();
+        var entries = (await nodes[0].Get(nodes.Keys.AdminKey!,
+            "/admin/v1/audit?verb=find")).IsOk().Json["data"]!.AsArray();
         Assert.Equal(4, entries.Count);
         Assert.Equal(3, entries.Select(entry => (string?)entry!["request"]).Distinct().Count());
     }
@@ -330,7 +362,9 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     [InlineData("26000", "pooler in session mode")]
     [InlineData("XX001", "restore it from a back-up")]
     public void A_start_that_fails_for_sessions_that_are_shared_names_the_pooler(string code, string hint) =>
-        Assert.Contains(hint, PostgresEngine.HintOn(new PostgresException("said by the server", "ERROR", "ERROR", code)), StringComparison.Ordinal);
+        Assert.Contains(
+            hint, PostgresEngine.HintOn(new PostgresException("said by the server", "ERROR", "ERROR", code)),
+            StringComparison.Ordinal);
 
     [Fact]
     public async Task Of_several_hosts_the_primary_is_used()
@@ -346,11 +380,13 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     public async Task A_commit_is_on_the_disk_whatever_the_role_is_set_to()
     {
         var store = await server.NewDatabaseAsync();
-        await PostgresServer.ExecuteAsync(store, $"ALTER DATABASE {new NpgsqlConnectionStringBuilder(store).Database} SET synchronous_commit = off");
+        await PostgresServer.ExecuteAsync(store,
+            $"ALTER DATABASE {new NpgsqlConnectionStringBuilder(store).Database} SET synchronous_commit = off");
         var engine = await OpenAsync(store);
         await PostgresServer.ExecuteAsync(store, """
             CREATE TABLE seen (setting TEXT);
-            CREATE FUNCTION see() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
+            CREATE FUNCTION see() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+            BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NEW; END $$;
             CREATE TRIGGER see BEFORE INSERT ON meta FOR EACH ROW EXECUTE FUNCTION see()
             """);
         engine.Write([new Change.Plain(new RowWrite.PutMeta("k", [1]))], _ => null);
@@ -385,7 +421,8 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         return engine;
     }
 
-    private async Task<(Instance Instance, Committer[] Committers)> TwoNodesAsync(string store, TimeProvider time, bool join = false)
+    private async Task<(Instance Instance, Committer[] Committers)> TwoNodesAsync(string store, TimeProvider time,
+        bool join = false)
     {
         var directory = new TemporaryDirectory();
         open.Add(directory);

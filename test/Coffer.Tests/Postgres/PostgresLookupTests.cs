@@ -30,7 +30,8 @@ public sealed class PostgresLookupTests
         var second = await NextAsync();
         Assert.Equal(Enumerable.Range(1, 50), second.Keys);
         second.Answer();
-        Assert.Equal(Enumerable.Range(1, 50).Select(key => key % 10 == 9 ? null : $"row {key}"), await Task.WhenAll(others));
+        Assert.Equal(Enumerable.Range(1, 50).Select(key => key % 10 == 9 ? null : $"row {key}"),
+            await Task.WhenAll(others));
     }
 
     [Fact]
@@ -103,7 +104,8 @@ public sealed class PostgresLookupTests
         var lookup = Lookup();
         var asked = Enumerable.Range(0, 6).Select(lookup.FindAsync).ToList();
         (await NextAsync()).Answer();
-        var damaged = ApiError.StorageUnavailable(new PostgresException("invalid page", "ERROR", "ERROR", PostgresErrorCodes.DataCorrupted));
+        var damaged = ApiError.StorageUnavailable(
+            new PostgresException("invalid page", "ERROR", "ERROR", PostgresErrorCodes.DataCorrupted));
         (await NextAsync()).Rows.SetException(damaged);
         for (var i = 1; i < 6; i++)
         {

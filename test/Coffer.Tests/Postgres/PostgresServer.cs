@@ -8,7 +8,8 @@ using Npgsql;
 namespace Coffer.Tests.Postgres;
 
 /// <summary>
-/// A real PostgreSQL in a temporary directory, started by the first test that asks for a database, and gone after the last.
+/// A real PostgreSQL in a temporary directory, started by the first test that asks for a database, and gone after the
+/// last.
 /// </summary>
 public sealed class PostgresServer : IAsyncDisposable
 {
@@ -32,13 +33,15 @@ public sealed class PostgresServer : IAsyncDisposable
         return $"Host=127.0.0.1;Port={port};Username=postgres;Database={name}";
     }
 
-    public static async Task<string> ForTestServersAsync() => await (await TestContext.Current.GetFixture<PostgresServer>())!.NewDatabaseAsync();
+    public static async Task<string> ForTestServersAsync() =>
+        await (await TestContext.Current.GetFixture<PostgresServer>())!.NewDatabaseAsync();
 
     public static async Task ExecuteAsync(string database, string sql) => await ScalarAsync(database, sql);
 
     public static async Task<object?> ScalarAsync(string database, string sql)
     {
-        await using var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(database) { Pooling = false }.ConnectionString);
+        await using var connection = new NpgsqlConnection(
+            new NpgsqlConnectionStringBuilder(database) { Pooling = false }.ConnectionString);
         await connection.OpenAsync();
         await using var command = new NpgsqlCommand(sql, connection);
         return await command.ExecuteScalarAsync();
@@ -61,13 +64,16 @@ public sealed class PostgresServer : IAsyncDisposable
                 return;
             _ = PostgresPrograms.Folder();
             var made = await PostgresPrograms.NewDirectoryAsync("coffer-postgres-");
-            await PostgresPrograms.RunAsync(made, "initdb", "-D", Data(made), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync");
+            await PostgresPrograms.RunAsync(made, "initdb", "-D", Data(made), "-U", "postgres", "-A", "trust", "-E",
+                "UTF8", "--locale=C", "--no-sync");
             directory = made;
             await StartAgainAsync();
             // Should this process be killed, the server ends too.
-            var stop = string.Join(' ', PostgresPrograms.Line("pg_ctl", "-D", Data(made), "-s", "-m", "immediate", "stop"));
+            var stop = string.Join(' ',
+                PostgresPrograms.Line("pg_ctl", "-D", Data(made), "-s", "-m", "immediate", "stop"));
             Process.Start("/bin/sh", ["-c",
-                $"while [ -d {made} ] && kill -0 {Environment.ProcessId} 2>/dev/null; do sleep 1; done; [ ! -d {made} ] || {{ {stop}; rm -rf {made}; }} >/dev/null 2>&1"]).Dispose();
+                $"while [ -d {made} ] && kill -0 {Environment.ProcessId} 2>/dev/null; do sleep 1; done; [ ! -d "
+                    + $"{made} ] || {{ {stop}; rm -rf {made}; }} >/dev/null 2>&1"]).Dispose();
         }
         finally
         {
@@ -75,10 +81,14 @@ public sealed class PostgresServer : IAsyncDisposable
         }
     }
 
-    public Task StartAgainAsync() => PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-l", Path.Combine(directory!, "log"), "-o",
-        $"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off -c max_connections=200", "start");
+    public Task StartAgainAsync() =>
+        PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-l",
+            Path.Combine(directory!, "log"), "-o",
+        $"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off -c "
+            + "max_connections=200", "start");
 
-    public Task StopAsync() => PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-m", "immediate", "stop");
+    public Task StopAsync() =>
+        PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-m", "immediate", "stop");
 
     public async ValueTask DisposeAsync()
     {

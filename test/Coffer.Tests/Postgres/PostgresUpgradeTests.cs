@@ -19,11 +19,14 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
         var columns = await ColumnsAsync(store);
         var before = await RowsAsync(store, columns);
         (await PostgresEngine.OpenAsync(store, default)).Dispose();
-        Assert.Equal((long)Coffer.Storage.Migrations.Of("postgres").Count, await PostgresServer.ScalarAsync(store, "SELECT version FROM coffer_schema"));
+        Assert.Equal((long)Coffer.Storage.Migrations.Of("postgres").Count,
+            await PostgresServer.ScalarAsync(store, "SELECT version FROM coffer_schema"));
         Assert.Equal(before, await RowsAsync(store, columns));
         Assert.Contains($"idempotency {Records}\n", before, StringComparison.Ordinal);
-        Assert.Equal("idempotency_by_seq(seq) idempotency_pkey(tenant, key)", await PostgresServer.ScalarAsync(store, """
-            SELECT string_agg(indexname || substring(indexdef FROM '\(.*\)'), ' ' ORDER BY indexname) FROM pg_indexes WHERE tablename = 'idempotency'
+        const string Indexes = "idempotency_by_seq(seq) idempotency_pkey(tenant, key)";
+        Assert.Equal(Indexes, await PostgresServer.ScalarAsync(store, """
+            SELECT string_agg(indexname || substring(indexdef FROM '\(.*\)'), ' ' ORDER BY indexname)
+            FROM pg_indexes WHERE tablename = 'idempotency'
             """));
     }
 
@@ -42,9 +45,22 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
             {Schema2Again}
             """);
         (await PostgresEngine.OpenAsync(store, default)).Dispose();
-        Assert.Equal(0L, await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid::regclass::text ~ '^idempotency'"));
-        var compression = await PostgresServer.ScalarAsync(store, "SELECT CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END FROM pg_settings WHERE name = 'default_toast_compression'");
-        Assert.Equal(compression, await PostgresServer.ScalarAsync(store, "SELECT attcompression::text FROM pg_attribute WHERE attrelid = 'audit'::regclass AND attname = 'entries'"));
+        Assert.Equal(
+            0L,
+            await PostgresServer.ScalarAsync(
+                store,
+                "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid::regclass::text ~ "
+                    + "'^idempotency'"));
+        var compression = await PostgresServer.ScalarAsync(
+            store,
+            "SELECT CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END FROM pg_settings WHERE name = "
+                + "'default_toast_compression'");
+        Assert.Equal(
+            compression,
+            await PostgresServer.ScalarAsync(
+                store,
+                "SELECT attcompression::text FROM pg_attribute WHERE attrelid = 'audit'::regclass AND attname = "
+                    + "'entries'"));
     }
 
     [Fact]
@@ -57,8 +73,10 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
         {
             for (var i = 0; !stop.IsCancellationRequested; i++)
             {
-                (await nodes[writer % 2].Set(nodes.Keys.TestSecretKey, "k", $"{i}", idempotencyKey: $"{writer} {i}", account: $"acct_{writer}")).IsOk();
-                Assert.Equal($"{i}", (await nodes[1 - writer % 2].Find(nodes.Keys.TestSecretKey, "k", $"acct_{writer}")).IsOk().Payload);
+                (await nodes[writer % 2].Set(nodes.Keys.TestSecretKey, "k", $"{i}", idempotencyKey: $"{writer} {i}",
+                    account: $"acct_{writer}")).IsOk();
+                Assert.Equal($"{i}",
+                    (await nodes[1 - writer % 2].Find(nodes.Keys.TestSecretKey, "k", $"acct_{writer}")).IsOk().Payload);
             }
         }).ToList();
         for (var round = 0; round < 10; round++)
@@ -89,7 +107,8 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
             await backup.OpenAsync(TestContext.Current.CancellationToken);
             await using var hold = new NpgsqlCommand("BEGIN; LOCK TABLE idempotency IN ACCESS SHARE MODE", backup);
             await hold.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
-            var refused = await Assert.ThrowsAsync<ConfigurationException>(() => PostgresEngine.OpenAsync(store, default));
+            var refused = await Assert.ThrowsAsync<ConfigurationException>(
+                () => PostgresEngine.OpenAsync(store, default));
             Assert.Contains("somebody else holds its tables", refused.Message, StringComparison.Ordinal);
             Assert.Contains("Nothing was changed", refused.Hint, StringComparison.Ordinal);
         }
@@ -110,8 +129,11 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
         Assert.Equal([9], asked[0].Row!.Sealed);
 
         // Put again, the oldest is the newest: it goes on behind the last number that schema 1 gave.
-        engine.Write([new Change.Plain(new RowWrite.PutIdempotency(asked[0].Row! with { Created = 1_000 }))], _ => null);
-        Assert.True((long)(await PostgresServer.ScalarAsync(store, "SELECT seq FROM idempotency WHERE tenant = 1 AND key = '\\x01'"))! > Records);
+        engine.Write([new Change.Plain(new RowWrite.PutIdempotency(asked[0].Row! with { Created = 1_000 }))],
+            _ => null);
+        Assert.True(
+            (long)(await PostgresServer.ScalarAsync(store,
+                "SELECT seq FROM idempotency WHERE tenant = 1 AND key = '\\x01'"))! > Records);
         Assert.Equal(2L, await engine.FindOldestIdempotencyAsync(default));
         engine.Write([new Change.Plain(new RowWrite.PruneIdempotency(MadeBy: 10, Limit: 5))], _ => null);
         Assert.Equal(7L, await engine.FindOldestIdempotencyAsync(default));
@@ -134,7 +156,10 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
         void Kept(long created)
         {
             var asked = new Asking(new IdempotencyKey(1, [77]));
-            old.Write([new Change.Plain(new RowWrite.PutIdempotency(new IdempotencyRow(asked.IdempotencyAt!.Value, [1], created, [2])))], _ => null);
+            old.Write(
+                [new Change.Plain(
+                    new RowWrite.PutIdempotency(new IdempotencyRow(asked.IdempotencyAt!.Value, [1], created, [2])))],
+                _ => null);
             old.Write([asked], _ => null);
             Assert.Equal(created, asked.Row!.Created);
         }
@@ -155,11 +180,15 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
             INSERT INTO meta VALUES ('instance', '\x01');
             INSERT INTO root_keys VALUES (1, 2, '\x03');
             INSERT INTO apps VALUES ('app_1', 'one', 'acct_own', 1, '\x04');
-            INSERT INTO api_keys (mac, id, app, kind, livemode, created, proof) VALUES ('\x05', 'key_1', 'app_1', 'secret', 0, 1, '\x06');
-            INSERT INTO tenants (app, livemode, account, created, sealed_keys) SELECT 'app_1', 0, 'acct_' || n, 1, '\x07' FROM generate_series(1, 3) AS n;
-            INSERT INTO secrets SELECT 1 + n % 3, int4send(n), '\x08', 'appsecret_' || n, 1, 1, NULL, '\x09' FROM generate_series(1, 20) AS n;
+            INSERT INTO api_keys (mac, id, app, kind, livemode, created, proof)
+            VALUES ('\x05', 'key_1', 'app_1', 'secret', 0, 1, '\x06');
+            INSERT INTO tenants (app, livemode, account, created, sealed_keys)
+            SELECT 'app_1', 0, 'acct_' || n, 1, '\x07' FROM generate_series(1, 3) AS n;
+            INSERT INTO secrets SELECT 1 + n % 3, int4send(n), '\x08', 'appsecret_' || n, 1, 1, NULL, '\x09'
+            FROM generate_series(1, 20) AS n;
             INSERT INTO idempotency (tenant, key, fingerprint, created, sealed)
-                SELECT CASE WHEN n <= 10 THEN 1 ELSE 2 END, decode(lpad(to_hex(n), 2, '0'), 'hex'), '\x08', n, '\x09' FROM generate_series(1, {Records}) AS n;
+                SELECT CASE WHEN n <= 10 THEN 1 ELSE 2 END, decode(lpad(to_hex(n), 2, '0'), 'hex'), '\x08', n, '\x09'
+            FROM generate_series(1, {Records}) AS n;
             INSERT INTO revocations VALUES ('key_1', 1, 2);
             INSERT INTO replies (key, fingerprint, created, sealed) VALUES ('\x01', '\x02', 3, '\x04');
             INSERT INTO audit (node, first, last, mac, entries) VALUES ('node_1', 1, 1, '\x01', '\x02')

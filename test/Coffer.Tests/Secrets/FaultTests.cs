@@ -11,9 +11,9 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Coffer.Tests.Secrets;
 
 /// <summary>
-/// The engine fails at its n-th call, for every n there is: before it does the work, or after it did and before it could
-/// say so, as a crash between commit and answer. The client repeats with the same idempotency key, as the SDKs do; every
-/// operation must then have had one effect, and nothing else may have changed.
+/// The engine fails at its n-th call, for every n there is: before it does the work, or after it did and before it
+/// could say so, as a crash between commit and answer. The client repeats with the same idempotency key, as the SDKs
+/// do; every operation must then have had one effect, and nothing else may have changed.
 /// </summary>
 public sealed class FaultTests : IDisposable
 {
@@ -28,7 +28,8 @@ public sealed class FaultTests : IDisposable
         var n = 0;
         for (var failed = true; failed; n++)
             failed = await RunAsync(n, afterwards);
-        // A transaction for each of the twelve operations, and the tenant's: fewer calls would mean that the test sees nothing.
+        // A transaction for each of the twelve operations, and the tenant's: fewer calls would mean that the test sees
+        // nothing.
         Assert.InRange(n, 15, 100);
     }
 
@@ -45,11 +46,13 @@ public sealed class FaultTests : IDisposable
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
         var app = App.Create("app", time.Seconds).App.ToRow(instance);
         await committer.CommitAsync(new Change.Plain([.. rows, new RowWrite.PutApp(app)]));
-        var recorder = new Recorder(committer, new AuditPolicy(Buffered: false, MetadataReads: false), NullLogger<Recorder>.Instance);
+        var recorder = new Recorder(committer, new AuditPolicy(Buffered: false, MetadataReads: false),
+            NullLogger<Recorder>.Instance);
         var tenants = new Tenants(engine, committer, instance, time, CofferOptions.DefaultOpenTenants);
         var gate = new Gate(refusals, recorder, engine);
         var store = new SecretStore(engine, committer, gate, tenants, new SecretId(time), time) { SecretsPerScope = 3 };
-        var caller = new Coffer.Access.Caller("key_1", KeyKind.Secret, new TenantId(app.Id, false, "acct_1"), Origin.Internal);
+        var caller = new Coffer.Access.Caller("key_1", KeyKind.Secret, new TenantId(app.Id, false, "acct_1"),
+            Origin.Internal);
         var model = new Dictionary<string, (string Payload, long Version)>();
 
         engine.FailAt(n, afterwards);
@@ -58,14 +61,17 @@ public sealed class FaultTests : IDisposable
             var (name, payload) = ($"k{i * 7 % 5}", $"payload {i}");
             var deletes = i % 4 == 3;
             var outcome = await RepeatAsync(() => deletes
-                ? store.DeleteAsync(caller, Scope.Account, Name(name), wantsPayload: true, ifVersion: null, new IdempotencyClaim($"key {i}", $"req_{i}"), default)
-                : store.SetAsync(caller, Scope.Account, Name(name), Encoding.UTF8.GetBytes(payload), null, null, new IdempotencyClaim($"key {i}", $"req_{i}"), default));
+                ? store.DeleteAsync(caller, Scope.Account, Name(name), wantsPayload: true, ifVersion: null,
+                    new IdempotencyClaim($"key {i}", $"req_{i}"), default)
+                : store.SetAsync(caller, Scope.Account, Name(name), Encoding.UTF8.GetBytes(payload), null, null,
+                    new IdempotencyClaim($"key {i}", $"req_{i}"), default));
 
             // What must have come of it, whether this was the first outcome or its replay.
             var known = model.TryGetValue(name, out var before);
             if (deletes)
             {
-                Assert.Equal(known ? before.Payload : null, outcome.Secret is { } gone ? Encoding.UTF8.GetString(gone.Payload!.Value.Span) : null);
+                Assert.Equal(known ? before.Payload : null,
+                    outcome.Secret is { } gone ? Encoding.UTF8.GetString(gone.Payload!.Value.Span) : null);
                 model.Remove(name);
             }
             else if (!known && model.Count == 3)
@@ -83,7 +89,11 @@ public sealed class FaultTests : IDisposable
         engine.FailAt(null, afterwards);
         var page = await store.ListAsync(caller, Scope.Account, null, null, 100, wantsPayload: true, default);
         Assert.Equal(model.OrderBy(entry => entry.Key), page.Secrets
-            .Select(secret => KeyValuePair.Create(secret.Name.Text, (Encoding.UTF8.GetString(secret.Payload!.Value.Span), secret.Version))).OrderBy(entry => entry.Key));
+            .Select(
+                secret =>
+                    KeyValuePair.Create(secret.Name.Text,
+                        (Encoding.UTF8.GetString(secret.Payload!.Value.Span), secret.Version))).OrderBy(entry =>
+                        entry.Key));
 
         // And the log has an entry for each effect, in a chain that holds, wherever it failed.
         var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id);
@@ -92,7 +102,8 @@ public sealed class FaultTests : IDisposable
             verification.Add(row);
         Assert.Empty(verification.Problems);
         Assert.Equal(12, log.SelectMany(row => Verification.Lines(row.Row)).Count(line =>
-            Verification.Field(line, "verb") is "set" or "delete" && Verification.Field(line, "outcome") is not "replayed"));
+            Verification.Field(line, "verb") is "set" or "delete"
+                && Verification.Field(line, "outcome") is not "replayed"));
         return happened;
     }
 
@@ -152,7 +163,8 @@ public sealed class FaultTests : IDisposable
             return Call(() => real.FindByWriter(query, given));
         }
 
-        public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain) => Call(() =>
+        public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain) =>
+            Call(() =>
         {
             real.Write(changes, chain);
             return true;
@@ -167,7 +179,9 @@ public sealed class FaultTests : IDisposable
             if (fails && !after)
                 throw ApiError.StorageUnavailable(new IOException("the engine fails before its work"));
             var result = work();
-            return fails ? throw ApiError.StorageUnavailable(new IOException("the engine fails after its work")) : result;
+            return fails
+                ? throw ApiError.StorageUnavailable(new IOException("the engine fails after its work"))
+                : result;
         }
     }
 }

@@ -4,7 +4,10 @@ using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Secrets;
 
-/// <summary>Someone who can write the database but has no key widens no key's rights and changes no app's settings (SECURITY.md, "What is stored").</summary>
+/// <summary>
+/// Someone who can write the database but has no key widens no key's rights and changes no app's settings (SECURITY.md,
+/// "What is stored").
+/// </summary>
 public sealed class ManagementTamperingTests : IAsyncLifetime
 {
     private TestServer server = null!;
@@ -19,7 +22,8 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         await server.Client(account: "acct_1").Set("k", "one");
         await server.Client(account: "acct_2").Set("k", "two");
         var key = await server.NewKeyAsync("restricted", app,
-            ("permissions", "secret_read"), ("account", "acct_1"), ("addresses[]", "127.0.0.0/8"), ("expires_at", $"{server.Time.Seconds + 1_000}"));
+            ("permissions", "secret_read"), ("account", "acct_1"), ("addresses[]", "127.0.0.0/8"),
+                ("expires_at", $"{server.Time.Seconds + 1_000}"));
         (keyId, token) = (key.Id(), key.Secret());
         (await Client.Find("k")).IsOk();
     }
@@ -55,9 +59,14 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         Execute($"UPDATE api_keys SET {edit} WHERE id = '{keyId}'");
         await server.StartAgainAsync();
         foreach (var answer in (Answer[])[
-            await Client.Find("k"), await Client.Set("k"), await Client.List(), await Client.Get(Apps), await server.Client(token, "acct_2").Find("k"),
+            await Client.Find("k"), await Client.Set("k"), await Client.List(), await Client.Get(Apps),
+                await server.Client(token, "acct_2").Find("k"),
             await server.Admin.Post($"{KeysPath}/{keyId}/roll", [("grace_period", "0")])])
-            answer.IsError(500, null, null, "The stored API key failed its integrity check and was not sent. Tell the operator of this server the Request-Id.", "api_error");
+            answer.IsError(
+                500, null, null,
+                "The stored API key failed its integrity check and was not sent. Tell the operator of this server "
+                    + "the Request-Id.",
+                "api_error");
         (await server.Client().List()).IsOk();
 
         // It is shown as what it is, does not hide the others, and can be revoked.
@@ -74,7 +83,8 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         // The restricted key's token finds the row of the secret key, and the other way round.
         await server.StopAsync();
         Execute($"""
-            CREATE TEMP TABLE k AS SELECT id, mac FROM api_keys WHERE id = '{keyId}' OR (app = '{app}' AND livemode = 0 AND kind = 'secret');
+            CREATE TEMP TABLE k AS SELECT id, mac FROM api_keys
+            WHERE id = '{keyId}' OR (app = '{app}' AND livemode = 0 AND kind = 'secret');
             UPDATE api_keys SET mac = zeroblob(31) || CAST(substr(id, 5, 1) AS BLOB) WHERE id IN (SELECT id FROM k);
             UPDATE api_keys SET mac = (SELECT mac FROM k WHERE k.id <> api_keys.id) WHERE id IN (SELECT id FROM k)
             """);
@@ -88,7 +98,9 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
     {
         // All but the proof is as it should be: only who has the store's key can make that.
         await server.StopAsync();
-        Execute($"UPDATE api_keys SET permissions = NULL, pinned_account = NULL, addresses = NULL, expires_at = NULL, kind = 'secret', proof = (SELECT proof FROM api_keys WHERE kind = 'admin') WHERE id = '{keyId}'");
+        Execute(
+            "UPDATE api_keys SET permissions = NULL, pinned_account = NULL, addresses = NULL, expires_at = NULL, "
+                + $"kind = 'secret', proof = (SELECT proof FROM api_keys WHERE kind = 'admin') WHERE id = '{keyId}'");
         await server.StartAgainAsync();
         (await Client.Find("k")).IsError(500, null, null, type: "api_error");
     }
@@ -108,20 +120,25 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         Execute($"CREATE TEMP TABLE o AS SELECT * FROM apps; UPDATE apps SET {edit}");
         await server.StartAgainAsync();
         foreach (var answer in (Answer[])[
-            await server.Client().List(), await Client.List(), await server.Client(server.OtherAppKey).List(), await browser.List(),
-            await server.Admin.Post($"{Apps}/{app}", [("name", "laundered")]), await server.Admin.Post($"{Apps}/{app}/signing_secret/roll", [("grace_period", "9")])])
+            await server.Client().List(), await Client.List(), await server.Client(server.OtherAppKey).List(),
+                await browser.List(),
+            await server.Admin.Post($"{Apps}/{app}", [("name", "laundered")]), await server.Admin.Post(
+                $"{Apps}/{app}/signing_secret/roll", [("grace_period", "9")])])
             answer.IsError(500, null, null, type: "api_error");
         Assert.True((bool?)(await server.Admin.Get($"{Apps}/{app}")).IsOk().Json["damaged"]);
         Assert.NotEmpty((await server.Admin.Get(Apps)).IsOk().Json["data"]!.AsArray());
 
-        async Task<string> MintOfOtherAsync() => (await server.Client(server.OtherAppKey).Post(Ephemeral, [("user", "usr_1")])).IsOk().Json.Secret();
+        async Task<string> MintOfOtherAsync() =>
+            (await server.Client(server.OtherAppKey).Post(Ephemeral, [("user", "usr_1")])).IsOk().Json.Secret();
     }
 
     [Theory]
     [InlineData("sealed = zeroblob(300)")]
     [InlineData("sealed = x''")]
     [InlineData("sealed = (SELECT o.sealed FROM o WHERE o.key <> replies.key)")]
-    [InlineData("sealed = (SELECT o.sealed FROM o WHERE o.key <> replies.key), fingerprint = (SELECT o.fingerprint FROM o WHERE o.key <> replies.key)")]
+    [InlineData(
+        "sealed = (SELECT o.sealed FROM o WHERE o.key <> replies.key), fingerprint = (SELECT o.fingerprint FROM o "
+            + "WHERE o.key <> replies.key)")]
     [InlineData("fingerprint = (SELECT o.fingerprint FROM o WHERE o.key <> replies.key)")]
     [InlineData("fingerprint = zeroblob(32)")]
     [InlineData("created = created + 1")]
@@ -130,9 +147,14 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         var another = (await server.Admin.Post(Apps, [("name", "x")], "k")).IsOk();
         var mine = (await server.Client().Post(Ephemeral, [("user", "usr_1")], "k")).IsOk();
         Execute($"CREATE TEMP TABLE o AS SELECT * FROM replies; UPDATE replies SET {edit}");
-        foreach (var answer in (Answer[])[await server.Admin.Post(Apps, [("name", "x")], "k"), await server.Client().Post(Ephemeral, [("user", "usr_1")], "k")])
+        foreach (var answer in (Answer[])[await server.Admin.Post(Apps, [("name", "x")], "k"),
+            await server.Client().Post(Ephemeral, [("user", "usr_1")], "k")])
         {
-            answer.IsError(500, null, null, "The stored idempotency record failed its integrity check and was not sent. Tell the operator of this server the Request-Id.", "api_error");
+            answer.IsError(
+                500, null, null,
+                "The stored idempotency record failed its integrity check and was not sent. Tell the operator of "
+                    + "this server the Request-Id.",
+                "api_error");
             Assert.DoesNotContain(mine.Json.Secret(), answer.Text, StringComparison.Ordinal);
             Assert.DoesNotContain((string)another.Json["signing_secret_test"]!, answer.Text, StringComparison.Ordinal);
         }
@@ -144,7 +166,9 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         var second = server.Client((await server.NewKeyAsync("admin", null)).Secret());
         (await server.Admin.Post(Apps, [("name", "x")], "k")).IsOk();
         (await second.Post(Apps, [("name", "x")], "k")).IsOk();
-        Execute("CREATE TEMP TABLE o AS SELECT seq, key FROM replies; UPDATE replies SET key = zeroblob(seq); UPDATE replies SET key = (SELECT o.key FROM o WHERE o.seq <> replies.seq)");
+        Execute(
+            "CREATE TEMP TABLE o AS SELECT seq, key FROM replies; UPDATE replies SET key = zeroblob(seq); UPDATE "
+                + "replies SET key = (SELECT o.key FROM o WHERE o.seq <> replies.seq)");
         (await server.Admin.Post(Apps, [("name", "x")], "k")).IsError(500, null, null, type: "api_error");
         (await second.Post(Apps, [("name", "x")], "k")).IsError(500, null, null, type: "api_error");
     }
@@ -155,7 +179,9 @@ public sealed class ManagementTamperingTests : IAsyncLifetime
         await using var other = await TestServer.StartAsync();
         await other.StopAsync();
         await server.StopAsync();
-        Execute($"ATTACH '{other.StoreFile}' AS other; UPDATE meta SET value = (SELECT o.value FROM other.meta o WHERE o.key = meta.key) WHERE key = 'audit signing key'");
+        Execute(
+            $"ATTACH '{other.StoreFile}' AS other; UPDATE meta SET value = (SELECT o.value FROM other.meta o WHERE "
+                + "o.key = meta.key) WHERE key = 'audit signing key'");
         await Assert.ThrowsAsync<ConfigurationException>(() => server.StartAgainAsync());
     }
 

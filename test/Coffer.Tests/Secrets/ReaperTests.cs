@@ -24,7 +24,8 @@ public sealed class ReaperTests : IDisposable
     [Fact]
     public async Task Expired_secrets_go_and_the_others_stay()
     {
-        await Put(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_1", 0)), new RowWrite.AddTenant(new TenantId("app_1", false, "acct_1"), 0, [1]));
+        await Put(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_1", 0)),
+            new RowWrite.AddTenant(new TenantId("app_1", false, "acct_1"), 0, [1]));
         await Put([.. Enumerable.Range(0, 700).Select(i => Secret(i, time.Seconds + i % 7))]);
         await Put(Secret(1_000, null));
         time.Move(TimeSpan.FromSeconds(3));
@@ -38,7 +39,8 @@ public sealed class ReaperTests : IDisposable
     [Fact]
     public async Task Idempotency_records_go_after_24_hours_and_not_before()
     {
-        await Put(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_1", 0)), new RowWrite.AddTenant(new TenantId("app_1", false, "acct_1"), 0, [1]));
+        await Put(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_1", 0)),
+            new RowWrite.AddTenant(new TenantId("app_1", false, "acct_1"), 0, [1]));
         await Put([.. Enumerable.Range(0, 500).Select(Record)]);
         time.Move(TimeSpan.FromHours(1));
         await Put(Record(1_000));
@@ -95,8 +97,10 @@ public sealed class ReaperTests : IDisposable
     {
         var now = time.Seconds;
         await Put(
-            new RowWrite.PutReply(new ReplyRow([1], null, [1], now - 86_400, [1])), new RowWrite.PutReply(new ReplyRow([2], null, [1], now - 86_399, [1])),
-            new RowWrite.PutRevocation(new RevocationRow("over", now - 10, now)), new RowWrite.PutRevocation(new RevocationRow("in force", now - 10, now + 1)));
+            new RowWrite.PutReply(new ReplyRow([1], null, [1], now - 86_400, [1])), new RowWrite.PutReply(
+                new ReplyRow([2], null, [1], now - 86_399, [1])),
+            new RowWrite.PutRevocation(new RevocationRow("over", now - 10, now)), new RowWrite.PutRevocation(
+                new RevocationRow("in force", now - 10, now + 1)));
         await reaper.SweepAsync(default);
         using (var session = new SqliteSession(directory.File("coffer.db")))
         {
@@ -118,7 +122,8 @@ public sealed class ReaperTests : IDisposable
     private static RowWrite.PutSecret Secret(int i, long? expiresAt) =>
         new(new SecretRow(new SecretKey(1, BitConverter.GetBytes(i)), [0], $"id{i:0000}", 1, 0, expiresAt, [1]));
 
-    private RowWrite.PutIdempotency Record(int i) => new(new IdempotencyRow(new IdempotencyKey(1, BitConverter.GetBytes(i)), [1], time.Seconds, [1]));
+    private RowWrite.PutIdempotency Record(int i) =>
+        new(new IdempotencyRow(new IdempotencyKey(1, BitConverter.GetBytes(i)), [1], time.Seconds, [1]));
 
     private Task Put(params RowWrite[] rows) => committer.CommitAsync(new Change.Plain(rows));
 

@@ -42,7 +42,8 @@ public sealed class RecentlyUsedTests
             for (var i = 0; i < 5_000; i++)
                 kept.Keep(4 * i + thread, "x", kept.Removals);
         })));
-        var found = Enumerable.Range(0, 20_000).Count(i => kept.Find(i) is not null); // finding moves what is found, and lets nothing go before it is counted
+        // finding moves what is found, and lets nothing go before it is counted
+        var found = Enumerable.Range(0, 20_000).Count(i => kept.Find(i) is not null);
         Assert.Equal(bound, found);
     }
 

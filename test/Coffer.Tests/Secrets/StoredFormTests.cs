@@ -17,34 +17,41 @@ public sealed class StoredFormTests
     {
         await using var server = await TestServer.StartAsync();
         var at = server.Time.Seconds + 60;
-        var id = (await server.Client(account: "acct_1").Set("my-api-key", "very secret", "usr_1", ("expires_at", $"{at}"))).IsOk().Id!;
+        var id = (await server.Client(account: "acct_1").Set("my-api-key", "very secret", "usr_1",
+            ("expires_at", $"{at}"))).IsOk().Id!;
         await server.StopAsync();
 
         // Key file -> root key -> identity and tenant keys -> record, each an envelope.
-        using var fileKey = new SealingKey(1, Base64Url(File.ReadAllLines(Path.Combine(server.Data, "coffer.key"))[1].Split(' ')[3]));
-        using var root = new SealingKey(1, Open(fileKey, Blob("SELECT wrapped FROM root_keys"), Utf8("coffer v1 root key"), Number(1)));
+        using var fileKey = new SealingKey(1,
+            Base64Url(File.ReadAllLines(Path.Combine(server.Data, "coffer.key"))[1].Split(' ')[3]));
+        using var root = new SealingKey(1,
+            Open(fileKey, Blob("SELECT wrapped FROM root_keys"), Utf8("coffer v1 root key"), Number(1)));
         var identity = Open(root, Blob("SELECT value FROM meta WHERE key = 'identity'"), Utf8("coffer v2 identity"));
         Assert.Equal(16 + 32, identity.Length);
         var instance = identity[..16];
         var app = Encoding.UTF8.GetString(Blob("SELECT app FROM tenants"));
-        var tenant = Open(root, Blob("SELECT sealed_keys FROM tenants"), Utf8("coffer v1 tenant keys"), instance, Utf8(app), Number(0), Utf8("acct_1"));
+        var tenant = Open(root, Blob("SELECT sealed_keys FROM tenants"), Utf8("coffer v1 tenant keys"), instance,
+            Utf8(app), Number(0), Utf8("acct_1"));
         Assert.Equal((1, 1 + 32 + 4 + 32), (tenant[0], tenant.Length));
         Assert.Equal(1u, BinaryPrimitives.ReadUInt32BigEndian(tenant.AsSpan(33)));
         using var recordKey = new SealingKey(1, tenant.AsSpan(37));
 
         var indexKey = HKDF.Expand(HashAlgorithmName.SHA256, tenant[1..33], 32, Utf8("coffer v1 blind index"));
         var scope = HMACSHA256.HashData(indexKey, List(Utf8("scope"), Utf8("user"), Utf8("usr_1")))[..16];
-        var name = HMACSHA256.HashData(indexKey, List(Utf8("name"), Utf8("user"), Utf8("usr_1"), Utf8("my-api-key")))[..16];
+        var name = HMACSHA256.HashData(indexKey,
+            List(Utf8("name"), Utf8("user"), Utf8("usr_1"), Utf8("my-api-key")))[..16];
         Assert.Equal(scope, Blob("SELECT scope FROM secrets"));
         Assert.Equal(name, Blob("SELECT name FROM secrets"));
 
-        var plaintext = Open(recordKey, Blob("SELECT sealed FROM secrets"), Utf8("coffer v1 secret"), instance, Utf8(app), Number(0), Utf8("acct_1"),
+        var plaintext = Open(recordKey, Blob(
+            "SELECT sealed FROM secrets"), Utf8("coffer v1 secret"), instance, Utf8(app), Number(0), Utf8("acct_1"),
             scope, name, Utf8(id), Number(1), Number(server.Time.Seconds), Number(at));
         Assert.Equal([.. Tlv(1, "my-api-key"), .. Tlv(2, "usr_1"), .. Tlv(3, "very secret")], plaintext);
 
         // The id's tail is a MAC over the scope and the rest of the id.
         var cursorKey = HKDF.Expand(HashAlgorithmName.SHA256, tenant[1..33], 32, Utf8("coffer v1 cursor"));
-        var mac = BinaryPrimitives.ReadUInt64BigEndian(HMACSHA256.HashData(cursorKey, List(Utf8("id"), scope, Utf8(id[..^11]))));
+        var mac = BinaryPrimitives.ReadUInt64BigEndian(
+            HMACSHA256.HashData(cursorKey, List(Utf8("id"), scope, Utf8(id[..^11]))));
         Span<char> tail = stackalloc char[11];
         Base62.Write(mac, tail);
         Assert.Equal(id[^11..], new string(tail));
@@ -65,7 +72,8 @@ public sealed class StoredFormTests
         return opened!.Span.ToArray();
     }
 
-    private static byte[] List(params byte[][] fields) => [.. fields.SelectMany(field => (byte[])[.. Length(field), .. field])];
+    private static byte[] List(params byte[][] fields) =>
+        [.. fields.SelectMany(field => (byte[])[.. Length(field), .. field])];
 
     private static byte[] Tlv(byte tag, string value) => [tag, .. Length(Utf8(value)), .. Utf8(value)];
 

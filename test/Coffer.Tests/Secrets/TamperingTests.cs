@@ -59,7 +59,8 @@ public sealed class TamperingTests : IAsyncLifetime
     [Fact]
     public async Task Swapped_envelopes_of_two_names_are_found_out()
     {
-        Execute("UPDATE secrets SET sealed = (SELECT s.sealed FROM secrets s WHERE s.tenant = secrets.tenant AND s.scope = secrets.scope AND s.name <> secrets.name) " +
+        Execute("UPDATE secrets SET sealed = (SELECT s.sealed FROM secrets s WHERE s.tenant = secrets.tenant AND "
+            + "s.scope = secrets.scope AND s.name <> secrets.name) " +
                 "WHERE expires_at IS NOT NULL");
         await IsDamaged();
     }
@@ -70,7 +71,8 @@ public sealed class TamperingTests : IAsyncLifetime
         var names = "SELECT name FROM secrets WHERE tenant = 1 ORDER BY rowid";
         Execute($"CREATE TEMP TABLE n AS {names}; " +
                 "UPDATE secrets SET name = zeroblob(16) WHERE name = (SELECT name FROM n LIMIT 1); " +
-                "UPDATE secrets SET name = (SELECT name FROM n LIMIT 1) WHERE name = (SELECT name FROM n LIMIT 1 OFFSET 1); " +
+                "UPDATE secrets SET name = (SELECT name FROM n LIMIT 1) WHERE name = (SELECT name FROM n LIMIT 1 "
+                    + "OFFSET 1); " +
                 "UPDATE secrets SET name = (SELECT name FROM n LIMIT 1 OFFSET 1) WHERE name = zeroblob(16)");
         await IsDamaged();
     }
@@ -80,18 +82,23 @@ public sealed class TamperingTests : IAsyncLifetime
     {
         // The other app asks for the same name of the same user: its blind index is another, and so is its key.
         Execute("UPDATE secrets SET tenant = 2 WHERE expires_at IS NOT NULL");
-        Assert.Equal("another app's", (await server.Client(server.OtherAppKey).Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
+        Assert.Equal("another app's",
+            (await server.Client(server.OtherAppKey).Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
         Execute("DELETE FROM secrets WHERE tenant = 2 AND expires_at IS NULL");
         (await server.Client(server.OtherAppKey).Find("k", "usr_1")).IsError(404, "resource_missing", "name");
-        Execute("UPDATE secrets SET name = $b WHERE tenant = 2 AND expires_at IS NOT NULL", await BlindNameOfOtherApp());
-        (await server.Client(server.OtherAppKey).Find("k", "usr_1", ("expand[]", "payload"))).IsError(500, null, null, type: "api_error");
+        Execute("UPDATE secrets SET name = $b WHERE tenant = 2 AND expires_at IS NOT NULL",
+            await BlindNameOfOtherApp());
+        (await server.Client(server.OtherAppKey).Find("k", "usr_1", ("expand[]", "payload"))).IsError(500, null, null,
+            type: "api_error");
     }
 
     [Fact]
     public async Task Tenant_keys_swapped_between_apps_are_found_out()
     {
         await server.StopAsync();
-        Execute("CREATE TEMP TABLE t AS SELECT id, sealed_keys FROM tenants; UPDATE tenants SET sealed_keys = (SELECT sealed_keys FROM t WHERE t.id <> tenants.id LIMIT 1)");
+        Execute(
+            "CREATE TEMP TABLE t AS SELECT id, sealed_keys FROM tenants; UPDATE tenants SET sealed_keys = (SELECT "
+                + "sealed_keys FROM t WHERE t.id <> tenants.id LIMIT 1)");
         await server.StartAgainAsync();
         (await Client.Find("k", "usr_1")).IsError(500, null, null, type: "api_error");
         (await Client.Set("new")).IsError(500, null, null, type: "api_error");
@@ -107,7 +114,9 @@ public sealed class TamperingTests : IAsyncLifetime
     public async Task An_edited_api_key_is_worth_nothing(string edit)
     {
         await server.StopAsync();
-        Execute($"UPDATE api_keys SET {edit} WHERE id = (SELECT id FROM api_keys WHERE livemode = 0 AND app = (SELECT id FROM apps WHERE name = 'default'))");
+        Execute(
+            $"UPDATE api_keys SET {edit} WHERE id = (SELECT id FROM api_keys WHERE livemode = 0 AND app = (SELECT id "
+                + "FROM apps WHERE name = 'default'))");
         await server.StartAgainAsync();
         (await Client.List()).IsError(500, null, null, type: "api_error");
         (await server.Client(server.OtherAppKey).List("usr_1")).IsOk();
@@ -156,7 +165,9 @@ public sealed class TamperingTests : IAsyncLifetime
 
     private async Task IsDamaged()
     {
-        const string Message = "The stored secret failed its integrity check and was not sent. Tell the operator of this server the Request-Id.";
+        const string Message =
+            "The stored secret failed its integrity check and was not sent. Tell the operator of this server the "
+                + "Request-Id.";
         (await Client.Find("k", "usr_1")).IsError(500, null, null, Message, "api_error");
         (await Client.Find("k", "usr_1", ("expand[]", "payload"))).IsError(500, null, null, Message, "api_error");
         (await Client.Set("k", "laundered", "usr_1")).IsError(500, null, null, Message, "api_error");

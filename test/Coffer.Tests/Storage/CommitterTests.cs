@@ -15,7 +15,8 @@ public sealed class CommitterTests : IDisposable
     public async Task A_change_that_is_refused_refuses_only_itself()
     {
         using var committer = new Committer(engine, 1_000, NoAudit);
-        var changes = Enumerable.Range(0, 100).Select<int, Change>(i => i % 3 == 0 ? new Refusing() : Put($"{i}")).ToList();
+        var changes = Enumerable.Range(0, 100).Select<int, Change>(i => i % 3 == 0 ? new Refusing() : Put($"{i}"))
+            .ToList();
         var results = await Task.WhenAll(changes.Select(async (change, i) =>
         {
             try
@@ -80,7 +81,8 @@ public sealed class CommitterTests : IDisposable
         var root = new RowWrite.PutRootKey(new RootKeyRow(1, 0, [1]));
         await committer.CommitAsync(new Change.Plain(root));
         // The same root key twice breaks a constraint of the table: the whole transaction is rolled back.
-        var failure = await Assert.ThrowsAsync<ApiError>(() => committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("new", []), root)));
+        var failure = await Assert.ThrowsAsync<ApiError>(
+            () => committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("new", []), root)));
         Assert.Equal((503, true), (failure.Status, failure.IsFault));
         Assert.Null(await engine.FindMetaAsync("new", default));
         await committer.CommitAsync(Put("after"));

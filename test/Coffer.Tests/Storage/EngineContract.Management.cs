@@ -10,7 +10,8 @@ public abstract partial class EngineContract
     public async Task An_app_put_again_has_its_new_name_and_settings_and_keeps_the_rest()
     {
         Write(new RowWrite.PutApp(new AppRow("app_1", "renamed", "acct_other", 99, [1, 2])));
-        Assert.Equivalent(new AppRow("app_1", "renamed", "acct_own", 1, [1, 2]), await engine.FindAppAsync("app_1", default), strict: true);
+        Assert.Equivalent(new AppRow("app_1", "renamed", "acct_own", 1, [1, 2]),
+            await engine.FindAppAsync("app_1", default), strict: true);
         Assert.NotNull(await engine.FindTenantAsync(Tenant, default));
     }
 
@@ -24,7 +25,8 @@ public abstract partial class EngineContract
         Assert.Equal("app_B app_d", await PageAsync("app_a", 2));
         Assert.Equal("", await PageAsync("app_1", 2));
 
-        async Task<string> PageAsync(string? bound, int limit) => string.Join(' ', (await engine.ListAppsAsync(bound, limit, default)).Select(app => app.Id));
+        async Task<string> PageAsync(string? bound, int limit) =>
+            string.Join(' ', (await engine.ListAppsAsync(bound, limit, default)).Select(app => app.Id));
     }
 
     [Fact]
@@ -47,7 +49,12 @@ public abstract partial class EngineContract
     [Fact]
     public async Task A_key_is_found_by_its_mac_and_by_its_id_with_the_account_of_its_app()
     {
-        var key = new ApiKeyRow([1, 1], "key_1", "app_1", "acct_own", "restricted", true, 5, 6, [7]) { Permissions = "secret_read", PinnedAccount = "acct_1", Addresses = "10.0.0.0/8,::1/128" };
+        var key = new ApiKeyRow([1, 1], "key_1", "app_1", "acct_own", "restricted", true, 5, 6, [7])
+        {
+            Permissions = "secret_read",
+            PinnedAccount = "acct_1",
+            Addresses = "10.0.0.0/8,::1/128",
+        };
         var admin = new ApiKeyRow([2, 2], "key_2", null, null, "admin", true, 5, null, [8]);
         Write(new RowWrite.PutApiKey(key), new RowWrite.PutApiKey(admin));
         foreach (var row in (ApiKeyRow[])[key, admin])
@@ -64,11 +71,14 @@ public abstract partial class EngineContract
     public async Task A_key_put_again_has_its_new_expiry_and_keeps_when_it_was_used()
     {
         var key = new ApiKeyRow([1], "key_1", "app_1", "acct_own", "secret", false, 5, null, [7]);
-        Write(new RowWrite.PutApiKey(key), new RowWrite.TouchApiKey("key_1", 3_600), new RowWrite.TouchApiKey("key_none", 3_600));
+        Write(new RowWrite.PutApiKey(key), new RowWrite.TouchApiKey("key_1", 3_600),
+            new RowWrite.TouchApiKey("key_none", 3_600));
         Write(new RowWrite.PutApiKey(key with { ExpiresAt = 60, Proof = [9] }));
-        Assert.Equivalent(key with { ExpiresAt = 60, Proof = [9], LastUsed = 3_600 }, await engine.FindApiKeyAsync("key_1", default), strict: true);
+        Assert.Equivalent(key with { ExpiresAt = 60, Proof = [9], LastUsed = 3_600 },
+            await engine.FindApiKeyAsync("key_1", default), strict: true);
         Assert.Null(await engine.FindApiKeyAsync("key_none", default));
-        Write(new RowWrite.DeleteApiKey("key_1"), new RowWrite.DeleteApiKey("key_none"), new RowWrite.TouchApiKey("key_1", 7_200));
+        Write(new RowWrite.DeleteApiKey("key_1"), new RowWrite.DeleteApiKey("key_none"),
+            new RowWrite.TouchApiKey("key_1", 7_200));
         Assert.Null(await engine.FindApiKeyAsync("key_1", default));
         Assert.Empty(await engine.ListApiKeyMacsAsync(default));
     }
@@ -77,7 +87,8 @@ public abstract partial class EngineContract
     public async Task Keys_come_newest_first_of_an_app_or_of_all()
     {
         Write(new RowWrite.PutApp(new AppRow("app_2", "two", "acct_2", 1)));
-        foreach (var (id, app, created) in ((string, string?, long)[])[("a", "app_1", 1), ("b", "app_2", 2), ("c", null, 2), ("d", "app_1", 2), ("e", "app_1", 3)])
+        foreach (var (id, app, created) in ((string, string?, long)[])[("a", "app_1", 1), ("b", "app_2", 2),
+            ("c", null, 2), ("d", "app_1", 2), ("e", "app_1", 3)])
             Write(new RowWrite.PutApiKey(NewKey(id, app, created)));
         Assert.Equal("e d c b a", await PageAsync(null, null, 10));
         Assert.Equal("c b", await PageAsync(null, "d", 2));
@@ -85,16 +96,21 @@ public abstract partial class EngineContract
         Assert.Equal("a", await PageAsync("app_1", "c", 10)); // the bound may be another app's
         Assert.Equal("", await PageAsync("app_none", null, 10));
 
-        async Task<string> PageAsync(string? app, string? bound, int limit) => string.Join(' ', (await engine.ListApiKeysAsync(app, bound, limit, default)).Select(key => key.Id));
+        async Task<string> PageAsync(string? app, string? bound, int limit) =>
+            string.Join(' ', (await engine.ListApiKeysAsync(app, bound, limit, default)).Select(key => key.Id));
     }
 
     [Fact]
     public async Task A_deleted_app_is_gone_with_its_keys_and_no_others()
     {
-        Write(new RowWrite.PutApp(new AppRow("app_2", "two", "acct_2", 1)), new RowWrite.PutApiKey(NewKey("mine", "app_2", 1)), new RowWrite.PutApiKey(NewKey("other", "app_1", 1)), new RowWrite.PutApiKey(NewKey("admin", null, 1)));
+        Write(
+            new RowWrite.PutApp(new AppRow("app_2", "two", "acct_2", 1)),
+            new RowWrite.PutApiKey(NewKey("mine", "app_2", 1)), new RowWrite.PutApiKey(NewKey("other", "app_1", 1)),
+            new RowWrite.PutApiKey(NewKey("admin", null, 1)));
         Write(new RowWrite.DeleteApp("app_2"), new RowWrite.DeleteApp("app_none"));
         Assert.Null(await engine.FindAppAsync("app_2", default));
-        Assert.Equal(["admin", "other"], (await engine.ListApiKeysAsync(null, null, 10, default)).Select(key => key.Id).Order());
+        Assert.Equal(["admin", "other"],
+            (await engine.ListApiKeysAsync(null, null, 10, default)).Select(key => key.Id).Order());
     }
 
     [Fact]
@@ -113,7 +129,8 @@ public abstract partial class EngineContract
         Write(new RowWrite.AddTenant(other, 1, [9]));
         var kept = NewSecret("k") with { Key = new SecretKey((await engine.FindTenantAsync(other, default))!.Id, [1]) };
         var secret = NewSecret("s");
-        Write(new RowWrite.PutSecret(secret), new RowWrite.PutSecret(kept), new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(tenant, [1]), [2], 3, [4])));
+        Write(new RowWrite.PutSecret(secret), new RowWrite.PutSecret(kept),
+            new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(tenant, [1]), [2], 3, [4])));
         Write(new RowWrite.ShredTenant(kept.Key.Tenant + 1_000, Tenant)); // none such
 
         Write(new RowWrite.ShredTenant(tenant, Tenant));
@@ -123,7 +140,9 @@ public abstract partial class EngineContract
         Assert.Empty(await engine.ListTenantSecretsAsync(tenant, null, 0, 10, default));
         Assert.NotNull(await engine.FindSecretAsync(kept.Key, default));
         var seen = new List<bool>();
-        engine.Write([new Recording(secret.Key, null, found => See(found)), new Recording(kept.Key, null, found => See(found))], _ => null);
+        engine.Write(
+            [new Recording(secret.Key, null, found => See(found)), new Recording(kept.Key, null, found => See(found))],
+            _ => null);
         Assert.Equal([false, true], seen);
 
         Write(new RowWrite.AddTenant(Tenant, 2, [5]));
@@ -149,25 +168,38 @@ public abstract partial class EngineContract
             seen.Add(found.HasTenant || found.Secret is not null);
             return [];
         });
-        engine.Write([again, new Change.Plain(new RowWrite.ShredTenant(tenant, Tenant)), new Recording(secret.Key, null, again.Decide)], _ => null);
+        engine.Write(
+            [again, new Change.Plain(new RowWrite.ShredTenant(tenant, Tenant)), new Recording(secret.Key, null,
+                again.Decide)],
+            _ => null);
         Assert.Equal([true, false], seen);
     }
 
     [Fact]
     public async Task Accounts_come_by_id_with_their_unexpired_secrets_counted_in_each_mode()
     {
-        foreach (var (account, livemode, created) in ((string, bool, long)[])[("B", false, 9), ("B", true, 4), ("_", true, 5), ("a", false, 6)])
+        foreach (var (account, livemode, created) in ((string, bool, long)[])[("B", false, 9), ("B", true, 4),
+            ("_", true, 5), ("a", false, 6)])
             Write(new RowWrite.AddTenant(new TenantId("app_1", livemode, account), created, [1]));
-        Write(new RowWrite.PutApp(new AppRow("app_2", "two", "acct_2", 1)), new RowWrite.AddTenant(new TenantId("app_2", false, "B"), 1, [1]));
-        foreach (var (account, livemode, expires) in ((string, bool, long?)[])[("B", false, null), ("B", false, 100), ("B", true, 101), ("_", true, 100)])
+        Write(new RowWrite.PutApp(new AppRow("app_2", "two", "acct_2", 1)),
+            new RowWrite.AddTenant(new TenantId("app_2", false, "B"), 1, [1]));
+        foreach (var (account, livemode, expires) in ((string, bool, long?)[])[("B", false, null), ("B", false, 100),
+            ("B", true, 101), ("_", true, 100)])
         {
             var number = (await engine.FindTenantAsync(new TenantId("app_1", livemode, account), default))!.Id;
-            Write(new RowWrite.PutSecret(NewSecret("s" + expires, expires) with { Key = new SecretKey(number, RandomNumberGenerator.GetBytes(16)) }));
+            Write(
+                new RowWrite.PutSecret(
+                    NewSecret("s" + expires, expires) with
+                    {
+                        Key = new SecretKey(number,
+                        RandomNumberGenerator.GetBytes(16))
+                    }));
         }
 
         AccountRow[] all = [new("B", 4, 1, 1), new("_", 5, 0, 0), new("a", 6, 0, 0), new("acct_1", 1, 0, 0)];
         Assert.Equal(all, await engine.ListAccountsAsync("app_1", null, 100, 10, default));
-        Assert.Equal(new AccountRow("B", 4, 2, 1), (await engine.ListAccountsAsync("app_1", null, 99, 1, default)).Single());
+        Assert.Equal(new AccountRow("B", 4, 2, 1),
+            (await engine.ListAccountsAsync("app_1", null, 99, 1, default)).Single());
         Assert.Equal(all[1..3], await engine.ListAccountsAsync("app_1", "B", 100, 2, default));
         Assert.Equal(all[2..], await engine.ListAccountsAsync("app_1", "_x", 100, 10, default));
         Assert.Empty(await engine.ListAccountsAsync("app_none", null, 100, 10, default));
@@ -177,7 +209,9 @@ public abstract partial class EngineContract
     public async Task All_secrets_of_a_tenant_come_newest_first_whatever_their_scope()
     {
         foreach (var id in (string[])["B", "a", "c", "d"])
-            Write(new RowWrite.PutSecret(NewSecret(id, id == "c" ? 100 : null) with { Scope = RandomNumberGenerator.GetBytes(16) }));
+            Write(
+                new RowWrite.PutSecret(
+                    NewSecret(id, id == "c" ? 100 : null) with { Scope = RandomNumberGenerator.GetBytes(16) }));
         Assert.Equal("d c a B", await PageAsync(null, 99, 10));
         Assert.Equal("d a B", await PageAsync(null, 100, 10));
         Assert.Equal("a", await PageAsync("c", 100, 1));
@@ -187,13 +221,16 @@ public abstract partial class EngineContract
         Assert.Null(await engine.FindSecretAsync(tenant + 1, "d", 99, default));
 
         async Task<string> PageAsync(string? bound, long now, int limit) =>
-            string.Join(' ', (await engine.ListTenantSecretsAsync(tenant, bound, now, limit, default)).Select(row => row.Id));
+            string.Join(' ',
+                (await engine.ListTenantSecretsAsync(tenant, bound, now, limit, default)).Select(row => row.Id));
     }
 
     [Fact]
     public void A_reply_is_kept_under_its_key_until_it_is_replaced_pruned_or_its_owner_forgotten()
     {
-        ReplyRow mine = new([1], [7], [2], 100, [3]), others = new([2], [8], [2], 100, [3]), nobodys = new([3], null, [2], 200, [3]);
+        ReplyRow mine =
+            new([1], [7], [2], 100, [3]), others =
+                new([2], [8], [2], 100, [3]), nobodys = new([3], null, [2], 200, [3]);
         Write(new RowWrite.PutReply(mine), new RowWrite.PutReply(others), new RowWrite.PutReply(nobodys));
         Assert.Equivalent(mine, Reply(1), strict: true);
         Assert.Equivalent(nobodys, Reply(3), strict: true);
@@ -242,17 +279,25 @@ public abstract partial class EngineContract
     [Fact]
     public void A_change_is_given_what_of_the_management_plane_it_asked_for_and_no_more()
     {
-        Write(new RowWrite.PutApp(new AppRow("app_2", "two", "acct_2", 1)), new RowWrite.PutApiKey(NewKey("secret", "app_1", 1)), new RowWrite.PutSecret(NewSecret("a", 100)),
-            new RowWrite.PutApiKey(NewKey("admin", null, 1)), new RowWrite.PutApiKey(NewKey("expiring", null, 1) with { ExpiresAt = 9_999 }));
-        Assert.Equivalent(new Change.ManagementFound(null, false, null, 0, [], null), Managed(new Change.ManagementKey(0)));
+        Write(new RowWrite.PutApp(new AppRow("app_2", "two", "acct_2", 1)), new RowWrite.PutApiKey(
+            NewKey("secret", "app_1", 1)), new RowWrite.PutSecret(NewSecret("a", 100)),
+            new RowWrite.PutApiKey(NewKey("admin", null, 1)), new RowWrite.PutApiKey(
+                NewKey("expiring", null, 1) with { ExpiresAt = 9_999 }));
+        Assert.Equivalent(new Change.ManagementFound(null, false, null, 0, [], null),
+            Managed(new Change.ManagementKey(0)));
 
         var app = Managed(new Change.ManagementKey(0) { App = "app_1" });
         Assert.Equal(("app_1", true, 0), (app.App!.Id, app.AppHasTenants, app.Tenants.Count));
         Assert.False(Managed(new Change.ManagementKey(0) { App = "app_2" }).AppHasTenants);
         Assert.Null(Managed(new Change.ManagementKey(0) { App = "app_none" }).App);
 
-        Assert.Equal(("secret", 1), (Managed(new Change.ManagementKey(0) { ApiKey = "secret" }) is var one ? one.ApiKey!.Id : null, one.OtherAdminKeys));
-        Assert.Equal(0, Managed(new Change.ManagementKey(0) { ApiKey = "admin" }).OtherAdminKeys); // the one that expires does not count
+        Assert.Equal(
+            ("secret", 1),
+            (Managed(
+                new Change.ManagementKey(0) { ApiKey = "secret" }) is var one ? one.ApiKey!.Id : null,
+                    one.OtherAdminKeys));
+        // the one that expires does not count
+        Assert.Equal(0, Managed(new Change.ManagementKey(0) { ApiKey = "admin" }).OtherAdminKeys);
         Assert.Equal(1, Managed(new Change.ManagementKey(0) { ApiKey = "expiring" }).OtherAdminKeys);
         Assert.Null(Managed(new Change.ManagementKey(0) { ApiKey = "none" }).ApiKey);
 
@@ -262,7 +307,8 @@ public abstract partial class EngineContract
         Assert.Empty(Managed(new Change.ManagementKey(99) { App = "app_2", Account = "acct_1" }).Tenants);
 
         List<(bool, long)> Tenants(long now) =>
-            [.. Managed(new Change.ManagementKey(now) { App = "app_1", Account = "acct_1" }).Tenants.Select(row => (row.Livemode, row.Secrets)).Order()];
+            [.. Managed(new Change.ManagementKey(now) { App = "app_1", Account = "acct_1" }).Tenants.Select(
+                row => (row.Livemode, row.Secrets)).Order()];
     }
 
     [Fact]
@@ -289,7 +335,8 @@ public abstract partial class EngineContract
     }
 
     private static ApiKeyRow NewKey(string id, string? app, long created) =>
-        new(RandomNumberGenerator.GetBytes(32), id, app, app is null ? null : "acct", app is null ? "admin" : "secret", true, created, null, [1]);
+        new(RandomNumberGenerator.GetBytes(32), id, app, app is null ? null : "acct", app is null ? "admin" : "secret",
+            true, created, null, [1]);
 
     private sealed class Managing(Change.ManagementKey at) : Change
     {

@@ -13,9 +13,18 @@ public abstract partial class EngineContract
         await FillAsync();
         var rows = await engine.SearchSecretsAsync(All, null, 99, 100, default);
         Assert.Equal("a0 a1 a2 b0 b1 b2 c0 c1 c2", Ids(rows.OrderBy(row => row.Secret.Id, StringComparer.Ordinal)));
-        Assert.Equal(3, rows.Zip(rows.Skip(1)).Count(two => two.First.Tenant != two.Second.Tenant) + 1); // none comes in two parts
-        Assert.Equal(rows.OrderBy(row => row.Secret.Key.Tenant).ThenBy(row => Convert.ToHexString(row.Secret.Key.Name), StringComparer.Ordinal).Select(row => row.Secret.Id), rows.Select(row => row.Secret.Id));
-        Assert.Equal("a0 a2 b0 b2 c0 c2", Ids((await engine.SearchSecretsAsync(All, null, 100, 100, default)).OrderBy(row => row.Secret.Id, StringComparer.Ordinal)));
+        // none comes in two parts
+        Assert.Equal(3, rows.Zip(rows.Skip(1)).Count(two => two.First.Tenant != two.Second.Tenant) + 1);
+        Assert.Equal(
+            rows.OrderBy(row => row.Secret.Key.Tenant)
+                .ThenBy(row => Convert.ToHexString(row.Secret.Key.Name),
+                    StringComparer.Ordinal).Select(row => row.Secret.Id),
+            rows.Select(row => row.Secret.Id));
+        Assert.Equal(
+            "a0 a2 b0 b2 c0 c2",
+            Ids(
+                (await engine.SearchSecretsAsync(All, null, 100, 100, default)).OrderBy(row => row.Secret.Id,
+                    StringComparer.Ordinal)));
 
         var found = rows.Single(row => row.Secret.Id == "b1");
         Assert.Equal(new TenantId("app_1", true, "acct_1"), found.Tenant);
@@ -26,13 +35,19 @@ public abstract partial class EngineContract
     public async Task A_search_by_expiry_goes_soonest_first()
     {
         await FillAsync();
-        Assert.Equal("100 100 100 200 200 200", Times(await engine.SearchSecretsAsync(All with { ExpiringBefore = 201 }, null, 99, 100, default)));
-        Assert.Equal("100 100 100", Times(await engine.SearchSecretsAsync(All with { ExpiringBefore = 200 }, null, 99, 100, default)));
-        Assert.Equal("200 200 200", Times(await engine.SearchSecretsAsync(All with { ExpiringBefore = 999 }, null, 100, 100, default)));
-        Assert.Equal("", Times(await engine.SearchSecretsAsync(All with { ExpiringBefore = 100 }, null, 99, 100, default)));
-        Assert.Equal("100 100", Times(await engine.SearchSecretsAsync(All with { ExpiringBefore = 999 }, null, 99, 2, default)));
+        Assert.Equal("100 100 100 200 200 200",
+            Times(await engine.SearchSecretsAsync(All with { ExpiringBefore = 201 }, null, 99, 100, default)));
+        Assert.Equal("100 100 100",
+            Times(await engine.SearchSecretsAsync(All with { ExpiringBefore = 200 }, null, 99, 100, default)));
+        Assert.Equal("200 200 200",
+            Times(await engine.SearchSecretsAsync(All with { ExpiringBefore = 999 }, null, 100, 100, default)));
+        Assert.Equal("",
+            Times(await engine.SearchSecretsAsync(All with { ExpiringBefore = 100 }, null, 99, 100, default)));
+        Assert.Equal("100 100",
+            Times(await engine.SearchSecretsAsync(All with { ExpiringBefore = 999 }, null, 99, 2, default)));
 
-        static string Times(IReadOnlyList<FoundSecretRow> rows) => string.Join(' ', rows.Select(row => row.Secret.ExpiresAt));
+        static string Times(IReadOnlyList<FoundSecretRow> rows) =>
+            string.Join(' ', rows.Select(row => row.Secret.ExpiresAt));
     }
 
     [Theory]
@@ -44,14 +59,17 @@ public abstract partial class EngineContract
     [InlineData(null, null, false, "a c")]
     [InlineData("app_1", "acct_1", false, "a")]
     [InlineData("app_2", "acct_1", true, "")]
-    public async Task Filters_narrow_a_search_in_either_order(string? app, string? account, bool? livemode, string tenants)
+    public async Task Filters_narrow_a_search_in_either_order(string? app, string? account, bool? livemode,
+        string tenants)
     {
         await FillAsync();
         foreach (var before in (long?[])[null, 999])
         {
-            var rows = await engine.SearchSecretsAsync(new SecretFilter(app, account, livemode, before), null, 99, 100, default);
+            var rows = await engine.SearchSecretsAsync(new SecretFilter(app, account, livemode, before), null, 99, 100,
+                default);
             Assert.Equal(tenants, string.Join(' ', rows.Select(row => row.Secret.Id[..1]).Distinct().Order()));
-            Assert.Equal(tenants.Split(' ', StringSplitOptions.RemoveEmptyEntries).Length * (before is null ? 3 : 2), rows.Count);
+            Assert.Equal(tenants.Split(' ', StringSplitOptions.RemoveEmptyEntries).Length * (before is null ? 3 : 2),
+                rows.Count);
         }
     }
 
@@ -62,7 +80,8 @@ public abstract partial class EngineContract
     {
         await FillAsync();
         var filter = All with { ExpiringBefore = before };
-        var all = (await engine.SearchSecretsAsync(filter, null, 99, 100, default)).Select(row => row.Secret.Id).ToList();
+        var all = (await engine.SearchSecretsAsync(filter, null, 99, 100, default)).Select(row => row.Secret.Id)
+            .ToList();
         foreach (var limit in (int[])[1, 2, 4, 9])
         {
             var walked = new List<string>();
@@ -93,7 +112,8 @@ public abstract partial class EngineContract
     private async Task FillAsync()
     {
         var (b, c) = (Tenant with { Livemode = true }, Tenant with { App = "app_2" });
-        Write(new RowWrite.PutApp(new AppRow("app_2", "two", "acct_2", 1)), new RowWrite.AddTenant(c, 1, [1]), new RowWrite.AddTenant(b, 1, [1]));
+        Write(new RowWrite.PutApp(new AppRow("app_2", "two", "acct_2", 1)), new RowWrite.AddTenant(c, 1, [1]),
+            new RowWrite.AddTenant(b, 1, [1]));
         foreach (var (letter, id) in ((string, TenantId)[])[("a", Tenant), ("b", b), ("c", c)])
         {
             var number = (await engine.FindTenantAsync(id, default))!.Id;

@@ -15,7 +15,8 @@ public abstract partial class EngineContract : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         engine = await OpenAsync();
-        Write(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_own", 1)), new RowWrite.AddTenant(Tenant, 1, [1, 2, 3]));
+        Write(new RowWrite.PutApp(new AppRow("app_1", "one", "acct_own", 1)),
+            new RowWrite.AddTenant(Tenant, 1, [1, 2, 3]));
         tenant = (await engine.FindTenantAsync(Tenant, default))!.Id;
     }
 
@@ -78,10 +79,12 @@ public abstract partial class EngineContract : IAsyncLifetime
     {
         var key = new ApiKeyRow([9, 9], "key_1", "app_1", "acct_own", "secret", true, 5, 6, [7, 8]);
         var secret = NewSecret("b", expiresAt: 77);
-        Write(new RowWrite.PutMeta("m", [1, 0, 255]), new RowWrite.PutRootKey(new RootKeyRow(uint.MaxValue, 3, [4])), new RowWrite.PutApiKey(key), new RowWrite.PutSecret(secret));
+        Write(new RowWrite.PutMeta("m", [1, 0, 255]), new RowWrite.PutRootKey(new RootKeyRow(uint.MaxValue, 3, [4])),
+            new RowWrite.PutApiKey(key), new RowWrite.PutSecret(secret));
 
         Assert.Equal([1, 0, 255], await engine.FindMetaAsync("m", default));
-        Assert.Equivalent(new RootKeyRow(uint.MaxValue, 3, [4]), Assert.Single(await engine.ListRootKeysAsync(default)), strict: true);
+        Assert.Equivalent(new RootKeyRow(uint.MaxValue, 3, [4]), Assert.Single(await engine.ListRootKeysAsync(default)),
+            strict: true);
         Assert.Equivalent(key, await engine.FindApiKeyAsync([9, 9], default), strict: true);
         Assert.Equivalent(secret, await engine.FindSecretAsync(secret.Key, default), strict: true);
         Assert.Equal(new AppRow("app_1", "one", "acct_own", 1), await engine.FindAppAsync("app_1", default));
@@ -90,16 +93,21 @@ public abstract partial class EngineContract : IAsyncLifetime
     [Fact]
     public async Task Rows_that_many_ask_for_at_once_come_each_to_who_asked()
     {
-        TenantId[] owners = [Tenant, Tenant with { Livemode = true }, Tenant with { Account = "acct_2" }, Tenant with { Account = "acct_\0" }];
+        TenantId[] owners = [Tenant, Tenant with { Livemode = true }, Tenant with { Account = "acct_2" },
+            Tenant with { Account = "acct_\0" }];
         Write(new RowWrite.AddTenant(owners[1], 1, [4]), new RowWrite.AddTenant(owners[2], 1, [5]));
-        var found = await Task.WhenAll(Enumerable.Range(0, 200).Select(i => Task.Run(() => engine.FindTenantAsync(owners[i % 4], default).AsTask())));
+        var found = await Task.WhenAll(
+            Enumerable.Range(0, 200).Select(
+                i => Task.Run(() => engine.FindTenantAsync(owners[i % 4], default).AsTask())));
         Assert.Equal([[1, 2, 3], [4], [5], null], found[..4].Select(row => row?.SealedKeys));
         Assert.Equivalent(Enumerable.Range(0, 200).Select(i => found[i % 4]), found, strict: true);
 
         // The same name in several tenants: every third is not there.
-        var secrets = Enumerable.Range(0, 100).Select(i => NewSecret($"{i}") with { Key = new SecretKey(found[i % 3]!.Id, [(byte)(i / 3)]) }).ToList();
+        var secrets = Enumerable.Range(0, 100)
+            .Select(i => NewSecret($"{i}") with { Key = new SecretKey(found[i % 3]!.Id, [(byte)(i / 3)]) }).ToList();
         Write([.. secrets.Where((_, i) => i % 7 > 0).Select(row => new RowWrite.PutSecret(row))]);
-        var rows = await Task.WhenAll(secrets.Concat(secrets).Select(row => Task.Run(() => engine.FindSecretAsync(row.Key, default).AsTask())));
+        var rows = await Task.WhenAll(
+            secrets.Concat(secrets).Select(row => Task.Run(() => engine.FindSecretAsync(row.Key, default).AsTask())));
         for (var i = 0; i < rows.Length; i++)
             Assert.Equivalent(i % 100 % 7 > 0 ? secrets[i % 100] : null, rows[i], strict: true);
     }
@@ -108,7 +116,8 @@ public abstract partial class EngineContract : IAsyncLifetime
     public async Task The_first_keys_of_a_tenant_stay()
     {
         Write(new RowWrite.AddTenant(Tenant, 2, [9]));
-        Assert.Equivalent(new TenantRow(tenant, [1, 2, 3]), await engine.FindTenantAsync(Tenant, default), strict: true);
+        Assert.Equivalent(new TenantRow(tenant, [1, 2, 3]), await engine.FindTenantAsync(Tenant, default),
+            strict: true);
     }
 
     [Fact]
@@ -137,7 +146,10 @@ public abstract partial class EngineContract : IAsyncLifetime
         Assert.Equal("", await Page("a", newer: false, now: 100, limit: 2));
 
         async Task<string> Page(string? bound, bool newer, long now, int limit) =>
-            string.Join(' ', (await engine.ListSecretsAsync(tenant, Scope, bound, newer, now, limit, default)).Select(row => row.Id));
+            string.Join(
+                ' ',
+                (await engine.ListSecretsAsync(tenant, Scope, bound, newer, now, limit,
+                    default)).Select(row => row.Id));
     }
 
     [Fact]
@@ -145,12 +157,14 @@ public abstract partial class EngineContract : IAsyncLifetime
     {
         var (seen, counts) = (new List<long?>(), new List<int>());
         var secret = NewSecret("a", 1_000);
-        engine.Write([.. Enumerable.Range(1, 3).Select(version => new Recording(secret.Key, new IdempotencyKey(tenant, [1]), found =>
+        engine.Write([.. Enumerable.Range(1, 3).Select(version => new Recording(secret.Key,
+            new IdempotencyKey(tenant, [1]), found =>
         {
             seen.Add(found.Secret?.Version);
             counts.Add(found.LiveInScope(0));
             Assert.Equal(version > 1, found.Idempotency is not null);
-            return [new RowWrite.PutSecret(secret with { Version = version }), new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(tenant, [1]), [2], 3, [4]))];
+            return [new RowWrite.PutSecret(secret with { Version = version }),
+                new RowWrite.PutIdempotency(new IdempotencyRow(new IdempotencyKey(tenant, [1]), [2], 3, [4]))];
         }))], _ => null);
         Assert.Equal([null, 1L, 2L], seen);
         Assert.Equal([0, 1, 1], counts);
@@ -159,7 +173,8 @@ public abstract partial class EngineContract : IAsyncLifetime
     [Fact]
     public void Only_what_is_not_expired_is_counted()
     {
-        Write(new RowWrite.PutSecret(NewSecret("a")), new RowWrite.PutSecret(NewSecret("b", 100)), new RowWrite.PutSecret(NewSecret("c", 101)));
+        Write(new RowWrite.PutSecret(NewSecret("a")), new RowWrite.PutSecret(NewSecret("b", 100)),
+            new RowWrite.PutSecret(NewSecret("c", 101)));
         engine.Write([new Recording(new SecretKey(tenant, [0]), null, found =>
         {
             Assert.Equal((3, 2, 1), (found.LiveInScope(99), found.LiveInScope(100), found.LiveInScope(101)));
@@ -210,7 +225,8 @@ public abstract partial class EngineContract : IAsyncLifetime
             }
         }, TestContext.Current.CancellationToken);
         for (var version = 1; version <= 200; version++)
-            Write(new RowWrite.PutSecret(a with { Version = version }), new RowWrite.PutSecret(b with { Version = version }));
+            Write(new RowWrite.PutSecret(a with { Version = version }),
+                new RowWrite.PutSecret(b with { Version = version }));
         await stop.CancelAsync();
         await reading;
     }
@@ -227,9 +243,11 @@ public abstract partial class EngineContract : IAsyncLifetime
     }
 
     private SecretRow NewSecret(string id, long? expiresAt = null) =>
-        new(new SecretKey(tenant, RandomNumberGenerator.GetBytes(16)), Scope, id, 1, 10, expiresAt, RandomNumberGenerator.GetBytes(200));
+        new(new SecretKey(tenant, RandomNumberGenerator.GetBytes(16)), Scope, id, 1, 10, expiresAt,
+            RandomNumberGenerator.GetBytes(200));
 
-    private sealed class Recording(SecretKey? secret, IdempotencyKey? idempotency, Func<Change.Found, IReadOnlyList<RowWrite>> decide) : Change
+    private sealed class Recording(SecretKey? secret, IdempotencyKey? idempotency, Func<Change.Found,
+        IReadOnlyList<RowWrite>> decide) : Change
     {
         public override SecretKey? SecretAt => secret;
 

@@ -8,7 +8,8 @@ public sealed class SqliteEngineContract : EngineContract
 {
     private readonly TemporaryDirectory directory = new();
 
-    private protected override Task<Engine> OpenAsync() => Task.FromResult<Engine>(SqliteEngine.Open(directory.File("coffer.db")));
+    private protected override Task<Engine> OpenAsync() =>
+        Task.FromResult<Engine>(SqliteEngine.Open(directory.File("coffer.db")));
 
     private protected override ValueTask CloseAsync()
     {
@@ -52,14 +53,17 @@ public sealed class SqliteEngineTests : IDisposable
     {
         Execute("CREATE TABLE theirs (x)");
         var before = File.ReadAllBytes(StoreFile);
-        Assert.Contains("another program", Assert.Throws<ConfigurationException>(() => SqliteEngine.Open(StoreFile)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "another program", Assert.Throws<ConfigurationException>(() => SqliteEngine.Open(StoreFile)).Message,
+            StringComparison.Ordinal);
         Assert.Equal(before, File.ReadAllBytes(StoreFile));
     }
 
     [Fact]
     public void A_file_that_is_no_database_is_refused_and_left_alone()
     {
-        File.WriteAllText(StoreFile, "this is not a database, and it is long enough to be looked at by SQLite as one: " + new string('x', 4096));
+        File.WriteAllText(StoreFile,
+            "this is not a database, and it is long enough to be looked at by SQLite as one: " + new string('x', 4096));
         var before = File.ReadAllBytes(StoreFile);
         Assert.Throws<ConfigurationException>(() => SqliteEngine.Open(StoreFile));
         Assert.Equal(before, File.ReadAllBytes(StoreFile));
@@ -78,7 +82,9 @@ public sealed class SqliteEngineTests : IDisposable
     public void One_process_holds_a_data_directory()
     {
         using var first = DataDirectory.Open(directory.Path);
-        Assert.Contains("another process", Assert.Throws<ConfigurationException>(() => DataDirectory.Open(directory.Path)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "another process", Assert.Throws<ConfigurationException>(() => DataDirectory.Open(directory.Path)).Message,
+            StringComparison.Ordinal);
         first.Dispose();
         DataDirectory.Open(directory.Path).Dispose();
     }

@@ -19,7 +19,8 @@ public sealed class UpgradeTests : IAsyncLifetime
     {
         server = await TestServer.StartAsync();
         (await server.Client(account: "acct_1").Set("k", "kept", "usr_1")).IsOk();
-        (await server.Client(server.Keys.LiveSecretKey).Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "l"), ("payload", "live")], "key")).IsOk();
+        (await server.Client(server.Keys.LiveSecretKey).Post("/v1/apps/secrets",
+            [("scope[type]", "account"), ("name", "l"), ("payload", "live")], "key")).IsOk();
         await server.StopAsync();
         await server.MakeEarlierAsync();
         MakeSchema1();
@@ -31,8 +32,10 @@ public sealed class UpgradeTests : IAsyncLifetime
     [Fact]
     public async Task Keys_secrets_and_what_idempotency_keys_kept_are_as_they_were()
     {
-        Assert.Equal("kept", (await server.Client(account: "acct_1").Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
-        Assert.Equal("true", (await server.Client(server.Keys.LiveSecretKey).Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "l"), ("payload", "live")], "key"))
+        Assert.Equal("kept",
+            (await server.Client(account: "acct_1").Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
+        Assert.Equal("true", (await server.Client(server.Keys.LiveSecretKey).Post("/v1/apps/secrets",
+            [("scope[type]", "account"), ("name", "l"), ("payload", "live")], "key"))
             .IsOk().Header("Idempotent-Replayed"));
         (await server.Client(server.OtherAppKey).List()).IsOk();
         Assert.Equal(4, (await server.Admin.Get(KeysPath)).Ids().Count());
@@ -99,22 +102,31 @@ public sealed class UpgradeTests : IAsyncLifetime
     public async Task An_old_key_cannot_be_given_what_it_never_had()
     {
         await server.StopAsync();
-        foreach (var edit in (string[])["permissions = 'secret_read'", "pinned_account = 'acct_2'", "addresses = '0.0.0.0/0'", "permissions = '', pinned_account = '', addresses = ''"])
+        foreach (var edit in (string[])["permissions = 'secret_read'", "pinned_account = 'acct_2'",
+            "addresses = '0.0.0.0/0'", "permissions = '', pinned_account = '', addresses = ''"])
         {
-            Execute($"UPDATE api_keys SET permissions = NULL, pinned_account = NULL, addresses = NULL; UPDATE api_keys SET {edit}");
+            Execute(
+                "UPDATE api_keys SET permissions = NULL, pinned_account = NULL, addresses = NULL; UPDATE api_keys "
+                    + $"SET {edit}");
             await server.StartAgainAsync();
             (await server.Client().List()).IsError(500, null, null, type: "api_error");
             await server.StopAsync();
         }
     }
 
-    /// <summary>Replaces the store by one with the tables of schema 1, and in them what an earlier program would have written: it knew no other columns.</summary>
+    /// <summary>
+    /// Replaces the store by one with the tables of schema 1, and in them what an earlier program would have written:
+    /// it knew no other columns.
+    /// </summary>
     private void MakeSchema1()
     {
         var old = server.StoreFile + ".old";
         File.Move(server.StoreFile, old);
         using var sql = new StreamReader(typeof(SqliteEngine).Assembly.GetManifestResourceStream(
-            typeof(SqliteEngine).Assembly.GetManifestResourceNames().Single(name => name.EndsWith("0001-initial.sql", StringComparison.Ordinal) && !name.Contains("postgres", StringComparison.Ordinal)))!);
+            typeof(SqliteEngine).Assembly.GetManifestResourceNames().Single(
+                name =>
+                    name.EndsWith("0001-initial.sql", StringComparison.Ordinal)
+                        && !name.Contains("postgres", StringComparison.Ordinal)))!);
         Execute($"""
             PRAGMA journal_mode = WAL;
             {sql.ReadToEnd()}

@@ -9,10 +9,14 @@ using static Coffer.Api.ManagementWire;
 
 namespace Coffer.Api.Admin;
 
-/// <summary>Accounts of apps and their secrets' metadata, for who has an admin key (docs/management.md, "Accounts" and "Secrets").</summary>
+/// <summary>
+/// Accounts of apps and their secrets' metadata, for who has an admin key (docs/management.md, "Accounts" and
+/// "Secrets").
+/// </summary>
 internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
 {
-    private const string All = $"{Root}/apps/{{app}}/accounts", One = $"{All}/{{account}}", Search = $"{Root}/secrets/search";
+    private const string All =
+        $"{Root}/apps/{{app}}/accounts", One = $"{All}/{{account}}", Search = $"{Root}/secrets/search";
 
     public IEnumerable<ApiRoute> Routes =>
     [
@@ -51,10 +55,12 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
         if (after is not null && !after.StartsWith(SecretId.Prefix, StringComparison.Ordinal))
             throw ApiError.UnknownPosition("secret", after);
         var (secrets, hasMore) = await accounts.ExportAsync(
-            request.Caller, request.Target.Id("app"), request.Target.Id("account"), request.Form.Boolean("livemode") ?? false, reason, after, limit, request.Cancelled);
+            request.Caller, request.Target.Id("app"), request.Target.Id("account"),
+                request.Form.Boolean("livemode") ?? false, reason, after, limit, request.Cancelled);
         try
         {
-            request.WriteList(secrets, hasMore, (json, owned) => SecretsApi.WriteOwned(json, owned, wantsPayload: true));
+            request.WriteList(secrets, hasMore,
+                (json, owned) => SecretsApi.WriteOwned(json, owned, wantsPayload: true));
             return null;
         }
         finally
@@ -90,7 +96,8 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
         request.Form.Only("reason");
         var reason = RequiredText(request.Form, "reason", Accounts.LongestReason);
         var target = request.Target;
-        using var owned = await accounts.RevealAsync(request.Caller, target.Id("app"), target.Id("account"), target.Id("secret"), reason, request.Cancelled);
+        using var owned = await accounts.RevealAsync(request.Caller, target.Id("app"), target.Id("account"),
+            target.Id("secret"), reason, request.Cancelled);
         SecretsApi.WriteOwned(request.Json, owned, wantsPayload: true);
         return null;
     }
@@ -100,7 +107,9 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
         var form = request.Form;
         form.Only("app", "account", "livemode", "expiring_before", "limit", "page");
         var limit = request.Limit;
-        var after = Text(form, "page") is { } page ? Parse(page) ?? throw ApiError.Unusable("page", "send the next_page of the page before it unchanged") : null;
+        var after = Text(form, "page") is { } page
+            ? Parse(page) ?? throw ApiError.Unusable("page", "send the next_page of the page before it unchanged")
+            : null;
         var found = await accounts.SearchAsync(
             request.Caller, Id(form, "app"), Id(form, "account"), form.Boolean("livemode"),
             Time(form, "expiring_before"), after, limit, request.Cancelled);
@@ -143,6 +152,7 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
         var expires = BinaryPrimitives.ReadInt64BigEndian(bytes);
         if (!UnixTime.IsStorable(expires))
             return null;
-        return new Accounts.Position(expires == 0 ? null : expires, BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(8)), bytes[16..]);
+        return new Accounts.Position(expires == 0 ? null : expires,
+            BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(8)), bytes[16..]);
     }
 }

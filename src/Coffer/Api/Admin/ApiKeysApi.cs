@@ -33,7 +33,8 @@ internal sealed class ApiKeysApi(KeyRing keys)
             _ => throw ApiError.NotOneOf("type", "secret", "restricted", "admin"),
         };
         var isAdmin = kind == KeyKind.Admin;
-        foreach (var param in (string[])[.. isAdmin ? (string[])["app", "livemode"] : [], .. kind != KeyKind.Restricted ? (string[])["permissions", "account"] : []])
+        foreach (var param in (string[])[.. isAdmin ? (string[])["app", "livemode"] : [],
+            .. kind != KeyKind.Restricted ? (string[])["permissions", "account"] : []])
         {
             if (form.Has(param))
                 throw ApiError.Unusable(param, $"it cannot be used with type={ApiKey.Word(kind)}");
@@ -43,7 +44,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
             kind,
             isAdmin ? null : RequiredText(form, "app"),
             isAdmin || (form.Boolean("livemode") ?? false),
-            ReadPermissions(form) ?? (kind == KeyKind.Restricted ? throw ApiError.ParameterMissing("permissions") : Permissions.All),
+            PermissionsOf(form, kind),
             Id(form, "account"),
             ReadNetworks(form),
             form.Integer("expires_at"));
@@ -61,7 +62,8 @@ internal sealed class ApiKeysApi(KeyRing keys)
     private async ValueTask<ApiError?> ShowAsync(ApiRequest request)
     {
         request.Form.Only();
-        Write(request.Json, new KeyRing.Shown(await keys.RequireAsync(request.Caller, request.Target.Id("key"), request.Cancelled)));
+        Write(request.Json,
+            new KeyRing.Shown(await keys.RequireAsync(request.Caller, request.Target.Id("key"), request.Cancelled)));
         return null;
     }
 
@@ -69,7 +71,8 @@ internal sealed class ApiKeysApi(KeyRing keys)
     {
         request.Form.Only("grace_period");
         var grace = Grace(request.Form);
-        return AnswerAsync<KeyRing.Shown>(request, Write, write => keys.RollAsync(write, request.Target.Id("key"), grace));
+        return AnswerAsync<KeyRing.Shown>(request, Write,
+            write => keys.RollAsync(write, request.Target.Id("key"), grace));
     }
 
     private ValueTask<ApiError?> RevokeAsync(ApiRequest request)
@@ -81,8 +84,20 @@ internal sealed class ApiKeysApi(KeyRing keys)
     private static List<IPNetwork> ReadNetworks(StripeForm form)
     {
         var networks = form.Strings("addresses").Select(text => Networks.Parse(text)
-            ?? throw ApiError.Unusable("addresses", "write each as an address or as a network such as 203.0.113.0/24, with zeros after its prefix")).Distinct().ToList();
-        return networks.Count <= ApiKey.MostAddresses ? networks : throw ApiError.Unusable("addresses", $"send at most {ApiKey.MostAddresses}");
+            ?? throw ApiError.Unusable(
+                "addresses",
+                "write each as an address or as a network such as 203.0.113.0/24, with zeros after its "
+                    + "prefix")).Distinct().ToList();
+        return networks.Count <= ApiKey.MostAddresses
+            ? networks
+            : throw ApiError.Unusable("addresses", $"send at most {ApiKey.MostAddresses}");
+    }
+
+    private static Permissions PermissionsOf(StripeForm form, KeyKind kind)
+    {
+        if (ReadPermissions(form) is { } given)
+            return given;
+        return kind == KeyKind.Restricted ? throw ApiError.ParameterMissing("permissions") : Permissions.All;
     }
 
     private static void Write(Utf8JsonWriter json, KeyRing.Shown shown)

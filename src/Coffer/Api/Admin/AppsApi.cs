@@ -51,13 +51,15 @@ internal sealed class AppsApi(ManagedApps apps)
     {
         request.Form.Only("name", "secrets_per_scope", "origins", "disabled");
         var settings = ReadSettings(request.Form) with { IsDisabled = request.Form.Boolean("disabled") };
-        return AnswerAsync<ManagedApps.Shown>(request, Write, write => apps.ChangeAsync(write, request.Target.Id("app"), settings));
+        return AnswerAsync<ManagedApps.Shown>(request, Write,
+            write => apps.ChangeAsync(write, request.Target.Id("app"), settings));
     }
 
     private ValueTask<ApiError?> DeleteAsync(ApiRequest request)
     {
         request.Form.Only();
-        return AnswerAsync<ManagedApps.Shown>(request, Write, write => apps.DeleteAsync(write, request.Target.Id("app")));
+        return AnswerAsync<ManagedApps.Shown>(request, Write,
+            write => apps.DeleteAsync(write, request.Target.Id("app")));
     }
 
     private ValueTask<ApiError?> RollSigningSecretAsync(ApiRequest request)
@@ -74,7 +76,8 @@ internal sealed class AppsApi(ManagedApps apps)
             : form.Integer("secrets_per_scope") is not { } given ? null
             : given is >= 1 and <= CofferOptions.MostSecretsPerScope ? (int)given
             : throw ApiError.OutOfRange("secrets_per_scope", 1, CofferOptions.MostSecretsPerScope);
-        return new ManagedApps.Edit(Text(form, "name", App.LongestName), quota, form.Has("origins") ? ReadOrigins(form) : null, null);
+        return new ManagedApps.Edit(Text(form, "name", App.LongestName), quota,
+            form.Has("origins") ? ReadOrigins(form) : null, null);
     }
 
     private static List<string> ReadOrigins(StripeForm form)
@@ -82,10 +85,12 @@ internal sealed class AppsApi(ManagedApps apps)
         var origins = form.Strings("origins").Distinct(StringComparer.Ordinal).ToList();
         if (origins.Count > App.MostOrigins)
             throw ApiError.Unusable("origins", $"send at most {App.MostOrigins}");
-        // As a browser writes it in the Origin header (RFC 6454, section 6.2): ASCII, nothing but scheme and host before a port that is not the default.
+        // As a browser writes it in the Origin header (RFC 6454, section 6.2): ASCII, nothing but scheme and host
+        // before a port that is not the default.
         foreach (var origin in origins)
         {
-            if (!Uri.TryCreate(origin, UriKind.Absolute, out var uri) || uri.Scheme is not ("https" or "http") || uri.UserInfo.Length > 0
+            if (!Uri.TryCreate(origin, UriKind.Absolute, out var uri) || uri.Scheme is not ("https" or "http")
+                || uri.UserInfo.Length > 0
                 || !Ascii.IsValid(origin) || uri.GetLeftPart(UriPartial.Authority) != origin)
                 throw ApiError.Unusable("origins", "write each as browsers do, such as https://app.example.com");
         }

@@ -6,7 +6,9 @@ using static Coffer.Api.ManagementWire;
 
 namespace Coffer.Api.Admin;
 
-/// <summary>The audit log and the settings in force, for who has an admin key (docs/management.md, "Audit log" and "Settings").</summary>
+/// <summary>
+/// The audit log and the settings in force, for who has an admin key (docs/management.md, "Audit log" and "Settings").
+/// </summary>
 internal sealed class AuditApi(AuditTrail trail)
 {
     public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/audit", ListAsync)];

@@ -2,7 +2,9 @@ using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
-/// <summary>Accounts listed and exported, and secrets revealed (docs/management.md, "Accounts" and "Secrets").</summary>
+/// <summary>
+/// Accounts listed and exported, and secrets revealed (docs/management.md, "Accounts" and "Secrets").
+/// </summary>
 public sealed class AccountsTests : IAsyncLifetime
 {
     private TestServer server = null!;
@@ -58,7 +60,9 @@ public sealed class AccountsTests : IAsyncLifetime
         Assert.Equal((0, 0), await CountAsync()); // still there
 
         async Task<(int, int)> CountAsync() =>
-            (await Admin.Get(Accounts)).IsOk().Json["data"]![0]!["secrets"] is { } counts ? ((int)counts["live"]!, (int)counts["test"]!) : default;
+            (await Admin.Get(Accounts)).IsOk().Json["data"]![0]!["secrets"] is { } counts
+                ? ((int)counts["live"]!, (int)counts["test"]!)
+                : default;
     }
 
     [Fact]
@@ -72,7 +76,8 @@ public sealed class AccountsTests : IAsyncLifetime
             Assert.Equal(ids.Order(StringComparer.Ordinal), await Admin.WalkAsync(Accounts, limit));
         Assert.Equal(["acct_2", "b"], (await Admin.Get(Accounts, ("starting_after", "acct_1z"))).Ids());
         Assert.Single((await Admin.Get(Accounts, ("limit", "0"))).Ids());
-        (await Admin.Get($"{Apps}/app_none/accounts")).IsError(404, "resource_missing", "id", "No such app: 'app_none'");
+        (await Admin.Get($"{Apps}/app_none/accounts")).IsError(404, "resource_missing", "id",
+            "No such app: 'app_none'");
     }
 
     [Fact]
@@ -87,16 +92,21 @@ public sealed class AccountsTests : IAsyncLifetime
         server.Time.Move(TimeSpan.FromSeconds(1));
 
         var page = (await Admin.Post($"{Accounts}/acct_1/export", [("reason", "ticket 7")])).IsOk();
-        Assert.Equal(("list", false, $"{Accounts}/acct_1/export"), ((string?)page.Json["object"], (bool)page.Json["has_more"]!, (string?)page.Json["url"]));
+        Assert.Equal(("list", false, $"{Accounts}/acct_1/export"),
+            ((string?)page.Json["object"], (bool)page.Json["has_more"]!, (string?)page.Json["url"]));
         var data = page.Json["data"]!.AsArray();
         Assert.Equal(["one", "two"], data.Select(secret => (string?)secret!["payload"]).Order());
         Assert.Equal($$"""
-            {"id":"{{one.Id()}}","object":"apps.secret","account":"acct_1","app":"{{app}}","created":{{server.Time.Seconds - 1}},"expires_at":{{server.Time.Seconds + 99}},
+            {"id":"{{one.Id()}}","object":"apps.secret","account":"acct_1","app":"{{app}}",
+            "created":{{server.Time.Seconds - 1}},"expires_at":{{server.Time.Seconds + 99}},
             "livemode":false,"name":"a","payload":"one","scope":{"type":"account"},"version":1}
             """.ReplaceLineEndings(""), data.Single(secret => (string?)secret!["payload"] == "one")!.ToJsonString());
         Assert.Equal("usr_1", (string?)data.Single(secret => (string?)secret!["payload"] == "two")!["scope"]!["user"]);
 
-        Assert.Equal("live", (string?)(await Admin.Post($"{Accounts}/acct_1/export", [("reason", "r"), ("livemode", "true")])).IsOk().Json["data"]!.AsArray().Single()!["payload"]);
+        Assert.Equal(
+            "live",
+            (string?)(await Admin.Post($"{Accounts}/acct_1/export", [("reason", "r"), ("livemode", "true")]))
+                .IsOk().Json["data"]!.AsArray().Single()!["payload"]);
         Assert.Empty((await Admin.Post($"{Accounts}/acct_none/export", [("reason", "r")])).Ids());
     }
 
@@ -112,7 +122,8 @@ public sealed class AccountsTests : IAsyncLifetime
             for (var more = true; more;)
             {
                 var page = (await Admin.Post($"{Accounts}/acct_1/export",
-                    [("reason", "r"), ("limit", $"{limit}"), .. walked.Count > 0 ? ((string, string)[])[("starting_after", walked[^1])] : []])).IsOk();
+                    [("reason", "r"), ("limit", $"{limit}"), .. walked.Count > 0 ? ((string, string)[])[
+                        ("starting_after", walked[^1])] : []])).IsOk();
                 walked.AddRange(page.Ids());
                 more = (bool)page.Json["has_more"]!;
             }
@@ -120,7 +131,8 @@ public sealed class AccountsTests : IAsyncLifetime
             Assert.Equal(made.Order(), walked.Order());
         }
 
-        (await Admin.Post($"{Accounts}/acct_1/export", [("reason", "r"), ("starting_after", "none")])).IsError(400, "resource_missing", "starting_after");
+        (await Admin.Post($"{Accounts}/acct_1/export", [("reason", "r"), ("starting_after", "none")])).IsError(400,
+            "resource_missing", "starting_after");
     }
 
     [Fact]
@@ -129,15 +141,18 @@ public sealed class AccountsTests : IAsyncLifetime
         var test = (await server.Client(account: "acct_1").Set("k", "test", "usr_1")).Id;
         var live = (await server.Client(server.Keys.LiveSecretKey, "acct_1").Set("k", "live")).Id;
         var shown = (await Reveal("acct_1", test!)).IsOk();
-        Assert.Equal("id object account app created expires_at livemode name payload scope version", shown.Json.Fields());
-        Assert.Equal(("test", false, "usr_1"), (shown.Payload, (bool)shown.Json["livemode"]!, (string?)shown.Json["scope"]!["user"]));
+        Assert.Equal("id object account app created expires_at livemode name payload scope version",
+            shown.Json.Fields());
+        Assert.Equal(("test", false, "usr_1"),
+            (shown.Payload, (bool)shown.Json["livemode"]!, (string?)shown.Json["scope"]!["user"]));
         Assert.Equal("live", (await Reveal("acct_1", live!)).IsOk().Payload);
 
         foreach (var answer in (Answer[])[
             await Reveal("acct_2", test!), await Reveal("acct_1", "appsecret_none"),
             await Admin.Post($"{Apps}/{server.OtherApp}/accounts/acct_1/secrets/{test}/reveal", [("reason", "r")])])
             answer.IsError(404, "resource_missing", "id");
-        (await Admin.Post($"{Apps}/app_none/accounts/acct_1/secrets/{test}/reveal", [("reason", "r")])).IsError(404, "resource_missing", "id", "No such app: 'app_none'");
+        (await Admin.Post($"{Apps}/app_none/accounts/acct_1/secrets/{test}/reveal", [("reason", "r")])).IsError(404,
+            "resource_missing", "id", "No such app: 'app_none'");
 
         await server.Client(account: "acct_1").Set("brief", "p", null, ("expires_at", $"{server.Time.Seconds + 1}"));
         var brief = (await server.Client(account: "acct_1").Find("brief")).Id;
@@ -145,7 +160,8 @@ public sealed class AccountsTests : IAsyncLifetime
         server.Time.Move(TimeSpan.FromSeconds(1));
         (await Reveal("acct_1", brief!)).IsError(404, "resource_missing", "id");
 
-        Task<Answer> Reveal(string account, string id) => Admin.Post($"{Accounts}/{account}/secrets/{id}/reveal", [("reason", "ticket 7")]);
+        Task<Answer> Reveal(string account, string id) =>
+            Admin.Post($"{Accounts}/{account}/secrets/{id}/reveal", [("reason", "ticket 7")]);
     }
 
     [Fact]
@@ -154,14 +170,17 @@ public sealed class AccountsTests : IAsyncLifetime
         var one = (await server.Client(account: "acct_1").Set("a", "p")).Id;
         var two = (await server.Client(account: "acct_1").Set("b", "p", "usr_1")).Id;
         (await Admin.Post($"{Accounts}/acct_1/secrets/{one}/reveal", [("reason", "ticket é 7")])).IsOk();
-        (await Admin.Post($"{Accounts}/acct_1/secrets/appsecret_none/reveal", [("reason", "r")])).IsError(404, "resource_missing", "id");
+        (await Admin.Post($"{Accounts}/acct_1/secrets/appsecret_none/reveal", [("reason", "r")])).IsError(404,
+            "resource_missing", "id");
         (await Admin.Post($"{Accounts}/acct_1/export", [("reason", "leaving"), ("limit", "1")])).IsOk();
         (await Admin.Post($"{Accounts}/acct_1/export", [("reason", "leaving")])).IsOk();
 
         var revealed = (await Admin.Get("/admin/v1/audit", ("verb", "reveal"))).IsOk().Json["data"]!.AsArray();
         Assert.Equal(["absent", "ok"], revealed.Select(entry => (string?)entry!["outcome"]));
-        Assert.Equal(("ticket é 7", one, app, "test", "acct_1", "account", 1), ((string?)revealed[1]!["reason"], (string?)revealed[1]!["target"], (string?)revealed[1]!["app"],
-            (string?)revealed[1]!["mode"], (string?)revealed[1]!["account"], (string?)revealed[1]!["scope"], (int)revealed[1]!["version"]!));
+        Assert.Equal(("ticket é 7", one, app, "test", "acct_1", "account", 1), ((string?)revealed[1]!["reason"],
+            (string?)revealed[1]!["target"], (string?)revealed[1]!["app"],
+            (string?)revealed[1]!["mode"], (string?)revealed[1]!["account"], (string?)revealed[1]!["scope"],
+                (int)revealed[1]!["version"]!));
         var exported = (await Admin.Get("/admin/v1/audit", ("verb", "export"))).IsOk().Json["data"]!.AsArray();
         Assert.Equal(1 + 2, exported.Count); // one for each that left, and none for what did not fit the page
         Assert.Equal([one, two], exported.Select(entry => (string?)entry!["target"]).Distinct().Order());
@@ -173,17 +192,21 @@ public sealed class AccountsTests : IAsyncLifetime
     [InlineData("reason[]=x", null, "reason")]
     [InlineData("reason=LONG", null, "reason")]
     [InlineData("reason=x&user=y", "parameter_unknown", "user")]
-    public async Task A_reason_of_1_to_500_characters_is_needed_and_without_it_nothing_leaves(string form, string? code, string param)
+    public async Task A_reason_of_1_to_500_characters_is_needed_and_without_it_nothing_leaves(string form, string? code,
+        string param)
     {
         var id = (await server.Client(account: "acct_1").Set("k", "canary")).Id;
         form = form.Replace("LONG", new string('r', 501), StringComparison.Ordinal);
         foreach (var path in (string[])[$"{Accounts}/acct_1/secrets/{id}/reveal", $"{Accounts}/acct_1/export"])
         {
-            Assert.DoesNotContain("canary", (await Admin.Raw(HttpMethod.Post, path, form)).IsError(400, code, param).Text, StringComparison.Ordinal);
+            Assert.DoesNotContain(
+                "canary", (await Admin.Raw(HttpMethod.Post, path, form)).IsError(400, code, param).Text,
+                StringComparison.Ordinal);
             (await Admin.Post(path, [("reason", string.Concat(Enumerable.Repeat("𝄞", 500)))])).IsOk();
             (await Admin.Raw(HttpMethod.Get, $"{path}?reason=x", null)).IsError(404, null, null);
         }
 
-        (await Admin.Post($"{Accounts}/acct_1/export", [("reason", "r"), ("livemode", "x")])).IsError(400, null, "livemode");
+        (await Admin.Post($"{Accounts}/acct_1/export",
+            [("reason", "r"), ("livemode", "x")])).IsError(400, null, "livemode");
     }
 }

@@ -26,8 +26,10 @@ public sealed class ApiKeysTests : IAsyncLifetime
     {
         var made = (await Admin.Post(KeysPath,
         [
-            ("type", "restricted"), ("app", app), ("livemode", "true"), ("permissions[]", "secret_write"), ("permissions[]", "secret_read"), ("account", "acct_1"),
-            ("addresses[]", "127.0.0.0/8"), ("addresses[]", "2001:db8::1"), ("expires_at", $"{server.Time.Seconds + 10}"),
+            ("type", "restricted"), ("app", app), ("livemode", "true"), ("permissions[]", "secret_write"),
+                ("permissions[]", "secret_read"), ("account", "acct_1"),
+            ("addresses[]", "127.0.0.0/8"), ("addresses[]", "2001:db8::1"),
+                ("expires_at", $"{server.Time.Seconds + 10}"),
         ])).IsOk();
         Assert.Matches("^rk_live_cfr[0-9A-Za-z]{39}$", made.Json.Secret());
         Assert.Equal($$"""
@@ -58,7 +60,8 @@ public sealed class ApiKeysTests : IAsyncLifetime
         var shown = made.Json.AsObject();
         shown.Remove("secret");
         Assert.True(JsonNode.DeepEquals(shown, (await Admin.Get($"{KeysPath}/{made.Id}")).IsOk().Json));
-        Assert.Contains((await Admin.Get(KeysPath, ("app", app))).IsOk().Json["data"]!.AsArray(), key => JsonNode.DeepEquals(shown, key));
+        Assert.Contains((await Admin.Get(KeysPath, ("app", app))).IsOk().Json["data"]!.AsArray(),
+            key => JsonNode.DeepEquals(shown, key));
     }
 
     [Fact]
@@ -66,10 +69,12 @@ public sealed class ApiKeysTests : IAsyncLifetime
     {
         var secret = await server.NewKeyAsync("secret", app);
         Assert.Matches("^sk_test_cfr", secret.Secret());
-        Assert.Equal("null null null False", $"{Word(secret["permissions"])} {Word(secret["expires_at"])} {Word(secret["account"])} {(bool)secret["livemode"]!}");
+        Assert.Equal("null null null False", string.Join(' ', Word(secret["permissions"]), Word(secret["expires_at"]),
+            Word(secret["account"]), (bool)secret["livemode"]!));
         Assert.Empty(secret["addresses"]!.AsArray());
         Assert.Matches("^sk_live_cfr", (await server.NewKeyAsync("secret", app, ("livemode", "true"))).Secret());
-        Assert.Matches("^rk_test_cfr", (await server.NewKeyAsync("restricted", app, ("permissions", "secret_read"))).Secret());
+        Assert.Matches("^rk_test_cfr",
+            (await server.NewKeyAsync("restricted", app, ("permissions", "secret_read"))).Secret());
         var admin = await server.NewKeyAsync("admin", null);
         Assert.Matches("^ak_cfr", admin.Secret());
         Assert.Equal("null null null", $"{Word(admin["app"])} {Word(admin["livemode"])} {Word(admin["permissions"])}");
@@ -114,7 +119,8 @@ public sealed class ApiKeysTests : IAsyncLifetime
     public async Task Bad_input_names_the_parameter_and_makes_no_key(string form, string? code, string param)
     {
         var before = (await Admin.Get(KeysPath, ("limit", "100"))).Ids().Count();
-        form = form.Replace("APP", app, StringComparison.Ordinal).Replace("NOW", $"{server.Time.Seconds}", StringComparison.Ordinal);
+        form = form.Replace("APP", app, StringComparison.Ordinal).Replace("NOW", $"{server.Time.Seconds}",
+            StringComparison.Ordinal);
         (await Admin.Raw(HttpMethod.Post, KeysPath, form)).IsError(400, code, param);
         Assert.Equal(before, (await Admin.Get(KeysPath, ("limit", "100"))).Ids().Count());
     }
@@ -123,8 +129,13 @@ public sealed class ApiKeysTests : IAsyncLifetime
     public async Task There_are_at_most_20_addresses()
     {
         (string, string)[] twenty = [.. Enumerable.Range(0, 20).Select(i => ("addresses[]", $"10.0.{i}.0/24"))];
-        Assert.Equal(20, (await server.NewKeyAsync("admin", null, [.. twenty, ("addresses[]", "10.0.0.0/24")]))["addresses"]!.AsArray().Count); // the same one again
-        (await Admin.Post(KeysPath, [("type", "admin"), .. twenty, ("addresses[]", "10.1.0.0/16")])).IsError(400, null, "addresses");
+        // the same one again
+        Assert.Equal(
+            20,
+            (await server.NewKeyAsync("admin", null,
+                [.. twenty, ("addresses[]", "10.0.0.0/24")]))["addresses"]!.AsArray().Count);
+        (await Admin.Post(KeysPath,
+            [("type", "admin"), .. twenty, ("addresses[]", "10.1.0.0/16")])).IsError(400, null, "addresses");
     }
 
     [Theory]
@@ -143,20 +154,31 @@ public sealed class ApiKeysTests : IAsyncLifetime
         if (isTaken)
             answer.IsOk();
         else
-            answer.IsError(403, null, null, "The provided key is not accepted from this address. Use it from one of its networks, or ask the operator to add this address.");
-        (await server.Client((await server.NewKeyAsync("secret", app, ("addresses[]", network), ("addresses[]", "127.0.0.0/30"))).Secret()).List()).IsOk();
-        Assert.Equal(isTaken ? 200 : 403, (await server.Client((await server.NewKeyAsync("admin", null, ("addresses[]", network))).Secret()).Get(Apps)).Status);
+            answer.IsError(
+                403, null, null,
+                "The provided key is not accepted from this address. Use it from one of its networks, or ask the "
+                    + "operator to add this address.");
+        (await server.Client(
+            (await server.NewKeyAsync("secret", app, ("addresses[]", network),
+                ("addresses[]", "127.0.0.0/30"))).Secret()).List()).IsOk();
+        Assert.Equal(
+            isTaken ? 200 : 403,
+            (await server.Client(
+                (await server.NewKeyAsync("admin", null, ("addresses[]", network))).Secret()).Get(Apps)).Status);
     }
 
     [Theory]
     [InlineData("secret_read", 200, 403, 403)]
     [InlineData("secret_write", 403, 200, 403)]
     [InlineData("secret_read,secret_write", 200, 200, 200)]
-    public async Task A_restricted_key_may_do_what_its_permissions_say(string permissions, int reads, int writes, int both)
+    public async Task A_restricted_key_may_do_what_its_permissions_say(string permissions, int reads, int writes,
+        int both)
     {
         await server.Client().Set("k", "p");
         await server.Client().Set("l", "p");
-        var caller = server.Client((await server.NewKeyAsync("restricted", app, [.. permissions.Split(',').Select(word => ("permissions[]", word))])).Secret());
+        var caller = server.Client(
+            (await server.NewKeyAsync("restricted", app,
+                [.. permissions.Split(',').Select(word => ("permissions[]", word))])).Secret());
         Assert.Equal(reads, (await caller.Find("k")).Status);
         Assert.Equal(reads, (await caller.Find("k", null, ("expand[]", "payload"))).Status);
         Assert.Equal(reads, (await caller.List()).Status);
@@ -164,7 +186,10 @@ public sealed class ApiKeysTests : IAsyncLifetime
         Assert.Equal(both, (await caller.Delete("l", null, ("expand[]", "payload"))).Status);
         Assert.Equal(writes, (await caller.Delete("k")).Status);
         if (reads == 403)
-            (await caller.Find("not there")).IsError(403, null, null, "The provided key does not have the permission 'secret_read', which this request needs. Use a key that has it.");
+            (await caller.Find("not there")).IsError(
+                403, null, null,
+                "The provided key does not have the permission 'secret_read', which this request needs. Use a key "
+                    + "that has it.");
     }
 
     [Fact]
@@ -172,9 +197,11 @@ public sealed class ApiKeysTests : IAsyncLifetime
     {
         await server.Client(account: "acct_1").Set("k", "one");
         await server.Client().Set("k", "the app's own");
-        var key = (await server.NewKeyAsync("restricted", app, ("permissions", "secret_read"), ("account", "acct_1"))).Secret();
+        var key = (await server.NewKeyAsync("restricted", app, ("permissions", "secret_read"),
+            ("account", "acct_1"))).Secret();
         Assert.Equal("one", (await server.Client(key).Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
-        Assert.Equal("one", (await server.Client(key, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
+        Assert.Equal("one",
+            (await server.Client(key, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
         var own = (string)(await Admin.Get($"{Apps}/{app}")).Json["account"]!;
         foreach (var other in (string[])["acct_2", own, "ACCT_1"])
             (await server.Client(key, other).Find("k")).IsError(403, null, null);
@@ -213,9 +240,11 @@ public sealed class ApiKeysTests : IAsyncLifetime
         Assert.Equal(2, (await Admin.Get(KeysPath, ("app", app))).Ids().Count());
         Assert.Empty((await Admin.Get(KeysPath, ("app", "app_none"))).Ids());
         var page = (await Admin.Get(KeysPath, ("limit", "2"))).IsOk().Json;
-        Assert.Equal(("list", true, KeysPath), ((string?)page["object"], (bool)page["has_more"]!, (string?)page["url"]));
+        Assert.Equal(("list", true, KeysPath),
+            ((string?)page["object"], (bool)page["has_more"]!, (string?)page["url"]));
         Assert.DoesNotContain("\"secret\":", (await Admin.Get(KeysPath)).Text, StringComparison.Ordinal);
-        (await Admin.Get(KeysPath, ("starting_after", "key_none"))).IsError(400, "resource_missing", "starting_after", "No such API key: 'key_none'");
+        (await Admin.Get(KeysPath, ("starting_after", "key_none"))).IsError(400, "resource_missing", "starting_after",
+            "No such API key: 'key_none'");
         Assert.Single((await Admin.Get(KeysPath, ("limit", "0"))).Ids());
         Assert.Equal(9, (await Admin.Get(KeysPath, ("limit", "101"))).Ids().Count());
     }
@@ -224,7 +253,8 @@ public sealed class ApiKeysTests : IAsyncLifetime
     public async Task What_is_not_there_is_404()
     {
         foreach (var answer in (Answer[])[
-            await Admin.Get($"{KeysPath}/key_none"), await Admin.Post($"{KeysPath}/key_none/roll", [("grace_period", "0")]), await Admin.Post($"{KeysPath}/key_none/revoke", [])])
+            await Admin.Get($"{KeysPath}/key_none"), await Admin.Post($"{KeysPath}/key_none/roll",
+                [("grace_period", "0")]), await Admin.Post($"{KeysPath}/key_none/revoke", [])])
             answer.IsError(404, "resource_missing", "id", "No such API key: 'key_none'");
         (await Admin.Raw(HttpMethod.Delete, $"{KeysPath}/key_none", null)).IsError(404, null, null);
     }
@@ -232,7 +262,8 @@ public sealed class ApiKeysTests : IAsyncLifetime
     [Fact]
     public async Task A_rolled_key_may_do_the_same_and_the_old_one_ends_with_its_grace()
     {
-        var old = await server.NewKeyAsync("restricted", app, ("permissions", "secret_read"), ("account", "acct_1"), ("addresses[]", "127.0.0.1"));
+        var old = await server.NewKeyAsync("restricted", app, ("permissions", "secret_read"), ("account", "acct_1"),
+            ("addresses[]", "127.0.0.1"));
         server.Time.Move(TimeSpan.FromSeconds(5));
         var rolled = (await Admin.Post($"{KeysPath}/{old.Id()}/roll", [("grace_period", "60")])).IsOk().Json;
         Assert.Equal(old.Fields(), rolled.Fields());
@@ -241,7 +272,8 @@ public sealed class ApiKeysTests : IAsyncLifetime
         foreach (var same in (string[])["account", "addresses", "app", "livemode", "permissions", "type", "expires_at"])
             Assert.True(JsonNode.DeepEquals(old[same], rolled[same]), same);
         Assert.Equal(server.Time.Seconds, (long)rolled["created"]!);
-        Assert.Equal(server.Time.Seconds + 60, (long)(await Admin.Get($"{KeysPath}/{old.Id()}")).IsOk().Json["expires_at"]!);
+        Assert.Equal(server.Time.Seconds + 60,
+            (long)(await Admin.Get($"{KeysPath}/{old.Id()}")).IsOk().Json["expires_at"]!);
 
         (await server.Client(old.Secret()).List()).IsOk();
         (await server.Client(rolled.Secret()).List()).IsOk();
@@ -274,7 +306,8 @@ public sealed class ApiKeysTests : IAsyncLifetime
         var key = await server.NewKeyAsync("secret", app);
         (await server.Client(key.Secret()).List()).IsOk();
         var revoked = (await Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsOk().Json;
-        Assert.Equal("id object account addresses app created expires_at last_used livemode permissions revoked type", revoked.Fields());
+        Assert.Equal("id object account addresses app created expires_at last_used livemode permissions revoked type",
+            revoked.Fields());
         Assert.True((bool)revoked["revoked"]!);
         (await server.Client(key.Secret()).List()).IsError(401, null, null);
         (await Admin.Get($"{KeysPath}/{key.Id()}")).IsError(404, "resource_missing", "id");
@@ -294,10 +327,12 @@ public sealed class ApiKeysTests : IAsyncLifetime
         var second = server.Client((await server.NewKeyAsync("admin", null)).Secret());
         (await second.Post($"{KeysPath}/{first}/revoke", [])).IsOk();
         (await Admin.Get(KeysPath)).IsError(401, null, null);
-        var last = (string)(await second.Get(KeysPath)).Json["data"]!.AsArray().Single(key => (string?)key!["type"] == "admin")!["id"]!;
+        var last = (string)(await second.Get(KeysPath)).Json["data"]!.AsArray().Single(
+            key => (string?)key!["type"] == "admin")!["id"]!;
         (await second.Post($"{KeysPath}/{last}/revoke", [])).IsError(400, null, null);
         // Rolled, it makes room for the one that follows it.
-        var third = server.Client((await second.Post($"{KeysPath}/{last}/roll", [("grace_period", "60")])).IsOk().Json.Secret());
+        var third = server.Client(
+            (await second.Post($"{KeysPath}/{last}/roll", [("grace_period", "60")])).IsOk().Json.Secret());
         (await third.Post($"{KeysPath}/{last}/revoke", [])).IsOk();
         (await third.Get(KeysPath)).IsOk();
     }
@@ -310,7 +345,8 @@ public sealed class ApiKeysTests : IAsyncLifetime
         {
             var second = (await server.Client(token).Post(KeysPath, [("type", "admin")])).IsOk().Json;
             (string Id, string Token)[] admins = [(id, token), (second.Id(), second.Secret())];
-            var answers = await Task.WhenAll(admins.Select(admin => server.Client(admin.Token).Post($"{KeysPath}/{admin.Id}/revoke", [])));
+            var answers = await Task.WhenAll(
+                admins.Select(admin => server.Client(admin.Token).Post($"{KeysPath}/{admin.Id}/revoke", [])));
             Assert.Equal([200, 400], answers.Select(answer => answer.Status).Order());
             (id, token) = admins[Array.FindIndex(answers, answer => answer.Status == 400)];
         }
@@ -339,7 +375,8 @@ public sealed class ApiKeysTests : IAsyncLifetime
         {
             for (var i = 0; ; i++)
             {
-                if ((long?)(await Admin.Get($"{KeysPath}/{key.Id()}")).IsOk().Json["last_used"] is { } last && (last == expected || i > 100))
+                if ((long?)(await Admin.Get($"{KeysPath}/{key.Id()}")).IsOk().Json["last_used"] is { } last
+                    && (last == expected || i > 100))
                     return last;
                 await Task.Delay(10);
                 Assert.InRange(i, 0, 200);

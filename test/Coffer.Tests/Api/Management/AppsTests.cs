@@ -21,7 +21,10 @@ public sealed class AppsTests : IAsyncLifetime
     public async Task A_new_app_has_what_it_was_given_and_a_signing_secret_of_each_mode_that_is_shown_once()
     {
         server.Time.Move(TimeSpan.FromSeconds(1)); // so that it is the newest
-        var made = (await Admin.Post(Apps, [("name", "Acme CRM"), ("secrets_per_scope", "3"), ("origins[]", "https://a.example"), ("origins[]", "http://localhost:3000")])).IsOk();
+        var made = (await Admin.Post(
+            Apps,
+            [("name", "Acme CRM"), ("secrets_per_scope", "3"), ("origins[]", "https://a.example"),
+                ("origins[]", "http://localhost:3000")])).IsOk();
         Assert.Equal($"{Shown} signing_secret_live signing_secret_test signing_secrets", made.Json.Fields());
         Assert.Matches("^app_[0-9A-Za-z]{16}$", made.Id);
         Assert.Matches("^acct_[0-9A-Za-z]{16}$", (string?)made.Json["account"]);
@@ -125,17 +128,28 @@ public sealed class AppsTests : IAsyncLifetime
     public async Task There_are_at_most_20_origins_and_one_sent_twice_counts_once()
     {
         (string, string)[] twenty = [.. Enumerable.Range(0, 20).Select(i => ("origins[]", $"https://a{i}.example"))];
-        Assert.Equal(20, (await Admin.Post(Apps, [("name", "x"), .. twenty, ("origins[]", "https://a0.example")])).IsOk().Json["origins"]!.AsArray().Count);
-        (await Admin.Post(Apps, [("name", "x"), .. twenty, ("origins[]", "https://b.example")])).IsError(400, null, "origins");
+        Assert.Equal(
+            20,
+            (await Admin.Post(
+                Apps,
+                [("name", "x"), .. twenty,
+                    ("origins[]", "https://a0.example")])).IsOk().Json["origins"]!.AsArray().Count);
+        (await Admin.Post(Apps,
+            [("name", "x"), .. twenty, ("origins[]", "https://b.example")])).IsError(400, null, "origins");
     }
 
     [Fact]
     public async Task A_change_leaves_what_it_does_not_name()
     {
-        var path = $"{Apps}/{(await Admin.Post(Apps, [("name", "x"), ("secrets_per_scope", "3"), ("origins[]", "https://a.example")])).IsOk().Id}";
+        (string, string)[] settings = [("name", "x"), ("secrets_per_scope", "3"), ("origins[]", "https://a.example")];
+        var path = $"{Apps}/{(await Admin.Post(Apps, settings)).IsOk().Id}";
         var changed = (await Admin.Post(path, [("name", "y")])).IsOk();
-        Assert.Equal("id object account created disabled name origins secrets_per_scope signing_secrets", changed.Json.Fields());
-        Assert.Equal(("y", 3, "https://a.example"), ((string?)changed.Json["name"], (int)changed.Json["secrets_per_scope"]!, (string?)changed.Json["origins"]![0]));
+        Assert.Equal("id object account created disabled name origins secrets_per_scope signing_secrets",
+            changed.Json.Fields());
+        Assert.Equal(
+            ("y", 3, "https://a.example"),
+            ((string?)changed.Json["name"], (int)changed.Json["secrets_per_scope"]!,
+                (string?)changed.Json["origins"]![0]));
         Assert.True((bool)(await Admin.Post(path, [("disabled", "true")])).IsOk().Json["disabled"]!);
         var cleared = (await Admin.Post(path, [("origins", ""), ("secrets_per_scope", "")])).IsOk().Json;
         Assert.Empty(cleared["origins"]!.AsArray());
@@ -154,15 +168,18 @@ public sealed class AppsTests : IAsyncLifetime
         (await Admin.Post(app, [("secrets_per_scope", "2")])).IsOk();
         (await server.Client().Set("a")).IsOk();
         (await server.Client().Set("b")).IsOk();
-        Assert.Contains("already holds 2 secrets", (await server.Client().Set("c")).IsError(400, null, null).Text, StringComparison.Ordinal);
+        Assert.Contains("already holds 2 secrets", (await server.Client().Set("c")).IsError(400, null, null).Text,
+            StringComparison.Ordinal);
         (await server.Client().Set("c", "p", "usr_1")).IsOk(); // another scope
 
         (await Admin.Post(app, [("secrets_per_scope", "12")])).IsOk();
         for (var i = 0; i < 10; i++)
             (await server.Client().Set($"k{i}")).IsOk();
-        Assert.Contains("already holds 12 secrets", (await server.Client().Set("c")).IsError(400, null, null).Text, StringComparison.Ordinal);
+        Assert.Contains("already holds 12 secrets", (await server.Client().Set("c")).IsError(400, null, null).Text,
+            StringComparison.Ordinal);
         (await Admin.Post(app, [("secrets_per_scope", "")])).IsOk();
-        Assert.Contains("already holds 10 secrets", (await server.Client().Set("c")).IsError(400, null, null).Text, StringComparison.Ordinal);
+        Assert.Contains("already holds 10 secrets", (await server.Client().Set("c")).IsError(400, null, null).Text,
+            StringComparison.Ordinal);
         (await server.Client().Set("a", "a replacement does not count")).IsOk();
     }
 
@@ -174,8 +191,10 @@ public sealed class AppsTests : IAsyncLifetime
         var browser = server.Client(await server.MintAsync("usr_1"));
         (await browser.Find("k", "usr_1")).IsOk();
         (await Admin.Post(app, [("disabled", "true")])).IsOk();
-        foreach (var caller in (TestServer.Caller[])[server.Client(), server.Client(server.Keys.LiveSecretKey), browser])
-            (await caller.Find("k", "usr_1")).IsError(403, null, null, "The app of the provided key is disabled. Ask the operator to enable it; nothing was deleted.");
+        foreach (var caller in (TestServer.Caller[])[server.Client(), server.Client(server.Keys.LiveSecretKey),
+            browser])
+            (await caller.Find("k", "usr_1")).IsError(403, null, null,
+                "The app of the provided key is disabled. Ask the operator to enable it; nothing was deleted.");
         (await server.Client(server.OtherAppKey).List()).IsOk();
 
         (await Admin.Post(app, [("disabled", "false")])).IsOk();
@@ -197,7 +216,8 @@ public sealed class AppsTests : IAsyncLifetime
 
         var first = (await Admin.Get(Apps, ("limit", "3"))).IsOk();
         Assert.Equal("object data has_more url", first.Json.Fields());
-        Assert.Equal(("list", true, Apps), ((string?)first.Json["object"], (bool)first.Json["has_more"]!, (string?)first.Json["url"]));
+        Assert.Equal(("list", true, Apps),
+            ((string?)first.Json["object"], (bool)first.Json["has_more"]!, (string?)first.Json["url"]));
         Assert.Equal(made[^1], first.Ids().First());
         foreach (var limit in (int[])[1, 2, 3, 100])
         {
@@ -207,7 +227,8 @@ public sealed class AppsTests : IAsyncLifetime
             Assert.Equal(made[^1], walked[0]);
         }
 
-        var times = (await Admin.Get(Apps)).IsOk().Json["data"]!.AsArray().Select(app => (long)app!["created"]!).ToList();
+        var times = (await Admin.Get(Apps)).IsOk().Json["data"]!.AsArray().Select(app => (long)app!["created"]!)
+            .ToList();
         Assert.Equal(times.OrderDescending(), times);
     }
 
@@ -221,7 +242,8 @@ public sealed class AppsTests : IAsyncLifetime
         Assert.Single((await Admin.Get(Apps, ("limit", "-7"))).Ids());
         Assert.Equal(12, (await Admin.Get(Apps, ("limit", "1000000000000"))).Ids().Count());
         (await Admin.Get(Apps, ("limit", "x"))).IsError(400, "parameter_invalid_integer", "limit");
-        (await Admin.Get(Apps, ("starting_after", "app_none"))).IsError(400, "resource_missing", "starting_after", "No such app: 'app_none'");
+        (await Admin.Get(Apps, ("starting_after", "app_none"))).IsError(400, "resource_missing", "starting_after",
+            "No such app: 'app_none'");
         (await Admin.Get(Apps, ("ending_before", server.OtherApp))).IsError(400, "parameter_unknown", "ending_before");
     }
 
@@ -254,14 +276,17 @@ public sealed class AppsTests : IAsyncLifetime
         (await server.ForgetAsync("acct_1")).IsOk();
         browser = server.Client(await server.MintAsync("usr_1", "acct_2"));
         var deleted = (await Admin.Raw(HttpMethod.Delete, app, null)).IsOk().Json;
-        Assert.Equal("id object account created deleted disabled name origins secrets_per_scope signing_secrets", deleted.Fields());
+        Assert.Equal("id object account created deleted disabled name origins secrets_per_scope signing_secrets",
+            deleted.Fields());
         Assert.True((bool)deleted["deleted"]!);
 
-        foreach (var caller in (TestServer.Caller[])[server.Client(), server.Client(server.Keys.LiveSecretKey), browser])
+        foreach (var caller in (TestServer.Caller[])[server.Client(), server.Client(server.Keys.LiveSecretKey),
+            browser])
             (await caller.List()).IsError(401, null, null);
         (await Admin.Get(app)).IsError(404, "resource_missing", "id");
         (await Admin.Raw(HttpMethod.Delete, app, null)).IsError(404, "resource_missing", "id");
-        Assert.DoesNotContain((await Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray(), key => (string?)key!["app"] == deleted.Id());
+        Assert.DoesNotContain((await Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray(),
+            key => (string?)key!["app"] == deleted.Id());
         (await server.Client(server.OtherAppKey).List()).IsOk();
     }
 
@@ -273,8 +298,10 @@ public sealed class AppsTests : IAsyncLifetime
     [InlineData("grace_period=1d", "parameter_invalid_integer")]
     public async Task A_grace_period_is_0_to_604800_seconds_and_has_no_default(string form, string code)
     {
-        (await Admin.Raw(HttpMethod.Post, $"{Apps}/{server.OtherApp}/signing_secret/roll", form)).IsError(400, code, "grace_period");
-        (await Admin.Raw(HttpMethod.Post, $"{KeysPath}/{(await server.KeyAsync("secret", livemode: false)).Id()}/roll", form)).IsError(400, code, "grace_period");
+        (await Admin.Raw(HttpMethod.Post, $"{Apps}/{server.OtherApp}/signing_secret/roll", form)).IsError(400, code,
+            "grace_period");
+        (await Admin.Raw(HttpMethod.Post, $"{KeysPath}/{(await server.KeyAsync("secret", livemode: false)).Id()}/roll",
+            form)).IsError(400, code, "grace_period");
         (await server.Client().List()).IsOk();
     }
 
@@ -313,7 +340,8 @@ public sealed class AppsTests : IAsyncLifetime
     [Fact]
     public async Task Neither_a_signing_secret_nor_a_setting_is_in_the_files_in_clear()
     {
-        var made = (await Admin.Post(Apps, [("name", "x"), ("origins[]", "https://canary.example")], "canary-idempotency-key")).IsOk();
+        var made = (await Admin.Post(Apps, [("name", "x"), ("origins[]", "https://canary.example")],
+            "canary-idempotency-key")).IsOk();
         await server.StopAsync();
         Assert.False(server.IsInFiles(Encoding.ASCII.GetBytes((string)made.Json["signing_secret_test"]!)));
         Assert.False(server.IsInFiles("canary"u8));

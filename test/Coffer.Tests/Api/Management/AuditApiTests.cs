@@ -4,7 +4,9 @@ using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
-/// <summary>The audit log over HTTP, and that all of the management plane is in it (docs/management.md, "Audit log").</summary>
+/// <summary>
+/// The audit log over HTTP, and that all of the management plane is in it (docs/management.md, "Audit log").
+/// </summary>
 public sealed class AuditApiTests : IAsyncLifetime
 {
     private const string Audit = "/admin/v1/audit";
@@ -27,10 +29,15 @@ public sealed class AuditApiTests : IAsyncLifetime
     {
         var set = (await server.Client(account: "acct_1").Set("k")).IsOk();
         var list = (await Admin.Get(Audit, ("limit", "1"))).IsOk();
-        Assert.Equal(("list", true, Audit), ((string?)list.Json["object"], (bool)list.Json["has_more"]!, (string?)list.Json["url"]));
+        Assert.Equal(("list", true, Audit),
+            ((string?)list.Json["object"], (bool)list.Json["has_more"]!, (string?)list.Json["url"]));
         var entry = list.Json["data"]!.AsArray().Single()!;
-        Assert.Equal("id object seq node time verb outcome request remote key app mode account scope name version", entry.Fields());
-        Assert.Equal(("audit_entry", "set", "ok", "acct_1", app), ((string?)entry["object"], (string?)entry["verb"], (string?)entry["outcome"], (string?)entry["account"], (string?)entry["app"]));
+        Assert.Equal("id object seq node time verb outcome request remote key app mode account scope name version",
+            entry.Fields());
+        Assert.Equal(
+            ("audit_entry", "set", "ok", "acct_1", app),
+            ((string?)entry["object"], (string?)entry["verb"], (string?)entry["outcome"], (string?)entry["account"],
+                (string?)entry["app"]));
         Assert.Equal(set.Header("Request-Id"), (string?)entry["request"]);
         Assert.Matches("^audit_[0-9]+_[0-9]+$", entry.Id());
     }
@@ -90,12 +97,16 @@ public sealed class AuditApiTests : IAsyncLifetime
         Assert.Equal(3, await CountAsync(("key", key)));
         Assert.Equal(1, await CountAsync(("verb", "set"), ("since", $"{server.Time.Seconds}")));
         Assert.Equal(2, await CountAsync(("verb", "set"), ("until", $"{server.Time.Seconds}")));
-        Assert.Equal(2, await CountAsync(("verb", "set"), ("since", $"{server.Time.Seconds - 10}"), ("until", $"{server.Time.Seconds}")));
+        Assert.Equal(
+            2,
+            await CountAsync(("verb", "set"), ("since", $"{server.Time.Seconds - 10}"),
+                ("until", $"{server.Time.Seconds}")));
         Assert.Equal(0, await CountAsync(("since", $"{server.Time.Seconds + 1}")));
         Assert.Equal(3, await CountAsync(("verb", "set"), ("since", "0"), ("until", $"{UnixTime.Latest}")));
         Assert.Equal(0, await CountAsync(("verb", "none")));
 
-        async Task<int> CountAsync(params (string, string)[] filter) => (await Admin.Get(Audit, [("limit", "100"), .. filter])).Ids().Count();
+        async Task<int> CountAsync(params (string, string)[] filter) =>
+            (await Admin.Get(Audit, [("limit", "100"), .. filter])).Ids().Count();
     }
 
     [Fact]
@@ -103,7 +114,8 @@ public sealed class AuditApiTests : IAsyncLifetime
     {
         await server.Client(account: "acct_rare").Set("k");
         for (var i = 0; i < 30; i++)
-            await Task.WhenAll(Enumerable.Range(0, 20).Select(client => server.Client(account: $"acct_{client}").Set("k")));
+            await Task.WhenAll(
+                Enumerable.Range(0, 20).Select(client => server.Client(account: $"acct_{client}").Set("k")));
         Assert.Single((await Admin.Get(Audit, ("account", "acct_rare"))).Ids());
         Assert.False((bool)(await Admin.Get(Audit, ("account", "acct_rare"))).Json["has_more"]!);
     }
@@ -137,16 +149,25 @@ public sealed class AuditApiTests : IAsyncLifetime
         var accounts = $"{Apps}/{app}/accounts";
         (Func<Task<Answer>> Ask, string Verb)[] requests =
         [
-            (() => Admin.Get(Apps), "list_apps"), (() => Admin.Get($"{Apps}/{app}"), "show_app"), (() => Admin.Post(Apps, [("name", "x")]), "create_app"),
-            (() => Admin.Post($"{Apps}/{app}", [("name", "x")]), "change_app"), (() => Admin.Post($"{Apps}/{app}", [("disabled", "true")]), "disable_app"),
+            (() => Admin.Get(Apps), "list_apps"), (() => Admin.Get($"{Apps}/{app}"), "show_app"),
+                (() => Admin.Post(Apps, [("name", "x")]), "create_app"),
+            (() => Admin.Post($"{Apps}/{app}", [("name", "x")]), "change_app"), (() => Admin.Post($"{Apps}/{app}",
+                [("disabled", "true")]), "disable_app"),
             (() => Admin.Post($"{Apps}/{app}", [("disabled", "false")]), "enable_app"),
             (() => Admin.Post($"{Apps}/{app}/signing_secret/roll", [("grace_period", "0")]), "roll_signing_secret"),
-            (() => Admin.Get(KeysPath), "list_keys"), (() => Admin.Get($"{KeysPath}/{key}"), "show_key"), (() => Admin.Post(KeysPath, [("type", "admin")]), "create_key"),
-            (() => Admin.Post($"{KeysPath}/{key}/roll", [("grace_period", "0")]), "roll_key"), (() => Admin.Post($"{KeysPath}/{key}/revoke", []), "revoke_key"),
-            (() => Admin.Get(accounts), "list_accounts"), (() => Admin.Post($"{accounts}/acct_1/export", [("reason", "r")]), "export"),
+            (() => Admin.Get(KeysPath), "list_keys"), (() => Admin.Get($"{KeysPath}/{key}"), "show_key"),
+                (() => Admin.Post(KeysPath, [("type", "admin")]), "create_key"),
+            (() => Admin.Post($"{KeysPath}/{key}/roll", [("grace_period", "0")]), "roll_key"), (() => Admin.Post(
+                $"{KeysPath}/{key}/revoke", []), "revoke_key"),
+            (() => Admin.Get(accounts), "list_accounts"), (() => Admin.Post($"{accounts}/acct_1/export",
+                [("reason", "r")]), "export"),
             (() => Admin.Post($"{accounts}/acct_none/export", [("reason", "r")]), "export"),
-            (() => Admin.Post($"{accounts}/acct_1/secrets/{id}/reveal", [("reason", "r")]), "reveal"), (() => Admin.Get("/admin/v1/secrets/search"), "search_secrets"),
-            (() => Admin.Post($"{accounts}/acct_1/forget", []), "forget_account"), (() => Admin.Get(Audit), "list_audit"), (() => Admin.Get("/admin/v1/settings"), "show_settings"),
+            (() => Admin.Post($"{accounts}/acct_1/secrets/{id}/reveal", [("reason", "r")]), "reveal"), (() => Admin.Get(
+                "/admin/v1/secrets/search"), "search_secrets"),
+            (() => Admin.Post(
+                $"{accounts}/acct_1/forget",
+                []), "forget_account"), (() => Admin.Get(Audit), "list_audit"),
+                    (() => Admin.Get("/admin/v1/settings"), "show_settings"),
             (() => Admin.Get("/admin/v1/status"), "show_status"),
             (() => Admin.Raw(HttpMethod.Delete, $"{Apps}/{app}", null), "delete_app"),
         ];
@@ -157,9 +178,11 @@ public sealed class AuditApiTests : IAsyncLifetime
             // A receipt is signed behind the answer, at a moment of its own.
             AuditArchive.Filter all = new(null, null, null, null, null, null, null);
             var newest = await AuditArchive.ListAsync(server.Data, all, 5, default);
-            var entry = newest.Select(line => JsonNode.Parse(line)!).First(each => (string?)each["verb"] != "sign_receipt");
+            var entry = newest.Select(line => JsonNode.Parse(line)!).First(
+                each => (string?)each["verb"] != "sign_receipt");
             Assert.Equal((verb, "ok", answer.Header("Request-Id"), admin, "127.0.0.1"),
-                ((string?)entry["verb"], (string?)entry["outcome"], (string?)entry["request"], (string?)entry["key"], (string?)entry["remote"]));
+                ((string?)entry["verb"], (string?)entry["outcome"], (string?)entry["request"], (string?)entry["key"],
+                    (string?)entry["remote"]));
         }
 
         await server.StopAsync();
@@ -170,25 +193,35 @@ public sealed class AuditApiTests : IAsyncLifetime
     [Fact]
     public async Task A_key_that_is_no_admin_key_is_refused_everywhere_and_counted()
     {
-        foreach (var path in (string[])[Apps, $"{Apps}/{app}", KeysPath, $"{KeysPath}/key_none", $"{Apps}/{app}/accounts", "/admin/v1/secrets/search", Audit, "/admin/v1/settings"])
+        foreach (var path in (string[])[Apps, $"{Apps}/{app}", KeysPath, $"{KeysPath}/key_none",
+            $"{Apps}/{app}/accounts", "/admin/v1/secrets/search", Audit, "/admin/v1/settings"])
         {
-            foreach (var token in (string[])[server.Keys.TestSecretKey, server.Keys.LiveSecretKey!, await server.MintAsync("usr_1")])
-                (await server.Client(token).Get(path)).IsError(403, null, null, "The management plane accepts only admin keys (ak_…). Use the admin key that the server printed when it first started.");
+            foreach (var token in (string[])[server.Keys.TestSecretKey, server.Keys.LiveSecretKey!,
+                await server.MintAsync("usr_1")])
+                (await server.Client(token).Get(path)).IsError(
+                    403, null, null,
+                    "The management plane accepts only admin keys (ak_…). Use the admin key that the server printed "
+                        + "when it first started.");
             (await server.Client("ak_none").Get(path)).IsError(401, null, null);
         }
 
-        foreach (var path in (string[])[Apps, $"{Apps}/{app}", $"{Apps}/{app}/signing_secret/roll", KeysPath, $"{KeysPath}/key_none/roll", $"{KeysPath}/key_none/revoke",
-            $"{Apps}/{app}/accounts/acct_1/export", $"{Apps}/{app}/accounts/acct_1/forget", $"{Apps}/{app}/accounts/acct_1/secrets/x/reveal"])
+        foreach (var path in (string[])[Apps, $"{Apps}/{app}", $"{Apps}/{app}/signing_secret/roll", KeysPath,
+            $"{KeysPath}/key_none/roll", $"{KeysPath}/key_none/revoke",
+            $"{Apps}/{app}/accounts/acct_1/export", $"{Apps}/{app}/accounts/acct_1/forget",
+                $"{Apps}/{app}/accounts/acct_1/secrets/x/reveal"])
         {
-            (string, string)[] form = path == Apps ? [("name", "x")] : path.EndsWith("roll", StringComparison.Ordinal) ? [("grace_period", "0")]
-                : path == KeysPath ? [("type", "admin")] : path.EndsWith("export", StringComparison.Ordinal) || path.EndsWith("reveal", StringComparison.Ordinal) ? [("reason", "r")] : [];
+            (string, string)[] form = path == Apps ? [("name", "x")] : path.EndsWith("roll",
+                StringComparison.Ordinal) ? [("grace_period", "0")]
+                : path == KeysPath ? [("type", "admin")] : path.EndsWith("export", StringComparison.Ordinal)
+                    || path.EndsWith("reveal", StringComparison.Ordinal) ? [("reason", "r")] : [];
             (await server.Client().Post(path, form)).IsError(403, null, null);
         }
 
         (await server.Client().Raw(HttpMethod.Delete, $"{Apps}/{app}", null)).IsError(403, null, null);
         (await Admin.Get($"{Apps}/{app}")).IsOk();
         await server.StopAsync(); // writes what was counted
-        var counted = await AuditArchive.ListAsync(server.Data, new(null, null, "authenticate", "not_an_admin_key", null, null, null), 1_000, default);
+        var counted = await AuditArchive.ListAsync(server.Data,
+            new(null, null, "authenticate", "not_an_admin_key", null, null, null), 1_000, default);
         Assert.Equal(8 * 3 + 9 + 1, counted.Sum(line => (long)JsonNode.Parse(line)!["count"]!));
     }
 
@@ -197,10 +230,12 @@ public sealed class AuditApiTests : IAsyncLifetime
     {
         for (var i = 0; i < 3; i++)
             await server.Client(account: $"acct_{i}").Set("k");
-        foreach (var (path, verb) in ((string, string)[])[(Apps, "list_apps"), (KeysPath, "list_keys"), ($"{Apps}/{app}/accounts", "list_accounts"), (Audit, "list_audit")])
+        foreach (var (path, verb) in ((string, string)[])[(Apps, "list_apps"), (KeysPath, "list_keys"),
+            ($"{Apps}/{app}/accounts", "list_accounts"), (Audit, "list_audit")])
         {
             (await Admin.Get(path, ("limit", "1"))).IsOk();
-            Assert.Equal(1, (int)(await Admin.Get(Audit, ("verb", verb), ("limit", "1"))).IsOk().Json["data"]![0]!["count"]!);
+            Assert.Equal(1,
+                (int)(await Admin.Get(Audit, ("verb", verb), ("limit", "1"))).IsOk().Json["data"]![0]!["count"]!);
         }
     }
 }

@@ -69,8 +69,12 @@ public sealed class ForgetTests : IAsyncLifetime
 
         Assert.Equal(["acct_2"], (await server.Admin.Get($"{Apps}/{app}/accounts")).Ids());
         Assert.Empty((await server.Admin.Post($"{Apps}/{app}/accounts/acct_1/export", [("reason", "r")])).Ids());
-        Assert.Equal("another account's", (await server.Client(account: "acct_2").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
-        Assert.Equal("another app's", (await server.Client(server.OtherAppKey, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
+        Assert.Equal("another account's",
+            (await server.Client(account: "acct_2").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
+        Assert.Equal(
+            "another app's",
+            (await server.Client(server.OtherAppKey, "acct_1").Find("k", null,
+                ("expand[]", "payload"))).IsOk().Payload);
     }
 
     [Trait("Engine", "SQLite")] // it looks into the store's files
@@ -82,7 +86,8 @@ public sealed class ForgetTests : IAsyncLifetime
         (await server.ForgetAsync("acct_1")).IsOk();
         Assert.Empty(SealedKeys("acct_1"));
         var after = (await Client.Set("k", "after")).IsOk();
-        Assert.Equal(("1", "after"), (after.Header("Coffer-Secret-Version"), (await Client.Find("k", null, ("expand[]", "payload"))).Payload));
+        Assert.Equal(("1", "after"),
+            (after.Header("Coffer-Secret-Version"), (await Client.Find("k", null, ("expand[]", "payload"))).Payload));
         var (newNumber, newKeys) = SealedKeys("acct_1").Single();
         Assert.True(newNumber > number);
         Assert.NotEqual(keys, newKeys);
@@ -99,7 +104,8 @@ public sealed class ForgetTests : IAsyncLifetime
         Assert.Equal((0, 0), ((int)forgotten["secrets"]!["live"]!, (int)forgotten["secrets"]!["test"]!));
         await VerifyAsync(forgotten);
         (await server.Admin.Post($"{Apps}/app_none/accounts/acct_1/forget", [])).IsError(404, "resource_missing", "id");
-        (await server.Admin.Post($"{Apps}/{app}/accounts/acct_1/forget", [("reason", "r")])).IsError(400, "parameter_unknown", "reason");
+        (await server.Admin.Post($"{Apps}/{app}/accounts/acct_1/forget", [("reason", "r")])).IsError(400,
+            "parameter_unknown", "reason");
     }
 
     [Fact]
@@ -119,7 +125,8 @@ public sealed class ForgetTests : IAsyncLifetime
 
         // A receipt of which anything was changed does not verify.
         var parts = ((string)forgotten["receipt"]!).Split('.');
-        parts[1] = Base64Url.EncodeToString(Encoding.UTF8.GetBytes(payload.ToJsonString().Replace("acct_1", "acct_2", StringComparison.Ordinal)));
+        parts[1] = Base64Url.EncodeToString(
+            Encoding.UTF8.GetBytes(payload.ToJsonString().Replace("acct_1", "acct_2", StringComparison.Ordinal)));
         Assert.False(await IsSignedAsync(string.Join('.', parts)));
     }
 
@@ -169,7 +176,9 @@ public sealed class ForgetTests : IAsyncLifetime
         Assert.Equal((0, 1), (Count("idempotency"), Count("replies")));
 
         server.Time.Move(TimeSpan.FromSeconds(1));
-        Assert.Null((await Client.Post("/v1/apps/secrets", [.. form[..2], ("payload", "another")], "set")).IsOk().Header("Idempotent-Replayed"));
+        Assert.Null(
+            (await Client.Post("/v1/apps/secrets", [.. form[..2], ("payload", "another")], "set")).IsOk()
+                .Header("Idempotent-Replayed"));
         var again = (await Client.Post(Ephemeral, [("user", "usr_1")], "mint")).IsOk();
         Assert.Null(again.Header("Idempotent-Replayed"));
         Assert.NotEqual(minted.Json.Secret(), again.Json.Secret());
@@ -181,10 +190,12 @@ public sealed class ForgetTests : IAsyncLifetime
     {
         // So many tenants that their rows are moved from page to page when others go.
         for (var i = 0; i < 60; i++)
-            (await server.Client(account: $"acct_{i % 30}").Set($"k{i}", $"payload {i}", i % 2 == 0 ? null : "usr_1")).IsOk();
+            (await server.Client(account: $"acct_{i % 30}").Set($"k{i}", $"payload {i}",
+                i % 2 == 0 ? null : "usr_1")).IsOk();
         await Live.Set("k");
         var keys = Enumerable.Range(0, 30).Where(i => i % 3 != 0).SelectMany(i => SealedKeys($"acct_{i}")).ToList();
-        var secrets = Rows("SELECT id, sealed FROM secrets WHERE tenant IN (SELECT id FROM tenants WHERE account = 'acct_1')");
+        var secrets = Rows(
+            "SELECT id, sealed FROM secrets WHERE tenant IN (SELECT id FROM tenants WHERE account = 'acct_1')");
         Assert.Equal((21, 3), (keys.Count, secrets.Count));
         Assert.All(keys, row => Assert.True(server.IsInFiles(row.Bytes)));
         Assert.All(secrets, row => Assert.True(server.IsInFiles(row.Bytes)));
@@ -215,8 +226,13 @@ public sealed class ForgetTests : IAsyncLifetime
                 var answer = (count % 4) switch
                 {
                     0 => await Live.Set($"k{client}", "p", "usr_1"),
-                    1 => await Client.Post("/v1/apps/secrets/delete", [("scope[type]", "account"), ("name", $"k{client}")], $"{client} {count}"),
-                    _ => await Client.Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", $"k{client}"), ("payload", "p")], $"{client} {count}"),
+                    1 =>
+                        await Client.Post("/v1/apps/secrets/delete",
+                            [("scope[type]", "account"), ("name", $"k{client}")], $"{client} {count}"),
+                    _ =>
+                        await Client.Post(
+                            "/v1/apps/secrets", [("scope[type]", "account"), ("name", $"k{client}"), ("payload", "p")],
+                            $"{client} {count}"),
                 };
                 Assert.True(answer.Status == 200 || (count % 4 == 1 && answer.Status == 404), answer.Text);
                 var found = await Client.Find($"k{client}");
@@ -242,8 +258,10 @@ public sealed class ForgetTests : IAsyncLifetime
         await Client.Set("k");
         await Live.Set("k");
         (await server.ForgetAsync("acct_1")).IsOk();
-        var entry = (await server.Admin.Get("/admin/v1/audit", ("verb", "forget_account"))).IsOk().Json["data"]!.AsArray().Single()!;
-        Assert.Equal(("ok", app, "acct_1", 2), ((string?)entry["outcome"], (string?)entry["app"], (string?)entry["account"], (int)entry["count"]!));
+        var entry = (await server.Admin.Get("/admin/v1/audit", ("verb", "forget_account")))
+            .IsOk().Json["data"]!.AsArray().Single()!;
+        Assert.Equal(("ok", app, "acct_1", 2),
+            ((string?)entry["outcome"], (string?)entry["app"], (string?)entry["account"], (int)entry["count"]!));
     }
 
     /// <summary>Forgets an account, and asks again with the same key until its receipt is signed.</summary>
@@ -279,19 +297,28 @@ public sealed class ForgetTests : IAsyncLifetime
         using var key = ECDsa.Create(new ECParameters
         {
             Curve = ECCurve.NamedCurves.nistP256,
-            Q = new ECPoint { X = Base64Url.DecodeFromChars((string)jwk["x"]!), Y = Base64Url.DecodeFromChars((string)jwk["y"]!) },
+            Q =
+                new ECPoint
+                {
+                    X = Base64Url.DecodeFromChars((string)jwk["x"]!),
+                    Y = Base64Url.DecodeFromChars((string)jwk["y"]!)
+                },
         });
         var end = receipt.LastIndexOf('.');
-        return key.VerifyData(Encoding.ASCII.GetBytes(receipt[..end]), Base64Url.DecodeFromChars(receipt.AsSpan(end + 1)), HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
+        return key.VerifyData(
+            Encoding.ASCII.GetBytes(receipt[..end]), Base64Url.DecodeFromChars(receipt.AsSpan(end + 1)),
+            HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
     }
 
     private static string Words(JsonNode words) =>
         string.Join(",\n    ", words.AsArray().Select(word => $"\"{word}\""));
 
     private List<(long Number, byte[] Bytes)> SealedKeys(string account) =>
-        [.. Rows($"SELECT id, sealed_keys FROM tenants WHERE account = '{account}' AND app = '{app}'").Select(row => (long.Parse(row.Id), row.Bytes))];
+        [.. Rows($"SELECT id, sealed_keys FROM tenants WHERE account = '{account}' AND app = '{app}'").Select(
+            row => (long.Parse(row.Id), row.Bytes))];
 
-    private long Count(string table) => Rows($"SELECT count(*), x'' FROM {table}").Select(row => long.Parse(row.Id)).Single();
+    private long Count(string table) =>
+        Rows($"SELECT count(*), x'' FROM {table}").Select(row => long.Parse(row.Id)).Single();
 
     private List<(string Id, byte[] Bytes)> Rows(string sql)
     {

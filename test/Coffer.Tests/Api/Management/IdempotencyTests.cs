@@ -4,7 +4,9 @@ using static Coffer.Tests.Api.Management.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
-/// <summary>An Idempotency-Key on the management plane keeps successes, sealed, for 24 hours (docs/management.md).</summary>
+/// <summary>
+/// An Idempotency-Key on the management plane keeps successes, sealed, for 24 hours (docs/management.md).
+/// </summary>
 public sealed class IdempotencyTests : IAsyncLifetime
 {
     private TestServer server = null!;
@@ -35,7 +37,10 @@ public sealed class IdempotencyTests : IAsyncLifetime
             ($"{Apps}/{app}/accounts/acct_1/forget", [])])
         {
             var first = (await Admin.Post(path, form, path)).IsOk();
-            Assert.Equal((path, "false", null), (first.Header("Idempotency-Key"), first.Header("Stripe-Should-Retry"), first.Header("Idempotent-Replayed")));
+            Assert.Equal(
+                (path, "false", null),
+                (first.Header("Idempotency-Key"), first.Header("Stripe-Should-Retry"),
+                    first.Header("Idempotent-Replayed")));
             Assert.Equal(first.Header("Request-Id"), first.Header("Original-Request"));
             var (apps, keys) = await CountAsync();
 
@@ -46,12 +51,15 @@ public sealed class IdempotencyTests : IAsyncLifetime
                 Assert.Equal((string?)first.Json["receipt_id"], (string?)replay.Json["receipt_id"]);
             else
                 Assert.Equal(first.Text, replay.Text);
-            Assert.Equal(("true", first.Header("Request-Id")), (replay.Header("Idempotent-Replayed"), replay.Header("Original-Request")));
+            Assert.Equal(("true", first.Header("Request-Id")),
+                (replay.Header("Idempotent-Replayed"), replay.Header("Original-Request")));
             Assert.NotEqual(first.Header("Request-Id"), replay.Header("Request-Id"));
             Assert.Equal((apps, keys), await CountAsync());
         }
 
-        async Task<(int, int)> CountAsync() => ((await Admin.Get(Apps, ("limit", "100"))).Ids().Count(), (await Admin.Get(KeysPath, ("limit", "100"))).Ids().Count());
+        async Task<(int, int)> CountAsync() =>
+            ((await Admin.Get(Apps, ("limit", "100"))).Ids().Count(), (await Admin.Get(KeysPath,
+                ("limit", "100"))).Ids().Count());
     }
 
     [Fact]
@@ -60,19 +68,25 @@ public sealed class IdempotencyTests : IAsyncLifetime
         (await Admin.Post(Apps, [("name", "x"), ("secrets_per_scope", "5")], "k")).IsOk();
         (string, (string, string)[])[] others =
         [
-            (Apps, [("name", "y"), ("secrets_per_scope", "5")]), (Apps, [("name", "x")]), (KeysPath, [("type", "admin")]),
-            ($"{Apps}/{app}", [("name", "x"), ("secrets_per_scope", "5")]), ($"{Apps}/{app}/accounts/acct_1/forget", []),
+            (Apps, [("name", "y"),
+                ("secrets_per_scope", "5")]), (Apps, [("name", "x")]), (KeysPath, [("type", "admin")]),
+            ($"{Apps}/{app}", [("name", "x"),
+                ("secrets_per_scope", "5")]), ($"{Apps}/{app}/accounts/acct_1/forget", []),
         ];
         foreach (var (path, form) in others)
         {
             (await Admin.Post(path, form, "k")).IsError(400, null, null,
-                "Keys for idempotent requests can only be used with the same parameters they were first used with. Try using a key other than 'k' if you meant to execute a different request.",
+                "Keys for idempotent requests can only be used with the same parameters they were first used with. "
+                    + "Try using a key other than 'k' if you meant to execute a different request.",
                 "idempotency_error");
         }
 
         Assert.Equal(3, (await Admin.Get(Apps)).Ids().Count());
         // The order of the parameters does not make another request of it.
-        Assert.Equal("true", (await Admin.Post(Apps, [("secrets_per_scope", "5"), ("name", "x")], "k")).IsOk().Header("Idempotent-Replayed"));
+        Assert.Equal(
+            "true",
+            (await Admin.Post(Apps, [("secrets_per_scope", "5"), ("name", "x")], "k")).IsOk()
+                .Header("Idempotent-Replayed"));
     }
 
     [Fact]
@@ -97,7 +111,8 @@ public sealed class IdempotencyTests : IAsyncLifetime
         Assert.Null((await forLast.Post($"{KeysPath}/{first}/revoke", [], "k")).IsOk().Header("Idempotent-Replayed"));
         (await forLast.Post($"{KeysPath}/{key.Id()}/revoke", [], "l")).IsError(400, null, null);
         (await forLast.Post(KeysPath, [("type", "admin")])).IsOk();
-        Assert.Null((await forLast.Post($"{KeysPath}/{key.Id()}/revoke", [], "l")).IsOk().Header("Idempotent-Replayed"));
+        Assert.Null(
+            (await forLast.Post($"{KeysPath}/{key.Id()}/revoke", [], "l")).IsOk().Header("Idempotent-Replayed"));
     }
 
     [Fact]
@@ -143,7 +158,10 @@ public sealed class IdempotencyTests : IAsyncLifetime
         await Admin.Post(Apps, [("name", "x")], "k");
         await Admin.Post(Apps, [("name", "x")], "k");
         await Admin.Post(Apps, [("name", "y")], "k");
-        Assert.Equal(["refused", "replayed", "ok"], (await Admin.Get("/admin/v1/audit", ("verb", "create_app"))).IsOk().Json["data"]!.AsArray().Select(entry => (string?)entry!["outcome"]));
+        Assert.Equal(
+            ["refused", "replayed", "ok"],
+            (await Admin.Get("/admin/v1/audit", ("verb", "create_app"))).IsOk().Json["data"]!.AsArray()
+                .Select(entry => (string?)entry!["outcome"]));
     }
 
     [Fact]

@@ -11,17 +11,23 @@ internal static class Operator
         (await server.Admin.Post(Apps, [("name", name)])).IsOk().Id!;
 
     /// <summary>A key with its <c>secret</c>.</summary>
-    public static async Task<JsonNode> NewKeyAsync(this TestServer server, string type, string? app, params (string, string)[] more) =>
-        (await server.Admin.Post(KeysPath, [("type", type), .. app is null ? ((string, string)[])[] : [("app", app)], .. more])).IsOk().Json;
+    public static async Task<JsonNode> NewKeyAsync(this TestServer server, string type, string? app,
+        params (string, string)[] more) =>
+        (await server.Admin.Post(KeysPath,
+            [("type", type), .. app is null ? ((string, string)[])[] : [("app", app)], .. more])).IsOk().Json;
 
     /// <summary>The token of an ephemeral key of the first app.</summary>
-    public static async Task<string> MintAsync(this TestServer server, string user, string? account = null, params (string, string)[] more) =>
-        (string)(await server.Client(account: account).Post(Ephemeral, [("user", user), .. more])).IsOk().Json["secret"]!;
+    public static async Task<string> MintAsync(this TestServer server, string user, string? account = null,
+        params (string, string)[] more) =>
+        (string)(await server.Client(account: account).Post(Ephemeral,
+            [("user", user), .. more])).IsOk().Json["secret"]!;
 
     /// <summary>Where an account of the first app is managed.</summary>
-    public static async Task<string> AccountAsync(this TestServer server, string account) => $"{Apps}/{await server.AppIdAsync()}/accounts/{account}";
+    public static async Task<string> AccountAsync(this TestServer server, string account) =>
+        $"{Apps}/{await server.AppIdAsync()}/accounts/{account}";
 
-    public static async Task<Answer> ForgetAsync(this TestServer server, string account, string? idempotencyKey = null) =>
+    public static async Task<Answer> ForgetAsync(this TestServer server, string account,
+        string? idempotencyKey = null) =>
         await server.Admin.Post($"{await server.AccountAsync(account)}/forget", [], idempotencyKey);
 
     public static string Secret(this JsonNode key) => (string)key["secret"]!;
@@ -32,15 +38,20 @@ internal static class Operator
     public static string Fields(this JsonNode node) => string.Join(' ', node.AsObject().Select(field => field.Key));
 
     /// <summary>The ids of a list's elements.</summary>
-    public static IEnumerable<string> Ids(this Answer list) => list.IsOk().Json["data"]!.AsArray().Select(element => (string)element!["id"]!);
+    public static IEnumerable<string> Ids(this Answer list) =>
+        list.IsOk().Json["data"]!.AsArray().Select(element => (string)element!["id"]!);
 
     /// <summary>The ids on all pages of a list, page by page.</summary>
-    public static async Task<List<string>> WalkAsync(this TestServer.Caller caller, string path, int limit, params (string, string)[] more)
+    public static async Task<List<string>> WalkAsync(this TestServer.Caller caller, string path, int limit,
+        params (string, string)[] more)
     {
         var found = new List<string>();
         while (true)
         {
-            var page = (await caller.Get(path, [("limit", $"{limit}"), .. more, .. found.Count > 0 ? ((string, string)[])[("starting_after", found[^1])] : []])).IsOk();
+            var page = (await caller.Get(
+                path,
+                [("limit", $"{limit}"), .. more, .. found.Count > 0 ? ((string, string)[])[
+                    ("starting_after", found[^1])] : []])).IsOk();
             var ids = page.Ids().ToList();
             Assert.InRange(ids.Count, found.Count > 0 ? 1 : 0, limit);
             found.AddRange(ids);
@@ -55,7 +66,8 @@ internal static class Operator
     {
         foreach (var file in Directory.GetFiles(server.Data, "coffer.db*"))
         {
-            using var stream = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using var stream = new FileStream(file, FileMode.Open, FileAccess.Read,
+                FileShare.ReadWrite | FileShare.Delete);
             var content = new byte[stream.Length];
             stream.ReadExactly(content);
             if (content.AsSpan().IndexOf(bytes) >= 0)

@@ -25,7 +25,8 @@ public sealed class SearchTests : IAsyncLifetime
     public async Task What_is_found_is_shown_with_whose_it_is_and_without_its_payload()
     {
         await server.Client(account: "acct_1").Set("k", "canary", "usr_1");
-        var set = (await server.Client(account: "acct_1").Set("k", "canary", "usr_1", ("expires_at", $"{server.Time.Seconds + 10}"))).IsOk();
+        var set = (await server.Client(account: "acct_1").Set("k", "canary", "usr_1",
+            ("expires_at", $"{server.Time.Seconds + 10}"))).IsOk();
         var found = (await Admin.Get(Search)).IsOk();
         Assert.Equal($$"""
             {
@@ -79,7 +80,8 @@ public sealed class SearchTests : IAsyncLifetime
         Assert.Equal("", await NamesAsync(("expiring_before", $"{server.Time.Seconds}")));
         Assert.Equal("", await NamesAsync(("expiring_before", "0")));
 
-        async Task<string> NamesAsync(params (string, string)[] filter) => string.Join(',', (await Admin.Get(Search, filter)).IsOk().Names.Order());
+        async Task<string> NamesAsync(params (string, string)[] filter) =>
+            string.Join(',', (await Admin.Get(Search, filter)).IsOk().Names.Order());
     }
 
     [Theory]
@@ -89,7 +91,8 @@ public sealed class SearchTests : IAsyncLifetime
     {
         for (var i = 0; i < 24; i++)
         {
-            var caller = server.Client(i % 3 == 0 ? server.OtherAppKey : i % 2 == 0 ? server.Keys.LiveSecretKey : null, $"acct_{i % 4}");
+            var caller = server.Client(i % 3 == 0 ? server.OtherAppKey : i % 2 == 0 ? server.Keys.LiveSecretKey : null,
+                $"acct_{i % 4}");
             // Several expire in one second.
             (await caller.Set($"k{i}", "p", null, ("expires_at", $"{server.Time.Seconds + 1_000 + i % 5}"))).IsOk();
         }
@@ -101,7 +104,9 @@ public sealed class SearchTests : IAsyncLifetime
         if (byExpiry)
             Assert.Equal(Expiries(all).Order(), Expiries(all));
         else
-            Assert.Equal(Tenants(all).Distinct().Count(), Tenants(all).Zip(Tenants(all).Skip(1)).Count(two => two.First != two.Second) + 1); // none comes in two parts
+            // none comes in two parts
+            Assert.Equal(Tenants(all).Distinct().Count(),
+                Tenants(all).Zip(Tenants(all).Skip(1)).Count(two => two.First != two.Second) + 1);
 
         foreach (var limit in (int[])[1, 5, 24])
             Assert.Equal(all.Ids(), (await WalkAsync(limit)).SelectMany(page => page.Ids()));
@@ -111,8 +116,15 @@ public sealed class SearchTests : IAsyncLifetime
         Assert.True((bool)first.Json["has_more"]!);
         foreach (var secret in first.Json["data"]!.AsArray())
         {
-            await server.Client((string?)secret!["app"] != app ? server.OtherAppKey : (bool)secret["livemode"]! ? server.Keys.LiveSecretKey : null, (string?)secret["account"])
+            await server.Client(KeyOf(secret!), (string?)secret!["account"])
                 .Delete((string)secret["name"]!);
+        }
+
+        string? KeyOf(JsonNode secret)
+        {
+            if ((string?)secret["app"] != app)
+                return server.OtherAppKey;
+            return (bool)secret["livemode"]! ? server.Keys.LiveSecretKey : null;
         }
 
         var rest = await WalkAsync(6, (string)first.Json["next_page"]!);
@@ -123,7 +135,11 @@ public sealed class SearchTests : IAsyncLifetime
             var pages = new List<Answer>();
             do
             {
-                pages.Add((await Admin.Get(Search, [.. filter, ("limit", $"{limit}"), .. page is null ? ((string, string)[])[] : [("page", page)]])).IsOk());
+                pages.Add(
+                    (await Admin.Get(
+                        Search,
+                        [.. filter, ("limit", $"{limit}"),
+                            .. page is null ? ((string, string)[])[] : [("page", page)]])).IsOk());
                 page = (string?)pages[^1].Json["next_page"];
                 Assert.Equal((bool)pages[^1].Json["has_more"]!, page is not null);
             }
@@ -131,21 +147,26 @@ public sealed class SearchTests : IAsyncLifetime
             return pages;
         }
 
-        static List<long> Expiries(Answer page) => [.. page.Json["data"]!.AsArray().Select(secret => (long)secret!["expires_at"]!)];
+        static List<long> Expiries(Answer page) =>
+            [.. page.Json["data"]!.AsArray().Select(secret => (long)secret!["expires_at"]!)];
 
-        static List<string> Tenants(Answer page) => [.. page.Json["data"]!.AsArray().Select(secret => $"{secret!["app"]} {secret["livemode"]} {secret["account"]}")];
+        static List<string> Tenants(Answer page) =>
+            [.. page.Json["data"]!.AsArray().Select(
+                secret => $"{secret!["app"]} {secret["livemode"]} {secret["account"]}")];
     }
 
     [Fact]
     public async Task What_expires_between_two_pages_is_absent_from_the_second()
     {
         for (var i = 1; i <= 6; i++)
-            await server.Client(account: $"acct_{7 - i}").Set($"k{i}", "p", null, ("expires_at", $"{server.Time.Seconds + i}"));
+            await server.Client(account: $"acct_{7 - i}").Set($"k{i}", "p", null,
+                ("expires_at", $"{server.Time.Seconds + i}"));
         (string, string)[] filter = [("expiring_before", "9999999999"), ("limit", "2")];
         var first = (await Admin.Get(Search, filter)).IsOk();
         Assert.Equal(["k1", "k2"], first.Names);
         server.Time.Move(TimeSpan.FromSeconds(4));
-        Assert.Equal(["k5", "k6"], (await Admin.Get(Search, [.. filter, ("page", (string)first.Json["next_page"]!)])).IsOk().Names);
+        Assert.Equal(["k5", "k6"],
+            (await Admin.Get(Search, [.. filter, ("page", (string)first.Json["next_page"]!)])).IsOk().Names);
     }
 
     [Theory]
@@ -186,7 +207,8 @@ public sealed class SearchTests : IAsyncLifetime
         for (var i = 0; i < 3; i++)
             await server.Client(account: "acct_1").Set($"k{i}");
         (await Admin.Get(Search, ("account", "acct_1"), ("limit", "2"))).IsOk();
-        JsonNode entry = (await Admin.Get("/admin/v1/audit", ("verb", "search_secrets"))).IsOk().Json["data"]!.AsArray().Single()!;
+        JsonNode entry = (await Admin.Get("/admin/v1/audit", ("verb", "search_secrets")))
+            .IsOk().Json["data"]!.AsArray().Single()!;
         Assert.Equal(("ok", "acct_1", 2), ((string?)entry["outcome"], (string?)entry["account"], (int)entry["count"]!));
     }
 }

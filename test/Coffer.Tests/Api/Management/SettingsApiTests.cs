@@ -18,7 +18,8 @@ public sealed class SettingsApiTests : IAsyncLifetime
     public async Task The_store_says_who_it_is_and_goes_on_saying_so()
     {
         var settings = (await server.Admin.Get(Settings)).IsOk().Json;
-        Assert.Equal(["instance", "object", "receipt_key", "settings", "version"], settings.AsObject().Select(field => field.Key).Order());
+        Assert.Equal(["instance", "object", "receipt_key", "settings", "version"],
+            settings.AsObject().Select(field => field.Key).Order());
         Assert.Equal("settings", (string?)settings["object"]);
         Assert.Matches("^[0-9a-f]{32}$", (string?)settings["instance"]);
         Assert.Matches("^[0-9]+\\.[0-9]+\\.[0-9]+$", (string?)settings["version"]);
@@ -30,7 +31,8 @@ public sealed class SettingsApiTests : IAsyncLifetime
         foreach (var same in (string[])["instance", "receipt_key"])
             Assert.True(JsonNode.DeepEquals(settings[same], again[same]), same);
         await using var other = await TestServer.StartAsync();
-        Assert.NotEqual((string?)settings["instance"], (string?)(await other.Admin.Get(Settings)).IsOk().Json["instance"]);
+        Assert.NotEqual((string?)settings["instance"],
+            (string?)(await other.Admin.Get(Settings)).IsOk().Json["instance"]);
     }
 
     [Fact]
