@@ -1,5 +1,5 @@
--- One client of bench/fairness. door: what it asks for; key: with which key; delay: how many ms each connection waits between
--- requests, none if it is not set; run: what makes its idempotency keys and accounts its own.
+-- One client of bench/fairness. door: what it asks for; key: with which key; delay: how many ms each connection waits
+-- between requests, none if it is not set; run: what makes its idempotency keys and accounts its own.
 local door, key, run = os.getenv("door"), os.getenv("key"), os.getenv("run")
 local payload = string.rep("p", 200)
 local n = 0

@@ -3,7 +3,8 @@ local tail = os.getenv("with_payload") and "&expand[]=payload" or ""
 local requests, n = {}, 0
 init = function()
   for i = 0, 999 do
-    requests[i] = wrk.format("GET", string.format("/v1/apps/secrets/find?name=name-%d&scope[type]=user&scope[user]=usr_%d%s", i, i % 500, tail))
+    local path = "/v1/apps/secrets/find?name=name-%d&scope[type]=user&scope[user]=usr_%d%s"
+    requests[i] = wrk.format("GET", string.format(path, i, i % 500, tail))
   end
 end
 request = function()

@@ -2,7 +2,10 @@
 local payload = string.rep("p", 200)
 local verb, run = os.getenv("verb"), os.getenv("run")
 local n = 0
-local headers = { ["Authorization"] = "Bearer " .. os.getenv("key"), ["Content-Type"] = "application/x-www-form-urlencoded" }
+local headers = {
+  ["Authorization"] = "Bearer " .. os.getenv("key"),
+  ["Content-Type"] = "application/x-www-form-urlencoded",
+}
 local tail = verb == "find-with-payload" and "&expand[]=payload" or ""
 request = function()
   n = n + 1

@@ -1,9 +1,13 @@
--- verb: load, set or find. Of all secrets the one with number i is name i/1000%10 of account i/10000*1000 + i%1000: a thousand
--- accounts at a time get ten secrets each. load sets those from..total-1, once each; set and find take any below total, evenly.
+-- verb: load, set or find. Of all secrets the one with number i is name i/1000%10 of account i/10000*1000 + i%1000: a
+-- thousand accounts at a time get ten secrets each. load sets those from..total-1, once each; set and find take any
+-- below total, evenly.
 local verb, total = os.getenv("verb"), tonumber(os.getenv("total"))
 local from = tonumber(os.getenv("from") or 0)
 local payload = "&payload=" .. string.rep("p", 200)
-local headers = { ["Authorization"] = "Bearer " .. os.getenv("key"), ["Content-Type"] = "application/x-www-form-urlencoded" }
+local headers = {
+  ["Authorization"] = "Bearer " .. os.getenv("key"),
+  ["Content-Type"] = "application/x-www-form-urlencoded",
+}
 local n, answered = from - 1, from -- the first request that is made is a trial, which wrk does not send
 math.randomseed(os.time())
 

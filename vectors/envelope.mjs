@@ -41,7 +41,8 @@ function decrypt(key, nonce, sealed, associated) {
 }
 
 // Envelope
-const commitment = (key, nonce, version, associated) => hmac(expand(key, 'coffer v1 envelope commitment'), nonce, version, associated);
+const commitment = (key, nonce, version, associated) =>
+  hmac(expand(key, 'coffer v1 envelope commitment'), nonce, version, associated);
 
 function seal(key, version, nonce, plaintext, associated) {
   const padded = Buffer.alloc((Math.floor(plaintext.length / 64) + 1) * 64);
@@ -55,7 +56,8 @@ function open(key, version, envelope, associated) {
   if (envelope.length < 142 || (envelope.length - 78) % 64 || envelope[0] !== 1 || envelope[1] !== 1) return null;
   if (envelope.readUInt32BE(2) !== version) return null;
   const nonce = envelope.subarray(6, 30);
-  if (!timingSafeEqual(commitment(key, nonce, envelope.subarray(2, 6), associated), envelope.subarray(30, 62))) return null;
+  const expected = commitment(key, nonce, envelope.subarray(2, 6), associated);
+  if (!timingSafeEqual(expected, envelope.subarray(30, 62))) return null;
   try {
     const padded = decrypt(expand(key, 'coffer v1 envelope cipher'), nonce, envelope.subarray(62), associated);
     let end = padded.length - 1;
@@ -67,20 +69,24 @@ function open(key, version, envelope, associated) {
 }
 
 const list = (...fields) => Buffer.concat(fields.flatMap((field) => [u32(field.length), field]));
-const tlv = (...fields) => Buffer.concat(fields.flatMap(([tag, value]) => [Buffer.from([tag]), u32(value.length), value]));
+const tlv = (...fields) =>
+  Buffer.concat(fields.flatMap(([tag, value]) => [Buffer.from([tag]), u32(value.length), value]));
 const utf8 = (text) => Buffer.from(text, 'utf8');
 
 function cases() {
   const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
   const secret = {
     key: counting(0, 32), version: 1, nonce: counting(64, 24),
-    associated: list(utf8('coffer v1 secret'), counting(128, 16), utf8('app_1'), u64(0), utf8('acct_1'), counting(160, 16), counting(176, 16),
+    associated: list(
+      utf8('coffer v1 secret'), counting(128, 16), utf8('app_1'), u64(0), utf8('acct_1'), counting(160, 16),
+      counting(176, 16),
       utf8('appsecret_08gquz5kun2FV9sAUaeAXxdpEGLTkw'), u64(1), u64(1795247460), Buffer.alloc(0)),
     plaintext: tlv([1, utf8('my-api-key')], [2, Buffer.alloc(0)], [3, utf8('secret_key_xxxxxx')]),
   };
   const made = [];
   const add = (comment, c, change) => {
-    const whole = { key: c.key, version: c.version, associated: c.associated, envelope: seal(c.key, c.version, c.nonce, c.plaintext, c.associated) };
+    const envelope = seal(c.key, c.version, c.nonce, c.plaintext, c.associated);
+    const whole = { key: c.key, version: c.version, associated: c.associated, envelope };
     change?.(whole);
     made.push({
       comment, key: whole.key.toString('hex'), key_version: whole.version, nonce: c.nonce.toString('hex'),
@@ -93,7 +99,8 @@ function cases() {
     ...secret, key: Buffer.alloc(32, 3), version: 0xfffffffe,
     plaintext: tlv([1, utf8('ключ \u0000 🔑')], [2, utf8('usr_1')], [3, utf8('z'.repeat(200))]),
   });
-  add('an empty plaintext, empty associated data', { ...secret, plaintext: Buffer.alloc(0), associated: Buffer.alloc(0) });
+  add('an empty plaintext, empty associated data',
+    { ...secret, plaintext: Buffer.alloc(0), associated: Buffer.alloc(0) });
   add('63 bytes: one block of padding', { ...secret, plaintext: Buffer.alloc(63, 0x80) });
   add('64 bytes: the padding takes a block of its own', { ...secret, plaintext: Buffer.alloc(64) });
   const flip = (at) => (c) => { c.envelope[at < 0 ? c.envelope.length + at : at] ^= 1; };
@@ -106,8 +113,11 @@ function cases() {
   add('tampered: ciphertext', secret, flip(62));
   add('tampered: padding', secret, flip(-17));
   add('tampered: tag', secret, flip(-1));
-  add('tampered: cut by 64 bytes', { ...secret, plaintext: Buffer.alloc(64) }, (c) => { c.envelope = c.envelope.subarray(0, -64); });
-  add('tampered: the expiry that is bound to it', secret, (c) => { c.associated = Buffer.concat([c.associated.subarray(0, -4), u32(8), u64(1795247460)]); });
+  add('tampered: cut by 64 bytes', { ...secret, plaintext: Buffer.alloc(64) },
+    (c) => { c.envelope = c.envelope.subarray(0, -64); });
+  add('tampered: the expiry that is bound to it', secret, (c) => {
+    c.associated = Buffer.concat([c.associated.subarray(0, -4), u32(8), u64(1795247460)]);
+  });
   add('another key', secret, (c) => { c.key = counting(1, 32); });
   add('another key of the same version, with its own commitment: still not its ciphertext', secret, (c) => {
     c.key = counting(1, 32);
@@ -117,7 +127,8 @@ function cases() {
 }
 
 if (process.argv[2] === 'write') {
-  writeFileSync(file, `${JSON.stringify({ format: 'coffer envelope v1, see docs/envelope.md', cases: cases() }, null, 2)}\n`);
+  const vectors = { format: 'coffer envelope v1, see docs/envelope.md', cases: cases() };
+  writeFileSync(file, `${JSON.stringify(vectors, null, 2)}\n`);
 } else {
   const { cases: all } = JSON.parse(readFileSync(file, 'utf8'));
   for (const c of all) {

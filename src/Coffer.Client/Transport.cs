@@ -120,8 +120,8 @@ internal sealed class Transport : IDisposable
 
     public void Dispose() => http.Dispose();
 
-    private static async Task<HttpRequestMessage> RequestAsync(HttpMethod method, string path, List<KeyValuePair<string,
-        string>> form, string key, CancellationToken ct)
+    private static async Task<HttpRequestMessage> RequestAsync(HttpMethod method, string path,
+        List<KeyValuePair<string, string>> form, string key, CancellationToken ct)
     {
         var encoded = new FormUrlEncodedContent(form);
         if (method == HttpMethod.Post)

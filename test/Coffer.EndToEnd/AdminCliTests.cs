@@ -139,7 +139,8 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
         var created = await Cli.OkAsync("keys", "create", "--app", app, "--type", "restricted", "--permission",
             "secret_read", "--address", "192.0.2.0/24");
         Assert.Matches("^ID +TYPE +MODE +APP +PERMISSIONS +ACCOUNT +ADDRESSES +CREATED +EXPIRES +LAST USED", created);
-        Assert.Matches($@"\nkey_\w+ +restricted +test +{app} +secret_read +any +192\.0\.2\.0/24 +\S+ \S+ +never +never *\n\n"
+        Assert.Matches($@"\nkey_\w+ +restricted +test +{app} +secret_read +any +192\.0\.2\.0/24 +\S+ \S+ "
+            + @"+never +never *\n\n"
             + $@"  secret  rk_test_cfr\w+\n\n{Once}\n$", created);
         var second = await Cli.JsonAsync("keys", "create", "--app", app);
 

@@ -116,8 +116,7 @@ public sealed class CliExitCodeTests(ServedStore store) : IClassFixture<ServedSt
     {
         (await RunAsync("list", "--url", store.Coffer.Url.ToString())).EndedWith(0);
         var elsewhere =
-            new Dictionary<string,
-                string>
+            new Dictionary<string, string>
             { ["COFFER_URL"] = "http://127.0.0.1:1", ["COFFER_API_KEY"] = store.Coffer.TestKey };
         (await Ran.ProgramAsync(Needs.Program, ["secrets", "list", "--url", store.Coffer.Url.ToString()],
             elsewhere)).EndedWith(0);

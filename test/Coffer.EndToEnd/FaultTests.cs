@@ -150,8 +150,8 @@ public sealed class FaultTests
         }
     }
 
-    private static async Task AssertKeptAsync(AccountClients clients, Dictionary<(string Account, string Name),
-        string> kept)
+    private static async Task AssertKeptAsync(AccountClients clients,
+        Dictionary<(string Account, string Name), string> kept)
     {
         foreach (var ((account, name), payload) in kept)
             Assert.Equal(payload, (await clients[account].FindAsync(name)).Is(200).Payload);

@@ -59,8 +59,7 @@ public sealed class ReceiptCliTests : IAsyncLifetime
 
         var adminKey = coffer.AdminKey;
         await using var again = await CofferProcess.ServeAsync(data);
-        var environment = new Dictionary<string,
-            string>
+        var environment = new Dictionary<string, string>
         { ["COFFER_URL"] = again.Url.ToString(), ["COFFER_ADMIN_KEY"] = adminKey };
         for (var tries = 0; ; tries++)
         {

@@ -81,8 +81,7 @@ public sealed class SettingsTests : IDisposable
     {
         await File.WriteAllTextAsync(Config, "nothing = 1\n", TestContext.Current.CancellationToken);
         var environment =
-            new Dictionary<string,
-                string>
+            new Dictionary<string, string>
             {
                 ["COFFER_LISTEN"] = "nowhere",
                 ["COFFER_DATA"] = folder.File("store"),
@@ -99,8 +98,7 @@ public sealed class SettingsTests : IDisposable
     [InlineData("0x40000000", "65536")]
     public async Task As_many_tenants_are_kept_open_as_a_quarter_of_the_memory_holds(string memory, string tenants)
     {
-        var json = (await Ran.ProgramAsync(Needs.Program, ["settings", "--json"], new Dictionary<string,
-            string>
+        var json = (await Ran.ProgramAsync(Needs.Program, ["settings", "--json"], new Dictionary<string, string>
         { ["DOTNET_GCHeapHardLimit"] = memory })).EndedWith(0).Stdout;
         var setting = JsonElement.Parse(json).EnumerateArray()
             .Single(setting => setting.GetProperty("name").GetString() == "open-tenants");
@@ -110,8 +108,7 @@ public sealed class SettingsTests : IDisposable
     [Fact]
     public async Task Coffer_settings_shows_them_all()
     {
-        var json = (await Ran.ProgramAsync(Needs.Program, ["settings", "--json"], new Dictionary<string,
-            string>
+        var json = (await Ran.ProgramAsync(Needs.Program, ["settings", "--json"], new Dictionary<string, string>
         { ["COFFER_NOTHING"] = "1" })).EndedWith(0).Stdout;
         var settings = JsonElement.Parse(json).EnumerateArray()
             .ToDictionary(setting => setting.GetProperty("name").GetString()!);

@@ -21,7 +21,7 @@ public sealed partial class WalkthroughTests
 
         var (script, expected) =
             (new List<string> { "set -eu", $"cd '{folder.Path}'", $"coffer() {{ '{Needs.Program}' "
-                + "\"$@\"; }}" }, new List<string>());
+                + "\"$@\"; }" }, new List<string>());
         foreach (var (language, text) in Blocks())
         {
             expected.AddRange(Arrow().Matches(text).Select(match => match.Groups["says"].Value));

@@ -98,8 +98,7 @@ public sealed class OptionsTests
     [Fact]
     public void A_proxy_is_no_more_than_its_network() => Assert.Equal(
         [IPNetwork.Parse("10.0.0.0/8"), IPNetwork.Parse("192.0.2.1/32"), IPNetwork.Parse("2001:db8::1/128")],
-        Configuration.ForDev(new Dictionary<string,
-            string>
+        Configuration.ForDev(new Dictionary<string, string>
         { ["trusted-proxies"] = "10.0.0.0/8, 192.0.2.1,2001:db8::1" }).TrustedProxies);
 
     private static string Refusal(CofferOptions options) =>

@@ -261,8 +261,7 @@ public sealed class SettingsTests : IDisposable
     [Fact]
     public void What_may_be_a_key_or_a_password_is_never_shown()
     {
-        var options = Configuration.ForDev(new Dictionary<string,
-            string>
+        var options = Configuration.ForDev(new Dictionary<string, string>
         { ["key"] = "sk_test_chosen", ["data"] = "d" });
         Preflight.Require(options);
         Assert.Equal("sk_test_chosen", options.Dev!.Key);

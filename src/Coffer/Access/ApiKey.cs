@@ -107,12 +107,12 @@ internal sealed record ApiKey(ApiKeyRow Row)
     /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
     public static ApiKey From(Instance instance, ApiKeyRow row)
     {
-        var key = Seen(instance, row);
+        var key = Inspect(instance, row);
         return key.Damage is { } damage ? throw ApiError.RecordDamaged("API key", damage) : key;
     }
 
     /// <summary>The key as it stands there, damaged or not: to be shown, or revoked.</summary>
-    public static ApiKey Seen(Instance instance, ApiKeyRow row) => new(row) { Fault = FaultOf(instance, row) };
+    public static ApiKey Inspect(Instance instance, ApiKeyRow row) => new(row) { Fault = FaultOf(instance, row) };
 
     /// <summary>The audit entry about a change of a key.</summary>
     public static AuditEntry Entry(string verb, ApiKeyRow key) => new(verb, "ok")

@@ -115,12 +115,12 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
     public static App From(AppRow row, Instance instance)
     {
-        var app = Seen(row, instance);
+        var app = Inspect(row, instance);
         return app.Damage is { } damage ? throw ApiError.RecordDamaged("app", damage) : app;
     }
 
     /// <summary>The app as it stands there, damaged or not: to be shown, or deleted.</summary>
-    public static App Seen(AppRow row, Instance instance)
+    public static App Inspect(AppRow row, Instance instance)
     {
         var app = new App(row.Id, row.Name, row.Account, row.Created);
         if (!row.IsSound)

@@ -73,12 +73,12 @@ internal sealed class Endings(
         TenantId tenant, string id, long created, long expires)
     {
         if (MintsFormatOne || revocations.HasRoomFor(tenant.App))
-            return (new(0), (_, _) => [Revocations.Write(tenant.App, id, created, expires)]);
+            return (new(), (_, _) => [Revocations.Write(tenant.App, id, created, expires)]);
         if (revocations.HasRoomForGeneration(tenant.App))
-            return (new(0) { NeedsNumber = true }, (found, now) =>
+            return (new() { NeedsNumber = true }, (found, now) =>
                 [Generations.Raise(instance, tenant, found.Number, now),
                     EndsFormatOne(tenant.App, Revocations.Of(tenant), now)]);
-        return (new(0) { App = tenant.App, NeedsNumber = true }, (found, now) => EndAll(found, now));
+        return (new() { App = tenant.App, NeedsNumber = true }, (found, now) => EndAll(found, now));
 
         RowWrite[] EndAll(Change.ManagementFound found, long now) => found.App is null ? [] :
         [

@@ -34,7 +34,7 @@ internal sealed class Revocations : IDisposable
     {
         (this.engine, this.instance, this.time) = (engine, instance, time);
         this.bounds = bounds ?? new Bounds(250_000, 1_000_000, 10_000);
-        engine.Changed += Hear;
+        engine.Changed += Note;
     }
 
     /// <summary>
@@ -103,7 +103,7 @@ internal sealed class Revocations : IDisposable
         bool Concerns(string subject) => known.Find(subject) is { } row && key.Created <= row.MadeUntil;
     }
 
-    private void Hear(News news)
+    private void Note(News news)
     {
         if (news.IsAllAccess)
             Interlocked.Increment(ref wantedWhole);

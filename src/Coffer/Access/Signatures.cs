@@ -52,8 +52,8 @@ internal sealed class Signatures(Gate gate, TimeProvider time)
             throw ApiError.NoSigningSecret(app.Id, tenant.Livemode);
         var at = now.ToString(CultureInfo.InvariantCulture);
         var complete = Complete(payload, Encoding.UTF8.GetString(caller.User.Span), tenant.Account);
-        var said = Encoding.UTF8.GetBytes($"{at}.{complete}");
-        var signatures = secrets.Select(secret => $"v1={Convert.ToHexStringLower(secret.Sign(said))}");
+        var signed = Encoding.UTF8.GetBytes($"{at}.{complete}");
+        var signatures = secrets.Select(secret => $"v1={Convert.ToHexStringLower(secret.Sign(signed))}");
         return $"t={at},{string.Join(',', signatures)}";
     }
 

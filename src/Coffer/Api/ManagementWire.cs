@@ -49,8 +49,8 @@ internal static class ManagementWire
     }
 
     /// <summary>Writes a page of what was found with one more than the limit.</summary>
-    public static ApiError? WriteList<T>(ApiRequest request, IReadOnlyList<T> found, int limit, Action<Utf8JsonWriter,
-        T> shape)
+    public static ApiError? WriteList<T>(ApiRequest request, IReadOnlyList<T> found, int limit,
+        Action<Utf8JsonWriter, T> shape)
     {
         request.WriteList(found.Take(limit), found.Count > limit, shape);
         return null;

@@ -36,10 +36,10 @@ internal static class AuditCut
 
     private static byte[] Tag(MacKey key, byte[] instance, string node, byte[] value)
     {
-        using var said = new AssociatedData("coffer v1 audit cut"u8);
-        said.Add(instance);
-        said.Add(node);
-        said.Add(value.AsSpan(0, sizeof(long) + MacKey.Size));
-        return key.Compute(said.Span);
+        using var bound = new AssociatedData("coffer v1 audit cut"u8);
+        bound.Add(instance);
+        bound.Add(node);
+        bound.Add(value.AsSpan(0, sizeof(long) + MacKey.Size));
+        return key.Compute(bound.Span);
     }
 }

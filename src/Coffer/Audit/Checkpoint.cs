@@ -27,14 +27,14 @@ internal sealed record Checkpoint(int Format, ChainPlace At, IReadOnlyList<Chain
     public static Checkpoint Sign(AuditKeys keys, ChainPlace at, IReadOnlyList<ChainPlace> heads, DateTimeOffset time)
     {
         var unsigned = new Checkpoint(2, at, heads, DateTimeOffset.FromUnixTimeSeconds(time.ToUnixTimeSeconds()), []);
-        using var said = unsigned.Said(keys.Instance);
-        return unsigned with { Signature = keys.SigningKey.SignData(said.Span, HashAlgorithmName.SHA256) };
+        using var signed = unsigned.ToBeSigned(keys.Instance);
+        return unsigned with { Signature = keys.SigningKey.SignData(signed.Span, HashAlgorithmName.SHA256) };
     }
 
     public bool IsSignedBy(ECDsa key, byte[] instance)
     {
-        using var said = Said(instance);
-        return key.VerifyData(said.Span, Signature, HashAlgorithmName.SHA256);
+        using var signed = ToBeSigned(instance);
+        return key.VerifyData(signed.Span, Signature, HashAlgorithmName.SHA256);
     }
 
     /// <summary>One line of JSON without its line feed.</summary>
@@ -77,25 +77,25 @@ internal sealed record Checkpoint(int Format, ChainPlace At, IReadOnlyList<Chain
         new((string?)node ?? throw new FormatException(), new ChainPosition((long)sequence!,
             Convert.FromHexString((string)mac!)), (long)rollback!);
 
-    private AssociatedData Said(byte[] instance)
+    private AssociatedData ToBeSigned(byte[] instance)
     {
-        var said = new AssociatedData(Format == 1 ? "coffer v1 audit checkpoint"u8 : "coffer v2 audit checkpoint"u8);
-        said.Add(instance);
-        said.Add(At.Node);
-        said.Add(At.Position.Sequence);
-        said.Add(At.Position.Mac);
-        said.Add(Time.ToUnixTimeSeconds());
+        var signed = new AssociatedData(Format == 1 ? "coffer v1 audit checkpoint"u8 : "coffer v2 audit checkpoint"u8);
+        signed.Add(instance);
+        signed.Add(At.Node);
+        signed.Add(At.Position.Sequence);
+        signed.Add(At.Position.Mac);
+        signed.Add(Time.ToUnixTimeSeconds());
         if (Format == 1)
-            return said;
-        said.Add(At.Rollback);
+            return signed;
+        signed.Add(At.Rollback);
         foreach (var head in Heads)
         {
-            said.Add(head.Node);
-            said.Add(head.Position.Sequence);
-            said.Add(head.Position.Mac);
-            said.Add(head.Rollback);
+            signed.Add(head.Node);
+            signed.Add(head.Position.Sequence);
+            signed.Add(head.Position.Mac);
+            signed.Add(head.Rollback);
         }
 
-        return said;
+        return signed;
     }
 }

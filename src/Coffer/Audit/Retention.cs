@@ -84,7 +84,7 @@ internal sealed class Retention(
 
         public override int Size => size;
 
-        public override ManagementKey ManagementAt { get; } = new(0) { AsksOldestAudit = true };
+        public override ManagementKey ManagementAt { get; } = new() { AsksOldestAudit = true };
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {

@@ -87,10 +87,10 @@ internal static class Rollbacks
 
     private static byte[] Tag(MacKey key, byte[] instance, string node, byte[] value)
     {
-        using var said = new AssociatedData("coffer v1 audit rollbacks"u8);
-        said.Add(instance);
-        said.Add(node);
-        said.Add(value.AsSpan(..^MacKey.Size));
-        return key.Compute(said.Span);
+        using var bound = new AssociatedData("coffer v1 audit rollbacks"u8);
+        bound.Add(instance);
+        bound.Add(node);
+        bound.Add(value.AsSpan(..^MacKey.Size));
+        return key.Compute(bound.Span);
     }
 }

@@ -189,8 +189,8 @@ internal static class AppsVerb
         ? $"{Listing.Text("test")(counts)} test, {Listing.Text("live")(counts)} live"
         : "";
 
-    private static Command Change(Command command, Argument<string> app, Func<ParseResult,
-        IEnumerable<(string Name, string? Value)>> fields) =>
+    private static Command Change(Command command, Argument<string> app,
+        Func<ParseResult, IEnumerable<(string Name, string? Value)>> fields) =>
         Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
             Apps.Print(parsed, await admin.ChangeAsync($"apps/{parsed.GetValue(app)}", fields(parsed), ct));

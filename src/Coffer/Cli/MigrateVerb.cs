@@ -32,7 +32,7 @@ internal static class MigrateVerb
             var report = AnsiConsole.Profile.Capabilities.Interactive && !Console.IsOutputRedirected
                 ? await BarsAsync(step => StoreCopy.RunAsync(source, target, step, TimeProvider.System, ct))
                 : await StoreCopy.RunAsync(source, target, Lines(), TimeProvider.System, ct);
-            return Told(report, source, target, watch.Elapsed);
+            return Report(report, source, target, watch.Elapsed);
         });
         return command;
     }
@@ -70,7 +70,7 @@ internal static class MigrateVerb
         };
     }
 
-    private static int Told(StoreCopy.Report report, StoreLocation from, StoreLocation to, TimeSpan duration)
+    private static int Report(StoreCopy.Report report, StoreLocation from, StoreLocation to, TimeSpan duration)
     {
         foreach (var problem in report.Problems)
             Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");

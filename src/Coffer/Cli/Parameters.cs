@@ -118,8 +118,8 @@ internal static class Parameters
     public static IEnumerable<(string Name, string? Value)> Elements(string name, IEnumerable<string>? values) =>
         (values ?? []).Select(value => ($"{name}[]", (string?)value));
 
-    private static T? Read<T>(ArgumentResult result, Func<string, T?> parse, Func<string,
-        string> complaint) where T : struct
+    private static T? Read<T>(ArgumentResult result, Func<string, T?> parse,
+        Func<string, string> complaint) where T : struct
     {
         if (result.Tokens is not [var token])
             return null;

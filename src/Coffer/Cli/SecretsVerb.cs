@@ -222,8 +222,8 @@ internal static class SecretsVerb
     private static SecretScope Scope(ParseResult parsed) =>
         parsed.GetValue(User) is { } user ? SecretScope.ForUser(user) : SecretScope.Account;
 
-    private static Command OnSecrets(Command command, Func<CofferClient, ParseResult, CancellationToken,
-        Task<int>> action)
+    private static Command OnSecrets(Command command,
+        Func<CofferClient, ParseResult, CancellationToken, Task<int>> action)
     {
         foreach (var option in (Option[])[Connection.Url, Account, User, Parameters.Json])
             command.Add(option);

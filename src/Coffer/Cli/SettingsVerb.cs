@@ -32,17 +32,7 @@ internal static class SettingsVerb
         {
             if (parsed.GetValue(json))
             {
-                Console.WriteLine(JsonSerializer.Serialize(SettingsTable.All.Select(setting => new Dictionary<string,
-                    object?>
-                {
-                    ["name"] = setting.Name,
-                    ["environment"] = setting.InServe ? setting.Environment : null,
-                    ["value"] = setting.Value,
-                    ["default"] = setting.Default,
-                    ["serve"] = setting.InServe,
-                    ["dev"] = setting.InDev,
-                    ["help"] = setting.Help,
-                }), Readable));
+                Console.WriteLine(JsonSerializer.Serialize(SettingsTable.All.Select(Shape), Readable));
                 return ExitCode.Ok;
             }
 
@@ -57,4 +47,15 @@ internal static class SettingsVerb
         });
         return command;
     }
+
+    private static Dictionary<string, object?> Shape(Setting setting) => new()
+    {
+        ["name"] = setting.Name,
+        ["environment"] = setting.InServe ? setting.Environment : null,
+        ["value"] = setting.Value,
+        ["default"] = setting.Default,
+        ["serve"] = setting.InServe,
+        ["dev"] = setting.InDev,
+        ["help"] = setting.Help,
+    };
 }

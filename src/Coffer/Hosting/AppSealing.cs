@@ -47,7 +47,7 @@ internal static class AppSealing
     {
         public bool HasSealed { get; private set; }
 
-        public override ManagementKey ManagementAt { get; } = new(0) { App = id };
+        public override ManagementKey ManagementAt { get; } = new() { App = id };
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {

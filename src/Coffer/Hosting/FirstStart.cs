@@ -104,7 +104,7 @@ internal static class FirstStart
         {
             if (row is null)
                 return DevApp;
-            return App.Seen(row, instance) is { IsDamaged: false } app ? app : throw new ConfigurationException(
+            return App.Inspect(row, instance) is { IsDamaged: false } app ? app : throw new ConfigurationException(
                 $"the app {row.Id} of the store in {options.Data} is damaged",
                 "Use another --data directory, or none: dev then creates a temporary store.");
         }

@@ -122,7 +122,7 @@ internal sealed class StripeForm : IDisposable
     /// <summary>All that was sent, whatever its order: names and values, each after its length.</summary>
     public byte[] Canonical()
     {
-        using var said = new MemoryStream();
+        using var canonical = new MemoryStream();
         foreach (var field in fields.OrderBy(field => field.Name, StringComparer.Ordinal).ThenBy(
             field => Encoding.UTF8.GetString(Value(field)), StringComparer.Ordinal))
         {
@@ -130,12 +130,12 @@ internal sealed class StripeForm : IDisposable
             Write(Value(field));
         }
 
-        return said.ToArray();
+        return canonical.ToArray();
 
         void Write(ReadOnlySpan<byte> text)
         {
-            said.Write(BitConverter.GetBytes(text.Length));
-            said.Write(text);
+            canonical.Write(BitConverter.GetBytes(text.Length));
+            canonical.Write(text);
         }
     }
 

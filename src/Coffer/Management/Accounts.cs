@@ -188,7 +188,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         try
         {
             return await management.WriteAsync(request,
-                new Change.ManagementKey(Now()) { App = app, Account = account, NeedsNumber = true }, entry, Forget);
+                new Change.ManagementKey { App = app, Account = (account, Now()), NeedsNumber = true }, entry, Forget);
         }
         finally
         {

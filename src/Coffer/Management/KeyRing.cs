@@ -31,7 +31,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         gate.RequireAdmin(caller);
         var row = await engine.FindApiKeyAsync(id, ct);
         await gate.PassAsync(caller.Entry("show_key", row is null ? "absent" : "ok") with { Target = id });
-        var key = ApiKey.Seen(instance, row ?? throw ApiError.NoSuch("API key", id));
+        var key = ApiKey.Inspect(instance, row ?? throw ApiError.NoSuch("API key", id));
         await ReportAsync(caller, [key]);
         return key;
     }
@@ -48,7 +48,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             throw ApiError.UnknownPosition("API key", after);
         var rows = await engine.ListApiKeysAsync(app, after, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_keys", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
-        List<ApiKey> keys = [.. rows.Select(row => ApiKey.Seen(instance, row))];
+        List<ApiKey> keys = [.. rows.Select(row => ApiKey.Inspect(instance, row))];
         await ReportAsync(caller, keys);
         return keys;
     }
@@ -59,7 +59,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("create_key", "ok") with { App = wanted.App };
-        return management.WriteAsync(request, new Change.ManagementKey(0) { App = wanted.App }, entry, (found, now) =>
+        return management.WriteAsync(request, new Change.ManagementKey { App = wanted.App }, entry, (found, now) =>
         {
             if (wanted.App is not null && found.App is null)
                 throw ApiError.Unusable("app", "there is no such app");
@@ -92,7 +92,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("roll_key", "ok") with { Target = id };
-        var at = new Change.ManagementKey(0) { ApiKey = id, NeedsNumber = grace == 0 };
+        var at = new Change.ManagementKey { ApiKey = id, NeedsNumber = grace == 0 };
         return management.WriteAsync(request, at, entry, (found, now) =>
         {
             var old = ApiKey.From(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id)).Row;
@@ -128,9 +128,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("revoke_key", "ok") with { Target = id };
-        return management.WriteAsync(request, new Change.ManagementKey(0) { ApiKey = id }, entry, (found, now) =>
+        return management.WriteAsync(request, new Change.ManagementKey { ApiKey = id }, entry, (found, now) =>
         {
-            var key = ApiKey.Seen(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id));
+            var key = ApiKey.Inspect(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id));
             if (key is { Kind: KeyKind.Admin, Row.ExpiresAt: null, IsDamaged: false } && found.OtherAdminKeys == 0)
                 throw ApiError.LastAdminKey();
             return new(new Shown(key, IsRevoked: true),

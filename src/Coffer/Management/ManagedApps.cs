@@ -37,7 +37,7 @@ internal sealed class ManagedApps(
     public async Task<Shown> RequireAsync(Caller caller, string id, CancellationToken ct)
     {
         gate.RequireAdmin(caller);
-        var app = await engine.FindAppAsync(id, ct) is { } row ? App.Seen(row, instance) : null;
+        var app = await engine.FindAppAsync(id, ct) is { } row ? App.Inspect(row, instance) : null;
         await gate.PassAsync(caller.Entry("show_app", app is null ? "absent" : "ok") with { App = id });
         await ReportAsync(caller, [app ?? throw ApiError.NoSuch("app", id)]);
         return new Shown(app, Now());
@@ -52,7 +52,7 @@ internal sealed class ManagedApps(
             throw ApiError.UnknownPosition("app", after);
         var rows = await engine.ListAppsAsync(after, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_apps", "ok") with { Count = Math.Min(rows.Count, limit) });
-        List<App> apps = [.. rows.Select(row => App.Seen(row, instance))];
+        List<App> apps = [.. rows.Select(row => App.Inspect(row, instance))];
         await ReportAsync(caller, apps);
         return [.. apps.Select(app => new Shown(app, Now()))];
     }
@@ -61,7 +61,7 @@ internal sealed class ManagedApps(
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("create_app", "ok");
-        return management.WriteAsync(request, new Change.ManagementKey(0), entry, (_, now) =>
+        return management.WriteAsync(request, new Change.ManagementKey(), entry, (_, now) =>
         {
             var (app, secrets) = App.Create(edit.Name!, management.CreatedAt(now));
             app = edit.ApplyTo(app);
@@ -80,7 +80,7 @@ internal sealed class ManagedApps(
         gate.RequireAdmin(request.Caller);
         var verb = edit.IsDisabled switch { true => "disable_app", false => "enable_app", null => "change_app" };
         var entry = request.Caller.Entry(verb, "ok") with { App = id };
-        var at = new Change.ManagementKey(0) { App = id, NeedsNumber = edit.IsDisabled is not null };
+        var at = new Change.ManagementKey { App = id, NeedsNumber = edit.IsDisabled is not null };
         return management.WriteAsync(request, at, entry, (found, now) =>
         {
             var app = edit.ApplyTo(Found(found, id));
@@ -103,7 +103,7 @@ internal sealed class ManagedApps(
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("roll_signing_secret", "ok") with { App = id };
-        return management.WriteAsync(request, new Change.ManagementKey(0) { App = id }, entry, (found, now) =>
+        return management.WriteAsync(request, new Change.ManagementKey { App = id }, entry, (found, now) =>
         {
             var (app, secrets) = Found(found, id).RollSigningSecret(livemode, grace > 0 ? now + grace : null);
             return new(new Shown(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
@@ -117,9 +117,9 @@ internal sealed class ManagedApps(
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("delete_app", "ok") with { App = id };
-        return management.WriteAsync(request, new Change.ManagementKey(0) { App = id }, entry, (found, now) =>
+        return management.WriteAsync(request, new Change.ManagementKey { App = id }, entry, (found, now) =>
         {
-            var app = App.Seen(found.App ?? throw ApiError.NoSuch("app", id), instance);
+            var app = App.Inspect(found.App ?? throw ApiError.NoSuch("app", id), instance);
             return found.AppHasTenants
                 ? throw ApiError.AppNotEmpty()
                 : new(new Shown(app, now, IsDeleted: true), [new RowWrite.DeleteApp(id)], entry);

@@ -42,9 +42,9 @@ internal sealed class ManagementWriter(
     /// <summary>A write as it was asked for.</summary>
     /// <param name="Caller">Who asks.</param>
     /// <param name="Key">The idempotency key, or null.</param>
-    /// <param name="Said">All that the request says, in a canonical form.</param>
+    /// <param name="Canonical">All that the request says, in a canonical form.</param>
     /// <param name="Body">The JSON of an outcome.</param>
-    public sealed record Request<T>(Caller Caller, string? Key, byte[] Said, Func<T, SecretBytes> Body);
+    public sealed record Request<T>(Caller Caller, string? Key, byte[] Canonical, Func<T, SecretBytes> Body);
 
     /// <summary>What was decided.</summary>
     /// <param name="Outcome">What is answered.</param>
@@ -98,10 +98,10 @@ internal sealed class ManagementWriter(
 
     private static byte[] Index(Instance instance, params ReadOnlySpan<string> fields)
     {
-        using var said = new AssociatedData("coffer v1 reply"u8);
+        using var canonical = new AssociatedData("coffer v1 reply"u8);
         foreach (var field in fields)
-            said.Add(field);
-        return instance.ProofKey.Compute(said.Span);
+            canonical.Add(field);
+        return instance.ProofKey.Compute(canonical.Span);
     }
 
     private sealed class Unasked(
@@ -127,8 +127,8 @@ internal sealed class ManagementWriter(
         private readonly byte[] fingerprint;
         private AuditEntry? entry;
 
-        public Write(ManagementWriter own, Request<T> request, ManagementKey at, AuditEntry about, Func<ManagementFound,
-            long, Decision<T>> decide)
+        public Write(ManagementWriter own, Request<T> request, ManagementKey at, AuditEntry about,
+            Func<ManagementFound, long, Decision<T>> decide)
         {
             (this.own, this.request, this.about, this.decide) = (own, request, about, decide);
             var caller = request.Caller;
@@ -139,7 +139,7 @@ internal sealed class ManagementWriter(
                     ? Index(own.instance, "reply", tenant.App, tenant.Livemode ? "live" : "test", tenant.Account, key)
                     : Index(own.instance, "reply of", caller.KeyId, key),
             };
-            fingerprint = own.instance.ProofKey.Compute([.. "coffer v1 reply to "u8, .. request.Said]);
+            fingerprint = own.instance.ProofKey.Compute([.. "coffer v1 reply to "u8, .. request.Canonical]);
         }
 
         public override ManagementKey ManagementAt { get; }
@@ -215,12 +215,12 @@ internal sealed class ManagementWriter(
         private static DamagedRow Damage(ReplyRow kept) =>
             new("replies", $"key {Convert.ToHexStringLower(kept.Key)}", "its proof");
 
-        private AssociatedData Bind(byte[] key, byte[] said, long created)
+        private AssociatedData Bind(byte[] key, byte[] canonical, long created)
         {
             var bound = new AssociatedData("coffer v1 kept reply"u8);
             bound.Add(own.instance.Id);
             bound.Add(key);
-            bound.Add(said);
+            bound.Add(canonical);
             bound.Add(created);
             return bound;
         }

@@ -30,7 +30,7 @@ internal sealed class Minting(
         var (_, tenant) = gate.RequireKind(caller, KeyKind.Secret);
         if (life is < EphemeralKey.ShortestLife or > EphemeralKey.LongestLife)
             throw ApiError.OutOfRange("expires_in", EphemeralKey.ShortestLife, EphemeralKey.LongestLife);
-        var (at, entry) = (new Change.ManagementKey(Now()) { Mint = (caller.KeyId, tenant) },
+        var (at, entry) = (new Change.ManagementKey { Mint = (caller.KeyId, tenant) },
             caller.Entry("mint_key", "ok"));
         return management.WriteAsync(request, at, entry, (found, now) =>
         {

@@ -75,11 +75,12 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
             ["secrets"] = new JsonObject { ["live"] = Live, ["test"] = Test },
             ["signed_at"] = now,
         };
-        var said = $"{Base64("""{"alg":"ES256","typ":"JWT"}""")}.{Base64(payload.ToJsonString())}";
+        var signed = $"{Base64("""{"alg":"ES256","typ":"JWT"}""")}.{Base64(payload.ToJsonString())}";
         var signature = instance.AuditSigningKey.SignData(
-            Encoding.ASCII.GetBytes(said), HashAlgorithmName.SHA256,
+            Encoding.ASCII.GetBytes(signed), HashAlgorithmName.SHA256,
             DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
-        return this with { SignedAt = now, SignedFor = reach, Text = $"{said}.{Base64Url.EncodeToString(signature)}" };
+        var text = $"{signed}.{Base64Url.EncodeToString(signature)}";
+        return this with { SignedAt = now, SignedFor = reach, Text = text };
 
         static JsonArray Strings(string[] words) => [.. words.Select(word => (JsonNode?)word)];
 

@@ -306,16 +306,16 @@ internal sealed class SecretStore(
     private static byte[] Fingerprint(Tenant tenant, string verb, Secret request, long? ifVersion,
         IdempotencyClaim claim)
     {
-        using var said = new AssociatedData("request"u8);
-        said.Add(claim.Key);
-        said.Add(verb);
-        said.Add(request.Scope.Type);
-        said.Add(request.Scope.User.Span);
-        said.Add(request.Name.Utf8.Span);
-        said.Add(request.Payload is { } payload ? payload.Span : default);
-        said.Add(request.ExpiresAt);
-        said.Add(ifVersion);
-        return tenant.Keys.Fingerprint(said.Span);
+        using var canonical = new AssociatedData("request"u8);
+        canonical.Add(claim.Key);
+        canonical.Add(verb);
+        canonical.Add(request.Scope.Type);
+        canonical.Add(request.Scope.User.Span);
+        canonical.Add(request.Name.Utf8.Span);
+        canonical.Add(request.Payload is { } payload ? payload.Span : default);
+        canonical.Add(request.ExpiresAt);
+        canonical.Add(ifVersion);
+        return tenant.Keys.Fingerprint(canonical.Span);
     }
 
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();

@@ -33,7 +33,7 @@ internal sealed class Tenants(
     /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>
     public async ValueTask<Tenant?> FindAsync(TenantId id, CancellationToken ct)
     {
-        if (!engine.IsDeaf && opened.Find(id) is { } known)
+        if (!engine.IsBehind && opened.Find(id) is { } known)
             return known;
         var removals = opened.Removals;
         if (await engine.FindTenantAsync(id, ct) is not { } row)

@@ -15,8 +15,8 @@ namespace Coffer.Settings;
 /// The options with this text as the value. Throws <see cref="FormatException"/> with the end of a sentence that begins
 /// with name and value.
 /// </param>
-internal sealed record Setting(string Name, string Value, string Default, string Help, Func<CofferOptions, string,
-    CofferOptions> Apply)
+internal sealed record Setting(string Name, string Value, string Default, string Help,
+    Func<CofferOptions, string, CofferOptions> Apply)
 {
     /// <summary>Whether <c>coffer serve</c> takes it: as a flag, from the environment and from the file.</summary>
     public bool InServe { get; init; } = true;
@@ -157,8 +157,8 @@ internal static class SettingsTable
                 options with { Dev = options.Dev! with { SeedFixtures = on } }) with { InServe = false, InDev = true },
     ];
 
-    private static Setting Text(string name, string value, string @default, string help, Func<CofferOptions, string,
-        CofferOptions> apply) =>
+    private static Setting Text(string name, string value, string @default, string help,
+        Func<CofferOptions, string, CofferOptions> apply) =>
         new(name, value, @default, help, apply);
 
     private static Setting Switch(string name, string help, Func<CofferOptions, bool, CofferOptions> apply) =>
@@ -167,8 +167,8 @@ internal static class SettingsTable
             ? apply(options, text == "true")
             : throw new FormatException("is neither 'true' nor 'false'"));
 
-    private static Setting Number(string name, int? @default, int least, int most, string help, Func<CofferOptions, int,
-        CofferOptions> apply) =>
+    private static Setting Number(string name, int? @default, int least, int most, string help,
+        Func<CofferOptions, int, CofferOptions> apply) =>
         new(name, "N", @default?.ToString(
             CultureInfo.InvariantCulture) ?? "", $"{help} From {least} to {most:N0}.", (options, text) =>
             !int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture,

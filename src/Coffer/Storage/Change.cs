@@ -80,8 +80,7 @@ internal abstract class Change
     }
 
     /// <summary>What of the management plane a change decides by.</summary>
-    /// <param name="Now">Unix seconds, for what counts as expired.</param>
-    public sealed record ManagementKey(long Now)
+    public sealed record ManagementKey
     {
         /// <summary>The id of an app.</summary>
         public string? App { get; init; }
@@ -89,8 +88,8 @@ internal abstract class Change
         /// <summary>The id of a key.</summary>
         public string? ApiKey { get; init; }
 
-        /// <summary>An account of the app.</summary>
-        public string? Account { get; init; }
+        /// <summary>An account of the app, and the Unix second by which its unexpired secrets are counted.</summary>
+        public (string Id, long Now)? Account { get; init; }
 
         /// <summary>Where a kept reply stands.</summary>
         public byte[]? Reply { get; init; }

@@ -39,7 +39,7 @@ internal abstract partial class Engine : IDisposable
     /// What other nodes tell has not been heard for a while: what was cached in the belief that it would be is to be
     /// read anew.
     /// </summary>
-    public virtual bool IsDeaf => false;
+    public virtual bool IsBehind => false;
 
     /// <summary>
     /// Whose audit chain this process writes: distinct among the processes on a store, but for moments in which the

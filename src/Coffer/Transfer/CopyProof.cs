@@ -54,7 +54,7 @@ internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreC
         {
             var app = AppRow.From(new ReadRow(row));
             accounts.Add(app.Id, app.Account);
-            if (App.Seen(app, instance).Fault is { } fault)
+            if (App.Inspect(app, instance).Fault is { } fault)
                 Add($"the settings of the app {app.Id} are damaged: {fault} is not what Coffer wrote");
         }
 
@@ -65,7 +65,7 @@ internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreC
                 new ReadRow([.. row[..3], row[2] is string app ? accounts.GetValueOrDefault(app) : null, .. row[3..]]));
             if (key.App is not null && key.Account is null)
                 Add($"the app {key.App} of the API key {key.Id} does not exist");
-            else if (ApiKey.Seen(instance, key).Fault is { } fault)
+            else if (ApiKey.Inspect(instance, key).Fault is { } fault)
                 Add($"the API key {key.Id} is damaged: {fault} is not what Coffer wrote");
         }
 

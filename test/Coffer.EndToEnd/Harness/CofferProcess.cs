@@ -25,8 +25,7 @@ public sealed class CofferProcess : IAsyncDisposable
         process = new Process
         {
             StartInfo = Ran.Start(line[0], [.. line[1..], "--ready-file", ReadyFile],
-                new Dictionary<string, string>(environment ?? new Dictionary<string,
-                    string>())
+                new Dictionary<string, string>(environment ?? new Dictionary<string, string>())
                 { ["TMPDIR"] = own.Path }, folder),
         };
         process.OutputDataReceived += (_, line) => Append(output, line.Data);

@@ -78,8 +78,8 @@ public sealed record Ran(string Line, int ExitCode, byte[] Output, string Stderr
     /// <summary>
     /// How every program here is started: unaffected by settings and proxies of whoever runs the tests.
     /// </summary>
-    internal static ProcessStartInfo Start(string program, IEnumerable<string> arguments, IReadOnlyDictionary<string,
-        string>? environment, string? folder = null)
+    internal static ProcessStartInfo Start(string program, IEnumerable<string> arguments,
+        IReadOnlyDictionary<string, string>? environment, string? folder = null)
     {
         var start = new ProcessStartInfo(program, arguments)
         {

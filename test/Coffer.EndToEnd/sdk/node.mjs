@@ -9,7 +9,8 @@ const { COFFER_URL, COFFER_API_KEY, COFFER_ADMIN_KEY } = process.env;
 const { hostname, port } = new URL(COFFER_URL);
 const name = process.argv[2];
 const stripeAccount = `acct_node_${name}`;
-const connect = (key = COFFER_API_KEY, options = { stripeAccount }) => new Stripe(key, { host: hostname, port, protocol: 'http', ...options });
+const connect = (key = COFFER_API_KEY, options = { stripeAccount }) =>
+  new Stripe(key, { host: hostname, port, protocol: 'http', ...options });
 const { secrets } = connect().apps;
 const { errors } = Stripe;
 const scope = { type: 'account' };
@@ -64,7 +65,9 @@ const scenarios = {
     const [ann, bob] = ['usr_ann', 'usr_bob'].map(user => ({ type: 'user', user }));
     const secret = await secrets.create({ scope: ann, name: 'token', payload: 'of Ann' });
     assert.deepEqual(secret.scope, ann);
-    for (const other of [bob, scope]) await refused(errors.StripeInvalidRequestError, absent, () => secrets.find({ scope: other, name: 'token' }));
+    for (const other of [bob, scope]) {
+      await refused(errors.StripeInvalidRequestError, absent, () => secrets.find({ scope: other, name: 'token' }));
+    }
     await secrets.create({ scope: bob, name: 'token', payload: 'of Bob' });
     assert.equal((await secrets.find({ scope: ann, name: 'token', expand })).payload, 'of Ann');
     assert.deepEqual((await secrets.list({ scope })).data, []);
@@ -85,14 +88,17 @@ const scenarios = {
   async pages() {
     const newestFirst = (await fill(10)).reverse();
     const first = await secrets.list({ scope, limit: 3 });
-    assert.deepEqual([first.object, first.url, first.has_more, first.data.length], ['list', '/v1/apps/secrets', true, 3]);
+    assert.deepEqual([first.object, first.url, first.has_more, first.data.length],
+      ['list', '/v1/apps/secrets', true, 3]);
     assert.deepEqual(await namesOf(secrets.list({ scope, limit: 3 })), newestFirst);
     const all = await secrets.list({ scope, limit: 3 }).autoPagingToArray({ limit: 100 });
     assert.deepEqual(all.map(secret => secret.name), newestFirst);
     const oldest = all.at(-1);
-    assert.deepEqual(await namesOf(secrets.list({ scope, limit: 3, ending_before: oldest.id })), newestFirst.slice(0, 9).reverse());
+    assert.deepEqual(await namesOf(secrets.list({ scope, limit: 3, ending_before: oldest.id })),
+      newestFirst.slice(0, 9).reverse());
     await secrets.deleteWhere({ scope, name: all[4].name });
-    assert.deepEqual(await namesOf(secrets.list({ scope, limit: 3, starting_after: all[4].id })), newestFirst.slice(5), 'a dead cursor is a place');
+    assert.deepEqual(await namesOf(secrets.list({ scope, limit: 3, starting_after: all[4].id })),
+      newestFirst.slice(5), 'a dead cursor is a place');
   },
 
   async delete() {
@@ -100,25 +106,33 @@ const scenarios = {
     const { deleted, ...secret } = await secrets.deleteWhere({ scope, name: 'gone' });
     assert.equal(deleted, true);
     assert.deepEqual({ ...secret }, { ...set });
-    await refused(errors.StripeInvalidRequestError, { ...absent, message: "No such secret: 'gone'" }, () => secrets.find({ scope, name: 'gone' }));
+    await refused(errors.StripeInvalidRequestError, { ...absent, message: "No such secret: 'gone'" },
+      () => secrets.find({ scope, name: 'gone' }));
     await refused(errors.StripeInvalidRequestError, absent, () => secrets.deleteWhere({ scope, name: 'gone' }));
   },
 
   async authentication_error() {
     const unknown = connect('sk_test_51NotOfThisStore').apps.secrets;
-    const error = await refused(errors.StripeAuthenticationError, { statusCode: 401, rawType: 'invalid_request_error', requestId: undefined },
+    const error = await refused(errors.StripeAuthenticationError,
+      { statusCode: 401, rawType: 'invalid_request_error', requestId: undefined },
       () => unknown.list({ scope }));
     assert.match(error.message, /^Invalid API Key provided: sk_test_\*+tore$/);
   },
 
   async permission_error() {
     const admin = connect(COFFER_ADMIN_KEY).apps.secrets;
-    for (const call of [() => admin.list({ scope }), () => admin.create({ scope, name: 'k', payload: 'p' }), () => admin.find({ scope, name: 'k' })])
+    const calls = [
+      () => admin.list({ scope }),
+      () => admin.create({ scope, name: 'k', payload: 'p' }),
+      () => admin.find({ scope, name: 'k' }),
+    ];
+    for (const call of calls)
       await refused(errors.StripePermissionError, { statusCode: 403, rawType: 'invalid_request_error' }, call);
   },
 
   async invalid_request_error() {
-    const bad = (expected, params) => refused(errors.StripeInvalidRequestError, { statusCode: 400, ...expected }, () => secrets.create(params));
+    const bad = (expected, params) =>
+      refused(errors.StripeInvalidRequestError, { statusCode: 400, ...expected }, () => secrets.create(params));
     const good = { scope, name: 'k', payload: 'p' };
     const { doc_url } = await bad({ code: 'parameter_missing', param: 'payload' }, { scope, name: 'k' });
     assert.equal((await fetch(doc_url.split('#')[0])).status, 200, 'the page that errors point to is served');
@@ -127,7 +141,8 @@ const scenarios = {
     await bad({ code: undefined, param: 'scope[type]' }, { ...good, scope: { type: 'team' } });
     await bad({ code: undefined, param: 'expires_at' }, { ...good, expires_at: 1 });
     await bad({ code: undefined, param: 'payload' }, { ...good, payload: 'x'.repeat(5001) });
-    await refused(errors.StripeInvalidRequestError, { statusCode: 400, code: 'resource_missing', param: 'starting_after' },
+    await refused(errors.StripeInvalidRequestError,
+      { statusCode: 400, code: 'resource_missing', param: 'starting_after' },
       () => secrets.list({ scope, starting_after: 'appsecret_5110hHS1707T6fjBnah1LkdIwHu7ix' }));
     await refused(errors.StripeInvalidRequestError, absent, () => secrets.find({ scope, name: 'k' }));
   },
@@ -135,14 +150,19 @@ const scenarios = {
   async idempotency_error() {
     const once = { idempotencyKey: 'once' };
     await secrets.create({ scope, name: 'k', payload: 'first' }, once);
-    for (const call of [() => secrets.create({ scope, name: 'k', payload: 'other' }, once), () => secrets.deleteWhere({ scope, name: 'k' }, once)])
+    const others = [
+      () => secrets.create({ scope, name: 'k', payload: 'other' }, once),
+      () => secrets.deleteWhere({ scope, name: 'k' }, once),
+    ];
+    for (const call of others)
       await refused(errors.StripeIdempotencyError, { statusCode: 400, rawType: 'idempotency_error' }, call);
     assert.equal((await secrets.find({ scope, name: 'k', expand })).payload, 'first');
   },
 
   async idempotent_replay() {
     const params = { scope, name: 'k', payload: 'p', expand };
-    const [first, second] = [await secrets.create(params, { idempotencyKey: 'again' }), await secrets.create(params, { idempotencyKey: 'again' })];
+    const first = await secrets.create(params, { idempotencyKey: 'again' });
+    const second = await secrets.create(params, { idempotencyKey: 'again' });
     assert.deepEqual({ ...second }, { ...first });
     const headers = second.lastResponse.headers;
     assert.equal(first.lastResponse.headers['idempotent-replayed'], undefined);
@@ -155,7 +175,8 @@ const scenarios = {
 
   async expiry() {
     // The SDK sends null as an empty value, which Stripe does not take for "never".
-    await refused(errors.StripeInvalidRequestError, { statusCode: 400, code: 'parameter_invalid_empty', param: 'expires_at' },
+    await refused(errors.StripeInvalidRequestError,
+      { statusCode: 400, code: 'parameter_invalid_empty', param: 'expires_at' },
       () => secrets.create({ scope, name: 'k', payload: 'p', expires_at: null }));
     const soon = Math.floor(Date.now() / 1000) + 2;
     assert.equal((await secrets.create({ scope, name: 'k', payload: 'p', expires_at: soon })).expires_at, soon);
@@ -166,7 +187,8 @@ const scenarios = {
 
   async concurrent() {
     const names = ['region', 'token', 'refresh', 'project', 'settings'];
-    const created = await Promise.all(names.map(name => secrets.create({ scope, name, payload: JSON.stringify({ name }) })));
+    const created = await Promise.all(
+      names.map(name => secrets.create({ scope, name, payload: JSON.stringify({ name }) })));
     assert.equal(new Set(created.map(secret => secret.id)).size, 5);
     assert.deepEqual((await namesOf(secrets.list({ scope }))).sort(), [...names].sort());
     const deleted = await Promise.all(names.map(name => secrets.deleteWhere({ scope, name })));
@@ -175,9 +197,11 @@ const scenarios = {
   },
 
   async quota() {
-    const tries = await Promise.allSettled(Array.from({ length: 15 }, (_, i) => secrets.create({ scope, name: `n${i}`, payload: 'p' })));
+    const tries = await Promise.allSettled(
+      Array.from({ length: 15 }, (_, i) => secrets.create({ scope, name: `n${i}`, payload: 'p' })));
     assert.equal(tries.filter(one => one.status === 'fulfilled').length, 10, 'exact under concurrency');
-    const error = await refused(errors.StripeInvalidRequestError, { statusCode: 400 }, () => secrets.create({ scope, name: 'one more', payload: 'p' }));
+    const error = await refused(errors.StripeInvalidRequestError, { statusCode: 400 },
+      () => secrets.create({ scope, name: 'one more', payload: 'p' }));
     assert.match(error.message, /\b10\b/);
     const kept = (await secrets.list({ scope })).data[0];
     assert.equal((await secrets.create({ scope, name: kept.name, payload: 'replaced' })).id, kept.id);

@@ -32,7 +32,8 @@ def refused(kind, call, **expected):
 
 
 def absent(**where):
-    refused(stripe.error.InvalidRequestError, lambda: Secret.find(**where), http_status=404, code="resource_missing", param="name")
+    refused(stripe.error.InvalidRequestError, lambda: Secret.find(**where), http_status=404,
+            code="resource_missing", param="name")
 
 
 def set_a_secret():
@@ -42,7 +43,8 @@ def set_a_secret():
     assert abs(secret.created - time.time()) < 60
     rest = {key: value for key, value in secret.to_dict_recursive().items() if key not in ("id", "created")}
     assert rest == {
-        "object": "apps.secret", "expires_at": None, "livemode": False, "name": "my-api-key", "scope": {"type": "account"},
+        "object": "apps.secret", "expires_at": None, "livemode": False, "name": "my-api-key",
+        "scope": {"type": "account"},
     }, rest
     replaced = Secret.create(name="my-api-key", payload="ключ 🔑 +%&=", expand=["payload"], **at_account)
     assert (replaced.id, replaced.payload) == (secret.id, "ключ 🔑 +%&=")
@@ -93,19 +95,22 @@ def delete():
 
 
 def authentication_error():
-    error = refused(stripe.error.AuthenticationError, lambda: Secret.list(api_key="sk_test_51NotOfThisStore", **at_account), http_status=401)
+    error = refused(stripe.error.AuthenticationError,
+                    lambda: Secret.list(api_key="sk_test_51NotOfThisStore", **at_account), http_status=401)
     assert "51NotOfThisS" not in str(error), "a key is never shown whole"
 
 
 def permission_error():
     admin = os.environ["COFFER_ADMIN_KEY"]
     refused(stripe.error.PermissionError, lambda: Secret.list(api_key=admin, **at_account), http_status=403)
-    refused(stripe.error.PermissionError, lambda: Secret.create(api_key=admin, name="k", payload="p", **at_account), http_status=403)
+    refused(stripe.error.PermissionError,
+            lambda: Secret.create(api_key=admin, name="k", payload="p", **at_account), http_status=403)
 
 
 def invalid_request_error():
     def bad(code, param, **params):
-        refused(stripe.error.InvalidRequestError, lambda: Secret.create(**params, **acting), http_status=400, code=code, param=param)
+        refused(stripe.error.InvalidRequestError, lambda: Secret.create(**params, **acting), http_status=400,
+                code=code, param=param)
 
     account_scope = {"type": "account"}
     bad("parameter_missing", "name", scope=account_scope, payload="p")

@@ -71,8 +71,7 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
             from row in AuthorizationTable.Routes
             from principal in AuthorizationTable.Principals
             where row.Status(principal.Column) != 200
-            select (Row: row, Principal: principal, Ids: new Dictionary<string,
-                string>(existing)
+            select (Row: row, Principal: principal, Ids: new Dictionary<string, string>(existing)
             {
                 ["key"] = row.Path.StartsWith("/v1/",
                     StringComparison.Ordinal) ? ephemeral : existing["key"]

@@ -99,8 +99,7 @@ public sealed class NamesTests : IAsyncLifetime
     public async Task Empty_values_are_refused(string param)
     {
         var form =
-            new Dictionary<string,
-                string>
+            new Dictionary<string, string>
             { ["scope[type]"] = "account", ["name"] = "k", ["payload"] = "p", [param] = "" };
         (await Client.Post(Secrets,
             [.. form.Select(field => (field.Key, field.Value))])).IsError(400, "parameter_invalid_empty", param,

@@ -369,7 +369,7 @@ public sealed class RollbackTests : IAsyncLifetime
 
         public bool IsEnabled(LogLevel logLevel) => true;
 
-        public void Log<TState>(LogLevel level, EventId id, TState state, Exception? e, Func<TState, Exception?,
-            string> format) => Lines.Add(format(state, e));
+        public void Log<TState>(LogLevel level, EventId id, TState state, Exception? e,
+            Func<TState, Exception?, string> format) => Lines.Add(format(state, e));
     }
 }

@@ -141,20 +141,21 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await other.StopAsync();
         var (from, stranger) = (new StoreLocation(server.Data, null), new StoreLocation(other.Data, null));
         var before = await DumpAsync(stranger);
-        Assert.Contains("there is a store in", (await RefusedAsync(from, stranger)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "there is already a store in", (await RefusedAsync(from, stranger)).Message, StringComparison.Ordinal);
         Assert.Equal(before, await DumpAsync(stranger));
 
         var unfinished = new StoreLocation(NewPath(), null);
         await InterruptedAsync(stranger, unfinished, 5);
         Assert.Contains("the unfinished target of another store's migration",
             (await RefusedAsync(from, unfinished)).Message, StringComparison.Ordinal);
-        Assert.Contains("not finished", (await RefusedAsync(unfinished, new(NewPath(), null))).Message,
+        Assert.Contains("unfinished", (await RefusedAsync(unfinished, new(NewPath(), null))).Message,
             StringComparison.Ordinal);
         Assert.Contains("the same data directory", (await RefusedAsync(from, from)).Message, StringComparison.Ordinal);
         Assert.Contains("there is no store in",
             (await RefusedAsync(new(NewKeyed(server), null), new(NewPath(), null))).Message, StringComparison.Ordinal);
         File.Copy(Path.Combine(other.Data, "coffer.key"), Path.Combine(server.Data, "coffer.key"), overwrite: true);
-        Assert.Contains("does not open this store", (await RefusedAsync(from, new(NewPath(), null))).Message,
+        Assert.Contains("the key file cannot open this store", (await RefusedAsync(from, new(NewPath(), null))).Message,
             StringComparison.Ordinal);
     }
 

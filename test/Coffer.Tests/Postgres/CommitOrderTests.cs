@@ -266,7 +266,7 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
 
     private sealed class Holding(ManualResetEventSlim held, ManualResetEventSlim running) : Change
     {
-        public override ManagementKey ManagementAt => new(0) { NeedsNumber = true };
+        public override ManagementKey ManagementAt => new() { NeedsNumber = true };
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {

@@ -147,7 +147,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 return side => new Probe(side, refuses)
                 {
                     Management =
-                        new Change.ManagementKey(now) { App = owner.App, Account = owner.Account, Reply = key },
+                        new Change.ManagementKey { App = owner.App, Account = (owner.Account, now), Reply = key },
                     Decides = found =>
                         [.. found.Management!.Tenants.Select(
                             tenant =>
@@ -159,7 +159,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
             case < 20:
                 return side => new Probe(side, refuses)
                 {
-                    Management = new Change.ManagementKey(0) { App = app },
+                    Management = new Change.ManagementKey { App = app },
                     Decides = found => asksAll || found.Management!.AppHasTenants || keepsId
                         ? [
                             new RowWrite.PutApp(
@@ -171,7 +171,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 return side => new Probe(side, refuses)
                 {
                     Management =
-                        new Change.ManagementKey(0)
+                        new Change.ManagementKey
                         {
                             App = asksAll ? app : null,
                             ApiKey = $"key_{token}",
@@ -197,7 +197,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
             case 22:
                 return side => new Probe(side, refuses)
                 {
-                    Management = new Change.ManagementKey(0) { Reply = key },
+                    Management = new Change.ManagementKey { Reply = key },
                     Decides = _ =>
                         [new RowWrite.PutReply(new ReplyRow(key, keepsId ? Bytes(token) : null, value, number, name))],
                 };
@@ -228,7 +228,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
             case 26: // ends what was minted, by the number of its own commit
                 return side => new Probe(side, refuses)
                 {
-                    Management = new Change.ManagementKey(0)
+                    Management = new Change.ManagementKey
                     {
                         App = asksAll ? app : null,
                         ApiKey = keepsId ? $"key_{token}" : null,
@@ -246,7 +246,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
             case < 30: // mint
                 return side => new Probe(side, refuses)
                 {
-                    Management = new Change.ManagementKey(0)
+                    Management = new Change.ManagementKey
                     {
                         Mint = ($"key_{token}", owner),
                         Reply = asksAll ? key
@@ -259,7 +259,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 // The numbers of audit rows are each engine's own: what is pruned is said by their order.
                 return side => new Probe(side, refuses)
                 {
-                    Management = new Change.ManagementKey(0) { AsksOldestAudit = true },
+                    Management = new Change.ManagementKey { AsksOldestAudit = true },
                     Decides = found =>
                         found.Management!.OldestAudit == 0 ? [] : [new RowWrite.PruneAudit(side.AuditRow(limit))],
                 };

@@ -32,14 +32,14 @@ public abstract partial class EngineContract
     public async Task A_change_knows_the_number_of_its_commit_before_it_is_committed_and_all_of_a_commit_know_the_same()
     {
         var before = Number();
-        List<Managing> changes = [new(new(0) { NeedsNumber = true }), new(new(0)),
-            new(new(0) { App = "app_1", NeedsNumber = true })];
+        List<Managing> changes = [new(new() { NeedsNumber = true }), new(new()),
+            new(new() { App = "app_1", NeedsNumber = true })];
         var revoking = new Change.Plain(Revoke("a", 1, 100));
         engine.Write([changes[0], revoking, .. changes[1..]], _ => null);
         Assert.Equal([before + 1, 0, before + 1], changes.Select(change => change.Found!.Number));
         Assert.Equal(before + 1, Assert.Single(await engine.ListRevocationsAsync(-1, "", 10, default)).Number);
         // The same when it was taken for what was written before it.
-        var late = new Managing(new(0) { ApiKey = "key_none", NeedsNumber = true });
+        var late = new Managing(new() { ApiKey = "key_none", NeedsNumber = true });
         engine.Write([revoking, new Change.Plain(new RowWrite.DeleteRevocations(["x"], 0)), late], _ => null);
         Assert.Equal(before + 2, late.Found!.Number);
     }
@@ -97,7 +97,7 @@ public abstract partial class EngineContract
     public async Task What_a_key_is_minted_by_is_what_was_written_last_in_the_same_commit_too()
     {
         var key = NewKey("key_1", "app_1", 1) with { Account = "acct_own" };
-        var mint = new Change.ManagementKey(0) { Mint = ("key_1", Tenant) };
+        var mint = new Change.ManagementKey { Mint = ("key_1", Tenant) };
         Assert.Equal((null, "app_1", null), Show(Managed(mint).Mint!));
         Write(new RowWrite.PutApiKey(key));
         Assert.Equal(Number(), Managed(mint).Mint!.Last);
@@ -114,7 +114,7 @@ public abstract partial class EngineContract
         Assert.Equal((8L, "app_1", 9L), Show(after.Found!.Mint!));
         Assert.Null(Managed(mint).Mint!.Key);
         Assert.Null(await engine.FindApiKeyAsync("key_1", default));
-        Assert.Null(Managed(new(0) { Mint = ("key_1", Tenant with { App = "app_none" }) }).Mint!.App);
+        Assert.Null(Managed(new() { Mint = ("key_1", Tenant with { App = "app_none" }) }).Mint!.App);
 
         static (long?, string?, long?) Show(Change.MintFound found) =>
             (found.Key?.Generation, found.App?.Id, found.Generation?.Number);
@@ -144,5 +144,5 @@ public abstract partial class EngineContract
         new(new RevocationRow(subject, until, kept) { App = "app_1" });
 
     /// <summary>The number of the last commit that has one.</summary>
-    private long Number() => Managed(new(0) { Mint = ("none", Tenant) }).Mint!.Last;
+    private long Number() => Managed(new() { Mint = ("none", Tenant) }).Mint!.Last;
 }

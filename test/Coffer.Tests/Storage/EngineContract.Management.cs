@@ -246,7 +246,7 @@ public abstract partial class EngineContract
         Assert.Null(Reply(2));
         Assert.NotNull(Reply(3));
 
-        ReplyRow? Reply(byte key) => Managed(new Change.ManagementKey(0) { Reply = [key] }).Reply;
+        ReplyRow? Reply(byte key) => Managed(new Change.ManagementKey { Reply = [key] }).Reply;
     }
 
     [Fact]
@@ -284,30 +284,30 @@ public abstract partial class EngineContract
             new RowWrite.PutApiKey(NewKey("admin", null, 1)), new RowWrite.PutApiKey(
                 NewKey("expiring", null, 1) with { ExpiresAt = 9_999 }));
         Assert.Equivalent(new Change.ManagementFound(null, false, null, 0, [], null),
-            Managed(new Change.ManagementKey(0)));
+            Managed(new Change.ManagementKey()));
 
-        var app = Managed(new Change.ManagementKey(0) { App = "app_1" });
+        var app = Managed(new Change.ManagementKey { App = "app_1" });
         Assert.Equal(("app_1", true, 0), (app.App!.Id, app.AppHasTenants, app.Tenants.Count));
-        Assert.False(Managed(new Change.ManagementKey(0) { App = "app_2" }).AppHasTenants);
-        Assert.Null(Managed(new Change.ManagementKey(0) { App = "app_none" }).App);
+        Assert.False(Managed(new Change.ManagementKey { App = "app_2" }).AppHasTenants);
+        Assert.Null(Managed(new Change.ManagementKey { App = "app_none" }).App);
 
         Assert.Equal(
             ("secret", 1),
             (Managed(
-                new Change.ManagementKey(0) { ApiKey = "secret" }) is var one ? one.ApiKey!.Id : null,
+                new Change.ManagementKey { ApiKey = "secret" }) is var one ? one.ApiKey!.Id : null,
                     one.OtherAdminKeys));
         // the one that expires does not count
-        Assert.Equal(0, Managed(new Change.ManagementKey(0) { ApiKey = "admin" }).OtherAdminKeys);
-        Assert.Equal(1, Managed(new Change.ManagementKey(0) { ApiKey = "expiring" }).OtherAdminKeys);
-        Assert.Null(Managed(new Change.ManagementKey(0) { ApiKey = "none" }).ApiKey);
+        Assert.Equal(0, Managed(new Change.ManagementKey { ApiKey = "admin" }).OtherAdminKeys);
+        Assert.Equal(1, Managed(new Change.ManagementKey { ApiKey = "expiring" }).OtherAdminKeys);
+        Assert.Null(Managed(new Change.ManagementKey { ApiKey = "none" }).ApiKey);
 
         Write(new RowWrite.AddTenant(Tenant with { Livemode = true }, 1, [1]));
         Assert.Equal([(false, 1L), (true, 0L)], Tenants(99));
         Assert.Equal([(false, 0L), (true, 0L)], Tenants(100));
-        Assert.Empty(Managed(new Change.ManagementKey(99) { App = "app_2", Account = "acct_1" }).Tenants);
+        Assert.Empty(Managed(new Change.ManagementKey { App = "app_2", Account = ("acct_1", 99) }).Tenants);
 
         List<(bool, long)> Tenants(long now) =>
-            [.. Managed(new Change.ManagementKey(now) { App = "app_1", Account = "acct_1" }).Tenants.Select(
+            [.. Managed(new Change.ManagementKey { App = "app_1", Account = ("acct_1", now) }).Tenants.Select(
                 row => (row.Livemode, row.Secrets)).Order()];
     }
 

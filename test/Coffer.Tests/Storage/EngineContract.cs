@@ -246,8 +246,8 @@ public abstract partial class EngineContract : IAsyncLifetime
         new(new SecretKey(tenant, RandomNumberGenerator.GetBytes(16)), Scope, id, 1, 10, expiresAt,
             RandomNumberGenerator.GetBytes(200));
 
-    private sealed class Recording(SecretKey? secret, IdempotencyKey? idempotency, Func<Change.Found,
-        IReadOnlyList<RowWrite>> decide) : Change
+    private sealed class Recording(SecretKey? secret, IdempotencyKey? idempotency,
+        Func<Change.Found, IReadOnlyList<RowWrite>> decide) : Change
     {
         public override SecretKey? SecretAt => secret;
 

@@ -48,7 +48,7 @@ internal sealed partial class PostgresEngine : Engine
 
     public override string Node => node?.Name ?? base.Node;
 
-    public override bool IsDeaf => node is { IsDeaf: true };
+    public override bool IsBehind => node is { IsBehind: true };
 
     public override bool HasOlderNodes => node is { HasOlderNodes: true };
 

@@ -44,7 +44,7 @@ internal sealed class PostgresNode : IDisposable
     private readonly string holder = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
     private readonly string version = typeof(PostgresNode).Assembly.GetName().Version!.ToString(3);
     private readonly PostgresPoll poll = new();
-    private readonly List<string> rung = [];
+    private readonly List<string> bells = [];
     private readonly CancellationTokenSource stop = new();
     private int number;
     private long lastProven = Stopwatch.GetTimestamp();
@@ -54,7 +54,7 @@ internal sealed class PostgresNode : IDisposable
     private PostgresNode(NpgsqlDataSource source, TimeSpan patience, Engine owner) =>
         (this.source, this.patience, this.owner) = (source, patience, owner);
 
-    public bool IsDeaf => Stopwatch.GetElapsedTime(Volatile.Read(ref lastProven)) > LongestSilence;
+    public bool IsBehind => Stopwatch.GetElapsedTime(Volatile.Read(ref lastProven)) > LongestSilence;
 
     /// <summary>Whether nodes of the release before run, as of the last poll.</summary>
     public bool HasOlderNodes => Volatile.Read(ref hasOlderNodes);
@@ -138,7 +138,7 @@ internal sealed class PostgresNode : IDisposable
             var mine = await TakeAsync(connection, number, number, ct) ?? await TakeAsync(connection, 1, MostNodes, ct)
                 ?? throw new InvalidOperationException($"{MostNodes} processes hold a node's name on this database");
             Volatile.Write(ref number, mine);
-            connection.Notification += (_, told) => rung.Add(told.Payload);
+            connection.Notification += (_, sent) => bells.Add(sent.Payload);
             await using var listen = new NpgsqlCommand($"LISTEN {Channel}", connection);
             await listen.ExecuteNonQueryAsync(ct);
             await PollAsync(connection, isFirst: true);
@@ -156,20 +156,20 @@ internal sealed class PostgresNode : IDisposable
         var answer = await poll.AskAsync(connection, isFirst, new NodeRow(number, holder, version, owner.Address));
         // What older nodes change is in no row: it is heard as they tell it. As long as they are there, all is heard in
         // their way too.
-        var hearsOlder = answer.HasOlderNodes || HasOlderNodes;
+        var followsOlder = answer.HasOlderNodes || HasOlderNodes;
         var turned = answer.HasOlderNodes != HasOlderNodes;
         Volatile.Write(ref hasOlderNodes, answer.HasOlderNodes);
         foreach (var news in answer.News)
             owner.Changed(news);
         if (turned)
             owner.Changed(News.Everything);
-        foreach (var payload in rung)
+        foreach (var payload in bells)
         {
-            if (payload.Length == 0 || hearsOlder)
-                owner.Changed(Heard(payload));
+            if (payload.Length == 0 || followsOlder)
+                owner.Changed(NewsOf(payload));
         }
 
-        rung.Clear();
+        bells.Clear();
         return true;
     }
 
@@ -199,7 +199,7 @@ internal sealed class PostgresNode : IDisposable
         string.Join('\n', TenantGone, tenant.App, tenant.Livemode ? "live" : "test", tenant.Account);
 
     /// <summary>What a node of the release before tells: a word, or nothing, which is everything.</summary>
-    private static News Heard(string payload) => payload.Split('\n') switch
+    private static News NewsOf(string payload) => payload.Split('\n') switch
     {
         [TenantGone, var app, var mode, var account] => News.Of(new TenantId(app, mode == "live", account)),
         [AccessChanged] => News.AllAccess,

@@ -65,7 +65,7 @@ internal sealed class PostgresOverlay
 
     /// <summary>What a change decides by; <see cref="Knows"/> must hold.</summary>
     public Change.Found FindFor(Change change) => new(
-        change.SecretAt is { } hung && tenants[hung.Tenant],
+        change.SecretAt is { } owned && tenants[owned.Tenant],
         change.SecretAt is { } secret ? secrets[Slot.Of(secret)] : null,
         change.IdempotencyAt is { } key ? idempotency[Slot.Of(key)] : null,
         now => change.ScopeAt is { } scope

@@ -178,7 +178,7 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
         if (accounts.Count > 0)
         {
             Ask(LockTenantsOfAccounts, overlay.Read, tenants.ToArray(),
-                Each(accounts, asked => asked.At.App!), Each(accounts, asked => asked.At.Account!));
+                Each(accounts, asked => asked.At.App!), Each(accounts, asked => asked.At.Account!.Value.Id));
         }
         else if (tenants.Count > 0)
         {
@@ -197,9 +197,9 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
             // The number first: what ends the key after any of these reads has a greater one.
             Ask(CommitOrder.SelectLast, last => into.Last = last);
             Ask(ApiKeyRow.ById, key => into.ApiKey = key, mint.Key);
-            var (of, livemode, account) = mint.Tenant;
-            Ask(AppRow.ById, app => into.App = app, of);
-            Ask(GenerationRow.OfTenant, generation => into.Generation = generation, of, livemode, account);
+            var (ofApp, livemode, ofAccount) = mint.Tenant;
+            Ask(AppRow.ById, app => into.App = app, ofApp);
+            Ask(GenerationRow.OfTenant, generation => into.Generation = generation, ofApp, livemode, ofAccount);
             return;
         }
 
@@ -215,8 +215,8 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
             Ask(ApiKeyRow.OtherAdminKeys, others => into.OtherAdminKeys = others, keyId);
         }
 
-        if (at is { App: not null, Account: not null })
-            Ask(CountedTenantRow.OfAccount, into.Tenants.Add, at.Now, at.App, at.Account);
+        if (at is { App: { } owner, Account: var (account, now) })
+            Ask(CountedTenantRow.OfAccount, into.Tenants.Add, now, owner, account);
         if (at.AsksOldestAudit)
             Ask(AuditRow.Oldest, oldest => into.OldestAudit = oldest);
     }

@@ -67,7 +67,7 @@ internal sealed partial class SqliteEngine
     }
 
     private Change.Found FindFor(Change change) => new(
-        change.SecretAt is { } hung && First(writer, TenantRow.ByNumber, hung.Tenant) is not null,
+        change.SecretAt is { } owned && First(writer, TenantRow.ByNumber, owned.Tenant) is not null,
         change.SecretAt is { } secret ? First(writer, SecretRow.ByKey, secret.Tenant, secret.Name) : null,
         change.IdempotencyAt is { } key ? First(writer, IdempotencyRow.ByKey, key.Tenant, key.Key) : null,
         now => change.ScopeAt is { } at
@@ -80,8 +80,8 @@ internal sealed partial class SqliteEngine
         at.App is not null && All(writer, TenantRow.OfApp, at.App).Count > 0,
         at.ApiKey is { } key ? First(writer, ApiKeyRow.ById, key) : null,
         at.ApiKey is null ? 0 : Number(ApiKeyRow.OtherAdminKeys, at.ApiKey),
-        at is { App: not null, Account: not null }
-            ? All(writer, CountedTenantRow.OfAccount, at.Now, at.App, at.Account)
+        at is { App: { } of, Account: var (account, now) }
+            ? All(writer, CountedTenantRow.OfAccount, now, of, account)
             : [],
         at.Reply is { } reply ? First(writer, ReplyRow.ByKey, reply) : null)
     {

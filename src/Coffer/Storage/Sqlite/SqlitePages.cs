@@ -30,7 +30,7 @@ internal sealed class SqlitePages(string file) : IDisposable
     {
         Span<byte> header = stackalloc byte[100];
         RandomAccess.Read(handle, header, 0);
-        var size = BinaryPrimitives.ReadUInt16BigEndian(header[16..]) is var said && said == 1 ? 65_536 : said;
+        var size = BinaryPrimitives.ReadUInt16BigEndian(header[16..]) is var written && written == 1 ? 65_536 : written;
         var (usable, left) = (size - header[20], RandomAccess.GetLength(handle) / size);
         var page = new byte[size];
         var (found, waiting) = (new List<Remains>(), new Stack<long>([root]));
@@ -69,7 +69,7 @@ internal sealed class SqlitePages(string file) : IDisposable
     {
         var cells = Short(page, 3);
         var begin = 8 + 2 * cells;
-        var end = Short(page, 5) is var said && said == 0 ? 65_536 : said;
+        var end = Short(page, 5) is var canonical && canonical == 0 ? 65_536 : canonical;
         if (end - begin <= Negligible || !page[(begin + Negligible)..end].ContainsAnyExcept((byte)0))
             return null;
 
