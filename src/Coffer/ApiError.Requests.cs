@@ -131,8 +131,9 @@ internal sealed partial class ApiError
 
     public static ApiError NotExpandable(string property, bool onList) => new(400,
         $"This property cannot be expanded ({Shown(property)})." +
-        (onList && !property.StartsWith("data",
-            StringComparison.Ordinal) ? $" You may want to try expanding 'data.{Shown(property)}' instead." : ""));
+        (onList && !property.StartsWith("data", StringComparison.Ordinal)
+            ? $" You may want to try expanding 'data.{Shown(property)}' instead."
+            : ""));
 
     public static ApiError BothCursors() => new(400,
         "Received both starting_after and ending_before parameters. Please pass in only one.");

@@ -69,9 +69,12 @@ internal static class ManagementWire
     public static string? Id(StripeForm form, string param) =>
         Text(form, param) is { } id ? RequireId(param, id) : null;
 
-    public static long Grace(StripeForm form) =>
-        form.Integer("grace_period") is not { } grace ? throw ApiError.ParameterMissing("grace_period")
-        : grace is >= 0 and <= LongestGrace ? grace : throw ApiError.OutOfRange("grace_period", 0, LongestGrace);
+    public static long Grace(StripeForm form) => form.Integer("grace_period") switch
+    {
+        null => throw ApiError.ParameterMissing("grace_period"),
+        >= 0 and <= LongestGrace and var grace => grace,
+        _ => throw ApiError.OutOfRange("grace_period", 0, LongestGrace),
+    };
 
     public static Permissions? ReadPermissions(StripeForm form) => form.Has("permissions")
         ? PermissionWords.Parse(form.Strings("permissions")) is { } permissions and not Permissions.None ? permissions

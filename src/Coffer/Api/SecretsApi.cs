@@ -34,7 +34,7 @@ internal sealed class SecretsApi(SecretStore store)
 
         var outcome = await store.SetAsync(
             request.Caller, scope, name, payload, form.Integer("expires_at"), ReadVersion(form), Claim(request),
-                request.Cancelled);
+            request.Cancelled);
         return Answer(request, outcome, wantsPayload, deleted: false);
     }
 
@@ -63,7 +63,7 @@ internal sealed class SecretsApi(SecretStore store)
 
         var page = await store.ListAsync(
             request.Caller, scope, ReadCursor(form, "starting_after"), ReadCursor(form, "ending_before"), limit,
-                wantsPayload, request.Cancelled);
+            wantsPayload, request.Cancelled);
         if (page.Damaged > 0)
             request.Headers["Coffer-Damaged-Secrets"] = page.Damaged.ToString(CultureInfo.InvariantCulture);
         request.WriteList(page.Secrets, page.HasMore, (json, secret) =>

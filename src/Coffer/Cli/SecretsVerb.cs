@@ -176,10 +176,13 @@ internal static class SecretsVerb
         });
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
+            var livemode = parsed.GetValue(live) ? "true" : null;
+            if (parsed.GetValue(test))
+                livemode = "false";
             var found = admin.ListAsync("secrets/search",
             [
                 ("app", parsed.GetValue(app)), ("account", parsed.GetValue(account)),
-                ("livemode", parsed.GetValue(live) ? "true" : parsed.GetValue(test) ? "false" : null),
+                ("livemode", livemode),
                 ("expiring_before", Parameters.UnixSeconds(parsed.GetValue(expiring))),
             ], ct);
             Secrets.With(("VERSION", Listing.Text("version")), ("APP", Listing.Text("app")),

@@ -132,10 +132,11 @@ internal static class AuditArchive
 
             try
             {
-                var seal = JsonNode.Parse(lines.Current)!;
+                var seal = JsonNode.Parse(lines.Current);
                 verification.Add(
-                    new AuditRow((string)seal["node"]!, (long)seal["first"]!, (long)seal["last"]!,
-                        Convert.FromHexString((string)seal["seal"]!), entries.ToArray()));
+                    new AuditRow(Part(seal, "node").GetValue<string>(), (long)Part(seal, "first"),
+                        (long)Part(seal, "last"), Convert.FromHexString(Part(seal, "seal").GetValue<string>()),
+                        entries.ToArray()));
             }
             catch (Exception e) when (e is JsonException or FormatException or ArgumentException
                 or InvalidOperationException or OverflowException)
@@ -184,21 +185,19 @@ internal static class AuditArchive
     {
         try
         {
-            var json = JsonNode.Parse(header)!;
-            if ((int?)json["coffer_audit_export"] == 1)
+            var json = JsonNode.Parse(header);
+            if ((int)Part(json, "coffer_audit_export") == 1)
             {
-                var meta = json["meta"]!.AsObject().ToDictionary(entry => entry.Key,
+                var meta = Part(json, "meta").AsObject().ToDictionary(entry => entry.Key,
                     entry => Convert.FromBase64String((string)entry.Value!));
-                return (Instance.Open(
-                    [.. json["root_keys"]!.AsArray().Select(
-                        root =>
-                            new RootKeyRow((uint)root!["version"]!, 0,
-                                Convert.FromBase64String((string)root["wrapped"]!)))],
-                    meta, wrapper), meta);
+                RootKeyRow[] roots = [.. Part(json, "root_keys").AsArray().Select(root => new RootKeyRow(
+                    (uint)Part(root, "version"), 0,
+                    Convert.FromBase64String(Part(root, "wrapped").GetValue<string>())))];
+                return (Instance.Open(roots, meta, wrapper), meta);
             }
         }
         catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
-            or NullReferenceException or ArgumentException or OverflowException)
+            or ArgumentException or OverflowException)
         {
             // said below
         }
@@ -206,6 +205,10 @@ internal static class AuditArchive
         throw new ConfigurationException($"{file} is not an exported audit log, or its first line was changed",
             "Export it again with: coffer audit export --data DIR");
     }
+
+    /// <exception cref="FormatException">There is no such part.</exception>
+    private static JsonNode Part(JsonNode? of, string name) =>
+        of?[name] ?? throw new FormatException($"there is no {name}");
 
     private static async IAsyncEnumerable<AuditRow> RowsAsync(Engine engine,
         [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)

@@ -60,9 +60,9 @@ internal static class FirstStart
 
         var (rows, notes) = (mark is null ? [] : new List<RowWrite> { mark }, new List<Note>());
         var instance = isNew ? Create() : await Instance.OpenAsync(engine, wrapper, ct);
-        var keys = options.Dev is { } dev
-            ? await DevKeyAsync(dev.Key)
-            : isNew ? Keys() : null;
+        var keys = isNew && options.Dev is null ? Keys() : null;
+        if (options.Dev is { } dev)
+            keys = await DevKeyAsync(dev.Key);
         return (instance, keys, new Change.Plain([.. rows]) { Notes = notes });
 
         Instance Create()

@@ -131,13 +131,12 @@ internal sealed class TlsCertificate
         // the latter for a key that is another's
         catch (Exception e) when (e is CryptographicException or ArgumentException)
         {
-            throw Unusable(key.Contains("ENCRYPTED",
-                StringComparison.Ordinal) ? $"the TLS key file {keyFile} is encrypted: decrypt it, with mode 0600"
-                : key.Contains(
-                    "PRIVATE KEY-----",
-                    StringComparison.Ordinal) ? $"the TLS key file {keyFile} is not the key of the first certificate "
-                        + $"in {certFile}, or is damaged"
-                : $"the TLS key file {keyFile} holds no private key in PEM form");
+            if (key.Contains("ENCRYPTED", StringComparison.Ordinal))
+                throw Unusable($"the TLS key file {keyFile} is encrypted: decrypt it, with mode 0600");
+            if (!key.Contains("PRIVATE KEY-----", StringComparison.Ordinal))
+                throw Unusable($"the TLS key file {keyFile} holds no private key in PEM form");
+            throw Unusable(
+                $"the TLS key file {keyFile} is not the key of the first certificate in {certFile}, or is damaged");
         }
     }
 

@@ -22,8 +22,8 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
 
     private static readonly byte[] NoRoom =
     [
-        .. "HTTP/1.1 503 Service Unavailable\r\nContent-Length: "u8
-            + "0\r\n"u8, .. "Retry-After: 1\r\nConnection: close\r\n\r\n"u8,
+        .. "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"u8,
+        .. "Retry-After: 1\r\nConnection: close\r\n\r\n"u8,
     ];
 
     private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(5);

@@ -7,9 +7,9 @@ namespace Coffer.Http;
 
 /// <summary>
 /// Every request under /v1 or, without CORS and accounts, under /admin/v1, in the order in which its answer is decided
-/// (docs/wire.md, "Order of checks"): 1. route, 2. key and account, 3. Stripe-Version, 4. Idempotency-Key, 5.
-/// parameters, 6. the handler. Whatever happens, the answer is JSON, complete, and has the headers that were recorded
-/// of Stripe's.
+/// (docs/wire.md, "Order of checks"): route, then key and account, Stripe-Version, Idempotency-Key, parameters, and
+/// last the handler. Whatever happens, the answer is JSON, complete, and has the headers that were recorded of
+/// Stripe's.
 /// </summary>
 internal sealed partial class Pipeline
 {
@@ -273,9 +273,8 @@ internal sealed partial class Pipeline
     private static void SetPreflightHeaders(HttpResponse response)
     {
         response.Headers.AccessControlAllowHeaders =
-            "authorization, content-type, idempotency-key, stripe-account, stripe-context, stripe-version, "
-                + "stripe-app, " +
-            "user-agent, x-stripe-client-user-agent, x-stripe-client-telemetry";
+            "authorization, content-type, idempotency-key, stripe-account, stripe-context, stripe-version, " +
+            "stripe-app, user-agent, x-stripe-client-user-agent, x-stripe-client-telemetry";
         response.Headers.Remove("Stripe-Version");
         response.ContentLength = 0;
     }

@@ -103,16 +103,22 @@ internal sealed class StripeForm : IDisposable
         var digits = text.AsSpan(text.StartsWith('-') ? 1 : 0);
         if (digits.IsEmpty || digits.ContainsAnyExceptInRange('0', '9'))
             throw ApiError.NotAnInteger(param, text);
-        return long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value)
-            ? value
-            : text.StartsWith('-') ? long.MinValue : long.MaxValue;
+        if (long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value))
+            return value;
+        return text.StartsWith('-') ? long.MinValue : long.MaxValue;
     }
 
     /// <summary><c>true</c> or <c>false</c>; null if it was not sent.</summary>
-    public bool? Boolean(string param) => Text(param, 5_000) is not { } utf8 ? null
-        : utf8.Span.SequenceEqual("true"u8) ? true
-        : utf8.Span.SequenceEqual("false"u8) ? false
-        : throw ApiError.NotABoolean(param, Encoding.UTF8.GetString(utf8.Span));
+    public bool? Boolean(string param)
+    {
+        if (Text(param, 5_000) is not { } utf8)
+            return null;
+        if (utf8.Span.SequenceEqual("true"u8))
+            return true;
+        return utf8.Span.SequenceEqual("false"u8)
+            ? false
+            : throw ApiError.NotABoolean(param, Encoding.UTF8.GetString(utf8.Span));
+    }
 
     /// <summary>Whether a parameter was sent empty, which takes a setting back.</summary>
     public bool IsEmpty(string param) =>

@@ -165,8 +165,8 @@ internal sealed partial class Configuration
     // Kubernetes tells every container about every service: one that is named coffer makes variables like ours.
     private static bool IsServiceLink(string variable, string value) =>
         ServiceLink().IsMatch(variable)
-            || (variable.EndsWith("_PORT", StringComparison.Ordinal) && value.Contains("://",
-                StringComparison.Ordinal));
+            || (variable.EndsWith("_PORT", StringComparison.Ordinal)
+                && value.Contains("://", StringComparison.Ordinal));
 
     [GeneratedRegex("_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$",
         RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture | RegexOptions.NonBacktracking)]

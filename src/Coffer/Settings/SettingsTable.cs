@@ -169,12 +169,15 @@ internal static class SettingsTable
 
     private static Setting Number(string name, int? @default, int least, int most, string help,
         Func<CofferOptions, int, CofferOptions> apply) =>
-        new(name, "N", @default?.ToString(
-            CultureInfo.InvariantCulture) ?? "", $"{help} From {least} to {most:N0}.", (options, text) =>
-            !int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture,
-                out var number) ? throw new FormatException("is not a whole number")
-            : number < least || number > most ? throw new FormatException($"is not between {least} and {most}")
-            : apply(options, number));
+        new(name, "N", @default?.ToString(CultureInfo.InvariantCulture) ?? "",
+            $"{help} From {least} to {most:N0}.", (options, text) =>
+        {
+            if (!int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number))
+                throw new FormatException("is not a whole number");
+            if (number < least || number > most)
+                throw new FormatException($"is not between {least} and {most}");
+            return apply(options, number);
+        });
 
     private static IPNetwork Network(string item) => Networks.Parse(item.Trim())
         ?? throw new FormatException(

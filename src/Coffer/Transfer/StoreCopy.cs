@@ -110,8 +110,12 @@ internal sealed class StoreCopy : IDisposable
         store is null ? SqliteTables.Open(file) : await PostgresTables.OpenAsync(store, isNew, ct);
 
     // Of a store in a database, the one that holds it is the connection itself.
-    private static IDisposable? Hold(StoredTables source, StoreLocation from) =>
-        from.Store is null ? DataDirectory.TryOpen(from.Data) : source.TryHold() ? source : null;
+    private static IDisposable? Hold(StoredTables source, StoreLocation from)
+    {
+        if (from.Store is null)
+            return DataDirectory.TryOpen(from.Data);
+        return source.TryHold() ? source : null;
+    }
 
     /// <summary>Marks an empty target; takes one that this store's migration has marked.</summary>
     private static void Claim(StoredTables target, byte[] identity, StoreLocation to)
@@ -230,7 +234,12 @@ internal sealed class StoreCopy : IDisposable
         var (hasRow, hasOld) = (rows.MoveNext(), olds.MoveNext());
         while (hasRow || hasOld)
         {
-            var order = !hasRow ? 1 : !hasOld ? -1 : table.Compare(rows.Current, olds.Current);
+            var order = (hasRow, hasOld) switch
+            {
+                (false, _) => 1,
+                (_, false) => -1,
+                _ => table.Compare(rows.Current, olds.Current),
+            };
             yield return (order <= 0 ? rows.Current : null, order >= 0 ? olds.Current : null);
             // The target is read ahead of what is written: never again what this run has put there.
             if (order <= 0)

@@ -88,7 +88,8 @@ public sealed class RollingTests : IAsyncLifetime
             await MoreAsync(asked);
             await stop.CancelAsync();
             await Task.WhenAll(asking);
-            Assert.Equal([200, 401], statuses.Distinct().Order().Take(2));
+            // 429: so many bad keys of one address are held off.
+            Assert.Equal([200, 401], statuses.Distinct().Except([429]).Order());
         }
     }
 

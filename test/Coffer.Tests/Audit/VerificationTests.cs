@@ -173,14 +173,33 @@ public sealed class VerificationTests : IAsyncLifetime
             (() => [.. lines[..^2]], "its tail was cut"),
             (() => [.. lines[..5], .. lines[7..]], "are missing"),
             (() => [.. lines[..^1],
-                lines[^1].Replace("{\"seal\":\"", "{\"seal\":\"zz", StringComparison.Ordinal)], "is no longer a seal")])
+                lines[^1].Replace("{\"seal\":\"", "{\"seal\":\"zz", StringComparison.Ordinal)], "is no longer a seal"),
+            (() => [.. lines[..^1], """{"seal":"00"}"""], "is no longer a seal"),
+            (() => [.. lines[..^1], """{"seal":null,"node":null,"first":1,"last":1}"""], "is no longer a seal")])
         {
             File.WriteAllLines(Export, edit());
             Assert.Contains(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems,
                 problem => problem.Contains(expected, StringComparison.Ordinal));
         }
 
-        File.WriteAllLines(Export, lines[1..]);
+    }
+
+    [Theory]
+    [InlineData("null")]
+    [InlineData("[]")]
+    [InlineData("{")]
+    [InlineData("""{"coffer_audit_export":2}""")]
+    [InlineData("""{"coffer_audit_export":1}""")]
+    [InlineData("""{"coffer_audit_export":1,"root_keys":[],"meta":[]}""")]
+    [InlineData("""{"coffer_audit_export":1,"root_keys":[null],"meta":{}}""")]
+    [InlineData("""{"coffer_audit_export":1,"root_keys":[{"version":-1,"wrapped":"AA=="}],"meta":{}}""")]
+    [InlineData("""{"coffer_audit_export":1,"root_keys":[{"version":1}],"meta":{}}""")]
+    [InlineData("""{"coffer_audit_export":1,"root_keys":[],"meta":{"instance_id":null}}""")]
+    public async Task A_file_whose_first_line_is_not_an_exports_is_refused(string first)
+    {
+        await server.StopAsync();
+        await ExportAsync();
+        File.WriteAllLines(Export, [first, .. File.ReadAllLines(Export)[1..]]);
         Assert.Contains(
             "is not an exported audit log",
             Assert.Throws<ConfigurationException>(() => AuditArchive.VerifyExport(Export, KeyFile, null)).Message,

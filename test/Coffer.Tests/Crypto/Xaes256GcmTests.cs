@@ -29,7 +29,8 @@ public sealed class Xaes256GcmTests
     [Fact]
     public void Published_accumulated_vector_of_10000_iterations_holds()
     {
-        Assert.SkipUnless(Shake128.IsSupported, "this platform's cryptography has no SHAKE128");
+        if (string.IsNullOrEmpty(Environment.GetEnvironmentVariable("CI")))
+            Assert.SkipUnless(Shake128.IsSupported, "this platform's cryptography has no SHAKE128");
 
         // At the most 32 + 24 + 256 + 256 bytes an iteration.
         var stream = Shake128.HashData([], 10_000 * 568).AsSpan();

@@ -57,11 +57,14 @@ public sealed class StripeFormTests
         Assert.Equal(400, Assert.Throws<ApiError>(() => new StripeForm(query, default)).Status);
 
     [Fact]
-    public void A_hundred_thousand_brackets_are_read_in_no_time()
+    public void Forty_thousand_brackets_cost_memory_by_their_number_and_not_by_its_square()
     {
-        using var form = new StripeForm("a" + string.Concat(Enumerable.Repeat("[b]", 20_000)) + "=1", default);
+        var query = "a" + string.Concat(Enumerable.Repeat("[b]", 20_000)) + "=1";
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        using var form = new StripeForm(query, default);
         Assert.Equal("parameter_unknown", Assert.Throws<ApiError>(() => form.Only("c")).Code);
         Assert.Equal(400, Assert.Throws<ApiError>(() => form.Text("a", 10)).Status);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1, 100 * query.Length);
     }
 
     [Fact]
@@ -78,21 +81,19 @@ public sealed class StripeFormTests
     [Fact]
     public void Random_bytes_are_parsed_or_refused_and_never_break()
     {
+        // What breaks is printed, so that no seed is needed to see it again.
         for (var i = 0; i < 20_000; i++)
         {
             var body = RandomNumberGenerator.GetItems("ab[]=&%+0Ff\u00c3\u00a9."u8, RandomNumberGenerator.GetInt32(60));
-            try
+            var refused = Record.Exception(() =>
             {
                 using var form = new StripeForm("q=1", body);
                 _ = form.Text("a", 5);
                 _ = form.Strings("b");
                 form.ObjectOf("a", "b");
                 form.Only("a", "b", "q");
-            }
-            catch (ApiError error)
-            {
-                Assert.True(error.Status == 400, Convert.ToHexString(body));
-            }
+            });
+            Assert.True(refused is null or ApiError { Status: 400 }, $"{Convert.ToHexString(body)}: {refused}");
         }
     }
 }

@@ -72,10 +72,12 @@ internal sealed class AppsApi(ManagedApps apps)
 
     private static ManagedApps.Edit ReadSettings(StripeForm form)
     {
-        int? quota = form.IsEmpty("secrets_per_scope") ? 0
-            : form.Integer("secrets_per_scope") is not { } given ? null
-            : given is >= 1 and <= CofferOptions.MostSecretsPerScope ? (int)given
-            : throw ApiError.OutOfRange("secrets_per_scope", 1, CofferOptions.MostSecretsPerScope);
+        int? quota = form.IsEmpty("secrets_per_scope") ? 0 : form.Integer("secrets_per_scope") switch
+        {
+            null => null,
+            >= 1 and <= CofferOptions.MostSecretsPerScope and var given => (int)given,
+            _ => throw ApiError.OutOfRange("secrets_per_scope", 1, CofferOptions.MostSecretsPerScope),
+        };
         return new ManagedApps.Edit(Text(form, "name", App.LongestName), quota,
             form.Has("origins") ? ReadOrigins(form) : null, null);
     }
