@@ -7,7 +7,7 @@ using static Coffer.Tests.Api.Management.Operator;
 namespace Coffer.Tests.Api;
 
 /// <summary>
-/// KeysPath and signing secrets are rolled while requests run: none fails within the grace period, none is taken after
+/// Keys and signing secrets are rolled while requests run: none fails within the grace period, none is taken after
 /// it.
 /// </summary>
 public sealed class RollingTests : IAsyncLifetime

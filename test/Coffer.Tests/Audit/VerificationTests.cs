@@ -181,10 +181,10 @@ public sealed class VerificationTests : IAsyncLifetime
             Assert.Contains(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems,
                 problem => problem.Contains(expected, StringComparison.Ordinal));
         }
-
     }
 
     [Theory]
+    [InlineData("{}")]
     [InlineData("null")]
     [InlineData("[]")]
     [InlineData("{")]
