@@ -40,8 +40,8 @@ public sealed class CofferAdmin(Uri url, string adminKey, TimeProvider? time = n
         transport.ListAsync(HttpMethod.Get, Path(path), fields ?? [], ct);
 
     /// <summary>
-    /// All secrets of an account in one mode, with their payloads, fetched page by page as they are read. Each is put
-    /// on record.
+    /// All secrets of an account in one mode, with their payloads, fetched page by page as they are read. Each is
+    /// recorded in the audit log.
     /// </summary>
     /// <param name="app"><c>app_…</c></param>
     /// <param name="account"><c>acct_…</c></param>

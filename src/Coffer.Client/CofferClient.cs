@@ -95,7 +95,7 @@ public sealed class CofferClient : IDisposable
     /// <param name="user">
     /// The user whom it stands for: an opaque id of the host platform, 1 to 5,000 characters.
     /// </param>
-    /// <param name="life">How long it is taken: 1 minute to 24 hours, in whole seconds; null is 1 hour.</param>
+    /// <param name="life">How long it is valid: 1 minute to 24 hours, in whole seconds; null is 1 hour.</param>
     /// <param name="permissions"><c>secret_read</c>, <c>secret_write</c>; null leaves them to the server.</param>
     /// <param name="ct">Ends the wait; the key may have been minted.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>

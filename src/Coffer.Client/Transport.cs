@@ -103,7 +103,7 @@ internal sealed class Transport : IDisposable
                 yield return element;
             }
 
-            // A search has no order that an id could mark: it names its next page, and may have passed over all of this
+            // A search has no order that an id could mark: it names its next page, and may have skipped all of this
             // one.
             next = page.TryGetProperty("next_page", out var token)
                 ? ("page", token.GetString())

@@ -9,7 +9,7 @@ namespace Coffer;
 internal readonly record struct AcceptedRollback(string Node, long Sequence)
 {
     /// <summary>
-    /// The flag that says so. It is no setting: what is accepted once is not accepted again by the next start.
+    /// The flag that says so. It is not a setting: what is accepted once is not accepted again by the next start.
     /// </summary>
     public const string Flag = "--accept-rollback";
 

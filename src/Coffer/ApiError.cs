@@ -33,7 +33,7 @@ internal sealed partial class ApiError : Exception
     /// <summary>The parameter at fault in bracket form, <c>scope[user]</c>, or null.</summary>
     public string? Param { get; }
 
-    /// <summary>Whether the operator should hear of it: it goes to the log with its cause.</summary>
+    /// <summary>Whether the operator should know of it: it goes to the log with its cause.</summary>
     public bool IsFault { get; private init; }
 
     /// <summary>The stored row that failed its proof, if that is why.</summary>

@@ -26,7 +26,7 @@ internal sealed class Buckets(double rate, double depth, TimeProvider time) : ID
     public bool IsLimited => rate > 0;
 
     /// <summary>Takes from a bucket what it still holds at the least.</summary>
-    /// <returns>False if it holds less; then nothing is taken.</returns>
+    /// <returns>False if it holds less; then it stays as it is.</returns>
     public bool TryTake(object key, double amount = 1)
     {
         if (!IsLimited)

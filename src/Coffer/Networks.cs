@@ -14,7 +14,7 @@ internal static class Networks
         if (!IPAddress.TryParse(host, out var address) || host.AsSpan().ContainsAny("%[]")
             || (address.AddressFamily == AddressFamily.InterNetwork && address.ToString() != host))
             return null;
-        // 10.0.0.1/8 would be taken as 10.0.0.0/8, which may be more than was meant.
+        // 10.0.0.1/8 would be read as 10.0.0.0/8, which may be more than was meant.
         if (!IPNetwork.TryParse(host == text ? $"{host}/{address.GetAddressBytes().Length * 8}" : text,
             out var network) || !network.BaseAddress.Equals(address))
             return null;

@@ -124,7 +124,7 @@ public sealed class AuditCliTests
         await data.SqlAsync(edit);
         Unverified(await AuditAsync("verify", "--data", data.Path), place);
 
-        // The server goes on with it: to refuse would lock out those who did not do it.
+        // The server continues with it: to refuse would lock out those who did not do it.
         await using var again = await CofferProcess.ServeAsync(data);
         Unverified(await AuditAsync("verify", "--data", data.Path), place);
     }
@@ -169,7 +169,7 @@ public sealed class AuditCliTests
         using var clients = new AccountClients(coffer.Url, coffer.TestKey);
         (await clients["acct_1"].SetAsync("the name", "the payload")).Is(200);
         (await clients["acct_1"].FindAsync("the name")).Is(200);
-        (await clients["acct_1"].FindBareAsync("the name")).Is(200); // shows no payload: not on record
+        (await clients["acct_1"].FindBareAsync("the name")).Is(200); // shows no payload: not recorded
         (await clients["acct_1"].SetAsync("the name", "the payload 2", user: "usr_1")).Is(200);
         (await clients[""].DeleteAsync("the name", idempotencyKey: "k")).Is(404);
         return coffer;

@@ -99,7 +99,7 @@ public sealed class CrashPointTests
     }
 
     /// <summary>
-    /// Kills a server in the one change that it is asked for, and sees what has become of it and of all else.
+    /// Kills a server in the one change that it is asked for, and sees what has become of it and of everything else.
     /// </summary>
     private static async Task KillAsync(Func<TemporaryDirectory, string[]> files, string calls, int nth, Fate fate,
         Func<WireClient, string, Task<Answer>> change)

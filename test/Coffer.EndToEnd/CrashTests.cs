@@ -89,7 +89,7 @@ public sealed class CrashTests
     }
 
     /// <summary>
-    /// Each operation is on record once as what it did, whichever of its requests did it, and nothing else is.
+    /// Each operation is recorded once as what it did, whichever of its requests did it, and nothing else is.
     /// </summary>
     private static async Task AssertOnRecordOnceAsync(TemporaryDirectory data, CrashWriter[] writers, Tally tally)
     {
@@ -142,7 +142,7 @@ public sealed class CrashTests
 
         public override string ToString() =>
             $"{Kills} kills, {Answered} acknowledged operations, in flight: {Applied} found applied, {NotApplied} "
-                + $"not applied, {Invisible} deletes of nothing; {OnRecord} operations on record; "
+                + $"not applied, {Invisible} deletes of nothing; {OnRecord} operations recorded; "
                     + $"{running.Elapsed.TotalSeconds:0.0} s";
     }
 }

@@ -129,7 +129,7 @@ public sealed class DurabilityTests
                     var name = $"{writer}-{number}";
                     var answer = await client.SetAsync(name, Payload(name), User(writer), idempotencyKey: name);
                     if (answer.Status == 503)
-                        return; // "stopping": nothing of it was stored, and the client was told
+                        return; // "stopping": nothing of it was stored, and the client knows
                     answer.Is(200);
                     answered.Enqueue(name);
                 }

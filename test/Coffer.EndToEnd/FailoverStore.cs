@@ -63,7 +63,7 @@ internal sealed class FailoverNode(string name, string store, TemporaryDirectory
     }
 }
 
-/// <summary>Two nodes on one database, with a load on both that remembers what it was told.</summary>
+/// <summary>Two nodes on one database, with a load on both that remembers each answer.</summary>
 internal sealed class FailoverStore : IAsyncDisposable
 {
     private const int Writers = 8;

@@ -69,7 +69,7 @@ public sealed class FailoverTests
         (await stays.Clients[""].GetAsync("/readyz")).Is(503);
         (await moves.Clients[""].GetAsync("/readyz")).Is(200);
 
-        // Fenced at last. A payload that was read there already, and waited for its audit entry, is put on record by
+        // Fenced at last. A payload that was read there already, and waited for its audit entry, is recorded by
         // the new one: it must not leave.
         cluster.Crash(cluster.Primary);
         await store.UntilRecoveredAsync();

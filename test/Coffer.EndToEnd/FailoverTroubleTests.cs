@@ -85,7 +85,7 @@ public sealed class FailoverTroubleTests
         await using (var crowd = new PostgresCrowd(cluster.Store(cluster.Primary.Port)))
         {
             await crowd.TakeFreeAsync();
-            await store.UntilAcknowledgedAsync(); // what the nodes hold they go on with
+            await store.UntilAcknowledgedAsync(); // what the nodes hold they continue with
 
             await crowd.TakeAllAsync();
             store.Tally.Fault();

@@ -61,7 +61,7 @@ public sealed class FaultTests
         (await client.GetAsync("/healthz")).Is(200);
         AssertUnavailable(await client.SetAsync("during", payload));
         (await client.FindBareAsync("before")).Is(200);
-        // no payload leaves unless that is on record
+        // no payload leaves unless that is recorded
         AssertUnavailable(await UntilUnavailableAsync(() => client.FindAsync("before")));
 
         disk.Free();

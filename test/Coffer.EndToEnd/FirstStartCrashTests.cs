@@ -1,7 +1,7 @@
 namespace Coffer.EndToEnd;
 
 /// <summary>
-/// The very first start is killed, wherever it writes: the next one makes the store or goes on with it, and is never
+/// The very first start is killed, wherever it writes: the next one makes the store or continues with it, and is never
 /// stuck.
 /// </summary>
 public sealed class FirstStartCrashTests
@@ -63,8 +63,8 @@ public sealed class FirstStartCrashTests
         {
             if (next.Ready.TryGetProperty("test_secret_key", out _))
                 key = next.TestKey;
-            // The store may have been made although nobody was shown its keys: then it works, and is as well begun
-            // anew.
+            // The store may have been made although nobody was shown its keys: then it works, and may as well be made
+            // again.
             using var client = new WireClient(next.Url, key ?? "sk_test_none");
             (await client.GetAsync("/readyz")).Is(200);
             (await client.SetAsync("k", "p")).Is(key is null ? 401 : 200);

@@ -3,8 +3,8 @@ using System.Diagnostics;
 namespace Coffer.EndToEnd;
 
 /// <summary>
-/// The file system turns read-only, as one does that found an error in itself: reading goes on, and writing when it may
-/// again.
+/// The file system turns read-only, as one does that found an error in itself: reading continues, and writing when it
+/// may again.
 /// </summary>
 public sealed class ReadOnlyTests
 {
@@ -22,7 +22,7 @@ public sealed class ReadOnlyTests
             using var client = new WireClient(coffer.Url, key);
             (await client.SetAsync("before", "p")).Is(200);
 
-            // With its files open for writing a mount cannot be made read-only; the kernel does that by itself, and so
+            // With its files open for writing no mount turns read-only; the kernel does that by itself, and so
             // does strace.
             await using (await Strace.AttachAsync(coffer, Writing, "error=EROFS", data.File("coffer.db"),
                 data.File("coffer.db-wal"), data.File("audit-checkpoints.jsonl")))

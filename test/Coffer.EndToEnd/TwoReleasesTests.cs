@@ -4,8 +4,8 @@ using System.Text.Json;
 namespace Coffer.EndToEnd;
 
 /// <summary>
-/// A node of the release before goes on serving beside one of this release, which has brought the database's schema up
-/// to date: what each stores, mints and ends counts on the other.
+/// A node of the release before continues serving beside one of this release, which has brought the database's schema
+/// up to date: what each stores, mints and ends counts on the other.
 /// </summary>
 [Trait("Firm ground", "5")]
 public sealed class TwoReleasesTests
@@ -13,7 +13,7 @@ public sealed class TwoReleasesTests
     private const string Ephemeral = "/v1/ephemeral_keys", Keys = "/admin/v1/api_keys", Apps = "/admin/v1/apps";
 
     /// <summary>
-    /// How long one node may go on believing what the other has ended, and a busy machine's requests.
+    /// How long one node may continue believing what the other has ended, and a busy machine's requests.
     /// </summary>
     private static readonly TimeSpan Bound = TimeSpan.FromSeconds(5 + 3);
 
@@ -64,7 +64,7 @@ public sealed class TwoReleasesTests
         Assert.Equal(1, Format((await MintAsync(newer, key)).Token));
         Assert.Equal(0, await older.StopAsync());
         for (var watch = Stopwatch.StartNew(); Format((await MintAsync(newer, key)).Token) == Format(kept);)
-            Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), "it goes on minting for nodes that are gone");
+            Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), "it continues minting for nodes that are gone");
         await IsAsync(newer, kept, 200);
         Assert.Equal("0", await cluster.AskAsync(cluster.Primary, "SELECT count(*) - count(DISTINCT n) FROM told"));
 

@@ -39,7 +39,7 @@ internal sealed class TcpProxy : IAsyncDisposable
     /// <summary>Notes the connections on which a client says a text from now on.</summary>
     public void Note(ReadOnlySpan<byte> text) => said = text.ToArray();
 
-    /// <summary>From now on nothing arrives on the connections that were noted, and all others go on.</summary>
+    /// <summary>From now on nothing arrives on the connections that were noted, and all others continue.</summary>
     public void HangNoted() => saidPassing = new TaskCompletionSource(
         TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -110,7 +110,7 @@ internal sealed class TcpProxy : IAsyncDisposable
         }
         catch (SocketException)
         {
-            // Nobody listens there: the client is told by the end of its connection.
+            // Nobody listens there: the client learns it by the end of its connection.
         }
         finally
         {

@@ -106,7 +106,7 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
         return claims is null ? null : Read(instance, livemode, claims.Span, isFirst);
     }
 
-    // A claim that this program does not know may take away what the others allow: such a key is not taken for less.
+    // A claim that this program does not know may take away what the others allow: such a key does not pass for less.
     private static EphemeralKey? Read(Instance instance, bool livemode, ReadOnlySpan<byte> claims, bool isFirst)
     {
         ReadOnlySpan<byte> first = [IdTag, AppTag, AccountTag, UserTag, PermissionsTag, MintedByTag];

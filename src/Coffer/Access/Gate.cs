@@ -5,21 +5,21 @@ using Coffer.Storage;
 namespace Coffer.Access;
 
 /// <summary>
-/// The one place that decides what a caller may do, and puts refusals on record. Every verb asks it first.
+/// The one place that decides what a caller may do, and records refusals. Every verb asks it first.
 /// </summary>
 /// <param name="refusals">Where refusals are counted.</param>
-/// <param name="recorder">What puts reads on record.</param>
+/// <param name="recorder">What records reads.</param>
 /// <param name="engine">The store.</param>
 /// <param name="damages">What is told of damaged rows; null is nobody.</param>
 /// <param name="budgets">How much apps and ephemeral keys may write; null bounds nothing.</param>
 internal sealed class Gate(
     Refusals refusals, Recorder recorder, Engine engine, Damages? damages = null, Budgets? budgets = null)
 {
-    /// <summary>Whether reads of metadata are on record too.</summary>
+    /// <summary>Whether reads of metadata are recorded too.</summary>
     public bool TakesMetadata => recorder.TakesMetadata;
 
-    /// <summary>Puts what a caller reads on record; what was read may leave when this returns.</summary>
-    /// <exception cref="ApiError">503: it cannot be put on record, so it must not leave. 429: too much was.</exception>
+    /// <summary>Records what a caller reads; what was read may leave when this returns.</summary>
+    /// <exception cref="ApiError">503: it cannot be recorded, so it must not leave. 429: too much was.</exception>
     public ValueTask PassAsync(params AuditEntry[] read)
     {
         if (read.Length > 0 && read[0].Payer is { } payer && budgets is not null)
@@ -31,7 +31,7 @@ internal sealed class Gate(
         return recorder.PutAsync(read);
     }
 
-    /// <summary>Asked before any work for what will be on record, or kept under an idempotency key.</summary>
+    /// <summary>Asked before any work for what will be recorded, or kept under an idempotency key.</summary>
     /// <param name="caller">Who asks.</param>
     /// <param name="keeps">Whether an outcome will be kept.</param>
     /// <exception cref="ApiError">429: the app or the ephemeral key has written too much.</exception>
@@ -54,12 +54,12 @@ internal sealed class Gate(
 
     /// <summary>The same for what was opened: it is cleared if it must not leave.</summary>
     /// <returns>
-    /// False: it may be older than what the database holds that it is on record in, and is to be read anew.
+    /// False: it may be older than what the database holds that it is recorded in, and is to be read again.
     /// </returns>
     /// <param name="opened">Secrets with their payloads.</param>
     /// <param name="session">The engine's session before they were read.</param>
     /// <param name="read">The entries about them.</param>
-    /// <exception cref="ApiError">503: they cannot be put on record, so they must not leave.</exception>
+    /// <exception cref="ApiError">503: they cannot be recorded, so they must not leave.</exception>
     public async ValueTask<bool> PassAsync(IEnumerable<IDisposable> opened, long session, params AuditEntry[] read)
     {
         var mayLeave = false;
@@ -90,7 +90,7 @@ internal sealed class Gate(
     /// <param name="outcome">Why, in one word, for the audit log.</param>
     /// <param name="keyId">The id of the key, if it is a known one.</param>
     /// <param name="origin">The request.</param>
-    /// <param name="error">What the client is told.</param>
+    /// <param name="error">What the client receives.</param>
     public ApiError Refuse(string outcome, string? keyId, Origin origin, ApiError error)
     {
         refusals.Count(outcome, keyId, origin.RequestId, origin.Remote);
@@ -137,7 +137,7 @@ internal sealed class Gate(
             throw Refuse("not_an_admin_key", caller, ApiError.AdminKeyRequired());
     }
 
-    /// <summary>The same for a read that needs nothing else, which is on record when this returns.</summary>
+    /// <summary>The same for a read that needs nothing else, which is recorded when this returns.</summary>
     public async ValueTask RequireAdminAsync(Caller caller, string verb)
     {
         RequireAdmin(caller);

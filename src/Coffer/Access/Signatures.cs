@@ -70,7 +70,7 @@ internal sealed class Signatures(Gate gate, TimeProvider time)
     };
 
     /// <summary>
-    /// The payload as the backend builds it anew to verify it: <c>JSON.stringify({...payload, user_id,
+    /// The payload as the backend builds it again to verify it: <c>JSON.stringify({...payload, user_id,
     /// account_id})</c>.
     /// </summary>
     private static string Complete(ReadOnlySpan<byte> payload, string user, string account)

@@ -6,7 +6,7 @@ using Coffer.Storage;
 namespace Coffer.Audit;
 
 /// <summary>
-/// Where a node's log begins after its oldest rows were removed: the last entry that was, and the MAC to go on from.
+/// Where a node's log begins after its oldest rows were removed: the last entry that was, and the MAC to continue from.
 /// Only who has the audit key can say so: a cut that is made by hand does not verify. Stored in meta as sequence (8
 /// bytes, big-endian), chain MAC (32), and a MAC over both, the store and the node (32).
 /// </summary>

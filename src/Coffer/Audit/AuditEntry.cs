@@ -33,7 +33,7 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
     /// <summary>The id of what it is about, if that is neither the key that asked nor a name.</summary>
     public string? Target { get; init; }
 
-    /// <summary>Why, in the words of who asked.</summary>
+    /// <summary>Why, in the words of the caller.</summary>
     public string? Reason { get; init; }
 
     /// <summary>account or user.</summary>

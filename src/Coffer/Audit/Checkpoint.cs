@@ -56,26 +56,30 @@ internal sealed record Checkpoint(int Format, ChainPlace At, IReadOnlyList<Chain
     {
         try
         {
-            var json = JsonNode.Parse(line)!;
-            var format = (int?)json["checkpoint"];
+            var json = JsonNode.Parse(line);
+            var format = (int)json.Part("checkpoint");
             if (format is not (1 or 2))
                 return null;
-            var own = Place(json["node"], json["seq"], json["mac"], format == 1 ? 0L : json["rollback"]);
+            var own = Place(json.Part("node"), json.Part("seq"), json.Part("mac"),
+                format == 1 ? 0L : json.Part("rollback"));
             ChainPlace[] heads = format == 1 ? [] :
-                [.. json["heads"]!.AsArray().Select(head => Place(head![0], head[1], head[2], head[3]))];
-            var time = DateTimeOffset.Parse((string)json["time"]!, CultureInfo.InvariantCulture);
-            return new Checkpoint((int)format, own, heads, time, Base64Url.DecodeFromChars((string)json["signature"]!));
+                [.. json.Part("heads").AsArray().Select(head => head is JsonArray place
+                    ? Place(place.Part(0), place.Part(1), place.Part(2), place.Part(3))
+                    : throw new FormatException("a head is no array"))];
+            var time = DateTimeOffset.Parse(json.Part("time").GetValue<string>(), CultureInfo.InvariantCulture);
+            var signature = Base64Url.DecodeFromChars(json.Part("signature").GetValue<string>());
+            return new Checkpoint(format, own, heads, time, signature);
         }
         catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
-            or ArgumentException or OverflowException or NullReferenceException)
+            or ArgumentException or OverflowException)
         {
             return null; // of a line that was edited anything may be missing, twice there, or of another kind
         }
     }
 
-    private static ChainPlace Place(JsonNode? node, JsonNode? sequence, JsonNode? mac, JsonNode? rollback) =>
-        new((string?)node ?? throw new FormatException(), new ChainPosition((long)sequence!,
-            Convert.FromHexString((string)mac!)), (long)rollback!);
+    private static ChainPlace Place(JsonNode node, JsonNode sequence, JsonNode mac, JsonNode rollback) =>
+        new(node.GetValue<string>(),
+            new ChainPosition((long)sequence, Convert.FromHexString(mac.GetValue<string>())), (long)rollback);
 
     private AssociatedData ToBeSigned(byte[] instance)
     {

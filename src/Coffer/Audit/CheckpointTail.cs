@@ -11,7 +11,7 @@ internal static class CheckpointTail
     public const int Size = 256 * 1024;
 
     /// <summary>
-    /// The checkpoints, oldest first. A line that is none, as one that a crash has torn, says nothing.
+    /// The checkpoints, oldest first. A line that is not one, as one that a crash has torn, says nothing.
     /// </summary>
     /// <returns>Nothing if there is no such file.</returns>
     /// <exception cref="IOException">It cannot be read.</exception>

@@ -78,7 +78,7 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
             if (!OperatingSystem.IsWindows())
                 options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
             using var stream = new FileStream(file, options);
-            // A line that a crash has torn stays one line: this one begins anew.
+            // A line that a crash has torn stays one line: this one begins on a new line.
             if (EndsInTornLine())
                 stream.WriteByte((byte)'\n');
             stream.Write(Encoding.UTF8.GetBytes(Checkpoint.Sign(keys, at, heads, time.GetUtcNow()).ToLine() + "\n"));
@@ -90,7 +90,7 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // What is wrong names the file: that is for the log, not for who asks /readyz.
+            // What is wrong names the file: that is for the log, not for a caller of /readyz.
             Volatile.Write(ref trouble, "a checkpoint could not be written; the server's log says why");
             log.LogError(e, "A checkpoint of the audit log could not be written");
         }

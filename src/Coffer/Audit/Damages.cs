@@ -10,7 +10,7 @@ internal sealed class Damages(Recorder recorder, TimeProvider time, ILogger<Dama
 {
     public static readonly TimeSpan Quiet = TimeSpan.FromMinutes(5);
 
-    /// <summary>How many rows are told apart in that time; the rest are counted.</summary>
+    /// <summary>How many rows are distinguished in that time; the rest are counted.</summary>
     private const int MostRows = 10_000;
 
     private readonly Lock writing = new();

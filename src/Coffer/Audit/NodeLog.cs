@@ -35,7 +35,7 @@ internal sealed class NodeLog
         var last = engine.FindAudit(node, long.MaxValue);
         var stored = engine.FindMeta(AuditCut.MetaPrefix + node);
         var begin = stored is null ? null : AuditCut.Read(key, instance, node, stored);
-        // Where there are rows the log goes on from them; that the cut was edited is for the verification to find.
+        // Where there are rows the log continues from them; that the cut was edited is for the verification to find.
         if (last is null && stored is not null && begin is null)
             throw NotOurs($"the note of where the audit log of {node} begins");
         var rollbacks = Audit.Rollbacks.Read(key, instance, node, engine.FindMeta(Audit.Rollbacks.MetaPrefix + node))
@@ -64,7 +64,7 @@ internal sealed class NodeLog
         return engine.FindAudit(Node, position.Sequence) is { } row && Is(position, row.Last, row.Mac);
     }
 
-    // Without it nothing can be put on record: as if the storage were away.
+    // Without it nothing can be recorded: as if the storage were away.
     private static ApiError NotOurs(string what) => ApiError.StorageUnavailable(
         new InvalidDataException($"{what} was not written by this store"));
 

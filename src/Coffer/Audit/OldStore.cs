@@ -7,7 +7,7 @@ namespace Coffer.Audit;
 /// <summary>
 /// Notices, before a start changes anything, that the store is older than the checkpoints that stand beside it: that
 /// an old copy was put back, or that a failover lost commits. An honest crash never looks so, for a checkpoint is
-/// signed of what is durable only. The start is refused, unless it is told by name what is accepted as lost.
+/// signed of what is durable only. The start is refused, unless the operator names what is accepted as lost.
 /// </summary>
 internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeProvider time, ILogger<OldStore> log)
 {

@@ -2,15 +2,15 @@ using Coffer.Storage;
 
 namespace Coffer.Audit;
 
-/// <summary>How reads go on record. Changes always do, in their own transaction.</summary>
+/// <summary>How reads are recorded. Changes always are, in their own transaction.</summary>
 /// <param name="Buffered">
 /// Answers a read before its entry is durable; it follows within one commit, or is lost if the process dies or the
 /// storage fails in between.
 /// </param>
-/// <param name="MetadataReads">Whether finds and lists without payload are on record too.</param>
+/// <param name="MetadataReads">Whether finds and lists without payload are recorded too.</param>
 internal sealed record AuditPolicy(bool Buffered, bool MetadataReads);
 
-/// <summary>Puts reads on record: before they are answered, unless the operator chose otherwise.</summary>
+/// <summary>Records reads: before they are answered, unless the operator chose otherwise.</summary>
 internal sealed class Recorder(Committer committer, AuditPolicy policy, ILogger<Recorder> log)
 {
     private long lost;

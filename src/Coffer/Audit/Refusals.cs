@@ -5,13 +5,13 @@ namespace Coffer.Audit;
 
 /// <summary>
 /// Counts refusals at the door, where anyone may knock, and writes an entry a second for each kind with how many there
-/// were: a flood of bad keys is on record and cannot fill the disk.
+/// were: a flood of bad keys is recorded and cannot fill the disk.
 /// </summary>
 internal sealed class Refusals(TimeProvider time) : IDisposable
 {
     public static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
-    /// <summary>How many kinds (known keys, mostly) are told apart within a second; the rest count as one.</summary>
+    /// <summary>How many kinds (known keys, mostly) are distinguished within a second; the rest count as one.</summary>
     private const int MostKinds = 1_000;
 
     private readonly ConcurrentDictionary<(string Outcome, string? Key),
@@ -52,7 +52,7 @@ internal sealed class Refusals(TimeProvider time) : IDisposable
             }
             catch (ApiError)
             {
-                // The storage is away: they go on record when it is back.
+                // The storage is away: they are recorded when it is back.
                 counted.AddOrUpdate(kind, refused, (_, later) => (refused.First, refused.Count + later.Count));
                 return;
             }

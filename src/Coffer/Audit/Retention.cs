@@ -6,7 +6,7 @@ namespace Coffer.Audit;
 
 /// <summary>
 /// Removes audit rows that are older than they are kept, whole commits at a time, and says in the same transaction
-/// where the log begins from now on. The removal is on record itself. Only what verifies is removed, by the time that
+/// where the log begins from now on. The removal is recorded itself. Only what verifies is removed, by the time that
 /// its entries say: nobody can have a row removed early, or an edited one removed at all.
 /// </summary>
 internal sealed class Retention(

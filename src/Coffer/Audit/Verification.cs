@@ -54,7 +54,7 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
 
     /// <summary>
     /// What <c>meta</c> says about the log: where a node's begins, if retention has removed its oldest rows, and where
-    /// it went back. Passes over all else. Call before the first row.
+    /// it went back. Skips everything else. Call before the first row.
     /// </summary>
     public void AddMeta(string name, byte[] value)
     {
@@ -87,7 +87,7 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
     }
 
     /// <summary>
-    /// The next row. After a node's first bad row its later ones cannot be judged and are passed over.
+    /// The next row. After a node's first bad row its later ones cannot be judged and are skipped.
     /// </summary>
     public void Add(AuditRow row)
     {
@@ -204,7 +204,7 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
                 $"it: an old copy was put back");
         else if (!IsBefore(node, sequence) && !CryptographicOperations.FixedTimeEquals(macs[(node, sequence)]!, mac))
             Break(node, $"entry {sequence} of {node} is not the one that the checkpoint of {time} saw: the log was " +
-                $"written anew");
+                $"written again");
     }
 
     /// <summary>Whether retention has removed an entry: what was there cannot be proven any more.</summary>

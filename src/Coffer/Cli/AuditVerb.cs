@@ -96,9 +96,9 @@ internal static class AuditVerb
         });
         command.SetAction(async (parsed, ct) =>
         {
-            var filter = new AuditArchive.Filter(
+            var filter = new AuditFilter(
                 parsed.GetValue(app), parsed.GetValue(account), parsed.GetValue(verb), parsed.GetValue(outcome),
-                    parsed.GetValue(key), parsed.GetValue(since), parsed.GetValue(until));
+                parsed.GetValue(key), parsed.GetValue(since), parsed.GetValue(until));
             var lines = parsed.GetValue(data) is not null
                 ? await AuditArchive.ListAsync(At(parsed, data, store), filter, parsed.GetValue(limit), ct)
                 : await AskAsync(parsed, filter, parsed.GetValue(limit), ct);
@@ -114,14 +114,14 @@ internal static class AuditVerb
     }
 
     // A line each, as from a data directory: a script need not know where the log was read.
-    private static async Task<IReadOnlyList<string>> AskAsync(ParseResult parsed, AuditArchive.Filter filter, int limit,
+    private static async Task<IReadOnlyList<string>> AskAsync(ParseResult parsed, AuditFilter filter, int limit,
         CancellationToken ct)
     {
         using var admin = Connection.Admin(parsed);
         return await admin.ListAsync("audit",
         [
             ("app", filter.App), ("account", filter.Account), ("verb", filter.Verb), ("outcome", filter.Outcome),
-                ("key", filter.Key),
+            ("key", filter.Key),
             ("since", Parameters.UnixSeconds(filter.Since)), ("until", Parameters.UnixSeconds(filter.Until)),
             ("limit", Math.Min(limit, 100).ToString(CultureInfo.InvariantCulture)),
         ], ct).Take(limit).Select(Terminal.JsonLine).ToListAsync(ct);

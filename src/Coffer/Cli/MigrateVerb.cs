@@ -58,7 +58,7 @@ internal static class MigrateVerb
             });
         });
 
-    // One line for each table: batches are told at a terminal only.
+    // One line for each table: batches are shown at a terminal only.
     private static Action<StoreCopy.Step> Lines()
     {
         StoreCopy.Step last = default;

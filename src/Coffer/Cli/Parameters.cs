@@ -24,7 +24,7 @@ internal static class Parameters
         return id;
     }
 
-    /// <summary>An id as an option. An empty one is refused, not taken for none.</summary>
+    /// <summary>An id as an option. An empty one is refused, and does not count as none.</summary>
     public static Option<string?> Id(string name, string help, string description, bool required = false)
     {
         var id = new Option<string?>(name) { Description = description, HelpName = help, Required = required };

@@ -30,7 +30,8 @@ internal static class ReceiptVerb
         "Show the receipts of forgotten accounts. The admin key is read from COFFER_ADMIN_KEY.") { Show() };
 
     /// <summary>
-    /// The answer to who has an account forgotten, with its signed receipt if that is there within some seconds.
+    /// The answer to someone who has an account forgotten, with its signed receipt if that is there within some
+    /// seconds.
     /// </summary>
     public static async Task<JsonElement> SignedAsync(CofferAdmin admin, JsonElement forgotten, CancellationToken ct)
     {

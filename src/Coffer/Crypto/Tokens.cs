@@ -34,7 +34,7 @@ internal static class Tokens
             && token[^ChecksumLength..].SequenceEqual(Checksum(token[..^ChecksumLength]));
     }
 
-    /// <summary>A token that is what it says: sealed bytes in base64url in the place of randomness.</summary>
+    /// <summary>A token that is what it says: sealed bytes in base64url instead of randomness.</summary>
     public static string Seal(string prefix, ReadOnlySpan<byte> envelope)
     {
         var head = prefix + Marker + Base64Url.EncodeToString(envelope);

@@ -10,7 +10,7 @@ namespace Coffer.Hosting;
 /// <summary>
 /// The step of an upgrade that seals the settings of every app that has none, as those of schema 1 had not. From then
 /// on an app without settings is damaged: who writes the database cannot take them away to have what an app begins
-/// with. It runs while no other node starts, before requests are answered; a start after one that was killed goes on.
+/// with. It runs while no other node starts, before requests are answered; a start after one that was killed continues.
 /// </summary>
 internal static class AppSealing
 {

@@ -21,10 +21,6 @@ internal static class AuditArchive
 {
     private const int Batch = 500;
 
-    /// <summary>What to list; null takes all.</summary>
-    public sealed record Filter(string? App, string? Account, string? Verb, string? Outcome, string? Key,
-        DateTimeOffset? Since, DateTimeOffset? Until);
-
     /// <summary>What a verification found.</summary>
     /// <param name="Problems">What is wrong, naming the place; empty when all is well.</param>
     /// <param name="Entries">How many entries verify.</param>
@@ -44,15 +40,12 @@ internal static class AuditArchive
     public static string? Field(string line, string name) => Verification.Field(Encoding.UTF8.GetBytes(line), name);
 
     /// <summary>The newest entries that a filter takes, newest first, as lines of JSON.</summary>
-    public static async Task<IReadOnlyList<string>> ListAsync(StoreLocation source, Filter filter, int limit,
+    public static async Task<IReadOnlyList<string>> ListAsync(StoreLocation source, AuditFilter filter, int limit,
         CancellationToken ct)
     {
         using var engine = await OpenAsync(source, ct);
-        var taken = new AuditTrail.Filter(filter.App, filter.Account, filter.Verb, filter.Outcome, filter.Key,
-            filter.Since, filter.Until);
-        return [
-            .. (await AuditTrail.ListAsync(engine, taken, after: null, limit, ct)).Select(
-                entry => Encoding.UTF8.GetString(entry.Line.Span))];
+        var entries = await AuditTrail.ListAsync(engine, filter, after: null, limit, ct);
+        return [.. entries.Select(entry => Encoding.UTF8.GetString(entry.Line.Span))];
     }
 
     /// <summary>
@@ -134,8 +127,8 @@ internal static class AuditArchive
             {
                 var seal = JsonNode.Parse(lines.Current);
                 verification.Add(
-                    new AuditRow(Part(seal, "node").GetValue<string>(), (long)Part(seal, "first"),
-                        (long)Part(seal, "last"), Convert.FromHexString(Part(seal, "seal").GetValue<string>()),
+                    new AuditRow(seal.Part("node").GetValue<string>(), (long)seal.Part("first"),
+                        (long)seal.Part("last"), Convert.FromHexString(seal.Part("seal").GetValue<string>()),
                         entries.ToArray()));
             }
             catch (Exception e) when (e is JsonException or FormatException or ArgumentException
@@ -186,13 +179,13 @@ internal static class AuditArchive
         try
         {
             var json = JsonNode.Parse(header);
-            if ((int)Part(json, "coffer_audit_export") == 1)
+            if ((int)json.Part("coffer_audit_export") == 1)
             {
-                var meta = Part(json, "meta").AsObject().ToDictionary(entry => entry.Key,
+                var meta = json.Part("meta").AsObject().ToDictionary(entry => entry.Key,
                     entry => Convert.FromBase64String((string)entry.Value!));
-                RootKeyRow[] roots = [.. Part(json, "root_keys").AsArray().Select(root => new RootKeyRow(
-                    (uint)Part(root, "version"), 0,
-                    Convert.FromBase64String(Part(root, "wrapped").GetValue<string>())))];
+                RootKeyRow[] roots = [.. json.Part("root_keys").AsArray().Select(root => new RootKeyRow(
+                    (uint)root.Part("version"), 0,
+                    Convert.FromBase64String(root.Part("wrapped").GetValue<string>())))];
                 return (Instance.Open(roots, meta, wrapper), meta);
             }
         }
@@ -205,10 +198,6 @@ internal static class AuditArchive
         throw new ConfigurationException($"{file} is not an exported audit log, or its first line was changed",
             "Export it again with: coffer audit export --data DIR");
     }
-
-    /// <exception cref="FormatException">There is no such part.</exception>
-    private static JsonNode Part(JsonNode? of, string name) =>
-        of?[name] ?? throw new FormatException($"there is no {name}");
 
     private static async IAsyncEnumerable<AuditRow> RowsAsync(Engine engine,
         [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)

@@ -18,7 +18,7 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
     /// <summary>What is wrong with the log, or null.</summary>
     public string? Trouble => Chain.Trouble ?? Checkpoints.Trouble ?? Recorder.Trouble;
 
-    /// <summary>Holds the store against its checkpoints, and goes on with its log.</summary>
+    /// <summary>Holds the store against its checkpoints, and continues with its log.</summary>
     /// <exception cref="ConfigurationException">
     /// The store is older than its checkpoints, and that is not accepted.
     /// </exception>

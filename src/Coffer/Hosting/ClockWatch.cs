@@ -31,7 +31,7 @@ internal sealed class ClockWatch
 
     /// <param name="time">The clock.</param>
     /// <param name="lastCommit">When the store was last changed before this start, or null.</param>
-    /// <param name="log">Hears of each trouble once.</param>
+    /// <param name="log">Receives each trouble once.</param>
     public ClockWatch(TimeProvider time, DateTimeOffset? lastCommit, ILogger<ClockWatch> log)
     {
         (this.time, this.lastCommit, this.log, steady) = (time, lastCommit, log, SteadyClock.Of(time));
@@ -103,8 +103,8 @@ internal sealed class ClockWatch
 
 /// <summary>
 /// A clock that nobody sets. On Linux it counts on while the machine sleeps, which the clock behind
-/// <see cref="TimeProvider.GetTimestamp"/> does not there: after a night's sleep that one would show a step that is
-/// none.
+/// <see cref="TimeProvider.GetTimestamp"/> does not there: after a night's sleep that one would show a step where
+/// there was none.
 /// </summary>
 internal static class SteadyClock
 {

@@ -96,7 +96,7 @@ internal static class Listeners
         return app;
     }
 
-    /// <returns>The addresses with the ports that were taken: never port 0.</returns>
+    /// <returns>The addresses with the ports that are bound: never port 0.</returns>
     /// <exception cref="ConfigurationException">An address cannot be listened at.</exception>
     public static async Task<(Uri Url, Uri? AdminUrl)> ListenAsync(WebApplication app, CofferOptions options,
         CancellationToken ct)
@@ -136,7 +136,7 @@ internal static class Listeners
         limits.Http2.InitialStreamWindowSize = Window;
     }
 
-    /// <summary>How many connections each address may have, so that files are left for all else.</summary>
+    /// <summary>How many connections each address may have, so that files are left for everything else.</summary>
     /// <param name="wanted">As many as the setting says.</param>
     /// <param name="files">How many files the process may open.</param>
     /// <param name="addresses">At how many addresses it listens.</param>

@@ -22,7 +22,7 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
             new Receipts(engine, audit.Committer, instance, gate, time, around.Log<Receipts>()));
         receipts.Start();
         var accounts = new Accounts(engine, instance, gate, writer, secrets.Tenants, time);
-        return new ManagementParts(new Minting(instance, access.Endings, writer, gate, time),
+        return new ManagementParts(new Minting(instance, access.Endings, writer, gate),
         [
             .. new AppsApi(new ManagedApps(engine, instance, gate, writer, time)).Routes,
             .. new ApiKeysApi(new KeyRing(engine, instance, gate, writer)).Routes,

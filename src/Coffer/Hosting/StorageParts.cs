@@ -16,7 +16,7 @@ internal sealed record StorageParts(DataDirectory Directory, Engine Engine, Epoc
         var engine = parts.Add<Engine>(options.Store is { } database
             ? await PostgresEngine.OpenAsync(database, ct)
             : SqliteEngine.Open(directory.StoreFile));
-        await Instance.RequireWholeAsync(engine, ct); // before it waits for who may be migrating
+        await Instance.RequireWholeAsync(engine, ct); // before it waits for a node that may be migrating
         var epoch = new Epoch();
         engine.Changed = epoch.Advance;
         return new StorageParts(directory, engine, epoch);

@@ -69,7 +69,7 @@ internal sealed class TlsCertificate
 
     private void LookAgain()
     {
-        // One handshake looks, the others go on with what there is.
+        // One handshake looks, the others continue with what there is.
         if (!looking.TryEnter())
             return;
         try

@@ -65,6 +65,6 @@ internal sealed record ApiRoute(string Method, string Path, Handler Handler)
 /// <summary>What a request is about: its method and path, and the ids in the path.</summary>
 internal sealed record Target(string Method, string Path, IReadOnlyDictionary<string, string> Ids)
 {
-    /// <summary>The id in the place of <c>{name}</c>: 1 to 255 letters, digits, <c>_</c> and <c>-</c>.</summary>
+    /// <summary>The id instead of <c>{name}</c>: 1 to 255 letters, digits, <c>_</c> and <c>-</c>.</summary>
     public string Id(string name) => Ids[name];
 }

@@ -8,7 +8,7 @@ namespace Coffer.Http;
 /// <summary>
 /// Reads who is asking from the headers. A key comes as Bearer, or as Basic with the key as user name (encoded, or as
 /// it is, which Stripe tolerates). Two Authorization headers are refused: which of them counts is how authorization is
-/// confused. Whoever asks too fast is told so here, before anything is parsed.
+/// confused. Whoever asks too fast is refused here, before anything is parsed.
 /// </summary>
 internal sealed class Authentication(Callers callers, RateLimits limits)
 {

@@ -113,7 +113,7 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
         return await reader.WaitAsync(HttpLimits.IdleTimeout);
     }
 
-    // An answer may leave before the body was read: the rest of it is no head, and passed over as the server would do.
+    // An answer may leave before the body was read: the rest of it is no head, and skipped as the server would do.
     private static async Task<bool> IsReadToItsEndAsync(HttpContext context)
     {
         if (!context.Features.GetRequiredFeature<IHttpRequestBodyDetectionFeature>().CanHaveBody)

@@ -5,7 +5,7 @@ namespace Coffer.Http;
 
 /// <summary>Gives on the heads of HTTP/1.1 requests when they are whole, and bodies as they come.</summary>
 /// <param name="inner">Where the bytes come from.</param>
-/// <param name="output">Where an answer goes to who took too long.</param>
+/// <param name="output">Where an answer goes to a client that took too long.</param>
 /// <param name="time">Measures how long a head is unfinished.</param>
 internal sealed class HeadReader(PipeReader inner, PipeWriter output, TimeProvider time) : HoldingReader(inner, time)
 {

@@ -6,7 +6,7 @@ namespace Coffer.Http;
 
 /// <summary>
 /// Looks for the end of an HTTP/1.1 head. It decides nothing: what is no head, or a larger one than the server reads,
-/// goes on to the server's own parser at once, which refuses it.
+/// goes straight to the server's own parser, which refuses it.
 /// </summary>
 internal struct HeadScanner()
 {

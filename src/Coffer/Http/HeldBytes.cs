@@ -20,7 +20,7 @@ internal sealed class HeldBytes
     public long Length { get; private set; }
 
     /// <summary>How many bytes of memory that takes.</summary>
-    public long Cost => chunks.Sum(chunk => (long)chunk.Length);
+    public long Cost { get; private set; }
 
     /// <summary>
     /// Whether bytes lie so close in the blocks of a pipe that keeping them there costs little more than they do.
@@ -44,6 +44,7 @@ internal sealed class HeldBytes
                 {
                     chunks.Add(new byte[Math.Clamp(rest.Length, SmallestChunk, LargestChunk)]);
                     used = 0;
+                    Cost += chunks[^1].Length;
                 }
 
                 var count = Math.Min(rest.Length, chunks[^1].Length - used);
@@ -87,7 +88,7 @@ internal sealed class HeldBytes
         foreach (var chunk in chunks)
             CryptographicOperations.ZeroMemory(chunk);
         chunks.Clear();
-        (used, Length) = (0, 0);
+        (used, Length, Cost) = (0, 0, 0);
     }
 
     private ReadOnlyMemory<byte> Chunk(int at) => at == chunks.Count - 1 ? chunks[at].AsMemory(0, used) : chunks[at];

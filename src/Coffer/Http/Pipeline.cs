@@ -100,7 +100,7 @@ internal sealed partial class Pipeline
 
         if (context.Response.StatusCode == StatusCodes.Status401Unauthorized)
         {
-            // As recorded: a stranger is told neither a request id nor a version.
+            // As recorded: a stranger receives neither a request id nor a version.
             context.Response.Headers.WWWAuthenticate = "Bearer realm=\"Coffer\"";
             context.Response.Headers.Remove("Stripe-Version");
         }
@@ -140,7 +140,7 @@ internal sealed partial class Pipeline
         if (!isAdmin && caller is { App.Origins.Count: > 0, Origin.WebOrigin: { } origin })
             response.Headers.AccessControlAllowOrigin = origin;
 
-        // 3. Any well-formed version is taken, however new: SDKs are released more often than servers.
+        // 3. Any well-formed version is accepted, however new: SDKs are released more often than servers.
         if (request.Headers["Stripe-Version"] is { Count: > 0 } version)
         {
             if (version.Count > 1)
@@ -164,7 +164,7 @@ internal sealed partial class Pipeline
             response.Headers["Original-Request"] = requestId;
         }
 
-        // 5. What had to be waited for may come after its key was revoked: the key is proven anew.
+        // 5. What had to be waited for may come after its key was revoked: the key is proven again.
         var reading = ReadBodyAsync(request, context.RequestAborted);
         var isLate = !reading.IsCompleted;
         using var body = await reading;

@@ -42,7 +42,7 @@ internal sealed class Routes
                 : null;
         }
 
-        // What could be none of them is not taken apart: a path may be 60 KB of slashes.
+        // What could be none of them is not split: a path may be 60 KB of slashes.
         if (path.Length > longest || path.AsSpan().Count('/') >= most)
             return null;
 

@@ -5,7 +5,7 @@ namespace Coffer.Http;
 
 /// <summary>
 /// The connections that one address to listen at has room for, and those of each client among them. When room is short
-/// the idlest connections of who has most are closed; a connection with a request under way never is.
+/// the idlest connections of the client that has most are closed; a connection with a request under way never is.
 /// </summary>
 /// <param name="most">How many connections there may be.</param>
 /// <param name="perOwner">How many of them one client may have; 0 is no limit.</param>
@@ -40,16 +40,16 @@ internal sealed class Seats(int most, int perOwner, IReadOnlyList<IPNetwork> exe
         lock (changing)
         {
             var client = clients.GetValueOrDefault(seat.Owner) ?? new Client();
-            var hasEnough = perOwner > 0 && !isExempt;
-            if (client.Going >= Math.Min(hasEnough ? perOwner : int.MaxValue, Going / 2))
+            var isBounded = perOwner > 0 && !isExempt;
+            if (client.Going >= Math.Min(isBounded ? perOwner : int.MaxValue, Going / 2))
                 return null; // it comes faster than its own connections go: the others are not to wait for those
-            if (hasEnough && client.Seats.Count >= perOwner)
+            if (isBounded && client.Seats.Count >= perOwner)
                 closed = Leave(Idlest([client], 1 + perOwner / ShareClosedAtOnce));
             else if (taken >= most)
                 closed = Leave(Idlest(clients.Values, 1 + most / ShareClosedAtOnce));
 
             // Those that were asked to go and have not yet are no way around the limit.
-            if (taken >= most || taken + going >= most + Going || (hasEnough && client.Seats.Count >= perOwner))
+            if (taken >= most || taken + going >= most + Going || (isBounded && client.Seats.Count >= perOwner))
                 seat = null;
             else
                 Add(seat, client);
@@ -81,11 +81,11 @@ internal sealed class Seats(int most, int perOwner, IReadOnlyList<IPNetwork> exe
         }
     }
 
-    // How many may be about to go at once, beside those that are taken.
+    // How many may be about to go at once, beside those that are in use.
     private int Going => Math.Max(MostGoing, most / 10);
 
-    // Of each client the more idle connections first, and first of who would have most left: so a client with many
-    // makes room for the others, and of clients with as many the idlest goes.
+    // Of each client the more idle connections first, and first of the one that would have most left: so a client with
+    // many makes room for the others, and of clients with as many the idlest goes.
     private static List<Seat> Idlest(IEnumerable<Client> clients, int count)
     {
         var found = new List<(int Rank, Seat Seat)>();

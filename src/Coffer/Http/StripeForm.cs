@@ -1,4 +1,4 @@
-// Http: the wire protocol. This room has never heard of secrets: it reads forms, writes JSON, knows headers and errors.
+// Http: the wire protocol. This room knows nothing of secrets: it reads forms, writes JSON, knows headers and errors.
 
 using System.Globalization;
 using System.Text;
@@ -166,7 +166,7 @@ internal sealed class StripeForm : IDisposable
     }
 
     /// <summary>
-    /// The elements of an array, sent as <c>p[]</c>, <c>p[0]</c> or, for one, <c>p</c>. Empty elements are passed over.
+    /// The elements of an array, sent as <c>p[]</c>, <c>p[0]</c> or, for one, <c>p</c>. Empty elements are skipped.
     /// A place that is named twice, <c>p</c> or <c>p[0]</c>, counts once and must have one value.
     /// </summary>
     public IReadOnlyList<string> Strings(string param)

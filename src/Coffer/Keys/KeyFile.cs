@@ -10,7 +10,7 @@ namespace Coffer.Keys;
 /// <summary>
 /// The key wrapper that is a text file: one key a line, the newest (last) wraps, all unwrap. A line is <c>coffer-key-v1
 /// ID CREATED KEY CHECKSUM</c>: id a number that grows, created in ISO 8601, the key as base64url of 32 bytes, the
-/// checksum 8 hex digits of CRC32 over the line before it. Empty lines and lines that begin with # are passed over.
+/// checksum 8 hex digits of CRC32 over the line before it. Empty lines and lines that begin with # are skipped.
 /// </summary>
 internal sealed class KeyFile
 {

@@ -7,7 +7,7 @@ using Coffer.Storage;
 
 namespace Coffer.Management;
 
-/// <summary>The accounts of an app, for who has an admin key: listed, exported, searched and forgotten.</summary>
+/// <summary>The accounts of an app, for someone with an admin key: listed, exported, searched and forgotten.</summary>
 internal sealed class Accounts(Engine engine, Instance instance, Gate gate, ManagementWriter management,
     Tenants tenants, TimeProvider time)
 {
@@ -43,7 +43,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         public override string ToString() => $"{Row.Id} [redacted]";
     }
 
-    /// <summary>Where a search goes on: after a secret that stands there.</summary>
+    /// <summary>Where a search continues: after a secret that stands there.</summary>
     public sealed record Position(long? ExpiresAt, long Tenant, byte[] Name);
 
     /// <summary>A page of a search, and where the next one begins; null if this is the last.</summary>
@@ -55,7 +55,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     public sealed record Account(string Id, long Created, long Test, long Live, bool IsDamaged);
 
     /// <summary>
-    /// A page of the accounts of an app in the order of their ids; and one more, not on record, if there are more.
+    /// A page of the accounts of an app in the order of their ids; and one more, not recorded, if there are more.
     /// </summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public async Task<IReadOnlyList<Account>> ListAsync(Caller caller, string app, string? after, int limit,
@@ -74,7 +74,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     }
 
     /// <summary>
-    /// A page of all secrets of a tenant with their payloads, newest first; each is on record before it is given.
+    /// A page of all secrets of a tenant with their payloads, newest first; each is recorded before it is given.
     /// </summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public async Task<(IReadOnlyList<Owned> Secrets, bool HasMore)> ExportAsync(
@@ -91,7 +91,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
 
         for (var tries = 0; tries < MostTries; tries++)
         {
-            // One more than is given, which is neither opened nor on record.
+            // One more than is given, which is neither opened nor recorded.
             var session = engine.Session;
             var rows = await engine.ListTenantSecretsAsync(tenant.Number, after, Now(), limit + 1, ct);
             if (await RevealAsync(caller, "export", session, tenant, [.. rows.Take(limit)], reason) is { } secrets)
@@ -101,7 +101,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         throw ApiError.Contradictory(SecretStore.Moving);
     }
 
-    /// <summary>One secret of an account with its payload; on record with its reason before it is given.</summary>
+    /// <summary>One secret of an account with its payload; recorded with its reason before it is given.</summary>
     /// <exception cref="ApiError">404: there is no such secret of that account.</exception>
     public async Task<Owned> RevealAsync(Caller caller, string app, string account, string id, string reason,
         CancellationToken ct)
@@ -220,7 +220,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             tenants.Where(tenant => tenant.Livemode == livemode).Sum(tenant => tenant.Secrets);
     }
 
-    // Null if they are to be read anew. What is damaged is among them, and on record as that.
+    // Null if they are to be read again. What is damaged is among them, and recorded as that.
     private async Task<IReadOnlyList<Owned>?> RevealAsync(Caller caller, string verb, long session, Tenant tenant,
         IReadOnlyList<SecretRow> rows, string reason)
     {

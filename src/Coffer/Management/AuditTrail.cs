@@ -8,25 +8,6 @@ namespace Coffer.Management;
 /// <summary>The audit log as it is read, newest entry first.</summary>
 internal sealed class AuditTrail(Engine engine, Gate gate)
 {
-    /// <summary>Which entries to take; null takes all.</summary>
-    public sealed record Filter(string? App, string? Account, string? Verb, string? Outcome, string? Key,
-        DateTimeOffset? Since, DateTimeOffset? Until)
-    {
-        public bool Takes(ReadOnlyMemory<byte> line) =>
-            Is("app", App, line) && Is("account", Account, line) && Is("verb", Verb, line)
-                && Is("outcome", Outcome, line) && Is("key", Key, line)
-            && (Since is null || Time(line) >= Since) && (Until is null || Time(line) < Until);
-
-        private static bool Is(string field, string? wanted, ReadOnlyMemory<byte> line) =>
-            wanted is null || Verification.Field(line, field) == wanted;
-
-        private static DateTimeOffset? Time(ReadOnlyMemory<byte> line) =>
-            Verification.Field(line, "time") is { } text
-                && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time)
-                ? time
-                : null;
-    }
-
     /// <summary>An entry and where it stands, <c>audit_ROW_SEQ</c>.</summary>
     public sealed record Entry(string Id, ReadOnlyMemory<byte> Line)
     {
@@ -36,9 +17,9 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
 
     private const int Batch = 500;
 
-    /// <summary>A page, for the management plane; and one more, not on record, if there are more.</summary>
+    /// <summary>A page, for the management plane; and one more, not recorded, if there are more.</summary>
     /// <exception cref="ApiError">403: not an admin key. 400: <paramref name="after"/> is no position.</exception>
-    public async Task<IReadOnlyList<Entry>> ListAsync(Caller caller, Filter filter, string? after, int limit,
+    public async Task<IReadOnlyList<Entry>> ListAsync(Caller caller, AuditFilter filter, string? after, int limit,
         CancellationToken ct)
     {
         gate.RequireAdmin(caller);
@@ -57,8 +38,8 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
     }
 
     /// <summary>The newest entries that a filter takes.</summary>
-    public static async Task<IReadOnlyList<Entry>> ListAsync(Engine engine, Filter filter, string? after, int limit,
-        CancellationToken ct)
+    public static async Task<IReadOnlyList<Entry>> ListAsync(
+        Engine engine, AuditFilter filter, string? after, int limit, CancellationToken ct)
     {
         var position = after is null
             ? (Row: long.MaxValue, Sequence: long.MaxValue)
@@ -77,7 +58,7 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
                 foreach (var line in Verification.Lines(row).Reverse())
                 {
                     sequence--;
-                    if ((number != position.Row || sequence < position.Sequence) && filter.Takes(line))
+                    if ((number != position.Row || sequence < position.Sequence) && Takes(filter, line))
                         found.Add(new Entry($"audit_{number}_{sequence}", line));
                 }
 
@@ -90,6 +71,21 @@ internal sealed class AuditTrail(Engine engine, Gate gate)
         }
 
         return [.. found.Take(limit)];
+    }
+
+    private static bool Takes(AuditFilter filter, ReadOnlyMemory<byte> line)
+    {
+        return Is("app", filter.App) && Is("account", filter.Account) && Is("verb", filter.Verb)
+            && Is("outcome", filter.Outcome) && Is("key", filter.Key)
+            && (filter.Since is null || Time() >= filter.Since) && (filter.Until is null || Time() < filter.Until);
+
+        bool Is(string field, string? wanted) => wanted is null || Verification.Field(line, field) == wanted;
+
+        DateTimeOffset? Time() =>
+            Verification.Field(line, "time") is { } text
+                && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time)
+                ? time
+                : null;
     }
 
     private static (long Row, long Sequence)? Position(string id) =>

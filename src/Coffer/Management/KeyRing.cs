@@ -5,7 +5,7 @@ using Coffer.Storage;
 
 namespace Coffer.Management;
 
-/// <summary>API keys as they are managed: created, listed, rolled and revoked by who has an admin key.</summary>
+/// <summary>API keys as they are managed: created, listed, rolled and revoked by someone with an admin key.</summary>
 internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, ManagementWriter management)
 {
     /// <summary>A key to be made.</summary>
@@ -37,7 +37,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     }
 
     /// <summary>
-    /// A page of the keys of an app, or of all keys, newest first; and one more, not on record, if there are more.
+    /// A page of the keys of an app, or of all keys, newest first; and one more, not recorded, if there are more.
     /// </summary>
     /// <exception cref="ApiError">400: there is no key <paramref name="after"/>.</exception>
     public async Task<IReadOnlyList<ApiKey>> ListAsync(Caller caller, string? app, string? after, int limit,
@@ -86,7 +86,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// </summary>
     /// <param name="request">Who asks.</param>
     /// <param name="id">The key to be replaced.</param>
-    /// <param name="grace">How much longer it is taken, in seconds.</param>
+    /// <param name="grace">How much longer it is valid, in seconds.</param>
     /// <exception cref="ApiError">404: there is no such key.</exception>
     public Task<Reply> RollAsync(ManagementWriter.Request<Shown> request, string id, long grace)
     {

@@ -20,7 +20,12 @@ internal sealed class ManagedApps(
         public App ApplyTo(App app) => app with
         {
             Name = Name ?? app.Name,
-            SecretsPerScope = SecretsPerScope is { } quota ? quota == 0 ? null : quota : app.SecretsPerScope,
+            SecretsPerScope = SecretsPerScope switch
+            {
+                null => app.SecretsPerScope,
+                0 => null,
+                var quota => quota,
+            },
             Origins = Origins ?? app.Origins,
             IsDisabled = IsDisabled ?? app.IsDisabled,
         };
@@ -43,7 +48,7 @@ internal sealed class ManagedApps(
         return new Shown(app, Now());
     }
 
-    /// <summary>A page of all apps, newest first; and one more, not on record, if there are more.</summary>
+    /// <summary>A page of all apps, newest first; and one more, not recorded, if there are more.</summary>
     /// <exception cref="ApiError">400: there is no app <paramref name="after"/>.</exception>
     public async Task<IReadOnlyList<Shown>> ListAsync(Caller caller, string? after, int limit, CancellationToken ct)
     {

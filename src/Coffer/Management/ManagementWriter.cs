@@ -49,7 +49,7 @@ internal sealed class ManagementWriter(
     /// <summary>What was decided.</summary>
     /// <param name="Outcome">What is answered.</param>
     /// <param name="Rows">What is written.</param>
-    /// <param name="Entry">What goes on record.</param>
+    /// <param name="Entry">What is recorded.</param>
     public readonly record struct Decision<T>(T Outcome, IReadOnlyList<RowWrite> Rows, AuditEntry Entry);
 
     /// <summary>Carries out a write once for each idempotency key.</summary>
@@ -77,7 +77,7 @@ internal sealed class ManagementWriter(
         return write.Reply!;
     }
 
-    /// <summary>When something counts as made that is decided at a Unix second; for who decides.</summary>
+    /// <summary>When something counts as made that is decided at a Unix second; for a change that decides.</summary>
     public long CreatedAt(long now) => order?.At(now) ?? now;
 
     /// <summary>Writes what is never refused and keeps no reply.</summary>

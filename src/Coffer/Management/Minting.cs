@@ -6,8 +6,7 @@ using Coffer.Storage;
 namespace Coffer.Management;
 
 /// <summary>Mints and revokes ephemeral keys, for the backend of an app.</summary>
-internal sealed class Minting(
-    Instance instance, Endings endings, ManagementWriter management, Gate gate, TimeProvider time)
+internal sealed class Minting(Instance instance, Endings endings, ManagementWriter management, Gate gate)
 {
     /// <summary>What a mint gives: the key, and its token, which is nowhere else.</summary>
     public sealed record Minted(EphemeralKey Key, string Token)
@@ -56,6 +55,4 @@ internal sealed class Minting(
         await management.WriteAsync(at, rows, caller.Entry("revoke_key", "ok") with { Target = id });
         return new EphemeralKey(id, tenant, default, Permissions.None, caller.KeyId, times.Created, times.Expires);
     }
-
-    private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
 }

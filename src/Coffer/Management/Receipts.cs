@@ -205,7 +205,7 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
         return pending;
     }
 
-    // Every node has heard that the account's ephemeral keys have ended, or reads it anew by now.
+    // Every node knows that the account's ephemeral keys have ended, or reads it again by now.
     private bool IsKnownToAll(string id)
     {
         if (engine.Reach == Reach.Files)

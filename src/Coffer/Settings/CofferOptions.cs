@@ -5,7 +5,7 @@ using Coffer.Storage.Postgres;
 namespace Coffer.Settings;
 
 /// <summary>
-/// What the server is told, as values. Where they come from, their names and their limits stand in <see
+/// The settings of the server, as values. Where they come from, their names and their limits stand in <see
 /// cref="SettingsTable"/>.
 /// </summary>
 internal sealed record CofferOptions
@@ -157,19 +157,19 @@ internal sealed record CofferOptions
     public int? AuditRetentionDays { get; init; }
 
     /// <summary>
-    /// How reads go on record: <c>durable</c> before they are answered, or <c>buffered</c> within one commit of it.
+    /// How reads are recorded: <c>durable</c> before they are answered, or <c>buffered</c> within one commit of it.
     /// Never off.
     /// </summary>
     public string Audit { get; init; } = "durable";
 
-    /// <summary>Whether finds and lists without payload are on record too.</summary>
+    /// <summary>Whether finds and lists without payload are recorded too.</summary>
     public bool AuditMetadataReads { get; init; }
 
     /// <summary>How many secrets a scope may hold, 1 to 10,000.</summary>
     public int SecretsPerScope { get; init; } = DefaultSecretsPerScope;
 
     /// <summary>
-    /// Of how many tenants the opened keys are kept in memory, 1 to 10,000,000, 1 KB each, or 4 where payloads are in
+    /// How many tenants' opened keys are kept in memory, 1 to 10,000,000, 1 KB each, or 4 where payloads are in
     /// use. A request to another one opens them first.
     /// </summary>
     public int OpenTenants { get; init; } = DefaultOpenTenants;

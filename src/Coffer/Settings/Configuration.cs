@@ -5,8 +5,8 @@ namespace Coffer.Settings;
 
 /// <summary>
 /// What the operator wrote, in flags, environment and one file, made into options. A flag goes before the environment,
-/// that before the file, that before the default. Nothing that is wrong or unknown is passed over, and all of it is
-/// told at once.
+/// that before the file, that before the default. Nothing that is wrong or unknown is skipped, and all of it is
+/// reported at once.
 /// </summary>
 /// <remarks>
 /// The framework's reader of INI files is not used: it stops at the first fault, and forgets the lines.

@@ -46,7 +46,7 @@ internal abstract class Change
     public abstract IReadOnlyList<RowWrite> Decide(Found found);
 
     /// <summary>
-    /// What goes on record about the decision, in the same transaction; asked after <see cref="Decide"/>.
+    /// What is recorded about the decision, in the same transaction; asked after <see cref="Decide"/>.
     /// </summary>
     /// <param name="refusal">What <see cref="Decide"/> threw, or null.</param>
     public virtual IReadOnlyList<Note> NotesOn(Exception? refusal) => [];
@@ -98,7 +98,7 @@ internal abstract class Change
         public bool AsksOldestAudit { get; init; }
 
         /// <summary>
-        /// Whether it decides by the number of its own commit (<see cref="CommitOrder"/>), which is taken for it.
+        /// Whether it decides by the number of its own commit (<see cref="CommitOrder"/>), which is given out for it.
         /// </summary>
         public bool NeedsNumber { get; init; }
 
@@ -137,7 +137,7 @@ internal abstract class Change
     /// <param name="Last">The number of the last commit that is seen.</param>
     public sealed record MintFound(ApiKeyRow? Key, AppRow? App, GenerationRow? Generation, long Last);
 
-    /// <summary>Nothing but something to put on record.</summary>
+    /// <summary>Nothing but something to record.</summary>
     public sealed class Noted(params Note[] notes) : Change
     {
         public override Payer? Payer { get; } = notes.Length > 0 ? notes[0].Payer : null;

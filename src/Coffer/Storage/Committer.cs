@@ -74,7 +74,7 @@ internal sealed class Committer : IDisposable
     }
 
     /// <summary>What the audit does in the loop, handed in because this room knows no cryptography.</summary>
-    /// <param name="Append">Makes the row that puts notes on record.</param>
+    /// <param name="Append">Makes the row that records notes.</param>
     /// <param name="Recover">
     /// Finds out how far the record has come. Called after a failed transaction, of which it is uncertain whether it
     /// was stored.

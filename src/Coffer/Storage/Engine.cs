@@ -36,8 +36,8 @@ internal abstract partial class Engine : IDisposable
     public abstract ValueTask<string> FindReleaseAsync(CancellationToken ct);
 
     /// <summary>
-    /// What other nodes tell has not been heard for a while: what was cached in the belief that it would be is to be
-    /// read anew.
+    /// What other nodes tell has not arrived for a while: what was cached in the belief that it would be is to be
+    /// read again.
     /// </summary>
     public virtual bool IsBehind => false;
 
@@ -48,12 +48,12 @@ internal abstract partial class Engine : IDisposable
     public virtual string Node => "node_1";
 
     /// <summary>
-    /// Another number after each time that what writes had to connect anew, to another server maybe: what was read
+    /// Another number after each time that what writes had to connect again, to another server maybe: what was read
     /// before may be older than what that one holds.
     /// </summary>
     public virtual long Session => 0;
 
-    /// <summary>Becomes a node of the store: takes a name, and hears of changes from now on.</summary>
+    /// <summary>Becomes a node of the store: takes a name, and is notified of changes from now on.</summary>
     public virtual Task JoinAsync(CancellationToken ct) => Task.CompletedTask;
 
     /// <summary>
@@ -75,8 +75,9 @@ internal abstract partial class Engine : IDisposable
 
     /// <summary>
     /// Reads for, decides and writes all changes in one transaction, in their order, and returns once it is durable. A
-    /// change whose decision throws is given its exception and leaves no row; the others go on. What they all have to
-    /// put on record goes through <paramref name="chain"/>, whose row is part of the transaction.
+    /// change whose decision throws is given its exception and leaves no row; the others
+    /// continue. What they all have to record goes through <paramref name="chain"/>, whose row is part of the
+    /// transaction.
     /// </summary>
     public abstract void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain);
 

@@ -28,14 +28,9 @@ internal sealed record IdempotencyRow(IdempotencyKey Key, byte[] Fingerprint, lo
     public const string Put =
         "INSERT OR REPLACE INTO idempotency (tenant, key, fingerprint, created, sealed) VALUES ($1, $2, $3, $4, $5)";
 
-    public const string Prune = """
-        DELETE FROM idempotency WHERE seq IN (
-            SELECT seq FROM (SELECT seq, created FROM idempotency ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2)
-        """;
+    public static readonly string Prune = Table.DeleteOldest();
 
-    /// <summary>How many records <see cref="Prune"/> is to remove.</summary>
-    public const string CountPruned =
-        "SELECT count(*) FROM (SELECT seq, created FROM idempotency ORDER BY seq LIMIT $1) AS o WHERE created <= $2";
+    public static readonly Query<long> CountPruned = Table.CountOldest();
 
     /// <inheritdoc cref="AppRow.IsSound"/>
     public bool IsSound { get; init; } = true;

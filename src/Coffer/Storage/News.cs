@@ -8,7 +8,7 @@ namespace Coffer.Storage;
 /// </summary>
 internal sealed class News
 {
-    /// <summary>More changes than these are told as a change of everything.</summary>
+    /// <summary>More changes than these are sent as a change of everything.</summary>
     private const int Most = 1_000;
 
     private const string Key = "key ", App = "app ", Tenant = "tenant ", RevocationsAdded = "revocations",

@@ -17,7 +17,7 @@ internal static class PrivateFiles
 
     /// <summary>Sets a directory to 0700 and files to 0600 if others may touch them.</summary>
     /// <param name="directory">The data directory.</param>
-    /// <param name="files">Those of the store; what is not there is passed over.</param>
+    /// <param name="files">Those of the store; what is not there is skipped.</param>
     /// <returns>What was changed, a sentence each.</returns>
     public static IReadOnlyList<string> Tighten(string directory, IEnumerable<string> files)
     {

@@ -25,7 +25,7 @@ internal sealed record Statement(SqlText Text, params SqlValue[] Values)
     /// How many rows it is to change, asked just before it, with its own parameters; null where its text says it
     /// (<see cref="WriteProof"/>).
     /// </summary>
-    public (string Text, SqlValue[] Values)? Count { get; init; }
+    public (Query<long> Query, SqlValue[] Values)? Count { get; init; }
 }
 
 /// <summary>The row that a query stands at, whichever driver it came from. It is gone with the next one.</summary>

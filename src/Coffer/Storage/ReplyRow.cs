@@ -30,14 +30,9 @@ internal sealed record ReplyRow(byte[] Key, byte[]? Owner, byte[] Fingerprint, l
 
     public const string Delete = "DELETE FROM replies WHERE owner = $1";
 
-    public const string Prune = """
-        DELETE FROM replies WHERE seq IN (
-            SELECT seq FROM (SELECT seq, created FROM replies ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2)
-        """;
+    public static readonly string Prune = Table.DeleteOldest();
 
-    /// <summary>How many replies <see cref="Prune"/> is to remove.</summary>
-    public const string CountPruned =
-        "SELECT count(*) FROM (SELECT seq, created FROM replies ORDER BY seq LIMIT $1) AS oldest WHERE created <= $2";
+    public static readonly Query<long> CountPruned = Table.CountOldest();
 
     /// <inheritdoc cref="AppRow.IsSound"/>
     public bool IsSound { get; init; } = true;

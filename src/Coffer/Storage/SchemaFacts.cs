@@ -48,7 +48,7 @@ internal sealed class SchemaFacts
             [.. found.facts.Keys.Where(what => !facts.ContainsKey(what)).Select(what => $"{what} is not Coffer's")];
         foreach (var (what, how) in facts)
         {
-            // Of a table that is missing, all else is too.
+            // Of a table that is missing, everything else is too.
             if (!found.facts.TryGetValue(what, out var other))
             {
                 if (!IsPartOfMissing(what, found))

@@ -112,6 +112,16 @@ internal sealed class Table
         Enumerable.Range(0, Columns.Count).Except(key)
             .Select(at => $"{Columns[at].Name} = excluded.{Columns[at].Name}"));
 
+    /// <summary>A statement that deletes, of the $1 rows with the lowest numbers, those created by $2.</summary>
+    public string DeleteOldest() =>
+        $"DELETE FROM {Name} WHERE {Numbered} IN (SELECT {Numbered} FROM {Oldest} WHERE created <= $2)";
+
+    /// <summary>How many rows <see cref="DeleteOldest"/> is to delete.</summary>
+    public Query<long> CountOldest() =>
+        new($"SELECT count(*) FROM {Oldest} WHERE created <= $2", static row => row.Number(0));
+
+    private string Oldest => $"(SELECT {Numbered}, created FROM {Name} ORDER BY {Numbered} LIMIT $1) AS oldest";
+
     /// <summary><c>$1, $2, …</c></summary>
     public static string Parameters(int count, int first = 1) =>
         string.Join(", ", Enumerable.Range(first, count).Select(number => $"${number}"));

@@ -3,7 +3,7 @@ namespace Coffer.Storage;
 /// <summary>All tables of a store that move with it.</summary>
 internal static class Tables
 {
-    // Numbers go on in the copy where they were: none is given twice.
+    // Numbers continue in the copy where they were: none is given twice.
     public static readonly Table Epoch = new("epoch", "one:n n:n", "one");
 
     /// <summary>Those first that others refer to.</summary>

@@ -23,31 +23,31 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
 
     public static readonly Query<TenantRow> ByNumber = new("SELECT id, sealed_keys FROM tenants WHERE id = $1", From);
 
+    /// <summary>How many have a number: 1 or 0.</summary>
+    public static readonly Query<long> CountByNumber = new(
+        "SELECT count(*) FROM tenants WHERE id = $1", static row => row.Number(0));
+
     /// <summary>1 or nothing.</summary>
     public static readonly Query<long> OfApp = new(
-        new SqlText(
-            "SELECT 1 FROM tenants WHERE app = $1 LIMIT 1",
-            "SELECT 1::bigint FROM tenants WHERE app = $1 LIMIT 1"),
-        static row => row.Number(0));
+        "SELECT CAST(1 AS BIGINT) FROM tenants WHERE app = $1 LIMIT 1", static row => row.Number(0));
 
-    public const string Add = """
+    private const string AddOfApp = """
         INSERT INTO tenants (app, livemode, account, created, sealed_keys)
         SELECT id, $1, $2, $3, $4 FROM apps WHERE id = $5
-        ON CONFLICT (app, livemode, account) DO NOTHING
         """;
+
+    private const string UnlessThere = "ON CONFLICT (app, livemode, account) DO NOTHING";
+
+    public const string Add = $"{AddOfApp} {UnlessThere}";
 
     // The app is held against its deletion by another node: a deleted one is waited for, and then has no tenant added.
-    public const string AddShared = """
-        INSERT INTO tenants (app, livemode, account, created, sealed_keys)
-        SELECT id, $1, $2, $3, $4 FROM apps WHERE id = $5 FOR KEY SHARE
-        ON CONFLICT (app, livemode, account) DO NOTHING
-        """;
+    public const string AddShared = $"{AddOfApp} FOR KEY SHARE {UnlessThere}";
 
     /// <summary>1 if a tenant is to be added: its app is there and it is not; else 0.</summary>
-    public const string MayAdd = """
+    public static readonly Query<long> MayAdd = new("""
         SELECT count(*) FROM apps
         WHERE NOT EXISTS (SELECT 1 FROM tenants WHERE livemode = $1 AND account = $2 AND app = $3) AND id = $3
-        """;
+        """, static row => row.Number(0));
 
     public const string DeleteSecrets = "DELETE FROM secrets WHERE tenant = $1";
     public const string DeleteIdempotency = "DELETE FROM idempotency WHERE tenant = $1";

@@ -126,7 +126,7 @@ internal sealed class Turns(Turns.Bounds bounds)
         }
     }
 
-    /// <summary>Puts changes that were taken back to the front of their lines, in their order.</summary>
+    /// <summary>Returns changes that were in hand to the front of their lines, in their order.</summary>
     public void PutBack(IReadOnlyList<Change> taken)
     {
         for (var i = taken.Count - 1; i >= 0; i--)
@@ -186,7 +186,7 @@ internal sealed class Turns(Turns.Bounds bounds)
 
         public Queue<Change> Arrived { get; } = new();
 
-        /// <summary>What was taken and put back: it came before all that has arrived since.</summary>
+        /// <summary>What was in hand and put back: it came before all that has arrived since.</summary>
         public Stack<Change> Returned { get; } = new();
 
         public LinkedListNode<Line> Place { get; }

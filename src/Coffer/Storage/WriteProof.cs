@@ -23,7 +23,7 @@ internal static class WriteProof
     public static Promise Of(string sql) => sql switch
     {
         _ when CounterexampleTo(sql) is not null => Promise.NothingLeft,
-        // One that adds only what is not there is proven by who queues it.
+        // One that adds only what is not there is proven by what queues it.
         _ when sql.StartsWith("INSERT ", StringComparison.Ordinal)
             && !sql.Contains("DO NOTHING", StringComparison.Ordinal) => Promise.OneRow,
         _ => Promise.None,

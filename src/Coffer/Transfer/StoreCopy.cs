@@ -1,5 +1,5 @@
 // Puts together what moves a store from one engine to another, as Server.cs does for serving: rows are copied as they
-// are, and the root keys wrapped anew. Until all of it is proven the target says of itself that it is no store.
+// are, and the root keys wrapped again. Until all of it is proven the target says of itself that it is no store.
 
 
 using Coffer.Keys;
@@ -202,7 +202,7 @@ internal sealed class StoreCopy : IDisposable
     }
 
     /// <summary>
-    /// Holds the counts against each other, and each row but root keys, which are wrapped anew, byte for byte.
+    /// Holds the counts against each other, and each row but root keys, which are wrapped again, byte for byte.
     /// </summary>
     private void Compare(Table table, CopyProof proof)
     {

@@ -219,9 +219,14 @@ public sealed class AuthorizationProductTests(AuthorizationServer server,
                 var (named, valued) = sent.TrimStart('?', '!').Split('=') is [var left, var right]
                     ? (left, right)
                     : throw new InvalidOperationException(sent);
+                var content = valued switch
+                {
+                    "D" => other,
+                    "^V" => value.ToUpperInvariant(),
+                    _ => value,
+                };
                 (sent[0] == '?' || (sent[0] != '!' && !hasBody) ? query : body)
-                    .Append(Name(parameter, named)).Append('=')
-                        .Append(valued == "D" ? other : valued == "^V" ? value.ToUpperInvariant() : value).Append('&');
+                    .Append(Name(parameter, named)).Append('=').Append(content).Append('&');
             }
         }
     }

@@ -75,7 +75,7 @@ internal sealed record Outcome(int Status, Place? Acts = null, bool Reaches = fa
 /// </summary>
 internal static class AuthorizationRules
 {
-    /// <summary>Stands for the account in the place of a parameter.</summary>
+    /// <summary>Stands for the account instead of a parameter.</summary>
     public const string Account = "account";
 
     public static readonly IReadOnlyList<string> Params = ["scope[type]", "scope[user]", "name"];

@@ -215,7 +215,7 @@ internal sealed record RouteRow(string Method, string Path, string With, IReadOn
 /// <summary>A row of the principals.</summary>
 /// <param name="Name">What it is called.</param>
 /// <param name="Column">The column of the routes that it is answered by.</param>
-/// <param name="App">A or B; null for who acts in none.</param>
+/// <param name="App">A or B; null for a caller that acts in none.</param>
 /// <param name="Live">The mode of the key.</param>
 /// <param name="Account">The account that the key is bound to, or null.</param>
 /// <param name="User">The user that the key is bound to, or null.</param>

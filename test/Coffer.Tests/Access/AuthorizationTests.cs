@@ -11,7 +11,7 @@ namespace Coffer.Tests.Access;
 
 /// <summary>
 /// Every route for every principal, as <see cref="AuthorizationTable"/> says: who is let in is, and who is refused
-/// changes nothing and is told nothing. And there is no route that is not in the table.
+/// changes nothing and learns nothing. And there is no route that is not in the table.
 /// </summary>
 public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixture<AuthorizationServer>
 {

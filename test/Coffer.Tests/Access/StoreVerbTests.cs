@@ -1,6 +1,5 @@
 using Coffer.Hosting;
 using Coffer.Settings;
-using Coffer.Tests.Postgres;
 using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Access;

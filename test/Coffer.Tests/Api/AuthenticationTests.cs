@@ -4,20 +4,13 @@ using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Storage;
-using Coffer.Tests.Api.Management;
 
 namespace Coffer.Tests.Api;
 
-/// <summary>Who is let in, and what the others are told (docs/wire.md, "Authentication").</summary>
-public sealed class AuthenticationTests : IAsyncLifetime
+/// <summary>Who is let in, and what the others receive (docs/wire.md, "Authentication").</summary>
+public sealed class AuthenticationTests : ServerTests
 {
     private const string Target = "/v1/apps/secrets?scope[type]=account";
-
-    private TestServer server = null!;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task No_key_is_told_how_to_send_one()
@@ -25,7 +18,7 @@ public sealed class AuthenticationTests : IAsyncLifetime
         var answer = (await Ask()).IsError(401, null, null,
             "You did not provide an API key. You need to provide your API key in the Authorization header, using "
                 + "Bearer auth " +
-            $"(e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See {server.Url}docs/errors#authentication for details.");
+            $"(e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See {Server.Url}docs/errors#authentication for details.");
         Assert.Equal("Bearer realm=\"Coffer\"", answer.Header("WWW-Authenticate"));
         Assert.Null(answer.Header("Request-Id"));
         Assert.Null(answer.Header("Stripe-Version"));
@@ -45,7 +38,7 @@ public sealed class AuthenticationTests : IAsyncLifetime
     [Fact]
     public async Task Bearer_and_Basic_and_the_unencoded_Basic_that_Stripe_tolerates_are_taken()
     {
-        var key = server.Keys.TestSecretKey;
+        var key = Server.Keys.TestSecretKey;
         (await Ask($"Bearer {key}")).IsOk();
         (await Ask($"bearer {key}")).IsOk();
         (await Ask("Basic " + Convert.ToBase64String(Encoding.ASCII.GetBytes($"{key}:")))).IsOk();
@@ -57,7 +50,7 @@ public sealed class AuthenticationTests : IAsyncLifetime
     [Fact]
     public async Task Two_Authorization_headers_are_refused_even_if_both_are_good()
     {
-        var key = server.Keys.TestSecretKey;
+        var key = Server.Keys.TestSecretKey;
         (await Ask($"Bearer {key}", $"Bearer {key}")).IsError(401, null, null);
         (await Ask($"Bearer {key}",
             "Basic " + Convert.ToBase64String(Encoding.ASCII.GetBytes($"{key}:")))).IsError(401, null, null);
@@ -83,18 +76,18 @@ public sealed class AuthenticationTests : IAsyncLifetime
     public async Task A_key_with_a_wrong_checksum_is_refused_without_a_look_up()
     {
         // The store is gone: any look-up fails otherwise than by 401.
-        await server.StopAsync();
-        var refusal = await server.OnStoreAsync(async (engine, committer, instance) =>
+        await Server.StopAsync();
+        var refusal = await Server.OnStoreAsync(async (engine, committer, instance) =>
         {
-            using var refusals = new Refusals(server.Time);
-            var (gate, uses) = (new Gate(refusals, null!, engine), new LastUses(committer, server.Time));
+            using var refusals = new Refusals(Server.Time);
+            var (gate, uses) = (new Gate(refusals, null!, engine), new LastUses(committer, Server.Time));
             using var apps = new Apps(engine, instance, new Epoch());
-            using var keys = new ApiKeys(engine, instance, apps, uses, gate, server.Time);
+            using var keys = new ApiKeys(engine, instance, apps, uses, gate, Server.Time);
             engine.Dispose();
-            File.Delete(server.StoreFile);
+            File.Delete(Server.StoreFile);
             await Assert.ThrowsAsync<ApiError>(async () =>
-                await keys.FindCallerAsync(server.Keys.TestSecretKey, null, Origin.Internal, default));
-            var typo = server.Keys.TestSecretKey[..^1] + (server.Keys.TestSecretKey[^1] == '0' ? '1' : '0');
+                await keys.FindCallerAsync(Server.Keys.TestSecretKey, null, Origin.Internal, default));
+            var typo = Server.Keys.TestSecretKey[..^1] + (Server.Keys.TestSecretKey[^1] == '0' ? '1' : '0');
             return (await keys.FindCallerAsync(typo, null, Origin.Internal, default)).Refusal;
         });
         Assert.Equal(401, refusal!.Status);
@@ -103,31 +96,31 @@ public sealed class AuthenticationTests : IAsyncLifetime
     [Fact]
     public async Task A_key_is_refused_once_it_has_expired_and_not_before()
     {
-        var key = await server.KeyAsync("secret", livemode: false);
-        (await server.Admin.Post($"/admin/v1/api_keys/{key["id"]}/roll", [("grace_period", "60")])).IsOk();
+        var key = await Server.KeyAsync("secret", livemode: false);
+        (await Server.Admin.Post($"/admin/v1/api_keys/{key["id"]}/roll", [("grace_period", "60")])).IsOk();
 
-        (await server.Client().List()).IsOk(); // within its grace period
-        server.Time.Move(TimeSpan.FromSeconds(59));
-        (await server.Client().List()).IsOk();
-        server.Time.Move(TimeSpan.FromSeconds(1));
-        (await server.Client().List()).IsError(401, "api_key_expired", null);
-        (await server.Client(server.Keys.LiveSecretKey).List()).IsOk();
+        (await Server.Client().List()).IsOk(); // within its grace period
+        Server.Time.Move(TimeSpan.FromSeconds(59));
+        (await Server.Client().List()).IsOk();
+        Server.Time.Move(TimeSpan.FromSeconds(1));
+        (await Server.Client().List()).IsError(401, "api_key_expired", null);
+        (await Server.Client(Server.Keys.LiveSecretKey).List()).IsOk();
     }
 
     [Fact]
     public async Task A_revoked_key_is_refused_at_once_where_it_was_revoked()
     {
-        (await server.Client().List()).IsOk(); // it is cached now
-        var key = await server.KeyAsync("secret", livemode: false);
-        (await server.Admin.Post($"/admin/v1/api_keys/{key["id"]}/revoke", [])).IsOk();
-        (await server.Client().List()).IsError(401, null, null);
-        (await server.Client(server.OtherAppKey).List()).IsOk();
+        (await Server.Client().List()).IsOk(); // it is cached now
+        var key = await Server.KeyAsync("secret", livemode: false);
+        (await Server.Admin.Post($"/admin/v1/api_keys/{key["id"]}/revoke", [])).IsOk();
+        (await Server.Client().List()).IsError(401, null, null);
+        (await Server.Client(Server.OtherAppKey).List()).IsOk();
     }
 
     [Fact]
     public async Task An_admin_key_never_reaches_secrets()
     {
-        var admin = server.Client(server.Keys.AdminKey);
+        var admin = Server.Client(Server.Keys.AdminKey);
         (await admin.List()).IsError(403, null, null);
         (await admin.Find("k")).IsError(403, null, null);
         (await admin.Set("k")).IsError(403, null, null);
@@ -137,7 +130,7 @@ public sealed class AuthenticationTests : IAsyncLifetime
     [Fact]
     public async Task Test_and_live_keys_never_see_each_others_secrets()
     {
-        var (test, live) = (server.Client(), server.Client(server.Keys.LiveSecretKey));
+        var (test, live) = (Server.Client(), Server.Client(Server.Keys.LiveSecretKey));
         await test.Set("k", "test");
         (await live.Find("k")).IsError(404, "resource_missing", "name");
         await live.Set("k", "live");
@@ -171,6 +164,6 @@ public sealed class AuthenticationTests : IAsyncLifetime
         var request = new HttpRequestMessage(HttpMethod.Get, new Uri(Target, UriKind.Relative));
         foreach (var value in authorization)
             Assert.True(request.Headers.TryAddWithoutValidation("Authorization", value));
-        return server.SendAsync(request);
+        return Server.SendAsync(request);
     }
 }

@@ -8,7 +8,7 @@ using Coffer.Settings;
 namespace Coffer.Tests.Api;
 
 /// <summary>
-/// Bodies whose length is told, and those whose length is not: over HTTP/2 the official Go SDK tells none, and a proxy
+/// Bodies whose length is sent, and those whose length is not: over HTTP/2 the official Go SDK tells none, and a proxy
 /// that passes a body on as it comes sends it in chunks. Over HTTP/1.0, 1.1 and 2, and over TLS.
 /// </summary>
 [Trait("Firm ground", "9")]

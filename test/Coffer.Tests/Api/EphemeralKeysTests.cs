@@ -1,23 +1,16 @@
 using System.Globalization;
 using System.Net.Http.Headers;
 using System.Text;
-using Coffer.Tests.Api.Management;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api;
 
 /// <summary>What a backend hands to a browser: how it is minted, what it reaches, how it ends.</summary>
-public sealed class EphemeralKeysTests : IAsyncLifetime
+public sealed class EphemeralKeysTests : ServerTests
 {
     private const string Secrets = "/v1/apps/secrets";
 
-    private TestServer server = null!;
-
-    private TestServer.Caller Client => server.Client(account: "acct_1");
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
+    private TestServer.Caller Client => Server.Client(account: "acct_1");
 
     [Fact]
     public async Task A_mint_gives_a_key_for_one_user_of_one_account_for_an_hour()
@@ -28,8 +21,8 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
               "id": "{{minted.Id}}",
               "object": "ephemeral_key",
               "account": "acct_1",
-              "created": {{server.Time.Seconds}},
-              "expires": {{server.Time.Seconds + 3_600}},
+              "created": {{Server.Time.Seconds}},
+              "expires": {{Server.Time.Seconds + 3_600}},
               "livemode": false,
               "permissions": [
                 "secret_read",
@@ -43,7 +36,7 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
         Assert.Matches("^ephkey_[0-9A-Za-z]{33}$", minted.Id);
         Assert.Matches("^ek_test_cfr[0-9A-Za-z_-]+$", minted.Json.Secret());
         Assert.DoesNotContain("usr_1", minted.Json.Secret(), StringComparison.Ordinal);
-        var live = (await server.Client(server.Keys.LiveSecretKey).Post(Ephemeral, [("user", "usr_1")])).IsOk().Json;
+        var live = (await Server.Client(Server.Keys.LiveSecretKey).Post(Ephemeral, [("user", "usr_1")])).IsOk().Json;
         Assert.Matches("^ek_live_cfr", live.Secret());
         Assert.True((bool)live["livemode"]!);
         Assert.NotEqual(minted.Id, (await Client.Post(Ephemeral, [("user", "usr_1")])).IsOk().Id);
@@ -76,13 +69,13 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
     {
         var seconds = int.Parse(life, CultureInfo.InvariantCulture);
         var minted = (await Client.Post(Ephemeral, [("user", "usr_1"), ("expires_in", life)])).IsOk().Json;
-        Assert.Equal(server.Time.Seconds + seconds, (long)minted["expires"]!);
-        server.Time.Move(TimeSpan.FromSeconds(seconds) - TimeSpan.FromMilliseconds(1));
-        (await server.Client(minted.Secret()).List("usr_1")).IsOk();
-        server.Time.Move(TimeSpan.FromMilliseconds(1));
-        (await server.Client(minted.Secret()).List("usr_1")).IsError(401, "api_key_expired", null);
+        Assert.Equal(Server.Time.Seconds + seconds, (long)minted["expires"]!);
+        Server.Time.Move(TimeSpan.FromSeconds(seconds) - TimeSpan.FromMilliseconds(1));
+        (await Server.Client(minted.Secret()).List("usr_1")).IsOk();
+        Server.Time.Move(TimeSpan.FromMilliseconds(1));
+        (await Server.Client(minted.Secret()).List("usr_1")).IsError(401, "api_key_expired", null);
         (await Client.Raw(HttpMethod.Delete, $"{Ephemeral}/{minted.Id()}", null)).IsOk();
-        (await server.Client(minted.Secret()).List("usr_1")).IsError(401, "api_key_expired", null);
+        (await Server.Client(minted.Secret()).List("usr_1")).IsError(401, "api_key_expired", null);
     }
 
     [Theory]
@@ -100,7 +93,7 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
         {
             var minted = (await Client.Post(Ephemeral, [("user", id)])).IsOk().Json;
             Assert.Equal(id, (string?)minted["user"]);
-            var browser = server.Client(minted.Secret());
+            var browser = Server.Client(minted.Secret());
             (await browser.Set("k", "mine", id)).IsOk();
             Assert.Equal("mine", (await Client.Find("k", id, ("expand[]", "payload"))).IsOk().Payload);
             foreach (var other in (string[])[id + " ", id.ToUpperInvariant() + "!",
@@ -112,18 +105,18 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
     [Fact]
     public async Task Only_secret_keys_mint_and_revoke()
     {
-        var app = await server.AppIdAsync();
+        var app = await Server.AppIdAsync();
         var minted = (await Client.Post(Ephemeral, [("user", "usr_1")])).IsOk().Json;
         foreach (var token in (string[])[
-            (await server.NewKeyAsync("restricted", app, ("permissions[]", "secret_read"),
-                ("permissions[]", "secret_write"))).Secret(), minted.Secret(), server.Keys.AdminKey!])
+            (await Server.NewKeyAsync("restricted", app, ("permissions[]", "secret_read"),
+                ("permissions[]", "secret_write"))).Secret(), minted.Secret(), Server.Keys.AdminKey!])
         {
-            (await server.Client(token).Post(Ephemeral, [("user", "usr_1")])).IsError(403, null, null);
-            (await server.Client(token).Raw(HttpMethod.Delete, $"{Ephemeral}/{minted.Id()}",
+            (await Server.Client(token).Post(Ephemeral, [("user", "usr_1")])).IsError(403, null, null);
+            (await Server.Client(token).Raw(HttpMethod.Delete, $"{Ephemeral}/{minted.Id()}",
                 null)).IsError(403, null, null);
         }
 
-        (await server.Client(minted.Secret()).List()).IsOk();
+        (await Server.Client(minted.Secret()).List()).IsOk();
     }
 
     [Fact]
@@ -131,7 +124,7 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
     {
         foreach (var user in (string[])["u", string.Concat(Enumerable.Repeat("𝄞", 500))])
         {
-            var token = await server.MintAsync(user, "acct_1");
+            var token = await Server.MintAsync(user, "acct_1");
             foreach (var authorization in (string[])[
                 $"Bearer {token}", $"Basic {token}", $"Basic {token}:",
                     $"Basic {Convert.ToBase64String(Encoding.ASCII.GetBytes($"{token}:"))}",
@@ -140,7 +133,7 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
                 var request = new HttpRequestMessage(HttpMethod.Get,
                     new Uri($"{Secrets}?scope[type]=account", UriKind.Relative));
                 Assert.True(request.Headers.TryAddWithoutValidation("Authorization", authorization));
-                (await server.SendAsync(request)).IsOk();
+                (await Server.SendAsync(request)).IsOk();
             }
         }
     }
@@ -149,21 +142,21 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
     public async Task The_account_is_the_keys_alone()
     {
         await Client.Set("k", "one");
-        await server.Client(account: "acct_2").Set("k", "two");
-        var token = await server.MintAsync("usr_1", "acct_1");
-        Assert.Equal("one", (await server.Client(token).Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
+        await Server.Client(account: "acct_2").Set("k", "two");
+        var token = await Server.MintAsync("usr_1", "acct_1");
+        Assert.Equal("one", (await Server.Client(token).Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
         Assert.Equal("one",
-            (await server.Client(token, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
-        (await server.Client(token, "acct_2").Find("k")).IsError(403, null, null);
-        (await server.Client(token, "acct 2").Find("k")).IsError(400, null, "Stripe-Account");
-        await server.Client().Set("k", "the app's own");
-        var own = (string)(await server.Client().Post(Ephemeral, [("user", "usr_1")])).IsOk().Json["account"]!;
-        (await server.Client(token, own).Find("k")).IsError(403, null, null);
+            (await Server.Client(token, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
+        (await Server.Client(token, "acct_2").Find("k")).IsError(403, null, null);
+        (await Server.Client(token, "acct 2").Find("k")).IsError(400, null, "Stripe-Account");
+        await Server.Client().Set("k", "the app's own");
+        var own = (string)(await Server.Client().Post(Ephemeral, [("user", "usr_1")])).IsOk().Json["account"]!;
+        (await Server.Client(token, own).Find("k")).IsError(403, null, null);
         var request = new HttpRequestMessage(HttpMethod.Get,
             new Uri($"{Secrets}?scope[type]=account", UriKind.Relative));
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
         request.Headers.Add("Stripe-Context", "acct_2");
-        (await server.SendAsync(request)).IsError(403, null, null);
+        (await Server.SendAsync(request)).IsError(403, null, null);
     }
 
     [Fact]
@@ -172,7 +165,7 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
         await Client.Set("k", "shared");
         await Client.Set("k", "mine", "usr_1");
         await Client.Set("k", "another's", "usr_2");
-        var browser = server.Client(await server.MintAsync("usr_1", "acct_1"));
+        var browser = Server.Client(await Server.MintAsync("usr_1", "acct_1"));
         Assert.Equal("shared", (await browser.Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
         Assert.Equal("mine", (await browser.Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
         (await browser.Set("k", "new", "usr_1")).IsOk();
@@ -214,7 +207,7 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
     {
         foreach (var user in (string[])["usr_1", "usr_2", "USR_1", "usr_1 ", "usr_1\0"])
             await Client.Set("k", $"of {user}", user);
-        var browser = server.Client(await server.MintAsync("usr_1", "acct_1"));
+        var browser = Server.Client(await Server.MintAsync("usr_1", "acct_1"));
         foreach (var answer in (Answer[])[
             await browser.Raw(HttpMethod.Get, $"{Secrets}/find?{form}&name=k&expand[]=payload",
                 null), await browser.Raw(HttpMethod.Get, $"{Secrets}?{form}&expand[]=data.payload", null),
@@ -244,8 +237,8 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
         };
         request.Content.Headers.ContentType = MediaTypeHeaderValue.Parse(type);
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer",
-            await server.MintAsync("usr_1", "acct_1"));
-        (await server.SendAsync(request)).IsError(400, null, null);
+            await Server.MintAsync("usr_1", "acct_1"));
+        (await Server.SendAsync(request)).IsError(400, null, null);
     }
 
     [Fact]
@@ -254,11 +247,11 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
         await Client.Set("k", "p", "usr_1");
         var minted = (await Client.Post(Ephemeral, [("user", "usr_1"), ("permissions[]", "secret_read")])).IsOk().Json;
         Assert.Equal("""["secret_read"]""", minted["permissions"]!.ToJsonString());
-        var reader = server.Client(minted.Secret());
+        var reader = Server.Client(minted.Secret());
         (await reader.Find("k", "usr_1", ("expand[]", "payload"))).IsOk();
         (await reader.Set("k", "p", "usr_1")).IsError(403, null, null);
         (await reader.Delete("k", "usr_1")).IsError(403, null, null);
-        var writer = server.Client(await server.MintAsync("usr_1", "acct_1", ("permissions", "secret_write")));
+        var writer = Server.Client(await Server.MintAsync("usr_1", "acct_1", ("permissions", "secret_write")));
         (await writer.Find("k", "usr_1")).IsError(403, null, null);
         (await writer.List("usr_1")).IsError(403, null, null);
         (await writer.Delete("k", "usr_1", ("expand[]", "payload"))).IsError(403, null, null);
@@ -271,8 +264,8 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
     {
         (string, string)[] form = [("scope[type]", "account"), ("name", "k"), ("payload", "p"),
             ("expand[]", "payload")];
-        var (one, again, two) = (server.Client(await server.MintAsync("usr_1", "acct_1")), server.Client(
-            await server.MintAsync("usr_1", "acct_1")), server.Client(await server.MintAsync("usr_2", "acct_1")));
+        var (one, again, two) = (Server.Client(await Server.MintAsync("usr_1", "acct_1")), Server.Client(
+            await Server.MintAsync("usr_1", "acct_1")), Server.Client(await Server.MintAsync("usr_2", "acct_1")));
         (await Client.Post(Secrets, form, "key")).IsOk();
         foreach (var (caller, replays) in ((TestServer.Caller, bool)[])[(one, false), (two, false), (again, true),
             (Client, true), (two, true)])
@@ -289,8 +282,8 @@ public sealed class EphemeralKeysTests : IAsyncLifetime
         var replay = (await Client.Post(Ephemeral, [("user", "usr_1")], "key")).IsOk();
         Assert.Equal((minted.Text, "true"), (replay.Text, replay.Header("Idempotent-Replayed")));
         (await Client.Post(Ephemeral, [("user", "usr_2")], "key")).IsError(400, null, null, type: "idempotency_error");
-        foreach (var other in (TestServer.Caller[])[server.Client(account: "acct_2"),
-            server.Client(server.Keys.LiveSecretKey, "acct_1"), server.Client(server.OtherAppKey, "acct_1")])
+        foreach (var other in (TestServer.Caller[])[Server.Client(account: "acct_2"),
+            Server.Client(Server.Keys.LiveSecretKey, "acct_1"), Server.Client(Server.OtherAppKey, "acct_1")])
             Assert.Null((await other.Post(Ephemeral, [("user", "usr_1")], "key")).IsOk().Header("Idempotent-Replayed"));
     }
 }

@@ -1,20 +1,14 @@
 namespace Coffer.Tests.Api;
 
 /// <summary>One key, one effect (docs/wire.md, "Idempotency").</summary>
-public sealed class IdempotencyTests : IAsyncLifetime
+public sealed class IdempotencyTests : ServerTests
 {
     private const string Secrets = "/v1/apps/secrets";
     private const string Delete = $"{Secrets}/delete";
 
     private static readonly (string, string)[] Where = [("scope[type]", "account"), ("name", "k")];
 
-    private TestServer server = null!;
-
-    private TestServer.Caller Client => server.Client();
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
+    private TestServer.Caller Client => Server.Client();
 
     [Fact]
     public async Task A_repeated_set_is_replayed_to_the_byte_and_has_one_effect()
@@ -26,7 +20,7 @@ public sealed class IdempotencyTests : IAsyncLifetime
         Assert.Null(first.Header("Idempotent-Replayed"));
 
         await Client.Set("k", "two");
-        server.Time.Move(TimeSpan.FromHours(1));
+        Server.Time.Move(TimeSpan.FromHours(1));
         var replay = (await Client.Post(Secrets, form, "key")).IsOk();
         Assert.Equal(first.Text, replay.Text);
         Assert.Equal("true", replay.Header("Idempotent-Replayed"));
@@ -116,8 +110,8 @@ public sealed class IdempotencyTests : IAsyncLifetime
     {
         (string, string)[] form = [.. Where, ("payload", "p")];
         var first = (await Client.Post(Secrets, form, "key")).IsOk();
-        await server.StopAsync();
-        await server.StartAgainAsync();
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
         var replay = (await Client.Post(Secrets, form, "key")).IsOk();
         Assert.Equal((first.Text, "true"), (replay.Text, replay.Header("Idempotent-Replayed")));
     }
@@ -126,10 +120,10 @@ public sealed class IdempotencyTests : IAsyncLifetime
     public async Task A_key_is_as_new_after_24_hours()
     {
         (await Client.Post(Secrets, [.. Where, ("payload", "one")], "key")).IsOk();
-        server.Time.Move(TimeSpan.FromHours(24) - TimeSpan.FromSeconds(1));
+        Server.Time.Move(TimeSpan.FromHours(24) - TimeSpan.FromSeconds(1));
         (await Client.Post(Secrets, [.. Where, ("payload", "two")], "key")).IsError(400, null, null,
             type: "idempotency_error");
-        server.Time.Move(TimeSpan.FromSeconds(1));
+        Server.Time.Move(TimeSpan.FromSeconds(1));
         var fresh = (await Client.Post(Secrets, [.. Where, ("payload", "two")], "key")).IsOk();
         Assert.Null(fresh.Header("Idempotent-Replayed"));
         var replay = (await Client.Post(Secrets, [.. Where, ("payload", "two")], "key")).IsOk();

@@ -7,24 +7,18 @@ namespace Coffer.Tests.Api;
 /// No caller reaches another tenant's secret by any id, name, cursor, header, parameter or idempotency key
 /// (SECURITY.md, "Who reaches what").
 /// </summary>
-public sealed class IsolationTests : IAsyncLifetime
+public sealed class IsolationTests : ServerTests
 {
     private const string Secrets = "/v1/apps/secrets";
 
-    private TestServer server = null!;
-
-    private TestServer.Caller Client => server.Client();
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
+    private TestServer.Caller Client => Server.Client();
 
     [Fact]
     public async Task More_accounts_than_are_kept_open_each_find_their_own()
     {
-        await server.StopAsync();
-        await server.StartAgainAsync(openTenants: 2);
-        var accounts = Enumerable.Range(1, 30).Select(i => server.Client(account: $"acct_{i}")).ToList();
+        await Server.StopAsync();
+        await Server.StartAgainAsync(openTenants: 2);
+        var accounts = Enumerable.Range(1, 30).Select(i => Server.Client(account: $"acct_{i}")).ToList();
         await Task.WhenAll(accounts.Select((account, i) => account.Set("k", $"payload {i}")));
         for (var round = 0; round < 3; round++)
         {
@@ -38,7 +32,7 @@ public sealed class IsolationTests : IAsyncLifetime
     [Fact]
     public async Task Apps_never_see_each_others_secrets()
     {
-        var (mine, theirs) = (Client, server.Client(server.OtherAppKey));
+        var (mine, theirs) = (Client, Server.Client(Server.OtherAppKey));
         var id = (await mine.Set("k", "mine", "usr_1")).IsOk().Id;
         (await theirs.Find("k", "usr_1")).IsError(404, "resource_missing", "name");
         (await theirs.Find(id!, "usr_1")).IsError(404, "resource_missing", "name");
@@ -53,7 +47,7 @@ public sealed class IsolationTests : IAsyncLifetime
     [Fact]
     public async Task Apps_in_the_same_account_never_see_each_others_secrets()
     {
-        var (mine, theirs) = (server.Client(account: "acct_1"), server.Client(server.OtherAppKey, "acct_1"));
+        var (mine, theirs) = (Server.Client(account: "acct_1"), Server.Client(Server.OtherAppKey, "acct_1"));
         await mine.Set("k", "mine");
         (await theirs.Find("k")).IsError(404, "resource_missing", "name");
         Assert.Empty((await theirs.List()).IsOk().Names);
@@ -63,14 +57,14 @@ public sealed class IsolationTests : IAsyncLifetime
     public async Task Accounts_are_apart_and_no_header_means_the_apps_own()
     {
         await Client.Set("k", "own");
-        await server.Client(account: "acct_1").Set("k", "one");
-        await server.Client(account: "acct_2").Set("k", "two");
+        await Server.Client(account: "acct_1").Set("k", "one");
+        await Server.Client(account: "acct_2").Set("k", "two");
         Assert.Equal("own", (await Client.Find("k", null, ("expand[]", "payload"))).Payload);
-        Assert.Equal("one", (await server.Client(account: "acct_1").Find("k", null, ("expand[]", "payload"))).Payload);
-        await server.Client(account: "acct_1").Delete("k");
-        (await server.Client(account: "acct_2").Find("k")).IsOk();
-        (await server.Client(account: "acct_3").Find("k")).IsError(404, "resource_missing", "name");
-        (await server.Client(account: "ACCT_2").Find("k")).IsError(404, "resource_missing", "name");
+        Assert.Equal("one", (await Server.Client(account: "acct_1").Find("k", null, ("expand[]", "payload"))).Payload);
+        await Server.Client(account: "acct_1").Delete("k");
+        (await Server.Client(account: "acct_2").Find("k")).IsOk();
+        (await Server.Client(account: "acct_3").Find("k")).IsError(404, "resource_missing", "name");
+        (await Server.Client(account: "ACCT_2").Find("k")).IsError(404, "resource_missing", "name");
     }
 
     [Fact]
@@ -78,8 +72,8 @@ public sealed class IsolationTests : IAsyncLifetime
     {
         var form = new[] { ("scope[type]", "account"), ("name", "k"), ("payload", "mine"), ("expand[]", "payload") };
         var mine = (await Client.Post(Secrets, form, "same-key")).IsOk();
-        foreach (var other in (TestServer.Caller[])[server.Client(server.OtherAppKey), server.Client(account: "acct_1"),
-            server.Client(server.Keys.LiveSecretKey)])
+        foreach (var other in (TestServer.Caller[])[Server.Client(Server.OtherAppKey), Server.Client(account: "acct_1"),
+            Server.Client(Server.Keys.LiveSecretKey)])
         {
             var answer = (await other.Post(Secrets, [.. form[..2], ("payload", "other"), form[3]], "same-key")).IsOk();
             Assert.Null(answer.Header("Idempotent-Replayed"));
@@ -118,13 +112,13 @@ public sealed class IsolationTests : IAsyncLifetime
     [Fact]
     public async Task The_context_header_names_the_account_too()
     {
-        await server.Client(account: "acct_1").Set("k");
+        await Server.Client(account: "acct_1").Set("k");
         Assert.Equal(["k"], (await Ask(("Stripe-Context", "acct_1"))).IsOk().Names);
     }
 
     [Fact]
     public async Task The_account_is_echoed() =>
-        Assert.Equal("acct_1", (await server.Client(account: "acct_1").List()).Header("Stripe-Account"));
+        Assert.Equal("acct_1", (await Server.Client(account: "acct_1").List()).Header("Stripe-Account"));
 
     [Theory]
     [InlineData("scope[type]=user&scope[user]=usr_1&scope[user]=usr_2", "scope[user]")]
@@ -183,8 +177,8 @@ public sealed class IsolationTests : IAsyncLifetime
             Content = new ByteArrayContent(Encoding.UTF8.GetBytes(body)),
         };
         request.Content.Headers.ContentType = MediaTypeHeaderValue.Parse(type);
-        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", server.Keys.TestSecretKey);
-        var answer = (await server.SendAsync(request)).IsError(400, null, null);
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", Server.Keys.TestSecretKey);
+        var answer = (await Server.SendAsync(request)).IsError(400, null, null);
         Assert.Contains("application/x-www-form-urlencoded", answer.Text, StringComparison.Ordinal);
     }
 
@@ -192,10 +186,10 @@ public sealed class IsolationTests : IAsyncLifetime
     {
         var request = new HttpRequestMessage(HttpMethod.Get,
             new Uri($"{Secrets}?scope[type]=account", UriKind.Relative));
-        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", server.Keys.TestSecretKey);
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", Server.Keys.TestSecretKey);
         // One line a header, also where the client's own API would join them.
         foreach (var (name, value) in headers)
             Assert.True(request.Headers.TryAddWithoutValidation(name, value));
-        return RawHttp.SendAsync(server.Url, request, headers);
+        return RawHttp.SendAsync(Server.Url, request, headers);
     }
 }

@@ -3,8 +3,7 @@ using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Storage;
-using Coffer.Tests.Api.Management;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api;
 
@@ -12,39 +11,33 @@ namespace Coffer.Tests.Api;
 /// A minted key ends with what it was minted by, and nothing brings it back: neither a clock nor an operator.
 /// </summary>
 [Trait("Firm ground", "5")]
-public sealed class MintedKeysTests : IAsyncLifetime
+public sealed class MintedKeysTests : ServerTests
 {
-    private TestServer server = null!;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
-
     [Fact]
     public async Task It_ends_with_the_key_that_minted_it_when_that_is_revoked_and_others_do_not()
     {
         var (key, token) = await NewAsync();
         var (_, other) = await NewAsync();
-        (await server.Admin.Post($"{KeysPath}/{key}/revoke", [])).IsOk();
+        (await Server.Admin.Post($"{KeysPath}/{key}/revoke", [])).IsOk();
         await IsDeadAsync(token);
-        (await server.Client(other).List()).IsOk();
-        await server.StopAsync();
-        await server.StartAgainAsync();
+        (await Server.Client(other).List()).IsOk();
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
         await IsDeadAsync(token);
-        (await server.Client(other).List()).IsOk();
+        (await Server.Client(other).List()).IsOk();
     }
 
     [Fact]
     public async Task It_ends_when_its_key_is_rolled_without_grace_whatever_the_clock_says_later()
     {
         var (key, token) = await NewAsync();
-        (await server.Admin.Post($"{KeysPath}/{key}/roll", [("grace_period", "0")])).IsOk();
+        (await Server.Admin.Post($"{KeysPath}/{key}/roll", [("grace_period", "0")])).IsOk();
         await IsDeadAsync(token);
         // A clock that goes back takes the rolled key for one that has not expired yet.
-        server.Time.Move(TimeSpan.FromSeconds(-20));
+        Server.Time.Move(TimeSpan.FromSeconds(-20));
         await IsDeadAsync(token);
-        await server.StopAsync();
-        await server.StartAgainAsync();
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
         await IsDeadAsync(token);
     }
 
@@ -52,125 +45,125 @@ public sealed class MintedKeysTests : IAsyncLifetime
     public async Task It_lives_while_the_grace_of_its_rolled_key_lasts_and_not_longer()
     {
         var (key, token) = await NewAsync();
-        var rolled = (await server.Admin.Post($"{KeysPath}/{key}/roll", [("grace_period", "600")])).IsOk().Json;
-        server.Time.Move(TimeSpan.FromSeconds(599));
-        (await server.Client(token).List()).IsOk();
+        var rolled = (await Server.Admin.Post($"{KeysPath}/{key}/roll", [("grace_period", "600")])).IsOk().Json;
+        Server.Time.Move(TimeSpan.FromSeconds(599));
+        (await Server.Client(token).List()).IsOk();
         var next = await MintAsync(rolled.Secret());
-        server.Time.Move(TimeSpan.FromSeconds(1));
-        (await server.Client(token).List()).IsError(401, "api_key_expired", null);
-        (await server.Client(next).List()).IsOk();
+        Server.Time.Move(TimeSpan.FromSeconds(1));
+        (await Server.Client(token).List()).IsError(401, "api_key_expired", null);
+        (await Server.Client(next).List()).IsOk();
     }
 
     [Fact]
     public async Task It_expires_no_later_than_the_key_that_minted_it()
     {
-        var expires = server.Time.Seconds + 120;
-        var key = await server.NewKeyAsync("secret", await server.AppIdAsync(), ("expires_at", $"{expires}"));
-        var minted = (await server.Client(key.Secret()).Post(Ephemeral, [("user", "usr_1"), ("expires_in", "3600")]))
+        var expires = Server.Time.Seconds + 120;
+        var key = await Server.NewKeyAsync("secret", await Server.AppIdAsync(), ("expires_at", $"{expires}"));
+        var minted = (await Server.Client(key.Secret()).Post(Ephemeral, [("user", "usr_1"), ("expires_in", "3600")]))
             .IsOk().Json;
         Assert.Equal(expires, (long)minted["expires"]!);
-        var shorter = (await server.Client(key.Secret()).Post(Ephemeral, [("user", "usr_1"), ("expires_in", "60")]))
+        var shorter = (await Server.Client(key.Secret()).Post(Ephemeral, [("user", "usr_1"), ("expires_in", "60")]))
             .IsOk().Json;
-        Assert.Equal(server.Time.Seconds + 60, (long)shorter["expires"]!);
-        server.Time.Move(TimeSpan.FromSeconds(119));
-        (await server.Client(minted.Secret()).List()).IsOk();
-        server.Time.Move(TimeSpan.FromSeconds(1));
-        (await server.Client(minted.Secret()).List()).IsError(401, "api_key_expired", null);
+        Assert.Equal(Server.Time.Seconds + 60, (long)shorter["expires"]!);
+        Server.Time.Move(TimeSpan.FromSeconds(119));
+        (await Server.Client(minted.Secret()).List()).IsOk();
+        Server.Time.Move(TimeSpan.FromSeconds(1));
+        (await Server.Client(minted.Secret()).List()).IsError(401, "api_key_expired", null);
     }
 
     [Fact]
     public async Task Disabling_its_app_ends_it_and_enabling_does_not_bring_it_back()
     {
-        var app = $"{Operator.Apps}/{await server.AppIdAsync()}";
-        var token = await server.MintAsync("usr_1");
-        (await server.Admin.Post(app, [("name", "another")])).IsOk();
-        (await server.Client(token).List()).IsOk();
-        (await server.Admin.Post(app, [("disabled", "true")])).IsOk();
-        (await server.Client(token).List()).IsError(403, null, null);
-        (await server.Admin.Post(app, [("disabled", "false")])).IsOk();
+        var app = $"{Operator.Apps}/{await Server.AppIdAsync()}";
+        var token = await Server.MintAsync("usr_1");
+        (await Server.Admin.Post(app, [("name", "another")])).IsOk();
+        (await Server.Client(token).List()).IsOk();
+        (await Server.Admin.Post(app, [("disabled", "true")])).IsOk();
+        (await Server.Client(token).List()).IsError(403, null, null);
+        (await Server.Admin.Post(app, [("disabled", "false")])).IsOk();
         await IsDeadAsync(token);
-        (await server.Client(await server.MintAsync("usr_1")).List()).IsOk();
-        (await server.Client().List()).IsOk();
+        (await Server.Client(await Server.MintAsync("usr_1")).List()).IsOk();
+        (await Server.Client().List()).IsOk();
     }
 
     [Fact]
     public async Task Forgetting_its_account_ends_it_though_the_account_is_set_again_and_others_live_on()
     {
-        (await server.Client(account: "acct_1").Set("k", "old", "usr_1")).IsOk();
-        var (token, other) = (await server.MintAsync("usr_1", "acct_1"), await server.MintAsync("usr_1", "acct_2"));
-        (await server.ForgetAsync("acct_1")).IsOk();
-        (await server.Client(account: "acct_1").Set("k", "new", "usr_1")).IsOk();
+        (await Server.Client(account: "acct_1").Set("k", "old", "usr_1")).IsOk();
+        var (token, other) = (await Server.MintAsync("usr_1", "acct_1"), await Server.MintAsync("usr_1", "acct_2"));
+        (await Server.ForgetAsync("acct_1")).IsOk();
+        (await Server.Client(account: "acct_1").Set("k", "new", "usr_1")).IsOk();
         await IsDeadAsync(token);
-        (await server.Client(other).List()).IsOk();
+        (await Server.Client(other).List()).IsOk();
         // In the same second: what counts is the order of commits.
-        var next = await server.MintAsync("usr_1", "acct_1");
-        Assert.Equal("new", (await server.Client(next).Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
-        (await server.ForgetAsync("acct_1")).IsOk();
+        var next = await Server.MintAsync("usr_1", "acct_1");
+        Assert.Equal("new", (await Server.Client(next).Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
+        (await Server.ForgetAsync("acct_1")).IsOk();
         await IsDeadAsync(next);
     }
 
     [Fact]
     public async Task A_generation_is_kept_as_long_as_a_key_may_live_and_then_goes_without_bringing_one_back()
     {
-        var early = await server.MintAsync("usr_1", "acct_1", ("expires_in", "86400"));
-        (await server.ForgetAsync("acct_1")).IsOk();
+        var early = await Server.MintAsync("usr_1", "acct_1", ("expires_in", "86400"));
+        (await Server.ForgetAsync("acct_1")).IsOk();
         for (var hour = 0; hour < 30; hour += 5)
         {
             // Minted all the while: each is good for as long as it says.
-            var token = await server.MintAsync("usr_1", "acct_1", ("expires_in", "86400"));
-            server.Time.Move(TimeSpan.FromHours(5));
+            var token = await Server.MintAsync("usr_1", "acct_1", ("expires_in", "86400"));
+            Server.Time.Move(TimeSpan.FromHours(5));
             await SweepAsync();
-            (await server.Client(token).List()).IsOk();
+            (await Server.Client(token).List()).IsOk();
         }
 
-        (await server.Client(early).List()).IsError(401, "api_key_expired", null);
-        var last = await server.MintAsync("usr_1", "acct_1", ("expires_in", "86400"));
-        server.Time.Move(TimeSpan.FromHours(23));
+        (await Server.Client(early).List()).IsError(401, "api_key_expired", null);
+        var last = await Server.MintAsync("usr_1", "acct_1", ("expires_in", "86400"));
+        Server.Time.Move(TimeSpan.FromHours(23));
         await SweepAsync();
-        (await server.Client(last).List()).IsOk();
-        server.Time.Move(TimeSpan.FromHours(4));
+        (await Server.Client(last).List()).IsOk();
+        Server.Time.Move(TimeSpan.FromHours(4));
         await SweepAsync();
         Assert.Empty(await GenerationsAsync("acct_1"));
-        (await server.Client(await server.MintAsync("usr_1", "acct_1")).List()).IsOk();
+        (await Server.Client(await Server.MintAsync("usr_1", "acct_1")).List()).IsOk();
     }
 
     [Fact]
     public async Task What_a_fast_clock_minted_before_a_generation_does_not_come_back_when_the_generation_is_gone()
     {
-        server.Time.Move(TimeSpan.FromHours(48));
-        var fast = await server.MintAsync("usr_1", "acct_1", ("expires_in", "86400"));
-        var spared = await server.MintAsync("usr_1", "acct_2", ("expires_in", "86400"));
-        server.Time.Move(TimeSpan.FromHours(-48));
-        (await server.Client(fast).List()).IsError(401, null, null); // it is made 48 hours ahead
-        (await server.ForgetAsync("acct_1")).IsOk();
-        server.Time.Move(TimeSpan.FromHours(30));
+        Server.Time.Move(TimeSpan.FromHours(48));
+        var fast = await Server.MintAsync("usr_1", "acct_1", ("expires_in", "86400"));
+        var spared = await Server.MintAsync("usr_1", "acct_2", ("expires_in", "86400"));
+        Server.Time.Move(TimeSpan.FromHours(-48));
+        (await Server.Client(fast).List()).IsError(401, null, null); // it is made 48 hours ahead
+        (await Server.ForgetAsync("acct_1")).IsOk();
+        Server.Time.Move(TimeSpan.FromHours(30));
         await SweepAsync();
         Assert.Empty(await GenerationsAsync("acct_1"));
-        server.Time.Move(TimeSpan.FromHours(19));
+        Server.Time.Move(TimeSpan.FromHours(19));
         await IsDeadAsync(fast);
         await IsDeadAsync(spared); // nor what was minted before that commit for others: it is more than a day old
-        (await server.Client(await server.MintAsync("usr_1", "acct_1")).List()).IsOk();
+        (await Server.Client(await Server.MintAsync("usr_1", "acct_1")).List()).IsOk();
     }
 
     [Fact]
     public async Task It_is_refused_while_it_is_made_more_than_half_a_minute_ahead()
     {
-        server.Time.Move(TimeSpan.FromSeconds(31));
-        var token = await server.MintAsync("usr_1");
-        server.Time.Move(TimeSpan.FromSeconds(-31));
-        (await server.Client(token).List()).IsError(401, null, null);
-        server.Time.Move(TimeSpan.FromSeconds(1));
-        (await server.Client(token).List()).IsOk();
+        Server.Time.Move(TimeSpan.FromSeconds(31));
+        var token = await Server.MintAsync("usr_1");
+        Server.Time.Move(TimeSpan.FromSeconds(-31));
+        (await Server.Client(token).List()).IsError(401, null, null);
+        Server.Time.Move(TimeSpan.FromSeconds(1));
+        (await Server.Client(token).List()).IsOk();
     }
 
     [Fact]
     public async Task It_is_refused_if_it_would_live_for_more_than_a_day()
     {
-        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(),
-            (await server.KeyAsync("secret", livemode: false)).Id());
+        var (now, tenant, key) = (Server.Time.Seconds, await TenantAsync(),
+            (await Server.KeyAsync("secret", livemode: false)).Id());
         var (day, longer) = await SealAsync(instance => (Seal(instance, 86_400), Seal(instance, 86_401)));
-        (await server.Client(day).List()).IsOk();
-        (await server.Client(longer).List()).IsError(401, null, null);
+        (await Server.Client(day).List()).IsOk();
+        (await Server.Client(longer).List()).IsError(401, null, null);
 
         string Seal(Instance instance, long life) =>
             new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + life), tenant, "usr_1"u8.ToArray(),
@@ -186,8 +179,8 @@ public sealed class MintedKeysTests : IAsyncLifetime
     public async Task A_generation_that_is_not_the_same_is_refused_whichever_is_greater(long ofKey, long ofApp,
         long ofTenant)
     {
-        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(),
-            (await server.KeyAsync("secret", livemode: false)).Id());
+        var (now, tenant, key) = (Server.Time.Seconds, await TenantAsync(),
+            (await Server.KeyAsync("secret", livemode: false)).Id());
         var token = await SealAsync(instance =>
             new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + 60), tenant, "usr_1"u8.ToArray(),
             Permissions.All, key, now, now + 60)
@@ -198,22 +191,22 @@ public sealed class MintedKeysTests : IAsyncLifetime
     [Fact]
     public async Task A_key_of_format_1_follows_the_old_rule_for_a_day_after_the_upgrade_and_is_refused_then()
     {
-        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(),
-            (await server.KeyAsync("secret", livemode: false)).Id());
+        var (now, tenant, key) = (Server.Time.Seconds, await TenantAsync(),
+            (await Server.KeyAsync("secret", livemode: false)).Id());
         // As it is after a store of the release before was opened: see UpgradeTests.
         var (early, late) = await SealAsync(instance => (Seal(instance, now), Seal(instance, now + 80_000)),
             acceptsFormatOne: true);
-        (await server.Client(early).List()).IsOk();
-        (await server.Admin.Post($"{Operator.Apps}/{await server.AppIdAsync()}", [("disabled", "true")])).IsOk();
-        (await server.Admin.Post($"{Operator.Apps}/{await server.AppIdAsync()}", [("disabled", "false")])).IsOk();
+        (await Server.Client(early).List()).IsOk();
+        (await Server.Admin.Post($"{Operator.Apps}/{await Server.AppIdAsync()}", [("disabled", "true")])).IsOk();
+        (await Server.Admin.Post($"{Operator.Apps}/{await Server.AppIdAsync()}", [("disabled", "false")])).IsOk();
         await IsDeadAsync(early);
-        server.Time.Move(TimeSpan.FromSeconds(80_001));
-        (await server.Client(late).List()).IsOk(); // made after it was disabled
-        await server.StopAsync();
-        await server.StartAgainAsync();
-        (await server.Client(late).List()).IsOk();
-        server.Time.Move(TimeSpan.FromHours(4));
-        (await server.Client(late).List()).IsError(401, "api_key_expired", null);
+        Server.Time.Move(TimeSpan.FromSeconds(80_001));
+        (await Server.Client(late).List()).IsOk(); // made after it was disabled
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
+        (await Server.Client(late).List()).IsOk();
+        Server.Time.Move(TimeSpan.FromHours(4));
+        (await Server.Client(late).List()).IsError(401, "api_key_expired", null);
 
         string Seal(Instance instance, long created) =>
             new EphemeralKey(EphemeralKey.NewId(instance, tenant, created, created + 86_400), tenant,
@@ -223,31 +216,31 @@ public sealed class MintedKeysTests : IAsyncLifetime
     [Fact]
     public async Task A_new_store_accepts_no_key_of_format_1_and_neither_does_one_whose_word_on_it_was_edited()
     {
-        var (now, tenant, key) = (server.Time.Seconds, await TenantAsync(),
-            (await server.KeyAsync("secret", livemode: false)).Id());
+        var (now, tenant, key) = (Server.Time.Seconds, await TenantAsync(),
+            (await Server.KeyAsync("secret", livemode: false)).Id());
         string Seal(Instance instance) =>
             new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + 60), tenant, "usr_1"u8.ToArray(),
             Permissions.All, key, now, now + 60).Seal(instance);
-        (await server.Client(await SealAsync(Seal)).List()).IsError(401, "api_key_expired", null);
-        await server.StopAsync();
-        var token = await server.OnStoreAsync(async (_, committer, instance) =>
+        (await Server.Client(await SealAsync(Seal)).List()).IsError(401, "api_key_expired", null);
+        await Server.StopAsync();
+        var token = await Server.OnStoreAsync(async (_, committer, instance) =>
         {
             var row = FormatOne.Row(instance, now + 60);
             row.Value[7] ^= 64;
             await committer.CommitAsync(new Change.Plain(row));
             return Seal(instance);
         });
-        await server.StartAgainAsync();
-        (await server.Client(token).List()).IsError(401, "api_key_expired", null);
+        await Server.StartAgainAsync();
+        (await Server.Client(token).List()).IsError(401, "api_key_expired", null);
     }
 
     [Fact]
     public async Task A_generation_that_was_edited_in_the_database_is_refused()
     {
-        var token = await server.MintAsync("usr_1", "acct_1");
-        (await server.ForgetAsync("acct_1")).IsOk();
-        await server.StopAsync();
-        await server.OnStoreAsync(async (engine, committer, _) =>
+        var token = await Server.MintAsync("usr_1", "acct_1");
+        (await Server.ForgetAsync("acct_1")).IsOk();
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (engine, committer, _) =>
         {
             foreach (var row in await engine.ListGenerationsAsync(-1, default))
             {
@@ -259,76 +252,76 @@ public sealed class MintedKeysTests : IAsyncLifetime
 
             return true;
         });
-        await server.StartAgainAsync();
+        await Server.StartAgainAsync();
         await IsDeadAsync(token);
-        (await server.Client(account: "acct_1").Post(Ephemeral, [("user", "usr_1")]))
+        (await Server.Client(account: "acct_1").Post(Ephemeral, [("user", "usr_1")]))
             .IsError(500, null, null, type: "api_error");
-        (await server.Client(await server.MintAsync("usr_1", "acct_2")).List()).IsOk();
+        (await Server.Client(await Server.MintAsync("usr_1", "acct_2")).List()).IsOk();
     }
 
     [Fact]
     public async Task A_token_opens_in_its_own_format_and_mode_only()
     {
-        var token = await server.MintAsync("usr_1");
+        var token = await Server.MintAsync("usr_1");
         var envelope = Tokens.Unseal("ek_test_", token)!;
         Assert.Equal(2u, Envelope.KeyVersionOf(envelope)); // which a program that knows format 1 only has no key for
         envelope[5] = 1;
-        (await server.Client(Tokens.Seal("ek_test_", envelope)).List()).IsError(401, null, null);
+        (await Server.Client(Tokens.Seal("ek_test_", envelope)).List()).IsError(401, null, null);
         envelope[5] = 2;
-        (await server.Client(Tokens.Seal("ek_live_", envelope)).List()).IsError(401, null, null);
-        (await server.Client(Tokens.Seal("ek_test_", envelope)).List()).IsOk();
+        (await Server.Client(Tokens.Seal("ek_live_", envelope)).List()).IsError(401, null, null);
+        (await Server.Client(Tokens.Seal("ek_test_", envelope)).List()).IsOk();
     }
 
-    private async Task IsDeadAsync(string token) => (await server.Client(token).List()).IsError(401, null, null);
+    private async Task IsDeadAsync(string token) => (await Server.Client(token).List()).IsError(401, null, null);
 
     private async Task<string> MintAsync(string key) =>
-        (await server.Client(key).Post(Ephemeral, [("user", "usr_1")])).IsOk().Json.Secret();
+        (await Server.Client(key).Post(Ephemeral, [("user", "usr_1")])).IsOk().Json.Secret();
 
     /// <summary>A secret key of the first app, and a token that it minted.</summary>
     private async Task<(string Key, string Token)> NewAsync()
     {
-        var key = await server.NewKeyAsync("secret", await server.AppIdAsync());
+        var key = await Server.NewKeyAsync("secret", await Server.AppIdAsync());
         return (key.Id(), await MintAsync(key.Secret()));
     }
 
     private async Task<TenantId> TenantAsync()
     {
-        var app = (await server.Admin.Get($"{Operator.Apps}/{await server.AppIdAsync()}")).IsOk().Json;
+        var app = (await Server.Admin.Get($"{Operator.Apps}/{await Server.AppIdAsync()}")).IsOk().Json;
         return new TenantId(app.Id(), Livemode: false, (string)app["account"]!);
     }
 
     /// <summary>Makes tokens that no server would mint.</summary>
     private async Task<T> SealAsync<T>(Func<Instance, T> seal, bool acceptsFormatOne = false)
     {
-        await server.StopAsync();
-        var tokens = await server.OnStoreAsync(async (_, committer, instance) =>
+        await Server.StopAsync();
+        var tokens = await Server.OnStoreAsync(async (_, committer, instance) =>
         {
             if (acceptsFormatOne)
-                await committer.CommitAsync(new Change.Plain(FormatOne.Row(instance, server.Time.Seconds + 90_000)));
+                await committer.CommitAsync(new Change.Plain(FormatOne.Row(instance, Server.Time.Seconds + 90_000)));
             return seal(instance);
         });
-        await server.StartAgainAsync();
+        await Server.StartAgainAsync();
         return tokens;
     }
 
     // What the server's own sweep does once an hour.
     private async Task SweepAsync()
     {
-        await server.StopAsync();
-        await server.OnStoreAsync(async (engine, committer, instance) =>
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (engine, committer, instance) =>
         {
-            var rows = Generations.Prune(instance, await engine.ListGenerationsAsync(-1, default), server.Time.Seconds);
+            var rows = Generations.Prune(instance, await engine.ListGenerationsAsync(-1, default), Server.Time.Seconds);
             await committer.CommitAsync(new Change.Plain(rows));
             return true;
         });
-        await server.StartAgainAsync();
+        await Server.StartAgainAsync();
     }
 
     private async Task<List<GenerationRow>> GenerationsAsync(string account)
     {
-        await server.StopAsync();
-        var rows = await server.OnStoreAsync(async (engine, _, _) => await engine.ListGenerationsAsync(-1, default));
-        await server.StartAgainAsync();
+        await Server.StopAsync();
+        var rows = await Server.OnStoreAsync(async (engine, _, _) => await engine.ListGenerationsAsync(-1, default));
+        await Server.StartAgainAsync();
         return [.. rows.Where(row => row.Tenant.Account == account)];
     }
 }

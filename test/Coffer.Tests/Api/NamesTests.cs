@@ -1,17 +1,11 @@
 namespace Coffer.Tests.Api;
 
 /// <summary>Names, users and payloads are exact text (docs/wire.md, "Parameters").</summary>
-public sealed class NamesTests : IAsyncLifetime
+public sealed class NamesTests() : ServerTests(secretsPerScope: 100)
 {
     private const string Secrets = "/v1/apps/secrets";
 
-    private TestServer server = null!;
-
-    private TestServer.Caller Client => server.Client();
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync(secretsPerScope: 100);
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
+    private TestServer.Caller Client => Server.Client();
 
     [Fact]
     public async Task Names_that_look_alike_stay_distinct()

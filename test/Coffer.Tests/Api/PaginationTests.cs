@@ -1,28 +1,25 @@
 namespace Coffer.Tests.Api;
 
 /// <summary>Lists: order, both directions, limits and cursors (docs/wire.md, "List").</summary>
-public sealed class PaginationTests : IAsyncLifetime
+public sealed class PaginationTests() : ServerTests(secretsPerScope: 200)
 {
-    private TestServer server = null!;
     private string[] ids = [];
 
-    private TestServer.Caller Client => server.Client();
+    private TestServer.Caller Client => Server.Client();
 
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync(secretsPerScope: 200);
+        await base.InitializeAsync();
         var made = new List<string>();
         for (var i = 0; i < 12; i++)
         {
             made.Add((await Client.Set($"k{i:00}")).IsOk().Id!);
             if (i % 3 == 0)
-                server.Time.Move(TimeSpan.FromMilliseconds(1)); // several share a millisecond
+                Server.Time.Move(TimeSpan.FromMilliseconds(1)); // several share a millisecond
         }
 
         ids = [.. made];
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task Newest_comes_first_ten_by_default()
@@ -110,9 +107,9 @@ public sealed class PaginationTests : IAsyncLifetime
     [Fact]
     public async Task The_cursor_of_a_deleted_or_expired_secret_still_marks_its_place()
     {
-        await Client.Set("k06", "p", null, ("expires_at", $"{server.Time.Seconds + 1}"));
+        await Client.Set("k06", "p", null, ("expires_at", $"{Server.Time.Seconds + 1}"));
         await Client.Delete("k05");
-        server.Time.Move(TimeSpan.FromSeconds(2));
+        Server.Time.Move(TimeSpan.FromSeconds(2));
         Assert.Equal(["k04", "k03"],
             (await Client.List(null, ("limit", "2"), ("starting_after", ids[5]))).IsOk().Names);
         Assert.Equal(["k04", "k03"],
@@ -146,9 +143,9 @@ public sealed class PaginationTests : IAsyncLifetime
     public async Task A_foreign_or_made_up_cursor_is_refused(string param)
     {
         var otherUser = (await Client.Set("k", user: "usr_1")).Id!;
-        var otherAccount = (await server.Client(account: "acct_2").Set("k")).Id!;
-        var otherMode = (await server.Client(server.Keys.LiveSecretKey).Set("k")).Id!;
-        var otherApp = (await server.Client(server.OtherAppKey).Set("k")).Id!;
+        var otherAccount = (await Server.Client(account: "acct_2").Set("k")).Id!;
+        var otherMode = (await Server.Client(Server.Keys.LiveSecretKey).Set("k")).Id!;
+        var otherApp = (await Server.Client(Server.OtherAppKey).Set("k")).Id!;
         var typo = ids[0][..^1] + (ids[0][^1] == 'a' ? 'b' : 'a');
         foreach (var cursor in (string[])[otherUser, otherAccount, otherMode, otherApp, typo, "appsecret_x", "x",
             "appsecret_" + new string('0', 30), ids[0] + "0", "' OR 1=1 --"])
@@ -156,7 +153,7 @@ public sealed class PaginationTests : IAsyncLifetime
                 $"No such secret: '{cursor}'");
 
         // An app without any secret has no list to point into.
-        (await server.Client(account: "acct_empty").List(null, (param, ids[0]))).IsError(400, "resource_missing",
+        (await Server.Client(account: "acct_empty").List(null, (param, ids[0]))).IsError(400, "resource_missing",
             param);
     }
 
@@ -172,7 +169,7 @@ public sealed class PaginationTests : IAsyncLifetime
     [Fact]
     public async Task An_empty_list_is_a_list()
     {
-        var page = (await server.Client(account: "acct_none").List()).IsOk();
+        var page = (await Server.Client(account: "acct_none").List()).IsOk();
         Assert.Empty(page.Names);
         Assert.False((bool)page.Json["has_more"]!);
     }

@@ -1,32 +1,25 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
-using Coffer.Tests.Api.Management;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api;
 
 /// <summary>
-/// Keys and signing secrets are rolled while requests run: none fails within the grace period, none is taken after
+/// Keys and signing secrets are rolled while requests run: none fails within the grace period, none is valid after
 /// it.
 /// </summary>
-public sealed class RollingTests : IAsyncLifetime
+public sealed class RollingTests : ServerTests
 {
     private const int Clients = 4;
     private const string Signature = "/v1/apps/app_embedded_backend_signature";
 
-    private TestServer server = null!;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
-
     [Fact]
-    public async Task No_request_fails_while_a_key_is_rolled_and_none_is_taken_after_its_grace()
+    public async Task No_request_fails_while_a_key_is_rolled_and_none_is_valid_after_its_grace()
     {
         for (var client = 0; client < Clients; client++)
-            (await server.Client().Set($"k{client}")).IsOk();
-        var token = server.Keys.TestSecretKey;
+            (await Server.Client().Set($"k{client}")).IsOk();
+        var token = Server.Keys.TestSecretKey;
         for (var round = 0; round < 5; round++)
         {
             var current = token;
@@ -36,8 +29,8 @@ public sealed class RollingTests : IAsyncLifetime
             {
                 for (; !stop.IsCancellationRequested; asked[client]++)
                 {
-                    // Whoever was told of the new key goes on with it, the others with the old one.
-                    var caller = server.Client(client % 2 == 0 ? Volatile.Read(ref token) : current);
+                    // Whoever was told of the new key continues with it, the others with the old one.
+                    var caller = Server.Client(client % 2 == 0 ? Volatile.Read(ref token) : current);
                     (await caller.Set($"k{client}", $"{asked[client]}")).IsOk();
                     Assert.Equal($"{asked[client]}",
                         (await caller.Find($"k{client}", null, ("expand[]", "payload"))).IsOk().Payload);
@@ -45,24 +38,24 @@ public sealed class RollingTests : IAsyncLifetime
             })).ToList();
 
             await MoreAsync(asked);
-            var id = (await server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray()
+            var id = (await Server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray()
                 .Single(
                     key =>
                         (string?)key!["type"] == "secret" && key["expires_at"] is null
-                            && (bool)key["livemode"]! == false && (string?)key["app"] != server.OtherApp)!.Id();
-            var next = (await server.Admin.Post($"{KeysPath}/{id}/roll",
+                            && (bool)key["livemode"]! == false && (string?)key["app"] != Server.OtherApp)!.Id();
+            var next = (await Server.Admin.Post($"{KeysPath}/{id}/roll",
                 [("grace_period", "10")])).IsOk().Json.Secret();
             Volatile.Write(ref token, next);
             await MoreAsync(asked);
-            server.Time.Move(TimeSpan.FromSeconds(9));
+            Server.Time.Move(TimeSpan.FromSeconds(9));
             await MoreAsync(asked);
             await stop.CancelAsync();
             await Task.WhenAll(asking);
 
-            server.Time.Move(TimeSpan.FromSeconds(1));
-            var late = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => server.Client(current).List()));
+            Server.Time.Move(TimeSpan.FromSeconds(1));
+            var late = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => Server.Client(current).List()));
             Assert.All(late, answer => answer.IsError(401, "api_key_expired", null));
-            (await server.Client(next).List()).IsOk();
+            (await Server.Client(next).List()).IsOk();
         }
     }
 
@@ -71,19 +64,19 @@ public sealed class RollingTests : IAsyncLifetime
     {
         for (var round = 0; round < 10; round++)
         {
-            var key = await server.NewKeyAsync("secret", server.OtherApp);
+            var key = await Server.NewKeyAsync("secret", Server.OtherApp);
             using var stop = new CancellationTokenSource();
             var statuses = new ConcurrentBag<int>();
             var asked = new int[Clients];
             var asking = Enumerable.Range(0, Clients).Select(client => Task.Run(async () =>
             {
                 for (; !stop.IsCancellationRequested; asked[client]++)
-                    statuses.Add((await server.Client(key.Secret()).List()).Status);
+                    statuses.Add((await Server.Client(key.Secret()).List()).Status);
             })).ToList();
             await MoreAsync(asked);
-            (await server.Admin.Post($"{KeysPath}/{key.Id()}/{(round % 2 == 0 ? "revoke" : "roll")}",
+            (await Server.Admin.Post($"{KeysPath}/{key.Id()}/{(round % 2 == 0 ? "revoke" : "roll")}",
                 round % 2 == 0 ? [] : [("grace_period", "0")])).IsOk();
-            var late = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => server.Client(key.Secret()).List()));
+            var late = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => Server.Client(key.Secret()).List()));
             Assert.All(late, answer => Assert.Equal(401, answer.Status));
             await MoreAsync(asked);
             await stop.CancelAsync();
@@ -96,12 +89,12 @@ public sealed class RollingTests : IAsyncLifetime
     [Fact]
     public async Task Every_signature_verifies_with_the_old_secret_within_its_grace_and_none_after_it()
     {
-        var browser = server.Client(await server.MintAsync("usr_1", "acct_1"));
-        var roll = $"{Apps}/{await server.AppIdAsync()}/signing_secret/roll";
-        var secret = server.Keys.SigningSecretTest!;
+        var browser = Server.Client(await Server.MintAsync("usr_1", "acct_1"));
+        var roll = $"{Apps}/{await Server.AppIdAsync()}/signing_secret/roll";
+        var secret = Server.Keys.SigningSecretTest!;
         for (var round = 0; round < 5; round++)
         {
-            // A backend that has not heard of the roll yet.
+            // A backend that does not know of the roll yet.
             var known = secret;
             var asked = new int[Clients];
             using var stop = new CancellationTokenSource();
@@ -111,16 +104,16 @@ public sealed class RollingTests : IAsyncLifetime
                     Assert.True(IsSigned((await browser.Get(Signature)).IsOk(), known));
             })).ToList();
             await MoreAsync(asked);
-            var rolled = (await server.Admin.Post(roll, [("grace_period", "10")])).IsOk().Json;
+            var rolled = (await Server.Admin.Post(roll, [("grace_period", "10")])).IsOk().Json;
             secret = (string)rolled["signing_secret_test"]!;
             Assert.True(IsSigned(await browser.Get(Signature), secret));
             await MoreAsync(asked);
-            server.Time.Move(TimeSpan.FromSeconds(9));
+            Server.Time.Move(TimeSpan.FromSeconds(9));
             await MoreAsync(asked);
             await stop.CancelAsync();
             await Task.WhenAll(asking);
 
-            server.Time.Move(TimeSpan.FromSeconds(1));
+            Server.Time.Move(TimeSpan.FromSeconds(1));
             foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => browser.Get(Signature))))
                 Assert.Equal((false, true), (IsSigned(answer, known), IsSigned(answer, secret)));
         }

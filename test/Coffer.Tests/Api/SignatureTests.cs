@@ -1,21 +1,14 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
-using Coffer.Tests.Api.Management;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api;
 
 /// <summary>The signature that lets a backend trust a browser, verified as the backend does it.</summary>
-public sealed class SignatureTests : IAsyncLifetime
+public sealed class SignatureTests : ServerTests
 {
     private const string Path = "/v1/apps/app_embedded_backend_signature";
-
-    private TestServer server = null!;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task It_is_over_the_time_and_the_payload_with_the_keys_user_and_account_last()
@@ -62,29 +55,29 @@ public sealed class SignatureTests : IAsyncLifetime
     public async Task While_a_roll_has_its_grace_both_secrets_sign_newest_first_and_then_one()
     {
         var browser = await BrowserAsync("usr_1");
-        var roll = $"{Apps}/{await server.AppIdAsync()}/signing_secret/roll";
-        var (first, second) = (server.Keys.SigningSecretTest!, await RollAsync("60"));
+        var roll = $"{Apps}/{await Server.AppIdAsync()}/signing_secret/roll";
+        var (first, second) = (Server.Keys.SigningSecretTest!, await RollAsync("60"));
         Assert.Equal(Signed(second, first), await SignatureAsync());
-        server.Time.Move(TimeSpan.FromSeconds(59));
+        Server.Time.Move(TimeSpan.FromSeconds(59));
         Assert.Equal(Signed(second, first), await SignatureAsync());
-        server.Time.Move(TimeSpan.FromSeconds(1));
+        Server.Time.Move(TimeSpan.FromSeconds(1));
         Assert.Equal(Signed(second), await SignatureAsync());
 
         var third = await RollAsync("0");
         Assert.Equal(Signed(third), await SignatureAsync());
-        await server.StopAsync();
-        await server.StartAgainAsync();
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
         Assert.Equal(Signed(third), await SignatureAsync());
 
         async Task<string> RollAsync(string grace) =>
-            (string)(await server.Admin.Post(roll, [("grace_period", grace)])).IsOk().Json["signing_secret_test"]!;
+            (string)(await Server.Admin.Post(roll, [("grace_period", grace)])).IsOk().Json["signing_secret_test"]!;
 
         async Task<string> SignatureAsync() => (string)(await browser.Get(Path)).IsOk().Json["signature"]!;
 
         string Signed(params string[] secrets)
         {
-            var signed = $$"""{{server.Time.Seconds}}.{"user_id":"usr_1","account_id":"acct_1"}""";
-            return $"t={server.Time.Seconds},"
+            var signed = $$"""{{Server.Time.Seconds}}.{"user_id":"usr_1","account_id":"acct_1"}""";
+            return $"t={Server.Time.Seconds},"
                 + string.Join(',', secrets.Select(secret => $"v1={Hmac(secret, signed)}"));
         }
     }
@@ -136,23 +129,23 @@ public sealed class SignatureTests : IAsyncLifetime
     [Fact]
     public async Task Only_ephemeral_keys_are_signed_for()
     {
-        var restricted = await server.NewKeyAsync("restricted", await server.AppIdAsync(),
+        var restricted = await Server.NewKeyAsync("restricted", await Server.AppIdAsync(),
             ("permissions", "secret_read"));
-        foreach (var token in (string[])[server.Keys.TestSecretKey, restricted.Secret(), server.Keys.AdminKey!])
-            (await server.Client(token).Get(Path)).IsError(
+        foreach (var token in (string[])[Server.Keys.TestSecretKey, restricted.Secret(), Server.Keys.AdminKey!])
+            (await Server.Client(token).Get(Path)).IsError(
                 403, null, null,
                 "This request needs an ephemeral key, because it signs the user of the key. Use an ephemeral key of "
                     + "that user (ek_test_… or ek_live_…).");
-        (await server.Client("ek_test_none").Get(Path)).IsError(401, null, null);
+        (await Server.Client("ek_test_none").Get(Path)).IsError(401, null, null);
         // What the key may do with secrets does not matter.
-        (await server.Client(await server.MintAsync("usr_1", null, ("permissions", "secret_write"))).Get(Path)).IsOk();
+        (await Server.Client(await Server.MintAsync("usr_1", null, ("permissions", "secret_write"))).Get(Path)).IsOk();
     }
 
     private async Task<TestServer.Caller> BrowserAsync(string user) =>
-        server.Client(await server.MintAsync(user, "acct_1"));
+        Server.Client(await Server.MintAsync(user, "acct_1"));
 
     private string Expected(string signed) =>
-        $"t={server.Time.Seconds},v1={Hmac(server.Keys.SigningSecretTest!, $"{server.Time.Seconds}.{signed}")}";
+        $"t={Server.Time.Seconds},v1={Hmac(Server.Keys.SigningSecretTest!, $"{Server.Time.Seconds}.{signed}")}";
 
     private static string Hmac(string secret, string message) =>
         Convert.ToHexStringLower(HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret), Encoding.UTF8.GetBytes(message)));

@@ -8,49 +8,41 @@ using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Settings;
 using Coffer.Storage;
-using Coffer.Tests.Api.Management;
-using Coffer.Tests.Secrets;
 using Microsoft.Extensions.Logging.Abstractions;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api;
 
 /// <summary>Each mode signs with a secret of its own: what a test key signs is worth nothing in live mode.</summary>
 [Trait("Firm ground", "4")]
-public sealed class SigningModesTests : IAsyncLifetime
+public sealed class SigningModesTests : ServerTests
 {
     private const string Path = "/v1/apps/app_embedded_backend_signature";
-
-    private TestServer server = null!;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task A_signature_of_one_mode_does_not_verify_in_the_other()
     {
         var (test, live) = (await SignatureAsync(livemode: false), await SignatureAsync(livemode: true));
-        Assert.True(Verifies(test, server.Keys.SigningSecretTest!));
-        Assert.False(Verifies(test, server.Keys.SigningSecretLive!));
-        Assert.True(Verifies(live, server.Keys.SigningSecretLive!));
-        Assert.False(Verifies(live, server.Keys.SigningSecretTest!));
+        Assert.True(Verifies(test, Server.Keys.SigningSecretTest!));
+        Assert.False(Verifies(test, Server.Keys.SigningSecretLive!));
+        Assert.True(Verifies(live, Server.Keys.SigningSecretLive!));
+        Assert.False(Verifies(live, Server.Keys.SigningSecretTest!));
     }
 
     [Fact]
     public async Task Rolling_the_secret_of_one_mode_leaves_the_other_alone()
     {
-        var roll = $"{Operator.Apps}/{await server.AppIdAsync()}/signing_secret/roll";
-        var test = (await server.Admin.Post(roll, [("grace_period", "60")])).IsOk().Json;
+        var roll = $"{Operator.Apps}/{await Server.AppIdAsync()}/signing_secret/roll";
+        var test = (await Server.Admin.Post(roll, [("grace_period", "60")])).IsOk().Json;
         Assert.False(test.AsObject().ContainsKey("signing_secret_live"));
-        Assert.True(Verifies(await SignatureAsync(livemode: true), server.Keys.SigningSecretLive!));
+        Assert.True(Verifies(await SignatureAsync(livemode: true), Server.Keys.SigningSecretLive!));
         var inGrace = await SignatureAsync(livemode: false);
-        Assert.True(Verifies(inGrace, server.Keys.SigningSecretTest!));
+        Assert.True(Verifies(inGrace, Server.Keys.SigningSecretTest!));
         Assert.True(Verifies(inGrace, (string)test["signing_secret_test"]!));
 
-        var live = (await server.Admin.Post(roll, [("grace_period", "0"), ("livemode", "true")])).IsOk().Json;
+        var live = (await Server.Admin.Post(roll, [("grace_period", "0"), ("livemode", "true")])).IsOk().Json;
         Assert.False(live.AsObject().ContainsKey("signing_secret_test"));
-        Assert.False(Verifies(await SignatureAsync(livemode: true), server.Keys.SigningSecretLive!));
+        Assert.False(Verifies(await SignatureAsync(livemode: true), Server.Keys.SigningSecretLive!));
         Assert.True(Verifies(await SignatureAsync(livemode: true), (string)live["signing_secret_live"]!));
         Assert.True(Verifies(await SignatureAsync(livemode: false), (string)test["signing_secret_test"]!));
 
@@ -61,22 +53,22 @@ public sealed class SigningModesTests : IAsyncLifetime
     [Fact]
     public async Task A_mode_without_a_secret_answers_an_error_of_its_own_that_names_the_command()
     {
-        var app = await server.AppIdAsync();
-        await server.StopAsync();
-        await server.ResealAppAsync(app, fields => StoreEdits.Only(fields, 1, 2, 3, 4)); // as the version before does
-        await server.StartAgainAsync();
+        var app = await Server.AppIdAsync();
+        await Server.StopAsync();
+        await Server.ResealAppAsync(app, fields => StoreEdits.Only(fields, 1, 2, 3, 4)); // as the version before does
+        await Server.StartAgainAsync();
 
         var browser = await BrowserAsync(livemode: false);
         (await browser.Get(Path)).IsError(400, "signing_secret_missing", null,
             "The app has no signing secret for test mode. " +
             $"Ask the operator to create one: coffer apps roll-signing-secret {app} --grace 0");
-        Assert.True(Verifies(await SignatureAsync(livemode: true), server.Keys.SigningSecretLive!));
-        (await server.Client().Set("k")).IsOk(); // nothing else is lost with it
-        Assert.Equal((1, 0), Counts((await server.Admin.Get($"{Operator.Apps}/{app}")).IsOk().Json));
+        Assert.True(Verifies(await SignatureAsync(livemode: true), Server.Keys.SigningSecretLive!));
+        (await Server.Client().Set("k")).IsOk(); // nothing else is lost with it
+        Assert.Equal((1, 0), Counts((await Server.Admin.Get($"{Operator.Apps}/{app}")).IsOk().Json));
 
-        await server.Admin.Post($"{Operator.Apps}/{app}/signing_secret/roll", [("grace_period", "0")]);
+        await Server.Admin.Post($"{Operator.Apps}/{app}/signing_secret/roll", [("grace_period", "0")]);
         Assert.StartsWith("t=", (string?)(await browser.Get(Path)).IsOk().Json["signature"], StringComparison.Ordinal);
-        Assert.Equal((1, 1), Counts((await server.Admin.Get($"{Operator.Apps}/{app}")).IsOk().Json));
+        Assert.Equal((1, 1), Counts((await Server.Admin.Get($"{Operator.Apps}/{app}")).IsOk().Json));
 
         static (int, int) Counts(JsonNode app) =>
             ((int)app["signing_secrets"]!["live"]!, (int)app["signing_secrets"]!["test"]!);
@@ -85,27 +77,27 @@ public sealed class SigningModesTests : IAsyncLifetime
     [Fact]
     public async Task Live_mode_without_a_secret_names_the_command_with_its_flag()
     {
-        var app = await server.AppIdAsync();
-        await server.StopAsync();
-        await server.ResealAppAsync(app, fields => StoreEdits.Only(fields, 6));
-        await server.StartAgainAsync();
+        var app = await Server.AppIdAsync();
+        await Server.StopAsync();
+        await Server.ResealAppAsync(app, fields => StoreEdits.Only(fields, 6));
+        await Server.StartAgainAsync();
         var browser = await BrowserAsync(livemode: true);
         var refused = (await browser.Get(Path)).IsError(400, "signing_secret_missing", null);
         var command = $"coffer apps roll-signing-secret {app} --live --grace 0";
         Assert.Contains(command, refused.Text, StringComparison.Ordinal);
-        Assert.True(Verifies(await SignatureAsync(livemode: false), server.Keys.SigningSecretTest!));
+        Assert.True(Verifies(await SignatureAsync(livemode: false), Server.Keys.SigningSecretTest!));
     }
 
     [Fact]
     public async Task A_program_of_before_sees_the_live_secret_and_takes_no_other_for_one()
     {
-        var app = await server.AppIdAsync();
-        await server.StopAsync();
-        await server.ResealAppAsync(app, fields =>
+        var app = await Server.AppIdAsync();
+        await Server.StopAsync();
+        await Server.ResealAppAsync(app, fields =>
         {
-            // It looks for all fields of tag 4, and passes over tags that it does not know.
+            // It looks for all fields of tag 4, and skips tags that it does not know.
             var secrets = Tlv.All(fields, 4).Select(at => Encoding.ASCII.GetString(fields[at][8..]));
-            Assert.Equal([server.Keys.SigningSecretLive], secrets);
+            Assert.Equal([Server.Keys.SigningSecretLive], secrets);
             return fields;
         });
     }
@@ -128,11 +120,11 @@ public sealed class SigningModesTests : IAsyncLifetime
         var browser = await BrowserAsync(livemode: false);
         (await browser.Get(Path, ("payload", "{\"user_id\":\"usr_2\"}"))).IsError(400, null, "payload");
         (await browser.Get(Path, ("payload", "no json"))).IsError(400, null, "payload");
-        (await server.Client().Get(Path)).IsError(403, null, null);
-        var app = await server.AppIdAsync();
-        await server.StopAsync();
-        await server.ResealAppAsync(app, fields => StoreEdits.Only(fields, 4));
-        await server.StartAgainAsync();
+        (await Server.Client().Get(Path)).IsError(403, null, null);
+        var app = await Server.AppIdAsync();
+        await Server.StopAsync();
+        await Server.ResealAppAsync(app, fields => StoreEdits.Only(fields, 4));
+        await Server.StartAgainAsync();
         (await browser.Get(Path)).IsError(400, "signing_secret_missing", null);
         Assert.Equal(["signing_secret_missing", "wrong_kind_of_key", "payload_refused", "payload_refused"],
             (await EntriesAsync("sign")).Select(entry => (string?)entry!["outcome"]));
@@ -141,16 +133,16 @@ public sealed class SigningModesTests : IAsyncLifetime
     [Fact]
     public async Task A_signature_that_cannot_be_recorded_is_not_given()
     {
-        await server.StopAsync();
-        await server.OnStoreAsync(async (engine, _, instance) =>
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (engine, _, instance) =>
         {
             var closed = new Committer(engine, 10, new Committer.Chain(_ => null, () => { }));
             closed.Dispose();
-            using var refusals = new Refusals(server.Time);
+            using var refusals = new Refusals(Server.Time);
             var policy = new AuditPolicy(Buffered: false, MetadataReads: false);
             var recorder = new Recorder(closed, policy, NullLogger<Recorder>.Instance);
-            var signatures = new Signatures(new Gate(refusals, recorder, engine), server.Time);
-            var app = App.Create("a", server.Time.Seconds).App;
+            var signatures = new Signatures(new Gate(refusals, recorder, engine), Server.Time);
+            var app = App.Create("a", Server.Time.Seconds).App;
             var tenant = new TenantId(app.Id, Livemode: false, app.Account);
             var caller = new Caller("ephkey_1", KeyKind.Ephemeral, tenant, Origin.Internal)
             {
@@ -193,16 +185,16 @@ public sealed class SigningModesTests : IAsyncLifetime
 
     private async Task<TestServer.Caller> BrowserAsync(bool livemode)
     {
-        var key = livemode ? server.Keys.LiveSecretKey : server.Keys.TestSecretKey;
-        var minted = (await server.Client(key, "acct_1").Post(Ephemeral, [("user", "usr_1")])).IsOk().Json;
-        return server.Client(minted.Secret());
+        var key = livemode ? Server.Keys.LiveSecretKey : Server.Keys.TestSecretKey;
+        var minted = (await Server.Client(key, "acct_1").Post(Ephemeral, [("user", "usr_1")])).IsOk().Json;
+        return Server.Client(minted.Secret());
     }
 
     private async Task<string> SignatureAsync(bool livemode) =>
         (string)(await (await BrowserAsync(livemode)).Get(Path)).IsOk().Json["signature"]!;
 
     private async Task<JsonArray> EntriesAsync(string verb) =>
-        (await server.Admin.Get("/admin/v1/audit", ("verb", verb))).IsOk().Json["data"]!.AsArray();
+        (await Server.Admin.Get("/admin/v1/audit", ("verb", verb))).IsOk().Json["data"]!.AsArray();
 
     // As a backend does it: any of the signatures may be the one.
     private static bool Verifies(string header, string secret)

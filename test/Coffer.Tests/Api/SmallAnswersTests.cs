@@ -1,7 +1,5 @@
-
 using Coffer.Secrets;
 using Coffer.Storage.Sqlite;
-using Coffer.Tests.Api.Management;
 
 namespace Coffer.Tests.Api;
 
@@ -10,23 +8,20 @@ namespace Coffer.Tests.Api;
 /// "Idempotency").
 /// </summary>
 [Trait("Firm ground", "8")]
-public sealed class SmallAnswersTests : IAsyncLifetime
+public sealed class SmallAnswersTests : ServerTests
 {
     private const string Delete = "/v1/apps/secrets/delete";
 
     private static readonly (string, string)[] WithPayload =
         [("scope[type]", "account"), ("name", "k"), ("expand[]", "payload")];
 
-    private TestServer server = null!;
     private TestServer.Caller browser = null!;
 
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync();
-        browser = server.Client(await server.MintAsync("usr_1"));
+        await base.InitializeAsync();
+        browser = Server.Client(await Server.MintAsync("usr_1"));
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Theory]
     [InlineData("a", Idempotency.LargestPayload)]
@@ -34,7 +29,7 @@ public sealed class SmallAnswersTests : IAsyncLifetime
     public async Task What_is_small_is_deleted_and_replayed_whole(string of, int times)
     {
         var payload = string.Concat(Enumerable.Repeat(of, times));
-        (await server.Client().Set("k", payload)).IsOk();
+        (await Server.Client().Set("k", payload)).IsOk();
         var first = (await browser.Post(Delete, WithPayload, "key")).IsOk();
         var replay = (await browser.Post(Delete, WithPayload, "key")).IsOk();
         Assert.Equal((first.Text, payload), (replay.Text, replay.Payload));
@@ -44,7 +39,7 @@ public sealed class SmallAnswersTests : IAsyncLifetime
     [Fact]
     public async Task What_is_larger_is_refused_before_anything_is_deleted_and_the_key_can_be_used_again()
     {
-        (await server.Client().Set("k", new string('p', Idempotency.LargestPayload + 1))).IsOk();
+        (await Server.Client().Set("k", new string('p', Idempotency.LargestPayload + 1))).IsOk();
         for (var i = 0; i < 2; i++)
         {
             (await browser.Post(Delete, WithPayload, "key")).IsError(400, null, "expand",
@@ -57,27 +52,27 @@ public sealed class SmallAnswersTests : IAsyncLifetime
         Assert.Equal(2_049, (await browser.Find("k", null, ("expand[]", "payload"))).IsOk().Payload!.Length);
         var first = (await browser.Post(Delete, WithPayload[..2], "key")).IsOk();
         Assert.Equal(first.Text, (await browser.Post(Delete, WithPayload[..2], "key")).IsOk().Text);
-        var audit = (await server.Admin.Get("/admin/v1/audit")).IsOk().Text;
+        var audit = (await Server.Admin.Get("/admin/v1/audit")).IsOk().Text;
         Assert.Contains("payload_too_large", audit, StringComparison.Ordinal);
     }
 
     [Fact]
     public async Task Without_an_idempotency_key_and_with_a_backends_key_any_payload_is_given()
     {
-        foreach (var (caller, key) in ((TestServer.Caller, string?)[])[(browser, null), (server.Client(), "key")])
+        foreach (var (caller, key) in ((TestServer.Caller, string?)[])[(browser, null), (Server.Client(), "key")])
         {
-            (await server.Client().Set("k", new string('p', 5_000))).IsOk();
+            (await Server.Client().Set("k", new string('p', 5_000))).IsOk();
             Assert.Equal(5_000, (await caller.Post(Delete, WithPayload, key)).IsOk().Payload!.Length);
         }
 
-        Assert.Equal(5_000, (await server.Client().Post(Delete, WithPayload, "key")).IsOk().Payload!.Length);
+        Assert.Equal(5_000, (await Server.Client().Post(Delete, WithPayload, "key")).IsOk().Payload!.Length);
     }
 
     [Fact]
     public async Task A_404_with_a_long_name_is_replayed_whole_and_keeps_no_name()
     {
         (string, string)[] none = [("scope[type]", "account"), ("name", new string('n', 5_000))];
-        foreach (var caller in (TestServer.Caller[])[browser, server.Client()])
+        foreach (var caller in (TestServer.Caller[])[browser, Server.Client()])
         {
             var first = await caller.Post(Delete, none, "key");
             first.IsError(404, "resource_missing", "name", $"No such secret: '{none[1].Item2}'");
@@ -85,10 +80,10 @@ public sealed class SmallAnswersTests : IAsyncLifetime
             Assert.Equal((404, first.Text, "true"), (replay.Status, replay.Text, replay.Header("Idempotent-Replayed")));
         }
 
-        await server.StopAsync();
-        if (Postgres.PostgresServer.IsChosen)
+        await Server.StopAsync();
+        if (PostgresServer.IsChosen)
             return; // what a row takes is looked at in the file
-        using var session = new SqliteSession(server.StoreFile);
+        using var session = new SqliteSession(Server.StoreFile);
         Assert.InRange(session.Scalar("SELECT max(length(sealed)) FROM idempotency"), 1, 1_000);
     }
 }

@@ -1,11 +1,10 @@
-using Coffer.Tests.Api.Management;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api;
 
 /// <summary>Every parameter that is a time, at every door: one range, and milliseconds are refused.</summary>
 [Trait("Firm ground", "16")]
-public sealed class TimeDoorsTests : IAsyncLifetime
+public sealed class TimeDoorsTests : ServerTests
 {
     private const string Past = "Invalid timestamp: must be an integer Unix timestamp in the future";
 
@@ -15,17 +14,11 @@ public sealed class TimeDoorsTests : IAsyncLifetime
     private const string Range = "Invalid timestamp: must be an integer Unix timestamp in seconds: " +
         "0, or from 100000000 (in 1973) to 253402300799 (in 9999)";
 
-    private TestServer server = null!;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
-
     [Fact]
     public async Task A_key_and_a_secret_expire_within_the_same_100_years_and_are_refused_in_the_same_words()
     {
-        var app = await server.AppIdAsync();
-        var farthest = server.Time.Now.AddYears(100).ToUnixTimeSeconds();
+        var app = await Server.AppIdAsync();
+        var farthest = Server.Time.Now.AddYears(100).ToUnixTimeSeconds();
         (string, string)[][] kinds =
         [
             [("type", "secret"), ("app", app)],
@@ -34,19 +27,19 @@ public sealed class TimeDoorsTests : IAsyncLifetime
         ];
         foreach (var (at, said) in ((string, string)[])[
             ("9223372036854775807", TooFar), ("9223372036854775808", TooFar), ($"{farthest + 1}", TooFar),
-            ($"{server.Time.Now.ToUnixTimeMilliseconds()}", TooFar), ($"{server.Time.Seconds}", Past),
+            ($"{Server.Time.Now.ToUnixTimeMilliseconds()}", TooFar), ($"{Server.Time.Seconds}", Past),
             ("0", Past), ("20310228", Past), ("-1", Past)])
         {
-            (await server.Client().Set("k", "p", null, ("expires_at", at))).IsError(400, null, "expires_at", said);
+            (await Server.Client().Set("k", "p", null, ("expires_at", at))).IsError(400, null, "expires_at", said);
             foreach (var kind in kinds)
-                (await server.Admin.Post(KeysPath, [.. kind, ("expires_at", at)])).IsError(400, null, "expires_at",
+                (await Server.Admin.Post(KeysPath, [.. kind, ("expires_at", at)])).IsError(400, null, "expires_at",
                     said);
         }
 
-        var key = await server.NewKeyAsync("secret", app, ("expires_at", $"{farthest}"));
+        var key = await Server.NewKeyAsync("secret", app, ("expires_at", $"{farthest}"));
         Assert.Equal(farthest, (long)key["expires_at"]!);
-        (await server.Client(key.Secret()).List()).IsOk();
-        var all = (await server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Text;
+        (await Server.Client(key.Secret()).List()).IsOk();
+        var all = (await Server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Text;
         Assert.DoesNotContain("9223372036854775807", all, StringComparison.Ordinal);
     }
 
@@ -58,31 +51,31 @@ public sealed class TimeDoorsTests : IAsyncLifetime
     public async Task A_length_of_time_has_its_range_too(string length)
     {
         const string Code = "parameter_invalid_integer";
-        var minted = await server.Client().Post(Ephemeral, [("user", "usr_1"), ("expires_in", length)]);
+        var minted = await Server.Client().Post(Ephemeral, [("user", "usr_1"), ("expires_in", length)]);
         minted.IsError(400, Code, "expires_in");
-        var key = (await server.KeyAsync("secret", livemode: false)).Id();
-        var app = await server.AppIdAsync();
+        var key = (await Server.KeyAsync("secret", livemode: false)).Id();
+        var app = await Server.AppIdAsync();
         foreach (var path in (string[])[$"{KeysPath}/{key}/roll", $"{Apps}/{app}/signing_secret/roll"])
-            (await server.Admin.Post(path, [("grace_period", length)])).IsError(400, Code, "grace_period");
+            (await Server.Admin.Post(path, [("grace_period", length)])).IsError(400, Code, "grace_period");
     }
 
     [Fact]
     public async Task A_bound_of_a_search_may_be_any_moment_from_1973_to_9999_or_0()
     {
-        (await server.Client().Set("k", "p", null, ("expires_at", $"{server.Time.Seconds + 10}"))).IsOk();
-        foreach (var at in (string[])["0", "100000000", $"{server.Time.Seconds}", "9999999999", "253402300799"])
+        (await Server.Client().Set("k", "p", null, ("expires_at", $"{Server.Time.Seconds + 10}"))).IsOk();
+        foreach (var at in (string[])["0", "100000000", $"{Server.Time.Seconds}", "9999999999", "253402300799"])
         {
-            (await server.Admin.Get("/admin/v1/secrets/search", ("expiring_before", at))).IsOk();
-            (await server.Admin.Get("/admin/v1/audit", ("since", at))).IsOk();
-            (await server.Admin.Get("/admin/v1/audit", ("until", at))).IsOk();
+            (await Server.Admin.Get("/admin/v1/secrets/search", ("expiring_before", at))).IsOk();
+            (await Server.Admin.Get("/admin/v1/audit", ("since", at))).IsOk();
+            (await Server.Admin.Get("/admin/v1/audit", ("until", at))).IsOk();
         }
 
-        var milliseconds = $"{server.Time.Now.ToUnixTimeMilliseconds()}";
+        var milliseconds = $"{Server.Time.Now.ToUnixTimeMilliseconds()}";
         foreach (var at in (string[])["-1", "2031", "20310228", "99999999", "253402300800", milliseconds])
         {
             foreach (var (path, param) in ((string, string)[])[
                 ("secrets/search", "expiring_before"), ("audit", "since"), ("audit", "until")])
-                (await server.Admin.Get($"/admin/v1/{path}", (param, at))).IsError(400, null, param, Range);
+                (await Server.Admin.Get($"/admin/v1/{path}", (param, at))).IsError(400, null, param, Range);
         }
     }
 }

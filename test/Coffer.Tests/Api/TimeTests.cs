@@ -1,25 +1,19 @@
 namespace Coffer.Tests.Api;
 
 /// <summary>A secret is gone the second it expires, whatever else happens (docs/wire.md, "Expiry").</summary>
-public sealed class TimeTests : IAsyncLifetime
+public sealed class TimeTests : ServerTests
 {
-    private TestServer server = null!;
-
-    private TestServer.Caller Client => server.Client();
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
+    private TestServer.Caller Client => Server.Client();
 
     [Fact]
     public async Task A_secret_is_there_until_the_second_before_and_gone_at_the_very_second()
     {
         var set = (await SetFor(10)).IsOk();
-        server.Time.Move(TimeSpan.FromMilliseconds(9_999));
+        Server.Time.Move(TimeSpan.FromMilliseconds(9_999));
         (await Client.Find("k")).IsOk();
         Assert.Equal(["k"], (await Client.List()).Names);
 
-        server.Time.Move(TimeSpan.FromMilliseconds(1));
+        Server.Time.Move(TimeSpan.FromMilliseconds(1));
         (await Client.Find("k")).IsError(404, "resource_missing", "name");
         (await Client.Find("k", null, ("expand[]", "payload"))).IsError(404, "resource_missing", "name");
         Assert.Empty((await Client.List()).Names);
@@ -31,10 +25,10 @@ public sealed class TimeTests : IAsyncLifetime
     public async Task Setting_an_expired_name_makes_a_new_secret()
     {
         var first = (await SetFor(1)).IsOk();
-        server.Time.Move(TimeSpan.FromSeconds(1));
+        Server.Time.Move(TimeSpan.FromSeconds(1));
         var second = (await Client.Set("k")).IsOk();
         Assert.NotEqual(first.Id, second.Id);
-        Assert.Equal(server.Time.Seconds, (long)second.Json["created"]!);
+        Assert.Equal(Server.Time.Seconds, (long)second.Json["created"]!);
         Assert.Equal("1", second.Header("Coffer-Secret-Version"));
         (await Client.Find("k")).IsOk();
     }
@@ -43,9 +37,9 @@ public sealed class TimeTests : IAsyncLifetime
     public async Task Expired_secrets_free_their_place_in_the_quota_at_once()
     {
         for (var i = 0; i < 10; i++)
-            (await Client.Set($"k{i}", "p", null, ("expires_at", $"{server.Time.Seconds + 5}"))).IsOk();
+            (await Client.Set($"k{i}", "p", null, ("expires_at", $"{Server.Time.Seconds + 5}"))).IsOk();
         (await Client.Set("more")).IsError(400, null, null);
-        server.Time.Move(TimeSpan.FromSeconds(5));
+        Server.Time.Move(TimeSpan.FromSeconds(5));
         (await Client.Set("more")).IsOk();
     }
 
@@ -54,7 +48,7 @@ public sealed class TimeTests : IAsyncLifetime
     {
         await SetFor(5);
         await Client.Set("k", "lasting");
-        server.Time.Move(TimeSpan.FromDays(365));
+        Server.Time.Move(TimeSpan.FromDays(365));
         Assert.Equal("lasting", (await Client.Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
     }
 
@@ -62,12 +56,12 @@ public sealed class TimeTests : IAsyncLifetime
     public async Task A_clock_that_steps_back_loses_nothing_and_ids_still_grow()
     {
         var first = (await Client.Set("first")).IsOk();
-        server.Time.Move(TimeSpan.FromHours(-1));
+        Server.Time.Move(TimeSpan.FromHours(-1));
         var second = (await Client.Set("second")).IsOk();
         Assert.True(string.CompareOrdinal(first.Id, second.Id) < 0);
         Assert.Equal(["second", "first"], (await Client.List()).Names);
         (await SetFor(10)).IsOk();
-        server.Time.Move(TimeSpan.FromSeconds(11));
+        Server.Time.Move(TimeSpan.FromSeconds(11));
         (await Client.Find("k")).IsError(404, "resource_missing", "name");
     }
 
@@ -90,12 +84,12 @@ public sealed class TimeTests : IAsyncLifetime
     [Fact]
     public async Task An_expiry_is_at_most_100_years_ahead()
     {
-        var limit = server.Time.Now.AddYears(100).ToUnixTimeSeconds();
+        var limit = Server.Time.Now.AddYears(100).ToUnixTimeSeconds();
         (await SetAt($"{limit}")).IsOk();
         (await SetAt($"{limit + 1}")).IsError(400, null, "expires_at",
             "Invalid timestamp: must be an integer Unix timestamp in seconds, at most 100 years in the future");
         // milliseconds by mistake
-        (await SetAt($"{server.Time.Now.ToUnixTimeMilliseconds()}")).IsError(400, null, "expires_at");
+        (await SetAt($"{Server.Time.Now.ToUnixTimeMilliseconds()}")).IsError(400, null, "expires_at");
         (await SetAt("9223372036854775807")).IsError(400, null, "expires_at");
         (await SetAt("9223372036854775808")).IsError(400, null, "expires_at");
     }
@@ -107,7 +101,7 @@ public sealed class TimeTests : IAsyncLifetime
     public async Task An_expiry_that_is_no_integer_is_refused(string at) =>
         (await SetAt(at)).IsError(400, "parameter_invalid_integer", "expires_at", $"Invalid integer: {at}");
 
-    private Task<Answer> SetFor(long seconds) => SetAt($"{server.Time.Seconds + seconds}");
+    private Task<Answer> SetFor(long seconds) => SetAt($"{Server.Time.Seconds + seconds}");
 
     private Task<Answer> SetAt(string at) => Client.Set("k", "p", null, ("expires_at", at));
 }

@@ -1,15 +1,9 @@
 namespace Coffer.Tests.Api;
 
 /// <summary>Set, find, list and delete as a client sees them.</summary>
-public sealed class VerbsTests : IAsyncLifetime
+public sealed class VerbsTests : ServerTests
 {
-    private TestServer server = null!;
-
-    private TestServer.Caller Client => server.Client();
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
+    private TestServer.Caller Client => Server.Client();
 
     [Fact]
     public async Task A_secret_has_the_fields_of_the_reference_in_their_order()
@@ -19,7 +13,7 @@ public sealed class VerbsTests : IAsyncLifetime
             {
               "id": "{{answer.Id}}",
               "object": "apps.secret",
-              "created": {{server.Time.Seconds}},
+              "created": {{Server.Time.Seconds}},
               "expires_at": null,
               "livemode": false,
               "name": "my-api-key",
@@ -35,7 +29,7 @@ public sealed class VerbsTests : IAsyncLifetime
     [Fact]
     public async Task A_users_secret_names_its_user_and_its_expiry()
     {
-        var at = server.Time.Seconds + 60;
+        var at = Server.Time.Seconds + 60;
         var json = (await Client.Set("token", "p", "usr_1", ("expires_at", $"{at}"))).IsOk().Json;
         Assert.Equal(at, (long)json["expires_at"]!);
         Assert.Equal("""{"type":"user","user":"usr_1"}""", json["scope"]!.ToJsonString());
@@ -70,8 +64,8 @@ public sealed class VerbsTests : IAsyncLifetime
     [Fact]
     public async Task Replacing_keeps_id_and_created_and_replaces_payload_and_expiry()
     {
-        var first = (await Client.Set("k", "one", null, ("expires_at", $"{server.Time.Seconds + 60}"))).IsOk();
-        server.Time.Move(TimeSpan.FromSeconds(5));
+        var first = (await Client.Set("k", "one", null, ("expires_at", $"{Server.Time.Seconds + 60}"))).IsOk();
+        Server.Time.Move(TimeSpan.FromSeconds(5));
         var second = (await Client.Set("k", "two")).IsOk();
         Assert.Equal(first.Id, second.Id);
         Assert.Equal((long)first.Json["created"]!, (long)second.Json["created"]!);
@@ -154,8 +148,8 @@ public sealed class VerbsTests : IAsyncLifetime
     [Fact]
     public async Task The_quota_can_be_set()
     {
-        await server.StopAsync();
-        await server.StartAgainAsync(secretsPerScope: 2);
+        await Server.StopAsync();
+        await Server.StartAgainAsync(secretsPerScope: 2);
         (await Client.Set("a")).IsOk();
         (await Client.Set("b")).IsOk();
         Assert.Contains("2 secrets", (await Client.Set("c")).IsError(400, null, null).Text, StringComparison.Ordinal);
@@ -165,8 +159,8 @@ public sealed class VerbsTests : IAsyncLifetime
     public async Task Secrets_survive_a_restart()
     {
         var set = (await Client.Set("k", "very secret", "usr_1")).IsOk();
-        await server.StopAsync();
-        await server.StartAgainAsync();
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
         var found = (await Client.Find("k", "usr_1", ("expand[]", "payload"))).IsOk();
         Assert.Equal((set.Id, "very secret"), (found.Id, found.Payload));
     }

@@ -1,15 +1,9 @@
 namespace Coffer.Tests.Api;
 
 /// <summary>Compare-and-set with <c>if_version</c> (docs/wire.md, "Compare and set").</summary>
-public sealed class VersionsTests : IAsyncLifetime
+public sealed class VersionsTests : ServerTests
 {
-    private TestServer server = null!;
-
-    private TestServer.Caller Client => server.Client();
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
+    private TestServer.Caller Client => Server.Client();
 
     [Fact]
     public async Task A_set_of_the_current_version_is_made_and_of_another_refused()
@@ -35,8 +29,8 @@ public sealed class VersionsTests : IAsyncLifetime
     [Fact]
     public async Task An_expired_secret_has_no_version()
     {
-        await Client.Set("k", "one", null, ("expires_at", $"{server.Time.Seconds + 1}"));
-        server.Time.Move(TimeSpan.FromSeconds(1));
+        await Client.Set("k", "one", null, ("expires_at", $"{Server.Time.Seconds + 1}"));
+        Server.Time.Move(TimeSpan.FromSeconds(1));
         (await If("1", "two")).IsError(409, "resource_version_mismatch", "if_version");
         (await If("0", "two")).IsOk();
     }

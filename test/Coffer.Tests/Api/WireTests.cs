@@ -6,17 +6,11 @@ namespace Coffer.Tests.Api;
 /// Headers, routes, versions and limits: what was recorded of Stripe's answers, to the byte where it was
 /// (docs/wire.md).
 /// </summary>
-public sealed class WireTests : IAsyncLifetime
+public sealed class WireTests : ServerTests
 {
     private const string Secrets = "/v1/apps/secrets";
 
-    private TestServer server = null!;
-
-    private TestServer.Caller Client => server.Client();
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
+    private TestServer.Caller Client => Server.Client();
 
     [Fact]
     public async Task An_error_is_written_as_recorded()
@@ -26,7 +20,7 @@ public sealed class WireTests : IAsyncLifetime
             {
               "error": {
                 "code": "resource_missing",
-                "doc_url": "{{server.Url}}docs/errors#resource-missing",
+                "doc_url": "{{Server.Url}}docs/errors#resource-missing",
                 "message": "No such secret: 'appConfig'",
                 "param": "name",
                 "type": "invalid_request_error"
@@ -68,7 +62,7 @@ public sealed class WireTests : IAsyncLifetime
         request.Headers.Add("Origin", "null");
         request.Headers.Add("Access-Control-Request-Method", "POST");
         request.Headers.Add("Access-Control-Request-Headers", "authorization");
-        var answer = (await server.SendAsync(request)).IsOk();
+        var answer = (await Server.SendAsync(request)).IsOk();
         Assert.Equal("*", answer.Header("Access-Control-Allow-Origin"));
         foreach (var header in (string[])["authorization", "content-type", "stripe-version", "stripe-account",
             "idempotency-key", "x-stripe-client-user-agent", "x-stripe-client-telemetry", "user-agent"])
@@ -88,11 +82,11 @@ public sealed class WireTests : IAsyncLifetime
     [InlineData("PATCH", "/")]
     [InlineData("GET", "/")]
     public async Task An_unknown_route_or_method_is_404_in_JSON(string method, string path) =>
-        (await RawHttp.SendAsync(server.Url,
-            Request(method, path, ("Authorization", $"Bearer {server.Keys.TestSecretKey}")))).IsError(404, null, null,
+        (await RawHttp.SendAsync(Server.Url,
+            Request(method, path, ("Authorization", $"Bearer {Server.Keys.TestSecretKey}")))).IsError(404, null, null,
             $"Unrecognized request URL ({method}: {path}). If you are trying to list objects, remove the trailing "
                 + "slash. If you are trying to retrieve an object, " +
-            $"make sure you passed a valid (non-empty) identifier in your code. Please see {server.Url}docs/errors.");
+            $"make sure you passed a valid (non-empty) identifier in your code. Please see {Server.Url}docs/errors.");
 
     [Theory]
     [InlineData("2022-08-01")]
@@ -117,13 +111,13 @@ public sealed class WireTests : IAsyncLifetime
         Assert.Equal(
             401,
             (await RawHttp.SendAsync(
-                server.Url,
+                Server.Url,
                 Request("GET", $"{Secrets}?foo=1", ("Stripe-Version", "x"),
                     ("Authorization", "Bearer sk_test_x")))).Status);
         (await RawHttp.SendAsync(
-            server.Url,
+            Server.Url,
             Request("GET", $"{Secrets}?foo=1", ("Stripe-Version", "x"),
-                ("Authorization", $"Bearer {server.Keys.TestSecretKey}"))))
+                ("Authorization", $"Bearer {Server.Keys.TestSecretKey}"))))
             .IsError(400, null, null, "Invalid Stripe API version: x");
         (await Client.Get($"{Secrets}/find", ("scope[type]", "account"), ("name", "none"),
             ("expand[]", "foo"))).IsError(400, null, null);
@@ -223,26 +217,26 @@ public sealed class WireTests : IAsyncLifetime
         for (var i = 0; i < 80; i++)
             chunks.Append("400\r\n").Append('p', 1024).Append("\r\n");
         var chunked =
-            Request("POST", Secrets, ("Authorization", $"Bearer {server.Keys.TestSecretKey}"),
+            Request("POST", Secrets, ("Authorization", $"Bearer {Server.Keys.TestSecretKey}"),
                 ("Transfer-Encoding", "chunked"),
             ("Content-Type", "application/x-www-form-urlencoded"));
-        (await RawHttp.SendAsync(server.Url,
+        (await RawHttp.SendAsync(Server.Url,
             [.. chunked, .. Encoding.ASCII.GetBytes(chunks + "0\r\n\r\n")])).IsError(413, null, null);
     }
 
     [Fact]
     public async Task A_compressed_body_is_refused()
     {
-        var request = Request("POST", Secrets, ("Authorization", $"Bearer {server.Keys.TestSecretKey}"),
+        var request = Request("POST", Secrets, ("Authorization", $"Bearer {Server.Keys.TestSecretKey}"),
             ("Content-Encoding", "gzip"), ("Content-Length", "1"));
-        (await RawHttp.SendAsync(server.Url, [.. request, 0])).IsError(400, null, null,
+        (await RawHttp.SendAsync(Server.Url, [.. request, 0])).IsError(400, null, null,
             "Invalid request: the body has a Content-Encoding. Send it without one.");
     }
 
     [Fact]
     public async Task A_GET_may_say_that_it_is_a_form_without_having_a_body() =>
-        (await RawHttp.SendAsync(server.Url, Request("GET", $"{Secrets}?scope[type]=account",
-            ("Authorization", $"Bearer {server.Keys.TestSecretKey}"),
+        (await RawHttp.SendAsync(Server.Url, Request("GET", $"{Secrets}?scope[type]=account",
+            ("Authorization", $"Bearer {Server.Keys.TestSecretKey}"),
             ("Content-Type", "application/x-www-form-urlencoded")))).IsOk();
 
     [Fact]
@@ -250,23 +244,23 @@ public sealed class WireTests : IAsyncLifetime
     {
         var body = "scope[type]=account&name=k&payload=p"u8.ToArray();
         var request =
-            Request("POST", Secrets, ("Authorization", $"Bearer {server.Keys.TestSecretKey}"),
+            Request("POST", Secrets, ("Authorization", $"Bearer {Server.Keys.TestSecretKey}"),
                 ("Content-Length", $"{body.Length}"),
             ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"));
-        (await RawHttp.SendAsync(server.Url, [.. request, .. body])).IsOk();
+        (await RawHttp.SendAsync(Server.Url, [.. request, .. body])).IsOk();
     }
 
     [Fact]
     public async Task The_absolute_form_of_a_target_is_understood() =>
         (await RawHttp.SendAsync(
-            server.Url,
-            Request("GET", $"{server.Url}v1/apps/secrets?scope[type]=account",
-                ("Authorization", $"Bearer {server.Keys.TestSecretKey}")))).IsOk();
+            Server.Url,
+            Request("GET", $"{Server.Url}v1/apps/secrets?scope[type]=account",
+                ("Authorization", $"Bearer {Server.Keys.TestSecretKey}")))).IsOk();
 
     [Fact]
     public async Task Every_code_that_an_error_names_is_explained_where_its_doc_url_points()
     {
-        var page = await new HttpClient().GetStringAsync(new Uri(server.Url, "docs/errors"));
+        var page = await new HttpClient().GetStringAsync(new Uri(Server.Url, "docs/errors"));
         foreach (var code in System.Text.RegularExpressions.Regex.Matches(
             File.ReadAllText(Repository.File("src/Coffer/ApiError.cs")), "\"([a-z]+(?:_[a-z]+)+)\"")
                      .Select(match => match.Groups[1].Value).Where(word =>
@@ -287,12 +281,12 @@ public sealed class WireTests : IAsyncLifetime
 
     private Task<Answer> WithHeader(string name, string value) =>
         RawHttp.SendAsync(
-            server.Url,
-            Request("GET", $"{Secrets}?scope[type]=account", ("Authorization", $"Bearer {server.Keys.TestSecretKey}"),
+            Server.Url,
+            Request("GET", $"{Secrets}?scope[type]=account", ("Authorization", $"Bearer {Server.Keys.TestSecretKey}"),
                 (name, value)));
 
     private byte[] Request(string method, string target, params (string Name, string Value)[] headers) =>
         Encoding.ASCII.GetBytes(
-        $"{method} {target} HTTP/1.1\r\nHost: {server.Url.Authority}\r\nConnection: close\r\n"
+        $"{method} {target} HTTP/1.1\r\nHost: {Server.Url.Authority}\r\nConnection: close\r\n"
             + string.Concat(headers.Select(header => $"{header.Name}: {header.Value}\r\n")) + "\r\n");
 }

@@ -4,15 +4,9 @@ using Coffer.Hosting;
 namespace Coffer.Tests.Audit;
 
 /// <summary>What is recorded, and what never is (docs/audit-log.md, "What is recorded").</summary>
-public sealed class AuditEntriesTests : IAsyncLifetime
+public sealed class AuditEntriesTests : ServerTests
 {
-    private TestServer server = null!;
-
-    private TestServer.Caller Client => server.Client(account: "acct_1");
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
+    private TestServer.Caller Client => Server.Client(account: "acct_1");
 
     [Fact]
     public async Task A_first_start_puts_its_keys_on_record()
@@ -77,8 +71,8 @@ public sealed class AuditEntriesTests : IAsyncLifetime
     public async Task Reads_of_metadata_are_on_record_when_that_is_asked_for()
     {
         await Client.Set("k", "payload");
-        await server.StopAsync();
-        await server.StartAgainAsync(auditsMetadata: true);
+        await Server.StopAsync();
+        await Server.StartAgainAsync(auditsMetadata: true);
         await Client.Find("k");
         await Client.Find("none");
         await Client.List();
@@ -91,9 +85,9 @@ public sealed class AuditEntriesTests : IAsyncLifetime
     {
         var before = (await LogAsync()).Count;
         for (var i = 0; i < 300; i++)
-            await server.Client("sk_test_unknown").List();
-        await server.Client(server.Keys.AdminKey).List();
-        await server.StopAsync(); // writes what was counted
+            await Server.Client("sk_test_unknown").List();
+        await Server.Client(Server.Keys.AdminKey).List();
+        await Server.StopAsync(); // writes what was counted
         var log = (await LogAsync()).Take((await LogAsync()).Count - before).ToList();
         Assert.Equal(300,
             log.Where(entry => (string?)entry["outcome"] == "unknown_key").Sum(entry => (long)entry["count"]!));
@@ -104,12 +98,12 @@ public sealed class AuditEntriesTests : IAsyncLifetime
     [Fact]
     public async Task An_expired_secret_that_is_swept_is_on_record()
     {
-        await Client.Set("k", "p", null, ("expires_at", $"{server.Time.Seconds + 1}"));
-        server.Time.Move(TimeSpan.FromSeconds(1));
-        await server.StopAsync();
-        await server.OnStoreAsync(async (engine, committer, _) =>
+        await Client.Set("k", "p", null, ("expires_at", $"{Server.Time.Seconds + 1}"));
+        Server.Time.Move(TimeSpan.FromSeconds(1));
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (engine, committer, _) =>
         {
-            using var reaper = new Coffer.Hosting.Reaper(engine, committer, null, server.Time,
+            using var reaper = new Coffer.Hosting.Reaper(engine, committer, null, Server.Time,
                 Microsoft.Extensions.Logging.Abstractions.NullLogger<Coffer.Hosting.Reaper>.Instance);
             await reaper.SweepAsync(default);
             return true;
@@ -127,9 +121,9 @@ public sealed class AuditEntriesTests : IAsyncLifetime
                 ("payload", "canary_payload")],
             "canary_idempotency");
         await Client.Find("canary_name", "canary_user", ("expand[]", "payload"));
-        await server.Client("sk_test_canary_key").Find("canary_name");
+        await Server.Client("sk_test_canary_key").Find("canary_name");
         await Client.Delete("canary_name", "canary_user", ("expand[]", "payload"));
-        await server.StopAsync();
+        await Server.StopAsync();
         var text = string.Join('\n', (await LogAsync()).Select(entry => entry.ToJsonString()));
         Assert.DoesNotContain("canary", text, StringComparison.Ordinal);
         Assert.DoesNotContain("sk_", text, StringComparison.Ordinal);
@@ -139,15 +133,15 @@ public sealed class AuditEntriesTests : IAsyncLifetime
     public async Task A_list_is_filtered_by_any_field()
     {
         await Client.Set("k");
-        await server.Client(server.OtherAppKey, "acct_2").Set("k");
+        await Server.Client(Server.OtherAppKey, "acct_2").Set("k");
         await Client.Delete("k");
         Assert.Equal(2, (await LogAsync(new(null, "acct_1", null, null, null, null, null))).Count);
         Assert.Single(await LogAsync(new(null, null, "delete", "ok", null, null, null)));
-        Assert.Empty(await LogAsync(new(null, null, null, null, null, server.Time.Now.AddSeconds(1), null)));
-        Assert.Empty(await LogAsync(new(null, null, null, null, null, null, server.Time.Now)));
+        Assert.Empty(await LogAsync(new(null, null, null, null, null, Server.Time.Now.AddSeconds(1), null)));
+        Assert.Empty(await LogAsync(new(null, null, null, null, null, null, Server.Time.Now)));
     }
 
-    private async Task<List<JsonNode>> LogAsync(AuditArchive.Filter? filter = null) =>
-        [.. (await AuditArchive.ListAsync(server.Data, filter ?? new(null, null, null, null, null, null, null), 1_000,
+    private async Task<List<JsonNode>> LogAsync(AuditFilter? filter = null) =>
+        [.. (await AuditArchive.ListAsync(Server.Data, filter ?? new(null, null, null, null, null, null, null), 1_000,
             default)).Select(line => JsonNode.Parse(line)!)];
 }

@@ -22,7 +22,7 @@ public sealed class RollbackTests : IAsyncLifetime
     // Eleven entries yesterday, sixteen today.
     public async ValueTask InitializeAsync()
     {
-        Assert.SkipWhen(Postgres.PostgresServer.IsChosen, "a file is copied");
+        Assert.SkipWhen(PostgresServer.IsChosen, "a file is copied");
         server = await TestServer.StartAsync();
         await SetAsync(8);
         await server.StopAsync();

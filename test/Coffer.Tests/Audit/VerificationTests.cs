@@ -8,30 +8,26 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Coffer.Tests.Audit;
 
 /// <summary>Whatever is done to the log by hand is found, with the place where it begins.</summary>
-public sealed class VerificationTests : IAsyncLifetime
+public sealed class VerificationTests : ServerTests
 {
-    private TestServer server = null!;
+    private string Export => Path.Combine(Server.Data, "export.jsonl");
 
-    private string Export => Path.Combine(server.Data, "export.jsonl");
+    private string KeyFile => Path.Combine(Server.Data, "coffer.key");
 
-    private string KeyFile => Path.Combine(server.Data, "coffer.key");
+    private string Checkpoints => Path.Combine(Server.Data, "audit-checkpoints.jsonl");
 
-    private string Checkpoints => Path.Combine(server.Data, "audit-checkpoints.jsonl");
-
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync();
+        await base.InitializeAsync();
         for (var i = 0; i < 8; i++)
-            (await server.Client().Set($"k{i}")).IsOk();
+            (await Server.Client().Set($"k{i}")).IsOk();
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task An_untouched_log_verifies_beside_the_running_server_after_it_and_offline()
     {
         Assert.Empty((await VerifyAsync()).Problems);
-        await server.StopAsync();
+        await Server.StopAsync();
         var report = await VerifyAsync();
         Assert.Empty(report.Problems);
         Assert.Equal((3 + 8, 1), (report.Entries, report.Checkpoints));
@@ -45,10 +41,10 @@ public sealed class VerificationTests : IAsyncLifetime
     [Fact]
     public async Task The_chain_goes_on_over_restarts()
     {
-        await server.StopAsync();
-        await server.StartAgainAsync();
-        await server.Client().Delete("k0");
-        await server.StopAsync();
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
+        await Server.Client().Delete("k0");
+        await Server.StopAsync();
         var report = await VerifyAsync();
         Assert.Empty(report.Problems);
         Assert.Equal((3 + 8 + 1, 2), (report.Entries, report.Checkpoints));
@@ -76,7 +72,7 @@ public sealed class VerificationTests : IAsyncLifetime
     [InlineData("DELETE FROM audit", "its tail was cut, or an old copy was put back")]
     public async Task Tampering_is_found_with_its_place(string sql, string expected)
     {
-        await server.StopAsync();
+        await Server.StopAsync();
         Execute(sql);
         Assert.Contains(expected, Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
         await ExportAsync();
@@ -87,33 +83,33 @@ public sealed class VerificationTests : IAsyncLifetime
     [Fact]
     public async Task Yesterdays_database_put_back_is_found_even_after_it_was_used_again()
     {
-        await server.StopAsync();
-        File.Copy(server.StoreFile, server.StoreFile + ".yesterday");
-        await server.StartAgainAsync();
+        await Server.StopAsync();
+        File.Copy(Server.StoreFile, Server.StoreFile + ".yesterday");
+        await Server.StartAgainAsync();
         for (var i = 0; i < 5; i++)
-            (await server.Client().Set($"k{i}", "today")).IsOk();
-        await server.StopAsync();
+            (await Server.Client().Set($"k{i}", "today")).IsOk();
+        await Server.StopAsync();
 
-        File.Move(server.StoreFile + ".yesterday", server.StoreFile, overwrite: true);
+        File.Move(Server.StoreFile + ".yesterday", Server.StoreFile, overwrite: true);
         Assert.Contains("its tail was cut, or an old copy was put back", Assert.Single((await VerifyAsync()).Problems),
             StringComparison.Ordinal);
 
         // It does not start beside them: it is used again where they are not.
-        await server.StartAgainAsync(checkpoints: Checkpoints + ".elsewhere");
+        await Server.StartAgainAsync(checkpoints: Checkpoints + ".elsewhere");
         for (var i = 0; i < 9; i++)
-            (await server.Client().Set($"k{i}", "the day after")).IsOk();
-        await server.StopAsync();
-        Assert.Contains("the log was written anew", Assert.Single((await VerifyAsync()).Problems),
+            (await Server.Client().Set($"k{i}", "the day after")).IsOk();
+        await Server.StopAsync();
+        Assert.Contains("the log was written again", Assert.Single((await VerifyAsync()).Problems),
             StringComparison.Ordinal);
     }
 
     [Fact]
     public async Task What_is_left_after_retention_verifies_and_a_cut_by_hand_does_not()
     {
-        server.Time.Move(TimeSpan.FromDays(31));
-        (await server.Client().Set("k1", "a month later")).IsOk();
-        await server.StopAsync();
-        await server.OnStoreAsync(async (engine, committer, instance) =>
+        Server.Time.Move(TimeSpan.FromDays(31));
+        (await Server.Client().Set("k1", "a month later")).IsOk();
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (engine, committer, instance) =>
         {
             await NewRetention(engine, committer, instance).SweepAsync(default);
             return true;
@@ -123,7 +119,7 @@ public sealed class VerificationTests : IAsyncLifetime
         var report = await VerifyAsync();
         Assert.Empty(report.Problems);
         Assert.Equal((2, 1), (report.Entries, report.Checkpoints));
-        var newest = (await AuditArchive.ListAsync(server.Data, new(null, null, null, null, null, null, null), 1,
+        var newest = (await AuditArchive.ListAsync(Server.Data, new(null, null, null, null, null, null, null), 1,
             default))[0];
         Assert.Contains("\"verb\":\"prune_audit\",\"outcome\":\"ok\",\"count\":11", newest, StringComparison.Ordinal);
         await ExportAsync();
@@ -142,17 +138,17 @@ public sealed class VerificationTests : IAsyncLifetime
     [Fact]
     public async Task A_made_up_or_edited_checkpoint_is_found()
     {
-        await server.StopAsync();
+        await Server.StopAsync();
         var line = File.ReadAllText(Checkpoints);
         File.AppendAllText(Checkpoints, line.Replace("\"seq\":11", "\"seq\":10", StringComparison.Ordinal));
         Assert.Contains("line 2 of the checkpoints", Assert.Single((await VerifyAsync()).Problems),
             StringComparison.Ordinal);
 
-        // A line that a crash tore is passed over, and the next checkpoint is whole.
+        // A line that a crash tore is skipped, and the next checkpoint is whole.
         File.WriteAllText(Checkpoints, line[..40]);
-        await server.StartAgainAsync();
-        await server.Client().Delete("k0");
-        await server.StopAsync();
+        await Server.StartAgainAsync();
+        await Server.Client().Delete("k0");
+        await Server.StopAsync();
         var healed = await VerifyAsync();
         Assert.Empty(healed.Problems);
         Assert.Equal(1, healed.Checkpoints);
@@ -161,7 +157,7 @@ public sealed class VerificationTests : IAsyncLifetime
     [Fact]
     public async Task An_export_that_was_edited_or_cut_is_found()
     {
-        await server.StopAsync();
+        await Server.StopAsync();
         await ExportAsync();
         var lines = File.ReadAllLines(Export);
         foreach (var (edit, expected) in ((Func<string[]>, string)[])[
@@ -181,6 +177,12 @@ public sealed class VerificationTests : IAsyncLifetime
             Assert.Contains(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems,
                 problem => problem.Contains(expected, StringComparison.Ordinal));
         }
+
+        File.WriteAllLines(Export, lines[1..]);
+        Assert.Contains(
+            "is not an exported audit log",
+            Assert.Throws<ConfigurationException>(() => AuditArchive.VerifyExport(Export, KeyFile, null)).Message,
+            StringComparison.Ordinal);
     }
 
     [Theory]
@@ -197,7 +199,7 @@ public sealed class VerificationTests : IAsyncLifetime
     [InlineData("""{"coffer_audit_export":1,"root_keys":[],"meta":{"instance_id":null}}""")]
     public async Task A_file_whose_first_line_is_not_an_exports_is_refused(string first)
     {
-        await server.StopAsync();
+        await Server.StopAsync();
         await ExportAsync();
         File.WriteAllLines(Export, [first, .. File.ReadAllLines(Export)[1..]]);
         Assert.Contains(
@@ -209,9 +211,9 @@ public sealed class VerificationTests : IAsyncLifetime
     [Fact]
     public async Task Another_stores_key_file_verifies_nothing()
     {
-        await server.StopAsync();
+        await Server.StopAsync();
         await ExportAsync();
-        await using var other = await TestServer.StartAsync();
+        await using var other = await TestServer.StartAsync(isOther: true);
         Assert.Throws<ConfigurationException>(
             () => AuditArchive.VerifyExport(Export, Path.Combine(other.Data, "coffer.key"), null));
     }
@@ -219,9 +221,9 @@ public sealed class VerificationTests : IAsyncLifetime
     [Fact]
     public async Task Retention_removes_nothing_that_was_made_to_look_old()
     {
-        await server.StopAsync();
+        await Server.StopAsync();
         Execute("UPDATE audit SET entries = replace(entries, '2026-', '2016-')");
-        await server.OnStoreAsync(async (engine, committer, instance) =>
+        await Server.OnStoreAsync(async (engine, committer, instance) =>
         {
             await NewRetention(engine, committer, instance).SweepAsync(default);
             Assert.Equal(
@@ -234,19 +236,19 @@ public sealed class VerificationTests : IAsyncLifetime
 
     private Retention NewRetention(Engine engine, Committer committer, Instance instance) => new(
         engine, committer, new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id),
-        TimeSpan.FromDays(30), server.Time, NullLogger<Retention>.Instance);
+        TimeSpan.FromDays(30), Server.Time, NullLogger<Retention>.Instance);
 
-    private Task<AuditArchive.Report> VerifyAsync() => AuditArchive.VerifyStoreAsync(server.Data, null, default);
+    private Task<AuditArchive.Report> VerifyAsync() => AuditArchive.VerifyStoreAsync(Server.Data, null, default);
 
     private async Task ExportAsync()
     {
         await using var file = new StreamWriter(Export);
-        await AuditArchive.ExportAsync(server.Data, file, default);
+        await AuditArchive.ExportAsync(Server.Data, file, default);
     }
 
     private void Execute(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={server.StoreFile};Pooling=False");
+        using var connection = new SqliteConnection($"Data Source={Server.StoreFile};Pooling=False");
         connection.Open();
         using var command = connection.CreateCommand();
         command.CommandText = sql;

@@ -1,11 +1,10 @@
-
 using Coffer.Cli;
 using Coffer.Client;
 using Coffer.Settings;
 
 namespace Coffer.Tests.Cli;
 
-/// <summary>Which exceptions a person is told about, with which exit code; all others are bugs.</summary>
+/// <summary>Which exceptions a person reads about, with which exit code; all others are bugs.</summary>
 public sealed class FailureTests
 {
     public static TheoryData<Exception, int> Known() => new()

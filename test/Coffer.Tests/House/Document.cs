@@ -10,6 +10,8 @@ internal sealed partial record Document(string Path, string Text)
 {
     private static readonly Lazy<IReadOnlyList<Document>> Read = new(() => [.. Paths().Select(Load)]);
 
+    private readonly (List<string> Headings, List<(string, string)> Blocks, string Prose) parts = Parse(Text);
+
     /// <summary>All documents that readers are sent to.</summary>
     public static IReadOnlyList<Document> All => Read.Value;
 
@@ -21,23 +23,23 @@ internal sealed partial record Document(string Path, string Text)
         || Path.StartsWith("docs/decisions/", StringComparison.Ordinal);
 
     /// <summary>What links with a <c>#</c> may name, as GitHub makes it of the headings.</summary>
-    public IReadOnlySet<string> Anchors { get; } = Parse(Text).Headings.Select(Slug).ToHashSet(StringComparer.Ordinal);
+    public IReadOnlySet<string> Anchors => parts.Headings.Select(Slug).ToHashSet(StringComparer.Ordinal);
 
-    public IReadOnlyList<string> Headings { get; } = Parse(Text).Headings;
+    public IReadOnlyList<string> Headings => parts.Headings;
 
     /// <summary>Code in a line of text, with single spaces.</summary>
-    public IReadOnlyList<string> Spans { get; } =
-        [.. Span().Matches(Parse(Text).Prose).Select(span => Spaces().Replace(span.Groups["code"].Value, " ").Trim())];
+    public IReadOnlyList<string> Spans =>
+        [.. Span().Matches(parts.Prose).Select(span => Spaces().Replace(span.Groups["code"].Value, " ").Trim())];
 
     /// <summary>Blocks of code with their language; an indented block has none.</summary>
-    public IReadOnlyList<(string Language, string Text)> Blocks { get; } = Parse(Text).Blocks;
+    public IReadOnlyList<(string Language, string Text)> Blocks => parts.Blocks;
 
     /// <summary>The text with neither blocks nor spans of code nor the targets of links.</summary>
-    public string Prose { get; } = Target().Replace(Span().Replace(Parse(Text).Prose, "`"), "]");
+    public string Prose => Target().Replace(Span().Replace(parts.Prose, "`"), "]");
 
     /// <summary>Where its links lead, as they are written.</summary>
-    public IReadOnlyList<string> Links { get; } =
-        [.. Link().Matches(Span().Replace(Parse(Text).Prose, "`")).Select(match => match.Groups["to"].Value)];
+    public IReadOnlyList<string> Links =>
+        [.. Link().Matches(Span().Replace(parts.Prose, "`")).Select(match => match.Groups["to"].Value)];
 
     private static IEnumerable<string> Paths()
     {

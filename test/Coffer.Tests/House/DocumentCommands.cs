@@ -105,7 +105,10 @@ internal static partial class DocumentCommands
             var c = text[at];
             if (quote != '\0')
             {
-                depth += c == '(' && text[at - 1] == '$' ? 1 : c == ')' && depth > 0 ? -1 : 0;
+                if (c == '(' && text[at - 1] == '$')
+                    depth++;
+                else if (c == ')' && depth > 0)
+                    depth--;
                 if (c == quote && depth == 0)
                     quote = '\0';
                 else

@@ -93,7 +93,7 @@ internal static partial class DocumentFacts
         .Select(route => $"{route.Groups["method"].Value} {Plain(route.Groups["path"].Value.TrimEnd('.', ','))}")
         .Distinct();
 
-    private static string Plain(string path) => Placeholder().Replace(path, "{}");
+    private static string Plain(string path) => Hole().Replace(path, "{}");
 
     [GeneratedRegex(@"""\s*\+\s*\$?""")]
     private static partial Regex Joint();
@@ -109,9 +109,6 @@ internal static partial class DocumentFacts
 
     [GeneratedRegex(@"\b(?<method>GET|POST|DELETE|PUT|PATCH) (?<path>/[^\s`?""|)]*)", RegexOptions.ExplicitCapture)]
     private static partial Regex Route();
-
-    [GeneratedRegex(@"\{[^}]*\}")]
-    private static partial Regex Placeholder();
 
     [GeneratedRegex("COFFER_[A-Z_]*")]
     private static partial Regex Variable();

@@ -1,6 +1,5 @@
 using System.Text.RegularExpressions;
 using Coffer.Storage.Postgres;
-using Coffer.Tests.Postgres;
 using Npgsql;
 
 namespace Coffer.Tests.House;

@@ -1,7 +1,5 @@
-
 using Coffer.Settings;
 using Coffer.Storage.Sqlite;
-using Coffer.Tests.Api.Management;
 
 namespace Coffer.Tests.Http;
 
@@ -131,7 +129,7 @@ public sealed class BudgetTests
     {
         await using var server = await StartAsync(
             options => options with { WaitingPerApp = 2, WaitingPerEphemeralKey = 1 });
-        if (Postgres.PostgresServer.IsChosen)
+        if (PostgresServer.IsChosen)
             return; // a file is locked here
         var browser = server.Client(await server.MintAsync("usr_1"));
         using var session = new SqliteSession(server.StoreFile);

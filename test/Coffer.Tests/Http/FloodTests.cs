@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Coffer.Tests.Api.Management;
 
 namespace Coffer.Tests.Http;
 
@@ -45,7 +44,7 @@ public sealed class FloodTests
         // The flood was served, or told that too many of its changes wait, or, once it was disabled, that it is.
         var seen = Enumerable.Range(0, 600).Where(status => statuses[status] > 0);
         Assert.Empty(seen.Except([200, 403, 429]));
-        if (!Postgres.PostgresServer.IsChosen)
+        if (!PostgresServer.IsChosen)
             await AssertAloneAsync(server);
     }
 

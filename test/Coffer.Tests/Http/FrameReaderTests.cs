@@ -17,16 +17,12 @@ public sealed class FrameReaderTests
     [Fact]
     public async Task All_that_is_sent_comes_through_in_order_however_it_is_cut_and_taken()
     {
-        var seed = Environment.GetEnvironmentVariable("TEST_SEED") is { Length: > 0 } given
-            ? ulong.Parse(given, CultureInfo.InvariantCulture)
-            : BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
-        TestContext.Current.TestOutputHelper?.WriteLine($"TEST_SEED={seed}");
-        var random = seed;
+        var choices = new Choices();
         for (var round = 0; round < 300; round++)
         {
             var (sent, blocks) = NewFrames();
             var pipe = new Pipe(new PipeOptions(pauseWriterThreshold: 0, useSynchronizationContext: false));
-            var connection = new DefaultConnectionContext { Transport = new Both(pipe.Reader, new Pipe().Writer) };
+            var connection = new DefaultConnectionContext { Transport = new Duplex(pipe.Reader, new Pipe().Writer) };
             var reader = new FrameReader(connection, TimeProvider.System);
             var (written, taken) = (0, new List<byte>());
             if (Next(2) == 0)
@@ -37,7 +33,7 @@ public sealed class FrameReaderTests
                 Assert.False(read.Buffer.IsEmpty);
                 var reached = taken.Count + (int)read.Buffer.Length;
                 Assert.True(blocks.TrueForAll(block => reached <= block.Start || block.End <= reached),
-                    $"TEST_SEED={seed}, round {round}: a part of a head was given");
+                    $"{choices}, round {round}: a part of a head was given");
                 var count = Next(3) == 0 ? (int)read.Buffer.Length : 1 + Next((int)read.Buffer.Length);
                 var part = read.Buffer.Slice(0, count);
                 foreach (var memory in part)
@@ -45,7 +41,7 @@ public sealed class FrameReaderTests
                 reader.AdvanceTo(part.End);
             }
 
-            Assert.True(sent.AsSpan().SequenceEqual(taken.ToArray()), $"TEST_SEED={seed}, round {round}");
+            Assert.True(sent.AsSpan().SequenceEqual(taken.ToArray()), $"{choices}, round {round}");
             reader.End();
 
             // A read that finds too little waits, and more is written until it does not.
@@ -62,7 +58,7 @@ public sealed class FrameReaderTests
 
                     await Task.WhenAny(reading, Task.Delay(written < sent.Length ? 1 : 5_000));
                     Assert.True(reading.IsCompleted || written < sent.Length,
-                        $"TEST_SEED={seed}, round {round}: it hangs");
+                        $"{choices}, round {round}: it hangs");
                 }
 
                 return await reading;
@@ -98,11 +94,7 @@ public sealed class FrameReaderTests
             return payload;
         }
 
-        int Next(int below)
-        {
-            random = (random * 6364136223846793005) + 1442695040888963407;
-            return (int)((random >> 33) % (ulong)below);
-        }
+        int Next(int below) => choices.Next(below);
     }
 
     [Theory]
@@ -149,6 +141,4 @@ public sealed class FrameReaderTests
             Assert.All(answers, answer => Assert.Equal(HttpStatusCode.OK, answer.StatusCode));
         }
     }
-
-    private sealed record Both(PipeReader Input, PipeWriter Output) : IDuplexPipe;
 }

@@ -3,7 +3,6 @@ using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Http;
-using Coffer.Tests.Api.Management;
 
 namespace Coffer.Tests.Http;
 
@@ -180,8 +179,8 @@ public sealed class RateLimitsTests
                 (await server.Client(Tokens.Generate("sk_test_")).List()).IsError(401, null, null);
             for (var i = 0; i < 20; i++)
             {
-                var bad = i % 3 == 0 ? "sk_test_malformed" : i % 3 == 1 ? "pk_test_x" : Tokens.Generate("ak_");
-                var refused = (await server.Client(bad).List()).IsError(429, "rate_limit", null);
+                string[] bad = ["sk_test_malformed", "pk_test_x", Tokens.Generate("ak_")];
+                var refused = (await server.Client(bad[i % 3]).List()).IsError(429, "rate_limit", null);
                 Assert.Equal("1", refused.Header("Retry-After"));
             }
         }

@@ -2,7 +2,6 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
 using Coffer.Hosting;
-using Coffer.Tests.Postgres;
 using Coffer.Transfer;
 
 namespace Coffer.Tests.Migrations;

@@ -6,8 +6,6 @@ using Coffer.Storage;
 using Coffer.Storage.Postgres;
 using Coffer.Storage.Sqlite;
 using Coffer.Tests.Access;
-using Coffer.Tests.Api.Management;
-using Coffer.Tests.Postgres;
 using Coffer.Transfer;
 using Microsoft.Data.Sqlite;
 using Npgsql;
@@ -94,9 +92,9 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         (await server.Client(account: "acct_2").Set("again", "after it was forgotten")).IsOk();
         (await server.Admin.Post($"/admin/v1/apps/{server.OtherApp}/accounts/acct_3/forget", [])).IsOk();
         (await server.Admin.Raw(HttpMethod.Delete, $"/admin/v1/apps/{server.OtherApp}", null)).IsOk();
-        server.Time.Move(TimeSpan.FromHours(25)); // the key's outcome is too old, and is made anew in another place
+        server.Time.Move(TimeSpan.FromHours(25)); // the key's outcome is too old, and is made again in another place
         (await server.Client(account: "acct_1").Post("/v1/apps/secrets",
-            [("scope[type]", "account"), ("name", "kept"), ("payload", "anew")], "key 1")).IsOk();
+            [("scope[type]", "account"), ("name", "kept"), ("payload", "again")], "key 1")).IsOk();
         await UnfinishedAsync(from, to);
         await server.StopAsync();
 
@@ -136,7 +134,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     public async Task A_target_that_is_not_its_own_is_refused_and_left_alone()
     {
         await using var server = await TestServer.StartAsync();
-        await using var other = await TestServer.StartAsync();
+        await using var other = await TestServer.StartAsync(isOther: true);
         await server.StopAsync();
         await other.StopAsync();
         var (from, stranger) = (new StoreLocation(server.Data, null), new StoreLocation(other.Data, null));

@@ -8,7 +8,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Coffer.Tests.Postgres;
 
 /// <summary>
-/// Nodes are anchored to each other by their checkpoints, and a node that was away goes on where retention has cut.
+/// Nodes are anchored to each other by their checkpoints, and a node that was away continues where retention has cut.
 /// </summary>
 [Trait("Firm ground", "13")]
 public sealed class AnchorsTests(PostgresServer server)
@@ -86,7 +86,7 @@ public sealed class AnchorsTests(PostgresServer server)
             "SELECT count(*) FROM audit WHERE node = 'node_2'"));
         if (isEdited)
         {
-            // Where it is to go on cannot be made up by who writes the database.
+            // Where it is to continue nobody who writes the database can make up.
             await PostgresServer.ExecuteAsync(nodes.Store,
                 "UPDATE meta SET value = substr(value, 1, 71) || '\\x00'::bytea WHERE key = 'audit cut node_2'");
             foreach (var each in (string[])[data.Item1, data.Item2])

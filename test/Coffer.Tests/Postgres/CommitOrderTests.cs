@@ -5,7 +5,7 @@ using Npgsql;
 
 namespace Coffer.Tests.Postgres;
 
-/// <summary>Who reads in the order of commits misses none, and nodes hear of each.</summary>
+/// <summary>Who reads in the order of commits misses none, and nodes receive each.</summary>
 [Trait("Firm ground", "6")]
 public sealed class CommitOrderTests(PostgresServer server) : IDisposable
 {
@@ -78,30 +78,30 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
     public async Task Nodes_hear_what_a_commit_changed_and_nothing_else()
     {
         var store = await server.NewDatabaseAsync();
-        var (teller, hearer) = (await JoinAsync(store), await JoinAsync(store));
-        var heard = Hear(hearer);
+        var (teller, receiver) = (await JoinAsync(store), await JoinAsync(store));
+        var received = Receive(receiver);
         TenantId[] tenants = [new("app_1", false, "acct_1"), new("app_1", true, "acct_2")];
         teller.Write([new Change.Plain(
             [.. tenants.Select((tenant, number) => new RowWrite.ShredTenant(number, tenant))])], _ => null);
         teller.Write([new Change.Plain(Revoke("key_1"))], _ => null);
-        Assert.Equal("tenant app_1 test acct_1\ntenant app_1 live acct_2\n", await NextAsync(heard));
-        Assert.Equal("revocations\n", await NextAsync(heard));
+        Assert.Equal("tenant app_1 test acct_1\ntenant app_1 live acct_2\n", await NextAsync(received));
+        Assert.Equal("revocations\n", await NextAsync(received));
         // A call without a word is of anything.
         await PostgresServer.ExecuteAsync(store, "NOTIFY coffer");
-        Assert.Equal("everything", await NextAsync(heard));
+        Assert.Equal("everything", await NextAsync(received));
         await Task.Delay(1_500, TestContext.Current.CancellationToken);
-        Assert.False(heard.TryRead(out _));
+        Assert.False(received.TryRead(out _));
     }
 
     [Fact]
     public async Task Nodes_hear_within_seconds_though_no_bell_rings()
     {
         var store = await server.NewDatabaseAsync();
-        var heard = Hear(await JoinAsync(store));
+        var received = Receive(await JoinAsync(store));
         await PostgresServer.ExecuteAsync(store, $"""
             BEGIN; {CommitOrder.Advance}; INSERT INTO told (n, what) VALUES ({CommitOrder.Last}, E'key key_1\n'); COMMIT
             """);
-        Assert.Equal("key key_1\n", await NextAsync(heard));
+        Assert.Equal("key key_1\n", await NextAsync(received));
     }
 
     [Theory]
@@ -113,18 +113,18 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         var store = await server.NewDatabaseAsync();
         var node = await JoinAsync(store);
         node.Write([new Change.Plain(Revoke("a"))], _ => null);
-        var heard = Hear(node);
+        var received = Receive(node);
         await Task.Delay(1_500, TestContext.Current.CancellationToken);
-        while (heard.TryRead(out _))
+        while (received.TryRead(out _))
         {
             // its own
         }
 
         await PostgresServer.ExecuteAsync(store,
             sql.Replace("INSERT INTO epoch VALUES (1, 9)", "UPDATE epoch SET n = 9", StringComparison.Ordinal));
-        Assert.Equal("everything", await NextAsync(heard));
+        Assert.Equal("everything", await NextAsync(received));
         node.Write([new Change.Plain(Revoke("b"))], _ => null);
-        Assert.Equal("revocations\n", await NextAsync(heard));
+        Assert.Equal("revocations\n", await NextAsync(received));
     }
 
     [Fact]
@@ -173,20 +173,20 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         var store = await server.NewDatabaseAsync();
         var (node, other) = (await JoinAsync(store), await JoinAsync(store));
         Assert.False(node.HasOlderNodes || other.HasOlderNodes);
-        var heard = Hear(node);
+        var received = Receive(node);
         await using (var older = await ConnectAsync(store))
         {
             await ExecuteAsync(older, $"SELECT pg_advisory_lock({PostgresLocks.Names}, 3)");
             await UntilAsync(() => node.HasOlderNodes && other.HasOlderNodes);
-            Assert.Equal("everything", await NextAsync(heard));
+            Assert.Equal("everything", await NextAsync(received));
             await ExecuteAsync(older, "SELECT pg_notify('coffer', 'access')");
-            Assert.True(News.Parse(await NextAsync(heard)).IsAllAccess);
+            Assert.True(News.Parse(await NextAsync(received)).IsAllAccess);
             await ExecuteAsync(older, @"SELECT pg_notify('coffer', E'tenant gone\napp_1\nlive\nacct_1')");
-            Assert.Equal("tenant app_1 live acct_1\n", await NextAsync(heard));
+            Assert.Equal("tenant app_1 live acct_1\n", await NextAsync(received));
         }
 
         await UntilAsync(() => !node.HasOlderNodes && !other.HasOlderNodes);
-        Assert.Equal("everything", await NextAsync(heard));
+        Assert.Equal("everything", await NextAsync(received));
     }
 
     public void Dispose()
@@ -226,18 +226,18 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         }
     }
 
-    private static ChannelReader<string> Hear(Engine engine)
+    private static ChannelReader<string> Receive(Engine engine)
     {
-        var heard = Channel.CreateUnbounded<string>();
-        engine.Changed = news => heard.Writer.TryWrite(news.ToString());
-        return heard.Reader;
+        var received = Channel.CreateUnbounded<string>();
+        engine.Changed = news => received.Writer.TryWrite(news.ToString());
+        return received.Reader;
     }
 
-    private static async Task<string> NextAsync(ChannelReader<string> heard)
+    private static async Task<string> NextAsync(ChannelReader<string> received)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         patience.CancelAfter(TimeSpan.FromSeconds(30));
-        return await heard.ReadAsync(patience.Token);
+        return await received.ReadAsync(patience.Token);
     }
 
     private static async Task UntilAsync(Func<bool> isSo)

@@ -6,7 +6,7 @@ namespace Coffer.Tests.Postgres;
 
 /// <summary>
 /// The description of the schema that a start on PostgreSQL is held against. After a migration was added,
-/// TEST_WRITE_SCHEMA=1 writes it anew.
+/// TEST_WRITE_SCHEMA=1 writes it again.
 /// </summary>
 public sealed class DescriptionTests(PostgresServer server)
 {

@@ -21,7 +21,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
             true] from account in (string[])["acct_1", "acct_2"] select new TenantId(app, livemode, account)];
 
     private readonly TemporaryDirectory directory = new();
-    private ulong random;
+    private readonly Choices choices = new();
     private long clock = 1_000;
     private long ids;
     private long entries;
@@ -31,10 +31,6 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
     [InlineData(true)]
     public async Task Both_engines_do_the_same(bool partitioned)
     {
-        var seed = Environment.GetEnvironmentVariable("TEST_SEED") is { Length: > 0 } given
-            ? ulong.Parse(given, CultureInfo.InvariantCulture)
-            : BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
-        random = seed;
         var store = await server.NewDatabaseAsync();
         Side[] sides = [new(SqliteEngine.Open(directory.File("coffer.db"))),
             new(await PostgresEngine.OpenAsync(store, default))];
@@ -62,7 +58,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         }
         catch (Exception e)
         {
-            Assert.Fail($"TEST_SEED={seed}, batch {batch}: {e}");
+            Assert.Fail($"{choices}, batch {batch}: {e}");
         }
         finally
         {
@@ -119,11 +115,14 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Secret = side.Key(owner, name),
                     Scope = side.Scope(owner, scope),
                     CountAt = now,
-                    Decides = found => !found.HasTenant ? [] : keepsId
-                        ? [new RowWrite.DeleteSecret(side.Key(owner, stranger))]
-                        : [
+                    Decides = found => (found.HasTenant, keepsId) switch
+                    {
+                        (false, _) => [],
+                        (true, true) => [new RowWrite.DeleteSecret(side.Key(owner, stranger))],
+                        (true, false) => [
                             new RowWrite.PutSecret(
                                 new SecretRow(side.Key(owner, stranger), scope, id, 1, number, expiry, value))],
+                    },
                 };
             case 12:
                 return side => new Probe(side, refuses)
@@ -369,14 +368,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
             side.Clear();
     }
 
-    // SplitMix64: seeded, so that a failure can be repeated.
-    private int Next(int below)
-    {
-        var z = random += 0x9E3779B97F4A7C15;
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-        return (int)((z ^ (z >> 31)) % (ulong)below);
-    }
+    private int Next(int below) => choices.Next(below);
 
     // Within a read, both sides draw the same.
     private static int Next(Side side, int below) => (int)(side.Reads % below);

@@ -7,7 +7,7 @@ using Npgsql;
 namespace Coffer.Tests.Postgres;
 
 /// <summary>
-/// What waits for a lock that another node or program holds waits alone: other apps and what is urgent go on.
+/// What waits for a lock that another node or program holds waits alone: other apps and what is urgent continue.
 /// </summary>
 [Trait("Firm ground", "8")]
 public sealed class LockedTests(PostgresServer server)

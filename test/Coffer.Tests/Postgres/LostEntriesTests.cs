@@ -34,7 +34,7 @@ public sealed class LostEntriesTests(PostgresServer server)
             .IsOk(); // without its payload nothing is stored
         Assert.Equal(last - 3, await LastAsync(nodes, "node_1"));
 
-        // The other node, of which nothing is lost, goes on.
+        // The other node, of which nothing is lost, continues.
         (await nodes[1].Set(key, "k")).IsOk();
         Assert.Equal(200, (await nodes[1].Get(key, "/readyz")).Status);
 

@@ -8,7 +8,7 @@ using Npgsql;
 
 namespace Coffer.Tests.Postgres;
 
-/// <summary>What ends minted keys ends them on every node, whatever clocks say and whoever hears of it.</summary>
+/// <summary>What ends minted keys ends them on every node, whatever clocks say and whoever is notified of it.</summary>
 [Trait("Firm ground", "5")]
 public sealed class MintedNodesTests(PostgresServer server)
 {
@@ -53,18 +53,19 @@ public sealed class MintedNodesTests(PostgresServer server)
         await using var network = new TcpProxy(new NpgsqlConnectionStringBuilder(store).Port);
         network.Note("LISTEN coffer"u8);
         await using var nodes = await Nodes.StartAsync(store, count: 1);
-        var deaf = await nodes.AddAsync(port: network.Port);
+        var cutOff = await nodes.AddAsync(port: network.Port);
         var key = await NewKeyAsync(nodes);
-        (await deaf.Set(key.Secret, "k", account: "acct_1")).IsOk();
+        (await cutOff.Set(key.Secret, "k", account: "acct_1")).IsOk();
         network.HangNoted();
 
-        // It mints all the while; the last of these come when the end is committed, and the node has not heard of it.
+        // It mints all the while; the last of these come when the end is committed, and the node does not know of it.
         var minting = Task.Run(async () =>
         {
             var minted = new List<string>();
             for (var watch = Stopwatch.StartNew(); watch.Elapsed < Epoch.Bound + Leeway;)
             {
-                if (await deaf.Post(key.Secret, Ephemeral, null, "acct_1", ("user", "usr_1")) is { Status: 200 } answer)
+                if (await cutOff.Post(key.Secret, Ephemeral, null, "acct_1", ("user", "usr_1"))
+                    is { Status: 200 } answer)
                     minted.Add((string)answer.Json["secret"]!);
                 else if (end != "forget")
                     break;
@@ -74,15 +75,15 @@ public sealed class MintedNodesTests(PostgresServer server)
             return minted;
         }, TestContext.Current.CancellationToken);
         await Task.Delay(300, TestContext.Current.CancellationToken);
-        var before = await MintAsync(deaf, key.Secret);
+        var before = await MintAsync(cutOff, key.Secret);
         await EndAsync(nodes[0], nodes.Keys.AdminKey!, end, key);
-        await UntilRefusedAsync(deaf, before);
+        await UntilRefusedAsync(cutOff, before);
         await UntilRefusedAsync(nodes[0], before);
         var tokens = await minting;
         Assert.NotEmpty(tokens);
         if (end == "forget")
         {
-            // The account may go on: what was minted after the end is good, and all that is good was.
+            // The account may continue: what was minted after the end is good, and all that is good was.
             var good = new List<bool>();
             foreach (var token in tokens)
                 good.Add((await nodes[0].Get(token, "/v1/apps/secrets?scope[type]=account")).Status == 200);
@@ -93,7 +94,7 @@ public sealed class MintedNodesTests(PostgresServer server)
         foreach (var token in tokens)
         {
             Assert.NotEqual(200, (await nodes[0].Find(token, "k")).Status);
-            await UntilRefusedAsync(deaf, token);
+            await UntilRefusedAsync(cutOff, token);
         }
     }
 

@@ -220,7 +220,7 @@ public sealed class NodesTests(PostgresServer server)
     }
 
     /// <summary>
-    /// Has node 0 change keys and apps that node 1 has just believed, and measures how long it goes on believing.
+    /// Has node 0 change keys and apps that node 1 has just believed, and measures how long it continues believing.
     /// </summary>
     private static async Task<TimeSpan> SlowestAsync(Nodes nodes)
     {
@@ -257,13 +257,13 @@ public sealed class NodesTests(PostgresServer server)
                 ("app", app.Id!))).Json["secret"]!;
             (await nodes[1].Set(token, "k", "before", account: "acct_2")).IsOk();
             await PostAsync($"/admin/v1/apps/{app.Id}/accounts/acct_2/forget");
-            (await nodes[0].Set(token, "k", "anew", account: "acct_2")).IsOk();
+            (await nodes[0].Set(token, "k", "again", account: "acct_2")).IsOk();
             var watch = Stopwatch.StartNew();
             while (await nodes[1].Find(token, "k", "acct_2") is var answer
-                && (answer.Status == 404 || answer.IsOk().Payload != "anew"))
-                Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), "what was set anew was not seen");
+                && (answer.Status == 404 || answer.IsOk().Payload != "again"))
+                Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), "what was set again was not seen");
             TestContext.Current.TestOutputHelper?.WriteLine(
-                $"what was set anew was seen after {watch.Elapsed.TotalMilliseconds:0} ms");
+                $"what was set again was seen after {watch.Elapsed.TotalMilliseconds:0} ms");
             slowest = watch.Elapsed > slowest ? watch.Elapsed : slowest;
         }
 

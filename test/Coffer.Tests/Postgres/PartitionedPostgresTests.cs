@@ -1,4 +1,3 @@
-
 using Coffer.Storage;
 using Coffer.Storage.Postgres;
 using Coffer.Tests.Access;

@@ -38,7 +38,7 @@ public sealed partial class PlansTests(PostgresServer server)
             }
         }
 
-        // What a session has counted is told when it ends.
+        // What a session has counted is reported when it ends.
         var (whole, byIndex) = (0L, 0L);
         for (var i = 0; byIndex < 12 * 8; i++)
         {
@@ -131,7 +131,7 @@ public sealed partial class PlansTests(PostgresServer server)
 
     private static async Task ExecuteAsync(NpgsqlConnection connection, string sql)
     {
-        // One message: with the extended protocol PREPARE's own parameters would be taken for the command's.
+        // One message: with the extended protocol PREPARE's own parameters would count as the command's.
         await using var command = new NpgsqlCommand(sql, connection);
         await command.ExecuteNonQueryAsync();
     }

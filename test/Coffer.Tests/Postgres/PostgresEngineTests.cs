@@ -98,7 +98,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
             WHERE locktype = 'advisory' AND classid = {PostgresLocks.Names} AND objid = 1
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
             """);
-        Assert.True(await told.WaitAsync(TimeSpan.FromSeconds(10)), "what was missed in between is read anew");
+        Assert.True(await told.WaitAsync(TimeSpan.FromSeconds(10)), "what was missed in between is read again");
         Assert.Equal("node_1", nodes[0].Node);
         nodes[2].Write([new Change.Plain(new RowWrite.PutRevocation(new RevocationRow("key_1", 1, 2)))], _ => null);
         Assert.True(await told.WaitAsync(TimeSpan.FromSeconds(10)), "it listens again");
@@ -349,7 +349,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         Assert.Equal("p", (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsOk().Payload);
         (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsOk();
 
-        // One find before, the one that was read twice and is on record twice, and one after.
+        // One find before, the one that was read twice and is recorded twice, and one after.
         var entries = (await nodes[0].Get(nodes.Keys.AdminKey!,
             "/admin/v1/audit?verb=find")).IsOk().Json["data"]!.AsArray();
         Assert.Equal(4, entries.Count);

@@ -128,7 +128,7 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
         Assert.Equal([1L, 2L], asked.Select(change => change.Row!.Created));
         Assert.Equal([9], asked[0].Row!.Sealed);
 
-        // Put again, the oldest is the newest: it goes on behind the last number that schema 1 gave.
+        // Put again, the oldest is the newest: it continues behind the last number that schema 1 gave.
         engine.Write([new Change.Plain(new RowWrite.PutIdempotency(asked[0].Row! with { Created = 1_000 }))],
             _ => null);
         Assert.True(

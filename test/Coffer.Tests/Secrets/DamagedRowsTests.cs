@@ -3,36 +3,32 @@ using Coffer.Access;
 using Coffer.Hosting;
 using Coffer.Management;
 using Coffer.Storage;
-using Coffer.Tests.Api.Management;
 using Coffer.Transfer;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Secrets;
 
 /// <summary>A damaged row is refused and named, and hides nothing that stands beside it.</summary>
 [Trait("Firm ground", "14")]
-public sealed class DamagedRowsTests : IAsyncLifetime
+public sealed class DamagedRowsTests() : ServerTests(secretsPerScope: 100)
 {
     private const string Search = "/admin/v1/secrets/search", Audit = "/admin/v1/audit";
 
-    private TestServer server = null!;
     private string app = null!;
     private string[] ids = null!;
 
-    private TestServer.Caller Client => server.Client(account: "acct_1");
+    private TestServer.Caller Client => Server.Client(account: "acct_1");
 
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync(secretsPerScope: 100);
-        app = await server.AppIdAsync();
+        await base.InitializeAsync();
+        app = await Server.AppIdAsync();
         var made = new List<string>();
         for (var i = 0; i < 7; i++)
             made.Add((await Client.Set($"k{i}", $"payload {i}")).IsOk().Id!);
         ids = [.. made];
-        (await server.Client(account: "acct_2").Set("other", "another account's")).IsOk();
+        (await Server.Client(account: "acct_2").Set("other", "another account's")).IsOk();
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Theory]
     [InlineData("version = 'seven'")]
@@ -47,7 +43,7 @@ public sealed class DamagedRowsTests : IAsyncLifetime
     [InlineData("id = CAST(id AS BLOB)")]
     public async Task A_damaged_secret_is_left_out_of_a_list_and_counted_and_the_rest_is_given(string edit)
     {
-        server.Execute($"UPDATE secrets SET {edit} WHERE id = '{ids[3]}'");
+        Server.Execute($"UPDATE secrets SET {edit} WHERE id = '{ids[3]}'");
         var page = (await Client.List(null, ("limit", "100"))).IsOk();
         Assert.Equal(["k6", "k5", "k4", "k2", "k1", "k0"], page.Names);
         Assert.Equal("1", page.Header("Coffer-Damaged-Secrets"));
@@ -70,7 +66,7 @@ public sealed class DamagedRowsTests : IAsyncLifetime
     public async Task Pages_of_any_size_join_around_damaged_rows_in_both_directions(int limit)
     {
         foreach (var damaged in (int[])[0, 3, 4, 6])
-            server.Execute($"UPDATE secrets SET sealed = zeroblob(300) WHERE id = '{ids[damaged]}'");
+            Server.Execute($"UPDATE secrets SET sealed = zeroblob(300) WHERE id = '{ids[damaged]}'");
         Assert.Equal(["k5", "k2", "k1"], await WalkAsync("starting_after", limit));
         Assert.Equal(["k1", "k2", "k5"], await WalkAsync("ending_before", limit));
     }
@@ -78,8 +74,8 @@ public sealed class DamagedRowsTests : IAsyncLifetime
     [Fact]
     public async Task A_list_whose_ids_were_made_to_go_round_in_a_circle_ends()
     {
-        server.Execute($"UPDATE secrets SET id = x'ff' WHERE id = '{ids[3]}'");
-        server.Execute($"UPDATE secrets SET id = id || char(0) WHERE id = '{ids[4]}'");
+        Server.Execute($"UPDATE secrets SET id = x'ff' WHERE id = '{ids[3]}'");
+        Server.Execute($"UPDATE secrets SET id = id || char(0) WHERE id = '{ids[4]}'");
         foreach (var direction in (string[])["starting_after", "ending_before"])
         {
             var page = (await Client.List(null, ("limit", "2"), (direction, ids[2]))).IsOk();
@@ -93,8 +89,8 @@ public sealed class DamagedRowsTests : IAsyncLifetime
     [InlineData("UPDATE secrets SET version = version + 1 WHERE id = '{0}'")]
     public async Task A_search_shows_which_secret_is_damaged_and_gives_the_others(string edit)
     {
-        server.Execute(string.Format(null, edit, ids[3]));
-        var found = (await server.Admin.Get(Search, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
+        Server.Execute(string.Format(null, edit, ids[3]));
+        var found = (await Server.Admin.Get(Search, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
         Assert.Equal(8, found.Count);
         var damaged = Assert.Single(found, secret => secret!["damaged"] is not null)!;
         Assert.Equal((ids[3], true, app, "acct_1"),
@@ -112,28 +108,28 @@ public sealed class DamagedRowsTests : IAsyncLifetime
     [InlineData("livemode = 'live'")]
     public async Task A_damaged_tenant_hides_no_other_tenants_secrets(string edit)
     {
-        await server.StopAsync(); // its keys are kept in memory
-        server.Execute($"UPDATE tenants SET {edit} WHERE account = 'acct_1'");
-        await server.StartAgainAsync();
-        var found = (await server.Admin.Get(Search, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
+        await Server.StopAsync(); // its keys are kept in memory
+        Server.Execute($"UPDATE tenants SET {edit} WHERE account = 'acct_1'");
+        await Server.StartAgainAsync();
+        var found = (await Server.Admin.Get(Search, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
         Assert.Equal(7, found.Count(secret => (bool?)secret!["damaged"] == true));
         Assert.Equal("other", (string?)Assert.Single(found, secret => secret!["damaged"] is null)!["name"]);
         Assert.NotEmpty(await NamedAsync());
-        var other = await server.Client(account: "acct_2").Find("other", null, ("expand[]", "payload"));
+        var other = await Server.Client(account: "acct_2").Find("other", null, ("expand[]", "payload"));
         Assert.Equal("another account's", other.IsOk().Payload);
-        var accounts = (await server.Admin.Get($"{Operator.Apps}/{app}/accounts")).IsOk().Json["data"]!.AsArray();
+        var accounts = (await Server.Admin.Get($"{Operator.Apps}/{app}/accounts")).IsOk().Json["data"]!.AsArray();
         Assert.Equal(["acct_1", "acct_2"], accounts.Select(account => (string?)account!["id"]));
         Assert.Equal(edit.StartsWith("livemode", StringComparison.Ordinal), accounts[0]!["damaged"] is not null);
-        (await server.ForgetAsync("acct_1")).IsOk(); // whatever its mode says
-        Assert.Equal(0L, server.Scalar("SELECT count(*) FROM tenants WHERE account = 'acct_1'"));
+        (await Server.ForgetAsync("acct_1")).IsOk(); // whatever its mode says
+        Assert.Equal(0L, Server.Scalar("SELECT count(*) FROM tenants WHERE account = 'acct_1'"));
     }
 
     [Fact]
     public async Task An_export_names_the_damaged_secret_and_gives_the_others()
     {
-        server.Execute($"UPDATE secrets SET sealed = zeroblob(300) WHERE id = '{ids[3]}'");
+        Server.Execute($"UPDATE secrets SET sealed = zeroblob(300) WHERE id = '{ids[3]}'");
         var export = $"{Operator.Apps}/{app}/accounts/acct_1/export";
-        var answer = await server.Admin.Post(export, [("reason", "r"), ("limit", "100")]);
+        var answer = await Server.Admin.Post(export, [("reason", "r"), ("limit", "100")]);
         var page = answer.IsOk().Json["data"]!.AsArray();
         Assert.Equal(7, page.Count);
         Assert.Equal(6, page.Count(secret => secret!["payload"] is not null));
@@ -142,9 +138,9 @@ public sealed class DamagedRowsTests : IAsyncLifetime
         var entry = Assert.Single(entries, entry => (string?)entry!["outcome"] == "damaged");
         Assert.Equal(ids[3], (string?)entry!["target"]);
         var secrets = $"{Operator.Apps}/{app}/accounts/acct_1/secrets";
-        var revealed = await server.Admin.Post($"{secrets}/{ids[3]}/reveal", [("reason", "r")]);
+        var revealed = await Server.Admin.Post($"{secrets}/{ids[3]}/reveal", [("reason", "r")]);
         revealed.IsError(500, null, null, type: "api_error");
-        (await server.Admin.Post($"{secrets}/{ids[2]}/reveal", [("reason", "r")])).IsOk();
+        (await Server.Admin.Post($"{secrets}/{ids[2]}/reveal", [("reason", "r")])).IsOk();
     }
 
     [Theory]
@@ -164,16 +160,16 @@ public sealed class DamagedRowsTests : IAsyncLifetime
     [InlineData("restricted", "pinned_account = ''")]
     public async Task A_key_that_says_what_is_not_known_is_refused_though_its_proof_is_good(string type, string edit)
     {
-        var key = await server.NewKeyAsync(type, app, type == "restricted" ? [("permissions", "secret_read")] : []);
-        await server.StopAsync();
-        server.Execute($"UPDATE api_keys SET {edit} WHERE id = '{key.Id()}'");
-        await server.OnStoreAsync(async (engine, committer, instance) =>
+        var key = await Server.NewKeyAsync(type, app, type == "restricted" ? [("permissions", "secret_read")] : []);
+        await Server.StopAsync();
+        Server.Execute($"UPDATE api_keys SET {edit} WHERE id = '{key.Id()}'");
+        await Server.OnStoreAsync(async (engine, committer, instance) =>
         {
             var row = ApiKey.Prove(instance, (await engine.FindApiKeyAsync(key.Id(), default))!);
             await committer.CommitAsync(new Change.Plain(new RowWrite.PutApiKey(row)));
             return true;
         });
-        await server.StartAgainAsync();
+        await Server.StartAgainAsync();
         await KeyIsDamagedAsync(key);
     }
 
@@ -189,10 +185,10 @@ public sealed class DamagedRowsTests : IAsyncLifetime
     [InlineData("proof = hex(proof)")]
     public async Task A_key_whose_columns_hold_what_they_may_not_is_refused(string edit)
     {
-        var key = await server.NewKeyAsync("secret", app);
-        await server.StopAsync();
-        server.Execute($"UPDATE api_keys SET {edit} WHERE id = '{key.Id()}'");
-        await server.StartAgainAsync();
+        var key = await Server.NewKeyAsync("secret", app);
+        await Server.StopAsync();
+        Server.Execute($"UPDATE api_keys SET {edit} WHERE id = '{key.Id()}'");
+        await Server.StartAgainAsync();
         await KeyIsDamagedAsync(key);
     }
 
@@ -205,23 +201,23 @@ public sealed class DamagedRowsTests : IAsyncLifetime
     [InlineData("{\"verb\":[1]}")]
     public async Task A_damaged_audit_entry_does_not_hide_the_others(string line)
     {
-        var row = (long)server.Scalar("SELECT max(row) FROM audit")!;
+        var row = (long)Server.Scalar("SELECT max(row) FROM audit")!;
         var entry = System.Text.Encoding.UTF8.GetBytes(line + "\n");
-        server.Execute($"UPDATE audit SET entries = $b0 WHERE row = {row}", entry);
-        var entries = (await server.Admin.Get(Audit, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
+        Server.Execute($"UPDATE audit SET entries = $b0 WHERE row = {row}", entry);
+        var entries = (await Server.Admin.Get(Audit, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
         var damaged = Assert.Single(entries, entry => (bool?)entry!["damaged"] == true)!;
         Assert.StartsWith($"audit_{row}_", damaged.Id(), StringComparison.Ordinal);
         Assert.True(entries.Count > 5);
-        (await server.Admin.Get(Audit, ("verb", "set"), ("account", "acct_1"))).IsOk();
-        (await server.Admin.Get(Audit, ("since", "100000000"))).IsOk();
-        var sets = new AuditArchive.Filter(null, null, "set", null, null, null, null);
-        Assert.NotEmpty(await AuditArchive.ListAsync(server.Location, sets, 100, default));
+        (await Server.Admin.Get(Audit, ("verb", "set"), ("account", "acct_1"))).IsOk();
+        (await Server.Admin.Get(Audit, ("since", "100000000"))).IsOk();
+        var sets = new AuditFilter(null, null, "set", null, null, null, null);
+        Assert.NotEmpty(await AuditArchive.ListAsync(Server.Location, sets, 100, default));
     }
 
     [Fact]
     public async Task A_damaged_row_cannot_write_lines_of_its_own_into_a_log()
     {
-        server.Execute($"UPDATE secrets SET id = 'appsecret_' || char(10) || 'forged' WHERE id = '{ids[3]}'");
+        Server.Execute($"UPDATE secrets SET id = 'appsecret_' || char(10) || 'forged' WHERE id = '{ids[3]}'");
         (await Client.List()).IsOk();
         var target = (string?)Assert.Single(await NamedAsync())!["target"];
         Assert.Contains("appsecret_?forged", target, StringComparison.Ordinal);
@@ -231,16 +227,16 @@ public sealed class DamagedRowsTests : IAsyncLifetime
     {
         foreach (var account in (string?[])[null, "acct_1"])
         {
-            (await server.Client(key.Secret(), account).List()).IsError(500, null, null, type: "api_error");
-            (await server.Client(key.Secret(), account).Set("k")).IsError(500, null, null, type: "api_error");
+            (await Server.Client(key.Secret(), account).List()).IsError(500, null, null, type: "api_error");
+            (await Server.Client(key.Secret(), account).Set("k")).IsError(500, null, null, type: "api_error");
         }
 
-        var keys = (await server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
+        var keys = (await Server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray();
         Assert.Equal(key.Id(), (string?)Assert.Single(keys, one => one!["damaged"] is not null)!["id"]);
-        (await server.Client().List()).IsOk();
+        (await Server.Client().List()).IsOk();
         Assert.Equal($"api_keys {key.Id()}", (string?)Assert.Single(await NamedAsync())!["target"]);
-        (await server.Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsOk();
-        (await server.Client(key.Secret()).List()).IsError(401, null, null);
+        (await Server.Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsOk();
+        (await Server.Client(key.Secret()).List()).IsError(401, null, null);
     }
 
     private async Task<List<string>> WalkAsync(string direction, int limit)
@@ -265,5 +261,5 @@ public sealed class DamagedRowsTests : IAsyncLifetime
     private Task<JsonArray> NamedAsync() => EntriesAsync("check_row");
 
     private async Task<JsonArray> EntriesAsync(string verb) =>
-        (await server.Admin.Get(Audit, ("verb", verb), ("limit", "100"))).IsOk().Json["data"]!.AsArray();
+        (await Server.Admin.Get(Audit, ("verb", verb), ("limit", "100"))).IsOk().Json["data"]!.AsArray();
 }

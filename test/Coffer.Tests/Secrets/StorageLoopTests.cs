@@ -3,29 +3,23 @@ using Microsoft.Data.Sqlite;
 namespace Coffer.Tests.Secrets;
 
 /// <summary>
-/// What the storage answers cannot keep anybody going without an end: here it does not keep what it was told, or takes
+/// What the storage answers cannot keep anybody going without an end: here it does not keep what it was given, or takes
 /// nothing away.
 /// </summary>
 [Trait("Engine", "SQLite")]
 [Trait("Firm ground", "11")]
-public sealed class StorageLoopTests : IAsyncLifetime
+public sealed class StorageLoopTests : ServerTests
 {
     private static readonly TimeSpan Bound = TimeSpan.FromSeconds(30);
-
-    private TestServer server = null!;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task A_set_for_a_tenant_that_cannot_be_stored_ends()
     {
         Execute("CREATE TRIGGER quiet BEFORE INSERT ON tenants BEGIN SELECT RAISE(IGNORE); END");
-        (await server.Client(account: "acct_new").Set("k").WaitAsync(Bound))
+        (await Server.Client(account: "acct_new").Set("k").WaitAsync(Bound))
             .IsError(503, null, null, type: "api_error");
         Execute("DROP TRIGGER quiet");
-        (await server.Client(account: "acct_new").Set("k")).IsOk();
+        (await Server.Client(account: "acct_new").Set("k")).IsOk();
     }
 
     [Fact]
@@ -39,7 +33,7 @@ public sealed class StorageLoopTests : IAsyncLifetime
                 account, created, sealed_keys)
             VALUES (new.app, new.livemode, new.account, new.created, new.sealed_keys); END
             """);
-        (await server.Client(account: "acct_new").Set("k").WaitAsync(Bound))
+        (await Server.Client(account: "acct_new").Set("k").WaitAsync(Bound))
             .IsError(503, null, null, type: "api_error");
     }
 
@@ -47,18 +41,18 @@ public sealed class StorageLoopTests : IAsyncLifetime
     public async Task An_audit_log_whose_numbers_mean_nothing_is_not_walked_for_ever()
     {
         for (var i = 0; i < 20; i++)
-            (await server.Client().Set("k")).IsOk();
+            (await Server.Client().Set("k")).IsOk();
         Execute("""
             ALTER TABLE audit RENAME TO hidden;
             CREATE VIEW audit AS SELECT random() & 255 AS row, node, first, last, mac, entries FROM hidden
             """);
-        var answer = await server.Admin.Get("/admin/v1/audit", ("verb", "none")).WaitAsync(Bound);
+        var answer = await Server.Admin.Get("/admin/v1/audit", ("verb", "none")).WaitAsync(Bound);
         answer.IsError(503, null, null, type: "api_error");
     }
 
     private void Execute(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={server.StoreFile};Pooling=False");
+        using var connection = new SqliteConnection($"Data Source={Server.StoreFile};Pooling=False");
         connection.Open();
         using var command = connection.CreateCommand();
         command.CommandText = sql;

@@ -5,25 +5,21 @@ using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Settings;
 using Coffer.Storage;
-using Coffer.Tests.Api.Management;
-using static Coffer.Tests.Secrets.StoreEdits;
+using static Coffer.Tests.Support.StoreEdits;
 
 namespace Coffer.Tests.Secrets;
 
 /// <summary>What is sealed is read in the form in which it is written and in no other, whoever sealed it.</summary>
 [Trait("Firm ground", "14")]
-public sealed class StrictFormsTests : IAsyncLifetime
+public sealed class StrictFormsTests : ServerTests
 {
-    private TestServer server = null!;
     private string app = null!;
 
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync();
-        app = await server.AppIdAsync();
+        await base.InitializeAsync();
+        app = await Server.AppIdAsync();
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     public static TheoryData<string, byte[], bool> Fields() => new()
     {
@@ -69,24 +65,24 @@ public sealed class StrictFormsTests : IAsyncLifetime
     [MemberData(nameof(Settings))]
     public async Task Settings_in_another_form_refuse_the_app(string which, byte[] fields)
     {
-        await server.StopAsync();
-        await server.ResealAppAsync(app, _ => fields);
-        await server.StartAgainAsync();
-        (await server.Client().List()).IsError(500, null, null, type: "api_error");
-        Assert.True((bool?)(await server.Admin.Get($"{Operator.Apps}/{app}")).IsOk().Json["damaged"], which);
-        (await server.Client(server.OtherAppKey).List()).IsOk();
+        await Server.StopAsync();
+        await Server.ResealAppAsync(app, _ => fields);
+        await Server.StartAgainAsync();
+        (await Server.Client().List()).IsError(500, null, null, type: "api_error");
+        Assert.True((bool?)(await Server.Admin.Get($"{Operator.Apps}/{app}")).IsOk().Json["damaged"], which);
+        (await Server.Client(Server.OtherAppKey).List()).IsOk();
     }
 
     [Fact]
     public async Task Settings_that_are_written_are_read()
     {
-        (await server.Admin.Post($"{Operator.Apps}/{app}", [("secrets_per_scope", "10000"), .. Enumerable.Range(0, 20)
+        (await Server.Admin.Post($"{Operator.Apps}/{app}", [("secrets_per_scope", "10000"), .. Enumerable.Range(0, 20)
             .Select(i => ("origins[]", $"https://a{i}.example"))])).IsOk();
-        (await server.Admin.Post($"{Operator.Apps}/{app}/signing_secret/roll", [("grace_period", "60")])).IsOk();
-        await server.StopAsync();
-        await server.StartAgainAsync();
-        (await server.Client().List()).IsOk();
-        Assert.Equal(20, (await server.Admin.Get($"{Operator.Apps}/{app}")).IsOk().Json["origins"]!.AsArray().Count);
+        (await Server.Admin.Post($"{Operator.Apps}/{app}/signing_secret/roll", [("grace_period", "60")])).IsOk();
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
+        (await Server.Client().List()).IsOk();
+        Assert.Equal(20, (await Server.Admin.Get($"{Operator.Apps}/{app}")).IsOk().Json["origins"]!.AsArray().Count);
     }
 
     public static TheoryData<string, byte[]> Secrets() => new()
@@ -105,9 +101,9 @@ public sealed class StrictFormsTests : IAsyncLifetime
     [MemberData(nameof(Secrets))]
     public async Task A_secret_in_another_form_is_not_given_out(string which, byte[] fields)
     {
-        (await server.Client().Set("k")).IsOk();
-        await server.StopAsync();
-        await server.OnStoreAsync(async (engine, committer, instance) =>
+        (await Server.Client().Set("k")).IsOk();
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (engine, committer, instance) =>
         {
             var all = new SecretFilter(null, null, null, null);
             var found = Assert.Single(await engine.SearchSecretsAsync(all, null, 0, 10, default));
@@ -117,12 +113,12 @@ public sealed class StrictFormsTests : IAsyncLifetime
             await committer.CommitAsync(new Change.Plain(new RowWrite.PutSecret(row)));
             return true;
         });
-        await server.StartAgainAsync();
-        var refused = await server.Client().Find("k", null, ("expand[]", "payload"));
+        await Server.StartAgainAsync();
+        var refused = await Server.Client().Find("k", null, ("expand[]", "payload"));
         Assert.True(refused.Status == 500, which);
         refused.IsError(500, null, null, "The stored secret failed its integrity check and was not sent. " +
             "Tell the operator of this server the Request-Id.", "api_error");
-        Assert.Empty((await server.Client().List()).IsOk().Names);
+        Assert.Empty((await Server.Client().List()).IsOk().Names);
     }
 
     private static byte[] Sealed(Instance instance, Coffer.Secrets.Tenant tenant, SecretRow row, byte[] fields)
@@ -148,9 +144,9 @@ public sealed class StrictFormsTests : IAsyncLifetime
     [MemberData(nameof(Claims))]
     public async Task An_ephemeral_key_with_claims_in_another_form_is_no_key(string which, byte[] more)
     {
-        var good = await server.MintAsync("u", "acct_1");
-        await server.StopAsync();
-        var bad = await server.OnStoreAsync((_, _, instance) =>
+        var good = await Server.MintAsync("u", "acct_1");
+        await Server.StopAsync();
+        var bad = await Server.OnStoreAsync((_, _, instance) =>
         {
             using var bound = new AssociatedData("coffer v2 ephemeral key"u8);
             bound.Add(instance.Id);
@@ -159,9 +155,9 @@ public sealed class StrictFormsTests : IAsyncLifetime
             var edited = Envelope.Seal(instance.EphemeralKey2, [.. claims.Span, .. more], bound.Span);
             return Task.FromResult(Tokens.Seal("ek_test_", edited));
         });
-        await server.StartAgainAsync();
-        (await server.Client(good).List("u")).IsOk();
-        Assert.True((await server.Client(bad).List("u")).Status == 401, which);
+        await Server.StartAgainAsync();
+        (await Server.Client(good).List("u")).IsOk();
+        Assert.True((await Server.Client(bad).List("u")).Status == 401, which);
     }
 
     [Theory]

@@ -6,22 +6,18 @@ namespace Coffer.Tests.Secrets;
 /// Someone who can write the database but has no key changes nothing unnoticed (SECURITY.md, "What is stored"). Every
 /// edit is made on a real store file, by hand, as SQL.
 /// </summary>
-public sealed class TamperingTests : IAsyncLifetime
+public sealed class TamperingTests : ServerTests
 {
-    private TestServer server = null!;
+    private TestServer.Caller Client => Server.Client();
 
-    private TestServer.Caller Client => server.Client();
-
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync();
-        (await Client.Set("k", "very secret", "usr_1", ("expires_at", $"{server.Time.Seconds + 1000}"))).IsOk();
+        await base.InitializeAsync();
+        (await Client.Set("k", "very secret", "usr_1", ("expires_at", $"{Server.Time.Seconds + 1000}"))).IsOk();
         (await Client.Set("l", "another secret", "usr_1")).IsOk();
         (await Client.Set("k", "second user's", "usr_2")).IsOk();
-        (await server.Client(server.OtherAppKey).Set("k", "another app's", "usr_1")).IsOk();
+        (await Server.Client(Server.OtherAppKey).Set("k", "another app's", "usr_1")).IsOk();
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Theory]
     [InlineData("expires_at = expires_at + 1000")]
@@ -83,23 +79,23 @@ public sealed class TamperingTests : IAsyncLifetime
         // The other app asks for the same name of the same user: its blind index is another, and so is its key.
         Execute("UPDATE secrets SET tenant = 2 WHERE expires_at IS NOT NULL");
         Assert.Equal("another app's",
-            (await server.Client(server.OtherAppKey).Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
+            (await Server.Client(Server.OtherAppKey).Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
         Execute("DELETE FROM secrets WHERE tenant = 2 AND expires_at IS NULL");
-        (await server.Client(server.OtherAppKey).Find("k", "usr_1")).IsError(404, "resource_missing", "name");
+        (await Server.Client(Server.OtherAppKey).Find("k", "usr_1")).IsError(404, "resource_missing", "name");
         Execute("UPDATE secrets SET name = $b WHERE tenant = 2 AND expires_at IS NOT NULL",
             await BlindNameOfOtherApp());
-        (await server.Client(server.OtherAppKey).Find("k", "usr_1", ("expand[]", "payload"))).IsError(500, null, null,
+        (await Server.Client(Server.OtherAppKey).Find("k", "usr_1", ("expand[]", "payload"))).IsError(500, null, null,
             type: "api_error");
     }
 
     [Fact]
     public async Task Tenant_keys_swapped_between_apps_are_found_out()
     {
-        await server.StopAsync();
+        await Server.StopAsync();
         Execute(
             "CREATE TEMP TABLE t AS SELECT id, sealed_keys FROM tenants; UPDATE tenants SET sealed_keys = (SELECT "
                 + "sealed_keys FROM t WHERE t.id <> tenants.id LIMIT 1)");
-        await server.StartAgainAsync();
+        await Server.StartAgainAsync();
         (await Client.Find("k", "usr_1")).IsError(500, null, null, type: "api_error");
         (await Client.Set("new")).IsError(500, null, null, type: "api_error");
     }
@@ -113,21 +109,21 @@ public sealed class TamperingTests : IAsyncLifetime
     [InlineData("proof = zeroblob(32)")]
     public async Task An_edited_api_key_is_worth_nothing(string edit)
     {
-        await server.StopAsync();
+        await Server.StopAsync();
         Execute(
             $"UPDATE api_keys SET {edit} WHERE id = (SELECT id FROM api_keys WHERE livemode = 0 AND app = (SELECT id "
                 + "FROM apps WHERE name = 'default'))");
-        await server.StartAgainAsync();
+        await Server.StartAgainAsync();
         (await Client.List()).IsError(500, null, null, type: "api_error");
-        (await server.Client(server.OtherAppKey).List("usr_1")).IsOk();
+        (await Server.Client(Server.OtherAppKey).List("usr_1")).IsOk();
     }
 
     [Fact]
     public async Task An_app_given_another_account_of_its_own_is_found_out()
     {
-        await server.StopAsync();
+        await Server.StopAsync();
         Execute("UPDATE apps SET account = 'acct_1'");
-        await server.StartAgainAsync();
+        await Server.StartAgainAsync();
         (await Client.List()).IsError(500, null, null, type: "api_error");
     }
 
@@ -150,9 +146,9 @@ public sealed class TamperingTests : IAsyncLifetime
     [InlineData("UPDATE root_keys SET version = 2")]
     public async Task A_store_whose_own_keys_were_edited_does_not_start(string edit)
     {
-        await server.StopAsync();
+        await Server.StopAsync();
         Execute(edit);
-        await Assert.ThrowsAsync<ConfigurationException>(() => server.StartAgainAsync());
+        await Assert.ThrowsAsync<ConfigurationException>(() => Server.StartAgainAsync());
     }
 
     [Fact]
@@ -176,7 +172,7 @@ public sealed class TamperingTests : IAsyncLifetime
 
     private async Task<byte[]> BlindNameOfOtherApp()
     {
-        (await server.Client(server.OtherAppKey).Set("k", "to see where it goes", "usr_1")).IsOk();
+        (await Server.Client(Server.OtherAppKey).Set("k", "to see where it goes", "usr_1")).IsOk();
         var name = (byte[])Scalar("SELECT name FROM secrets WHERE tenant = 2 AND expires_at IS NULL")!;
         Execute("DELETE FROM secrets WHERE tenant = 2 AND expires_at IS NULL");
         return name;
@@ -188,7 +184,7 @@ public sealed class TamperingTests : IAsyncLifetime
 
     private T Command<T>(string sql, byte[]? bytes, Func<SqliteCommand, T> run)
     {
-        using var connection = new SqliteConnection($"Data Source={server.StoreFile};Pooling=False");
+        using var connection = new SqliteConnection($"Data Source={Server.StoreFile};Pooling=False");
         connection.Open();
         using var command = connection.CreateCommand();
         command.CommandText = $"PRAGMA foreign_keys = OFF; {sql}";

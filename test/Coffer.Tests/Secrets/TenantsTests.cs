@@ -1,6 +1,5 @@
-using Coffer.Tests.Api.Management;
 using Microsoft.Data.Sqlite;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Secrets;
 

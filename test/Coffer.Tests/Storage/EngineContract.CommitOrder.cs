@@ -38,7 +38,7 @@ public abstract partial class EngineContract
         engine.Write([changes[0], revoking, .. changes[1..]], _ => null);
         Assert.Equal([before + 1, 0, before + 1], changes.Select(change => change.Found!.Number));
         Assert.Equal(before + 1, Assert.Single(await engine.ListRevocationsAsync(-1, "", 10, default)).Number);
-        // The same when it was taken for what was written before it.
+        // The same when it was given out for what was written before it.
         var late = new Managing(new() { ApiKey = "key_none", NeedsNumber = true });
         engine.Write([revoking, new Change.Plain(new RowWrite.DeleteRevocations(["x"], 0)), late], _ => null);
         Assert.Equal(before + 2, late.Found!.Number);

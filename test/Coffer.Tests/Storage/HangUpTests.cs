@@ -33,7 +33,7 @@ public sealed class HangUpTests : IDisposable
     public async Task A_scan_of_the_audit_log_ends_when_the_client_hangs_up()
     {
         using var engine = Filled();
-        var filter = new AuditTrail.Filter(null, "acct_none", null, null, null, null, null);
+        var filter = new AuditFilter(null, "acct_none", null, null, null, null, null);
         using var hangsUp = new CancellationTokenSource();
         var scan = Task.Run(() => AuditTrail.ListAsync(engine, filter, null, 10, hangsUp.Token));
         await hangsUp.CancelAsync();

@@ -79,7 +79,7 @@ public sealed class LaneTests : IDisposable
         await revoking.Done;
         var order = batches.ToList();
         Assert.StartsWith("owner", order[0], StringComparison.Ordinal);
-        Assert.Equal("set", order[1]); // between two batches of the app that goes on and on
+        Assert.Equal("set", order[1]); // between two batches of the app that continues and on
     }
 
     [Fact]

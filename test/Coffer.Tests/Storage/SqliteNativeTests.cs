@@ -1,4 +1,3 @@
-
 using Coffer.Storage.Sqlite;
 
 namespace Coffer.Tests.Storage;

@@ -79,7 +79,7 @@ public sealed class SqliteStressTests : IDisposable
         }
         catch
         {
-            over.Cancel(); // the others need not go on
+            over.Cancel(); // the others need not continue
             throw;
         }
     }, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();

@@ -46,7 +46,7 @@ public sealed class TurnsTests
         Assert.Null(turns.Add(new Waiting("a1", "a", 3 * Turns.TurnSize)));
         Add(turns, "a2 b1 b2 b3 b4 b5");
         Assert.Equal("a1 b1 b2 b3 a2 b4 b5", Take(turns, 100));
-        // It owes nothing to nobody: alone, it goes on at once.
+        // It owes nothing to nobody: alone, it continues at once.
         Assert.Null(turns.Add(new Waiting("a3", "a", 50 * Turns.TurnSize)));
         Add(turns, "a4");
         Assert.Equal("a3 a4", Take(turns, 100));

@@ -10,7 +10,7 @@ using static Coffer.Api.ManagementWire;
 namespace Coffer.Api.Admin;
 
 /// <summary>
-/// Accounts of apps and their secrets' metadata, for who has an admin key (docs/management.md, "Accounts" and
+/// Accounts of apps and their secrets' metadata, for someone with an admin key (docs/management.md, "Accounts" and
 /// "Secrets").
 /// </summary>
 internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
@@ -148,7 +148,7 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
             return null;
         var bytes = Base64Url.DecodeFromChars(page);
         if (bytes.Length != 32)
-            return null; // .NET passes over white space
+            return null; // .NET skips white space
         var expires = BinaryPrimitives.ReadInt64BigEndian(bytes);
         if (!UnixTime.IsStorable(expires))
             return null;

@@ -7,7 +7,7 @@ using static Coffer.Api.ManagementWire;
 
 namespace Coffer.Api.Admin;
 
-/// <summary>API keys, for who has an admin key (docs/management.md, "API keys").</summary>
+/// <summary>API keys, for someone with an admin key (docs/management.md, "API keys").</summary>
 internal sealed class ApiKeysApi(KeyRing keys)
 {
     private const string All = $"{Root}/api_keys", One = $"{All}/{{key}}";

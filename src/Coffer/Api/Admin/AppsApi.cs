@@ -8,7 +8,7 @@ using static Coffer.Api.ManagementWire;
 
 namespace Coffer.Api.Admin;
 
-/// <summary>Apps, for who has an admin key (docs/management.md, "Apps").</summary>
+/// <summary>Apps, for someone with an admin key (docs/management.md, "Apps").</summary>
 internal sealed class AppsApi(ManagedApps apps)
 {
     private const string All = $"{Root}/apps", One = $"{All}/{{app}}";

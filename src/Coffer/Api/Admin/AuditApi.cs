@@ -7,7 +7,8 @@ using static Coffer.Api.ManagementWire;
 namespace Coffer.Api.Admin;
 
 /// <summary>
-/// The audit log and the settings in force, for who has an admin key (docs/management.md, "Audit log" and "Settings").
+/// The audit log and the settings in force, for someone with an admin key (docs/management.md, "Audit log" and
+/// "Settings").
 /// </summary>
 internal sealed class AuditApi(AuditTrail trail)
 {
@@ -18,7 +19,7 @@ internal sealed class AuditApi(AuditTrail trail)
         var form = request.Form;
         form.Only("app", "account", "verb", "outcome", "key", "since", "until", "limit", "starting_after");
         var (after, limit) = (Text(form, "starting_after"), request.Limit);
-        var filter = new AuditTrail.Filter(
+        var filter = new AuditFilter(
             Id(form, "app"), Id(form, "account"), Id(form, "verb"), Id(form, "outcome"), Id(form, "key"),
             Date(form, "since"), Date(form, "until"));
         var found = await trail.ListAsync(request.Caller, filter, after, limit, request.Cancelled);

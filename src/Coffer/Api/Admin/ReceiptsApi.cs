@@ -5,7 +5,7 @@ using static Coffer.Api.ManagementWire;
 
 namespace Coffer.Api.Admin;
 
-/// <summary>Receipts of forgotten accounts, for who has an admin key (docs/management.md, "Receipts").</summary>
+/// <summary>Receipts of forgotten accounts, for someone with an admin key (docs/management.md, "Receipts").</summary>
 internal sealed class ReceiptsApi(Receipts receipts)
 {
     public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/receipts/{{receipt}}", ShowAsync)];
@@ -33,7 +33,7 @@ internal sealed class ReceiptsApi(Receipts receipts)
         return null;
     }
 
-    /// <summary>The answer to who has an account forgotten: the receipt as it is now.</summary>
+    /// <summary>The answer to someone who has an account forgotten: the receipt as it is now.</summary>
     public static void WriteForgotten(Utf8JsonWriter json, Receipt receipt, Receipts receipts)
     {
         var (done, pending, _) = receipts.StateOf(receipt);

@@ -8,7 +8,7 @@ using static Coffer.Api.ManagementWire;
 
 namespace Coffer.Api.Admin;
 
-/// <summary>What is in force on this node, for who has an admin key (docs/management.md, "Settings").</summary>
+/// <summary>What is in force on this node, for someone with an admin key (docs/management.md, "Settings").</summary>
 internal sealed class SettingsApi(Gate gate, Receipts receipts, CofferOptions options)
 {
     public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/settings", ShowAsync)];

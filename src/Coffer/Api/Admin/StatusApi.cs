@@ -6,7 +6,7 @@ using static Coffer.Api.ManagementWire;
 
 namespace Coffer.Api.Admin;
 
-/// <summary>What runs here and since when, for who has an admin key (docs/management.md, "Status").</summary>
+/// <summary>What runs here and since when, for someone with an admin key (docs/management.md, "Status").</summary>
 internal sealed class StatusApi(Gate gate, NodeStatus status, CofferOptions options)
 {
     public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/status", ShowAsync)];

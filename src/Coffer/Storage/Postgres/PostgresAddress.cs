@@ -86,7 +86,7 @@ internal sealed class PostgresAddress
         return new PostgresPools(Build(ReadsByOnePlan, shared), Build(ReadsByKey, others));
     }
 
-    /// <summary>Connections that are kept by who opens them.</summary>
+    /// <summary>Connections that are kept by their opener.</summary>
     public NpgsqlDataSource Lasting() => Build(null, 1);
 
     // Of several hosts, the one that is the primary: after a failover it is another.

@@ -9,8 +9,8 @@ namespace Coffer.Storage.Postgres;
 internal static class PostgresCall
 {
     /// <exception cref="TimeoutException">
-    /// It was given up. What it does later nobody hears; <paramref name="connection"/> is closed then, and is not to be
-    /// used.
+    /// It was given up. What it does later nobody waits for; <paramref name="connection"/> is closed then, and is not
+    /// to be used.
     /// </exception>
     public static async Task<T> BoundAsync<T>(
         Task<T> call, TimeSpan most, IDisposable? connection = null, CancellationToken ct = default)

@@ -127,7 +127,7 @@ internal sealed partial class PostgresEngine
         return rows;
     }
 
-    // A connection that hangs is seldom the only one, and what hangs cannot be taken back: the pools are replaced. What
+    // A connection that hangs is seldom the only one, and what hangs cannot be put back: the pools are replaced. What
     // they have lent is closed when it comes back.
     private void GiveUp(PostgresPools old)
     {

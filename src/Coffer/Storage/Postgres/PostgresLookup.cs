@@ -10,7 +10,7 @@ namespace Coffer.Storage.Postgres;
 /// </summary>
 /// <param name="read">One statement: the row of each key, or null, in the order of the keys.</param>
 /// <param name="mostStatements">How many may be under way at a time.</param>
-/// <param name="time">By what it is told whether statements are slow.</param>
+/// <param name="time">Where it looks up whether statements are slow.</param>
 internal sealed class PostgresLookup<TKey, TRow>(
     Func<IReadOnlyList<TKey>, ValueTask<IReadOnlyList<TRow?>>> read, int mostStatements, TimeProvider time)
     where TRow : class

@@ -14,7 +14,7 @@ namespace Coffer.Storage.Postgres;
 internal sealed class PostgresNode : IDisposable
 {
     /// <summary>
-    /// Rings at all nodes once the transaction commits; nodes of the release before hear what has changed by it alone.
+    /// Rings at all nodes once the transaction commits; nodes of the release before learn what has changed by it alone.
     /// </summary>
     public const string Ring = $"SELECT pg_notify('{Channel}', $1)";
 
@@ -63,8 +63,8 @@ internal sealed class PostgresNode : IDisposable
 
     /// <param name="source">Where its connection comes from.</param>
     /// <param name="patience">How long a statement may take.</param>
-    /// <param name="owner">Who hears what another node, or this one, has changed; and that something may have been
-    /// missed.</param>
+    /// <param name="owner">Who is notified of what another node, or this one, has changed; and that something may have
+    /// been missed.</param>
     /// <param name="ct">Ends the wait.</param>
     public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, TimeSpan patience, Engine owner,
         CancellationToken ct)
@@ -154,8 +154,8 @@ internal sealed class PostgresNode : IDisposable
     private async Task<bool> PollAsync(NpgsqlConnection connection, bool isFirst)
     {
         var answer = await poll.AskAsync(connection, isFirst, new NodeRow(number, holder, version, owner.Address));
-        // What older nodes change is in no row: it is heard as they tell it. As long as they are there, all is heard in
-        // their way too.
+        // What older nodes change is in no row: it arrives as they send it. As long as they are there, this
+        // node listens in their way too.
         var followsOlder = answer.HasOlderNodes || HasOlderNodes;
         var turned = answer.HasOlderNodes != HasOlderNodes;
         Volatile.Write(ref hasOlderNodes, answer.HasOlderNodes);

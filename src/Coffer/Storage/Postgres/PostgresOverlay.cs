@@ -24,7 +24,7 @@ internal sealed class PostgresOverlay
     private readonly Dictionary<Slot, Dictionary<long, int>> expiries = [];
     private Sources written;
 
-    /// <summary>The transaction's number, once it was taken.</summary>
+    /// <summary>The transaction's number, once it is given out.</summary>
     public long? Number { get; set; }
 
     /// <summary>What of the management plane was read for a change.</summary>
@@ -129,48 +129,48 @@ internal sealed class PostgresOverlay
 
     public void Put(SecretRow row)
     {
-        var place = Slot.Of(row.Key);
+        var slot = Slot.Of(row.Key);
         written |= Sources.Secrets;
-        if (secrets.TryGetValue(place, out var last))
+        if (secrets.TryGetValue(slot, out var last))
         {
             Count(last, -1);
             Count(row, 1);
-            secrets[place] = row;
+            secrets[slot] = row;
         }
         else
         {
             expiries.Clear(); // what it replaces, if anything, is not known
         }
 
-        secretsToWrite[place] = row;
+        secretsToWrite[slot] = row;
     }
 
     public void Delete(SecretKey key)
     {
-        var place = Slot.Of(key);
+        var slot = Slot.Of(key);
         written |= Sources.Secrets;
-        if (secrets.TryGetValue(place, out var last))
+        if (secrets.TryGetValue(slot, out var last))
             Count(last, -1);
         else
             expiries.Clear();
-        secrets[place] = null;
-        secretsToWrite[place] = null;
+        secrets[slot] = null;
+        secretsToWrite[slot] = null;
     }
 
     public void Put(IdempotencyRow row)
     {
         // Each row is written once, where it was last put: the order of the rows is that of time.
-        var place = Slot.Of(row.Key);
-        var isNew = idempotency.TryGetValue(place, out var known) && known is null;
-        if (idempotencySlots.TryGetValue(place, out var earlier))
+        var slot = Slot.Of(row.Key);
+        var isNew = idempotency.TryGetValue(slot, out var known) && known is null;
+        if (idempotencySlots.TryGetValue(slot, out var earlier))
         {
             isNew = idempotencyToWrite[earlier]!.Value.IsNew;
             idempotencyToWrite[earlier] = null;
         }
 
-        idempotencySlots[place] = idempotencyToWrite.Count;
+        idempotencySlots[slot] = idempotencyToWrite.Count;
         idempotencyToWrite.Add((row, isNew));
-        idempotency[place] = row;
+        idempotency[slot] = row;
     }
 
     /// <summary>That something was written that is not kept here: what it may have changed is forgotten.</summary>
@@ -226,19 +226,19 @@ internal sealed class PostgresOverlay
         List<SecretRow> put = [];
         List<SecretKey> deleted = [];
         int? stored = 0;
-        foreach (var (place, row) in secretsToWrite.OrderBy(entry => entry.Key, Comparer<Slot>.Create(Slot.Compare)))
+        foreach (var (slot, row) in secretsToWrite.OrderBy(entry => entry.Key, Comparer<Slot>.Create(Slot.Compare)))
         {
             if (row is null)
             {
-                deleted.Add(new SecretKey(place.Tenant, place.Index));
-                stored = storedSecrets.TryGetValue(place, out var isThere) ? stored + (isThere ? 1 : 0) : null;
+                deleted.Add(new SecretKey(slot.Tenant, slot.Index));
+                stored = storedSecrets.TryGetValue(slot, out var isThere) ? stored + (isThere ? 1 : 0) : null;
             }
             else
             {
                 put.Add(row);
             }
 
-            storedSecrets[place] = row is not null;
+            storedSecrets[slot] = row is not null;
         }
 
         secretsToWrite.Clear();

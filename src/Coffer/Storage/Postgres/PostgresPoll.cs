@@ -4,7 +4,7 @@ using Npgsql;
 namespace Coffer.Storage.Postgres;
 
 /// <summary>
-/// What a node asks and says once a second, in one round trip: what was told since, whether nodes of a release run that
+/// What a node asks and says once a second, in one round trip: what was sent since, whether nodes of a release run that
 /// tells nothing in rows, and its own row, in which it lives on.
 /// </summary>
 internal sealed class PostgresPoll

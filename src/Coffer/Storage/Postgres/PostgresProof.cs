@@ -13,8 +13,8 @@ internal static class PostgresProof
     private const string Mark = "coffer: other rows in ";
 
     /// <summary>Runs after a tenant was to be added: it is there, or its app is not.</summary>
-    public const string TenantIsThere =
-        $"SELECT ({TenantRow.MayAdd}) = 0 OR (SELECT '{Mark}tenants.' || count(*) FROM tenants)::int > 0";
+    public static readonly string TenantIsThere =
+        $"SELECT ({TenantRow.MayAdd.Text.Postgres}) = 0 OR (SELECT '{Mark}tenants.' || count(*) FROM tenants)::int > 0";
 
     private static readonly ConcurrentDictionary<string, string> Counted = new(StringComparer.Ordinal),
         Refuted = new(StringComparer.Ordinal);

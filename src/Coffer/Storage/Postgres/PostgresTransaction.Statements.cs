@@ -16,11 +16,6 @@ internal sealed partial class PostgresTransaction
         ORDER BY id FOR UPDATE
         """, static row => row.Number(0));
 
-    private static readonly Query<SecretRow> SecretsByKey = new($"""
-        SELECT {SecretRow.Table.Names(before: "s.")} FROM unnest($1, $2) AS asked (tenant, name)
-        JOIN secrets s ON s.tenant = asked.tenant AND s.name = asked.name
-        """, SecretRow.From);
-
     private static readonly Query<IdempotencyRow> IdempotencyByKey = new($"""
         SELECT {IdempotencyRow.Table.Names(before: "i.")} FROM unnest($1, $2) AS asked (tenant, key)
         JOIN idempotency i ON i.tenant = asked.tenant AND i.key = asked.key

@@ -14,7 +14,7 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
     private readonly List<(string Row, IReadOnlyList<Statement> Statements)> singles = [];
     private bool hasBegun;
     private bool holdsManagement;
-    // What depends on the transaction's number, which is taken last, for who takes it waits for all who hold one.
+    // What depends on the transaction's number, which is given out last: it waits for every holder of one.
     private readonly List<(string Row, IReadOnlyList<Statement> Statements)> numbered = [];
     private bool hasNumber;
 
@@ -125,7 +125,7 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
         Lock(tenants, [.. management.Where(asked => asked.At.Mint is null)], replies);
         if (secrets.Count > 0)
         {
-            Ask(SecretsByKey, overlay.Read,
+            Ask(PostgresEngine.SecretsByKey, found => overlay.Read(found.Row),
                 Each(secrets, key => key.Tenant), Each(secrets, key => key.Name));
         }
 
@@ -144,7 +144,7 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
             Ask(overlay.ReadFor(change), at);
         if (needsNumber && overlay.Number is null)
         {
-            // Again if it was taken for what was written: it is the same one then.
+            // Again if it was given out for what was written: it is the same one then.
             Ask(hasNumber ? CommitOrder.SelectLast : CommitOrder.Take, number => overlay.Number = number);
             hasNumber = true;
         }
@@ -222,7 +222,7 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
     }
 
     // Secrets and idempotency records are written at the end, each in its last state, and single rows that nothing else
-    // of the transaction depends on in the order of their names; all else in the order of the changes.
+    // of the transaction depends on in the order of their names; everything else in the order of the changes.
     private void Apply(RowWrite write)
     {
         News.Add(write);

@@ -68,7 +68,7 @@ internal sealed partial class SqliteEngine
 
     /// <summary>
     /// Empties the log into the file, and has the file stay as it is: whoever reads the file itself keeps others from
-    /// writing to it, while the log goes on. False if somebody reads what is in the log.
+    /// writing to it, while the log continues. False if somebody reads what is in the log.
     /// </summary>
     private bool Freeze(SqliteSession session)
     {

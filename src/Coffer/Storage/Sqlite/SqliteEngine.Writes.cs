@@ -5,7 +5,7 @@ namespace Coffer.Storage.Sqlite;
 /// <summary>The committer's part: what a change decides by, and how rows are written.</summary>
 internal sealed partial class SqliteEngine
 {
-    // Held by who writes and, for a moment, by who empties the log.
+    // Held by a writer and, for a moment, by what empties the log.
     private readonly Lock writing = new();
     private News news = new();
     private long? number;
@@ -67,7 +67,7 @@ internal sealed partial class SqliteEngine
     }
 
     private Change.Found FindFor(Change change) => new(
-        change.SecretAt is { } owned && First(writer, TenantRow.ByNumber, owned.Tenant) is not null,
+        change.SecretAt is { } owned && Number(TenantRow.CountByNumber, owned.Tenant) > 0,
         change.SecretAt is { } secret ? First(writer, SecretRow.ByKey, secret.Tenant, secret.Name) : null,
         change.IdempotencyAt is { } key ? First(writer, IdempotencyRow.ByKey, key.Tenant, key.Key) : null,
         now => change.ScopeAt is { } at
@@ -104,7 +104,12 @@ internal sealed partial class SqliteEngine
         return number ??= Number(CommitOrder.SelectLast);
     }
 
-    private long Number(Query<long> query, params ReadOnlySpan<SqlValue> values) => All(writer, query, values)[0];
+    private long Number(Query<long> query, params ReadOnlySpan<SqlValue> values)
+    {
+        using var row = writer.Query(query.Text.Sqlite, values);
+        row.Read();
+        return query.Map(row);
+    }
 
     private void Apply(RowWrite write)
     {
@@ -116,15 +121,8 @@ internal sealed partial class SqliteEngine
             if (statement.Count is not { } count)
                 writer.Run(statement.Text.Sqlite, statement.Values);
             else
-                writer.Run(Count(count.Text, count.Values), statement.Text.Sqlite, statement.Values);
+                writer.Run(Number(count.Query, count.Values), statement.Text.Sqlite, statement.Values);
         }
-    }
-
-    private long Count(string text, ReadOnlySpan<SqlValue> values)
-    {
-        using var row = writer.Query(text, values);
-        row.Read();
-        return row.Number(0);
     }
 
     private void Rollback()

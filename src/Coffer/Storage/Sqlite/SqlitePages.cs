@@ -69,7 +69,7 @@ internal sealed class SqlitePages(string file) : IDisposable
     {
         var cells = Short(page, 3);
         var begin = 8 + 2 * cells;
-        var end = Short(page, 5) is var canonical && canonical == 0 ? 65_536 : canonical;
+        var end = Short(page, 5) is var written && written == 0 ? 65_536 : written;
         if (end - begin <= Negligible || !page[(begin + Negligible)..end].ContainsAnyExcept((byte)0))
             return null;
 

@@ -1,37 +1,34 @@
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
 /// <summary>
 /// Accounts listed and exported, and secrets revealed (docs/management.md, "Accounts" and "Secrets").
 /// </summary>
-public sealed class AccountsTests : IAsyncLifetime
+public sealed class AccountsTests : ServerTests
 {
-    private TestServer server = null!;
     private string app = null!;
 
-    private TestServer.Caller Admin => server.Admin;
+    private TestServer.Caller Admin => Server.Admin;
 
     private string Accounts => $"{Apps}/{app}/accounts";
 
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync();
-        app = await server.AppIdAsync();
+        await base.InitializeAsync();
+        app = await Server.AppIdAsync();
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task An_account_is_there_once_something_was_stored_with_its_unexpired_secrets_counted()
     {
         Assert.Empty((await Admin.Get(Accounts)).Ids());
-        var live = server.Client(server.Keys.LiveSecretKey, "acct_1");
+        var live = Server.Client(Server.Keys.LiveSecretKey, "acct_1");
         await live.Set("a");
         await live.Set("b", "p", "usr_1");
-        server.Time.Move(TimeSpan.FromSeconds(5));
-        await server.Client(account: "acct_1").Set("c", "p", null, ("expires_at", $"{server.Time.Seconds + 10}"));
-        await server.Client(server.OtherAppKey, "acct_1").Set("another app's");
+        Server.Time.Move(TimeSpan.FromSeconds(5));
+        await Server.Client(account: "acct_1").Set("c", "p", null, ("expires_at", $"{Server.Time.Seconds + 10}"));
+        await Server.Client(Server.OtherAppKey, "acct_1").Set("another app's");
         Assert.Equal($$"""
             {
               "object": "list",
@@ -40,7 +37,7 @@ public sealed class AccountsTests : IAsyncLifetime
                   "id": "acct_1",
                   "object": "account",
                   "app": "{{app}}",
-                  "created": {{server.Time.Seconds - 5}},
+                  "created": {{Server.Time.Seconds - 5}},
                   "secrets": {
                     "live": 2,
                     "test": 1
@@ -53,7 +50,7 @@ public sealed class AccountsTests : IAsyncLifetime
 
             """, (await Admin.Get(Accounts)).IsOk().Text);
 
-        server.Time.Move(TimeSpan.FromSeconds(10));
+        Server.Time.Move(TimeSpan.FromSeconds(10));
         Assert.Equal((2, 0), await CountAsync());
         await live.Delete("a");
         await live.Delete("b", "usr_1");
@@ -70,8 +67,8 @@ public sealed class AccountsTests : IAsyncLifetime
     {
         string[] ids = ["B", "_1", "a", "a-1", "a1", "acct_10", "acct_2", "b"];
         foreach (var id in ids.Reverse())
-            await server.Client(account: id).Set("k");
-        await server.Client(server.Keys.LiveSecretKey, "a1").Set("k"); // two tenants of one account
+            await Server.Client(account: id).Set("k");
+        await Server.Client(Server.Keys.LiveSecretKey, "a1").Set("k"); // two tenants of one account
         foreach (var limit in (int[])[1, 3, 100])
             Assert.Equal(ids.Order(StringComparer.Ordinal), await Admin.WalkAsync(Accounts, limit));
         Assert.Equal(["acct_2", "b"], (await Admin.Get(Accounts, ("starting_after", "acct_1z"))).Ids());
@@ -83,13 +80,13 @@ public sealed class AccountsTests : IAsyncLifetime
     [Fact]
     public async Task An_export_gives_all_secrets_of_one_mode_with_their_payloads()
     {
-        var caller = server.Client(account: "acct_1");
-        var one = (await caller.Set("a", "one", null, ("expires_at", $"{server.Time.Seconds + 100}"))).IsOk().Json;
+        var caller = Server.Client(account: "acct_1");
+        var one = (await caller.Set("a", "one", null, ("expires_at", $"{Server.Time.Seconds + 100}"))).IsOk().Json;
         await caller.Set("a", "two", "usr_1");
-        await caller.Set("gone", "p", null, ("expires_at", $"{server.Time.Seconds + 1}"));
-        await server.Client(server.Keys.LiveSecretKey, "acct_1").Set("a", "live");
-        await server.Client(account: "acct_2").Set("a", "another account's");
-        server.Time.Move(TimeSpan.FromSeconds(1));
+        await caller.Set("gone", "p", null, ("expires_at", $"{Server.Time.Seconds + 1}"));
+        await Server.Client(Server.Keys.LiveSecretKey, "acct_1").Set("a", "live");
+        await Server.Client(account: "acct_2").Set("a", "another account's");
+        Server.Time.Move(TimeSpan.FromSeconds(1));
 
         var page = (await Admin.Post($"{Accounts}/acct_1/export", [("reason", "ticket 7")])).IsOk();
         Assert.Equal(("list", false, $"{Accounts}/acct_1/export"),
@@ -98,7 +95,7 @@ public sealed class AccountsTests : IAsyncLifetime
         Assert.Equal(["one", "two"], data.Select(secret => (string?)secret!["payload"]).Order());
         Assert.Equal($$"""
             {"id":"{{one.Id()}}","object":"apps.secret","account":"acct_1","app":"{{app}}",
-            "created":{{server.Time.Seconds - 1}},"expires_at":{{server.Time.Seconds + 99}},
+            "created":{{Server.Time.Seconds - 1}},"expires_at":{{Server.Time.Seconds + 99}},
             "livemode":false,"name":"a","payload":"one","scope":{"type":"account"},"version":1}
             """.ReplaceLineEndings(""), data.Single(secret => (string?)secret!["payload"] == "one")!.ToJsonString());
         Assert.Equal("usr_1", (string?)data.Single(secret => (string?)secret!["payload"] == "two")!["scope"]!["user"]);
@@ -115,7 +112,7 @@ public sealed class AccountsTests : IAsyncLifetime
     {
         var made = new List<string>();
         for (var i = 0; i < 7; i++)
-            made.Add((await server.Client(account: "acct_1").Set($"k{i}", "p", $"usr_{i % 3}")).Id!);
+            made.Add((await Server.Client(account: "acct_1").Set($"k{i}", "p", $"usr_{i % 3}")).Id!);
         foreach (var limit in (int[])[1, 3, 7])
         {
             var walked = new List<string>();
@@ -138,8 +135,8 @@ public sealed class AccountsTests : IAsyncLifetime
     [Fact]
     public async Task A_reveal_gives_one_secret_of_either_mode()
     {
-        var test = (await server.Client(account: "acct_1").Set("k", "test", "usr_1")).Id;
-        var live = (await server.Client(server.Keys.LiveSecretKey, "acct_1").Set("k", "live")).Id;
+        var test = (await Server.Client(account: "acct_1").Set("k", "test", "usr_1")).Id;
+        var live = (await Server.Client(Server.Keys.LiveSecretKey, "acct_1").Set("k", "live")).Id;
         var shown = (await Reveal("acct_1", test!)).IsOk();
         Assert.Equal("id object account app created expires_at livemode name payload scope version",
             shown.Json.Fields());
@@ -149,15 +146,15 @@ public sealed class AccountsTests : IAsyncLifetime
 
         foreach (var answer in (Answer[])[
             await Reveal("acct_2", test!), await Reveal("acct_1", "appsecret_none"),
-            await Admin.Post($"{Apps}/{server.OtherApp}/accounts/acct_1/secrets/{test}/reveal", [("reason", "r")])])
+            await Admin.Post($"{Apps}/{Server.OtherApp}/accounts/acct_1/secrets/{test}/reveal", [("reason", "r")])])
             answer.IsError(404, "resource_missing", "id");
         (await Admin.Post($"{Apps}/app_none/accounts/acct_1/secrets/{test}/reveal", [("reason", "r")])).IsError(404,
             "resource_missing", "id", "No such app: 'app_none'");
 
-        await server.Client(account: "acct_1").Set("brief", "p", null, ("expires_at", $"{server.Time.Seconds + 1}"));
-        var brief = (await server.Client(account: "acct_1").Find("brief")).Id;
+        await Server.Client(account: "acct_1").Set("brief", "p", null, ("expires_at", $"{Server.Time.Seconds + 1}"));
+        var brief = (await Server.Client(account: "acct_1").Find("brief")).Id;
         (await Reveal("acct_1", brief!)).IsOk();
-        server.Time.Move(TimeSpan.FromSeconds(1));
+        Server.Time.Move(TimeSpan.FromSeconds(1));
         (await Reveal("acct_1", brief!)).IsError(404, "resource_missing", "id");
 
         Task<Answer> Reveal(string account, string id) =>
@@ -167,8 +164,8 @@ public sealed class AccountsTests : IAsyncLifetime
     [Fact]
     public async Task What_is_revealed_or_exported_is_on_record_with_its_reason()
     {
-        var one = (await server.Client(account: "acct_1").Set("a", "p")).Id;
-        var two = (await server.Client(account: "acct_1").Set("b", "p", "usr_1")).Id;
+        var one = (await Server.Client(account: "acct_1").Set("a", "p")).Id;
+        var two = (await Server.Client(account: "acct_1").Set("b", "p", "usr_1")).Id;
         (await Admin.Post($"{Accounts}/acct_1/secrets/{one}/reveal", [("reason", "ticket é 7")])).IsOk();
         (await Admin.Post($"{Accounts}/acct_1/secrets/appsecret_none/reveal", [("reason", "r")])).IsError(404,
             "resource_missing", "id");
@@ -195,7 +192,7 @@ public sealed class AccountsTests : IAsyncLifetime
     public async Task A_reason_of_1_to_500_characters_is_needed_and_without_it_nothing_leaves(string form, string? code,
         string param)
     {
-        var id = (await server.Client(account: "acct_1").Set("k", "canary")).Id;
+        var id = (await Server.Client(account: "acct_1").Set("k", "canary")).Id;
         form = form.Replace("LONG", new string('r', 501), StringComparison.Ordinal);
         foreach (var path in (string[])[$"{Accounts}/acct_1/secrets/{id}/reveal", $"{Accounts}/acct_1/export"])
         {

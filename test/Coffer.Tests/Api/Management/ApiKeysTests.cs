@@ -1,25 +1,22 @@
 using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
 /// <summary>API keys: created, listed, rolled, revoked (docs/management.md, "API keys").</summary>
-public sealed class ApiKeysTests : IAsyncLifetime
+public sealed class ApiKeysTests : ServerTests
 {
-    private TestServer server = null!;
     private string app = null!;
 
-    private TestServer.Caller Admin => server.Admin;
+    private TestServer.Caller Admin => Server.Admin;
 
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync();
-        app = await server.AppIdAsync();
+        await base.InitializeAsync();
+        app = await Server.AppIdAsync();
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task A_new_key_is_shown_with_its_secret_once()
@@ -29,7 +26,7 @@ public sealed class ApiKeysTests : IAsyncLifetime
             ("type", "restricted"), ("app", app), ("livemode", "true"), ("permissions[]", "secret_write"),
                 ("permissions[]", "secret_read"), ("account", "acct_1"),
             ("addresses[]", "127.0.0.0/8"), ("addresses[]", "2001:db8::1"),
-                ("expires_at", $"{server.Time.Seconds + 10}"),
+                ("expires_at", $"{Server.Time.Seconds + 10}"),
         ])).IsOk();
         Assert.Matches("^rk_live_cfr[0-9A-Za-z]{39}$", made.Json.Secret());
         Assert.Equal($$"""
@@ -42,8 +39,8 @@ public sealed class ApiKeysTests : IAsyncLifetime
                 "2001:db8::1/128"
               ],
               "app": "{{app}}",
-              "created": {{server.Time.Seconds}},
-              "expires_at": {{server.Time.Seconds + 10}},
+              "created": {{Server.Time.Seconds}},
+              "expires_at": {{Server.Time.Seconds + 10}},
               "last_used": null,
               "livemode": true,
               "permissions": [
@@ -67,18 +64,18 @@ public sealed class ApiKeysTests : IAsyncLifetime
     [Fact]
     public async Task Each_type_has_its_prefix_and_its_nulls()
     {
-        var secret = await server.NewKeyAsync("secret", app);
+        var secret = await Server.NewKeyAsync("secret", app);
         Assert.Matches("^sk_test_cfr", secret.Secret());
         Assert.Equal("null null null False", string.Join(' ', Word(secret["permissions"]), Word(secret["expires_at"]),
             Word(secret["account"]), (bool)secret["livemode"]!));
         Assert.Empty(secret["addresses"]!.AsArray());
-        Assert.Matches("^sk_live_cfr", (await server.NewKeyAsync("secret", app, ("livemode", "true"))).Secret());
+        Assert.Matches("^sk_live_cfr", (await Server.NewKeyAsync("secret", app, ("livemode", "true"))).Secret());
         Assert.Matches("^rk_test_cfr",
-            (await server.NewKeyAsync("restricted", app, ("permissions", "secret_read"))).Secret());
-        var admin = await server.NewKeyAsync("admin", null);
+            (await Server.NewKeyAsync("restricted", app, ("permissions", "secret_read"))).Secret());
+        var admin = await Server.NewKeyAsync("admin", null);
         Assert.Matches("^ak_cfr", admin.Secret());
         Assert.Equal("null null null", $"{Word(admin["app"])} {Word(admin["livemode"])} {Word(admin["permissions"])}");
-        (await server.Client(admin.Secret()).Get(KeysPath)).IsOk();
+        (await Server.Client(admin.Secret()).Get(KeysPath)).IsOk();
         Assert.Equal(secret.Fields(), admin.Fields());
 
         static string Word(JsonNode? node) => node?.ToJsonString() ?? "null";
@@ -119,7 +116,7 @@ public sealed class ApiKeysTests : IAsyncLifetime
     public async Task Bad_input_names_the_parameter_and_makes_no_key(string form, string? code, string param)
     {
         var before = (await Admin.Get(KeysPath, ("limit", "100"))).Ids().Count();
-        form = form.Replace("APP", app, StringComparison.Ordinal).Replace("NOW", $"{server.Time.Seconds}",
+        form = form.Replace("APP", app, StringComparison.Ordinal).Replace("NOW", $"{Server.Time.Seconds}",
             StringComparison.Ordinal);
         (await Admin.Raw(HttpMethod.Post, KeysPath, form)).IsError(400, code, param);
         Assert.Equal(before, (await Admin.Get(KeysPath, ("limit", "100"))).Ids().Count());
@@ -132,7 +129,7 @@ public sealed class ApiKeysTests : IAsyncLifetime
         // the same one again
         Assert.Equal(
             20,
-            (await server.NewKeyAsync("admin", null,
+            (await Server.NewKeyAsync("admin", null,
                 [.. twenty, ("addresses[]", "10.0.0.0/24")]))["addresses"]!.AsArray().Count);
         (await Admin.Post(KeysPath,
             [("type", "admin"), .. twenty, ("addresses[]", "10.1.0.0/16")])).IsError(400, null, "addresses");
@@ -149,8 +146,8 @@ public sealed class ApiKeysTests : IAsyncLifetime
     [InlineData("::1", false)]
     public async Task A_key_is_taken_from_its_networks_only(string network, bool isTaken)
     {
-        var key = (await server.NewKeyAsync("secret", app, ("addresses[]", network))).Secret();
-        var answer = await server.Client(key).List();
+        var key = (await Server.NewKeyAsync("secret", app, ("addresses[]", network))).Secret();
+        var answer = await Server.Client(key).List();
         if (isTaken)
             answer.IsOk();
         else
@@ -158,13 +155,13 @@ public sealed class ApiKeysTests : IAsyncLifetime
                 403, null, null,
                 "The provided key is not accepted from this address. Use it from one of its networks, or ask the "
                     + "operator to add this address.");
-        (await server.Client(
-            (await server.NewKeyAsync("secret", app, ("addresses[]", network),
+        (await Server.Client(
+            (await Server.NewKeyAsync("secret", app, ("addresses[]", network),
                 ("addresses[]", "127.0.0.0/30"))).Secret()).List()).IsOk();
         Assert.Equal(
             isTaken ? 200 : 403,
-            (await server.Client(
-                (await server.NewKeyAsync("admin", null, ("addresses[]", network))).Secret()).Get(Apps)).Status);
+            (await Server.Client(
+                (await Server.NewKeyAsync("admin", null, ("addresses[]", network))).Secret()).Get(Apps)).Status);
     }
 
     [Theory]
@@ -174,10 +171,10 @@ public sealed class ApiKeysTests : IAsyncLifetime
     public async Task A_restricted_key_may_do_what_its_permissions_say(string permissions, int reads, int writes,
         int both)
     {
-        await server.Client().Set("k", "p");
-        await server.Client().Set("l", "p");
-        var caller = server.Client(
-            (await server.NewKeyAsync("restricted", app,
+        await Server.Client().Set("k", "p");
+        await Server.Client().Set("l", "p");
+        var caller = Server.Client(
+            (await Server.NewKeyAsync("restricted", app,
                 [.. permissions.Split(',').Select(word => ("permissions[]", word))])).Secret());
         Assert.Equal(reads, (await caller.Find("k")).Status);
         Assert.Equal(reads, (await caller.Find("k", null, ("expand[]", "payload"))).Status);
@@ -195,31 +192,31 @@ public sealed class ApiKeysTests : IAsyncLifetime
     [Fact]
     public async Task A_pinned_key_acts_in_its_account_and_in_no_other()
     {
-        await server.Client(account: "acct_1").Set("k", "one");
-        await server.Client().Set("k", "the app's own");
-        var key = (await server.NewKeyAsync("restricted", app, ("permissions", "secret_read"),
+        await Server.Client(account: "acct_1").Set("k", "one");
+        await Server.Client().Set("k", "the app's own");
+        var key = (await Server.NewKeyAsync("restricted", app, ("permissions", "secret_read"),
             ("account", "acct_1"))).Secret();
-        Assert.Equal("one", (await server.Client(key).Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
+        Assert.Equal("one", (await Server.Client(key).Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
         Assert.Equal("one",
-            (await server.Client(key, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
+            (await Server.Client(key, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
         var own = (string)(await Admin.Get($"{Apps}/{app}")).Json["account"]!;
         foreach (var other in (string[])["acct_2", own, "ACCT_1"])
-            (await server.Client(key, other).Find("k")).IsError(403, null, null);
+            (await Server.Client(key, other).Find("k")).IsError(403, null, null);
     }
 
     [Fact]
     public async Task A_key_with_an_expiry_is_refused_from_that_second_on_and_stays_in_the_list()
     {
-        var key = await server.NewKeyAsync("admin", null, ("expires_at", $"{server.Time.Seconds + 10}"));
-        server.Time.Move(TimeSpan.FromSeconds(9.999));
-        (await server.Client(key.Secret()).Get(Apps)).IsOk();
-        server.Time.Move(TimeSpan.FromSeconds(0.001));
-        (await server.Client(key.Secret()).Get(Apps)).IsError(401, "api_key_expired", null);
+        var key = await Server.NewKeyAsync("admin", null, ("expires_at", $"{Server.Time.Seconds + 10}"));
+        Server.Time.Move(TimeSpan.FromSeconds(9.999));
+        (await Server.Client(key.Secret()).Get(Apps)).IsOk();
+        Server.Time.Move(TimeSpan.FromSeconds(0.001));
+        (await Server.Client(key.Secret()).Get(Apps)).IsError(401, "api_key_expired", null);
         Assert.Contains(key.Id(), (await Admin.Get(KeysPath, ("limit", "100"))).Ids());
         (await Admin.Post($"{KeysPath}/{key.Id()}/roll", [("grace_period", "0")])).IsError(400, null, "id");
         (await Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsOk();
         Assert.DoesNotContain(key.Id(), (await Admin.Get(KeysPath, ("limit", "100"))).Ids());
-        (await server.Client(key.Secret()).Get(Apps)).IsError(401, null, null);
+        (await Server.Client(key.Secret()).Get(Apps)).IsError(401, null, null);
     }
 
     [Fact]
@@ -228,15 +225,15 @@ public sealed class ApiKeysTests : IAsyncLifetime
         var made = new List<string>();
         for (var i = 0; i < 5; i++)
         {
-            server.Time.Move(TimeSpan.FromSeconds(1));
-            made.Insert(0, (await server.NewKeyAsync("secret", server.OtherApp)).Id());
+            Server.Time.Move(TimeSpan.FromSeconds(1));
+            made.Insert(0, (await Server.NewKeyAsync("secret", Server.OtherApp)).Id());
         }
 
         var walked = await Admin.WalkAsync(KeysPath, 2);
         Assert.Equal(made, walked.Take(5));
         Assert.Equal(3 + 1 + 5, walked.Distinct().Count());
-        Assert.Equal(made, (await Admin.WalkAsync(KeysPath, 2, ("app", server.OtherApp))).Take(5));
-        Assert.Equal(6, (await Admin.Get(KeysPath, ("app", server.OtherApp))).Ids().Count());
+        Assert.Equal(made, (await Admin.WalkAsync(KeysPath, 2, ("app", Server.OtherApp))).Take(5));
+        Assert.Equal(6, (await Admin.Get(KeysPath, ("app", Server.OtherApp))).Ids().Count());
         Assert.Equal(2, (await Admin.Get(KeysPath, ("app", app))).Ids().Count());
         Assert.Empty((await Admin.Get(KeysPath, ("app", "app_none"))).Ids());
         var page = (await Admin.Get(KeysPath, ("limit", "2"))).IsOk().Json;
@@ -262,76 +259,76 @@ public sealed class ApiKeysTests : IAsyncLifetime
     [Fact]
     public async Task A_rolled_key_may_do_the_same_and_the_old_one_ends_with_its_grace()
     {
-        var old = await server.NewKeyAsync("restricted", app, ("permissions", "secret_read"), ("account", "acct_1"),
+        var old = await Server.NewKeyAsync("restricted", app, ("permissions", "secret_read"), ("account", "acct_1"),
             ("addresses[]", "127.0.0.1"));
-        server.Time.Move(TimeSpan.FromSeconds(5));
+        Server.Time.Move(TimeSpan.FromSeconds(5));
         var rolled = (await Admin.Post($"{KeysPath}/{old.Id()}/roll", [("grace_period", "60")])).IsOk().Json;
         Assert.Equal(old.Fields(), rolled.Fields());
         Assert.NotEqual(old.Id(), rolled.Id());
         Assert.NotEqual(old.Secret(), rolled.Secret());
         foreach (var same in (string[])["account", "addresses", "app", "livemode", "permissions", "type", "expires_at"])
             Assert.True(JsonNode.DeepEquals(old[same], rolled[same]), same);
-        Assert.Equal(server.Time.Seconds, (long)rolled["created"]!);
-        Assert.Equal(server.Time.Seconds + 60,
+        Assert.Equal(Server.Time.Seconds, (long)rolled["created"]!);
+        Assert.Equal(Server.Time.Seconds + 60,
             (long)(await Admin.Get($"{KeysPath}/{old.Id()}")).IsOk().Json["expires_at"]!);
 
-        (await server.Client(old.Secret()).List()).IsOk();
-        (await server.Client(rolled.Secret()).List()).IsOk();
-        (await server.Client(rolled.Secret(), "acct_2").List()).IsError(403, null, null);
-        (await server.Client(rolled.Secret()).Set("k")).IsError(403, null, null);
-        server.Time.Move(TimeSpan.FromSeconds(59));
-        (await server.Client(old.Secret()).List()).IsOk();
-        server.Time.Move(TimeSpan.FromSeconds(1));
-        (await server.Client(old.Secret()).List()).IsError(401, "api_key_expired", null);
-        (await server.Client(rolled.Secret()).List()).IsOk();
+        (await Server.Client(old.Secret()).List()).IsOk();
+        (await Server.Client(rolled.Secret()).List()).IsOk();
+        (await Server.Client(rolled.Secret(), "acct_2").List()).IsError(403, null, null);
+        (await Server.Client(rolled.Secret()).Set("k")).IsError(403, null, null);
+        Server.Time.Move(TimeSpan.FromSeconds(59));
+        (await Server.Client(old.Secret()).List()).IsOk();
+        Server.Time.Move(TimeSpan.FromSeconds(1));
+        (await Server.Client(old.Secret()).List()).IsError(401, "api_key_expired", null);
+        (await Server.Client(rolled.Secret()).List()).IsOk();
     }
 
     [Fact]
     public async Task Without_grace_the_old_key_ends_at_once_and_its_own_expiry_comes_first()
     {
-        var old = await server.NewKeyAsync("secret", app);
-        (await server.Client(old.Secret()).List()).IsOk(); // it is cached now
+        var old = await Server.NewKeyAsync("secret", app);
+        (await Server.Client(old.Secret()).List()).IsOk(); // it is cached now
         var next = (await Admin.Post($"{KeysPath}/{old.Id()}/roll", [("grace_period", "0")])).IsOk().Json;
-        (await server.Client(old.Secret()).List()).IsError(401, "api_key_expired", null);
-        (await server.Client(next.Secret()).List()).IsOk();
+        (await Server.Client(old.Secret()).List()).IsError(401, "api_key_expired", null);
+        (await Server.Client(next.Secret()).List()).IsOk();
 
-        var brief = await server.NewKeyAsync("secret", app, ("expires_at", $"{server.Time.Seconds + 10}"));
+        var brief = await Server.NewKeyAsync("secret", app, ("expires_at", $"{Server.Time.Seconds + 10}"));
         (await Admin.Post($"{KeysPath}/{brief.Id()}/roll", [("grace_period", "604800")])).IsOk();
-        Assert.Equal(server.Time.Seconds + 10, (long)(await Admin.Get($"{KeysPath}/{brief.Id()}")).Json["expires_at"]!);
+        Assert.Equal(Server.Time.Seconds + 10, (long)(await Admin.Get($"{KeysPath}/{brief.Id()}")).Json["expires_at"]!);
     }
 
     [Fact]
     public async Task A_revoked_key_is_gone_at_once()
     {
-        var key = await server.NewKeyAsync("secret", app);
-        (await server.Client(key.Secret()).List()).IsOk();
+        var key = await Server.NewKeyAsync("secret", app);
+        (await Server.Client(key.Secret()).List()).IsOk();
         var revoked = (await Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsOk().Json;
         Assert.Equal("id object account addresses app created expires_at last_used livemode permissions revoked type",
             revoked.Fields());
         Assert.True((bool)revoked["revoked"]!);
-        (await server.Client(key.Secret()).List()).IsError(401, null, null);
+        (await Server.Client(key.Secret()).List()).IsError(401, null, null);
         (await Admin.Get($"{KeysPath}/{key.Id()}")).IsError(404, "resource_missing", "id");
         (await Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsError(404, "resource_missing", "id");
-        (await server.Client().List()).IsOk();
+        (await Server.Client().List()).IsOk();
     }
 
     [Fact]
     public async Task The_last_admin_key_that_does_not_expire_stays()
     {
-        var first = (await server.KeyAsync("admin", null)).Id();
+        var first = (await Server.KeyAsync("admin", null)).Id();
         (await Admin.Post($"{KeysPath}/{first}/revoke", [])).IsError(400, null, null);
-        var expiring = await server.NewKeyAsync("admin", null, ("expires_at", $"{server.Time.Seconds + 1_000}"));
+        var expiring = await Server.NewKeyAsync("admin", null, ("expires_at", $"{Server.Time.Seconds + 1_000}"));
         (await Admin.Post($"{KeysPath}/{first}/revoke", [])).IsError(400, null, null);
         (await Admin.Post($"{KeysPath}/{expiring.Id()}/revoke", [])).IsOk();
 
-        var second = server.Client((await server.NewKeyAsync("admin", null)).Secret());
+        var second = Server.Client((await Server.NewKeyAsync("admin", null)).Secret());
         (await second.Post($"{KeysPath}/{first}/revoke", [])).IsOk();
         (await Admin.Get(KeysPath)).IsError(401, null, null);
         var last = (string)(await second.Get(KeysPath)).Json["data"]!.AsArray().Single(
             key => (string?)key!["type"] == "admin")!["id"]!;
         (await second.Post($"{KeysPath}/{last}/revoke", [])).IsError(400, null, null);
         // Rolled, it makes room for the one that follows it.
-        var third = server.Client(
+        var third = Server.Client(
             (await second.Post($"{KeysPath}/{last}/roll", [("grace_period", "60")])).IsOk().Json.Secret());
         (await third.Post($"{KeysPath}/{last}/revoke", [])).IsOk();
         (await third.Get(KeysPath)).IsOk();
@@ -340,13 +337,13 @@ public sealed class ApiKeysTests : IAsyncLifetime
     [Fact]
     public async Task Two_admin_keys_that_revoke_themselves_at_once_leave_one()
     {
-        var (id, token) = ((await server.KeyAsync("admin", null)).Id(), server.Keys.AdminKey!);
+        var (id, token) = ((await Server.KeyAsync("admin", null)).Id(), Server.Keys.AdminKey!);
         for (var round = 0; round < 10; round++)
         {
-            var second = (await server.Client(token).Post(KeysPath, [("type", "admin")])).IsOk().Json;
+            var second = (await Server.Client(token).Post(KeysPath, [("type", "admin")])).IsOk().Json;
             (string Id, string Token)[] admins = [(id, token), (second.Id(), second.Secret())];
             var answers = await Task.WhenAll(
-                admins.Select(admin => server.Client(admin.Token).Post($"{KeysPath}/{admin.Id}/revoke", [])));
+                admins.Select(admin => Server.Client(admin.Token).Post($"{KeysPath}/{admin.Id}/revoke", [])));
             Assert.Equal([200, 400], answers.Select(answer => answer.Status).Order());
             (id, token) = admins[Array.FindIndex(answers, answer => answer.Status == 400)];
         }
@@ -355,20 +352,20 @@ public sealed class ApiKeysTests : IAsyncLifetime
     [Fact]
     public async Task The_last_use_is_told_to_the_hour()
     {
-        var key = await server.NewKeyAsync("secret", app);
-        server.Time.Move(TimeSpan.FromMinutes(17));
-        var hour = server.Time.Seconds - server.Time.Seconds % 3_600;
-        (await server.Client(key.Secret()).List()).IsOk();
+        var key = await Server.NewKeyAsync("secret", app);
+        Server.Time.Move(TimeSpan.FromMinutes(17));
+        var hour = Server.Time.Seconds - Server.Time.Seconds % 3_600;
+        (await Server.Client(key.Secret()).List()).IsOk();
         Assert.Equal(hour, await LastUsedAsync(hour));
 
-        server.Time.Move(TimeSpan.FromMinutes(30));
-        await server.Admin.Post($"{Apps}/{app}", [("name", "a")]); // what is cached of its keys is read again
-        (await server.Client(key.Secret()).List()).IsOk();
-        server.Time.Move(TimeSpan.FromMinutes(13));
-        await server.Admin.Post($"{Apps}/{app}", [("name", "b")]);
-        (await server.Client(key.Secret()).List()).IsOk();
+        Server.Time.Move(TimeSpan.FromMinutes(30));
+        await Server.Admin.Post($"{Apps}/{app}", [("name", "a")]); // what is cached of its keys is read again
+        (await Server.Client(key.Secret()).List()).IsOk();
+        Server.Time.Move(TimeSpan.FromMinutes(13));
+        await Server.Admin.Post($"{Apps}/{app}", [("name", "b")]);
+        (await Server.Client(key.Secret()).List()).IsOk();
         Assert.Equal(hour + 3_600, await LastUsedAsync(hour + 3_600));
-        Assert.Null((string?)(await server.NewKeyAsync("secret", app))["last_used"]);
+        Assert.Null((string?)(await Server.NewKeyAsync("secret", app))["last_used"]);
 
         // No request waits for it to be noted.
         async Task<long?> LastUsedAsync(long expected)
@@ -389,10 +386,10 @@ public sealed class ApiKeysTests : IAsyncLifetime
     public async Task No_token_is_in_the_files_in_clear()
     {
         var made = (await Admin.Post(KeysPath, [("type", "secret"), ("app", app)], "k")).IsOk().Json;
-        (await server.Client(made.Secret()).List()).IsOk();
-        await server.StopAsync();
-        Assert.False(server.IsInFiles(Encoding.ASCII.GetBytes(made.Secret())));
-        Assert.False(server.IsInFiles(Encoding.ASCII.GetBytes(made.Secret()[11..])));
-        Assert.True(server.IsInFiles(Encoding.ASCII.GetBytes(made.Id())));
+        (await Server.Client(made.Secret()).List()).IsOk();
+        await Server.StopAsync();
+        Assert.False(Server.IsInFiles(Encoding.ASCII.GetBytes(made.Secret())));
+        Assert.False(Server.IsInFiles(Encoding.ASCII.GetBytes(made.Secret()[11..])));
+        Assert.True(Server.IsInFiles(Encoding.ASCII.GetBytes(made.Id())));
     }
 }

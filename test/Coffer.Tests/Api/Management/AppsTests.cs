@@ -1,26 +1,20 @@
 using System.Text;
 using System.Text.Json.Nodes;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
 /// <summary>Apps as an operator's tools send and see them (docs/management.md, "Apps").</summary>
-public sealed class AppsTests : IAsyncLifetime
+public sealed class AppsTests : ServerTests
 {
     private const string Shown = "id object account created disabled name origins secrets_per_scope";
 
-    private TestServer server = null!;
-
-    private TestServer.Caller Admin => server.Admin;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
+    private TestServer.Caller Admin => Server.Admin;
 
     [Fact]
     public async Task A_new_app_has_what_it_was_given_and_a_signing_secret_of_each_mode_that_is_shown_once()
     {
-        server.Time.Move(TimeSpan.FromSeconds(1)); // so that it is the newest
+        Server.Time.Move(TimeSpan.FromSeconds(1)); // so that it is the newest
         var made = (await Admin.Post(
             Apps,
             [("name", "Acme CRM"), ("secrets_per_scope", "3"), ("origins[]", "https://a.example"),
@@ -36,7 +30,7 @@ public sealed class AppsTests : IAsyncLifetime
               "id": "{{made.Id}}",
               "object": "app",
               "account": "{{made.Json["account"]}}",
-              "created": {{server.Time.Seconds}},
+              "created": {{Server.Time.Seconds}},
               "disabled": false,
               "name": "Acme CRM",
               "origins": [
@@ -77,7 +71,7 @@ public sealed class AppsTests : IAsyncLifetime
         Assert.Equal(name, (string?)(await Admin.Post(Apps, [("name", name)])).IsOk().Json["name"]);
         (await Admin.Post(Apps, [("name", name)])).IsOk();
         (await Admin.Post(Apps, [("name", name + "x")])).IsError(400, null, "name");
-        (await Admin.Post($"{Apps}/{server.OtherApp}", [("name", name + "x")])).IsError(400, null, "name");
+        (await Admin.Post($"{Apps}/{Server.OtherApp}", [("name", name + "x")])).IsError(400, null, "name");
     }
 
     [Theory]
@@ -99,7 +93,7 @@ public sealed class AppsTests : IAsyncLifetime
     {
         (await Admin.Raw(HttpMethod.Post, Apps, form)).IsError(400, code, param);
         if (!form.Contains("disabled", StringComparison.Ordinal) && form.Length > 0)
-            (await Admin.Raw(HttpMethod.Post, $"{Apps}/{server.OtherApp}", form)).IsError(400, code, param);
+            (await Admin.Raw(HttpMethod.Post, $"{Apps}/{Server.OtherApp}", form)).IsError(400, code, param);
     }
 
     [Theory]
@@ -164,41 +158,41 @@ public sealed class AppsTests : IAsyncLifetime
     [Fact]
     public async Task An_apps_quota_goes_before_the_servers_and_an_empty_value_takes_it_back()
     {
-        var app = $"{Apps}/{await server.AppIdAsync()}";
+        var app = $"{Apps}/{await Server.AppIdAsync()}";
         (await Admin.Post(app, [("secrets_per_scope", "2")])).IsOk();
-        (await server.Client().Set("a")).IsOk();
-        (await server.Client().Set("b")).IsOk();
-        Assert.Contains("already holds 2 secrets", (await server.Client().Set("c")).IsError(400, null, null).Text,
+        (await Server.Client().Set("a")).IsOk();
+        (await Server.Client().Set("b")).IsOk();
+        Assert.Contains("already holds 2 secrets", (await Server.Client().Set("c")).IsError(400, null, null).Text,
             StringComparison.Ordinal);
-        (await server.Client().Set("c", "p", "usr_1")).IsOk(); // another scope
+        (await Server.Client().Set("c", "p", "usr_1")).IsOk(); // another scope
 
         (await Admin.Post(app, [("secrets_per_scope", "12")])).IsOk();
         for (var i = 0; i < 10; i++)
-            (await server.Client().Set($"k{i}")).IsOk();
-        Assert.Contains("already holds 12 secrets", (await server.Client().Set("c")).IsError(400, null, null).Text,
+            (await Server.Client().Set($"k{i}")).IsOk();
+        Assert.Contains("already holds 12 secrets", (await Server.Client().Set("c")).IsError(400, null, null).Text,
             StringComparison.Ordinal);
         (await Admin.Post(app, [("secrets_per_scope", "")])).IsOk();
-        Assert.Contains("already holds 10 secrets", (await server.Client().Set("c")).IsError(400, null, null).Text,
+        Assert.Contains("already holds 10 secrets", (await Server.Client().Set("c")).IsError(400, null, null).Text,
             StringComparison.Ordinal);
-        (await server.Client().Set("a", "a replacement does not count")).IsOk();
+        (await Server.Client().Set("a", "a replacement does not count")).IsOk();
     }
 
     [Fact]
     public async Task While_an_app_is_disabled_all_its_keys_are_refused_and_nothing_is_lost()
     {
-        var app = $"{Apps}/{await server.AppIdAsync()}";
-        await server.Client().Set("k", "kept", "usr_1");
-        var browser = server.Client(await server.MintAsync("usr_1"));
+        var app = $"{Apps}/{await Server.AppIdAsync()}";
+        await Server.Client().Set("k", "kept", "usr_1");
+        var browser = Server.Client(await Server.MintAsync("usr_1"));
         (await browser.Find("k", "usr_1")).IsOk();
         (await Admin.Post(app, [("disabled", "true")])).IsOk();
-        foreach (var caller in (TestServer.Caller[])[server.Client(), server.Client(server.Keys.LiveSecretKey),
+        foreach (var caller in (TestServer.Caller[])[Server.Client(), Server.Client(Server.Keys.LiveSecretKey),
             browser])
             (await caller.Find("k", "usr_1")).IsError(403, null, null,
                 "The app of the provided key is disabled. Ask the operator to enable it; nothing was deleted.");
-        (await server.Client(server.OtherAppKey).List()).IsOk();
+        (await Server.Client(Server.OtherAppKey).List()).IsOk();
 
         (await Admin.Post(app, [("disabled", "false")])).IsOk();
-        Assert.Equal("kept", (await server.Client().Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
+        Assert.Equal("kept", (await Server.Client().Find("k", "usr_1", ("expand[]", "payload"))).IsOk().Payload);
         // What was minted before ended with it: MintedKeysTests.
         (await browser.Find("k", "usr_1")).IsError(401, null, null);
     }
@@ -210,8 +204,8 @@ public sealed class AppsTests : IAsyncLifetime
         for (var i = 0; i < 7; i++)
         {
             if (i % 2 == 0)
-                server.Time.Move(TimeSpan.FromSeconds(1)); // some in the same second
-            made.Add(await server.NewAppAsync($"app {i}"));
+                Server.Time.Move(TimeSpan.FromSeconds(1)); // some in the same second
+            made.Add(await Server.NewAppAsync($"app {i}"));
         }
 
         var first = (await Admin.Get(Apps, ("limit", "3"))).IsOk();
@@ -236,7 +230,7 @@ public sealed class AppsTests : IAsyncLifetime
     public async Task A_limit_is_clamped_and_a_cursor_must_be_known()
     {
         for (var i = 0; i < 10; i++)
-            await server.NewAppAsync($"app {i}");
+            await Server.NewAppAsync($"app {i}");
         Assert.Equal(10, (await Admin.Get(Apps)).Ids().Count());
         Assert.Single((await Admin.Get(Apps, ("limit", "0"))).Ids());
         Assert.Single((await Admin.Get(Apps, ("limit", "-7"))).Ids());
@@ -244,7 +238,7 @@ public sealed class AppsTests : IAsyncLifetime
         (await Admin.Get(Apps, ("limit", "x"))).IsError(400, "parameter_invalid_integer", "limit");
         (await Admin.Get(Apps, ("starting_after", "app_none"))).IsError(400, "resource_missing", "starting_after",
             "No such app: 'app_none'");
-        (await Admin.Get(Apps, ("ending_before", server.OtherApp))).IsError(400, "parameter_unknown", "ending_before");
+        (await Admin.Get(Apps, ("ending_before", Server.OtherApp))).IsError(400, "parameter_unknown", "ending_before");
     }
 
     [Fact]
@@ -259,35 +253,35 @@ public sealed class AppsTests : IAsyncLifetime
         (await Admin.Get($"{Apps}/app%20none")).IsError(404, null, null);
         (await Admin.Get($"{Apps}/{new string('a', 256)}")).IsError(404, null, null);
         (await Admin.Raw(HttpMethod.Get, $"{Apps}/", null)).IsError(404, null, null);
-        (await Admin.Raw(HttpMethod.Put, $"{Apps}/{server.OtherApp}", "name=x")).IsError(404, null, null);
+        (await Admin.Raw(HttpMethod.Put, $"{Apps}/{Server.OtherApp}", "name=x")).IsError(404, null, null);
     }
 
     [Fact]
     public async Task An_app_is_deleted_once_nothing_is_stored_for_it_and_its_keys_go_with_it()
     {
-        var app = $"{Apps}/{await server.AppIdAsync()}";
-        await server.Client(account: "acct_1").Set("k");
-        var browser = server.Client(await server.MintAsync("usr_1", "acct_1"));
+        var app = $"{Apps}/{await Server.AppIdAsync()}";
+        await Server.Client(account: "acct_1").Set("k");
+        var browser = Server.Client(await Server.MintAsync("usr_1", "acct_1"));
         (await Admin.Raw(HttpMethod.Delete, app, null)).IsError(400, null, null);
-        (await server.Client(account: "acct_1").Find("k")).IsOk();
+        (await Server.Client(account: "acct_1").Find("k")).IsOk();
 
-        await server.Client(account: "acct_1").Delete("k");
+        await Server.Client(account: "acct_1").Delete("k");
         (await Admin.Raw(HttpMethod.Delete, app, null)).IsError(400, null, null); // its keys are still there
-        (await server.ForgetAsync("acct_1")).IsOk();
-        browser = server.Client(await server.MintAsync("usr_1", "acct_2"));
+        (await Server.ForgetAsync("acct_1")).IsOk();
+        browser = Server.Client(await Server.MintAsync("usr_1", "acct_2"));
         var deleted = (await Admin.Raw(HttpMethod.Delete, app, null)).IsOk().Json;
         Assert.Equal("id object account created deleted disabled name origins secrets_per_scope signing_secrets",
             deleted.Fields());
         Assert.True((bool)deleted["deleted"]!);
 
-        foreach (var caller in (TestServer.Caller[])[server.Client(), server.Client(server.Keys.LiveSecretKey),
+        foreach (var caller in (TestServer.Caller[])[Server.Client(), Server.Client(Server.Keys.LiveSecretKey),
             browser])
             (await caller.List()).IsError(401, null, null);
         (await Admin.Get(app)).IsError(404, "resource_missing", "id");
         (await Admin.Raw(HttpMethod.Delete, app, null)).IsError(404, "resource_missing", "id");
         Assert.DoesNotContain((await Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray(),
             key => (string?)key!["app"] == deleted.Id());
-        (await server.Client(server.OtherAppKey).List()).IsOk();
+        (await Server.Client(Server.OtherAppKey).List()).IsOk();
     }
 
     [Theory]
@@ -298,11 +292,11 @@ public sealed class AppsTests : IAsyncLifetime
     [InlineData("grace_period=1d", "parameter_invalid_integer")]
     public async Task A_grace_period_is_0_to_604800_seconds_and_has_no_default(string form, string code)
     {
-        (await Admin.Raw(HttpMethod.Post, $"{Apps}/{server.OtherApp}/signing_secret/roll", form)).IsError(400, code,
+        (await Admin.Raw(HttpMethod.Post, $"{Apps}/{Server.OtherApp}/signing_secret/roll", form)).IsError(400, code,
             "grace_period");
-        (await Admin.Raw(HttpMethod.Post, $"{KeysPath}/{(await server.KeyAsync("secret", livemode: false)).Id()}/roll",
+        (await Admin.Raw(HttpMethod.Post, $"{KeysPath}/{(await Server.KeyAsync("secret", livemode: false)).Id()}/roll",
             form)).IsError(400, code, "grace_period");
-        (await server.Client().List()).IsOk();
+        (await Server.Client().List()).IsOk();
     }
 
     [Fact]
@@ -315,9 +309,9 @@ public sealed class AppsTests : IAsyncLifetime
         Assert.NotEqual((string?)made["signing_secret_test"], (string?)rolled["signing_secret_test"]);
         Assert.Equal(2, (int)rolled["signing_secrets"]!["test"]!);
         Assert.Equal(1, (int)rolled["signing_secrets"]!["live"]!);
-        server.Time.Move(TimeSpan.FromSeconds(59));
+        Server.Time.Move(TimeSpan.FromSeconds(59));
         Assert.Equal(2, await CountAsync());
-        server.Time.Move(TimeSpan.FromSeconds(1));
+        Server.Time.Move(TimeSpan.FromSeconds(1));
         Assert.Equal(1, await CountAsync());
 
         // However often it is rolled, only the last one still signs beside the new one.
@@ -342,9 +336,9 @@ public sealed class AppsTests : IAsyncLifetime
     {
         var made = (await Admin.Post(Apps, [("name", "x"), ("origins[]", "https://canary.example")],
             "canary-idempotency-key")).IsOk();
-        await server.StopAsync();
-        Assert.False(server.IsInFiles(Encoding.ASCII.GetBytes((string)made.Json["signing_secret_test"]!)));
-        Assert.False(server.IsInFiles("canary"u8));
-        Assert.True(server.IsInFiles(Encoding.ASCII.GetBytes(made.Id!))); // the search does find what is there
+        await Server.StopAsync();
+        Assert.False(Server.IsInFiles(Encoding.ASCII.GetBytes((string)made.Json["signing_secret_test"]!)));
+        Assert.False(Server.IsInFiles("canary"u8));
+        Assert.True(Server.IsInFiles(Encoding.ASCII.GetBytes(made.Id!))); // the search does find what is there
     }
 }

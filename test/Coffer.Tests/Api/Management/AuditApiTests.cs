@@ -1,33 +1,30 @@
 using System.Text.Json.Nodes;
 using Coffer.Hosting;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
 /// <summary>
 /// The audit log over HTTP, and that all of the management plane is in it (docs/management.md, "Audit log").
 /// </summary>
-public sealed class AuditApiTests : IAsyncLifetime
+public sealed class AuditApiTests : ServerTests
 {
     private const string Audit = "/admin/v1/audit";
 
-    private TestServer server = null!;
     private string app = null!;
 
-    private TestServer.Caller Admin => server.Admin;
+    private TestServer.Caller Admin => Server.Admin;
 
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync();
-        app = await server.AppIdAsync();
+        await base.InitializeAsync();
+        app = await Server.AppIdAsync();
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task An_entry_has_the_fields_of_the_log_with_an_id()
     {
-        var set = (await server.Client(account: "acct_1").Set("k")).IsOk();
+        var set = (await Server.Client(account: "acct_1").Set("k")).IsOk();
         var list = (await Admin.Get(Audit, ("limit", "1"))).IsOk();
         Assert.Equal(("list", true, Audit),
             ((string?)list.Json["object"], (bool)list.Json["has_more"]!, (string?)list.Json["url"]));
@@ -46,8 +43,8 @@ public sealed class AuditApiTests : IAsyncLifetime
     public async Task Pages_join_although_every_look_adds_an_entry()
     {
         for (var i = 0; i < 8; i++)
-            await server.Client(account: $"acct_{i}").Set("k");
-        await server.Client(account: "acct_1").List(null, ("expand[]", "data.payload")); // an entry in a row of its own
+            await Server.Client(account: $"acct_{i}").Set("k");
+        await Server.Client(account: "acct_1").List(null, ("expand[]", "data.payload")); // an entry in a row of its own
         (await Admin.Post($"{Apps}/{app}/accounts/acct_1/export", [("reason", "r")])).IsOk();
         var all = (await Admin.Get(Audit, ("limit", "100"))).IsOk();
         var sequence = all.Json["data"]!.AsArray().Select(entry => (long)entry!["seq"]!).ToList();
@@ -83,25 +80,25 @@ public sealed class AuditApiTests : IAsyncLifetime
     [Fact]
     public async Task Every_filter_takes_its_part()
     {
-        await server.Client(account: "acct_1").Set("k");
-        await server.Client(server.OtherAppKey, "acct_1").Set("k");
-        await server.Client(account: "acct_1").Delete("none");
-        server.Time.Move(TimeSpan.FromSeconds(10));
-        await server.Client(account: "acct_2").Set("k");
-        var key = (await server.KeyAsync("secret", livemode: false)).Id();
+        await Server.Client(account: "acct_1").Set("k");
+        await Server.Client(Server.OtherAppKey, "acct_1").Set("k");
+        await Server.Client(account: "acct_1").Delete("none");
+        Server.Time.Move(TimeSpan.FromSeconds(10));
+        await Server.Client(account: "acct_2").Set("k");
+        var key = (await Server.KeyAsync("secret", livemode: false)).Id();
 
         Assert.Equal(3, await CountAsync(("verb", "set")));
         Assert.Equal(2, await CountAsync(("verb", "set"), ("app", app)));
         Assert.Equal(2, await CountAsync(("verb", "set"), ("account", "acct_1")));
         Assert.Equal(1, await CountAsync(("outcome", "absent")));
         Assert.Equal(3, await CountAsync(("key", key)));
-        Assert.Equal(1, await CountAsync(("verb", "set"), ("since", $"{server.Time.Seconds}")));
-        Assert.Equal(2, await CountAsync(("verb", "set"), ("until", $"{server.Time.Seconds}")));
+        Assert.Equal(1, await CountAsync(("verb", "set"), ("since", $"{Server.Time.Seconds}")));
+        Assert.Equal(2, await CountAsync(("verb", "set"), ("until", $"{Server.Time.Seconds}")));
         Assert.Equal(
             2,
-            await CountAsync(("verb", "set"), ("since", $"{server.Time.Seconds - 10}"),
-                ("until", $"{server.Time.Seconds}")));
-        Assert.Equal(0, await CountAsync(("since", $"{server.Time.Seconds + 1}")));
+            await CountAsync(("verb", "set"), ("since", $"{Server.Time.Seconds - 10}"),
+                ("until", $"{Server.Time.Seconds}")));
+        Assert.Equal(0, await CountAsync(("since", $"{Server.Time.Seconds + 1}")));
         Assert.Equal(3, await CountAsync(("verb", "set"), ("since", "0"), ("until", $"{UnixTime.Latest}")));
         Assert.Equal(0, await CountAsync(("verb", "none")));
 
@@ -112,10 +109,10 @@ public sealed class AuditApiTests : IAsyncLifetime
     [Fact]
     public async Task A_rare_entry_is_found_behind_many_others()
     {
-        await server.Client(account: "acct_rare").Set("k");
+        await Server.Client(account: "acct_rare").Set("k");
         for (var i = 0; i < 30; i++)
             await Task.WhenAll(
-                Enumerable.Range(0, 20).Select(client => server.Client(account: $"acct_{client}").Set("k")));
+                Enumerable.Range(0, 20).Select(client => Server.Client(account: $"acct_{client}").Set("k")));
         Assert.Single((await Admin.Get(Audit, ("account", "acct_rare"))).Ids());
         Assert.False((bool)(await Admin.Get(Audit, ("account", "acct_rare"))).Json["has_more"]!);
     }
@@ -144,8 +141,8 @@ public sealed class AuditApiTests : IAsyncLifetime
     [Fact]
     public async Task Every_request_to_the_plane_is_on_record_before_it_is_answered()
     {
-        var key = (await server.NewKeyAsync("secret", app)).Id();
-        var id = (await server.Client(account: "acct_1").Set("k")).Id;
+        var key = (await Server.NewKeyAsync("secret", app)).Id();
+        var id = (await Server.Client(account: "acct_1").Set("k")).Id;
         var accounts = $"{Apps}/{app}/accounts";
         (Func<Task<Answer>> Ask, string Verb)[] requests =
         [
@@ -171,13 +168,13 @@ public sealed class AuditApiTests : IAsyncLifetime
             (() => Admin.Get("/admin/v1/status"), "show_status"),
             (() => Admin.Raw(HttpMethod.Delete, $"{Apps}/{app}", null), "delete_app"),
         ];
-        var admin = (await server.KeyAsync("admin", null)).Id();
+        var admin = (await Server.KeyAsync("admin", null)).Id();
         foreach (var (ask, verb) in requests)
         {
             var answer = (await ask()).IsOk();
             // A receipt is signed behind the answer, at a moment of its own.
-            AuditArchive.Filter all = new(null, null, null, null, null, null, null);
-            var newest = await AuditArchive.ListAsync(server.Data, all, 5, default);
+            AuditFilter all = new(null, null, null, null, null, null, null);
+            var newest = await AuditArchive.ListAsync(Server.Data, all, 5, default);
             var entry = newest.Select(line => JsonNode.Parse(line)!).First(
                 each => (string?)each["verb"] != "sign_receipt");
             Assert.Equal((verb, "ok", answer.Header("Request-Id"), admin, "127.0.0.1"),
@@ -185,8 +182,8 @@ public sealed class AuditApiTests : IAsyncLifetime
                     (string?)entry["remote"]));
         }
 
-        await server.StopAsync();
-        Assert.Empty((await AuditArchive.VerifyStoreAsync(server.Data, null, default)).Problems);
+        await Server.StopAsync();
+        Assert.Empty((await AuditArchive.VerifyStoreAsync(Server.Data, null, default)).Problems);
     }
 
     [Trait("Engine", "SQLite")] // it looks into the store's files
@@ -196,31 +193,28 @@ public sealed class AuditApiTests : IAsyncLifetime
         foreach (var path in (string[])[Apps, $"{Apps}/{app}", KeysPath, $"{KeysPath}/key_none",
             $"{Apps}/{app}/accounts", "/admin/v1/secrets/search", Audit, "/admin/v1/settings"])
         {
-            foreach (var token in (string[])[server.Keys.TestSecretKey, server.Keys.LiveSecretKey!,
-                await server.MintAsync("usr_1")])
-                (await server.Client(token).Get(path)).IsError(
+            foreach (var token in (string[])[Server.Keys.TestSecretKey, Server.Keys.LiveSecretKey!,
+                await Server.MintAsync("usr_1")])
+                (await Server.Client(token).Get(path)).IsError(
                     403, null, null,
                     "The management plane accepts only admin keys (ak_…). Use the admin key that the server printed "
                         + "when it first started.");
-            (await server.Client("ak_none").Get(path)).IsError(401, null, null);
+            (await Server.Client("ak_none").Get(path)).IsError(401, null, null);
         }
 
-        foreach (var path in (string[])[Apps, $"{Apps}/{app}", $"{Apps}/{app}/signing_secret/roll", KeysPath,
-            $"{KeysPath}/key_none/roll", $"{KeysPath}/key_none/revoke",
-            $"{Apps}/{app}/accounts/acct_1/export", $"{Apps}/{app}/accounts/acct_1/forget",
-                $"{Apps}/{app}/accounts/acct_1/secrets/x/reveal"])
-        {
-            (string, string)[] form = path == Apps ? [("name", "x")] : path.EndsWith("roll",
-                StringComparison.Ordinal) ? [("grace_period", "0")]
-                : path == KeysPath ? [("type", "admin")] : path.EndsWith("export", StringComparison.Ordinal)
-                    || path.EndsWith("reveal", StringComparison.Ordinal) ? [("reason", "r")] : [];
-            (await server.Client().Post(path, form)).IsError(403, null, null);
-        }
+        var account = $"{Apps}/{app}/accounts/acct_1";
+        foreach (var (path, form) in ((string, (string, string)[])[])[
+            (Apps, [("name", "x")]), ($"{Apps}/{app}", []), (KeysPath, [("type", "admin")]),
+            ($"{Apps}/{app}/signing_secret/roll", [("grace_period", "0")]),
+            ($"{KeysPath}/key_none/roll", [("grace_period", "0")]), ($"{KeysPath}/key_none/revoke", []),
+            ($"{account}/export", [("reason", "r")]), ($"{account}/forget", []),
+            ($"{account}/secrets/x/reveal", [("reason", "r")])])
+            (await Server.Client().Post(path, form)).IsError(403, null, null);
 
-        (await server.Client().Raw(HttpMethod.Delete, $"{Apps}/{app}", null)).IsError(403, null, null);
+        (await Server.Client().Raw(HttpMethod.Delete, $"{Apps}/{app}", null)).IsError(403, null, null);
         (await Admin.Get($"{Apps}/{app}")).IsOk();
-        await server.StopAsync(); // writes what was counted
-        var counted = await AuditArchive.ListAsync(server.Data,
+        await Server.StopAsync(); // writes what was counted
+        var counted = await AuditArchive.ListAsync(Server.Data,
             new(null, null, "authenticate", "not_an_admin_key", null, null, null), 1_000, default);
         Assert.Equal(8 * 3 + 9 + 1, counted.Sum(line => (long)JsonNode.Parse(line)!["count"]!));
     }
@@ -229,7 +223,7 @@ public sealed class AuditApiTests : IAsyncLifetime
     public async Task A_list_is_on_record_with_how_many_it_gave()
     {
         for (var i = 0; i < 3; i++)
-            await server.Client(account: $"acct_{i}").Set("k");
+            await Server.Client(account: $"acct_{i}").Set("k");
         foreach (var (path, verb) in ((string, string)[])[(Apps, "list_apps"), (KeysPath, "list_keys"),
             ($"{Apps}/{app}/accounts", "list_accounts"), (Audit, "list_audit")])
         {

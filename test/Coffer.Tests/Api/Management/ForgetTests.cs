@@ -3,39 +3,36 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
 using Microsoft.Data.Sqlite;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
 /// <summary>What forgetting an account destroys, ends and proves (docs/management.md, "Accounts").</summary>
-public sealed class ForgetTests : IAsyncLifetime
+public sealed class ForgetTests : ServerTests
 {
-    private TestServer server = null!;
     private string app = null!;
 
-    private TestServer.Caller Client => server.Client(account: "acct_1");
+    private TestServer.Caller Client => Server.Client(account: "acct_1");
 
-    private TestServer.Caller Live => server.Client(server.Keys.LiveSecretKey, "acct_1");
+    private TestServer.Caller Live => Server.Client(Server.Keys.LiveSecretKey, "acct_1");
 
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync();
-        app = await server.AppIdAsync();
+        await base.InitializeAsync();
+        app = await Server.AppIdAsync();
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     [Trait("Engine", "SQLite")] // nodes are waited for by a clock that stands still here: PostgresReceiptTests
     public async Task Both_modes_are_gone_at_once_and_nothing_else()
     {
         await Client.Set("k", "p", "usr_1");
-        await Client.Set("expired", "p", null, ("expires_at", $"{server.Time.Seconds + 1}"));
+        await Client.Set("expired", "p", null, ("expires_at", $"{Server.Time.Seconds + 1}"));
         await Live.Set("k");
         await Live.Set("l");
-        await server.Client(account: "acct_2").Set("k", "another account's");
-        await server.Client(server.OtherAppKey, "acct_1").Set("k", "another app's");
-        server.Time.Move(TimeSpan.FromSeconds(1));
+        await Server.Client(account: "acct_2").Set("k", "another account's");
+        await Server.Client(Server.OtherAppKey, "acct_1").Set("k", "another app's");
+        Server.Time.Move(TimeSpan.FromSeconds(1));
 
         var forgotten = await SettledAsync("acct_1");
         Assert.Equal($$"""
@@ -43,7 +40,7 @@ public sealed class ForgetTests : IAsyncLifetime
               "object": "account.forgotten",
               "account": "acct_1",
               "app": "{{app}}",
-              "forgotten_at": {{server.Time.Seconds}},
+              "forgotten_at": {{Server.Time.Seconds}},
               "secrets": {
                 "live": 2,
                 "test": 1
@@ -67,13 +64,13 @@ public sealed class ForgetTests : IAsyncLifetime
             Assert.Empty((await caller.List()).IsOk().Names);
         }
 
-        Assert.Equal(["acct_2"], (await server.Admin.Get($"{Apps}/{app}/accounts")).Ids());
-        Assert.Empty((await server.Admin.Post($"{Apps}/{app}/accounts/acct_1/export", [("reason", "r")])).Ids());
+        Assert.Equal(["acct_2"], (await Server.Admin.Get($"{Apps}/{app}/accounts")).Ids());
+        Assert.Empty((await Server.Admin.Post($"{Apps}/{app}/accounts/acct_1/export", [("reason", "r")])).Ids());
         Assert.Equal("another account's",
-            (await server.Client(account: "acct_2").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
+            (await Server.Client(account: "acct_2").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
         Assert.Equal(
             "another app's",
-            (await server.Client(server.OtherAppKey, "acct_1").Find("k", null,
+            (await Server.Client(Server.OtherAppKey, "acct_1").Find("k", null,
                 ("expand[]", "payload"))).IsOk().Payload);
     }
 
@@ -83,7 +80,7 @@ public sealed class ForgetTests : IAsyncLifetime
     {
         var before = (await Client.Set("k", "before")).IsOk().Id;
         var (number, keys) = SealedKeys("acct_1").Single();
-        (await server.ForgetAsync("acct_1")).IsOk();
+        (await Server.ForgetAsync("acct_1")).IsOk();
         Assert.Empty(SealedKeys("acct_1"));
         var after = (await Client.Set("k", "after")).IsOk();
         Assert.Equal(("1", "after"),
@@ -103,8 +100,8 @@ public sealed class ForgetTests : IAsyncLifetime
         var forgotten = (await SettledAsync("acct_none")).Json;
         Assert.Equal((0, 0), ((int)forgotten["secrets"]!["live"]!, (int)forgotten["secrets"]!["test"]!));
         await VerifyAsync(forgotten);
-        (await server.Admin.Post($"{Apps}/app_none/accounts/acct_1/forget", [])).IsError(404, "resource_missing", "id");
-        (await server.Admin.Post($"{Apps}/{app}/accounts/acct_1/forget", [("reason", "r")])).IsError(400,
+        (await Server.Admin.Post($"{Apps}/app_none/accounts/acct_1/forget", [])).IsError(404, "resource_missing", "id");
+        (await Server.Admin.Post($"{Apps}/{app}/accounts/acct_1/forget", [("reason", "r")])).IsError(400,
             "parameter_unknown", "reason");
     }
 
@@ -115,12 +112,12 @@ public sealed class ForgetTests : IAsyncLifetime
         await Client.Set("k");
         var forgotten = (await SettledAsync("acct_1")).Json;
         var payload = await VerifyAsync(forgotten);
-        var settings = (await server.Admin.Get("/admin/v1/settings")).IsOk().Json;
+        var settings = (await Server.Admin.Get("/admin/v1/settings")).IsOk().Json;
         Assert.Equal($$$"""
             {"account":"acct_1","app":"{{{app}}}","done":{{{forgotten["done"]!.ToJsonString()}}},
-            "forgotten_at":{{{server.Time.Seconds}}},"id":"{{{forgotten["receipt_id"]}}}",
+            "forgotten_at":{{{Server.Time.Seconds}}},"id":"{{{forgotten["receipt_id"]}}}",
             "instance":"{{{settings["instance"]}}}","not_reached":{{{payload["not_reached"]!.ToJsonString()}}},
-            "object":"account.forgotten","secrets":{"live":0,"test":1},"signed_at":{{{server.Time.Seconds}}}}
+            "object":"account.forgotten","secrets":{"live":0,"test":1},"signed_at":{{{Server.Time.Seconds}}}}
             """.ReplaceLineEndings(""), payload.ToJsonString());
 
         // A receipt of which anything was changed does not verify.
@@ -133,34 +130,34 @@ public sealed class ForgetTests : IAsyncLifetime
     [Fact]
     public async Task Ephemeral_keys_that_were_minted_until_then_are_dead_and_later_ones_work()
     {
-        var test = await server.MintAsync("usr_1", "acct_1");
+        var test = await Server.MintAsync("usr_1", "acct_1");
         var live = (await Live.Post(Ephemeral, [("user", "usr_1")])).IsOk().Json.Secret();
-        var other = await server.MintAsync("usr_1", "acct_2");
-        (await server.Client(test).List()).IsOk();
-        (await server.ForgetAsync("acct_1")).IsOk();
-        var sameSecond = await server.MintAsync("usr_1", "acct_1");
-        server.Time.Move(TimeSpan.FromSeconds(1));
-        var later = await server.MintAsync("usr_1", "acct_1");
+        var other = await Server.MintAsync("usr_1", "acct_2");
+        (await Server.Client(test).List()).IsOk();
+        (await Server.ForgetAsync("acct_1")).IsOk();
+        var sameSecond = await Server.MintAsync("usr_1", "acct_1");
+        Server.Time.Move(TimeSpan.FromSeconds(1));
+        var later = await Server.MintAsync("usr_1", "acct_1");
         foreach (var dead in (string[])[test, live])
-            (await server.Client(dead).List()).IsError(401, null, null);
+            (await Server.Client(dead).List()).IsError(401, null, null);
         foreach (var alive in (string[])[other, sameSecond, later])
-            (await server.Client(alive).List()).IsOk();
+            (await Server.Client(alive).List()).IsOk();
 
-        await server.StopAsync();
-        await server.StartAgainAsync();
-        (await server.Client(test).List()).IsError(401, null, null);
-        (await server.Client(later).List()).IsOk();
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
+        (await Server.Client(test).List()).IsError(401, null, null);
+        (await Server.Client(later).List()).IsOk();
     }
 
     [Fact]
     public async Task A_clock_that_is_set_back_brings_no_ephemeral_key_back()
     {
-        var token = await server.MintAsync("usr_1", "acct_1");
-        (await server.ForgetAsync("acct_1")).IsOk();
-        server.Time.Move(TimeSpan.FromSeconds(-10));
-        (await server.Client(token).List()).IsError(401, null, null);
-        (await server.ForgetAsync("acct_1")).IsOk();
-        (await server.Client(token).List()).IsError(401, null, null);
+        var token = await Server.MintAsync("usr_1", "acct_1");
+        (await Server.ForgetAsync("acct_1")).IsOk();
+        Server.Time.Move(TimeSpan.FromSeconds(-10));
+        (await Server.Client(token).List()).IsError(401, null, null);
+        (await Server.ForgetAsync("acct_1")).IsOk();
+        (await Server.Client(token).List()).IsError(401, null, null);
     }
 
     [Trait("Engine", "SQLite")] // it looks into the store's files
@@ -170,12 +167,12 @@ public sealed class ForgetTests : IAsyncLifetime
         (string, string)[] form = [("scope[type]", "account"), ("name", "k"), ("payload", "p")];
         (await Client.Post("/v1/apps/secrets", form, "set")).IsOk();
         var minted = (await Client.Post(Ephemeral, [("user", "usr_1")], "mint")).IsOk();
-        (await server.Client(account: "acct_2").Post(Ephemeral, [("user", "usr_1")], "mint")).IsOk();
+        (await Server.Client(account: "acct_2").Post(Ephemeral, [("user", "usr_1")], "mint")).IsOk();
         Assert.Equal((1, 2), (Count("idempotency"), Count("replies")));
-        (await server.ForgetAsync("acct_1")).IsOk();
+        (await Server.ForgetAsync("acct_1")).IsOk();
         Assert.Equal((0, 1), (Count("idempotency"), Count("replies")));
 
-        server.Time.Move(TimeSpan.FromSeconds(1));
+        Server.Time.Move(TimeSpan.FromSeconds(1));
         Assert.Null(
             (await Client.Post("/v1/apps/secrets", [.. form[..2], ("payload", "another")], "set")).IsOk()
                 .Header("Idempotent-Replayed"));
@@ -190,26 +187,26 @@ public sealed class ForgetTests : IAsyncLifetime
     {
         // So many tenants that their rows are moved from page to page when others go.
         for (var i = 0; i < 60; i++)
-            (await server.Client(account: $"acct_{i % 30}").Set($"k{i}", $"payload {i}",
+            (await Server.Client(account: $"acct_{i % 30}").Set($"k{i}", $"payload {i}",
                 i % 2 == 0 ? null : "usr_1")).IsOk();
         await Live.Set("k");
         var keys = Enumerable.Range(0, 30).Where(i => i % 3 != 0).SelectMany(i => SealedKeys($"acct_{i}")).ToList();
         var secrets = Rows(
             "SELECT id, sealed FROM secrets WHERE tenant IN (SELECT id FROM tenants WHERE account = 'acct_1')");
         Assert.Equal((21, 3), (keys.Count, secrets.Count));
-        Assert.All(keys, row => Assert.True(server.IsInFiles(row.Bytes)));
-        Assert.All(secrets, row => Assert.True(server.IsInFiles(row.Bytes)));
+        Assert.All(keys, row => Assert.True(Server.IsInFiles(row.Bytes)));
+        Assert.All(secrets, row => Assert.True(Server.IsInFiles(row.Bytes)));
 
         for (var i = 0; i < 30; i++)
         {
             if (i % 3 != 0)
-                (await server.ForgetAsync($"acct_{i}")).IsOk();
+                (await Server.ForgetAsync($"acct_{i}")).IsOk();
             if (i == 1)
-                Assert.All(secrets, row => Assert.False(server.IsInFiles(row.Bytes)));
+                Assert.All(secrets, row => Assert.False(Server.IsInFiles(row.Bytes)));
         }
 
-        Assert.All(keys, row => Assert.False(server.IsInFiles(row.Bytes)));
-        (await server.Client(account: "acct_3").Find("k3", "usr_1")).IsOk();
+        Assert.All(keys, row => Assert.False(Server.IsInFiles(row.Bytes)));
+        (await Server.Client(account: "acct_3").Find("k3", "usr_1")).IsOk();
     }
 
     [Trait("Engine", "SQLite")] // it looks into the store's files
@@ -246,7 +243,7 @@ public sealed class ForgetTests : IAsyncLifetime
         await stop.CancelAsync();
         Assert.All(await Task.WhenAll(setting), count => Assert.InRange(count, 10, int.MaxValue));
 
-        (await server.ForgetAsync("acct_1")).IsOk();
+        (await Server.ForgetAsync("acct_1")).IsOk();
         Assert.Equal((0, 0, 0), (Count("tenants"), Count("secrets"), Count("idempotency")));
         Assert.Empty((await Client.List()).IsOk().Names);
         (await Client.Set("k")).IsOk();
@@ -257,8 +254,8 @@ public sealed class ForgetTests : IAsyncLifetime
     {
         await Client.Set("k");
         await Live.Set("k");
-        (await server.ForgetAsync("acct_1")).IsOk();
-        var entry = (await server.Admin.Get("/admin/v1/audit", ("verb", "forget_account")))
+        (await Server.ForgetAsync("acct_1")).IsOk();
+        var entry = (await Server.Admin.Get("/admin/v1/audit", ("verb", "forget_account")))
             .IsOk().Json["data"]!.AsArray().Single()!;
         Assert.Equal(("ok", app, "acct_1", 2),
             ((string?)entry["outcome"], (string?)entry["app"], (string?)entry["account"], (int)entry["count"]!));
@@ -270,7 +267,7 @@ public sealed class ForgetTests : IAsyncLifetime
         var key = Guid.NewGuid().ToString();
         for (var tries = 1; ; tries++)
         {
-            var answer = (await server.ForgetAsync(account, key)).IsOk();
+            var answer = (await Server.ForgetAsync(account, key)).IsOk();
             if (tries == 200 || (string?)answer.Json["receipt_status"] == "signed")
                 return answer;
             await Task.Delay(50, TestContext.Current.CancellationToken);
@@ -292,7 +289,7 @@ public sealed class ForgetTests : IAsyncLifetime
 
     private async Task<bool> IsSignedAsync(string receipt)
     {
-        var jwk = (await server.Admin.Get("/admin/v1/settings")).IsOk().Json["receipt_key"]!;
+        var jwk = (await Server.Admin.Get("/admin/v1/settings")).IsOk().Json["receipt_key"]!;
         Assert.Equal(("EC", "P-256"), ((string?)jwk["kty"], (string?)jwk["crv"]));
         using var key = ECDsa.Create(new ECParameters
         {
@@ -322,7 +319,7 @@ public sealed class ForgetTests : IAsyncLifetime
 
     private List<(string Id, byte[] Bytes)> Rows(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={server.StoreFile};Pooling=False;Mode=ReadOnly");
+        using var connection = new SqliteConnection($"Data Source={Server.StoreFile};Pooling=False;Mode=ReadOnly");
         connection.Open();
         using var command = connection.CreateCommand();
         command.CommandText = sql;

@@ -1,32 +1,29 @@
 using System.Text;
 using System.Text.Json.Nodes;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
 /// <summary>
 /// An Idempotency-Key on the management plane keeps successes, sealed, for 24 hours (docs/management.md).
 /// </summary>
-public sealed class IdempotencyTests : IAsyncLifetime
+public sealed class IdempotencyTests : ServerTests
 {
-    private TestServer server = null!;
     private string app = null!;
 
-    private TestServer.Caller Admin => server.Admin;
+    private TestServer.Caller Admin => Server.Admin;
 
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync();
-        app = await server.AppIdAsync();
+        await base.InitializeAsync();
+        app = await Server.AppIdAsync();
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task Every_write_is_replayed_to_the_byte_with_what_is_shown_once_and_has_one_effect()
     {
-        var key = (await server.NewKeyAsync("secret", app)).Id();
-        await server.Client(account: "acct_1").Set("k");
+        var key = (await Server.NewKeyAsync("secret", app)).Id();
+        await Server.Client(account: "acct_1").Set("k");
         foreach (var (path, form) in ((string, (string, string)[])[])[
             (Apps, [("name", "x")]),
             ($"{Apps}/{app}", [("name", "y")]),
@@ -44,7 +41,7 @@ public sealed class IdempotencyTests : IAsyncLifetime
             Assert.Equal(first.Header("Request-Id"), first.Header("Original-Request"));
             var (apps, keys) = await CountAsync();
 
-            server.Time.Move(TimeSpan.FromSeconds(20));
+            Server.Time.Move(TimeSpan.FromSeconds(20));
             var replay = (await Admin.Post(path, form, path)).IsOk();
             // A receipt is signed behind the answer: a repetition shows how it stands now.
             if (path.EndsWith("/forget", StringComparison.Ordinal))
@@ -92,7 +89,7 @@ public sealed class IdempotencyTests : IAsyncLifetime
     [Fact]
     public async Task An_idempotency_key_is_its_admin_keys_own()
     {
-        var second = server.Client((await server.NewKeyAsync("admin", null)).Secret());
+        var second = Server.Client((await Server.NewKeyAsync("admin", null)).Secret());
         var mine = (await Admin.Post(Apps, [("name", "mine")], "k")).IsOk();
         var theirs = (await second.Post(Apps, [("name", "theirs")], "k")).IsOk();
         Assert.Null(theirs.Header("Idempotent-Replayed"));
@@ -103,9 +100,9 @@ public sealed class IdempotencyTests : IAsyncLifetime
     [Fact]
     public async Task A_refusal_is_decided_anew()
     {
-        var first = (await server.KeyAsync("admin", null)).Id();
-        var key = await server.NewKeyAsync("admin", null);
-        var forLast = server.Client(key.Secret());
+        var first = (await Server.KeyAsync("admin", null)).Id();
+        var key = await Server.NewKeyAsync("admin", null);
+        var forLast = Server.Client(key.Secret());
         (await forLast.Post($"{KeysPath}/{key.Id()}/revoke", [("x", "y")], "k")).IsError(400, "parameter_unknown", "x");
         (await forLast.Post($"{Apps}/app_none/accounts/acct_1/forget", [], "k")).IsError(404, "resource_missing", "id");
         Assert.Null((await forLast.Post($"{KeysPath}/{first}/revoke", [], "k")).IsOk().Header("Idempotent-Replayed"));
@@ -128,12 +125,12 @@ public sealed class IdempotencyTests : IAsyncLifetime
     public async Task A_reply_is_kept_over_a_restart_and_for_24_hours()
     {
         var first = (await Admin.Post(Apps, [("name", "x")], "k")).IsOk();
-        await server.StopAsync();
-        await server.StartAgainAsync();
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
         Assert.Equal(first.Text, (await Admin.Post(Apps, [("name", "x")], "k")).IsOk().Text);
-        server.Time.Move(TimeSpan.FromHours(24) - TimeSpan.FromSeconds(1));
+        Server.Time.Move(TimeSpan.FromHours(24) - TimeSpan.FromSeconds(1));
         (await Admin.Post(Apps, [("name", "y")], "k")).IsError(400, null, null, type: "idempotency_error");
-        server.Time.Move(TimeSpan.FromSeconds(1));
+        Server.Time.Move(TimeSpan.FromSeconds(1));
         var fresh = (await Admin.Post(Apps, [("name", "y")], "k")).IsOk();
         Assert.Null(fresh.Header("Idempotent-Replayed"));
         Assert.Equal(fresh.Text, (await Admin.Post(Apps, [("name", "y")], "k")).IsOk().Text);
@@ -144,12 +141,12 @@ public sealed class IdempotencyTests : IAsyncLifetime
     {
         var made = (await Admin.Post(Apps, [("name", "x")], "canary-idempotency-key")).IsOk();
         var key = (await Admin.Post(KeysPath, [("type", "secret"), ("app", app)], "canary-another")).IsOk();
-        var minted = (await server.Client().Post(Ephemeral, [("user", "canary-user")], "canary-third")).IsOk();
-        await server.StopAsync();
+        var minted = (await Server.Client().Post(Ephemeral, [("user", "canary-user")], "canary-third")).IsOk();
+        await Server.StopAsync();
         foreach (var canary in (string[])[
             "canary", (string)made.Json["signing_secret_test"]!, (string)made.Json["signing_secret_live"]!,
             key.Json.Secret(), minted.Json.Secret(), minted.Json.Secret()[20..80]])
-            Assert.False(server.IsInFiles(Encoding.UTF8.GetBytes(canary)), canary);
+            Assert.False(Server.IsInFiles(Encoding.UTF8.GetBytes(canary)), canary);
     }
 
     [Fact]
@@ -167,17 +164,17 @@ public sealed class IdempotencyTests : IAsyncLifetime
     [Fact]
     public async Task A_reveal_and_an_export_keep_nothing()
     {
-        var id = (await server.Client(account: "acct_1").Set("k", "one")).Id;
-        var account = await server.AccountAsync("acct_1");
+        var id = (await Server.Client(account: "acct_1").Set("k", "one")).Id;
+        var account = await Server.AccountAsync("acct_1");
         foreach (var path in (string[])[$"{account}/secrets/{id}/reveal", $"{account}/export"])
         {
             (await Admin.Post(path, [("reason", "r")], "k")).IsOk();
-            await server.Client(account: "acct_1").Set("k", "two");
+            await Server.Client(account: "acct_1").Set("k", "two");
             var again = (await Admin.Post(path, [("reason", "r")], "k")).IsOk();
             Assert.Null(again.Header("Idempotent-Replayed"));
             Assert.Contains("\"payload\": \"two\"", again.Text, StringComparison.Ordinal);
             (await Admin.Post(path, [("reason", "another")], "k")).IsOk();
-            await server.Client(account: "acct_1").Set("k", "one");
+            await Server.Client(account: "acct_1").Set("k", "one");
         }
     }
 }

@@ -2,7 +2,7 @@ using System.Buffers.Text;
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Microsoft.Data.Sqlite;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
@@ -11,21 +11,17 @@ namespace Coffer.Tests.Api.Management;
 /// </summary>
 [Trait("Engine", "SQLite")]
 [Trait("Firm ground", "10")]
-public sealed class ReceiptTests : IAsyncLifetime
+public sealed class ReceiptTests : ServerTests
 {
     private static readonly TimeSpan AtOnce = TimeSpan.FromSeconds(2);
 
-    private TestServer server = null!;
+    private TestServer.Caller Client => Server.Client(account: "acct_1");
 
-    private TestServer.Caller Client => server.Client(account: "acct_1");
-
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync();
+        await base.InitializeAsync();
         (await Client.Set("k")).IsOk();
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task While_somebody_reads_an_old_state_the_account_is_forgotten_at_once_and_the_receipt_waits()
@@ -33,7 +29,7 @@ public sealed class ReceiptTests : IAsyncLifetime
         var keys = SealedKeys();
         using var reader = Reader();
         var asked = Stopwatch.GetTimestamp();
-        var forgotten = (await server.ForgetAsync("acct_1")).IsOk().Json;
+        var forgotten = (await Server.ForgetAsync("acct_1")).IsOk().Json;
         Assert.InRange(Stopwatch.GetElapsedTime(asked), TimeSpan.Zero, AtOnce);
         Assert.Equal((null, "pending"), ((string?)forgotten["receipt"], (string?)forgotten["receipt_status"]));
         Assert.Equal(["rows_deleted", "ephemeral_keys_ended"], Words(forgotten["done"]));
@@ -44,7 +40,7 @@ public sealed class ReceiptTests : IAsyncLifetime
         for (var i = 0; i < 40; i++)
         {
             asked = Stopwatch.GetTimestamp();
-            (await server.Client(account: "acct_2").Set($"k{i % 5}")).IsOk();
+            (await Server.Client(account: "acct_2").Set($"k{i % 5}")).IsOk();
             Assert.InRange(Stopwatch.GetElapsedTime(asked), TimeSpan.Zero, AtOnce);
             await Task.Delay(20, TestContext.Current.CancellationToken);
         }
@@ -52,11 +48,11 @@ public sealed class ReceiptTests : IAsyncLifetime
         var waiting = await ReceiptAsync(forgotten);
         Assert.Equal(("pending", null, null),
             ((string?)waiting["status"], (string?)waiting["receipt"], (long?)waiting["signed_at"]));
-        Assert.True(server.IsInFiles(keys)); // so it would not be true
+        Assert.True(Server.IsInFiles(keys)); // so it would not be true
         reader.Dispose();
 
         var signed = await SignedAsync(forgotten);
-        Assert.False(server.IsInFiles(keys));
+        Assert.False(Server.IsInFiles(keys));
         Assert.Equal(["rows_deleted", "ephemeral_keys_ended", "write_ahead_log_emptied", "keys_overwritten"],
             Words(signed["done"]));
         Assert.Empty(Words(signed["pending"]));
@@ -73,12 +69,12 @@ public sealed class ReceiptTests : IAsyncLifetime
         JsonNode forgotten;
         using (Reader())
         {
-            forgotten = (await server.ForgetAsync("acct_1")).IsOk().Json;
+            forgotten = (await Server.ForgetAsync("acct_1")).IsOk().Json;
             Assert.Null((string?)forgotten["receipt"]);
-            await server.StopAsync();
+            await Server.StopAsync();
         }
 
-        await server.StartAgainAsync();
+        await Server.StartAgainAsync();
         Assert.Equal((string?)forgotten["receipt_id"], (string?)Statement(await SignedAsync(forgotten))["id"]);
     }
 
@@ -87,10 +83,10 @@ public sealed class ReceiptTests : IAsyncLifetime
     {
         JsonNode first;
         using (Reader())
-            first = (await server.ForgetAsync("acct_1", "key")).IsOk().Json;
+            first = (await Server.ForgetAsync("acct_1", "key")).IsOk().Json;
         var signed = await SignedAsync(first);
         (await Client.Set("k")).IsOk();
-        var again = (await server.ForgetAsync("acct_1", "key")).IsOk();
+        var again = (await Server.ForgetAsync("acct_1", "key")).IsOk();
         Assert.Equal("true", again.Header("Idempotent-Replayed"));
         Assert.Equal((string?)first["receipt_id"], (string?)again.Json["receipt_id"]);
         Assert.Equal((string?)signed["receipt"], (string?)again.Json["receipt"]);
@@ -103,52 +99,52 @@ public sealed class ReceiptTests : IAsyncLifetime
         JsonNode forgotten;
         using (Reader())
         {
-            forgotten = (await server.ForgetAsync("acct_1")).IsOk().Json;
-            await server.StopAsync();
+            forgotten = (await Server.ForgetAsync("acct_1")).IsOk().Json;
+            await Server.StopAsync();
         }
 
         var id = (string)forgotten["receipt_id"]!;
         Execute($"INSERT INTO receipts SELECT 'rcpt_copy', created, signed, sealed FROM receipts WHERE id = '{id}'");
         Execute($"INSERT INTO receipts SELECT 'rcpt_made', created, signed, x'01' FROM receipts WHERE id = '{id}'");
         Execute($"UPDATE receipts SET created = created - 1 WHERE id = '{id}'");
-        await server.StartAgainAsync();
-        var other = await SignedAsync((await server.ForgetAsync("acct_2")).IsOk().Json);
+        await Server.StartAgainAsync();
+        var other = await SignedAsync((await Server.ForgetAsync("acct_2")).IsOk().Json);
         Assert.Equal("acct_2", (string?)Statement(other)["account"]);
         foreach (var edited in (string[])[id, "rcpt_copy", "rcpt_made"])
-            (await server.Admin.Get($"/admin/v1/receipts/{edited}")).IsError(500, null, null, type: "api_error");
+            (await Server.Admin.Get($"/admin/v1/receipts/{edited}")).IsError(500, null, null, type: "api_error");
         Assert.Equal(3L, Scalar("SELECT count(*) FROM receipts WHERE signed IS NULL"));
     }
 
     [Fact]
     public async Task Receipts_are_kept_for_90_days_after_they_were_signed()
     {
-        var first = (await server.ForgetAsync("acct_1")).IsOk().Json;
-        server.Time.Move(TimeSpan.FromDays(90) - TimeSpan.FromSeconds(1));
-        await server.ForgetAsync("acct_2");
+        var first = (await Server.ForgetAsync("acct_1")).IsOk().Json;
+        Server.Time.Move(TimeSpan.FromDays(90) - TimeSpan.FromSeconds(1));
+        await Server.ForgetAsync("acct_2");
         Assert.Equal((string?)first["receipt"], (string?)(await ReceiptAsync(first))["receipt"]);
-        server.Time.Move(TimeSpan.FromHours(1));
-        await server.ForgetAsync("acct_3");
+        Server.Time.Move(TimeSpan.FromHours(1));
+        await Server.ForgetAsync("acct_3");
         for (var tries = 0; tries < 50 && Scalar("SELECT count(*) FROM receipts") == 3; tries++)
             await Task.Delay(50, TestContext.Current.CancellationToken);
-        (await server.Admin.Get($"/admin/v1/receipts/{first["receipt_id"]}")).IsError(404, "resource_missing", "id");
+        (await Server.Admin.Get($"/admin/v1/receipts/{first["receipt_id"]}")).IsError(404, "resource_missing", "id");
         Assert.Equal(2L, Scalar("SELECT count(*) FROM receipts"));
     }
 
     [Fact]
     public async Task Showing_and_signing_are_recorded_in_the_audit_log()
     {
-        var forgotten = (await server.ForgetAsync("acct_1")).IsOk().Json;
+        var forgotten = (await Server.ForgetAsync("acct_1")).IsOk().Json;
         await ReceiptAsync(forgotten);
         foreach (var verb in (string[])["sign_receipt", "show_receipt"])
         {
-            var entry = (await server.Admin.Get("/admin/v1/audit", ("verb", verb))).IsOk().Json["data"]!.AsArray()
+            var entry = (await Server.Admin.Get("/admin/v1/audit", ("verb", verb))).IsOk().Json["data"]!.AsArray()
                 .Single()!;
             Assert.Equal(("ok", "acct_1", (string?)forgotten["receipt_id"]),
                 ((string?)entry["outcome"], (string?)entry["account"], (string?)entry["target"]));
         }
 
-        (await server.Admin.Get("/admin/v1/receipts/rcpt_none")).IsError(404, "resource_missing", "id");
-        (await server.Admin.Get("/admin/v1/receipts/rcpt_none", ("x", "y"))).IsError(400, "parameter_unknown", "x");
+        (await Server.Admin.Get("/admin/v1/receipts/rcpt_none")).IsError(404, "resource_missing", "id");
+        (await Server.Admin.Get("/admin/v1/receipts/rcpt_none", ("x", "y"))).IsError(400, "parameter_unknown", "x");
         (await Client.Get($"/admin/v1/receipts/{forgotten["receipt_id"]}")).IsError(403, null, null);
     }
 
@@ -163,7 +159,7 @@ public sealed class ReceiptTests : IAsyncLifetime
     }
 
     private async Task<JsonNode> ReceiptAsync(JsonNode forgotten) =>
-        (await server.Admin.Get($"/admin/v1/receipts/{forgotten["receipt_id"]}")).IsOk().Json;
+        (await Server.Admin.Get($"/admin/v1/receipts/{forgotten["receipt_id"]}")).IsOk().Json;
 
     private async Task<JsonNode> SignedAsync(JsonNode forgotten)
     {
@@ -202,7 +198,7 @@ public sealed class ReceiptTests : IAsyncLifetime
 
     private SqliteConnection Open()
     {
-        var connection = new SqliteConnection($"Data Source={server.StoreFile};Pooling=False");
+        var connection = new SqliteConnection($"Data Source={Server.StoreFile};Pooling=False");
         connection.Open();
         return connection;
     }

@@ -1,32 +1,29 @@
 using System.Text.Json.Nodes;
-using static Coffer.Tests.Api.Management.Operator;
+using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api.Management;
 
 /// <summary>Secrets' metadata across accounts (docs/management.md, "Secrets").</summary>
-public sealed class SearchTests : IAsyncLifetime
+public sealed class SearchTests : ServerTests
 {
     private const string Search = "/admin/v1/secrets/search";
 
-    private TestServer server = null!;
     private string app = null!;
 
-    private TestServer.Caller Admin => server.Admin;
+    private TestServer.Caller Admin => Server.Admin;
 
-    public async ValueTask InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
-        server = await TestServer.StartAsync();
-        app = await server.AppIdAsync();
+        await base.InitializeAsync();
+        app = await Server.AppIdAsync();
     }
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task What_is_found_is_shown_with_whose_it_is_and_without_its_payload()
     {
-        await server.Client(account: "acct_1").Set("k", "canary", "usr_1");
-        var set = (await server.Client(account: "acct_1").Set("k", "canary", "usr_1",
-            ("expires_at", $"{server.Time.Seconds + 10}"))).IsOk();
+        await Server.Client(account: "acct_1").Set("k", "canary", "usr_1");
+        var set = (await Server.Client(account: "acct_1").Set("k", "canary", "usr_1",
+            ("expires_at", $"{Server.Time.Seconds + 10}"))).IsOk();
         var found = (await Admin.Get(Search)).IsOk();
         Assert.Equal($$"""
             {
@@ -37,8 +34,8 @@ public sealed class SearchTests : IAsyncLifetime
                   "object": "apps.secret",
                   "account": "acct_1",
                   "app": "{{app}}",
-                  "created": {{server.Time.Seconds}},
-                  "expires_at": {{server.Time.Seconds + 10}},
+                  "created": {{Server.Time.Seconds}},
+                  "expires_at": {{Server.Time.Seconds + 10}},
                   "livemode": false,
                   "name": "k",
                   "scope": {
@@ -54,18 +51,18 @@ public sealed class SearchTests : IAsyncLifetime
             }
 
             """, found.Text);
-        server.Time.Move(TimeSpan.FromSeconds(10));
+        Server.Time.Move(TimeSpan.FromSeconds(10));
         Assert.Empty((await Admin.Get(Search)).Ids());
     }
 
     [Fact]
     public async Task Every_filter_takes_its_part_and_together_they_narrow()
     {
-        var live = server.Client(server.Keys.LiveSecretKey, "acct_1");
-        await server.Client(account: "acct_1").Set("test 1", "p", null, ("expires_at", $"{server.Time.Seconds + 10}"));
-        await server.Client(account: "acct_2").Set("test 2", "p", null, ("expires_at", $"{server.Time.Seconds + 20}"));
+        var live = Server.Client(Server.Keys.LiveSecretKey, "acct_1");
+        await Server.Client(account: "acct_1").Set("test 1", "p", null, ("expires_at", $"{Server.Time.Seconds + 10}"));
+        await Server.Client(account: "acct_2").Set("test 2", "p", null, ("expires_at", $"{Server.Time.Seconds + 20}"));
         await live.Set("live 1");
-        await server.Client(server.OtherAppKey, "acct_1").Set("other 1");
+        await Server.Client(Server.OtherAppKey, "acct_1").Set("other 1");
 
         Assert.Equal("live 1,other 1,test 1,test 2", await NamesAsync());
         Assert.Equal("live 1,test 1,test 2", await NamesAsync(("app", app)));
@@ -74,10 +71,10 @@ public sealed class SearchTests : IAsyncLifetime
         Assert.Equal("other 1,test 1,test 2", await NamesAsync(("livemode", "false")));
         Assert.Equal("test 1", await NamesAsync(("app", app), ("account", "acct_1"), ("livemode", "false")));
         Assert.Equal("", await NamesAsync(("app", "app_none")));
-        Assert.Equal("test 1,test 2", await NamesAsync(("expiring_before", $"{server.Time.Seconds + 21}")));
-        Assert.Equal("test 1", await NamesAsync(("expiring_before", $"{server.Time.Seconds + 20}")));
+        Assert.Equal("test 1,test 2", await NamesAsync(("expiring_before", $"{Server.Time.Seconds + 21}")));
+        Assert.Equal("test 1", await NamesAsync(("expiring_before", $"{Server.Time.Seconds + 20}")));
         Assert.Equal("test 2", await NamesAsync(("expiring_before", "9999999999"), ("account", "acct_2")));
-        Assert.Equal("", await NamesAsync(("expiring_before", $"{server.Time.Seconds}")));
+        Assert.Equal("", await NamesAsync(("expiring_before", $"{Server.Time.Seconds}")));
         Assert.Equal("", await NamesAsync(("expiring_before", "0")));
 
         async Task<string> NamesAsync(params (string, string)[] filter) =>
@@ -91,13 +88,18 @@ public sealed class SearchTests : IAsyncLifetime
     {
         for (var i = 0; i < 24; i++)
         {
-            var caller = server.Client(i % 3 == 0 ? server.OtherAppKey : i % 2 == 0 ? server.Keys.LiveSecretKey : null,
-                $"acct_{i % 4}");
+            var key = (i % 6) switch
+            {
+                0 or 3 => Server.OtherAppKey,
+                2 or 4 => Server.Keys.LiveSecretKey,
+                _ => null,
+            };
+            var caller = Server.Client(key, $"acct_{i % 4}");
             // Several expire in one second.
-            (await caller.Set($"k{i}", "p", null, ("expires_at", $"{server.Time.Seconds + 1_000 + i % 5}"))).IsOk();
+            (await caller.Set($"k{i}", "p", null, ("expires_at", $"{Server.Time.Seconds + 1_000 + i % 5}"))).IsOk();
         }
 
-        await server.Client().Set("never expires");
+        await Server.Client().Set("never expires");
         (string, string)[] filter = byExpiry ? [("expiring_before", "9999999999")] : [];
         var all = (await Admin.Get(Search, [.. filter, ("limit", "100")])).IsOk();
         Assert.Equal(byExpiry ? 24 : 25, all.Ids().Distinct().Count());
@@ -116,15 +118,15 @@ public sealed class SearchTests : IAsyncLifetime
         Assert.True((bool)first.Json["has_more"]!);
         foreach (var secret in first.Json["data"]!.AsArray())
         {
-            await server.Client(KeyOf(secret!), (string?)secret!["account"])
+            await Server.Client(KeyOf(secret!), (string?)secret!["account"])
                 .Delete((string)secret["name"]!);
         }
 
         string? KeyOf(JsonNode secret)
         {
             if ((string?)secret["app"] != app)
-                return server.OtherAppKey;
-            return (bool)secret["livemode"]! ? server.Keys.LiveSecretKey : null;
+                return Server.OtherAppKey;
+            return (bool)secret["livemode"]! ? Server.Keys.LiveSecretKey : null;
         }
 
         var rest = await WalkAsync(6, (string)first.Json["next_page"]!);
@@ -159,12 +161,12 @@ public sealed class SearchTests : IAsyncLifetime
     public async Task What_expires_between_two_pages_is_absent_from_the_second()
     {
         for (var i = 1; i <= 6; i++)
-            await server.Client(account: $"acct_{7 - i}").Set($"k{i}", "p", null,
-                ("expires_at", $"{server.Time.Seconds + i}"));
+            await Server.Client(account: $"acct_{7 - i}").Set($"k{i}", "p", null,
+                ("expires_at", $"{Server.Time.Seconds + i}"));
         (string, string)[] filter = [("expiring_before", "9999999999"), ("limit", "2")];
         var first = (await Admin.Get(Search, filter)).IsOk();
         Assert.Equal(["k1", "k2"], first.Names);
-        server.Time.Move(TimeSpan.FromSeconds(4));
+        Server.Time.Move(TimeSpan.FromSeconds(4));
         Assert.Equal(["k5", "k6"],
             (await Admin.Get(Search, [.. filter, ("page", (string)first.Json["next_page"]!)])).IsOk().Names);
     }
@@ -195,7 +197,7 @@ public sealed class SearchTests : IAsyncLifetime
     public async Task A_limit_is_clamped()
     {
         for (var i = 0; i < 12; i++)
-            await server.Client(account: $"acct_{i}").Set("k");
+            await Server.Client(account: $"acct_{i}").Set("k");
         Assert.Equal(10, (await Admin.Get(Search)).Ids().Count());
         Assert.Single((await Admin.Get(Search, ("limit", "-1"))).Ids());
         Assert.Equal(12, (await Admin.Get(Search, ("limit", "101"))).Ids().Count());
@@ -205,7 +207,7 @@ public sealed class SearchTests : IAsyncLifetime
     public async Task It_is_on_record_with_how_many_were_given()
     {
         for (var i = 0; i < 3; i++)
-            await server.Client(account: "acct_1").Set($"k{i}");
+            await Server.Client(account: "acct_1").Set($"k{i}");
         (await Admin.Get(Search, ("account", "acct_1"), ("limit", "2"))).IsOk();
         JsonNode entry = (await Admin.Get("/admin/v1/audit", ("verb", "search_secrets")))
             .IsOk().Json["data"]!.AsArray().Single()!;

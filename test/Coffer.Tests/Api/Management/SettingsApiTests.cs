@@ -4,20 +4,14 @@ using Coffer.Settings;
 namespace Coffer.Tests.Api.Management;
 
 /// <summary>What is in force, and whose store it is (docs/management.md, "Settings").</summary>
-public sealed class SettingsApiTests : IAsyncLifetime
+public sealed class SettingsApiTests : ServerTests
 {
     private const string Settings = "/admin/v1/settings";
-
-    private TestServer server = null!;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task The_store_says_who_it_is_and_goes_on_saying_so()
     {
-        var settings = (await server.Admin.Get(Settings)).IsOk().Json;
+        var settings = (await Server.Admin.Get(Settings)).IsOk().Json;
         Assert.Equal(["instance", "object", "receipt_key", "settings", "version"],
             settings.AsObject().Select(field => field.Key).Order());
         Assert.Equal("settings", (string?)settings["object"]);
@@ -25,12 +19,12 @@ public sealed class SettingsApiTests : IAsyncLifetime
         Assert.Matches("^[0-9]+\\.[0-9]+\\.[0-9]+$", (string?)settings["version"]);
         Assert.Equal("crv kty x y", settings["receipt_key"]!.Fields());
 
-        await server.StopAsync();
-        await server.StartAgainAsync();
-        var again = (await server.Admin.Get(Settings)).IsOk().Json;
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
+        var again = (await Server.Admin.Get(Settings)).IsOk().Json;
         foreach (var same in (string[])["instance", "receipt_key"])
             Assert.True(JsonNode.DeepEquals(settings[same], again[same]), same);
-        await using var other = await TestServer.StartAsync();
+        await using var other = await TestServer.StartAsync(isOther: true);
         Assert.NotEqual((string?)settings["instance"],
             (string?)(await other.Admin.Get(Settings)).IsOk().Json["instance"]);
     }
@@ -38,7 +32,7 @@ public sealed class SettingsApiTests : IAsyncLifetime
     [Fact]
     public async Task Each_setting_has_a_name_a_source_and_a_value()
     {
-        foreach (var setting in (await server.Admin.Get(Settings)).IsOk().Json["settings"]!.AsArray())
+        foreach (var setting in (await Server.Admin.Get(Settings)).IsOk().Json["settings"]!.AsArray())
         {
             Assert.Equal("name source value", setting!.Fields());
             Assert.Contains((string)setting!["source"]!, (string[])["flag", "environment", "file", "default"]);
@@ -48,7 +42,7 @@ public sealed class SettingsApiTests : IAsyncLifetime
     [Fact]
     public async Task Nothing_else_is_taken()
     {
-        (await server.Admin.Get(Settings, ("name", "listen"))).IsError(400, "parameter_unknown", "name");
-        (await server.Admin.Post(Settings, [])).IsError(404, null, null);
+        (await Server.Admin.Get(Settings, ("name", "listen"))).IsError(400, "parameter_unknown", "name");
+        (await Server.Admin.Post(Settings, [])).IsError(404, null, null);
     }
 }

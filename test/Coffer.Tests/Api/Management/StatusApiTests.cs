@@ -1,23 +1,15 @@
-using Coffer.Tests.Postgres;
-
 namespace Coffer.Tests.Api.Management;
 
 /// <summary>What runs here and since when (docs/management.md, "Status").</summary>
 [Trait("Firm ground", "1")]
-public sealed class StatusApiTests : IAsyncLifetime
+public sealed class StatusApiTests : ServerTests
 {
     private const string Status = "/admin/v1/status";
-
-    private TestServer server = null!;
-
-    public async ValueTask InitializeAsync() => server = await TestServer.StartAsync();
-
-    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task A_node_says_what_it_runs_and_on_which_engine()
     {
-        var status = (await server.Admin.Get(Status)).IsOk().Json;
+        var status = (await Server.Admin.Get(Status)).IsOk().Json;
         Assert.Equal("object commit dotnet engine node settings started uptime version", status.Fields());
         Assert.Equal("status", (string?)status["object"]);
         Assert.Matches(@"^\d+\.\d+\.\d+$", (string?)status["version"]);
@@ -33,22 +25,22 @@ public sealed class StatusApiTests : IAsyncLifetime
     [Fact]
     public async Task Uptime_is_measured_and_not_told_by_a_clock_that_is_set()
     {
-        var started = server.Time.Seconds;
-        server.Time.Move(TimeSpan.FromSeconds(90));
-        server.Time.Move(TimeSpan.FromDays(-2)); // somebody sets the clock back
-        var status = (await server.Admin.Get(Status)).IsOk().Json;
+        var started = Server.Time.Seconds;
+        Server.Time.Move(TimeSpan.FromSeconds(90));
+        Server.Time.Move(TimeSpan.FromDays(-2)); // somebody sets the clock back
+        var status = (await Server.Admin.Get(Status)).IsOk().Json;
         Assert.Equal((started, 90L), ((long)status["started"]!, (long)status["uptime"]!));
-        await server.StopAsync();
-        await server.StartAgainAsync();
-        status = (await server.Admin.Get(Status)).IsOk().Json;
-        Assert.Equal((server.Time.Seconds, 0L), ((long)status["started"]!, (long)status["uptime"]!));
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
+        status = (await Server.Admin.Get(Status)).IsOk().Json;
+        Assert.Equal((Server.Time.Seconds, 0L), ((long)status["started"]!, (long)status["uptime"]!));
     }
 
     [Fact]
     public async Task Nothing_else_is_accepted()
     {
-        (await server.Admin.Get(Status, ("node", "node_1"))).IsError(400, "parameter_unknown", "node");
-        (await server.Admin.Post(Status, [])).IsError(404, null, null);
-        (await server.Client().Get(Status)).IsError(403, null, null);
+        (await Server.Admin.Get(Status, ("node", "node_1"))).IsError(400, "parameter_unknown", "node");
+        (await Server.Admin.Post(Status, [])).IsError(404, null, null);
+        (await Server.Client().Get(Status)).IsError(403, null, null);
     }
 }

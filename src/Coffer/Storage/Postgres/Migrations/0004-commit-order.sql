@@ -1,5 +1,5 @@
 -- As in SQLite (Sqlite/Migrations/0003-commit-order.sql says what it is for), and what nodes say to each other in rows.
--- Nodes of the release before go on beside it: all that is new in a table of theirs has a default.
+-- Nodes of the release before run on beside it: all that is new in a table of theirs has a default.
 CREATE TABLE IF NOT EXISTS epoch (
     one BIGINT NOT NULL PRIMARY KEY,
     n   BIGINT NOT NULL

@@ -1,6 +1,6 @@
 using Coffer.Storage;
 
-namespace Coffer.Tests;
+namespace Coffer.Tests.Support;
 
 /// <summary>
 /// A change that holds the committer's loop until it is let go, so that a test decides what waits behind it.

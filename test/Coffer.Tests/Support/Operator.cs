@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
 
-namespace Coffer.Tests.Api.Management;
+namespace Coffer.Tests.Support;
 
 /// <summary>What an operator does on the way to what a test is about.</summary>
 internal static class Operator

@@ -3,7 +3,7 @@ using Coffer.Keys;
 using Coffer.Storage;
 using Microsoft.Data.Sqlite;
 
-namespace Coffer.Tests.Secrets;
+namespace Coffer.Tests.Support;
 
 /// <summary>
 /// What someone does to a store who can write its file; and, with the key, what another version would have written.
@@ -34,7 +34,7 @@ internal static class StoreEdits
         return instance.Roots.Seal(identity.Span, earlier.Span);
     }
 
-    /// <summary>Seals the fields of an app's settings anew as <paramref name="change"/> gives them.</summary>
+    /// <summary>Seals the fields of an app's settings again as <paramref name="change"/> gives them.</summary>
     public static Task<bool> ResealAppAsync(this TestServer server, string id, Func<byte[], byte[]> change) =>
         server.OnStoreAsync(async (engine, committer, instance) =>
         {

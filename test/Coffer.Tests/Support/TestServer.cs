@@ -11,7 +11,7 @@ using Coffer.Storage.Postgres;
 using Coffer.Storage.Sqlite;
 using Coffer.Transfer;
 
-namespace Coffer.Tests;
+namespace Coffer.Tests.Support;
 
 /// <summary>
 /// A real server on a free port of this machine, over a real SQLite file in a temporary directory, or a real PostgreSQL
@@ -19,6 +19,8 @@ namespace Coffer.Tests;
 /// </summary>
 internal sealed class TestServer : IAsyncDisposable
 {
+    private static readonly Lazy<Task<MadeStore>> Made = new(MakeStoreAsync);
+
     private readonly TemporaryDirectory directory = new();
     private readonly HttpClient http = new();
     private Server? server;
@@ -46,13 +48,17 @@ internal sealed class TestServer : IAsyncDisposable
     /// <summary>The test key of a second app.</summary>
     public string OtherAppKey { get; private set; } = null!;
 
-    public static async Task<TestServer> StartAsync(int secretsPerScope = 10, CofferOptions.DevOptions? dev = null)
+    /// <param name="secretsPerScope">How many secrets a scope may hold.</param>
+    /// <param name="dev">The options of <c>coffer dev</c>, which makes its store itself.</param>
+    /// <param name="isOther">Whether its store is another than that of the others, with keys of its own.</param>
+    public static async Task<TestServer> StartAsync(int secretsPerScope = 10, CofferOptions.DevOptions? dev = null,
+        bool isOther = false)
     {
         var test = new TestServer(new ManualTime());
-        if (Postgres.PostgresServer.IsChosen)
-            test.store = await Postgres.PostgresServer.ForTestServersAsync();
         if (dev is null)
-            await test.MakeStoreAsync();
+            await test.CopyAsync(await (isOther ? MakeStoreAsync() : Made.Value));
+        else if (PostgresServer.IsChosen)
+            test.store = await (await PostgresServer.ForTestServersAsync()).NewDatabaseAsync();
         await test.StartAgainAsync(secretsPerScope, dev);
         test.Keys ??= test.server!.FirstKeys!;
         return test;
@@ -169,24 +175,67 @@ internal sealed class TestServer : IAsyncDisposable
         directory.Dispose();
     }
 
-    private async Task<Engine> OpenAsync(DataDirectory held) =>
+    private Task<Engine> OpenAsync(DataDirectory held) => OpenAsync(held, store);
+
+    private static async Task<Engine> OpenAsync(DataDirectory held, string? store) =>
         store is null ? SqliteEngine.Open(held.StoreFile) : await PostgresEngine.OpenAsync(store, default);
 
-    private async Task MakeStoreAsync()
+    private async Task CopyAsync(MadeStore made)
     {
-        using var held = DataDirectory.Open(Data);
-        using var engine = await OpenAsync(held);
-        (var instance, var keys, var change) = await FirstStart.OpenAsync(held, engine,
-            new CofferOptions { Data = Data, Store = store }, Time, default);
-        using var committer = new Committer(engine, 100,
-            new AuditChain(instance.AuditKey, instance.Id, "node_1", null, Time).InLoop(engine));
-        await committer.CommitAsync(change);
-        Keys = keys!;
-        var app = App.Create("other", Time.Seconds).App.ToRow(instance);
-        (OtherAppKey, var row) = ApiKey.Create(instance, app, livemode: false, Time.Seconds);
-        OtherApp = app.Id;
-        await committer.CommitAsync(new Change.Plain(new RowWrite.PutApp(app), new RowWrite.PutApiKey(row)));
+        foreach (var (name, content) in made.Files)
+            await using (var file = new FileStream(directory.File(name), NewFile))
+                await file.WriteAsync(content);
+        if (made.Store is not null)
+            store = await (await PostgresServer.ForTestServersAsync()).CopyAsync(made.Store);
+        (Keys, OtherApp, OtherAppKey) = (made.Keys, made.OtherApp, made.OtherAppKey);
     }
+
+    private static FileStreamOptions NewFile { get; } = OperatingSystem.IsWindows()
+        ? new() { Mode = FileMode.CreateNew, Access = FileAccess.Write }
+        : new()
+        {
+            Mode = FileMode.CreateNew,
+            Access = FileAccess.Write,
+            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+        };
+
+    private static async Task<MadeStore> MakeStoreAsync()
+    {
+        var time = new ManualTime();
+        using var made = new TemporaryDirectory();
+        var database = PostgresServer.IsChosen
+            ? await (await PostgresServer.ForTestServersAsync()).NewDatabaseAsync()
+            : null;
+        FirstKeys keys;
+        string otherApp, otherAppKey;
+        using (var held = DataDirectory.Open(made.Path))
+        using (var engine = await OpenAsync(held, database))
+        {
+            (var instance, var first, var change) = await FirstStart.OpenAsync(held, engine,
+                new CofferOptions { Data = made.Path, Store = database }, time, default);
+            using var committer = new Committer(engine, 100,
+                new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time).InLoop(engine));
+            await committer.CommitAsync(change);
+            keys = first!;
+            var app = App.Create("other", time.Seconds).App.ToRow(instance);
+            (otherAppKey, var row) = ApiKey.Create(instance, app, livemode: false, time.Seconds);
+            otherApp = app.Id;
+            await committer.CommitAsync(new Change.Plain(new RowWrite.PutApp(app), new RowWrite.PutApiKey(row)));
+        }
+
+        File.Delete(made.File("coffer.lock"));
+        return new MadeStore(Directory.GetFiles(made.Path).ToDictionary(
+            file => Path.GetFileName(file), File.ReadAllBytes), database, keys, otherApp, otherAppKey);
+    }
+
+    /// <summary>The store that each of them begins with a copy of: made once, with a second app in it.</summary>
+    /// <param name="Files">The files of its data directory, by name.</param>
+    /// <param name="Store">Its database, which nobody else uses; null on SQLite.</param>
+    /// <param name="Keys">The keys of the first app.</param>
+    /// <param name="OtherApp">The id of the second app.</param>
+    /// <param name="OtherAppKey">Its test key.</param>
+    private sealed record MadeStore(IReadOnlyDictionary<string, byte[]> Files, string? Store, FirstKeys Keys,
+        string OtherApp, string OtherAppKey);
 
     /// <summary>Requests with one key, in one account.</summary>
     internal sealed class Caller(TestServer server, string key, string? account, string? origin)

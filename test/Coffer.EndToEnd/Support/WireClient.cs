@@ -49,7 +49,7 @@ public sealed class WireClient : IDisposable
     public Task<Answer> FindAsync(string name, string? user = null) =>
         GetAsync($"{Secrets}/find", [.. Scope(user), ("name", name), ("expand[]", "payload")]);
 
-    /// <summary>Finds a secret without its payload: nothing of it leaves, so nothing is put on record first.</summary>
+    /// <summary>Finds a secret without its payload: nothing of it leaves, so nothing is recorded first.</summary>
     public Task<Answer> FindBareAsync(string name, string? user = null) =>
         GetAsync($"{Secrets}/find", [.. Scope(user), ("name", name)]);
 

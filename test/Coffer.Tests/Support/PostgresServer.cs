@@ -1,11 +1,11 @@
 using System.Diagnostics;
 using Coffer.Shared;
-using Coffer.Tests.Postgres;
+using Coffer.Tests.Support;
 using Npgsql;
 
 [assembly: AssemblyFixture(typeof(PostgresServer))]
 
-namespace Coffer.Tests.Postgres;
+namespace Coffer.Tests.Support;
 
 /// <summary>
 /// A real PostgreSQL in a temporary directory, started by the first test that asks for a database, and gone after the
@@ -25,16 +25,14 @@ public sealed class PostgresServer : IAsyncDisposable
     public string Admin => $"Host=127.0.0.1;Port={port};Username=postgres;Database=postgres;Pooling=false";
 
     /// <summary>A new database with nothing in it, as a connection string.</summary>
-    public async Task<string> NewDatabaseAsync()
-    {
-        await StartAsync();
-        var name = $"coffer_{Interlocked.Increment(ref databases)}";
-        await ExecuteAsync(Admin, $"CREATE DATABASE {name}");
-        return $"Host=127.0.0.1;Port={port};Username=postgres;Database={name}";
-    }
+    public Task<string> NewDatabaseAsync() => CreateAsync("template1");
 
-    public static async Task<string> ForTestServersAsync() =>
-        await (await TestContext.Current.GetFixture<PostgresServer>())!.NewDatabaseAsync();
+    /// <summary>A new database with all that is in another, which nobody may be connected to.</summary>
+    public Task<string> CopyAsync(string database) =>
+        CreateAsync(new NpgsqlConnectionStringBuilder(database).Database!);
+
+    public static async Task<PostgresServer> ForTestServersAsync() =>
+        (await TestContext.Current.GetFixture<PostgresServer>())!;
 
     public static async Task ExecuteAsync(string database, string sql) => await ScalarAsync(database, sql);
 
@@ -98,6 +96,14 @@ public sealed class PostgresServer : IAsyncDisposable
         NpgsqlConnection.ClearAllPools();
         await StopAsync();
         Directory.Delete(directory, recursive: true);
+    }
+
+    private async Task<string> CreateAsync(string template)
+    {
+        await StartAsync();
+        var name = $"coffer_{Interlocked.Increment(ref databases)}";
+        await ExecuteAsync(Admin, $"CREATE DATABASE {name} TEMPLATE {template}");
+        return $"Host=127.0.0.1;Port={port};Username=postgres;Database={name}";
     }
 
     private static string Data(string directory) => Path.Combine(directory, "data");

@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
-namespace Coffer.Tests;
+namespace Coffer.Tests.Support;
 
 /// <summary>
 /// A certificate for 127.0.0.1, signed by an intermediate that is signed by a root, and its key, as PEM files.

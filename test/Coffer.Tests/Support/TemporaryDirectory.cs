@@ -1,4 +1,4 @@
-namespace Coffer.Tests;
+namespace Coffer.Tests.Support;
 
 /// <summary>A directory that is gone after the test.</summary>
 internal sealed class TemporaryDirectory : IDisposable

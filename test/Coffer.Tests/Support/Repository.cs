@@ -1,4 +1,4 @@
-namespace Coffer.Tests;
+namespace Coffer.Tests.Support;
 
 /// <summary>Where the checkout is that the tests were built from.</summary>
 internal static class Repository

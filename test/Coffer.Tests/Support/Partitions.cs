@@ -1,6 +1,6 @@
 using System.Text.RegularExpressions;
 
-namespace Coffer.Tests.Postgres;
+namespace Coffer.Tests.Support;
 
 /// <summary>"Hash partitions by tenant" of docs/scaling.md, run as it stands.</summary>
 internal static partial class Partitions

@@ -5,7 +5,7 @@ using Coffer.Keys;
 using Coffer.Settings;
 using Npgsql;
 
-namespace Coffer.Tests.Postgres;
+namespace Coffer.Tests.Support;
 
 /// <summary>Real servers on one database, each with a data directory of its own and the same key file.</summary>
 internal sealed class Nodes : IAsyncDisposable

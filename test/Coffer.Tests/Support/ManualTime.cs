@@ -1,4 +1,4 @@
-namespace Coffer.Tests;
+namespace Coffer.Tests.Support;
 
 /// <summary>A clock that stands still until it is moved, and may be moved back.</summary>
 internal sealed class ManualTime : TimeProvider

@@ -111,7 +111,7 @@ public sealed class PostgresCluster : IAsyncDisposable
         Directory.Delete(directory, recursive: true);
     }
 
-    // A process that was killed is there until its parent has heard of it, which may take seconds.
+    // A process that was killed is there until its parent has waited for it, which may take seconds.
     private static bool IsAlive(string process)
     {
         try

@@ -2,7 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 
-namespace Coffer.Tests;
+namespace Coffer.Tests.Support;
 
 /// <summary>A connection from an address of our choice, of which a test says every byte.</summary>
 internal sealed class RawConnection : IDisposable
@@ -52,7 +52,7 @@ internal sealed class RawConnection : IDisposable
         return connections;
     }
 
-    /// <summary>Connects and asks once, so that the connection is known to be taken.</summary>
+    /// <summary>Connects and asks once, so that the connection is known to be accepted.</summary>
     public static async Task<RawConnection> UsedAsync(Uri url, int last = 1)
     {
         var connection = await OpenAsync(url, last);

@@ -1,7 +1,7 @@
 using System.Net.Sockets;
 using System.Text;
 
-namespace Coffer.Tests;
+namespace Coffer.Tests.Support;
 
 /// <summary>HTTP as bytes on a socket, for what a well-behaved client would never send.</summary>
 internal static class RawHttp

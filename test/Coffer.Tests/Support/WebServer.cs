@@ -7,7 +7,7 @@ using Coffer.Settings;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 
-namespace Coffer.Tests;
+namespace Coffer.Tests.Support;
 
 /// <summary>The listeners with nothing of Coffer behind them but one answer: who asked, how, and where.</summary>
 internal sealed class WebServer : IAsyncDisposable

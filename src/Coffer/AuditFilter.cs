@@ -1,0 +1,5 @@
+namespace Coffer;
+
+/// <summary>Which entries of the audit log to take; null takes all.</summary>
+internal sealed record AuditFilter(string? App, string? Account, string? Verb, string? Outcome, string? Key,
+    DateTimeOffset? Since, DateTimeOffset? Until);
