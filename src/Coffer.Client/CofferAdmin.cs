@@ -14,8 +14,9 @@ namespace Coffer.Client;
 /// Every path is relative to <c>/admin/v1/</c>, such as <c>apps/app_1</c>. One that has more than letters, digits,
 /// <c>_</c>, <c>-</c> and single slashes between them is an <see cref="ArgumentException"/>, so that no id can lead
 /// elsewhere. Fields without a value are left out; an empty one takes a setting back. An array is its name with
-/// <c>[]</c>, once for each element. A refusal, and an answer that never came, is a <see cref="CofferException"/>; what
-/// is not there has <see cref="CofferException.IsAbsent"/>.
+/// <c>[]</c>, once for each element. A refusal, an answer that never came, and one that is not what was asked for (it
+/// says another <c>object</c> or <c>id</c>, or lacks a field) is a <see cref="CofferException"/>; what is not there has
+/// <see cref="CofferException.IsAbsent"/>.
 /// </remarks>
 public sealed class CofferAdmin(Uri url, string adminKey, TimeProvider? time = null) : IDisposable
 {
@@ -24,7 +25,7 @@ public sealed class CofferAdmin(Uri url, string adminKey, TimeProvider? time = n
     /// <summary>One thing: a GET.</summary>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
     public Task<JsonElement> FindAsync(string path, CancellationToken ct = default) =>
-        transport.SendAsync(HttpMethod.Get, Path(path), [], ct);
+        SendAsync(HttpMethod.Get, path, [], ct);
 
     /// <summary>
     /// All elements of a list or a search, in its order, fetched page by page as they are read: GETs.
@@ -37,7 +38,7 @@ public sealed class CofferAdmin(Uri url, string adminKey, TimeProvider? time = n
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
     public IAsyncEnumerable<JsonElement> ListAsync(string path,
         IEnumerable<(string Name, string? Value)>? fields = null, CancellationToken ct = default) =>
-        transport.ListAsync(HttpMethod.Get, Path(path), fields ?? [], ct);
+        ListAsync(HttpMethod.Get, path, fields ?? [], ct);
 
     /// <summary>
     /// All secrets of an account in one mode, with their payloads, fetched page by page as they are read. Each is
@@ -51,7 +52,7 @@ public sealed class CofferAdmin(Uri url, string adminKey, TimeProvider? time = n
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
     public IAsyncEnumerable<JsonElement> ExportAsync(string app, string account, string reason, bool livemode,
         CancellationToken ct = default) =>
-        transport.ListAsync(HttpMethod.Post, Path($"apps/{app}/accounts/{account}/export"),
+        ListAsync(HttpMethod.Post, $"apps/{app}/accounts/{account}/export",
             [("reason", reason), ("livemode", livemode ? "true" : "false")], ct);
 
     /// <summary>
@@ -61,7 +62,7 @@ public sealed class CofferAdmin(Uri url, string adminKey, TimeProvider? time = n
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
     public Task<JsonElement> ChangeAsync(string path, IEnumerable<(string Name, string? Value)>? fields = null,
         CancellationToken ct = default) =>
-        transport.SendAsync(HttpMethod.Post, Path(path), fields ?? [], ct);
+        SendAsync(HttpMethod.Post, path, fields ?? [], ct);
 
     /// <summary>
     /// Deletes something and gives what it was: a DELETE. If the connection breaks it is tried again, and may then be
@@ -69,10 +70,18 @@ public sealed class CofferAdmin(Uri url, string adminKey, TimeProvider? time = n
     /// </summary>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
     public Task<JsonElement> DeleteAsync(string path, CancellationToken ct = default) =>
-        transport.SendAsync(HttpMethod.Delete, Path(path), [], ct);
+        SendAsync(HttpMethod.Delete, path, [], ct);
 
     /// <inheritdoc/>
     public void Dispose() => transport.Dispose();
+
+    private Task<JsonElement> SendAsync(HttpMethod method, string path,
+        IEnumerable<(string Name, string? Value)> fields, CancellationToken ct) =>
+        transport.SendAsync(method, Path(path), fields, AdminAnswers.Of(method, path), ct);
+
+    private IAsyncEnumerable<JsonElement> ListAsync(HttpMethod method, string path,
+        IEnumerable<(string Name, string? Value)> fields, CancellationToken ct) =>
+        transport.ListAsync(method, Path(path), fields, AdminAnswers.Of(method, path), ct);
 
     private static string Path(string path)
     {

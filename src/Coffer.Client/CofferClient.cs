@@ -6,13 +6,20 @@ namespace Coffer.Client;
 
 /// <summary>
 /// A client of one Coffer server, acting for one app and mode (the key's) in one account. Safe for use from several
-/// threads at once. Failed connections and answers that say so (<c>Stripe-Should-Retry</c>) are tried again, twice at
-/// the most; every write carries an idempotency key, so that a retry has one effect.
+/// threads at once. It speaks to that server alone and follows no redirect. Failed connections and answers that say so
+/// (<c>Stripe-Should-Retry</c>) are tried again, twice at the most, and as long as an answer asks to wait
+/// (<c>Retry-After</c>), for 30 seconds in all; every write carries an idempotency key, so that a retry has one effect.
+/// An answer that is not what was asked for is a <see cref="CofferException"/>. Text that is not well-formed, with half
+/// of a pair of surrogates, is an <see cref="ArgumentException"/> before anything is sent.
 /// </summary>
 public sealed class CofferClient : IDisposable
 {
     private const string Secrets = "v1/apps/secrets";
     private const string EphemeralKeys = "v1/ephemeral_keys";
+
+    private static readonly AnswerForm Ephemeral = new("ephemeral_key", AnswerField.Token("id"),
+        AnswerField.Token("account"), AnswerField.Number("created"), AnswerField.Number("expires"),
+        AnswerField.Flag("livemode"));
 
     private readonly Transport transport;
 
@@ -35,12 +42,14 @@ public sealed class CofferClient : IDisposable
     /// <param name="ct">Ends the wait; the change may have been made.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
     public async Task<StoredSecret> SetAsync(SecretScope scope, string name, string payload,
-        DateTimeOffset? expiresAt = null, CancellationToken ct = default) =>
-        Read(await transport.SendAsync(
-            HttpMethod.Post, Secrets, [
-                .. Form(scope, name), ("payload", payload),
-                ("expires_at", expiresAt is { } at ? Number(at.ToUnixTimeSeconds()) : null)],
-                    ct).ConfigureAwait(false));
+        DateTimeOffset? expiresAt = null, CancellationToken ct = default)
+    {
+        var at = expiresAt?.ToUnixTimeSeconds();
+        return Read(await transport.SendAsync(
+            HttpMethod.Post, Secrets,
+            [.. Form(scope, name), ("payload", payload), ("expires_at", at is { } seconds ? Number(seconds) : null)],
+            Of(scope, name).With(AnswerField.Is("expires_at", at)), ct).ConfigureAwait(false));
+    }
 
     /// <summary>
     /// The secret of that name in that scope, or null. Its payload is only sent when it is asked for.
@@ -53,7 +62,9 @@ public sealed class CofferClient : IDisposable
         {
             return Read(
                 await transport.SendAsync(HttpMethod.Get, $"{Secrets}/find",
-                    [.. Form(scope, name), ("expand[]", withPayload ? "payload" : null)], ct).ConfigureAwait(false));
+                    [.. Form(scope, name), ("expand[]", withPayload ? "payload" : null)],
+                    withPayload ? Of(scope, name).With(AnswerField.Text("payload")) : Of(scope, name),
+                    ct).ConfigureAwait(false));
         }
         catch (CofferException e) when (e.IsAbsent)
         {
@@ -67,7 +78,9 @@ public sealed class CofferClient : IDisposable
         [EnumeratorCancellation] CancellationToken ct = default)
     {
         var form = Form(scope, name: null).Append(("expand[]", withPayload ? "data.payload" : null));
-        await foreach (var element in transport.ListAsync(HttpMethod.Get, Secrets, form, ct).ConfigureAwait(false))
+        var expected = withPayload ? Of(scope).With(AnswerField.Text("payload")) : Of(scope);
+        var list = transport.ListAsync(HttpMethod.Get, Secrets, form, expected, ct);
+        await foreach (var element in list.ConfigureAwait(false))
             yield return Read(element);
     }
 
@@ -81,7 +94,7 @@ public sealed class CofferClient : IDisposable
         {
             return Read(
                 await transport.SendAsync(HttpMethod.Post, $"{Secrets}/delete", Form(scope, name),
-                    ct).ConfigureAwait(false));
+                    Of(scope, name).With(AnswerField.True("deleted")), ct).ConfigureAwait(false));
         }
         catch (CofferException e) when (e.IsAbsent)
         {
@@ -104,7 +117,9 @@ public sealed class CofferClient : IDisposable
     {
         var form = (permissions ?? []).Select(permission => ("permissions[]", (string?)permission))
             .Prepend(("expires_in", life is { } span ? Number((long)span.TotalSeconds) : null)).Prepend(("user", user));
-        var json = await transport.SendAsync(HttpMethod.Post, EphemeralKeys, form, ct).ConfigureAwait(false);
+        var json = await transport.SendAsync(HttpMethod.Post, EphemeralKeys, form,
+            Ephemeral.With(AnswerField.Is("user", user), AnswerField.Texts("permissions"), AnswerField.Token("secret")),
+            ct).ConfigureAwait(false);
         return new EphemeralKey(
             json.GetProperty("id").GetString()!,
             json.GetProperty("account").GetString()!,
@@ -131,7 +146,7 @@ public sealed class CofferClient : IDisposable
         try
         {
             await transport.SendAsync(HttpMethod.Delete, $"{EphemeralKeys}/{Transport.Id(id)}", [],
-                ct).ConfigureAwait(false);
+                Ephemeral.With(AnswerField.Is("id", id)), ct).ConfigureAwait(false);
             return true;
         }
         catch (CofferException e) when (e.IsAbsent)
@@ -147,6 +162,17 @@ public sealed class CofferClient : IDisposable
     {
         ArgumentNullException.ThrowIfNull(scope);
         return [("scope[type]", scope.User is null ? "account" : "user"), ("scope[user]", scope.User), ("name", name)];
+    }
+
+    // A secret of that scope, and of that name if one is asked for.
+    private static AnswerForm Of(SecretScope scope, string? name = null)
+    {
+        var where = scope.User is { } user
+            ? AnswerField.Thing("scope", AnswerField.Is("type", "user"), AnswerField.Is("user", user))
+            : AnswerField.Thing("scope", AnswerField.Is("type", "account"));
+        return new AnswerForm("apps.secret", AnswerField.Token("id"), AnswerField.Number("created"),
+            AnswerField.NumberOrNull("expires_at"), AnswerField.Flag("livemode"),
+            name is null ? AnswerField.Text("name") : AnswerField.Is("name", name), where);
     }
 
     private static string Number(long number) => number.ToString(CultureInfo.InvariantCulture);
@@ -168,15 +194,8 @@ public sealed class CofferClient : IDisposable
         };
     }
 
-    private static long? Seconds(JsonElement json, string field)
-    {
-        var value = json.GetProperty(field);
-        if (value.ValueKind == JsonValueKind.Null && field == "expires_at")
-            return null;
-        return value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var seconds)
-            ? seconds
-            : throw new CofferException($"the answer cannot be read: its {field} is not a whole number of seconds");
-    }
+    private static long? Seconds(JsonElement json, string field) =>
+        json.GetProperty(field) is { ValueKind: JsonValueKind.Number } number ? number.GetInt64() : null;
 
     // What is no date is shown as the nearest one: a program that lists secrets must not end because of one of them.
     private static DateTimeOffset Date(long seconds) => DateTimeOffset.FromUnixTimeSeconds(

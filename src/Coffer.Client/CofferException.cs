@@ -31,14 +31,26 @@ public sealed class CofferException : Exception
     /// <summary>The id under which the server's log has more, or null.</summary>
     public string? RequestId { get; private init; }
 
+    /// <summary>What answered is not Coffer, or not what was asked for.</summary>
+    /// <param name="why">What is wrong with the answer.</param>
+    /// <param name="inner">Why, or null.</param>
+    internal static CofferException NotCoffers(string why, Exception? inner = null) =>
+        new($"the answer is not what was asked for, {why}: check that a Coffer server is at that address", inner!);
+
+    /// <summary>A refusal.</summary>
     internal static CofferException From(HttpResponseMessage response, JsonElement body)
     {
+        var status = (int)response.StatusCode;
         var error = body.ValueKind == JsonValueKind.Object && body.TryGetProperty("error", out var found)
             ? found
             : default;
-        return new CofferException(Field("message") ?? $"the server answered {(int)response.StatusCode}")
+        var message = Field("message") ?? $"the server answered {status}";
+        if (response.Headers.Location is { } elsewhere)
+            message = $"the server answered {status} and names {Shown(elsewhere)}, which is not followed: give the " +
+                "address of Coffer itself";
+        return new CofferException(message)
         {
-            Status = (int)response.StatusCode,
+            Status = status,
             Code = Field("code"),
             Param = Field("param"),
             RequestId = response.Headers.TryGetValues("Request-Id", out var ids) ? ids.FirstOrDefault() : null,
@@ -46,7 +58,13 @@ public sealed class CofferException : Exception
 
         string? Field(string name) =>
             error.ValueKind == JsonValueKind.Object && error.TryGetProperty(name, out var value)
+                && value.ValueKind == JsonValueKind.String
                 ? value.GetString()
                 : null;
     }
+
+    // Neither a password nor what a query may have in it.
+    private static string Shown(Uri address) =>
+        address.IsAbsoluteUri ? address.GetLeftPart(UriPartial.Authority).Replace($"{address.UserInfo}@", "",
+            StringComparison.Ordinal) : "another path";
 }

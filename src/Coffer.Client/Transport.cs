@@ -1,17 +1,27 @@
+using System.Buffers;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Runtime.CompilerServices;
+using System.Text;
 using System.Text.Json;
 
 namespace Coffer.Client;
 
 /// <summary>
-/// Form out, JSON in, for both planes. Failed connections and answers that say so (<c>Stripe-Should-Retry</c>) are
-/// tried again, twice at the most; every POST carries an idempotency key, so that a retry has one effect.
+/// Form out, JSON in, for both planes. It speaks to one host and follows nothing. Failed connections and answers that
+/// say so (<c>Stripe-Should-Retry</c>) are tried again, twice at the most; as long as an answer asks to wait
+/// (<c>Retry-After</c>) it is tried again too, within <see cref="Patience"/>. Every POST carries an idempotency key, so
+/// that a retry has one effect.
 /// </summary>
 internal sealed class Transport : IDisposable
 {
+    /// <summary>How long it waits, in all, because answers ask for it.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
     private const int Retries = 2;
+
+    /// <summary>More than the largest page: 100 secrets of 5,000 characters, each six bytes long at the most.</summary>
+    private const int LargestAnswer = 16 * 1024 * 1024;
 
     private readonly HttpClient http;
     private readonly TimeProvider time;
@@ -20,11 +30,18 @@ internal sealed class Transport : IDisposable
     {
         ArgumentNullException.ThrowIfNull(url);
         ArgumentException.ThrowIfNullOrWhiteSpace(key);
+        if (WhyNotServer(url) is { } why)
+            throw new ArgumentException(why, nameof(url));
+        if (!IsHeaderText(key) || (account is not null && !IsHeaderText(account)))
+            throw new ArgumentException("A key and an account id have only ASCII characters that can be printed.",
+                IsHeaderText(key) ? nameof(account) : nameof(key));
         this.time = time ?? TimeProvider.System;
-        http = new HttpClient
+        // A redirect would take the payload to another host.
+        http = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false })
         {
             BaseAddress = new Uri(url.ToString().TrimEnd('/') + "/"),
             Timeout = TimeSpan.FromSeconds(80),
+            MaxResponseContentBufferSize = LargestAnswer,
         };
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
         if (account is not null)
@@ -35,24 +52,33 @@ internal sealed class Transport : IDisposable
     /// <param name="method">A POST sends the fields as its body, all others in the query.</param>
     /// <param name="path">Below the server's address, without a slash in front.</param>
     /// <param name="fields">Those without a value are left out.</param>
+    /// <param name="expected">What the answer must be.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <exception cref="CofferException">The server refused or could not be used.</exception>
+    /// <exception cref="CofferException">The server refused or could not be used, or answered something else.</exception>
+    /// <exception cref="ArgumentException">A value is not well-formed text; nothing was sent.</exception>
     public async Task<JsonElement> SendAsync(HttpMethod method, string path,
-        IEnumerable<(string Name, string? Value)> fields, CancellationToken ct)
+        IEnumerable<(string Name, string? Value)> fields, AnswerForm expected, CancellationToken ct)
     {
         var form = fields.Where(field => field.Value is not null)
-            .Select(field => KeyValuePair.Create(field.Name, field.Value!)).ToList();
+            .Select(field => KeyValuePair.Create(field.Name, WellFormed(field.Value!, field.Name))).ToList();
         var key = Guid.NewGuid().ToString();
-        for (var attempt = 0; ; attempt++)
+        var patience = Patience;
+        for (var attempt = 0; ;)
         {
+            TimeSpan? asked = null;
             try
             {
                 using var request = await RequestAsync(method, path, form, key, ct).ConfigureAwait(false);
                 using var response = await http.SendAsync(request, ct).ConfigureAwait(false);
                 var body = await ParseAsync(response, ct).ConfigureAwait(false);
                 if (response.StatusCode == HttpStatusCode.OK)
+                {
+                    expected.Check(body);
                     return body;
-                if (attempt == Retries || !ShouldRetry(response))
+                }
+
+                asked = ShouldRetry(response) ? Asked(response) : null;
+                if (asked > patience || (asked is null && (attempt == Retries || !ShouldRetry(response))))
                     throw CofferException.From(response, body);
             }
             catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.ConnectionError
@@ -72,7 +98,9 @@ internal sealed class Transport : IDisposable
                     $"no answer from {http.BaseAddress} within {http.Timeout.TotalSeconds} seconds", e);
             }
 
-            await Task.Delay(TimeSpan.FromMilliseconds(250 << attempt), time, ct).ConfigureAwait(false);
+            var pause = asked ?? TimeSpan.FromMilliseconds(250 << attempt++);
+            patience -= asked ?? TimeSpan.Zero;
+            await Task.Delay(pause, time, ct).ConfigureAwait(false);
         }
     }
 
@@ -80,36 +108,39 @@ internal sealed class Transport : IDisposable
     /// <param name="method">As <see cref="SendAsync"/>.</param>
     /// <param name="path">As <see cref="SendAsync"/>.</param>
     /// <param name="fields">The page size, <c>limit</c>, is 100 unless it is among them.</param>
+    /// <param name="expected">What each element must be.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>
     public async IAsyncEnumerable<JsonElement> ListAsync(
-        HttpMethod method, string path, IEnumerable<(string Name, string? Value)> fields,
-            [EnumeratorCancellation] CancellationToken ct)
+        HttpMethod method, string path, IEnumerable<(string Name, string? Value)> fields, AnswerForm expected,
+        [EnumeratorCancellation] CancellationToken ct)
     {
         var form = fields.ToList();
         if (form.TrueForAll(field => field.Name != "limit"))
             form.Add(("limit", "100"));
+        var list = path.EndsWith("/search", StringComparison.Ordinal) ? Search : List;
         for ((string Name, string? Value)? next = null; ;)
         {
-            var page = await SendAsync(method, path, next is { } cursor ? [.. form, cursor] : form,
+            var page = await SendAsync(method, path, next is { } cursor ? [.. form, cursor] : form, list,
                 ct).ConfigureAwait(false);
-            if (page.ValueKind != JsonValueKind.Object || !page.TryGetProperty("data", out var data)
-                || data.ValueKind != JsonValueKind.Array)
-                throw new CofferException("the answer is not a list: check that a Coffer server is at that address");
             string? last = null;
-            foreach (var element in data.EnumerateArray())
+            foreach (var element in page.GetProperty("data").EnumerateArray())
             {
+                expected.Check(element);
                 last = element.GetProperty("id").GetString();
                 yield return element;
             }
 
+            if (!page.GetProperty("has_more").GetBoolean())
+                yield break;
             // A search has no order that an id could mark: it names its next page, and may have skipped all of this
             // one.
-            next = page.TryGetProperty("next_page", out var token)
-                ? ("page", token.GetString())
+            (string, string?) more = list == Search
+                ? ("page", page.GetProperty("next_page").GetString())
                 : ("starting_after", last);
-            if (next is not (_, not null) || !page.GetProperty("has_more").GetBoolean())
-                yield break;
+            if (more.Item2 is null || more == next)
+                throw CofferException.NotCoffers("the list says that there is more and does not go forward");
+            next = more;
         }
     }
 
@@ -118,7 +149,41 @@ internal sealed class Transport : IDisposable
         ? id
         : throw new ArgumentException($"'{id}' is not an id: ids have only letters, digits, '_' and '-'.", nameof(id));
 
+    /// <summary>Why that cannot be the address of a server, or null.</summary>
+    public static string? WhyNotServer(Uri url) => url switch
+    {
+        { IsAbsoluteUri: false } or { Scheme: not ("http" or "https") } or { Host: "" } =>
+            "A server's address is http://ADDRESS:PORT or https://NAME.",
+        { UserInfo.Length: > 0 } =>
+            "A server's address has no user name or password in it: the key is given beside it.",
+        { Query.Length: > 0 } or { Fragment.Length: > 0 } =>
+            "A server's address ends with its path: what begins with ? or # does not belong there.",
+        _ => null,
+    };
+
     public void Dispose() => http.Dispose();
+
+    private static readonly AnswerForm List = new("list", AnswerField.Things("data"), AnswerField.Flag("has_more"));
+
+    private static readonly AnswerForm Search = new("search_result", AnswerField.Things("data"),
+        AnswerField.Flag("has_more"), AnswerField.TextOrNull("next_page"));
+
+    private static bool IsHeaderText(string text) =>
+        text.Length > 0 && !text.AsSpan().ContainsAnyExceptInRange(' ', '~');
+
+    // Half of a pair of surrogates would be sent as U+FFFD: another payload, or two users in one scope.
+    private static string WellFormed(string text, string name)
+    {
+        for (var rest = text.AsSpan(); !rest.IsEmpty;)
+        {
+            if (Rune.DecodeFromUtf16(rest, out _, out var length) != OperationStatus.Done)
+                throw new ArgumentException(
+                    $"The text of '{name}' is not well-formed: it has half of a pair of surrogates.", name);
+            rest = rest[length..];
+        }
+
+        return text;
+    }
 
     private static async Task<HttpRequestMessage> RequestAsync(HttpMethod method, string path,
         List<KeyValuePair<string, string>> form, string key, CancellationToken ct)
@@ -136,22 +201,60 @@ internal sealed class Transport : IDisposable
                 form.Count == 0 ? path : $"{path}?{await encoded.ReadAsStringAsync(ct).ConfigureAwait(false)}");
     }
 
-    private static bool ShouldRetry(HttpResponseMessage response) =>
-        response.Headers.TryGetValues("Stripe-Should-Retry", out var says)
-            ? says.Contains("true", StringComparer.Ordinal)
-            : response.StatusCode >= HttpStatusCode.InternalServerError;
+    private static bool ShouldRetry(HttpResponseMessage response)
+    {
+        if (response.Headers.TryGetValues("Stripe-Should-Retry", out var says))
+            return says.Contains("true", StringComparer.Ordinal);
+        return response.StatusCode >= HttpStatusCode.InternalServerError
+            || (response.StatusCode == HttpStatusCode.TooManyRequests && response.Headers.RetryAfter is not null);
+    }
+
+    private TimeSpan? Asked(HttpResponseMessage response)
+    {
+        var wait = response.Headers.RetryAfter?.Delta ?? response.Headers.RetryAfter?.Date - time.GetUtcNow();
+        return wait > TimeSpan.Zero ? wait : null;
+    }
 
     private static async Task<JsonElement> ParseAsync(HttpResponseMessage response, CancellationToken ct)
     {
+        var status = (int)response.StatusCode;
+        if (response.Headers.Location is not null || response.StatusCode is HttpStatusCode.NoContent)
+            throw CofferException.From(response, default);
         try
         {
-            return JsonElement.Parse(await response.Content.ReadAsByteArrayAsync(ct).ConfigureAwait(false));
+            var answer = JsonElement.Parse(await response.Content.ReadAsByteArrayAsync(ct).ConfigureAwait(false));
+            if (response.Content.Headers.ContentType?.MediaType != "application/json")
+                throw CofferException.NotCoffers($"it ({status}) is not application/json");
+            RequireText(answer);
+            return answer;
         }
         catch (JsonException e)
         {
-            throw new CofferException(
-                $"the answer ({(int)response.StatusCode}) is not JSON: check that a Coffer server is at that address",
-                e);
+            throw CofferException.NotCoffers($"it ({status}) is not JSON", e);
+        }
+        catch (InvalidOperationException e)
+        {
+            throw CofferException.NotCoffers($"it ({status}) has text that is not well-formed", e);
+        }
+    }
+
+    // Half of a pair of surrogates, written \ud83d, is found when a text is read.
+    private static void RequireText(JsonElement value)
+    {
+        if (value.ValueKind == JsonValueKind.String)
+            _ = value.GetString();
+        else if (value.ValueKind == JsonValueKind.Array)
+        {
+            foreach (var element in value.EnumerateArray())
+                RequireText(element);
+        }
+        else if (value.ValueKind == JsonValueKind.Object)
+        {
+            foreach (var field in value.EnumerateObject())
+            {
+                _ = field.Name;
+                RequireText(field.Value);
+            }
         }
     }
 }

@@ -18,17 +18,17 @@ internal sealed class MintingKeys(Engine engine, Instance instance, Epoch epoch)
     public async ValueTask<ApiKey?> FindAsync(string id, string app, CancellationToken ct)
     {
         var current = epoch.Current;
-        if (known.TryGetValue(id, out Known? found) && epoch.IsUnchanged(found!.Epoch, id)
+        if (known.TryGetValue(id, out Cached? found) && epoch.IsUnchanged(found!.Epoch, id)
             && epoch.IsUnchanged(found.Epoch, app))
             return found.Key;
         // That there is none is kept too: what an ended key minted may still come in numbers.
         var key = await engine.FindApiKeyAsync(id, ct) is { } row ? ApiKey.From(instance, row) : null;
-        known.Set(id, new Known(key, current),
+        known.Set(id, new Cached(key, current),
             new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound });
         return key;
     }
 
     public void Dispose() => known.Dispose();
 
-    private sealed record Known(ApiKey? Key, long Epoch);
+    private sealed record Cached(ApiKey? Key, long Epoch);
 }

@@ -29,7 +29,7 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
     /// <exception cref="ConfigurationException">What is lost is not what is accepted.</exception>
     public Change? Check(IReadOnlyList<AcceptedRollback> accepted)
     {
-        Loss[] losses = [.. Known().GroupBy(known => known.Place.Node, StringComparer.Ordinal)
+        Loss[] losses = [.. Remembered().GroupBy(known => known.Place.Node, StringComparer.Ordinal)
             .OrderBy(node => node.Key, StringComparer.Ordinal)
             .Select(node => Find(node.Key, [.. node])).OfType<Loss>()];
         var pairs = losses.Select(loss => loss.Pair).ToHashSet();
@@ -75,7 +75,7 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
 
     // What the checkpoints that this store signed say of any node. What is said of a node later says all that was
     // said before.
-    private List<(ChainPlace Place, DateTimeOffset Time)> Known()
+    private List<(ChainPlace Place, DateTimeOffset Time)> Remembered()
     {
         var known = new List<(ChainPlace, DateTimeOffset)>();
         try

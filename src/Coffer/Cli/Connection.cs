@@ -51,11 +51,20 @@ internal static class Connection
                 url => !string.IsNullOrEmpty(url)) ?? CofferOptions.DefaultListen,
     };
 
-    private static Uri Server(string text, string variable) =>
-        Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
-        ? url
-        : throw new ConfigurationException($"'{text}' is not the URL of a server",
-            $"Give --url or {variable} as http://ADDRESS:PORT.");
+    // A text that is refused is shown without what may be a password in it.
+    private static Uri Server(string text, string variable)
+    {
+        if (text.Contains('@', StringComparison.Ordinal))
+            throw new ConfigurationException("the URL of the server has a user name or password in it",
+                $"Give --url or {variable} without what stands before the @: the key is read from COFFER_API_KEY or "
+                    + "COFFER_ADMIN_KEY.");
+        var isServer = Uri.TryCreate(text, UriKind.Absolute, out var url)
+            && url is { Scheme: "http" or "https", Query: "", Fragment: "" };
+        return isServer
+            ? url!
+            : throw new ConfigurationException($"'{text.Split('?', '#')[0]}' is not the URL of a server",
+                $"Give --url or {variable} as http://ADDRESS:PORT, with nothing after it that begins with ? or #.");
+    }
 
     private static string Key(string variable, string kind)
     {

@@ -41,7 +41,7 @@ internal sealed record Failure(int Code, string Error, string? Hint)
     {
         404 when e.IsAbsent => ExitCode.Absent,
         401 or 403 => ExitCode.Permission,
-        0 or 429 or >= 500 => ExitCode.Unavailable,
+        < 400 or 429 or >= 500 => ExitCode.Unavailable, // no answer, or not Coffer's
         _ => ExitCode.Refused,
     };
 
@@ -54,7 +54,7 @@ internal sealed record Failure(int Code, string Error, string? Hint)
         404 =>
             "Check that --url names a Coffer server. Its management plane may have an address of its own: see "
                 + "COFFER_ADMIN_URL.",
-        0 => "Check --url, COFFER_URL and COFFER_ADMIN_URL, and check that the server is running.",
+        < 400 => "Check --url, COFFER_URL and COFFER_ADMIN_URL, and check that the server is running.",
         _ => e.RequestId is { } id ? $"Look for {id} in the server's log." : null,
     };
 }

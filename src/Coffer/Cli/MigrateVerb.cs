@@ -32,7 +32,7 @@ internal static class MigrateVerb
             var report = AnsiConsole.Profile.Capabilities.Interactive && !Console.IsOutputRedirected
                 ? await BarsAsync(step => StoreCopy.RunAsync(source, target, step, TimeProvider.System, ct))
                 : await StoreCopy.RunAsync(source, target, Lines(), TimeProvider.System, ct);
-            return Report(report, source, target, watch.Elapsed);
+            return Conclude(report, source, target, watch.Elapsed);
         });
         return command;
     }
@@ -43,7 +43,7 @@ internal static class MigrateVerb
     private static Option<string?> Store(string name, string help) =>
         new(name) { Description = help, HelpName = "CONNECTION" };
 
-    private static Task<StoreCopy.Report> BarsAsync(Func<Action<StoreCopy.Step>, Task<StoreCopy.Report>> run) =>
+    private static Task<StoreCopy.CopyReport> BarsAsync(Func<Action<StoreCopy.Step>, Task<StoreCopy.CopyReport>> run) =>
         AnsiConsole.Progress().Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(),
             new PercentageColumn(), new RemainingTimeColumn()).StartAsync(progress =>
         {
@@ -70,7 +70,7 @@ internal static class MigrateVerb
         };
     }
 
-    private static int Report(StoreCopy.Report report, StoreLocation from, StoreLocation to, TimeSpan duration)
+    private static int Conclude(StoreCopy.CopyReport report, StoreLocation from, StoreLocation to, TimeSpan duration)
     {
         foreach (var problem in report.Problems)
             Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");

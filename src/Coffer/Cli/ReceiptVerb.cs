@@ -58,7 +58,7 @@ internal static class ReceiptVerb
     public static void Explain(ParseResult parsed, JsonElement forgotten)
     {
         if (IsPending(forgotten, "receipt_status"))
-            Report(Listing.Text("receipt_id")(forgotten), forgotten);
+            NotSigned(Listing.Text("receipt_id")(forgotten), forgotten);
         else if (!parsed.GetValue(Parameters.Json))
             Print(forgotten);
     }
@@ -76,7 +76,7 @@ internal static class ReceiptVerb
             var found = await admin.FindAsync($"receipts/{id}", ct);
             Receipts.Print(parsed, found);
             if (IsPending(found, "status"))
-                return Report(id, found);
+                return NotSigned(id, found);
             if (!parsed.GetValue(Parameters.Json))
                 Print(found);
             return ExitCode.Ok;
@@ -89,7 +89,7 @@ internal static class ReceiptVerb
         Console.WriteLine(
             $"\nThe receipt, for the person who asked:\n\n  {Terminal.Shown(Listing.Text("receipt")(thing))}");
 
-    private static int Report(string id, JsonElement thing) => new Failure(
+    private static int NotSigned(string id, JsonElement thing) => new Failure(
         ExitCode.Unavailable, $"the receipt {id} is not signed yet: it waits for {Listing.Text("pending")(thing)}",
         $"The account is forgotten. Ask again later: coffer receipt show {id}. While another program reads the "
         + "store, a back-up for example, the log cannot be emptied: if it stays so, end that program.").Report();

@@ -25,7 +25,7 @@ internal static class AuditArchive
     /// <param name="Problems">What is wrong, naming the place; empty when all is well.</param>
     /// <param name="Entries">How many entries verify.</param>
     /// <param name="Checkpoints">How many checkpoints were held against them.</param>
-    public sealed record Report(IReadOnlyList<string> Problems, long Entries, int Checkpoints)
+    public sealed record AuditReport(IReadOnlyList<string> Problems, long Entries, int Checkpoints)
     {
         /// <summary>The roll-backs that an operator accepted, in words.</summary>
         public IReadOnlyList<string> Rollbacks { get; init; } = [];
@@ -86,7 +86,8 @@ internal static class AuditArchive
     }
 
     /// <summary>Verifies the log of a data directory against its key and its checkpoints.</summary>
-    public static async Task<Report> VerifyStoreAsync(StoreLocation source, string? checkpoints, CancellationToken ct)
+    public static async Task<AuditReport> VerifyStoreAsync(StoreLocation source, string? checkpoints,
+        CancellationToken ct)
     {
         var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(source.Data);
         // Read before the store is opened: one that a running server adds meanwhile would speak of entries that are
@@ -105,7 +106,7 @@ internal static class AuditArchive
 
     /// <summary>Verifies an exported log with nothing but the key file, and checkpoints if there are any.</summary>
     /// <exception cref="ConfigurationException">The file is no export, or the key file is not the store's.</exception>
-    public static Report VerifyExport(string file, string keyFile, string? checkpoints)
+    public static AuditReport VerifyExport(string file, string keyFile, string? checkpoints)
     {
         using var lines = File.ReadLines(file).GetEnumerator();
         var (instance, meta) = OpenExported(lines.MoveNext() ? lines.Current : "", KeyFile.Load(keyFile), file);
@@ -134,7 +135,7 @@ internal static class AuditArchive
             catch (Exception e) when (e is JsonException or FormatException or ArgumentException
                 or InvalidOperationException or OverflowException)
             {
-                return new Report([$"line {number} of {file} was changed: it is no longer a seal"],
+                return new AuditReport([$"line {number} of {file} was changed: it is no longer a seal"],
                     verification.Entries, 0);
             }
 
@@ -151,10 +152,10 @@ internal static class AuditArchive
     private static Verification Verifier(Instance instance, string[] checkpoints) =>
         new(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
 
-    private static Report Finish(Verification verification)
+    private static AuditReport Finish(Verification verification)
     {
         verification.Finish();
-        return new Report(verification.Problems, verification.Entries, verification.Checkpoints)
+        return new AuditReport(verification.Problems, verification.Entries, verification.Checkpoints)
         {
             Excused = verification.Excused,
             Rollbacks = [.. verification.AcceptedRollbacks.Select(accepted =>

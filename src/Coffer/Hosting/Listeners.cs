@@ -1,5 +1,6 @@
 // Where Coffer is reached: the web server with its addresses, TLS, and every limit that stands in front of all parsing.
 
+using System.Collections.Frozen;
 using System.Net.Sockets;
 using Coffer.Api;
 using Coffer.Api.Admin;
@@ -43,6 +44,11 @@ internal static class Listeners
 
     private static readonly object AdminMark = new();
 
+    // The program itself reports a failed start. The other one makes an activity of each request, at a tenth of what a
+    // find costs, for lines that are not logged; what a request throws is in the server's own log.
+    private static readonly FrozenSet<string> Silent = FrozenSet.Create(StringComparer.Ordinal,
+        "Microsoft.Extensions.Hosting.Internal.Host", "Microsoft.AspNetCore.Hosting.Diagnostics");
+
     /// <summary>Whether the request came in at <see cref="CofferOptions.AdminListen"/>.</summary>
     public static bool IsAdmin(HttpContext context) =>
         context.Features.Get<IConnectionItemsFeature>()?.Items.ContainsKey(AdminMark) ?? false;
@@ -58,10 +64,7 @@ internal static class Listeners
             console =>
                 (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) =
                     (true, "yyyy-MM-ddTHH:mm:ssZ ", true))
-            // a failed start is ours to tell
-            .AddFilter(
-                (category, level) =>
-                    level >= LogLevel.Warning && category != "Microsoft.Extensions.Hosting.Internal.Host");
+            .AddFilter((category, level) => level >= LogLevel.Warning && !Silent.Contains(category!));
         builder.Services.Configure<ConsoleLoggerOptions>(
             console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>

@@ -47,7 +47,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     public sealed record Position(long? ExpiresAt, long Tenant, byte[] Name);
 
     /// <summary>A page of a search, and where the next one begins; null if this is the last.</summary>
-    public sealed record Found(IReadOnlyList<Owned> Secrets, Position? Next);
+    public sealed record SearchPage(IReadOnlyList<Owned> Secrets, Position? Next);
 
     /// <summary>
     /// An account: when something was first stored for it, and how many unexpired secrets it has in each mode.
@@ -92,9 +92,9 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         for (var tries = 0; tries < MostTries; tries++)
         {
             // One more than is given, which is neither opened nor recorded.
-            var session = engine.Session;
+            var reconnects = engine.Reconnects;
             var rows = await engine.ListTenantSecretsAsync(tenant.Number, after, Now(), limit + 1, ct);
-            if (await RevealAsync(caller, "export", session, tenant, [.. rows.Take(limit)], reason) is { } secrets)
+            if (await RevealAsync(caller, "export", reconnects, tenant, [.. rows.Take(limit)], reason) is { } secrets)
                 return (secrets, rows.Count > limit);
         }
 
@@ -109,17 +109,17 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         await RequireAppAsync(caller, "reveal", app, ct);
         foreach (var livemode in (bool[])[false, true])
         {
-            var session = engine.Session;
+            var reconnects = engine.Reconnects;
             for (var tries = 1;
                 await tenants.FindAsync(new TenantId(app, livemode, account), ct) is { } tenant
                 && await engine.FindSecretAsync(tenant.Number, id, Now(), ct) is { } row;
                 tries++)
             {
-                if (await RevealAsync(caller, "reveal", session, tenant, [row], reason) is { } revealed)
+                if (await RevealAsync(caller, "reveal", reconnects, tenant, [row], reason) is { } revealed)
                     return revealed[0].Secret is not null ? revealed[0] : throw SealedSecret.Damaged(tenant.Id, row);
                 if (tries == MostTries)
                     throw ApiError.Contradictory(SecretStore.Moving);
-                session = engine.Session;
+                reconnects = engine.Reconnects;
             }
         }
 
@@ -137,7 +137,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// <param name="after">Where the page before ended, or null.</param>
     /// <param name="limit">The most secrets to give.</param>
     /// <param name="ct">Ends the wait.</param>
-    public async Task<Found> SearchAsync(
+    public async Task<SearchPage> SearchAsync(
         Caller caller, string? app, string? account, bool? livemode, long? expiringBefore, Position? after, int limit,
             CancellationToken ct)
     {
@@ -170,7 +170,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         await gate.ReportAsync(damaged, caller.Origin.RequestId);
         await gate.PassAsync(
             caller.Entry("search_secrets", "ok") with { App = app, Account = account, Count = found.Count });
-        return new Found(found, rows.Count > limit ? PositionOf(rows[limit - 1].Secret) : null);
+        return new SearchPage(found, rows.Count > limit ? PositionOf(rows[limit - 1].Secret) : null);
 
         static Position PositionOf(SecretRow row) => new(row.ExpiresAt, row.Key.Tenant, row.Key.Name);
     }
@@ -221,13 +221,13 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     }
 
     // Null if they are to be read again. What is damaged is among them, and recorded as that.
-    private async Task<IReadOnlyList<Owned>?> RevealAsync(Caller caller, string verb, long session, Tenant tenant,
+    private async Task<IReadOnlyList<Owned>?> RevealAsync(Caller caller, string verb, long reconnects, Tenant tenant,
         IReadOnlyList<SecretRow> rows, string reason)
     {
         var damaged = new List<DamagedRow>();
         var secrets = rows.Select(row => Open(tenant, row, wantsPayload: true, damaged)).ToList();
         await gate.ReportAsync(damaged, caller.Origin.RequestId);
-        var mayLeave = await gate.PassAsync(secrets, session, [.. secrets.Select(owned => Entry(owned, owned.Row))]);
+        var mayLeave = await gate.PassAsync(secrets, reconnects, [.. secrets.Select(owned => Entry(owned, owned.Row))]);
         return mayLeave ? secrets : null;
 
         AuditEntry Entry(Owned owned, SecretRow row) => caller.Entry(verb, owned.Secret is null ? "damaged" : "ok") with

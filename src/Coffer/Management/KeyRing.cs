@@ -20,7 +20,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         IReadOnlyList<IPNetwork> Networks, long? ExpiresAt);
 
     /// <summary>A key as it is shown; with its token if it is new, and once.</summary>
-    public sealed record Shown(ApiKey Key, string? Token = null, bool IsRevoked = false)
+    public sealed record KeyAnswer(ApiKey Key, string? Token = null, bool IsRevoked = false)
     {
         public override string ToString() => $"{Key.Id} [redacted]";
     }
@@ -55,7 +55,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
 
     /// <exception cref="ApiError">400: there is no such app; or the expiry is not in the future, or too far in
     /// it.</exception>
-    public Task<Reply> CreateAsync(ManagementWriter.Request<Shown> request, Wanted wanted)
+    public Task<Reply> CreateAsync(ManagementWriter.Request<KeyAnswer> request, Wanted wanted)
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("create_key", "ok") with { App = wanted.App };
@@ -76,7 +76,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
                     PinnedAccount = wanted.Account,
                     Addresses = wanted.Networks.Count > 0 ? string.Join(',', wanted.Networks) : null,
                 });
-            return new(new Shown(new ApiKey(row), token), [new RowWrite.PutApiKey(row)],
+            return new(new KeyAnswer(new ApiKey(row), token), [new RowWrite.PutApiKey(row)],
                 entry with { Target = row.Id });
         });
     }
@@ -88,7 +88,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// <param name="id">The key to be replaced.</param>
     /// <param name="grace">How much longer it is valid, in seconds.</param>
     /// <exception cref="ApiError">404: there is no such key.</exception>
-    public Task<Reply> RollAsync(ManagementWriter.Request<Shown> request, string id, long grace)
+    public Task<Reply> RollAsync(ManagementWriter.Request<KeyAnswer> request, string id, long grace)
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("roll_key", "ok") with { Target = id };
@@ -114,7 +114,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
 
             RowWrite[] rows = [new RowWrite.PutApiKey(ApiKey.Prove(instance, ending)), new RowWrite.PutApiKey(row),
                 .. ends];
-            return new(new Shown(new ApiKey(row), token), rows,
+            return new(new KeyAnswer(new ApiKey(row), token), rows,
                 entry with { Tenant = Tenant(row), Reason = $"replaced by {row.Id}" });
         });
     }
@@ -124,7 +124,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// cref="Epoch.Bound"/> on the others.
     /// </summary>
     /// <exception cref="ApiError">404: there is no such key. 400: it is the last admin key.</exception>
-    public Task<Reply> RevokeAsync(ManagementWriter.Request<Shown> request, string id)
+    public Task<Reply> RevokeAsync(ManagementWriter.Request<KeyAnswer> request, string id)
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("revoke_key", "ok") with { Target = id };
@@ -133,7 +133,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             var key = ApiKey.Inspect(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id));
             if (key is { Kind: KeyKind.Admin, Row.ExpiresAt: null, IsDamaged: false } && found.OtherAdminKeys == 0)
                 throw ApiError.LastAdminKey();
-            return new(new Shown(key, IsRevoked: true),
+            return new(new KeyAnswer(key, IsRevoked: true),
                 [new RowWrite.DeleteApiKey(id), .. EndMinted(key.Row, now, key.IsDamaged)],
                 entry with { Tenant = Tenant(key.Row) });
         });

@@ -32,25 +32,25 @@ internal sealed class ManagedApps(
     }
 
     /// <summary>An app as it is shown; with its new signing secrets if there are any, and once.</summary>
-    public sealed record Shown(App App, long Now, NewSigningSecrets? New = null, bool IsDeleted = false)
+    public sealed record AppAnswer(App App, long Now, NewSigningSecrets? New = null, bool IsDeleted = false)
     {
         public override string ToString() => $"{App.Id} [redacted]";
     }
 
     /// <summary>An app, for the management plane.</summary>
     /// <exception cref="ApiError">403: not an admin key. 404: there is no such app.</exception>
-    public async Task<Shown> RequireAsync(Caller caller, string id, CancellationToken ct)
+    public async Task<AppAnswer> RequireAsync(Caller caller, string id, CancellationToken ct)
     {
         gate.RequireAdmin(caller);
         var app = await engine.FindAppAsync(id, ct) is { } row ? App.Inspect(row, instance) : null;
         await gate.PassAsync(caller.Entry("show_app", app is null ? "absent" : "ok") with { App = id });
         await ReportAsync(caller, [app ?? throw ApiError.NoSuch("app", id)]);
-        return new Shown(app, Now());
+        return new AppAnswer(app, Now());
     }
 
     /// <summary>A page of all apps, newest first; and one more, not recorded, if there are more.</summary>
     /// <exception cref="ApiError">400: there is no app <paramref name="after"/>.</exception>
-    public async Task<IReadOnlyList<Shown>> ListAsync(Caller caller, string? after, int limit, CancellationToken ct)
+    public async Task<IReadOnlyList<AppAnswer>> ListAsync(Caller caller, string? after, int limit, CancellationToken ct)
     {
         gate.RequireAdmin(caller);
         if (after is not null && await engine.FindAppAsync(after, ct) is null)
@@ -59,10 +59,10 @@ internal sealed class ManagedApps(
         await gate.PassAsync(caller.Entry("list_apps", "ok") with { Count = Math.Min(rows.Count, limit) });
         List<App> apps = [.. rows.Select(row => App.Inspect(row, instance))];
         await ReportAsync(caller, apps);
-        return [.. apps.Select(app => new Shown(app, Now()))];
+        return [.. apps.Select(app => new AppAnswer(app, Now()))];
     }
 
-    public Task<Reply> CreateAsync(ManagementWriter.Request<Shown> request, Edit edit)
+    public Task<Reply> CreateAsync(ManagementWriter.Request<AppAnswer> request, Edit edit)
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("create_app", "ok");
@@ -70,7 +70,7 @@ internal sealed class ManagedApps(
         {
             var (app, secrets) = App.Create(edit.Name!, management.CreatedAt(now));
             app = edit.ApplyTo(app);
-            return new(new Shown(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
+            return new(new AppAnswer(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
                 entry with { App = app.Id });
         });
     }
@@ -80,7 +80,7 @@ internal sealed class ManagedApps(
     /// enabled.
     /// </summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
-    public Task<Reply> ChangeAsync(ManagementWriter.Request<Shown> request, string id, Edit edit)
+    public Task<Reply> ChangeAsync(ManagementWriter.Request<AppAnswer> request, string id, Edit edit)
     {
         gate.RequireAdmin(request.Caller);
         var verb = edit.IsDisabled switch { true => "disable_app", false => "enable_app", null => "change_app" };
@@ -88,12 +88,12 @@ internal sealed class ManagedApps(
         var at = new Change.ManagementKey { App = id, NeedsNumber = edit.IsDisabled is not null };
         return management.WriteAsync(request, at, entry, (found, now) =>
         {
-            var app = edit.ApplyTo(Found(found, id));
+            var app = edit.ApplyTo(Require(found, id));
             if (!at.NeedsNumber)
-                return new(new Shown(app, now), [new RowWrite.PutApp(app.ToRow(instance))], entry);
+                return new(new AppAnswer(app, now), [new RowWrite.PutApp(app.ToRow(instance))], entry);
             app = app with { Generation = found.Number };
             RowWrite[] rows = [new RowWrite.PutApp(app.ToRow(instance)), Endings.EndsFormatOne(id, id, now)];
-            return new(new Shown(app, now), rows, entry);
+            return new(new AppAnswer(app, now), rows, entry);
         });
     }
 
@@ -103,22 +103,22 @@ internal sealed class ManagedApps(
     /// <param name="livemode">The mode that it signs in; the other's is not touched.</param>
     /// <param name="grace">How much longer, in seconds.</param>
     /// <exception cref="ApiError">404: there is no such app.</exception>
-    public Task<Reply> RollSigningSecretAsync(ManagementWriter.Request<Shown> request, string id, bool livemode,
+    public Task<Reply> RollSigningSecretAsync(ManagementWriter.Request<AppAnswer> request, string id, bool livemode,
         long grace)
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("roll_signing_secret", "ok") with { App = id };
         return management.WriteAsync(request, new Change.ManagementKey { App = id }, entry, (found, now) =>
         {
-            var (app, secrets) = Found(found, id).RollSigningSecret(livemode, grace > 0 ? now + grace : null);
-            return new(new Shown(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
+            var (app, secrets) = Require(found, id).RollSigningSecret(livemode, grace > 0 ? now + grace : null);
+            return new(new AppAnswer(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
                 entry with { Tenant = new TenantId(id, livemode, app.Account) });
         });
     }
 
     /// <summary>Removes an app and all its keys.</summary>
     /// <exception cref="ApiError">404: there is no such app. 400: something is stored for it.</exception>
-    public Task<Reply> DeleteAsync(ManagementWriter.Request<Shown> request, string id)
+    public Task<Reply> DeleteAsync(ManagementWriter.Request<AppAnswer> request, string id)
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("delete_app", "ok") with { App = id };
@@ -127,7 +127,7 @@ internal sealed class ManagedApps(
             var app = App.Inspect(found.App ?? throw ApiError.NoSuch("app", id), instance);
             return found.AppHasTenants
                 ? throw ApiError.AppNotEmpty()
-                : new(new Shown(app, now, IsDeleted: true), [new RowWrite.DeleteApp(id)], entry);
+                : new(new AppAnswer(app, now, IsDeleted: true), [new RowWrite.DeleteApp(id)], entry);
         });
     }
 
@@ -136,6 +136,6 @@ internal sealed class ManagedApps(
     private ValueTask ReportAsync(Caller caller, IEnumerable<App> seen) =>
         gate.ReportAsync([.. seen.Select(app => app.Damage).OfType<DamagedRow>()], caller.Origin.RequestId);
 
-    private App Found(Change.ManagementFound found, string id) =>
+    private App Require(Change.ManagementFound found, string id) =>
         App.From(found.App ?? throw ApiError.NoSuch("app", id), instance);
 }

@@ -45,7 +45,7 @@ internal sealed class SecretStore(
             gate.RequireBudget(caller);
         for (var tries = 0; tries < MostTries; tries++)
         {
-            var session = engine.Session;
+            var reconnects = engine.Reconnects;
             if (await tenants.FindAsync(id, ct) is not { } tenant)
                 return null;
             var key = SealedSecret.KeyOf(tenant, scope, name);
@@ -60,7 +60,7 @@ internal sealed class SecretStore(
             var secret = wantsPayload
                 ? SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true)
                 : SealedSecret.Prove(instance, tenant, row, scope, name);
-            if (wantsPayload && !await PassAsync(caller, "find", session, [row], [secret]))
+            if (wantsPayload && !await PassAsync(caller, "find", reconnects, [row], [secret]))
                 continue;
             if (!wantsPayload && gate.TakesMetadata)
                 await gate.PassAsync(
@@ -77,10 +77,10 @@ internal sealed class SecretStore(
     }
 
     // A payload leaves only after the entry about it is durable; if it cannot be, what was opened is cleared.
-    private ValueTask<bool> PassAsync(Caller caller, string verb, long session, IReadOnlyList<SecretRow> rows,
+    private ValueTask<bool> PassAsync(Caller caller, string verb, long reconnects, IReadOnlyList<SecretRow> rows,
         IReadOnlyList<Secret> secrets) =>
         gate.PassAsync(
-            secrets, session,
+            secrets, reconnects,
             [.. rows.Zip(
                 secrets,
                 (row, secret) =>
@@ -116,11 +116,11 @@ internal sealed class SecretStore(
 
         for (var tries = 0; tries < MostTries; tries++)
         {
-            var session = engine.Session;
+            var reconnects = engine.Reconnects;
             var read = await ReadPageAsync(caller, tenant, scope, blind, after, before, limit, wantsPayload, ct);
             if (wantsPayload && read.Secrets.Count > 0)
             {
-                if (!await PassAsync(caller, "list", session, read.Rows, read.Secrets))
+                if (!await PassAsync(caller, "list", reconnects, read.Rows, read.Secrets))
                     continue;
             }
             else if (gate.TakesMetadata)

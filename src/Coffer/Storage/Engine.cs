@@ -51,7 +51,7 @@ internal abstract partial class Engine : IDisposable
     /// Another number after each time that what writes had to connect again, to another server maybe: what was read
     /// before may be older than what that one holds.
     /// </summary>
-    public virtual long Session => 0;
+    public virtual long Reconnects => 0;
 
     /// <summary>Becomes a node of the store: takes a name, and is notified of changes from now on.</summary>
     public virtual Task JoinAsync(CancellationToken ct) => Task.CompletedTask;

@@ -43,7 +43,8 @@ internal sealed class StoreCopy : IDisposable
     /// <param name="Rows">How many rows the target holds.</param>
     /// <param name="Written">How many were put or removed by this run.</param>
     /// <param name="Secrets">How many secrets were opened.</param>
-    public sealed record Report(bool IsFinished, IReadOnlyList<string> Problems, long Rows, long Written, long Secrets);
+    public sealed record CopyReport(bool IsFinished, IReadOnlyList<string> Problems, long Rows, long Written,
+        long Secrets);
 
     /// <summary>
     /// Copies, and once no server uses the source proves the copy and makes it a store. While one does, the target is
@@ -59,7 +60,7 @@ internal sealed class StoreCopy : IDisposable
     /// The source is no store, its key file is not the right one, or the target may not be written.
     /// </exception>
     /// <exception cref="ApiError">The storage of one of the sides cannot be used.</exception>
-    public static async Task<Report> RunAsync(StoreLocation from, StoreLocation to, Action<Step> watch,
+    public static async Task<CopyReport> RunAsync(StoreLocation from, StoreLocation to, Action<Step> watch,
         TimeProvider time, CancellationToken ct)
     {
         if (Path.GetFullPath(from.Data) == Path.GetFullPath(to.Data))
@@ -94,7 +95,7 @@ internal sealed class StoreCopy : IDisposable
             // The server may have been stopped meanwhile.
             using var heldNow = Hold(store, from);
             if (heldNow is null)
-                return new Report(false, [], Tables.All.Sum(copy.Count) - 1, written, 0);
+                return new CopyReport(false, [], Tables.All.Sum(copy.Count) - 1, written, 0);
             written += migration.Copy(isStill: true);
             return migration.Finish(written, sourceCheckpoints, directory.CheckpointFile);
         }
@@ -181,7 +182,7 @@ internal sealed class StoreCopy : IDisposable
         }
     }
 
-    private Report Finish(long written, string checkpoints, string copiedCheckpoints)
+    private CopyReport Finish(long written, string checkpoints, string copiedCheckpoints)
     {
         foreach (var table in Tables.All.Where(table => table.Numbered is not null))
             target.Continue(table, source.Position(table));
@@ -197,7 +198,7 @@ internal sealed class StoreCopy : IDisposable
         proof.Run(File.Exists(copiedCheckpoints) ? File.ReadAllLines(copiedCheckpoints) : []);
         if (proof.Problems.Count == 0)
             target.Write(MetaRow.Table, [[Instance.MigrationMetaKey, null]], []);
-        return new Report(proof.Problems.Count == 0, proof.Problems,
+        return new CopyReport(proof.Problems.Count == 0, proof.Problems,
             Tables.All.Sum(target.Count) - (proof.Problems.Count == 0 ? 0 : 1), written, proof.Secrets);
     }
 

@@ -345,7 +345,7 @@ public sealed class RollbackTests : IAsyncLifetime
     private Task<ConfigurationException> RefusedAsync(params AcceptedRollback[] accepted) =>
         Assert.ThrowsAsync<ConfigurationException>(() => server.StartAgainAsync(accepted: accepted));
 
-    private Task<AuditArchive.Report> VerifyAsync() => AuditArchive.VerifyStoreAsync(server.Data, null, default);
+    private Task<AuditArchive.AuditReport> VerifyAsync() => AuditArchive.VerifyStoreAsync(server.Data, null, default);
 
     private static long LastOf(string checkpoints) => JsonElement.Parse(File.ReadAllLines(checkpoints)[^1])
         .GetProperty("seq").GetInt64();

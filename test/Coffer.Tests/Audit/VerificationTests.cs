@@ -238,7 +238,7 @@ public sealed class VerificationTests : ServerTests
         engine, committer, new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id),
         TimeSpan.FromDays(30), Server.Time, NullLogger<Retention>.Instance);
 
-    private Task<AuditArchive.Report> VerifyAsync() => AuditArchive.VerifyStoreAsync(Server.Data, null, default);
+    private Task<AuditArchive.AuditReport> VerifyAsync() => AuditArchive.VerifyStoreAsync(Server.Data, null, default);
 
     private async Task ExportAsync()
     {

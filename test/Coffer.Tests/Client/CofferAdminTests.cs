@@ -11,10 +11,12 @@ public sealed class CofferAdminTests
         {"error": {"code": "resource_missing", "message": "No such app: 'app_1'", "type": "invalid_request_error"}}
         """;
 
+    private static readonly string App = Answers.Of("POST apps/{id}");
+
     [Fact]
     public async Task A_change_is_a_form_with_what_has_a_value()
     {
-        await using var server = await ScriptedServer.StartAsync((200, """{"id": "app_1"}"""));
+        await using var server = await ScriptedServer.StartAsync((200, App));
         using var admin = new CofferAdmin(server.Url, "ak_1");
         var app = await admin.ChangeAsync("apps/app_1",
             [("name", "Acme & Co"), ("secrets_per_scope", null), ("origins", ""), ("x[]", "1"), ("x[]", "2")]);
@@ -28,10 +30,10 @@ public sealed class CofferAdminTests
     [Fact]
     public async Task A_change_that_is_tried_again_keeps_its_idempotency_key_and_another_has_its_own()
     {
-        await using var server = await ScriptedServer.StartAsync(null, (503, "{}"), (200, "{}"), (200, "{}"));
+        await using var server = await ScriptedServer.StartAsync(null, (503, "{}"), (200, App), (200, App));
         using var admin = new CofferAdmin(server.Url, "ak_1");
-        await admin.ChangeAsync("apps");
-        await admin.ChangeAsync("apps");
+        await admin.ChangeAsync("apps/app_1");
+        await admin.ChangeAsync("apps/app_1");
         Assert.Equal(4, server.Requests.Count);
         Assert.Single(server.Requests.Take(3).Select(request => request.IdempotencyKey).Distinct());
         Assert.NotEqual(server.Requests[0].IdempotencyKey, server.Requests[3].IdempotencyKey);
@@ -51,8 +53,8 @@ public sealed class CofferAdminTests
     public async Task A_list_is_walked_by_its_last_id()
     {
         await using var server = await ScriptedServer.StartAsync(
-            (200, """{"object": "list", "data": [{"id": "a"}, {"id": "b"}], "has_more": true}"""),
-            (200, """{"object": "list", "data": [{"id": "c"}], "has_more": false}"""));
+            (200, Answers.List("GET api_keys", hasMore: true, "a", "b")),
+            (200, Answers.List("GET api_keys", hasMore: false, "c")));
         using var admin = new CofferAdmin(server.Url, "ak_1");
         Assert.Equal(
             ["a", "b", "c"],
@@ -66,11 +68,9 @@ public sealed class CofferAdminTests
     [Fact]
     public async Task A_search_is_walked_by_its_next_page_and_no_further_than_it_is_read()
     {
-        const string Page = """
-            {"object": "search_result", "data": [{"id": "a"}, {"id": "b"}], "has_more": true, "next_page": "p 2"}
-            """;
         const string Empty = """{"object": "search_result", "data": [], "has_more": true, "next_page": "p3"}""";
-        await using var server = await ScriptedServer.StartAsync((200, Page), (200, Empty), (200, Page));
+        var page = Answers.List("GET secrets/search", hasMore: true, "a", "b");
+        await using var server = await ScriptedServer.StartAsync((200, page), (200, Empty), (200, page));
         using var admin = new CofferAdmin(server.Url, "ak_1");
         Assert.Equal(4, await admin.ListAsync("secrets/search", [("limit", "2")]).Take(4).CountAsync());
         Assert.Equal(["?limit=2", "?limit=2&page=p+2", "?limit=2&page=p3"],
@@ -80,8 +80,9 @@ public sealed class CofferAdminTests
     [Fact]
     public async Task An_export_is_walked_with_POSTs_so_that_nothing_between_keeps_it()
     {
+        const string Route = "POST apps/{app}/accounts/{account}/export";
         await using var server = await ScriptedServer.StartAsync(
-            (200, """{"data": [{"id": "a"}], "has_more": true}"""), (200, """{"data": [], "has_more": false}"""));
+            (200, Answers.List(Route, hasMore: true, "a")), (200, Answers.List(Route, hasMore: false)));
         using var admin = new CofferAdmin(server.Url, "ak_1");
         Assert.Single(await admin.ExportAsync("app_1", "acct_1", "a reason", livemode: true).ToListAsync());
         Assert.All(
@@ -106,19 +107,6 @@ public sealed class CofferAdminTests
     }
 
     [Theory]
-    [InlineData("not JSON", "is not JSON")]
-    [InlineData("[]", "is not a list")]
-    [InlineData("{}", "is not a list")]
-    public async Task An_answer_that_no_Coffer_gives_is_no_crash(string body, string message)
-    {
-        await using var server = await ScriptedServer.StartAsync((200, body));
-        using var admin = new CofferAdmin(server.Url, "ak_1");
-        var e = await Assert.ThrowsAsync<CofferException>(async () => await admin.ListAsync("apps").ToListAsync());
-        Assert.Contains(message, e.Message, StringComparison.Ordinal);
-        Assert.Equal(0, e.Status);
-    }
-
-    [Theory]
     [InlineData("")]
     [InlineData("apps/")]
     [InlineData("apps//x")]
@@ -140,7 +128,7 @@ public sealed class CofferAdminTests
                 {"id": "ephkey_1", "object": "ephemeral_key", "account": "acct_1", "created": 1763712000,
                 "expires": 1763712900, "livemode": false,
                  "permissions": ["secret_read"], "secret": "ek_test_1", "user": "usr_1"}
-                """), (200, "{}"), (404, Missing));
+                """), (200, Answers.Ephemeral), (404, Missing));
         using var client = new CofferClient(server.Url, "sk_test_1", "acct_1");
         var key = await client.MintAsync("usr_1", TimeSpan.FromMinutes(15), ["secret_read"]);
         Assert.Equal("user=usr_1&expires_in=900&permissions%5B%5D=secret_read", server.Requests[0].Body);

@@ -46,12 +46,12 @@ public sealed class TimesTests
     }
 
     private static string Secret(string created, string expires) => $$"""
-        {"id": "appsecret_1", "created": {{created}}, "expires_at": {{expires}}, "livemode": false, "name": "k",
-        "scope": {"type": "account"} }
+        {"id": "appsecret_1", "object": "apps.secret", "created": {{created}}, "expires_at": {{expires}}, "livemode": false,
+        "name": "k", "scope": {"type": "account"} }
         """;
 
     private static string Key(string at) => $$"""
-        {"id": "ephkey_1", "account": "acct_1", "user": "usr_1", "livemode": false, "permissions": [],
-        "created": {{at}}, "expires": {{at}}, "secret": "ek_test_1"}
+        {"id": "ephkey_1", "object": "ephemeral_key", "account": "acct_1", "user": "usr_1", "livemode": false,
+        "permissions": [], "created": {{at}}, "expires": {{at}}, "secret": "ek_test_1"}
         """;
 }

@@ -331,7 +331,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         }
     }
 
-    private static async Task<StoreCopy.Report> FinishAsync(StoreLocation from, StoreLocation to)
+    private static async Task<StoreCopy.CopyReport> FinishAsync(StoreLocation from, StoreLocation to)
     {
         var report = await StoreCopy.RunAsync(from, to, static _ => { }, TimeProvider.System, default);
         Assert.Empty(report.Problems);

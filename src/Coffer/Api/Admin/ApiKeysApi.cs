@@ -48,7 +48,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
             Id(form, "account"),
             ReadNetworks(form),
             form.Integer("expires_at"));
-        return AnswerAsync<KeyRing.Shown>(request, Write, write => keys.CreateAsync(write, wanted));
+        return AnswerAsync<KeyRing.KeyAnswer>(request, Write, write => keys.CreateAsync(write, wanted));
     }
 
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)
@@ -56,14 +56,14 @@ internal sealed class ApiKeysApi(KeyRing keys)
         request.Form.Only("app", "limit", "starting_after");
         var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
         var found = await keys.ListAsync(request.Caller, Id(request.Form, "app"), after, limit, request.Cancelled);
-        return WriteList(request, found, limit, (json, key) => Write(json, new KeyRing.Shown(key)));
+        return WriteList(request, found, limit, (json, key) => Write(json, new KeyRing.KeyAnswer(key)));
     }
 
     private async ValueTask<ApiError?> ShowAsync(ApiRequest request)
     {
         request.Form.Only();
         Write(request.Json,
-            new KeyRing.Shown(await keys.RequireAsync(request.Caller, request.Target.Id("key"), request.Cancelled)));
+            new(await keys.RequireAsync(request.Caller, request.Target.Id("key"), request.Cancelled)));
         return null;
     }
 
@@ -71,14 +71,15 @@ internal sealed class ApiKeysApi(KeyRing keys)
     {
         request.Form.Only("grace_period");
         var grace = Grace(request.Form);
-        return AnswerAsync<KeyRing.Shown>(request, Write,
+        return AnswerAsync<KeyRing.KeyAnswer>(request, Write,
             write => keys.RollAsync(write, request.Target.Id("key"), grace));
     }
 
     private ValueTask<ApiError?> RevokeAsync(ApiRequest request)
     {
         request.Form.Only();
-        return AnswerAsync<KeyRing.Shown>(request, Write, write => keys.RevokeAsync(write, request.Target.Id("key")));
+        return AnswerAsync<KeyRing.KeyAnswer>(request, Write,
+            write => keys.RevokeAsync(write, request.Target.Id("key")));
     }
 
     private static List<IPNetwork> ReadNetworks(StripeForm form)
@@ -100,7 +101,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
         return kind == KeyKind.Restricted ? throw ApiError.ParameterMissing("permissions") : Permissions.All;
     }
 
-    private static void Write(Utf8JsonWriter json, KeyRing.Shown shown)
+    private static void Write(Utf8JsonWriter json, KeyRing.KeyAnswer shown)
     {
         var (key, kind) = (shown.Key, shown.Key.Kind);
         json.WriteStartObject();

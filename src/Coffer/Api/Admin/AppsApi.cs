@@ -29,7 +29,7 @@ internal sealed class AppsApi(ManagedApps apps)
         var settings = ReadSettings(request.Form);
         if (settings.Name is null)
             throw ApiError.ParameterMissing("name");
-        return AnswerAsync<ManagedApps.Shown>(request, Write, write => apps.CreateAsync(write, settings));
+        return AnswerAsync<ManagedApps.AppAnswer>(request, Write, write => apps.CreateAsync(write, settings));
     }
 
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)
@@ -51,14 +51,14 @@ internal sealed class AppsApi(ManagedApps apps)
     {
         request.Form.Only("name", "secrets_per_scope", "origins", "disabled");
         var settings = ReadSettings(request.Form) with { IsDisabled = request.Form.Boolean("disabled") };
-        return AnswerAsync<ManagedApps.Shown>(request, Write,
+        return AnswerAsync<ManagedApps.AppAnswer>(request, Write,
             write => apps.ChangeAsync(write, request.Target.Id("app"), settings));
     }
 
     private ValueTask<ApiError?> DeleteAsync(ApiRequest request)
     {
         request.Form.Only();
-        return AnswerAsync<ManagedApps.Shown>(request, Write,
+        return AnswerAsync<ManagedApps.AppAnswer>(request, Write,
             write => apps.DeleteAsync(write, request.Target.Id("app")));
     }
 
@@ -66,7 +66,7 @@ internal sealed class AppsApi(ManagedApps apps)
     {
         request.Form.Only("grace_period", "livemode");
         var (grace, livemode) = (Grace(request.Form), request.Form.Boolean("livemode") ?? false);
-        return AnswerAsync<ManagedApps.Shown>(request, Write,
+        return AnswerAsync<ManagedApps.AppAnswer>(request, Write,
             write => apps.RollSigningSecretAsync(write, request.Target.Id("app"), livemode, grace));
     }
 
@@ -100,7 +100,7 @@ internal sealed class AppsApi(ManagedApps apps)
         return origins;
     }
 
-    private static void Write(Utf8JsonWriter json, ManagedApps.Shown shown)
+    private static void Write(Utf8JsonWriter json, ManagedApps.AppAnswer shown)
     {
         var app = shown.App;
         json.WriteStartObject();

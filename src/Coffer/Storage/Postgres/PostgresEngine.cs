@@ -34,7 +34,7 @@ internal sealed partial class PostgresEngine : Engine
     private string? warning;
     private bool hasWritten;
     private long lastWrite;
-    private long session;
+    private long reconnects;
     private PostgresNode? node;
 
     private PostgresEngine(
@@ -52,7 +52,7 @@ internal sealed partial class PostgresEngine : Engine
 
     public override bool HasOlderNodes => node is { HasOlderNodes: true };
 
-    public override long Session => Volatile.Read(ref session);
+    public override long Reconnects => Volatile.Read(ref reconnects);
 
     /// <summary>Opens the database, and brings its schema up to date unless another node is at it.</summary>
     /// <param name="store">An Npgsql connection string.</param>
@@ -246,7 +246,7 @@ internal sealed partial class PostgresEngine : Engine
             if (hasWritten)
             {
                 GiveUp(Volatile.Read(ref pools));
-                Interlocked.Increment(ref session);
+                Interlocked.Increment(ref reconnects);
                 Changed(News.Everything); // what was cached may be the other one's
             }
 

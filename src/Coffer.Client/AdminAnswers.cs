@@ -1,0 +1,102 @@
+using System.Text.Json;
+using static Coffer.Client.AnswerField;
+
+namespace Coffer.Client;
+
+/// <summary>What each route of the management plane answers with (docs/management.md).</summary>
+internal static class AdminAnswers
+{
+    private static readonly AnswerField Secrets = Thing("secrets", Number("live"), Number("test"));
+
+    private static readonly AnswerForm App = new("app", Token("id"), Text("account"), Number("created"),
+        Flag("disabled"), Text("name"), Texts("origins"), NumberOrNull("secrets_per_scope"),
+        Thing("signing_secrets", Number("live"), Number("test")))
+    { MayBeDamaged = true };
+
+    private static readonly AnswerForm Account = new("account", Token("id"), Text("app"), Number("created"), Secrets)
+    {
+        MayBeDamaged = true,
+    };
+
+    private static readonly AnswerForm Forgotten = new("account.forgotten", Token("account"), Token("app"),
+        Number("forgotten_at"), Secrets, Texts("done"), Texts("pending"), Token("receipt_id"),
+        OneOf("receipt_status", "pending", "signed"), Receipt("receipt_status"));
+
+    private static readonly AnswerForm ApiKey = new("api_key", Token("id"), TextOrNull("account"), Texts("addresses"),
+        TextOrNull("app"), Number("created"), NumberOrNull("expires_at"), NumberOrNull("last_used"),
+        FlagOrNull("livemode"), TextsOrNull("permissions"), Text("type"))
+    { MayBeDamaged = true };
+
+    private static readonly AnswerForm Secret = new("apps.secret", Token("id"), Text("account"), Text("app"),
+        Number("created"), NumberOrNull("expires_at"), Flag("livemode"), Text("name"), Thing("scope", Text("type")),
+        Number("version"))
+    { MayBeDamaged = true };
+
+    private static readonly AnswerForm Settings = new("settings", Text("instance"), Text("version"),
+        Thing("receipt_key", Text("crv"), Text("kty"), Text("x"), Text("y")),
+        Things("settings", Text("name"), Text("source"), TextOrNull("value")));
+
+    private static readonly AnswerForm Status = new("status", TextOrNull("commit"), Text("dotnet"),
+        Thing("engine", Text("name"), Text("version")), Text("node"), Number("started"), Number("uptime"),
+        Text("version"), Things("settings", Text("name"), Text("source"), TextOrNull("value")));
+
+    private static readonly AnswerForm Proof = new("receipt", Token("id"), Text("account"), Text("app"), Texts("done"),
+        Number("forgotten_at"), Texts("not_reached"), Texts("pending"), Secrets, NumberOrNull("signed_at"),
+        OneOf("status", "pending", "signed"), Receipt("status"));
+
+    // A segment in braces is the field of the answer that must say the same, or {} if none does.
+    private static readonly (string Route, AnswerForm Form)[] Forms =
+    [
+        ("POST apps", App.With(Token("signing_secret_live"), Token("signing_secret_test"))),
+        ("GET apps", App),
+        ("GET apps/{id}", App),
+        ("POST apps/{id}", App),
+        ("DELETE apps/{id}", App.With(True("deleted"))),
+        ("POST apps/{id}/signing_secret/roll", App.With(OneSigningSecret())),
+        ("GET apps/{app}/accounts", Account),
+        ("POST apps/{app}/accounts/{account}/export", Secret.With(Text("payload"))),
+        ("POST apps/{app}/accounts/{account}/forget", Forgotten),
+        ("POST apps/{app}/accounts/{account}/secrets/{id}/reveal", Secret.With(Text("payload"))),
+        ("GET secrets/search", Secret),
+        ("POST api_keys", ApiKey.With(Token("secret"))),
+        ("GET api_keys", ApiKey),
+        ("GET api_keys/{id}", ApiKey),
+        ("POST api_keys/{}/roll", ApiKey.With(Token("secret"))),
+        ("POST api_keys/{id}/revoke", ApiKey.With(True("revoked"))),
+        ("GET receipts/{id}", Proof),
+        ("GET audit", new("audit_entry", Token("id"))),
+        ("GET settings", Settings),
+        ("GET status", Status),
+    ];
+
+    /// <summary>The routes that have a form, with braces for what changes.</summary>
+    public static IEnumerable<string> Routes => Forms.Select(form => form.Route);
+
+    /// <summary>What an answer must be; of a route that is not known, anything that says what it is.</summary>
+    /// <param name="method">The request's.</param>
+    /// <param name="path">Below <c>/admin/v1/</c>.</param>
+    public static AnswerForm Of(HttpMethod method, string path)
+    {
+        var sent = $"{method} {path}".Split('/', ' ');
+        foreach (var (route, form) in Forms)
+        {
+            var parts = route.Split('/', ' ');
+            if (parts.Length == sent.Length
+                && parts.Zip(sent).All(pair => IsName(pair.First) || pair.First == pair.Second))
+                return form.With(parts.Zip(sent).Where(pair => IsName(pair.First) && pair.First != "{}")
+                    .Select(pair => Is(pair.First.Trim('{', '}'), pair.Second)));
+        }
+
+        return AnswerForm.Any;
+    }
+
+    private static bool IsName(string part) => part.StartsWith('{');
+
+    private static AnswerField Receipt(string status) => new("receipt", "a text, or null while it is pending",
+        (value, answer) => value.ValueKind == JsonValueKind.String
+            || (value.ValueKind == JsonValueKind.Null && answer.GetProperty(status).ValueEquals("pending")));
+
+    private static AnswerField OneSigningSecret() => new("signing_secret", "in it",
+        (_, answer) => answer.EnumerateObject().Any(field =>
+            field.Name is "signing_secret_live" or "signing_secret_test" && Token(field.Name).Fits(field.Value, answer)));
+}

@@ -1,0 +1,95 @@
+namespace Coffer.Tests.Client;
+
+/// <summary>Right answers, as Coffer gives them, of every route of the management plane and of the four verbs.</summary>
+internal static class Answers
+{
+    private const string AppFields = """
+        "object": "app", "account": "acct_1", "created": 1763712000, "disabled": false, "name": "Acme", "origins": [],
+        "secrets_per_scope": null, "signing_secrets": {"live": 1, "test": 1}
+        """;
+
+    private const string KeyFields = """
+        "object": "api_key", "account": null, "addresses": [], "app": "app_1", "created": 1763712000,
+        "expires_at": null, "last_used": null, "livemode": false, "permissions": null, "type": "secret"
+        """;
+
+    private const string SecretFields = """
+        "object": "apps.secret", "account": "acct_1", "app": "app_1", "created": 1763712000, "expires_at": null,
+        "livemode": false, "name": "k", "scope": {"type": "account"}, "version": 1
+        """;
+
+    private const string ReceiptFields = """
+        "account": "acct_1", "app": "app_1", "done": ["a"], "forgotten_at": 1763712000, "pending": [],
+        "receipt": "rcpt.text", "secrets": {"live": 1, "test": 2}
+        """;
+
+    private const string SettingsFields = """
+        "settings": [{"name": "listen", "source": "default", "value": null}], "version": "0.1.0"
+        """;
+
+    /// <summary>As the four verbs answer.</summary>
+    public const string Secret = """
+        {"id": "appsecret_1", "object": "apps.secret", "created": 1763712000, "expires_at": null, "livemode": false,
+        "name": "k", "scope": {"type": "account"}}
+        """;
+
+    public const string Ephemeral = """
+        {"id": "ephkey_1", "object": "ephemeral_key", "account": "acct_1", "created": 1763712000,
+        "expires": 1763715600, "livemode": false}
+        """;
+
+    /// <summary>By the route, with braces for what changes; of a list it is an element.</summary>
+    private static readonly Dictionary<string, string> All = new()
+    {
+        ["POST apps"] = $$"""
+            {"id": "app_1", {{AppFields}}, "signing_secret_live": "absec_1", "signing_secret_test": "absec_2"}
+            """,
+        ["GET apps"] = $$"""{"id": "app_1", {{AppFields}}}""",
+        ["GET apps/{id}"] = $$"""{"id": "app_1", {{AppFields}}}""",
+        ["POST apps/{id}"] = $$"""{"id": "app_1", {{AppFields}}}""",
+        ["DELETE apps/{id}"] = $$"""{"id": "app_1", "deleted": true, {{AppFields}}}""",
+        ["POST apps/{id}/signing_secret/roll"] = $$"""{"id": "app_1", {{AppFields}}, "signing_secret_test": "absec_3"}""",
+        ["GET apps/{app}/accounts"] = """
+            {"id": "acct_1", "object": "account", "app": "app_1", "created": 1, "secrets": {"live": 1, "test": 0}}
+            """,
+        ["POST apps/{app}/accounts/{account}/export"] = $$"""{"id": "appsecret_1", "payload": "p", {{SecretFields}}}""",
+        ["POST apps/{app}/accounts/{account}/forget"] = $$"""
+            {"object": "account.forgotten", {{ReceiptFields}}, "receipt_id": "rcpt_1", "receipt_status": "signed"}
+            """,
+        ["POST apps/{app}/accounts/{account}/secrets/{id}/reveal"] =
+            $$"""{"id": "appsecret_1", "payload": "p", {{SecretFields}}}""",
+        ["GET secrets/search"] = $$"""{"id": "appsecret_1", {{SecretFields}}}""",
+        ["POST api_keys"] = $$"""{"id": "key_1", {{KeyFields}}, "secret": "sk_test_1"}""",
+        ["GET api_keys"] = $$"""{"id": "key_1", {{KeyFields}}}""",
+        ["GET api_keys/{id}"] = $$"""{"id": "key_1", {{KeyFields}}}""",
+        ["POST api_keys/{}/roll"] = $$"""{"id": "key_2", {{KeyFields}}, "secret": "sk_test_2"}""",
+        ["POST api_keys/{id}/revoke"] = $$"""{"id": "key_1", "revoked": true, {{KeyFields}}}""",
+        ["GET receipts/{id}"] = $$"""
+            {"id": "rcpt_1", "object": "receipt", "not_reached": [], "signed_at": 1, "status": "signed",
+            {{ReceiptFields}}}
+            """,
+        ["GET audit"] = """{"id": "node_1.1", "object": "audit_entry", "verb": "set"}""",
+        ["GET settings"] = $$"""
+            {"object": "settings", "instance": "0", "receipt_key": {"crv": "P-256", "kty": "EC", "x": "0", "y": "0"}, {{SettingsFields}}}
+            """,
+        ["GET status"] = $$"""
+            {"object": "status", "commit": null, "dotnet": "10", "engine": {"name": "sqlite", "version": "3"},
+            "node": "node_1", "started": 1, "uptime": 1, {{SettingsFields}}}
+            """,
+    };
+
+    public static IEnumerable<string> Routes => All.Keys;
+
+    public static string Of(string route) => All[route];
+
+    /// <summary>A page of a list, or of a search, with these ids.</summary>
+    public static string List(string route, bool hasMore, params string[] ids)
+    {
+        var data = ids.Select(id => All[route].Replace("appsecret_1", id, StringComparison.Ordinal)
+            .Replace("\"id\": \"key_1\"", $"\"id\": \"{id}\"", StringComparison.Ordinal));
+        return $$"""
+            {"object": "{{(route.EndsWith("/search", StringComparison.Ordinal) ? "search_result" : "list")}}",
+            "data": [{{string.Join(", ", data)}}], "has_more": {{(hasMore ? "true" : "false")}}, "next_page": "p 2"}
+            """;
+    }
+}
