@@ -222,7 +222,7 @@ public sealed class SettingsTests : IDisposable
     [InlineData("config = other.conf", "line 1: config is an unknown setting")]
     [InlineData("key = sk_test_x", "line 1: key is an unknown setting")]
     [InlineData("audit = durable\n\naudit = buffered", "line 3: audit is already set in line 1")]
-    [InlineData("audit-checkpoints = \"/x\"", "line 1: audit-checkpoints has its value in quotes")]
+    [InlineData("audit-checkpoints = \"/x\"", "line 1: audit-checkpoints '\"/x\"' is in quotes: write the value")]
     [InlineData("audit-checkpoints = /x # here", "line 1: audit-checkpoints has a comment after its value")]
     [InlineData("audit-checkpoints = # here", "line 1: audit-checkpoints has a comment after its value")]
     [InlineData("audit-checkpoints = /x\t# here", "line 1: audit-checkpoints has a comment after its value")]

@@ -17,24 +17,11 @@ internal static class AuditVerb
 
     private static Command Verify()
     {
-        var (data, checkpoints) =
-            (DataOption(), new Option<string?>("--checkpoints")
-            {
-                Description = "The checkpoint file; the default is "
-                + "the one in the data directory.",
-                HelpName = "FILE"
-            });
-        var file = new Option<string?>("--file")
-        {
-            Description = "An exported log, instead of a data directory.",
-            HelpName = "FILE",
-        };
-        var store = StoreOption();
-        var key = new Option<string?>("--key-file")
-        {
-            Description = "The store's key file, to verify an exported log.",
-            HelpName = "FILE",
-        };
+        var (data, store) = (DataOption(), StoreOption());
+        var checkpoints = FileOption(
+            "--checkpoints", "The checkpoint file; the default is the one in the data directory.");
+        var file = FileOption("--file", "An exported log, instead of a data directory.");
+        var key = FileOption("--key-file", "The store's key file, to verify an exported log.");
         var command = new Command("verify",
             "Prove that no entry was changed, moved or removed, and compare the log with its checkpoints. If it "
                 + "fails, the exit code is 2 and the first bad entry of each node is shown.\n\n" +
@@ -144,23 +131,29 @@ internal static class AuditVerb
         return command;
     }
 
-    private static Option<string?> StoreOption() => new("--store")
+    private static Option<string?> StoreOption() => Parameters.Literal(new Option<string?>("--store")
     {
         Description =
             "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE; the default is "
                 + "COFFER_STORE, or else a file in the data directory.",
         HelpName = "CONNECTION",
-    };
+    }, isFree: true);
 
     // The variable is not the option's default: help would print it, and it may hold a password.
     private static StoreLocation At(ParseResult parsed, Option<string?> data, Option<string?> store) => new(
         parsed.GetValue(data)!, parsed.GetValue(store) ?? OfEnvironment());
 
     private static string? OfEnvironment() =>
-        Environment.GetEnvironmentVariable("COFFER_STORE") is { Length: > 0 } given ? given : null;
+        Environment.GetEnvironmentVariable("COFFER_STORE") is { Length: > 0 } given
+            ? Connection.Meant(given, "COFFER_STORE", isFree: true)
+            : null;
+
+    private static Option<string?> FileOption(string name, string description) =>
+        Parameters.Literal(new Option<string?>(name) { Description = description, HelpName = "FILE" });
 
     private static Option<string?> DataOption(bool required = false) =>
-        new("--data") { Description = "The data directory.", HelpName = "DIR", Required = required };
+        Parameters.Literal(
+            new Option<string?>("--data") { Description = "The data directory.", HelpName = "DIR", Required = required });
 
     private static void WriteTable(IReadOnlyList<string> lines)
     {

@@ -66,12 +66,20 @@ internal static class Connection
                 $"Give --url or {variable} as http://ADDRESS:PORT, with nothing after it that begins with ? or #.");
     }
 
+    /// <summary>The value of a variable, if it can be meant as it stands.</summary>
+    /// <exception cref="ConfigurationException">It cannot: the message does not show it.</exception>
+    public static string Meant(string value, string variable, bool isFree = false) =>
+        LiteralText.Problem(value, isFree) is { } problem
+            ? throw new ConfigurationException($"{variable} {problem}", $"Set {variable} again.")
+            : value;
+
     private static string Key(string variable, string kind)
     {
         var key = Environment.GetEnvironmentVariable(variable)?.Trim();
         if (string.IsNullOrEmpty(key))
             throw new ConfigurationException($"{variable} is not set",
                 $"Set it to {kind}; it is not an option because command lines are not private.");
+        _ = Meant(key, variable);
         return IsHeaderText(key)
             ? key
             : throw new ConfigurationException($"{variable} has characters that a key cannot have",

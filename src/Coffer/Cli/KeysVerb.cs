@@ -154,12 +154,12 @@ internal static class KeysVerb
 
     private static Command Mint()
     {
-        var user = new Option<string>("--user")
+        var user = Parameters.Literal(new Option<string>("--user")
         {
             Description = "The user whom the key stands for.",
             HelpName = "USR",
             Required = true,
-        };
+        });
         var account = AccountOption();
         var life = Parameters.Duration("--for", "How long the key is accepted, 1m to 24h; the default is 1h");
         var permissions = PermissionsOption();

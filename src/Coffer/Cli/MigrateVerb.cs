@@ -38,10 +38,10 @@ internal static class MigrateVerb
     }
 
     private static Option<string> Data(string name, string help) =>
-        new(name) { Description = help, HelpName = "DIR", Required = true };
+        Parameters.Literal(new Option<string>(name) { Description = help, HelpName = "DIR", Required = true });
 
     private static Option<string?> Store(string name, string help) =>
-        new(name) { Description = help, HelpName = "CONNECTION" };
+        Parameters.Literal(new Option<string?>(name) { Description = help, HelpName = "CONNECTION" }, isFree: true);
 
     private static Task<StoreCopy.CopyReport> BarsAsync(Func<Action<StoreCopy.Step>, Task<StoreCopy.CopyReport>> run) =>
         AnsiConsole.Progress().Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(),

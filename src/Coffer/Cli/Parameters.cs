@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Coffer.Settings;
 
 namespace Coffer.Cli;
 
@@ -30,6 +31,19 @@ internal static class Parameters
         var id = new Option<string?>(name) { Description = description, HelpName = help, Required = required };
         id.Validators.Add(result => CheckId(result, name));
         return id;
+    }
+
+    /// <summary>Has an option refuse what cannot be meant as it stands.</summary>
+    /// <param name="option">One whose value is a path, a connection string, or an id of somebody else's.</param>
+    /// <param name="isFree">As <see cref="LiteralText.Problem"/>. Such a value is not shown.</param>
+    public static T Literal<T>(T option, bool isFree = false) where T : Option
+    {
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens is [var token] && LiteralText.Problem(token.Value, isFree) is { } problem)
+                result.AddError(isFree ? $"{option.Name} {problem}" : $"{option.Name} '{token.Value}' {problem}");
+        });
+        return option;
     }
 
     /// <summary>The reason for which an operator looks at payloads.</summary>

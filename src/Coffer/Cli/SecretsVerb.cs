@@ -49,6 +49,8 @@ internal static class SecretsVerb
             if (result.Tokens is [{ Value: "" }])
                 result.AddError("--user is empty. Leave it out for the account scope");
         });
+        Parameters.Literal(User);
+        Parameters.Literal(Account);
         Account.Validators.Add(result =>
         {
             if (result.Tokens is [var account] && !Connection.IsHeaderText(account.Value))
@@ -72,11 +74,11 @@ internal static class SecretsVerb
                 "The payload. Other users of this machine may see it while the command runs: prefer a file or "
                     + "standard input.",
         };
-        var file = new Option<string?>("--payload-file")
+        var file = Parameters.Literal(new Option<string?>("--payload-file")
         {
             Description = "A file whose whole content, UTF-8, is the payload.",
             HelpName = "FILE",
-        };
+        });
         var expires = Parameters.Time("--expires-at", "When the secret expires");
         var command = new Command("set",
             "Create a secret, or replace the one of that name. Without --payload or --payload-file the payload is "
@@ -243,7 +245,7 @@ internal static class SecretsVerb
         if (file is not null)
             return Decode(await File.ReadAllBytesAsync(file, ct));
         if (!Console.IsInputRedirected)
-            return await new TextPrompt<string>("Payload:").Secret(null).ShowAsync(AnsiConsole.Console, ct);
+            return await Terminal.AskAsync("Payload:", ct);
         using var all = new MemoryStream();
         await using var input = Console.OpenStandardInput();
         await input.CopyToAsync(all, ct);

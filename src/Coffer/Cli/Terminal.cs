@@ -10,6 +10,8 @@ namespace Coffer.Cli;
 /// </summary>
 internal static class Terminal
 {
+    private const char EndOfInput = '\u0004'; // Ctrl-D, or the end of what a terminal is fed from
+
     private static readonly JsonSerializerOptions Json = new()
     {
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
@@ -49,6 +51,32 @@ internal static class Terminal
     {
         using var output = Console.OpenStandardOutput();
         output.Write(Encoding.UTF8.GetBytes(text));
+    }
+
+    /// <summary>
+    /// Asks for one line that is not shown. The question goes to standard error: standard output is for the answer.
+    /// </summary>
+    /// <exception cref="InvalidDataException">
+    /// More than that line was given, as when a key of several lines is pasted. All of it is read away, so that a shell
+    /// does not run it.
+    /// </exception>
+    public static async Task<string> AskAsync(string question, CancellationToken ct)
+    {
+        var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+        var line = await new TextPrompt<string>(question).Secret(null).AllowEmpty().ShowAsync(console, ct);
+        var isMore = false;
+        // What is pasted arrives within moments.
+        for (var quiet = 0; quiet < 5; quiet++)
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(40), ct);
+            for (; Console.KeyAvailable; quiet = 0)
+                isMore |= Console.ReadKey(intercept: true).KeyChar != EndOfInput;
+        }
+
+        return isMore
+            ? throw new InvalidDataException("more than one line was given at the prompt, and nothing was stored: use "
+                + "--payload-file or standard input")
+            : line;
     }
 
     /// <summary>

@@ -120,9 +120,7 @@ internal sealed partial class Configuration
                     return $"{name} is an unknown setting{Suggestion(name, nearest => nearest.Name)}";
                 if (!seen.TryAdd(name, number))
                     return $"{name} is already set in line {seen[name]}";
-                // Both would be part of the value, which is not what was meant.
-                if (value.StartsWith('"') || value.StartsWith('\''))
-                    return $"{name} has its value in quotes: write it without them";
+                // It would be part of the value, which is not what was meant.
                 if (value.StartsWith('#') || value.Contains(" #", StringComparison.Ordinal)
                     || value.Contains("\t#", StringComparison.Ordinal))
                     return $"{name} has a comment after its value: put the comment on a line of its own";
@@ -146,8 +144,8 @@ internal sealed partial class Configuration
             inForce.Add(setting.IsPrivate ? value with { Value = SettingsTable.Redacted } : value);
             try
             {
-                if (string.IsNullOrWhiteSpace(value.Value))
-                    throw new FormatException("is empty: give a value, or leave it out");
+                if (LiteralText.Problem(value.Value, setting.IsPrivate) is { } problem)
+                    throw new FormatException(problem);
                 options = setting.Apply(options, value.Value);
             }
             catch (FormatException e)
