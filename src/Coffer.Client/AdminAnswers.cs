@@ -98,5 +98,6 @@ internal static class AdminAnswers
 
     private static AnswerField OneSigningSecret() => new("signing_secret", "in it",
         (_, answer) => answer.EnumerateObject().Any(field =>
-            field.Name is "signing_secret_live" or "signing_secret_test" && Token(field.Name).Fits(field.Value, answer)));
+            field.Name is "signing_secret_live" or "signing_secret_test"
+                && Token(field.Name).Fits(field.Value, answer)));
 }

@@ -54,7 +54,9 @@ internal sealed class Transport : IDisposable
     /// <param name="fields">Those without a value are left out.</param>
     /// <param name="expected">What the answer must be.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <exception cref="CofferException">The server refused or could not be used, or answered something else.</exception>
+    /// <exception cref="CofferException">
+    /// The server refused or could not be used, or answered something else.
+    /// </exception>
     /// <exception cref="ArgumentException">A value is not well-formed text; nothing was sent.</exception>
     public async Task<JsonElement> SendAsync(HttpMethod method, string path,
         IEnumerable<(string Name, string? Value)> fields, AnswerForm expected, CancellationToken ct)

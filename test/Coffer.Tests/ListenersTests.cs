@@ -31,7 +31,8 @@ public sealed class ListenersTests
             {
                 using var client = WebServer.Client(files.Root,
                     url.Scheme == "https" ? HttpVersion.Version20 : HttpVersion.Version11);
-                using var answer = await client.GetAsync(url);
+                using var request = WebServer.Named(url, url.Scheme == "https" ? "2.0" : "1.1");
+                using var answer = await client.SendAsync(request);
                 Assert.EndsWith(as_, await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
                 Assert.Equal(url.Scheme == "https", answer.Headers.Contains("Strict-Transport-Security"));
             }

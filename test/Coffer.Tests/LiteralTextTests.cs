@@ -22,7 +22,8 @@ public sealed class LiteralTextTests
 
     private static readonly (string Value, string Problem)[] Unfilled =
     [
-        ("$DATA", "nothing has filled in"), ("${DATA}", "nothing has filled in"), ("/srv/$NAME", "nothing has filled in"),
+        ("$DATA", "nothing has filled in"), ("${DATA}", "nothing has filled in"),
+        ("/srv/$NAME", "nothing has filled in"),
         ("$(pwd)/store", "nothing has filled in"), ("%APPDATA%", "nothing has filled in"),
         ("{{ data }}", "nothing has filled in"), ("<data>", "nothing has filled in"), ("~/store", "nothing has filled"),
         ("~", "nothing has filled in"),

@@ -54,6 +54,7 @@ public sealed class SettingsTests : IDisposable
     [InlineData("admin-listen", "http://127.0.0.1:2")]
     [InlineData("tls-cert", "c.pem")]
     [InlineData("tls-key", "k.pem")]
+    [InlineData("strict-transport", "max-age=1")]
     [InlineData("insecure-http", "true")]
     [InlineData("connections", "7")]
     [InlineData("connections-per-address", "9")]

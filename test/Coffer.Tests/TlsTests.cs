@@ -25,12 +25,52 @@ public sealed class TlsTests : IDisposable
         Assert.Equal("https", server.Url.Scheme);
         // fails unless the intermediate is sent
         using var client = WebServer.Client(files.Root, Version.Parse(version));
-        using var answer = await client.GetAsync(server.Url);
+        using var request = WebServer.Named(server.Url, version);
+        using var answer = await client.SendAsync(request);
         Assert.Equal(Version.Parse(version), answer.Version);
         Assert.StartsWith($"HTTP/{version.Replace(".0", "", StringComparison.Ordinal)}",
             await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
-        Assert.Equal("max-age=31556926; includeSubDomains; preload",
-            Assert.Single(answer.Headers.GetValues("Strict-Transport-Security")));
+        Assert.Equal("max-age=31556926", Assert.Single(answer.Headers.GetValues("Strict-Transport-Security")));
+    }
+
+    [Theory]
+    [InlineData("127.0.0.1")]
+    [InlineData("[::1]")]
+    [InlineData("localhost")]
+    [InlineData("Coffer.LocalHost")]
+    [Trait("Reports from the field", "R2-24")]
+    public async Task A_browser_is_not_bound_to_https_for_every_port_of_this_machine(string host)
+    {
+        await using var server = await WebServer.StartAsync(files);
+        using var client = WebServer.Client(files.Root, HttpVersion.Version11);
+        using var request = WebServer.Named(server.Url, "1.1", host);
+        using var answer = await client.SendAsync(request);
+        Assert.False(answer.Headers.Contains("Strict-Transport-Security"));
+    }
+
+    [Theory]
+    [InlineData("none", null)]
+    [InlineData("max-age=0", "max-age=0")]
+    [InlineData("max-age=31556926; includeSubDomains; preload", "max-age=31556926; includeSubDomains; preload")]
+    [Trait("Reports from the field", "R2-24")]
+    public async Task An_operator_says_what_browsers_are_to_keep(string setting, string? header)
+    {
+        var options = Configuration.ForServe(
+            new Dictionary<string, string>
+            {
+                ["data"] = "d",
+                ["strict-transport"] = setting,
+                ["listen"] = "https://127.0.0.1:0",
+                ["tls-cert"] = files.Cert,
+                ["tls-key"] = files.Key,
+            }, null, new Dictionary<string, string>());
+        Assert.Empty(options.Misread);
+        await using var server = await WebServer.StartAsync(options);
+        using var client = WebServer.Client(files.Root, HttpVersion.Version11);
+        using var request = WebServer.Named(server.Url, "1.1");
+        using var answer = await client.SendAsync(request);
+        Assert.Equal(header, answer.Headers.TryGetValues("Strict-Transport-Security", out var sent)
+            ? Assert.Single(sent) : null);
     }
 
     [Theory]

@@ -77,12 +77,15 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
             };
             if (!OperatingSystem.IsWindows())
                 options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            var isNew = !File.Exists(file);
             using var stream = new FileStream(file, options);
             // A line that a crash has torn stays one line: this one begins on a new line.
             if (EndsInTornLine())
                 stream.WriteByte((byte)'\n');
             stream.Write(Encoding.UTF8.GetBytes(Checkpoint.Sign(keys, at, heads, time.GetUtcNow()).ToLine() + "\n"));
-            stream.Flush(flushToDisk: true);
+            DurableFile.Sync(stream);
+            if (isNew)
+                DurableFile.SyncDirectoryOf(file);
             written = (at.Node, at.Position.Sequence);
             foreach (var head in heads)
                 named[head.Node] = head;

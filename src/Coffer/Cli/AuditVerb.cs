@@ -152,8 +152,12 @@ internal static class AuditVerb
         Parameters.Literal(new Option<string?>(name) { Description = description, HelpName = "FILE" });
 
     private static Option<string?> DataOption(bool required = false) =>
-        Parameters.Literal(
-            new Option<string?>("--data") { Description = "The data directory.", HelpName = "DIR", Required = required });
+        Parameters.Literal(new Option<string?>("--data")
+        {
+            Description = "The data directory.",
+            HelpName = "DIR",
+            Required = required,
+        });
 
     private static void WriteTable(IReadOnlyList<string> lines)
     {

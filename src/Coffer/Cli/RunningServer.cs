@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text;
 using System.Text.Json.Nodes;
 using Coffer.Hosting;
 using Coffer.Settings;
@@ -75,12 +76,6 @@ internal static class RunningServer
         }
 
         // Whole or not there: it appears under its name only once it is written.
-        var written = $"{path}.{Environment.ProcessId}";
-        var create = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
-        if (!OperatingSystem.IsWindows())
-            create.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        using (var writer = new StreamWriter(written, create))
-            writer.WriteLine(ready.ToJsonString());
-        File.Move(written, path, overwrite: true);
+        DurableFile.Write(path, Encoding.UTF8.GetBytes(ready.ToJsonString() + "\n"), overwrite: true);
     }
 }

@@ -1,6 +1,7 @@
 // Where Coffer is reached: the web server with its addresses, TLS, and every limit that stands in front of all parsing.
 
 using System.Collections.Frozen;
+using System.Net;
 using System.Net.Sockets;
 using Coffer.Api;
 using Coffer.Api.Admin;
@@ -19,9 +20,6 @@ namespace Coffer.Hosting;
 /// <summary>Builds the web server and has it listen; what it answers with is the composition root's.</summary>
 internal static class Listeners
 {
-    /// <summary>As Stripe sends it: a year, and browsers may know it beforehand.</summary>
-    public const string StrictTransport = "max-age=31556926; includeSubDomains; preload";
-
     /// <summary>
     /// Connections beside all others, for health and the management plane, and how many of them a client may have.
     /// </summary>
@@ -86,18 +84,24 @@ internal static class Listeners
         app.Use(next => context => ConnectionGate.RunAsync(context, next));
         if (options.TrustedProxies.Count > 0)
             app.UseForwardedHeaders(Forwarded(options.TrustedProxies));
-        if (options.TlsCert is not null)
+        if (options is { TlsCert: not null, Dev: null, StrictTransport: { } strict })
         {
             app.Use((context, next) =>
             {
-                if (context.Request.IsHttps)
-                    context.Response.Headers.StrictTransportSecurity = StrictTransport;
+                if (context.Request.IsHttps && IsNameOfItsOwn(context.Request.Host.Host))
+                    context.Response.Headers.StrictTransportSecurity = strict;
                 return next(context);
             });
         }
 
         return app;
     }
+
+    // What a browser keeps of a host it keeps of all its ports. Of addresses (RFC 6797, 8.1.1) and of localhost it is
+    // to keep nothing.
+    private static bool IsNameOfItsOwn(string host) => !IPAddress.TryParse(host, out _)
+        && !host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
+        && !host.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase);
 
     /// <returns>The addresses with the ports that are bound: never port 0.</returns>
     /// <exception cref="ConfigurationException">An address cannot be listened at.</exception>

@@ -160,6 +160,9 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
     /// beginning.</param>
     protected abstract long Release(ref ReadOnlySequence<byte> bytes);
 
+    /// <summary>Whether what may be given on must not be: it is answered here, and the connection ends.</summary>
+    protected virtual bool IsRefused(in ReadOnlySequence<byte> whole) => false;
+
     /// <summary>What to do about what was unfinished for too long, before the reading ends.</summary>
     protected virtual ValueTask GiveUpAsync() => default;
 
@@ -199,6 +202,16 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
         StopTime();
         (kept, isWhole) = (0, may == all);
         given = held.Join(fresh).Slice(0, may);
+        if (IsRefused(given))
+        {
+            given = fresh = default;
+            held.Clear();
+            inner.AdvanceTo(read.Buffer.End);
+            // For the server nothing came any more.
+            (isNothing, result) = (true, new ReadResult(default, isCanceled: false, isCompleted: true));
+            return true;
+        }
+
         isEnd = read.IsCompleted;
         result = new ReadResult(given, isCanceled: false, isEnd);
         return true;

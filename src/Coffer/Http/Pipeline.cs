@@ -266,7 +266,8 @@ internal sealed partial class Pipeline
         headers.AccessControlAllowMethods = "GET, HEAD, PUT, PATCH, POST, DELETE";
         headers.AccessControlExposeHeaders =
             "Request-Id, Stripe-Manage-Version, Stripe-Should-Retry, X-Stripe-External-Auth-Required, "
-                + "X-Stripe-Privileged-Session-Required";
+                + "X-Stripe-Privileged-Session-Required, Coffer-Secret-Version, Retry-After, Idempotent-Replayed, "
+                + "Original-Request";
         headers.AccessControlMaxAge = "300";
     }
 

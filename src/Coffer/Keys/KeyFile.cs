@@ -37,24 +37,8 @@ internal sealed class KeyFile
                 + "cannot be opened.\n"
                    + $"{line} {Checksum(line)}\n";
 
-        // Under its own name only once it is whole and on the disk: a start that is killed must not leave half a key
-        // file.
-        var written = path + ".new";
-        var options = new FileStreamOptions
-        {
-            Mode = FileMode.Create,
-            Access = FileAccess.Write,
-            Share = FileShare.None,
-        };
-        if (!OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        using (var file = new FileStream(written, options))
-        {
-            file.Write(Encoding.ASCII.GetBytes(text));
-            file.Flush(flushToDisk: true);
-        }
-
-        File.Move(written, path);
+        // A start that is killed must not leave half a key file, nor a power cut a store whose only key is gone.
+        DurableFile.Write(path, Encoding.ASCII.GetBytes(text), overwrite: false);
     }
 
     /// <exception cref="ConfigurationException">

@@ -10,6 +10,9 @@ namespace Coffer.Settings;
 /// </summary>
 internal sealed record CofferOptions
 {
+    /// <summary>By default: a year, and of this name alone.</summary>
+    public const string DefaultStrictTransport = "max-age=31556926";
+
     /// <summary>Where Coffer listens unless told otherwise: loopback, so that nothing is open by accident.</summary>
     public const string DefaultListen = "http://127.0.0.1:26333";
 
@@ -92,6 +95,9 @@ internal sealed record CofferOptions
 
     /// <summary>PEM file of the certificate's key, unencrypted: PKCS#8, PKCS#1 or SEC1.</summary>
     public string? TlsKey { get; init; }
+
+    /// <summary>What answers over https say to browsers in Strict-Transport-Security; null is nothing.</summary>
+    public string? StrictTransport { get; init; } = DefaultStrictTransport;
 
     /// <summary>
     /// Whether plain HTTP may be spoken beyond this machine, because something in front of Coffer encrypts.

@@ -30,8 +30,8 @@ internal static partial class LiteralText
         if (Assignment().IsMatch(text))
             return "repeats the name of its variable: write the value alone";
         if (!isFree && Unfilled().IsMatch(text))
-            return "has a variable or a place in it that nothing has filled in: write the value itself, and a directory "
-                + "with ~ by its whole path";
+            return "has a variable or a place in it that nothing has filled in: write the value itself, and a "
+                + "directory with ~ by its whole path";
         return null;
     }
 

@@ -82,6 +82,9 @@ internal static class SettingsTable
         Text("tls-key", "FILE", "none", "PEM file with the certificate's private key, not encrypted and readable "
             + "only by its owner.",
             (options, text) => options with { TlsKey = text }) with { InDev = true },
+        new("strict-transport", "HEADER", CofferOptions.DefaultStrictTransport, "The Strict-Transport-Security header "
+            + "of answers over https, or none. Browsers then use https for this name, on all its ports.",
+            (options, text) => options with { StrictTransport = StrictTransport(text) }),
         Switch("insecure-http", "Allow plain HTTP from other machines, because a proxy in front of Coffer encrypts.",
             (options, on) => options with { InsecureHttp = on }),
         Number("connections", CofferOptions.DefaultConnections, 1, MostConnections,
@@ -183,6 +186,20 @@ internal static class SettingsTable
         ?? throw new FormatException(
             $"is not a list of addresses and networks: '{item.Trim()}' is neither an address nor a network such as "
                 + "10.0.0.0/8, with zeros after its prefix");
+
+    private static string? StrictTransport(string text)
+    {
+        if (text == "none")
+            return null;
+        var isHeader = text.Split(';', StringSplitOptions.TrimEntries) is [var first, .. var more]
+            && first.StartsWith("max-age=", StringComparison.Ordinal)
+            && int.TryParse(first["max-age=".Length..], NumberStyles.None, CultureInfo.InvariantCulture, out _)
+            && more.All(word => word is "includeSubDomains" or "preload");
+        return isHeader
+            ? text
+            : throw new FormatException(
+                "is neither none nor max-age=SECONDS, which '; includeSubDomains' and '; preload' may follow");
+    }
 
     private static bool IsTestKey(string key) =>
         key.StartsWith("sk_test_", StringComparison.Ordinal) && key.Length is > 8 and <= 255

@@ -47,10 +47,13 @@ internal sealed class DataDirectory : IDisposable
         path = Path.GetFullPath(path);
         try
         {
+            var isNew = !Directory.Exists(path);
             if (OperatingSystem.IsWindows())
                 Directory.CreateDirectory(path);
             else
                 Directory.CreateDirectory(path, OwnerOnly);
+            if (isNew)
+                DurableFile.SyncDirectoryOf(path);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

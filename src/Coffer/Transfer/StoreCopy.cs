@@ -187,10 +187,7 @@ internal sealed class StoreCopy : IDisposable
         foreach (var table in Tables.All.Where(table => table.Numbered is not null))
             target.Continue(table, source.Position(table));
         if (File.Exists(checkpoints))
-        {
-            File.Copy(checkpoints, copiedCheckpoints + ".new", overwrite: true);
-            File.Move(copiedCheckpoints + ".new", copiedCheckpoints, overwrite: true);
-        }
+            DurableFile.Write(copiedCheckpoints, File.ReadAllBytes(checkpoints), overwrite: true);
 
         var proof = new CopyProof(target, targetKeys, watch);
         foreach (var table in Tables.All)

@@ -18,7 +18,7 @@ public sealed class WrongServer : IAsyncLifetime
         {
             ["health"] = (200, "application/json", """{"status":"ok"}"""),
             ["types"] = (200, "application/json",
-                """{"object":["list"],"id":{},"data":[[1],null],"has_more":"no","revoked":1,"deleted":"yes","secret":2}"""),
+                """{"object":["list"],"id":{},"data":[[1],null],"has_more":"no","revoked":1,"deleted":0}"""),
             ["page"] = (200, "text/html", "<!doctype html>\n<title>Sign in</title>\n"),
             ["elsewhere"] = (307, "text/plain", ""),
             ["gateway"] = (404, "application/json", """{"message":["no","route"]}"""),

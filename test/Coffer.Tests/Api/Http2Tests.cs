@@ -49,6 +49,7 @@ public sealed class Http2Tests
                 VersionPolicy = HttpVersionPolicy.RequestVersionExact,
                 Content = method == HttpMethod.Get ? null : form,
             };
+            request.Headers.Host = WebServer.Name;
             request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", server.FirstKeys!.TestSecretKey);
             using var answer = await client.SendAsync(request);
             Assert.Equal(HttpVersion.Version20, answer.Version);

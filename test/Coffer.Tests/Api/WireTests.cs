@@ -45,8 +45,10 @@ public sealed class WireTests : ServerTests
             Assert.Equal("true", answer.Header("Access-Control-Allow-Credentials"));
             Assert.Equal("GET, HEAD, PUT, PATCH, POST, DELETE", answer.Header("Access-Control-Allow-Methods"));
             Assert.Equal("300", answer.Header("Access-Control-Max-Age"));
-            Assert.Contains("Request-Id, Stripe-Manage-Version, Stripe-Should-Retry",
-                answer.Header("Access-Control-Expose-Headers"), StringComparison.Ordinal);
+            // Stripe's, and then what compare and set, waiting and replays need in a page.
+            Assert.Equal("Request-Id, Stripe-Manage-Version, Stripe-Should-Retry, X-Stripe-External-Auth-Required, "
+                + "X-Stripe-Privileged-Session-Required, Coffer-Secret-Version, Retry-After, Idempotent-Replayed, "
+                + "Original-Request", answer.Header("Access-Control-Expose-Headers"));
             Assert.Equal("Origin", answer.Header("Vary"));
             Assert.Equal(Encoding.UTF8.GetByteCount(answer.Text).ToString(), answer.Header("Content-Length"));
             Assert.Null(answer.Header("Idempotency-Key"));
@@ -238,6 +240,49 @@ public sealed class WireTests : ServerTests
         (await RawHttp.SendAsync(Server.Url, Request("GET", $"{Secrets}?scope[type]=account",
             ("Authorization", $"Bearer {Server.Keys.TestSecretKey}"),
             ("Content-Type", "application/x-www-form-urlencoded")))).IsOk();
+
+    [Theory]
+    [InlineData("Content-Length: +36", 400)]
+    [InlineData("content-length:+36", 400)]
+    [InlineData("Content-Length: \t+36 ", 400)]
+    [InlineData("Content-Length: -36", 400)]
+    [InlineData("Content-Length: 0x24", 400)]
+    [InlineData("Content-Length: 36, 36", 400)]
+    [InlineData("Content-Length: 36\r\nContent-Length: 36", 400)]
+    [InlineData("X-Note: 1+1\r\nContent-Length: 36", 200)]
+    [InlineData("X-Content-Length: +36\r\nContent-Length: 36", 200)]
+    [Trait("Reports from the field", "R2-28")]
+    public async Task A_length_is_digits_and_nothing_else(string lines, int status)
+    {
+        // In one piece, and cut in the middle: the head is then kept until it is whole.
+        var request = Encoding.ASCII.GetBytes($"POST {Secrets} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            + $"Authorization: Bearer {Server.Keys.TestSecretKey}\r\n{lines}\r\n"
+            + "Content-Type: application/x-www-form-urlencoded\r\n\r\nscope[type]=account&name=k&payload=p");
+        foreach (var cut in (int[])[request.Length, 60, request.Length - 110])
+        {
+            using var connection = await RawConnection.OpenAsync(Server.Url);
+            await connection.Stream.WriteAsync(request.AsMemory(0, cut));
+            await Task.Delay(cut < request.Length ? 50 : 0);
+            await connection.Stream.WriteAsync(request.AsMemory(cut));
+            using var reader = new StreamReader(connection.Stream);
+            var answer = await reader.ReadToEndAsync();
+            Assert.StartsWith($"HTTP/1.1 {status} ", answer, StringComparison.Ordinal);
+            Assert.Equal(1, answer.Split("HTTP/1.1 ").Length - 1);
+        }
+    }
+
+    [Fact]
+    [Trait("Reports from the field", "R2-28")]
+    public async Task A_signed_length_after_another_request_ends_the_connection_too()
+    {
+        using var connection = await RawConnection.OpenAsync(Server.Url);
+        const string Get = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+        await connection.Stream.WriteAsync(Encoding.ASCII.GetBytes(
+            Get + $"POST {Secrets} HTTP/1.1\r\nHost: x\r\nContent-Length: +4\r\n\r\nname{Get}"));
+        using var reader = new StreamReader(connection.Stream);
+        var answers = await reader.ReadToEndAsync();
+        Assert.Equal(["200", "400"], answers.Split("HTTP/1.1 ")[1..].Select(answer => answer[..3]));
+    }
 
     [Fact]
     public async Task A_charset_after_the_form_type_is_passed_over()

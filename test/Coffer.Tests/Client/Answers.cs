@@ -1,6 +1,6 @@
 namespace Coffer.Tests.Client;
 
-/// <summary>Right answers, as Coffer gives them, of every route of the management plane and of the four verbs.</summary>
+/// <summary>Right answers of every route of the management plane and of the four verbs, as Coffer gives them.</summary>
 internal static class Answers
 {
     private const string AppFields = """
@@ -48,7 +48,9 @@ internal static class Answers
         ["GET apps/{id}"] = $$"""{"id": "app_1", {{AppFields}}}""",
         ["POST apps/{id}"] = $$"""{"id": "app_1", {{AppFields}}}""",
         ["DELETE apps/{id}"] = $$"""{"id": "app_1", "deleted": true, {{AppFields}}}""",
-        ["POST apps/{id}/signing_secret/roll"] = $$"""{"id": "app_1", {{AppFields}}, "signing_secret_test": "absec_3"}""",
+        ["POST apps/{id}/signing_secret/roll"] = $$"""
+            {"id": "app_1", {{AppFields}}, "signing_secret_test": "absec_3"}
+            """,
         ["GET apps/{app}/accounts"] = """
             {"id": "acct_1", "object": "account", "app": "app_1", "created": 1, "secrets": {"live": 1, "test": 0}}
             """,
@@ -70,7 +72,8 @@ internal static class Answers
             """,
         ["GET audit"] = """{"id": "node_1.1", "object": "audit_entry", "verb": "set"}""",
         ["GET settings"] = $$"""
-            {"object": "settings", "instance": "0", "receipt_key": {"crv": "P-256", "kty": "EC", "x": "0", "y": "0"}, {{SettingsFields}}}
+            {"object": "settings", "instance": "0",
+            "receipt_key": {"crv": "P-256", "kty": "EC", "x": "0", "y": "0"}, {{SettingsFields}}}
             """,
         ["GET status"] = $$"""
             {"object": "status", "commit": null, "dotnet": "10", "engine": {"name": "sqlite", "version": "3"},

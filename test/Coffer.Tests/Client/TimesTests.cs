@@ -46,8 +46,8 @@ public sealed class TimesTests
     }
 
     private static string Secret(string created, string expires) => $$"""
-        {"id": "appsecret_1", "object": "apps.secret", "created": {{created}}, "expires_at": {{expires}}, "livemode": false,
-        "name": "k", "scope": {"type": "account"} }
+        {"id": "appsecret_1", "object": "apps.secret", "created": {{created}}, "expires_at": {{expires}},
+        "livemode": false, "name": "k", "scope": {"type": "account"} }
         """;
 
     private static string Key(string at) => $$"""

@@ -165,7 +165,8 @@ public sealed class WrongAnswersTests
         if (Secrets.TryGetValue(asked, out var secrets))
             return (secrets.Right, AskSecretsAsync);
         var isList = asked is "GET apps" or "GET audit" or "GET api_keys" or "GET secrets/search"
-            || asked.EndsWith("/accounts", StringComparison.Ordinal) || asked.EndsWith("/export", StringComparison.Ordinal);
+            || asked.EndsWith("/accounts", StringComparison.Ordinal)
+            || asked.EndsWith("/export", StringComparison.Ordinal);
         var right = isList ? Answers.List(asked, hasMore: false, "key_1") : Answers.Of(asked);
         return (right, AskManagementAsync);
 

@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Coffer.Storage.Sqlite;
 using Microsoft.Data.Sqlite;
 
@@ -12,6 +13,24 @@ public sealed class SqliteSchemaTests : IDisposable
     private string StoreFile => directory.File("coffer.db");
 
     public SqliteSchemaTests() => SqliteEngine.Open(StoreFile).Dispose();
+
+    [Theory]
+    [InlineData("PRAGMA application_id = 0; PRAGMA user_version = 0", "has Coffer's tables but not its marks")]
+    [InlineData("PRAGMA application_id = 0", "has Coffer's tables but not its marks")]
+    [InlineData("PRAGMA application_id = 0; PRAGMA user_version = 0; DROP TABLE tenants", "of another program")]
+    [Trait("Reports from the field", "R2-22")]
+    public void A_store_without_its_marks_as_after_dump_is_refused_for_what_it_is(string sql, string named)
+    {
+        Execute(sql);
+        var refused = Assert.Throws<ConfigurationException>(() => SqliteEngine.Open(StoreFile));
+        Assert.Contains(named, refused.Message, StringComparison.Ordinal);
+        if (!refused.Hint!.Contains("PRAGMA", StringComparison.Ordinal))
+            return;
+        // What it says helps.
+        Execute(Regex.Match(refused.Hint, "PRAGMA application_id = [0-9]+;").Value
+            + $" PRAGMA user_version = {Coffer.Storage.Migrations.Of("sqlite").Count}");
+        SqliteEngine.Open(StoreFile).Dispose();
+    }
 
     [Theory]
     [InlineData("CREATE TRIGGER quiet BEFORE INSERT ON audit BEGIN SELECT RAISE(IGNORE); END",

@@ -79,6 +79,9 @@ internal sealed class PemFiles : IDisposable
         {
             var names = new SubjectAlternativeNameBuilder();
             names.AddIpAddress(System.Net.IPAddress.Loopback);
+            names.AddIpAddress(System.Net.IPAddress.IPv6Loopback);
+            foreach (var host in (string[])[WebServer.Name, "localhost", "coffer.localhost"])
+                names.AddDnsName(host);
             request.CertificateExtensions.Add(names.Build());
         }
 

@@ -12,6 +12,9 @@ namespace Coffer.Tests.Support;
 /// <summary>The listeners with nothing of Coffer behind them but one answer: who asked, how, and where.</summary>
 internal sealed class WebServer : IAsyncDisposable
 {
+    /// <summary>A name of its own, as a server's that browsers know.</summary>
+    public const string Name = "coffer.example";
+
     private readonly WebApplication app;
 
     private WebServer(WebApplication app, Uri url, Uri? adminUrl) => (this.app, Url, AdminUrl) = (app, url, adminUrl);
@@ -66,6 +69,14 @@ internal sealed class WebServer : IAsyncDisposable
     {
         DefaultRequestVersion = version,
         DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
+    };
+
+    /// <summary>A GET that names a host, and is sent to another address.</summary>
+    public static HttpRequestMessage Named(Uri url, string version, string host = Name) => new(HttpMethod.Get, url)
+    {
+        Version = Version.Parse(version),
+        VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+        Headers = { Host = host },
     };
 
     public async ValueTask DisposeAsync()

@@ -11,6 +11,11 @@ internal static class SqliteSchema
     /// <summary>"COFR": says that a SQLite file is a Coffer store.</summary>
     public const long ApplicationId = 0x434F4652;
 
+    // Names that hardly another program has all of.
+    private const long MostTellingTables = 3;
+    private const string OurTables =
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('root_keys', 'tenants', 'idempotency')";
+
     private static readonly Lazy<SchemaFacts> Made = new(() =>
     {
         using var scratch = new SqliteSession(":memory:");
@@ -27,7 +32,14 @@ internal static class SqliteSchema
         // Looked at before anything is changed: what is not ours is left as it is.
         var found = session.Scalar("PRAGMA user_version");
         var tables = session.Scalar("SELECT count(*) FROM sqlite_master");
-        if (found == 0 ? tables > 0 : session.Scalar("PRAGMA application_id") != ApplicationId)
+        var isOurs = found == 0 ? tables == 0 : session.Scalar("PRAGMA application_id") == ApplicationId;
+        if (!isOurs && session.Scalar(OurTables) >= MostTellingTables)
+            throw new ConfigurationException(
+                $"the store {file} has Coffer's tables but not its marks, as after .dump, which leaves them out",
+                "Restore the store from a copy that .backup or VACUUM INTO made. If there is none, say what it is: "
+                    + $"PRAGMA application_id = {ApplicationId}; PRAGMA user_version = N; where N is the schema, "
+                    + $"{Migrations.Of("sqlite").Count} if this release wrote it.");
+        if (!isOurs)
             throw new ConfigurationException($"{file} is a SQLite database of another program",
                 "Give Coffer a directory of its own.");
 

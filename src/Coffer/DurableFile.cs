@@ -1,0 +1,105 @@
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace Coffer;
+
+/// <summary>
+/// The one place that makes a file outlive the machine: written, synced, renamed, its directory synced, and each of
+/// these by the system's own answer. On .NET 10 <c>FileStream.Flush(true)</c> and <c>RandomAccess.FlushToDisk</c>
+/// return as usual when the system's <c>fsync</c> has failed. SQLite syncs its own files itself.
+/// </summary>
+internal static class DurableFile
+{
+    private const int Interrupted = 4, Invalid = 22, CloseOnExec = 0x80000;
+
+    /// <summary>
+    /// Makes a file with this content, readable by its owner alone. Under its name it is there whole and for good, or
+    /// not at all.
+    /// </summary>
+    /// <exception cref="IOException">It cannot be written or synced, or exists and is not to be replaced.</exception>
+    public static void Write(string path, ReadOnlySpan<byte> content, bool overwrite)
+    {
+        var written = path + ".new";
+        try
+        {
+            var options = new FileStreamOptions
+            {
+                Mode = FileMode.Create,
+                Access = FileAccess.Write,
+                Share = FileShare.None,
+            };
+            if (!OperatingSystem.IsWindows())
+                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            using (var file = new FileStream(written, options))
+            {
+                file.Write(content);
+                Sync(file);
+            }
+
+            File.Move(written, path, overwrite);
+        }
+        catch (IOException)
+        {
+            File.Delete(written);
+            throw;
+        }
+
+        SyncDirectoryOf(path);
+    }
+
+    /// <summary>Has all that was written to a file on the disk.</summary>
+    /// <exception cref="IOException">The system could not, or does not say that it could.</exception>
+    public static void Sync(FileStream file)
+    {
+        file.Flush();
+        if (OperatingSystem.IsLinux())
+            Sync(file.SafeFileHandle, file.Name, isDirectory: false);
+        else
+#pragma warning disable RS0030 // elsewhere the framework knows more than fsync: it has disks empty their caches
+            file.Flush(flushToDisk: true);
+#pragma warning restore RS0030
+    }
+
+    /// <summary>Has the name of a file, or of a directory, on the disk: call it after it was made or renamed.</summary>
+    /// <exception cref="IOException">As <see cref="Sync"/>.</exception>
+    public static void SyncDirectoryOf(string path)
+    {
+        if (!OperatingSystem.IsLinux())
+            return;
+        var directory = Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)));
+        if (directory is null)
+            return; // the root
+        using var handle = new SafeFileHandle(Open(directory, CloseOnExec), ownsHandle: true);
+        if (handle.IsInvalid)
+            throw Failed(directory);
+        Sync(handle, directory, isDirectory: true);
+    }
+
+    // Some file systems know no sync of a directory.
+    private static void Sync(SafeFileHandle handle, string path, bool isDirectory)
+    {
+        while (Fsync(handle) != 0)
+        {
+            var error = Marshal.GetLastPInvokeError();
+            if (isDirectory && error == Invalid)
+                return;
+            if (error != Interrupted)
+                throw Failed(path);
+        }
+    }
+
+    private static IOException Failed(string path)
+    {
+        var error = Marshal.GetLastPInvokeError();
+        return new IOException($"{path} cannot be synced to the disk: {Marshal.GetPInvokeErrorMessage(error)}", error);
+    }
+
+    [DllImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int Fsync(SafeFileHandle file);
+
+    [DllImport("libc", EntryPoint = "open", SetLastError = true, CharSet = CharSet.Ansi, BestFitMapping = false,
+        ThrowOnUnmappableChar = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int Open([MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags);
+}
