@@ -6,12 +6,20 @@ namespace Coffer.Client;
 /// What an answer must be before anything rests on it. Any program may be at an address: an answer that is not what was
 /// asked for is an error, and never a success.
 /// </summary>
-/// <param name="kind">What its field <c>object</c> says.</param>
-/// <param name="fields">Those that it must have.</param>
-internal sealed class AnswerForm(string kind, params AnswerField[] fields)
+internal sealed class AnswerForm
 {
+    private readonly AnswerField[] fields;
+
+    /// <param name="kind">What its field <c>object</c> says.</param>
+    /// <param name="fields">The others that it must have.</param>
+    public AnswerForm(string kind, params AnswerField[] fields) : this([AnswerField.Is("object", kind), .. fields])
+    {
+    }
+
+    private AnswerForm(AnswerField[] fields) => this.fields = fields;
+
     /// <summary>Of an address that this client knows nothing of: a thing that says what it is.</summary>
-    public static AnswerForm Any { get; } = new("");
+    public static AnswerForm Any { get; } = new([AnswerField.Text("object")]);
 
     /// <summary>
     /// Whether a thing that says <c>"damaged": true</c> needs no more than what says which it is, and what was done.
@@ -20,27 +28,20 @@ internal sealed class AnswerForm(string kind, params AnswerField[] fields)
 
     /// <summary>The same with more fields.</summary>
     public AnswerForm With(params IEnumerable<AnswerField> more) =>
-        new(kind, [.. fields, .. more]) { MayBeDamaged = MayBeDamaged };
+        new([.. fields, .. more]) { MayBeDamaged = MayBeDamaged };
 
     /// <exception cref="CofferException">The answer is another one.</exception>
     public void Check(JsonElement answer)
     {
         if (answer.ValueKind != JsonValueKind.Object)
             throw CofferException.NotCoffers("it is not an object");
-        Check(answer, AnswerField.Text("object"));
-        if (kind.Length > 0)
-            Check(answer, AnswerField.Is("object", kind));
         var isDamaged = MayBeDamaged && answer.TryGetProperty("damaged", out var damaged)
             && damaged.ValueKind == JsonValueKind.True;
         foreach (var field in fields.Where(field => !isDamaged || field.IsNeeded))
-            Check(answer, field);
-    }
-
-    private static void Check(JsonElement answer, AnswerField field)
-    {
-        var value = answer.TryGetProperty(field.Name, out var found) ? found : default;
-        if (!field.Fits(value, answer))
-            throw CofferException.NotCoffers($"its {field.Name} is not {field.What}");
+        {
+            if (!field.IsIn(answer))
+                throw CofferException.NotCoffers($"its {field.Name} is not {field.What}");
+        }
     }
 }
 
@@ -53,11 +54,19 @@ internal sealed record AnswerField(string Name, string What, Func<JsonElement, J
     /// <summary>Whether a damaged thing has it too: it says which one it is, or what was done.</summary>
     public bool IsNeeded { get; private init; }
 
+    /// <summary>The same, or null; not nothing.</summary>
+    public AnswerField OrNull() => this with
+    {
+        What = $"{What} or null",
+        Fits = (value, answer) => value.ValueKind == JsonValueKind.Null || Fits(value, answer),
+    };
+
+    /// <summary>Whether an answer, which is a thing, has it.</summary>
+    public bool IsIn(JsonElement answer) =>
+        Fits(answer.TryGetProperty(Name, out var value) ? value : default, answer);
+
     public static AnswerField Text(string name) =>
         new(name, "a text", (value, _) => value.ValueKind == JsonValueKind.String);
-
-    public static AnswerField TextOrNull(string name) =>
-        new(name, "a text or null", (value, _) => value.ValueKind is JsonValueKind.String or JsonValueKind.Null);
 
     /// <summary>A text that is not empty: a key, say, or what marks the next page.</summary>
     public static AnswerField Token(string name) => new(name, "a text that says something",
@@ -67,22 +76,15 @@ internal sealed record AnswerField(string Name, string What, Func<JsonElement, J
     public static AnswerField Number(string name) =>
         new(name, "a whole number", (value, _) => IsNumber(value));
 
-    public static AnswerField NumberOrNull(string name) =>
-        new(name, "a whole number or null", (value, _) => value.ValueKind == JsonValueKind.Null || IsNumber(value));
-
     public static AnswerField Flag(string name) =>
         new(name, "true or false", (value, _) => value.ValueKind is JsonValueKind.True or JsonValueKind.False);
-
-    public static AnswerField FlagOrNull(string name) => new(name, "true, false or null",
-        (value, _) => value.ValueKind is JsonValueKind.True or JsonValueKind.False or JsonValueKind.Null);
 
     public static AnswerField True(string name) =>
         new(name, "true", (value, _) => value.ValueKind == JsonValueKind.True) { IsNeeded = true };
 
-    public static AnswerField Texts(string name) => new(name, "a list of texts", (value, _) => AreTexts(value));
-
-    public static AnswerField TextsOrNull(string name) =>
-        new(name, "a list of texts or null", (value, _) => value.ValueKind == JsonValueKind.Null || AreTexts(value));
+    public static AnswerField Texts(string name) => new(name, "a list of texts",
+        (value, _) => value.ValueKind == JsonValueKind.Array
+            && value.EnumerateArray().All(element => element.ValueKind == JsonValueKind.String));
 
     public static AnswerField OneOf(string name, params string[] words) => new(name, string.Join(" or ", words),
         (value, _) => value.ValueKind == JsonValueKind.String && words.Any(word => value.ValueEquals(word)));
@@ -110,10 +112,6 @@ internal sealed record AnswerField(string Name, string What, Func<JsonElement, J
     private static bool IsNumber(JsonElement value) =>
         value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out _);
 
-    private static bool AreTexts(JsonElement value) => value.ValueKind == JsonValueKind.Array
-        && value.EnumerateArray().All(element => element.ValueKind == JsonValueKind.String);
-
-    private static bool IsThing(JsonElement value, AnswerField[] fields) => value.ValueKind == JsonValueKind.Object
-        && fields.All(field =>
-            field.Fits(value.TryGetProperty(field.Name, out var found) ? found : default, value));
+    private static bool IsThing(JsonElement value, AnswerField[] fields) =>
+        value.ValueKind == JsonValueKind.Object && fields.All(field => field.IsIn(value));
 }

@@ -171,7 +171,7 @@ public sealed class CofferClient : IDisposable
             ? AnswerField.Thing("scope", AnswerField.Is("type", "user"), AnswerField.Is("user", user))
             : AnswerField.Thing("scope", AnswerField.Is("type", "account"));
         return new AnswerForm("apps.secret", AnswerField.Token("id"), AnswerField.Number("created"),
-            AnswerField.NumberOrNull("expires_at"), AnswerField.Flag("livemode"),
+            AnswerField.Number("expires_at").OrNull(), AnswerField.Flag("livemode"),
             name is null ? AnswerField.Text("name") : AnswerField.Is("name", name), where);
     }
 

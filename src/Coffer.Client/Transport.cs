@@ -23,6 +23,11 @@ internal sealed class Transport : IDisposable
     /// <summary>More than the largest page: 100 secrets of 5,000 characters, each six bytes long at the most.</summary>
     private const int LargestAnswer = 16 * 1024 * 1024;
 
+    private static readonly AnswerForm List = new("list", AnswerField.Things("data"), AnswerField.Flag("has_more"));
+
+    private static readonly AnswerForm Search = new("search_result", AnswerField.Things("data"),
+        AnswerField.Flag("has_more"), AnswerField.Text("next_page").OrNull());
+
     private readonly HttpClient http;
     private readonly TimeProvider time;
 
@@ -79,8 +84,9 @@ internal sealed class Transport : IDisposable
                     return body;
                 }
 
-                asked = ShouldRetry(response) ? Asked(response) : null;
-                if (asked > patience || (asked is null && (attempt == Retries || !ShouldRetry(response))))
+                var mayRetry = ShouldRetry(response);
+                asked = mayRetry ? Asked(response) : null;
+                if (!mayRetry || (asked is null ? attempt == Retries : asked > patience))
                     throw CofferException.From(response, body);
             }
             catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.ConnectionError
@@ -154,7 +160,7 @@ internal sealed class Transport : IDisposable
     /// <summary>Why that cannot be the address of a server, or null.</summary>
     public static string? WhyNotServer(Uri url) => url switch
     {
-        { IsAbsoluteUri: false } or { Scheme: not ("http" or "https") } or { Host: "" } =>
+        { IsAbsoluteUri: false } or { Scheme: not ("http" or "https") } =>
             "A server's address is http://ADDRESS:PORT or https://NAME.",
         { UserInfo.Length: > 0 } =>
             "A server's address has no user name or password in it: the key is given beside it.",
@@ -163,15 +169,11 @@ internal sealed class Transport : IDisposable
         _ => null,
     };
 
-    public void Dispose() => http.Dispose();
-
-    private static readonly AnswerForm List = new("list", AnswerField.Things("data"), AnswerField.Flag("has_more"));
-
-    private static readonly AnswerForm Search = new("search_result", AnswerField.Things("data"),
-        AnswerField.Flag("has_more"), AnswerField.TextOrNull("next_page"));
-
-    private static bool IsHeaderText(string text) =>
+    /// <summary>Whether a header may have that as its value: ASCII characters that can be printed.</summary>
+    public static bool IsHeaderText(string text) =>
         text.Length > 0 && !text.AsSpan().ContainsAnyExceptInRange(' ', '~');
+
+    public void Dispose() => http.Dispose();
 
     // Half of a pair of surrogates would be sent as U+FFFD: another payload, or two users in one scope.
     private static string WellFormed(string text, string name)

@@ -22,15 +22,7 @@ internal static class DurableFile
         var written = path + ".new";
         try
         {
-            var options = new FileStreamOptions
-            {
-                Mode = FileMode.Create,
-                Access = FileAccess.Write,
-                Share = FileShare.None,
-            };
-            if (!OperatingSystem.IsWindows())
-                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-            using (var file = new FileStream(written, options))
+            using (var file = Open(written, FileMode.Create, FileAccess.Write, FileShare.None))
             {
                 file.Write(content);
                 Sync(file);
@@ -45,6 +37,16 @@ internal static class DurableFile
         }
 
         SyncDirectoryOf(path);
+    }
+
+    /// <summary>Opens a file; one that is made is readable by its owner alone.</summary>
+    /// <exception cref="IOException">It cannot be opened or made.</exception>
+    public static FileStream Open(string path, FileMode mode, FileAccess access, FileShare share)
+    {
+        var options = new FileStreamOptions { Mode = mode, Access = access, Share = share };
+        if (!OperatingSystem.IsWindows())
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        return new FileStream(path, options);
     }
 
     /// <summary>Has all that was written to a file on the disk.</summary>

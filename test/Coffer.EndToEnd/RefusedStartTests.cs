@@ -3,12 +3,12 @@ namespace Coffer.EndToEnd;
 /// <summary>
 /// Starts that must not happen: each says what to do, ends with 78, and leaves the directory as it was, to the byte.
 /// </summary>
-public sealed class RefusedStartTests
+public sealed class RefusedStartTests(RefusedStartTests.MadeStore made) : IClassFixture<RefusedStartTests.MadeStore>
 {
     [Fact]
     public async Task Without_its_key_file_a_store_is_left_alone_until_the_file_is_put_back()
     {
-        using var data = await CopyAsync();
+        using var data = Copy();
         using var elsewhere = new TemporaryDirectory();
         File.Move(data.File("coffer.key"), elsewhere.File("coffer.key"));
         await RefusesAsync(data, "is missing", "Restore the key file");
@@ -20,7 +20,7 @@ public sealed class RefusedStartTests
     [Fact]
     public async Task Another_stores_key_file_does_not_open_it()
     {
-        using var data = await CopyAsync();
+        using var data = Copy();
         using var other = await StoreAsync();
         File.Copy(other.File("coffer.key"), data.File("coffer.key"), overwrite: true);
         await RefusesAsync(data, "cannot open this store", "Restore the key file");
@@ -33,7 +33,7 @@ public sealed class RefusedStartTests
     [InlineData(-2, "line 2 ")] // within the checksum
     public async Task A_truncated_key_file_is_refused(int length, string error)
     {
-        using var data = await CopyAsync();
+        using var data = Copy();
         using (var file = new FileStream(data.File("coffer.key"), FileMode.Open))
             file.SetLength(length < 0 ? file.Length + length : length);
         await RefusesAsync(data, error, "Restore");
@@ -45,7 +45,7 @@ public sealed class RefusedStartTests
     [InlineData(UnixFileMode.GroupWrite)]
     public async Task A_key_file_that_others_may_touch_is_refused(UnixFileMode open)
     {
-        using var data = await CopyAsync();
+        using var data = Copy();
         File.SetUnixFileMode(data.File("coffer.key"), UnixFileMode.UserRead | UnixFileMode.UserWrite | open);
         await RefusesAsync(data, "by other users than its owner", $"chmod 600 {data.File("coffer.key")}");
     }
@@ -53,7 +53,7 @@ public sealed class RefusedStartTests
     [Fact]
     public async Task A_store_of_a_newer_Coffer_is_refused()
     {
-        using var data = await CopyAsync();
+        using var data = Copy();
         await data.SqlAsync("PRAGMA user_version = 999");
         await RefusesAsync(data, "was written by a newer Coffer (schema 999", "newer");
     }
@@ -70,7 +70,7 @@ public sealed class RefusedStartTests
     [Fact]
     public async Task A_file_that_is_no_database_is_refused()
     {
-        using var data = await CopyAsync();
+        using var data = Copy();
         await File.WriteAllTextAsync(data.File("coffer.db"), new string('x', 8192),
             TestContext.Current.CancellationToken);
         await RefusesAsync(data, "cannot be opened", "whole");
@@ -90,7 +90,7 @@ public sealed class RefusedStartTests
     [Fact]
     public async Task A_port_in_use_is_refused()
     {
-        using var data = await CopyAsync();
+        using var data = Copy();
         using var other = new TemporaryDirectory();
         await using var first = await CofferProcess.ServeAsync(other);
         await RefusesAsync(data, $"cannot listen on {first.Url}", "--listen", first.Url.ToString());
@@ -112,7 +112,7 @@ public sealed class RefusedStartTests
     [Fact]
     public async Task An_address_that_this_machine_has_not_is_refused()
     {
-        using var data = await CopyAsync();
+        using var data = Copy();
         await RefusesAsync(data, "cannot listen on http://192.0.2.1:26333", "--listen", "http://192.0.2.1:26333",
             "--insecure-http");
     }
@@ -120,7 +120,7 @@ public sealed class RefusedStartTests
     [Fact]
     public async Task Plain_HTTP_beyond_this_machine_is_refused_unless_it_is_asked_for()
     {
-        using var data = await CopyAsync();
+        using var data = Copy();
         var before = data.Fingerprint();
         var ran = (await ServeAsync(data, "http://0.0.0.0:0", "--secrets-per-scope", "0")).Refused(78,
             "--listen 'http://0.0.0.0:0'");
@@ -135,7 +135,7 @@ public sealed class RefusedStartTests
     [Fact]
     public async Task The_ready_file_of_an_earlier_run_is_gone_when_a_start_is_refused()
     {
-        using var data = await CopyAsync();
+        using var data = Copy();
         using var other = new TemporaryDirectory();
         var ready = other.File("ready.json");
         await File.WriteAllTextAsync(ready, "{}", TestContext.Current.CancellationToken);
@@ -144,13 +144,10 @@ public sealed class RefusedStartTests
         Assert.False(File.Exists(ready));
     }
 
-    // What each of them begins with: once made, then copied.
-    private static readonly Lazy<Task<TemporaryDirectory>> Made = new(StoreAsync);
-
-    private static async Task<TemporaryDirectory> CopyAsync()
+    private TemporaryDirectory Copy()
     {
-        var (made, copy) = (await Made.Value, new TemporaryDirectory());
-        foreach (var file in Directory.GetFiles(made.Path))
+        var copy = new TemporaryDirectory();
+        foreach (var file in Directory.GetFiles(made.Data.Path))
             File.Copy(file, copy.File(Path.GetFileName(file))); // with its mode
         return copy;
     }
@@ -177,4 +174,18 @@ public sealed class RefusedStartTests
     private static Task<Ran> ServeAsync(TemporaryDirectory data, string listen = "http://127.0.0.1:0",
         params string[] more) =>
         Ran.CofferAsync(["serve", "--data", data.Path, "--listen", listen, .. more]);
+
+    /// <summary>What each of them begins with a copy of.</summary>
+    public sealed class MadeStore : IAsyncLifetime
+    {
+        public TemporaryDirectory Data { get; private set; } = null!;
+
+        public async ValueTask InitializeAsync() => Data = await StoreAsync();
+
+        public ValueTask DisposeAsync()
+        {
+            Data.Dispose();
+            return ValueTask.CompletedTask;
+        }
+    }
 }

@@ -69,16 +69,8 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
     {
         try
         {
-            var options = new FileStreamOptions
-            {
-                Mode = FileMode.Append,
-                Access = FileAccess.Write,
-                Share = FileShare.Read,
-            };
-            if (!OperatingSystem.IsWindows())
-                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
             var isNew = !File.Exists(file);
-            using var stream = new FileStream(file, options);
+            using var stream = DurableFile.Open(file, FileMode.Append, FileAccess.Write, FileShare.Read);
             // A line that a crash has torn stays one line: this one begins on a new line.
             if (EndsInTornLine())
                 stream.WriteByte((byte)'\n');

@@ -39,9 +39,6 @@ internal static class Connection
         return command;
     }
 
-    public static bool IsHeaderText(string text) =>
-        text.Length > 0 && !text.AsSpan().ContainsAnyExceptInRange(' ', '~');
-
     private static Option<string> UrlOption(params string[] variables) => new("--url")
     {
         Description = $"The URL of the server; also read from {string.Join(" or ", variables)}.",
@@ -59,7 +56,7 @@ internal static class Connection
                 $"Give --url or {variable} without what stands before the @: the key is read from COFFER_API_KEY or "
                     + "COFFER_ADMIN_KEY.");
         var isServer = Uri.TryCreate(text, UriKind.Absolute, out var url)
-            && url is { Scheme: "http" or "https", Query: "", Fragment: "" };
+            && Transport.WhyNotServer(url) is null;
         return isServer
             ? url!
             : throw new ConfigurationException($"'{text.Split('?', '#')[0]}' is not the URL of a server",
@@ -80,7 +77,7 @@ internal static class Connection
             throw new ConfigurationException($"{variable} is not set",
                 $"Set it to {kind}; it is not an option because command lines are not private.");
         _ = Meant(key, variable);
-        return IsHeaderText(key)
+        return Transport.IsHeaderText(key)
             ? key
             : throw new ConfigurationException($"{variable} has characters that a key cannot have",
                 "Set it to one key, on one line.");

@@ -40,7 +40,9 @@ internal static class Parameters
     {
         option.Validators.Add(result =>
         {
-            if (result.Tokens is [var token] && LiteralText.Problem(token.Value, isFree) is { } problem)
+            // What is wrong already is said already.
+            if (!result.Errors.Any() && result.Tokens is [var token]
+                && LiteralText.Problem(token.Value, isFree) is { } problem)
                 result.AddError(isFree ? $"{option.Name} {problem}" : $"{option.Name} '{token.Value}' {problem}");
         });
         return option;

@@ -53,7 +53,7 @@ internal static class SecretsVerb
         Parameters.Literal(Account);
         Account.Validators.Add(result =>
         {
-            if (result.Tokens is [var account] && !Connection.IsHeaderText(account.Value))
+            if (result.Tokens is [var account] && !Transport.IsHeaderText(account.Value))
                 result.AddError("--account is empty or has characters that an account id cannot have");
         });
         return new Command(

@@ -96,17 +96,6 @@ internal sealed class DataDirectory : IDisposable
 
     public void Dispose() => held.Dispose();
 
-    /// <summary>Opens a file, or makes it readable by its owner alone.</summary>
-    private static FileStream OpenOwn(string file, FileShare share)
-    {
-        var options = new FileStreamOptions
-        {
-            Mode = FileMode.OpenOrCreate,
-            Access = FileAccess.ReadWrite,
-            Share = share,
-        };
-        if (!OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        return new FileStream(file, options);
-    }
+    private static FileStream OpenOwn(string file, FileShare share) =>
+        DurableFile.Open(file, FileMode.OpenOrCreate, FileAccess.ReadWrite, share);
 }

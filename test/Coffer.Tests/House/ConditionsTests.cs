@@ -35,29 +35,23 @@ public sealed class ConditionsTests
         var isAsked = new Stack<bool>([false]);
         for (var i = 1; i < bare.Length - 1; i++)
         {
-            switch (bare[i])
-            {
-                case '(' or '[' or '{':
-                    isAsked.Push(false);
-                    break;
-                case ')' or ']' when isAsked.Count > 1:
-                    isAsked.Pop();
-                    break;
-                case '}' when isAsked.Count > 1:
-                    isAsked.Pop();
-                    isAsked.Pop(); // the end of a block is that of a statement
-                    isAsked.Push(false);
-                    break;
-                case ',' or ';':
-                    isAsked.Pop();
-                    isAsked.Push(false);
-                    break;
-                case '?' when char.IsWhiteSpace(bare[i - 1]) && char.IsWhiteSpace(bare[i + 1]):
-                    if (isAsked.Pop())
-                        yield return bare[..i].Count(letter => letter == '\n') + 1;
-                    isAsked.Push(true);
-                    break;
-            }
+            var letter = bare[i];
+            if (letter is ')' or ']' or '}' && isAsked.Count > 1)
+                isAsked.Pop();
+            if (letter is '(' or '[' or '{')
+                isAsked.Push(false);
+            else if (letter is ',' or ';' or '}') // the end of a block is that of a statement
+                Set(false);
+            else if (letter == '?' && char.IsWhiteSpace(bare[i - 1]) && char.IsWhiteSpace(bare[i + 1]) && Set(true))
+                yield return bare[..i].Count(each => each == '\n') + 1;
+        }
+
+        // Gives what was.
+        bool Set(bool value)
+        {
+            var before = isAsked.Pop();
+            isAsked.Push(value);
+            return before;
         }
     }
 }

@@ -159,7 +159,7 @@ internal sealed class TestServer : IAsyncDisposable
     public async Task<T> OnStoreAsync<T>(Func<Engine, Committer, Instance, Task<T>> work)
     {
         using var held = DataDirectory.Open(Data);
-        using var engine = await OpenAsync(held);
+        using var engine = await OpenAsync(held, store);
         var instance = await Instance.OpenAsync(engine, KeyFile.Load(held.KeyFile), default);
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1",
             await engine.FindLastAuditAsync("node_1", default), Time);
@@ -175,29 +175,19 @@ internal sealed class TestServer : IAsyncDisposable
         directory.Dispose();
     }
 
-    private Task<Engine> OpenAsync(DataDirectory held) => OpenAsync(held, store);
-
     private static async Task<Engine> OpenAsync(DataDirectory held, string? store) =>
         store is null ? SqliteEngine.Open(held.StoreFile) : await PostgresEngine.OpenAsync(store, default);
 
     private async Task CopyAsync(MadeStore made)
     {
         foreach (var (name, content) in made.Files)
-            await using (var file = new FileStream(directory.File(name), NewFile))
+            await using (var file = DurableFile.Open(directory.File(name), FileMode.CreateNew, FileAccess.Write,
+                FileShare.None))
                 await file.WriteAsync(content);
         if (made.Store is not null)
             store = await (await PostgresServer.ForTestServersAsync()).CopyAsync(made.Store);
         (Keys, OtherApp, OtherAppKey) = (made.Keys, made.OtherApp, made.OtherAppKey);
     }
-
-    private static FileStreamOptions NewFile { get; } = OperatingSystem.IsWindows()
-        ? new() { Mode = FileMode.CreateNew, Access = FileAccess.Write }
-        : new()
-        {
-            Mode = FileMode.CreateNew,
-            Access = FileAccess.Write,
-            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-        };
 
     private static async Task<MadeStore> MakeStoreAsync()
     {

@@ -12,9 +12,9 @@ internal static class SqliteSchema
     public const long ApplicationId = 0x434F4652;
 
     // Names that hardly another program has all of.
-    private const long MostTellingTables = 3;
-    private const string OurTables =
-        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('root_keys', 'tenants', 'idempotency')";
+    private const string HasOurTables = """
+        SELECT count(*) = 3 FROM sqlite_master WHERE type = 'table' AND name IN ('root_keys', 'tenants', 'idempotency')
+        """;
 
     private static readonly Lazy<SchemaFacts> Made = new(() =>
     {
@@ -33,7 +33,7 @@ internal static class SqliteSchema
         var found = session.Scalar("PRAGMA user_version");
         var tables = session.Scalar("SELECT count(*) FROM sqlite_master");
         var isOurs = found == 0 ? tables == 0 : session.Scalar("PRAGMA application_id") == ApplicationId;
-        if (!isOurs && session.Scalar(OurTables) >= MostTellingTables)
+        if (!isOurs && session.Scalar(HasOurTables) == 1)
             throw new ConfigurationException(
                 $"the store {file} has Coffer's tables but not its marks, as after .dump, which leaves them out",
                 "Restore the store from a copy that .backup or VACUUM INTO made. If there is none, say what it is: "
