@@ -170,8 +170,8 @@ internal sealed partial class ApiError : Exception
     public static ApiError NoSuch(string noun, string id) =>
         new(404, $"No such {noun}: '{Shown(id)}'", "resource_missing", "id");
 
-    public static ApiError UnknownPosition(string noun, string id) =>
-        new(400, $"No such {noun}: '{Shown(id)}'", "resource_missing", "starting_after");
+    public static ApiError UnknownPosition(string noun, string id, string param = "starting_after") =>
+        new(400, $"No such {noun}: '{Shown(id)}'", "resource_missing", param);
 
     public static ApiError AppNotEmpty() =>
         new(

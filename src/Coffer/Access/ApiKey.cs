@@ -73,6 +73,8 @@ internal sealed record ApiKey(ApiKeyRow Row)
         _ => "secret",
     };
 
+    public const string IdPrefix = "key_";
+
     /// <summary>A new key. The token is shown once, here, and is nowhere else.</summary>
     /// <param name="instance">Whose key it is.</param>
     /// <param name="app">The app that it is for; null for an admin key.</param>
@@ -84,7 +86,7 @@ internal sealed record ApiKey(ApiKeyRow Row)
         string? token = null, string? id = null) =>
         Create(
             instance,
-            new ApiKeyRow([], id ?? NewId(), app?.Id, app?.Account, Word(app is null ? KeyKind.Admin : KeyKind.Secret),
+            new ApiKeyRow([], id ?? NewId(instance, now), app?.Id, app?.Account, Word(app is null ? KeyKind.Admin : KeyKind.Secret),
                 livemode, now, ExpiresAt: null, Proof: []),
             token);
 
@@ -95,7 +97,9 @@ internal sealed record ApiKey(ApiKeyRow Row)
         return (token, Prove(instance, row with { Mac = Mac(instance, token) }));
     }
 
-    public static string NewId() => "key_" + RandomNumberGenerator.GetString(Base62.Alphabet, 24);
+    /// <param name="instance">Whose key it is.</param>
+    /// <param name="created">When it counts as made, in Unix seconds.</param>
+    public static string NewId(Instance instance, long created) => ManagedId.New(instance, IdPrefix, created);
 
     /// <summary>By what the row of a token is found.</summary>
     public static byte[] Mac(Instance instance, string token) =>

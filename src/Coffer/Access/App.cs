@@ -46,11 +46,13 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     /// <summary>The same in test mode.</summary>
     public IReadOnlyList<SigningSecret> TestSigningSecrets { get; init; } = [];
 
+    public const string IdPrefix = "app_";
+
     /// <summary>An app with an account of its own and a first signing secret of each mode.</summary>
-    public static (App App, NewSigningSecrets Secrets) Create(string name, long now)
+    public static (App App, NewSigningSecrets Secrets) Create(Instance instance, string name, long now)
     {
         var ((test, testText), (live, liveText)) = (SigningSecret.Generate(), SigningSecret.Generate());
-        var app = new App(NewId("app_"), name, NewId("acct_"), now);
+        var app = new App(ManagedId.New(instance, IdPrefix, now), name, NewAccount(), now);
         app = app with { TestSigningSecrets = [test], LiveSigningSecrets = [live] };
         return (app, new NewSigningSecrets(testText, liveText));
     }
@@ -203,5 +205,5 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         return bound;
     }
 
-    private static string NewId(string prefix) => prefix + RandomNumberGenerator.GetString(Base62.Alphabet, 16);
+    private static string NewAccount() => "acct_" + RandomNumberGenerator.GetString(Base62.Alphabet, 16);
 }

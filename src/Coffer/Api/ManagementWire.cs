@@ -48,11 +48,23 @@ internal static class ManagementWire
         return null;
     }
 
-    /// <summary>Writes a page of what was found with one more than the limit.</summary>
-    public static ApiError? WriteList<T>(ApiRequest request, IReadOnlyList<T> found, int limit,
+    /// <summary>What a page is to be next to; null for the first one.</summary>
+    /// <exception cref="ApiError">400: two cursors were sent.</exception>
+    public static Cursor? ReadCursor(StripeForm form) =>
+        (Text(form, "starting_after"), Text(form, "ending_before")) switch
+        {
+            (null, null) => null,
+            ({ } after, null) => new Cursor(after, IsBefore: false),
+            (null, { } before) => new Cursor(before, IsBefore: true),
+            _ => throw ApiError.BothCursors(),
+        };
+
+    /// <summary>Writes a page of what was found with one more than the limit, nearest to the cursor first.</summary>
+    public static ApiError? WriteList<T>(ApiRequest request, IReadOnlyList<T> found, int limit, Cursor? cursor,
         Action<Utf8JsonWriter, T> shape)
     {
-        request.WriteList(found.Take(limit), found.Count > limit, shape);
+        var page = found.Take(limit);
+        request.WriteList(cursor is { IsBefore: true } ? page.Reverse() : page, found.Count > limit, shape);
         return null;
     }
 

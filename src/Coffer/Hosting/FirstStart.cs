@@ -75,7 +75,7 @@ internal static class FirstStart
 
         FirstKeys Keys()
         {
-            var (created, secrets) = App.Create("default", now.ToUnixTimeSeconds());
+            var (created, secrets) = App.Create(instance, "default", now.ToUnixTimeSeconds());
             var app = created.ToRow(instance);
             rows.Add(new RowWrite.PutApp(app));
             var (test, live, admin) = (Key(app, livemode: false), Key(app, livemode: true), Key(null, livemode: true));

@@ -39,6 +39,7 @@ internal sealed class Instance
         TokenKey = MacKey.Derived(identity[IdSize..], "coffer v1 token"u8);
         ProofKey = MacKey.Derived(identity[IdSize..], "coffer v1 key row"u8);
         AuditKey = MacKey.Derived(identity[IdSize..], "coffer v1 audit"u8);
+        ManagedIdKey = MacKey.Derived(identity[IdSize..], "coffer v1 managed id"u8);
         EphemeralIdKey = MacKey.Derived(identity[IdSize..], "coffer v1 ephemeral key id"u8);
         EphemeralKey = SealingKey.Derived(identity[IdSize..], "coffer v1 ephemeral key"u8);
         EphemeralKey2 = SealingKey.Derived(identity[IdSize..], "coffer v2 ephemeral key"u8, version: 2);
@@ -64,6 +65,9 @@ internal sealed class Instance
 
     /// <summary>Key of the MACs that chain the audit log.</summary>
     public MacKey AuditKey { get; }
+
+    /// <summary>Key of the MAC that shows an id to be of an app or API key of this store.</summary>
+    public MacKey ManagedIdKey { get; }
 
     /// <summary>Key of the MAC that shows an id to be of an ephemeral key of an account.</summary>
     public MacKey EphemeralIdKey { get; }

@@ -58,11 +58,12 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// A page of the accounts of an app in the order of their ids; and one more, not recorded, if there are more.
     /// </summary>
     /// <exception cref="ApiError">404: there is no such app.</exception>
-    public async Task<IReadOnlyList<Account>> ListAsync(Caller caller, string app, string? after, int limit,
+    public async Task<IReadOnlyList<Account>> ListAsync(Caller caller, string app, Cursor? cursor, int limit,
         CancellationToken ct)
     {
         await RequireAppAsync(caller, "list_accounts", app, ct);
-        var rows = await engine.ListAccountsAsync(app, after, Now(), limit + 1, ct);
+        var rows = await engine.ListAccountsAsync(
+            app, cursor?.Id ?? "", cursor is { IsBefore: true }, Now(), limit + 1, ct);
         await gate.PassAsync(
             caller.Entry("list_accounts", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
         var damaged = rows.Where(row => !row.IsSound).Select(row => Damaged(app, row));

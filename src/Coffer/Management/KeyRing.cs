@@ -40,13 +40,13 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// A page of the keys of an app, or of all keys, newest first; and one more, not recorded, if there are more.
     /// </summary>
     /// <exception cref="ApiError">400: there is no key <paramref name="after"/>.</exception>
-    public async Task<IReadOnlyList<ApiKey>> ListAsync(Caller caller, string? app, string? after, int limit,
+    public async Task<IReadOnlyList<ApiKey>> ListAsync(Caller caller, string? app, Cursor? cursor, int limit,
         CancellationToken ct)
     {
         gate.RequireAdmin(caller);
-        if (after is not null && await engine.FindApiKeyAsync(after, ct) is null)
-            throw ApiError.UnknownPosition("API key", after);
-        var rows = await engine.ListApiKeysAsync(app, after, limit + 1, ct);
+        var (place, newer) = await cursor.FindAsync(instance, ApiKey.IdPrefix, "API key", async id =>
+            await engine.FindApiKeyAsync(id, ct) is { } row ? new Place(row.Created, id) : null);
+        var rows = await engine.ListApiKeysAsync(app, place, newer, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_keys", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
         List<ApiKey> keys = [.. rows.Select(row => ApiKey.Inspect(instance, row))];
         await ReportAsync(caller, keys);
@@ -67,7 +67,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             var created = management.CreatedAt(now);
             var (token, row) = ApiKey.Create(instance,
                 new ApiKeyRow(
-                    [], ApiKey.NewId(), found.App?.Id, found.App?.Account, ApiKey.Word(wanted.Kind), wanted.Livemode,
+                    [], ApiKey.NewId(instance, created), found.App?.Id, found.App?.Account, ApiKey.Word(wanted.Kind), wanted.Livemode,
                     created, wanted.ExpiresAt, [])
                 {
                     Permissions = wanted.Kind == KeyKind.Restricted
@@ -99,7 +99,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             if (old.ExpiresAt <= now)
                 throw ApiError.Unusable("id", "the key has expired; create another");
             var made = management.CreatedAt(now);
-            var successor = old with { Id = ApiKey.NewId(), Created = made, LastUsed = null, Generation = null };
+            var successor = old with { Id = ApiKey.NewId(instance, made), Created = made, LastUsed = null, Generation = null };
             var (token, row) = ApiKey.Create(instance, successor);
             var ending = old with { ExpiresAt = Math.Min(old.ExpiresAt ?? long.MaxValue, now + grace) };
             RowWrite[] ends = [];

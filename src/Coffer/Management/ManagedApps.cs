@@ -50,12 +50,13 @@ internal sealed class ManagedApps(
 
     /// <summary>A page of all apps, newest first; and one more, not recorded, if there are more.</summary>
     /// <exception cref="ApiError">400: there is no app <paramref name="after"/>.</exception>
-    public async Task<IReadOnlyList<AppAnswer>> ListAsync(Caller caller, string? after, int limit, CancellationToken ct)
+    public async Task<IReadOnlyList<AppAnswer>> ListAsync(
+        Caller caller, Cursor? cursor, int limit, CancellationToken ct)
     {
         gate.RequireAdmin(caller);
-        if (after is not null && await engine.FindAppAsync(after, ct) is null)
-            throw ApiError.UnknownPosition("app", after);
-        var rows = await engine.ListAppsAsync(after, limit + 1, ct);
+        var (place, newer) = await cursor.FindAsync(instance, App.IdPrefix, "app", async id =>
+            await engine.FindAppAsync(id, ct) is { } row ? new Place(row.Created, id) : null);
+        var rows = await engine.ListAppsAsync(place, newer, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_apps", "ok") with { Count = Math.Min(rows.Count, limit) });
         List<App> apps = [.. rows.Select(row => App.Inspect(row, instance))];
         await ReportAsync(caller, apps);
@@ -68,7 +69,7 @@ internal sealed class ManagedApps(
         var entry = request.Caller.Entry("create_app", "ok");
         return management.WriteAsync(request, new Change.ManagementKey(), entry, (_, now) =>
         {
-            var (app, secrets) = App.Create(edit.Name!, management.CreatedAt(now));
+            var (app, secrets) = App.Create(instance, edit.Name!, management.CreatedAt(now));
             app = edit.ApplyTo(app);
             return new(new AppAnswer(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
                 entry with { App = app.Id });

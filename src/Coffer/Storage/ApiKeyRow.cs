@@ -20,11 +20,14 @@ internal sealed record ApiKeyRow(
     public static readonly Query<ApiKeyRow> ByMac = new($"{Columns} WHERE k.mac = $1", From);
     public static readonly Query<ApiKeyRow> ById = new($"{Columns} WHERE k.id = $1", From);
 
-    public static readonly Query<ApiKeyRow> Page = new($"""
-        {Columns}
-        WHERE (CAST($1 AS TEXT) IS NULL OR k.app = $1)
-        AND (CAST($2 AS TEXT) IS NULL OR (k.created, k.id) < (SELECT created, id FROM api_keys WHERE id = $2))
-        ORDER BY k.created DESC, k.id DESC LIMIT $3
+    private const string OfApp = "(CAST($1 AS TEXT) IS NULL OR k.app = $1)";
+
+    public static readonly Query<ApiKeyRow> Older = new($"""
+        {Columns} WHERE {OfApp} AND (k.created, k.id) < ($2, $3) ORDER BY k.created DESC, k.id DESC LIMIT $4
+        """, From);
+
+    public static readonly Query<ApiKeyRow> Newer = new($"""
+        {Columns} WHERE {OfApp} AND (k.created, k.id) > ($2, $3) ORDER BY k.created, k.id LIMIT $4
         """, From);
 
     public static readonly Query<byte[]> Macs = new("SELECT mac FROM api_keys", static row => row.Bytes(0));

@@ -21,10 +21,11 @@ internal sealed record AppRow(string Id, string Name, string Account, long Creat
 
     public static readonly Query<AppRow> ById = new($"{Columns} WHERE id = $1", From);
 
-    public static readonly Query<AppRow> Page = new($"""
-        {Columns} WHERE CAST($1 AS TEXT) IS NULL OR (created, id) < (SELECT created, id FROM apps WHERE id = $1)
-        ORDER BY created DESC, id DESC LIMIT $2
-        """, From);
+    public static readonly Query<AppRow> Older = new(
+        $"{Columns} WHERE (created, id) < ($1, $2) ORDER BY created DESC, id DESC LIMIT $3", From);
+
+    public static readonly Query<AppRow> Newer = new(
+        $"{Columns} WHERE (created, id) > ($1, $2) ORDER BY created, id LIMIT $3", From);
 
     public static readonly Query<AppRow> Unsealed = new(
         $"{Columns} WHERE sealed IS NULL AND id > $1 ORDER BY id LIMIT $2", From);

@@ -31,12 +31,14 @@ internal abstract partial class Engine
 
     public ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => FindAsync(AppRow.ById, ct, id);
 
-    /// <summary>A page of all apps, newest first.</summary>
-    /// <param name="bound">The id of the app that it begins after, or null.</param>
+    /// <summary>A page of all apps, nearest to the bound first.</summary>
+    /// <param name="bound">A place that is not itself in the page.</param>
+    /// <param name="newer">True walks from the bound to newer ones, false to older ones.</param>
     /// <param name="limit">The most rows to give.</param>
     /// <param name="ct">Ends the wait.</param>
-    public ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(string? bound, int limit, CancellationToken ct) =>
-        ListAsync(AppRow.Page, ct, bound, limit);
+    public ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(
+        Place bound, bool newer, int limit, CancellationToken ct) =>
+        ListAsync(newer ? AppRow.Newer : AppRow.Older, ct, bound.Created, bound.Id, limit);
 
     /// <summary>Apps whose settings are not sealed, in the order of their ids.</summary>
     /// <param name="bound">The id that they begin after; empty for the first.</param>
@@ -50,14 +52,15 @@ internal abstract partial class Engine
 
     public ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct) => FindAsync(ApiKeyRow.ById, ct, id);
 
-    /// <summary>A page of the keys of an app, or of all keys, newest first.</summary>
+    /// <summary>A page of the keys of an app, or of all keys, nearest to the bound first.</summary>
     /// <param name="app">The app, or null for all keys.</param>
-    /// <param name="bound">The id of the key that it begins after, or null.</param>
+    /// <param name="bound">A place that is not itself in the page.</param>
+    /// <param name="newer">True walks from the bound to newer ones, false to older ones.</param>
     /// <param name="limit">The most rows to give.</param>
     /// <param name="ct">Ends the wait.</param>
     public ValueTask<IReadOnlyList<ApiKeyRow>> ListApiKeysAsync(
-        string? app, string? bound, int limit, CancellationToken ct) =>
-        ListAsync(ApiKeyRow.Page, ct, app, bound, limit);
+        string? app, Place bound, bool newer, int limit, CancellationToken ct) =>
+        ListAsync(newer ? ApiKeyRow.Newer : ApiKeyRow.Older, ct, app, bound.Created, bound.Id, limit);
 
     /// <summary>By what all keys are found.</summary>
     public ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => ListAsync(ApiKeyRow.Macs, ct);
@@ -85,11 +88,17 @@ internal abstract partial class Engine
         ListAsync(GenerationRow.After, ct, number);
 
     /// <summary>
-    /// A page of the accounts of an app in the order of their ids, with their unexpired secrets counted.
+    /// A page of the accounts of an app, with their unexpired secrets counted, nearest to the bound first.
     /// </summary>
+    /// <param name="app">The app.</param>
+    /// <param name="bound">An id that is not itself in the page; empty begins with the first of all.</param>
+    /// <param name="backwards">False walks in the order of the ids, true against it.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
     public ValueTask<IReadOnlyList<AccountRow>> ListAccountsAsync(
-        string app, string? bound, long now, int limit, CancellationToken ct) =>
-        ListAsync(AccountRow.Page, ct, now, app, bound ?? "", limit);
+        string app, string bound, bool backwards, long now, int limit, CancellationToken ct) =>
+        ListAsync(backwards ? AccountRow.Before : AccountRow.After, ct, now, app, bound, limit);
 
     public virtual ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) =>
         FindAsync(TenantRow.ByOwner, ct, tenant.App, tenant.Livemode, tenant.Account);

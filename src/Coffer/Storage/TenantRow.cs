@@ -79,7 +79,7 @@ internal sealed record CountedTenantRow(long Id, bool Livemode, long Secrets)
 /// </summary>
 internal sealed record AccountRow(string Account, long Created, long Test, long Live)
 {
-    public static readonly Query<AccountRow> Page = new("""
+    private const string Counted = """
         SELECT account, min(created),
             CAST(sum(CASE WHEN livemode = 0 THEN n ELSE 0 END) AS BIGINT),
             CAST(sum(CASE WHEN livemode <> 0 THEN n ELSE 0 END) AS BIGINT),
@@ -88,9 +88,14 @@ internal sealed record AccountRow(string Account, long Created, long Test, long 
             SELECT t.account, t.livemode, t.created,
                 (SELECT count(*) FROM secrets s
                     WHERE s.tenant = t.id AND (s.expires_at IS NULL OR s.expires_at > $1)) AS n
-            FROM tenants t WHERE t.app = $2 AND t.account > $3) AS counted
-        GROUP BY account ORDER BY account LIMIT $4
-        """, From);
+            FROM tenants t WHERE t.app = $2 AND t.account
+        """;
+
+    public static readonly Query<AccountRow> After = new(
+        $"{Counted} > $3) AS counted GROUP BY account ORDER BY account LIMIT $4", From);
+
+    public static readonly Query<AccountRow> Before = new(
+        $"{Counted} < $3) AS counted GROUP BY account ORDER BY account DESC LIMIT $4", From);
 
     /// <inheritdoc cref="AppRow.IsSound"/>
     public bool IsSound { get; init; } = true;

@@ -142,7 +142,7 @@ public sealed class SigningModesTests : ServerTests
             var policy = new AuditPolicy(Buffered: false, MetadataReads: false);
             var recorder = new Recorder(closed, policy, NullLogger<Recorder>.Instance);
             var signatures = new Signatures(new Gate(refusals, recorder, engine), Server.Time);
-            var app = App.Create("a", Server.Time.Seconds).App;
+            var app = App.Create(instance, "a", Server.Time.Seconds).App;
             var tenant = new TenantId(app.Id, Livemode: false, app.Account);
             var caller = new Caller("ephkey_1", KeyKind.Ephemeral, tenant, Origin.Internal)
             {

@@ -25,7 +25,7 @@ public sealed class AuditEntriesTests : ServerTests
             (string?)entry["mode"], (string?)entry["scope"], (int)entry["version"]!));
         Assert.Equal(set.Header("Request-Id"), (string?)entry["request"]);
         Assert.Equal("127.0.0.1", (string?)entry["remote"]);
-        Assert.Matches("^key_[0-9A-Za-z]{24}$", (string?)entry["key"]);
+        Assert.Matches("^key_[0-9A-Za-z]{27}$", (string?)entry["key"]);
         Assert.Matches("^[0-9a-f]{32}$", (string?)entry["name"]);
     }
 

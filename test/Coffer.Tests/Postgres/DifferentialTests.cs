@@ -302,12 +302,13 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(sides, async side => await side.Engine.FindOldestIdempotencyAsync(default));
         await SameAsync(sides, async side => await side.Engine.FindAppAsync(owner.App, default));
         await SameAsync(sides, async side => await side.Engine.ListUnsealedAsync(newer ? "app_a" : "", limit, default));
-        await SameAsync(sides, async side => await side.Engine.ListAppsAsync(newer ? "app_a" : null, limit, default));
+        await SameAsync(sides, async side =>
+            await side.Engine.ListAppsAsync(new Place(Next(side, 3), "app_a"), newer, limit, default));
         await SameAsync(
             sides,
             async side =>
-                await side.Engine.ListApiKeysAsync(newer ? owner.App : null, Next(side, 2) == 0 ? $"key_{limit}" : null,
-                    limit, default));
+                await side.Engine.ListApiKeysAsync(newer ? owner.App : null, new Place(Next(side, 3), $"key_{limit}"),
+                    newer, limit, default));
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync($"key_{limit}", default));
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync(Bytes(300 + limit), default));
         await SameAsync(sides,
@@ -318,7 +319,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
             (await side.Engine.ListEndedRevocationsAsync(now, 1_000, default)).Order(StringComparer.Ordinal));
         await SameAsync(sides, async side => await side.Engine.ListGenerationsAsync(Next(side, 3) - 1, default));
         await SameAsync(sides,
-            async side => await side.Engine.ListAccountsAsync(owner.App, newer ? "acct_1" : null, now, limit, default));
+            async side => await side.Engine.ListAccountsAsync(
+                owner.App, newer ? "acct_1" : "", newer, now, limit, default));
         await SameAsync(
             sides,
             async side =>

@@ -398,7 +398,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     {
         var engine = await OpenAsync(await server.NewDatabaseAsync());
         Assert.Null(await engine.FindAppAsync("app_\0", default));
-        Assert.Empty(await engine.ListAppsAsync("\0", 10, default));
+        Assert.Empty(await engine.ListAccountsAsync("\0", "", false, 1, 10, default));
     }
 
     public void Dispose()

@@ -44,7 +44,7 @@ public sealed class FaultTests : IDisposable
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
         using var refusals = new Refusals(time);
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
-        var app = App.Create("app", time.Seconds).App.ToRow(instance);
+        var app = App.Create(instance, "app", time.Seconds).App.ToRow(instance);
         await committer.CommitAsync(new Change.Plain([.. rows, new RowWrite.PutApp(app)]));
         var recorder = new Recorder(committer, new AuditPolicy(Buffered: false, MetadataReads: false),
             NullLogger<Recorder>.Instance);

@@ -20,13 +20,17 @@ public abstract partial class EngineContract
     {
         foreach (var (id, created) in ((string, long)[])[("app_B", 5), ("app_a", 5), ("app_c", 7), ("app_d", 3)])
             Write(new RowWrite.PutApp(new AppRow(id, "x", "acct", created)));
-        Assert.Equal("app_c app_a app_B app_d app_1", await PageAsync(null, 10));
-        Assert.Equal("app_c app_a", await PageAsync(null, 2));
-        Assert.Equal("app_B app_d", await PageAsync("app_a", 2));
-        Assert.Equal("", await PageAsync("app_1", 2));
+        Assert.Equal("app_c app_a app_B app_d app_1", await PageAsync(Place.Start, 10));
+        Assert.Equal("app_c app_a", await PageAsync(Place.Start, 2));
+        Assert.Equal("app_B app_d", await PageAsync(new(5, "app_a"), 2));
+        Assert.Equal("app_B app_d", await PageAsync(new(5, "app_X"), 2)); // nothing stands there
+        Assert.Equal("", await PageAsync(new(0, "app_1"), 2));
+        Assert.Equal("app_B app_a", await PageAsync(new(3, "app_d"), 2, newer: true)); // nearest first
+        Assert.Equal("app_c", await PageAsync(new(5, "app_b"), 2, newer: true));
+        Assert.Equal("", await PageAsync(Place.Start, 2, newer: true));
 
-        async Task<string> PageAsync(string? bound, int limit) =>
-            string.Join(' ', (await engine.ListAppsAsync(bound, limit, default)).Select(app => app.Id));
+        async Task<string> PageAsync(Place bound, int limit, bool newer = false) =>
+            string.Join(' ', (await engine.ListAppsAsync(bound, newer, limit, default)).Select(app => app.Id));
     }
 
     [Fact]
@@ -90,14 +94,16 @@ public abstract partial class EngineContract
         foreach (var (id, app, created) in ((string, string?, long)[])[("a", "app_1", 1), ("b", "app_2", 2),
             ("c", null, 2), ("d", "app_1", 2), ("e", "app_1", 3)])
             Write(new RowWrite.PutApiKey(NewKey(id, app, created)));
-        Assert.Equal("e d c b a", await PageAsync(null, null, 10));
-        Assert.Equal("c b", await PageAsync(null, "d", 2));
-        Assert.Equal("e d a", await PageAsync("app_1", null, 10));
-        Assert.Equal("a", await PageAsync("app_1", "c", 10)); // the bound may be another app's
-        Assert.Equal("", await PageAsync("app_none", null, 10));
+        Assert.Equal("e d c b a", await PageAsync(null, Place.Start, 10));
+        Assert.Equal("c b", await PageAsync(null, new(2, "d"), 2));
+        Assert.Equal("e d a", await PageAsync("app_1", Place.Start, 10));
+        Assert.Equal("a", await PageAsync("app_1", new(2, "c"), 10)); // another app's may stand there
+        Assert.Equal("", await PageAsync("app_none", Place.Start, 10));
+        Assert.Equal("d e", await PageAsync(null, new(2, "c"), 10, newer: true));
+        Assert.Equal("d", await PageAsync("app_1", new(1, "a"), 1, newer: true));
 
-        async Task<string> PageAsync(string? app, string? bound, int limit) =>
-            string.Join(' ', (await engine.ListApiKeysAsync(app, bound, limit, default)).Select(key => key.Id));
+        async Task<string> PageAsync(string? app, Place bound, int limit, bool newer = false) =>
+            string.Join(' ', (await engine.ListApiKeysAsync(app, bound, newer, limit, default)).Select(key => key.Id));
     }
 
     [Fact]
@@ -110,7 +116,7 @@ public abstract partial class EngineContract
         Write(new RowWrite.DeleteApp("app_2"), new RowWrite.DeleteApp("app_none"));
         Assert.Null(await engine.FindAppAsync("app_2", default));
         Assert.Equal(["admin", "other"],
-            (await engine.ListApiKeysAsync(null, null, 10, default)).Select(key => key.Id).Order());
+            (await engine.ListApiKeysAsync(null, Place.Start, false, 10, default)).Select(key => key.Id).Order());
     }
 
     [Fact]
@@ -197,12 +203,14 @@ public abstract partial class EngineContract
         }
 
         AccountRow[] all = [new("B", 4, 1, 1), new("_", 5, 0, 0), new("a", 6, 0, 0), new("acct_1", 1, 0, 0)];
-        Assert.Equal(all, await engine.ListAccountsAsync("app_1", null, 100, 10, default));
+        Assert.Equal(all, await engine.ListAccountsAsync("app_1", "", false, 100, 10, default));
         Assert.Equal(new AccountRow("B", 4, 2, 1),
-            (await engine.ListAccountsAsync("app_1", null, 99, 1, default)).Single());
-        Assert.Equal(all[1..3], await engine.ListAccountsAsync("app_1", "B", 100, 2, default));
-        Assert.Equal(all[2..], await engine.ListAccountsAsync("app_1", "_x", 100, 10, default));
-        Assert.Empty(await engine.ListAccountsAsync("app_none", null, 100, 10, default));
+            (await engine.ListAccountsAsync("app_1", "", false, 99, 1, default)).Single());
+        Assert.Equal(all[1..3], await engine.ListAccountsAsync("app_1", "B", false, 100, 2, default));
+        Assert.Equal(all[2..], await engine.ListAccountsAsync("app_1", "_x", false, 100, 10, default));
+        Assert.Equal([all[1], all[0]], await engine.ListAccountsAsync("app_1", "_x", true, 100, 2, default));
+        Assert.Empty(await engine.ListAccountsAsync("app_1", "", true, 100, 10, default));
+        Assert.Empty(await engine.ListAccountsAsync("app_none", "", false, 100, 10, default));
     }
 
     [Fact]

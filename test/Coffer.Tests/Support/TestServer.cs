@@ -207,7 +207,7 @@ internal sealed class TestServer : IAsyncDisposable
                 new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time).InLoop(engine));
             await committer.CommitAsync(change);
             keys = first!;
-            var app = App.Create("other", time.Seconds).App.ToRow(instance);
+            var app = App.Create(instance, "other", time.Seconds).App.ToRow(instance);
             (otherAppKey, var row) = ApiKey.Create(instance, app, livemode: false, time.Seconds);
             otherApp = app.Id;
             await committer.CommitAsync(new Change.Plain(new RowWrite.PutApp(app), new RowWrite.PutApiKey(row)));

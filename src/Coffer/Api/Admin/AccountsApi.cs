@@ -29,11 +29,11 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
 
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)
     {
-        request.Form.Only("limit", "starting_after");
-        var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
+        request.Form.Only("limit", "starting_after", "ending_before");
+        var (cursor, limit) = (ReadCursor(request.Form), request.Limit);
         var app = request.Target.Id("app");
-        var found = await accounts.ListAsync(request.Caller, app, after, limit, request.Cancelled);
-        return WriteList(request, found, limit, (json, account) =>
+        var found = await accounts.ListAsync(request.Caller, app, cursor, limit, request.Cancelled);
+        return WriteList(request, found, limit, cursor, (json, account) =>
         {
             json.WriteStartObject();
             json.WriteString("id"u8, account.Id);

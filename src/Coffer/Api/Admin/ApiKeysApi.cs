@@ -53,10 +53,10 @@ internal sealed class ApiKeysApi(KeyRing keys)
 
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)
     {
-        request.Form.Only("app", "limit", "starting_after");
-        var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
-        var found = await keys.ListAsync(request.Caller, Id(request.Form, "app"), after, limit, request.Cancelled);
-        return WriteList(request, found, limit, (json, key) => Write(json, new KeyRing.KeyAnswer(key)));
+        request.Form.Only("app", "limit", "starting_after", "ending_before");
+        var (cursor, limit) = (ReadCursor(request.Form), request.Limit);
+        var found = await keys.ListAsync(request.Caller, Id(request.Form, "app"), cursor, limit, request.Cancelled);
+        return WriteList(request, found, limit, cursor, (json, key) => Write(json, new KeyRing.KeyAnswer(key)));
     }
 
     private async ValueTask<ApiError?> ShowAsync(ApiRequest request)

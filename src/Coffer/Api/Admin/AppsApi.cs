@@ -34,10 +34,10 @@ internal sealed class AppsApi(ManagedApps apps)
 
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)
     {
-        request.Form.Only("limit", "starting_after");
-        var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
-        var found = await apps.ListAsync(request.Caller, after, limit, request.Cancelled);
-        return WriteList(request, found, limit, Write);
+        request.Form.Only("limit", "starting_after", "ending_before");
+        var (cursor, limit) = (ReadCursor(request.Form), request.Limit);
+        var found = await apps.ListAsync(request.Caller, cursor, limit, request.Cancelled);
+        return WriteList(request, found, limit, cursor, Write);
     }
 
     private async ValueTask<ApiError?> ShowAsync(ApiRequest request)

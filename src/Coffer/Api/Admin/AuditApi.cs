@@ -23,7 +23,7 @@ internal sealed class AuditApi(AuditTrail trail)
             Id(form, "app"), Id(form, "account"), Id(form, "verb"), Id(form, "outcome"), Id(form, "key"),
             Date(form, "since"), Date(form, "until"));
         var found = await trail.ListAsync(request.Caller, filter, after, limit, request.Cancelled);
-        return WriteList(request, found, limit, Write);
+        return WriteList(request, found, limit, cursor: null, Write);
     }
 
     private static DateTimeOffset? Date(StripeForm form, string param) =>

@@ -52,7 +52,7 @@ public sealed class ApiKeysTests : ServerTests
             }
 
             """, made.Text);
-        Assert.Matches("^key_[0-9A-Za-z]{24}$", made.Id);
+        Assert.Matches("^key_[0-9A-Za-z]{27}$", made.Id);
 
         var shown = made.Json.AsObject();
         shown.Remove("secret");

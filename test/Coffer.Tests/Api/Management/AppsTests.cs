@@ -20,7 +20,7 @@ public sealed class AppsTests : ServerTests
             [("name", "Acme CRM"), ("secrets_per_scope", "3"), ("origins[]", "https://a.example"),
                 ("origins[]", "http://localhost:3000")])).IsOk();
         Assert.Equal($"{Shown} signing_secret_live signing_secret_test signing_secrets", made.Json.Fields());
-        Assert.Matches("^app_[0-9A-Za-z]{16}$", made.Id);
+        Assert.Matches("^app_[0-9A-Za-z]{27}$", made.Id);
         Assert.Matches("^acct_[0-9A-Za-z]{16}$", (string?)made.Json["account"]);
         Assert.Matches("^absec_cfr[0-9A-Za-z]{39}$", (string?)made.Json["signing_secret_test"]);
         Assert.Matches("^absec_cfr[0-9A-Za-z]{39}$", (string?)made.Json["signing_secret_live"]);
@@ -238,7 +238,7 @@ public sealed class AppsTests : ServerTests
         (await Admin.Get(Apps, ("limit", "x"))).IsError(400, "parameter_invalid_integer", "limit");
         (await Admin.Get(Apps, ("starting_after", "app_none"))).IsError(400, "resource_missing", "starting_after",
             "No such app: 'app_none'");
-        (await Admin.Get(Apps, ("ending_before", Server.OtherApp))).IsError(400, "parameter_unknown", "ending_before");
+        (await Admin.Get(Apps, ("page", Server.OtherApp))).IsError(400, "parameter_unknown", "page");
     }
 
     [Fact]
