@@ -86,8 +86,8 @@ internal sealed record ApiKey(ApiKeyRow Row)
         string? token = null, string? id = null) =>
         Create(
             instance,
-            new ApiKeyRow([], id ?? NewId(instance, now), app?.Id, app?.Account, Word(app is null ? KeyKind.Admin : KeyKind.Secret),
-                livemode, now, ExpiresAt: null, Proof: []),
+            new ApiKeyRow([], id ?? NewId(instance, now), app?.Id, app?.Account,
+                Word(app is null ? KeyKind.Admin : KeyKind.Secret), livemode, now, ExpiresAt: null, Proof: []),
             token);
 
     /// <summary>A new token for a row that says all but the token.</summary>

@@ -7,9 +7,9 @@ namespace Coffer.Access;
 
 /// <summary>
 /// Ids of apps and API keys: a prefix and 27 base62 characters, which are 7 of the Unix second at which it counts as
-/// made, 9 of randomness, and 11 of a MAC under the store's key over the rest. A list goes on from an id alone, so also
-/// when what had it is gone; an id of another store is recognised. Ids of before say nothing: a list goes on from one
-/// as long as what has it is there (decision 24).
+/// made, 9 of randomness, and 11 of a MAC under the store's key over the rest. A list continues from an id alone, so
+/// also when what had it is gone; an id of another store is recognised. Ids of before say nothing: a list continues
+/// from one as long as what has it is there (decision 24).
 /// </summary>
 internal static class ManagedId
 {

@@ -67,8 +67,8 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             var created = management.CreatedAt(now);
             var (token, row) = ApiKey.Create(instance,
                 new ApiKeyRow(
-                    [], ApiKey.NewId(instance, created), found.App?.Id, found.App?.Account, ApiKey.Word(wanted.Kind), wanted.Livemode,
-                    created, wanted.ExpiresAt, [])
+                    [], ApiKey.NewId(instance, created), found.App?.Id, found.App?.Account, ApiKey.Word(wanted.Kind),
+                    wanted.Livemode, created, wanted.ExpiresAt, [])
                 {
                     Permissions = wanted.Kind == KeyKind.Restricted
                         ? string.Join(',', wanted.Permissions.Words())
@@ -99,7 +99,8 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             if (old.ExpiresAt <= now)
                 throw ApiError.Unusable("id", "the key has expired; create another");
             var made = management.CreatedAt(now);
-            var successor = old with { Id = ApiKey.NewId(instance, made), Created = made, LastUsed = null, Generation = null };
+            var newId = ApiKey.NewId(instance, made);
+            var successor = old with { Id = newId, Created = made, LastUsed = null, Generation = null };
             var (token, row) = ApiKey.Create(instance, successor);
             var ending = old with { ExpiresAt = Math.Min(old.ExpiresAt ?? long.MaxValue, now + grace) };
             RowWrite[] ends = [];

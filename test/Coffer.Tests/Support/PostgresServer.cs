@@ -83,7 +83,7 @@ public sealed class PostgresServer : IAsyncDisposable
         PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-l",
             Path.Combine(directory!, "log"), "-o",
         $"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off -c "
-            + "max_connections=200", "start");
+            + "max_connections=200 -c wal_level=logical", "start");
 
     public Task StopAsync() =>
         PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-m", "immediate", "stop");

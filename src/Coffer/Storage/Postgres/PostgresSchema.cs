@@ -27,6 +27,8 @@ internal static class PostgresSchema
         if (found == migrations.Count)
         {
             await PostgresFacts.RequireAsync(connection, shown, ct);
+            await PostgresNumbers.CatchUpAsync(connection, shown, ct);
+            await transaction.CommitAsync(ct);
             return;
         }
 
@@ -51,6 +53,7 @@ internal static class PostgresSchema
 
         await ExecuteAsync(connection, $"UPDATE coffer_schema SET version = {migrations.Count}", ct);
         await PostgresFacts.RequireAsync(connection, shown, ct); // if it is refused, all of this is rolled back
+        await PostgresNumbers.CatchUpAsync(connection, shown, ct);
         await transaction.CommitAsync(ct);
     }
 
@@ -110,7 +113,7 @@ internal static class PostgresSchema
         await command.ExecuteNonQueryAsync(ct);
     }
 
-    private static async Task<object?> ScalarAsync(NpgsqlConnection connection, string sql, CancellationToken ct)
+    public static async Task<object?> ScalarAsync(NpgsqlConnection connection, string sql, CancellationToken ct)
     {
         await using var command = new NpgsqlCommand(sql, connection);
         return await command.ExecuteScalarAsync(ct);

@@ -5,7 +5,7 @@ using ApiKey = Coffer.Access.ApiKey;
 namespace Coffer.Tests.Api.Management;
 
 /// <summary>
-/// A walk through a list goes on when what marked the place is gone, forwards and backwards (docs/management.md).
+/// A walk through a list continues when what marked the place is gone, forwards and backwards (docs/management.md).
 /// </summary>
 [Trait("Reports from the field", "R2-11")]
 public sealed class WalksTests : ServerTests
