@@ -132,7 +132,8 @@ public sealed class PostgresReplicationTests(PostgresServer server)
         await PostgresServer.ExecuteAsync(source, $"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')");
         await PostgresServer.ExecuteAsync(copy, $"""
             CREATE SUBSCRIPTION {slot}
-            CONNECTION 'host={from.Host} port={from.Port} dbname={from.Database} user=postgres' PUBLICATION all_tables WITH (create_slot = false)
+            CONNECTION 'host={from.Host} port={from.Port} dbname={from.Database} user=postgres'
+            PUBLICATION all_tables WITH (create_slot = false)
             """);
         const string Waiting = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'";
         for (var tries = 0; (long)(await PostgresServer.ScalarAsync(copy, Waiting))! > 0; tries++)
