@@ -131,6 +131,12 @@ internal sealed partial class ApiError : Exception
             + $"{Docs}#rate-limit.", "rate_limit")
     { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
 
+    /// <summary>Too many searches are at work.</summary>
+    public static ApiError TooManyScans() =>
+        new(429, "Too many searches of the audit log and of secrets run at this moment. Try again shortly.",
+            "rate_limit")
+        { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
+
     public static ApiError TooManyBadKeys() =>
         new(429, "Too many requests with bad API keys came from this address. Check the key, and try again shortly.",
             "rate_limit")

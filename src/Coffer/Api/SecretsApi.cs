@@ -160,7 +160,7 @@ internal sealed class SecretsApi(SecretStore store)
     }
 
     /// <summary>A secret as the management plane shows it: with whose it is, and its version.</summary>
-    public static void WriteOwned(Utf8JsonWriter json, Accounts.Owned owned, bool wantsPayload)
+    public static void WriteOwned(Utf8JsonWriter json, Owned owned, bool wantsPayload)
     {
         if (owned.Secret is { } secret)
             WriteSecret(json, secret, wantsPayload, deleted: false, owned);
@@ -169,7 +169,7 @@ internal sealed class SecretsApi(SecretStore store)
     }
 
     // What the row says of itself, and that it may not be so. Its name, scope and payload are not known.
-    private static void WriteDamaged(Utf8JsonWriter json, Accounts.Owned owned)
+    private static void WriteDamaged(Utf8JsonWriter json, Owned owned)
     {
         json.WriteStartObject();
         json.WriteString("id"u8, owned.Id);
@@ -188,7 +188,7 @@ internal sealed class SecretsApi(SecretStore store)
 
     // The order of the reference's example: id and object, then the alphabet.
     private static void WriteSecret(Utf8JsonWriter json, Secret secret, bool wantsPayload, bool deleted,
-        Accounts.Owned? owned = null)
+        Owned? owned = null)
     {
         json.WriteStartObject();
         json.WriteString("id"u8, secret.Id);

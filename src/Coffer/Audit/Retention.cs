@@ -12,8 +12,8 @@ namespace Coffer.Audit;
 internal sealed class Retention(
     Engine engine, Committer committer, AuditKeys keys, TimeSpan keep, TimeProvider time, ILogger<Retention> log)
 {
-    /// <summary>The most rows that are removed at once, and about the most bytes: requests wait meanwhile.</summary>
-    private const int Batch = 100, LargestSize = 1024 * 1024;
+    /// <summary>About the most bytes that are removed at once: requests wait meanwhile.</summary>
+    private const int LargestSize = 1024 * 1024;
 
     public Task SweepAsync(CancellationToken ct) => SweepAsync(time.GetUtcNow(), ct);
 
@@ -23,7 +23,7 @@ internal sealed class Retention(
         var last = 0L;
         while (true)
         {
-            var rows = await engine.ListAuditAsync(0, newestFirst: false, Batch, ct);
+            var rows = await engine.ListAuditAsync(0, newestFirst: false, LargestSize, ct);
             var old = await OldestAsync([.. rows.Select(row => row.Row)], now - keep, ct);
             if (old.Count == 0)
                 return;
@@ -39,7 +39,7 @@ internal sealed class Retention(
             await committer.CommitAsync(new Pruning(rows[0].Number, [.. cuts,
                 new RowWrite.PruneAudit(rows[old.Count - 1].Number)],
                 new AuditEntry("prune_audit", "ok") { Count = count }, size));
-            if (old.Count < rows.Count && size < LargestSize)
+            if (old.Count < rows.Count)
                 return;
         }
     }
@@ -52,7 +52,7 @@ internal sealed class Retention(
         foreach (var (name, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
             verification.AddMeta(name, value);
 
-        var (old, size) = (new List<AuditRow>(), 0);
+        var old = new List<AuditRow>();
         foreach (var row in rows)
         {
             if (!(Verification.TimeOf(row) < cutoff))
@@ -65,8 +65,6 @@ internal sealed class Retention(
             }
 
             old.Add(row);
-            if ((size += row.Entries.Length) >= LargestSize)
-                break;
         }
 
         return old;

@@ -232,6 +232,12 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
     public static string? Field(ReadOnlyMemory<byte> line, string name)
     {
         using var json = Parse(line);
+        return Field(json, name);
+    }
+
+    /// <summary>The same of an entry that was parsed; null is none.</summary>
+    public static string? Field(JsonDocument? json, string name)
+    {
         try
         {
             return json is not null && json.RootElement.TryGetProperty(name, out var value) ? value.ToString() : null;

@@ -19,8 +19,6 @@ namespace Coffer.Hosting;
 /// <summary>Reads, exports and verifies audit logs.</summary>
 internal static class AuditArchive
 {
-    private const int Batch = 500;
-
     /// <summary>What a verification found.</summary>
     /// <param name="Problems">What is wrong, naming the place; empty when all is well.</param>
     /// <param name="Entries">How many entries verify.</param>
@@ -44,8 +42,10 @@ internal static class AuditArchive
         CancellationToken ct)
     {
         using var engine = await OpenAsync(source, ct);
-        var entries = await AuditTrail.ListAsync(engine, filter, after: null, limit, ct);
-        return [.. entries.Select(entry => Encoding.UTF8.GetString(entry.Line.Span))];
+        var search = new AuditSearch(engine, filter, after: null, limit);
+        while (await search.StepAsync(ct))
+            continue;
+        return [.. search.Found.Select(entry => Encoding.UTF8.GetString(entry.Line.Span))];
     }
 
     /// <summary>
@@ -204,7 +204,7 @@ internal static class AuditArchive
         [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)
     {
         var bound = 0L;
-        while (await engine.ListAuditAsync(bound, newestFirst: false, Batch, ct) is { Count: > 0 } rows)
+        while (await engine.ListAuditAsync(bound, newestFirst: false, Scans.StepSize, ct) is { Count: > 0 } rows)
         {
             foreach (var (number, row) in rows)
             {

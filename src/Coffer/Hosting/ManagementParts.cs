@@ -5,6 +5,7 @@ using Coffer.Http;
 using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Settings;
+using Coffer.Storage;
 
 namespace Coffer.Hosting;
 
@@ -21,14 +22,16 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
         var receipts = around.Parts.Add(
             new Receipts(engine, audit.Committer, instance, gate, time, around.Log<Receipts>()));
         receipts.Start();
+        var scans = around.Parts.Add(new Scans());
         var accounts = new Accounts(engine, instance, gate, writer, secrets.Tenants, time);
         return new ManagementParts(new Minting(instance, access.Endings, writer, gate),
         [
             .. new AppsApi(new ManagedApps(engine, instance, gate, writer, time)).Routes,
             .. new ApiKeysApi(new KeyRing(engine, instance, gate, writer)).Routes,
             .. new AccountsApi(accounts, receipts).Routes,
+            .. new SearchApi(new SecretSearch(engine, scans, instance, gate, secrets.Tenants, time)).Routes,
             .. new ReceiptsApi(receipts).Routes,
-            .. new AuditApi(new AuditTrail(engine, gate)).Routes,
+            .. new AuditApi(new AuditTrail(engine, scans, gate)).Routes,
             .. new SettingsApi(gate, receipts, options).Routes,
             .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,
         ]);

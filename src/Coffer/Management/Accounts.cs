@@ -7,7 +7,7 @@ using Coffer.Storage;
 
 namespace Coffer.Management;
 
-/// <summary>The accounts of an app, for someone with an admin key: listed, exported, searched and forgotten.</summary>
+/// <summary>The accounts of an app, for someone with an admin key: listed, exported and forgotten.</summary>
 internal sealed class Accounts(Engine engine, Instance instance, Gate gate, ManagementWriter management,
     Tenants tenants, TimeProvider time)
 {
@@ -15,39 +15,6 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
 
     /// <summary>How often something is read again because the database was changed for another meanwhile.</summary>
     private const int MostTries = 10;
-
-    /// <summary>
-    /// A secret with whose it is; null if its row was changed outside Coffer. Dispose of it to clear its payload.
-    /// </summary>
-    /// <param name="Tenant">Whose it is.</param>
-    /// <param name="Row">What is stored: unproven where there is no secret.</param>
-    /// <param name="Secret">What was opened.</param>
-    public sealed record Owned(TenantId Tenant, SecretRow Row, Secret? Secret) : IDisposable
-    {
-        public string Id => Row.Id;
-
-        public long Created => Row.Created;
-
-        public long? ExpiresAt => Row.ExpiresAt;
-
-        public long Version => Row.Version;
-
-        public string App => Tenant.App;
-
-        public string Account => Tenant.Account;
-
-        public bool Livemode => Tenant.Livemode;
-
-        public void Dispose() => Secret?.Dispose();
-
-        public override string ToString() => $"{Row.Id} [redacted]";
-    }
-
-    /// <summary>Where a search continues: after a secret that stands there.</summary>
-    public sealed record Position(long? ExpiresAt, long Tenant, byte[] Name);
-
-    /// <summary>A page of a search, and where the next one begins; null if this is the last.</summary>
-    public sealed record SearchPage(IReadOnlyList<Owned> Secrets, Position? Next);
 
     /// <summary>
     /// An account: when something was first stored for it, and how many unexpired secrets it has in each mode.
@@ -129,53 +96,6 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         throw ApiError.NoSuch("secret", id);
     }
 
-    /// <summary>Unexpired secrets across accounts, without payloads.</summary>
-    /// <param name="caller">Who asks.</param>
-    /// <param name="app">Of this app, or null.</param>
-    /// <param name="account">Of this account, or null.</param>
-    /// <param name="livemode">Of this mode, or null.</param>
-    /// <param name="expiringBefore">What expires before this Unix second, soonest first; or null.</param>
-    /// <param name="after">Where the page before ended, or null.</param>
-    /// <param name="limit">The most secrets to give.</param>
-    /// <param name="ct">Ends the wait.</param>
-    public async Task<SearchPage> SearchAsync(
-        Caller caller, string? app, string? account, bool? livemode, long? expiringBefore, Position? after, int limit,
-            CancellationToken ct)
-    {
-        gate.RequireAdmin(caller);
-        var rows = await engine.SearchSecretsAsync(new SecretFilter(app, account, livemode, expiringBefore),
-            after is null ? null : (after.ExpiresAt, new SecretKey(after.Tenant, after.Name)), Now(), limit + 1, ct);
-        var (found, opened) = (new List<Owned>(), new Dictionary<TenantId, (Tenant? Tenant, DamagedRow? Damage)>());
-        var damaged = new List<DamagedRow>();
-        foreach (var (id, row) in rows.Take(limit))
-        {
-            // One that is damaged fails all of its secrets, and is asked for once.
-            if (!opened.TryGetValue(id, out var owner))
-                opened.Add(id, owner = await FindOrDamageAsync(id, ct));
-            if (owner.Damage is { } damage)
-            {
-                damaged.Add(damage);
-                found.Add(new Owned(id, row, null));
-            }
-            else if (!row.IsSound)
-            {
-                damaged.Add(SealedSecret.Damaged(id, row).Damage!);
-                found.Add(new Owned(id, row, null));
-            }
-
-            // Shredded since it was found: it is gone.
-            else if (owner.Tenant is { } tenant && tenant.Number == row.Key.Tenant)
-                found.Add(Open(tenant, row, wantsPayload: false, damaged));
-        }
-
-        await gate.ReportAsync(damaged, caller.Origin.RequestId);
-        await gate.PassAsync(
-            caller.Entry("search_secrets", "ok") with { App = app, Account = account, Count = found.Count });
-        return new SearchPage(found, rows.Count > limit ? PositionOf(rows[limit - 1].Secret) : null);
-
-        static Position PositionOf(SecretRow row) => new(row.ExpiresAt, row.Key.Tenant, row.Key.Name);
-    }
-
     /// <summary>
     /// Destroys the keys of an account's tenants and all that hangs under them, and ends the ephemeral keys that were
     /// made for it, in one transaction. An account for which nothing is stored is forgotten already. What is stated of
@@ -226,7 +146,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         IReadOnlyList<SecretRow> rows, string reason)
     {
         var damaged = new List<DamagedRow>();
-        var secrets = rows.Select(row => Open(tenant, row, wantsPayload: true, damaged)).ToList();
+        var secrets = rows.Select(row => Owned.Open(instance, tenant, row, wantsPayload: true, damaged)).ToList();
         await gate.ReportAsync(damaged, caller.Origin.RequestId);
         var mayLeave = await gate.PassAsync(secrets, reconnects, [.. secrets.Select(owned => Entry(owned, owned.Row))]);
         return mayLeave ? secrets : null;
@@ -240,31 +160,6 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             Target = row.Id,
             Reason = reason,
         };
-    }
-
-    private Owned Open(Tenant tenant, SecretRow row, bool wantsPayload, List<DamagedRow> damaged)
-    {
-        try
-        {
-            return new Owned(tenant.Id, row, SealedSecret.Open(instance, tenant, row, scope: null, wantsPayload));
-        }
-        catch (ApiError e) when (e.Damage is not null)
-        {
-            damaged.Add(e.Damage);
-            return new Owned(tenant.Id, row, null);
-        }
-    }
-
-    private async ValueTask<(Tenant? Tenant, DamagedRow? Damage)> FindOrDamageAsync(TenantId id, CancellationToken ct)
-    {
-        try
-        {
-            return (await tenants.FindAsync(id, ct), null);
-        }
-        catch (ApiError e) when (e.Damage is not null)
-        {
-            return (null, e.Damage);
-        }
     }
 
     private async Task RequireAppAsync(Caller caller, string verb, string app, CancellationToken ct)

@@ -41,7 +41,7 @@ internal sealed class IdMark
 
     /// <summary>When the store was last changed or read with an entry in its audit log; null if it never was.</summary>
     public static async Task<DateTimeOffset?> LastCommitAsync(Engine engine, CancellationToken ct) =>
-        await engine.ListAuditAsync(long.MaxValue, newestFirst: true, 1, ct) is [var (_, row)]
+        await engine.ListAuditAsync(long.MaxValue, newestFirst: true, size: 0, ct) is [var (_, row)]
             ? Verification.TimeOf(row)
             : null;
 

@@ -18,11 +18,18 @@ internal sealed record AuditRow(string Node, long First, long Last, byte[] Mac, 
     public static readonly Query<long> Oldest = new(
         "SELECT coalesce(min(row), 0) FROM audit", static row => row.Number(0));
 
+    /// <summary>How large rows are, which is read without them.</summary>
+    public static readonly Query<(long Number, long Size)> SizesBackwards = new(
+        "SELECT row, length(entries) FROM audit WHERE row < $1 ORDER BY row DESC LIMIT $2", SizeFrom);
+
+    public static readonly Query<(long Number, long Size)> SizesForwards = new(
+        "SELECT row, length(entries) FROM audit WHERE row > $1 ORDER BY row LIMIT $2", SizeFrom);
+
     public static readonly Query<(long Number, AuditRow Row)> Backwards = new(
-        $"{Columns} WHERE row < $1 ORDER BY row DESC LIMIT $2", FromNumbered);
+        $"{Columns} WHERE row < $1 AND row >= $2 ORDER BY row DESC LIMIT $3", FromNumbered);
 
     public static readonly Query<(long Number, AuditRow Row)> Forwards = new(
-        $"{Columns} WHERE row > $1 ORDER BY row LIMIT $2", FromNumbered);
+        $"{Columns} WHERE row > $1 AND row <= $2 ORDER BY row LIMIT $3", FromNumbered);
 
     public static readonly Query<AuditRow> LastOfNode = new(
         $"{Columns} WHERE node = $1 ORDER BY row DESC LIMIT 1", From);
@@ -39,6 +46,8 @@ internal sealed record AuditRow(string Node, long First, long Last, byte[] Mac, 
 
     public static AuditRow From(IRow row) =>
         new(row.Text(0), row.Number(1), row.Number(2), row.Bytes(3), row.Bytes(4));
+
+    private static (long Number, long Size) SizeFrom(IRow row) => (row.Number(0), row.Number(1));
 
     private static (long Number, AuditRow Row) FromNumbered(IRow row) => (row.Number(5), From(row));
 }

@@ -3,6 +3,9 @@ namespace Coffer.Storage;
 /// <summary>What is read, each by the query of its row: engines only run them.</summary>
 internal abstract partial class Engine
 {
+    /// <summary>The most audit rows that are read at once, however small they are.</summary>
+    private const int MostAuditRows = 2_000;
+
     /// <summary>The first row of an answer, or null.</summary>
     public abstract ValueTask<T?> FindAsync<T>(
         Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values)
@@ -182,17 +185,38 @@ internal abstract partial class Engine
         ListAsync(ReceiptRow.Pending, ct, after?.Created ?? long.MinValue, after?.Id ?? "", limit);
 
     /// <summary>
-    /// Audit rows in the order in which they were written, or the other way round, with their numbers.
+    /// Audit rows in the order in which they were written, or the other way round, with their numbers: at least one if
+    /// there is one, and otherwise as many as are within a size.
     /// </summary>
     /// <param name="bound">
     /// A number that is not itself given; 0 begins at the first, <see cref="long.MaxValue"/> backwards at the last.
     /// </param>
     /// <param name="newestFirst">Which way.</param>
-    /// <param name="limit">The most rows to give.</param>
+    /// <param name="size">Bytes of entries.</param>
     /// <param name="ct">Ends the wait.</param>
-    public ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(
-        long bound, bool newestFirst, int limit, CancellationToken ct) =>
-        ListAsync(newestFirst ? AuditRow.Backwards : AuditRow.Forwards, ct, bound, limit);
+    public async ValueTask<IReadOnlyList<(long Number, AuditRow Row)>> ListAuditAsync(
+        long bound, bool newestFirst, long size, CancellationToken ct)
+    {
+        // Sizes of few rows first, and of twice as many each time: it is not known how many are within the size.
+        var (count, end) = (0, bound);
+        for (var (page, isEnd) = (16, false); !isEnd && count < MostAuditRows; page *= 2)
+        {
+            var sizes = await ListAsync(
+                newestFirst ? AuditRow.SizesBackwards : AuditRow.SizesForwards, ct, end, page);
+            isEnd = sizes.Count < page;
+            foreach (var (number, bytes) in sizes)
+            {
+                isEnd |= (size -= bytes) < 0;
+                if (size < 0 && count > 0)
+                    break;
+                (count, end) = (count + 1, number);
+            }
+        }
+
+        return count == 0
+            ? []
+            : await ListAsync(newestFirst ? AuditRow.Backwards : AuditRow.Forwards, ct, bound, end, count);
+    }
 
     /// <summary>The last audit row of a node, or null.</summary>
     public ValueTask<AuditRow?> FindLastAuditAsync(string node, CancellationToken ct) =>

@@ -329,7 +329,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(
             sides,
             async side =>
-                (await side.Engine.ListAuditAsync(newer ? 0 : long.MaxValue, !newer, limit,
+                (await side.Engine.ListAuditAsync(newer ? 0 : long.MaxValue, !newer, limit * 100,
                     default)).Select(row => row.Row));
         await SameAsync(sides, async side => await side.Engine.FindLastAuditAsync("node_1", default));
         await SameAsync(sides, async side => await side.Engine.FindReceiptAsync($"rcpt_{limit}", default));
@@ -433,7 +433,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     numbers.Add(owner, row.Id);
             }
 
-            audit = [.. (await engine.ListAuditAsync(0, newestFirst: false, 10, default)).Select(row => row.Number)];
+            audit = [.. (await engine.ListAuditAsync(0, newestFirst: false, long.MaxValue, default))
+                .Select(row => row.Number)];
         }
 
         public void Note(object? said)

@@ -81,7 +81,7 @@ public sealed class ManagementTamperingTests : ServerTests
         Execute($"""
             CREATE TEMP TABLE k AS SELECT id, mac FROM api_keys
             WHERE id = '{keyId}' OR (app = '{app}' AND livemode = 0 AND kind = 'secret');
-            UPDATE api_keys SET mac = zeroblob(31) || CAST(substr(id, 5, 1) AS BLOB) WHERE id IN (SELECT id FROM k);
+            UPDATE api_keys SET mac = zeroblob(26) || CAST(substr(id, -6) AS BLOB) WHERE id IN (SELECT id FROM k);
             UPDATE api_keys SET mac = (SELECT mac FROM k WHERE k.id <> api_keys.id) WHERE id IN (SELECT id FROM k)
             """);
         await Server.StartAgainAsync();

@@ -35,7 +35,12 @@ public sealed class HangUpTests : IDisposable
         using var engine = Filled();
         var filter = new AuditFilter(null, "acct_none", null, null, null, null, null);
         using var hangsUp = new CancellationTokenSource();
-        var scan = Task.Run(() => AuditTrail.ListAsync(engine, filter, null, 10, hangsUp.Token));
+        var search = new AuditSearch(engine, filter, after: null, 10);
+        var scan = Task.Run(async () =>
+        {
+            while (await search.StepAsync(hangsUp.Token))
+                continue;
+        });
         await hangsUp.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => scan);
         await Assert.ThrowsAnyAsync<OperationCanceledException>(

@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.Buffers.Text;
 using System.Text.Json;
 using Coffer.Access;
 using Coffer.Http;
@@ -9,14 +7,10 @@ using static Coffer.Api.ManagementWire;
 
 namespace Coffer.Api.Admin;
 
-/// <summary>
-/// Accounts of apps and their secrets' metadata, for someone with an admin key (docs/management.md, "Accounts" and
-/// "Secrets").
-/// </summary>
+/// <summary>Accounts of apps, for someone with an admin key (docs/management.md, "Accounts").</summary>
 internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
 {
-    private const string All =
-        $"{Root}/apps/{{app}}/accounts", One = $"{All}/{{account}}", Search = $"{Root}/secrets/search";
+    private const string All = $"{Root}/apps/{{app}}/accounts", One = $"{All}/{{account}}";
 
     public IEnumerable<ApiRoute> Routes =>
     [
@@ -24,7 +18,6 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
         new("POST", $"{One}/export", ExportAsync),
         new("POST", $"{One}/forget", ForgetAsync) { IsUrgent = true },
         new("POST", $"{One}/secrets/{{secret}}/reveal", RevealAsync),
-        new("GET", Search, SearchAsync),
     ];
 
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)
@@ -100,59 +93,5 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
             target.Id("secret"), reason, request.Cancelled);
         SecretsApi.WriteOwned(request.Json, owned, wantsPayload: true);
         return null;
-    }
-
-    private async ValueTask<ApiError?> SearchAsync(ApiRequest request)
-    {
-        var form = request.Form;
-        form.Only("app", "account", "livemode", "expiring_before", "limit", "page");
-        var limit = request.Limit;
-        var after = Text(form, "page") is { } page
-            ? Parse(page) ?? throw ApiError.Unusable("page", "send the next_page of the page before it unchanged")
-            : null;
-        var found = await accounts.SearchAsync(
-            request.Caller, Id(form, "app"), Id(form, "account"), form.Boolean("livemode"),
-            Time(form, "expiring_before"), after, limit, request.Cancelled);
-
-        var json = request.Json;
-        json.WriteStartObject();
-        json.WriteString("object"u8, "search_result"u8);
-        json.WriteStartArray("data"u8);
-        foreach (var owned in found.Secrets)
-        {
-            using (owned)
-                SecretsApi.WriteOwned(json, owned, wantsPayload: false);
-        }
-
-        json.WriteEndArray();
-        json.WriteBoolean("has_more"u8, found.Next is not null);
-        json.WriteString("next_page"u8, found.Next is { } next ? Token(next) : null);
-        json.WriteString("url"u8, Search);
-        json.WriteEndObject();
-        return null;
-    }
-
-    // A position in base64url: expiry (8 bytes, big-endian, 0 for none), tenant (8), blind name (16).
-    private static string Token(Accounts.Position position)
-    {
-        Span<byte> bytes = stackalloc byte[16 + position.Name.Length];
-        BinaryPrimitives.WriteInt64BigEndian(bytes, position.ExpiresAt ?? 0);
-        BinaryPrimitives.WriteInt64BigEndian(bytes[8..], position.Tenant);
-        position.Name.CopyTo(bytes[16..]);
-        return Base64Url.EncodeToString(bytes);
-    }
-
-    private static Accounts.Position? Parse(string page)
-    {
-        if (page.Length != 43 || !Base64Url.IsValid(page))
-            return null;
-        var bytes = Base64Url.DecodeFromChars(page);
-        if (bytes.Length != 32)
-            return null; // .NET skips white space
-        var expires = BinaryPrimitives.ReadInt64BigEndian(bytes);
-        if (!UnixTime.IsStorable(expires))
-            return null;
-        return new Accounts.Position(expires == 0 ? null : expires,
-            BinaryPrimitives.ReadInt64BigEndian(bytes.AsSpan(8)), bytes[16..]);
     }
 }

@@ -29,7 +29,7 @@ internal sealed class AuditApi(AuditTrail trail)
     private static DateTimeOffset? Date(StripeForm form, string param) =>
         Time(form, param) is { } seconds ? UnixTime.Date(seconds) : null;
 
-    private static void Write(Utf8JsonWriter json, AuditTrail.Entry entry)
+    private static void Write(Utf8JsonWriter json, AuditSearch.Entry entry)
     {
         using var line = entry.Json();
         json.WriteStartObject();
