@@ -236,6 +236,11 @@ internal sealed partial class ApiError : Exception
         type: "api_error")
         { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
 
+    public static ApiError NoRoom() =>
+        new(503, "So much is being sent that there is no memory for this list at this moment. Try again shortly, or "
+            + "with a smaller limit.", type: "api_error")
+        { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
+
     public static ApiError Stopping() =>
         new(503, "This server is stopping. Nothing of this request was stored. Try again shortly.", type: "api_error")
         { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };

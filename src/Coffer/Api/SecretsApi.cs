@@ -64,6 +64,7 @@ internal sealed class SecretsApi(SecretStore store)
         var page = await store.ListAsync(
             request.Caller, scope, ReadCursor(form, "starting_after"), ReadCursor(form, "ending_before"), limit,
             wantsPayload, request.Cancelled);
+        request.Hold(page.Room);
         if (page.Damaged > 0)
             request.Headers["Coffer-Damaged-Secrets"] = page.Damaged.ToString(CultureInfo.InvariantCulture);
         request.WriteList(page.Secrets, page.HasMore, (json, secret) =>

@@ -23,7 +23,10 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
             new Receipts(engine, audit.Committer, instance, gate, time, around.Log<Receipts>()));
         receipts.Start();
         var scans = around.Parts.Add(new Scans());
-        var accounts = new Accounts(engine, instance, gate, writer, secrets.Tenants, time);
+        var accounts = new Accounts(engine, instance, gate, writer, secrets.Tenants, time)
+        {
+            Room = secrets.Store.Room,
+        };
         return new ManagementParts(new Minting(instance, access.Endings, writer, gate),
         [
             .. new AppsApi(new ManagedApps(engine, instance, gate, writer, time)).Routes,

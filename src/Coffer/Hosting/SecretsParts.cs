@@ -1,6 +1,7 @@
 using Coffer.Keys;
 using Coffer.Secrets;
 using Coffer.Settings;
+using Coffer.Storage;
 
 namespace Coffer.Hosting;
 
@@ -25,6 +26,7 @@ internal sealed record SecretsParts(Tenants Tenants, SecretStore Store)
         return new SecretsParts(tenants, new SecretStore(engine, committer, access.Gate, tenants, ids, time)
         {
             SecretsPerScope = options.SecretsPerScope,
+            Room = Room.OfThisMachine(),
         });
     }
 }

@@ -44,5 +44,5 @@ internal static class StoreVerb
 
     // Before there were marks, dev could open what serve had made, and added its app.
     private static async Task<string> GuessAsync(Engine engine, CancellationToken ct) =>
-        await engine.ListAppsAsync(Place.Start, newer: false, 2, ct) is [{ Id: FirstStart.DevAppId }] ? Dev : Serve;
+        await engine.ListAppsAsync(bound: null, newer: false, 2, ct) is [{ Id: FirstStart.DevAppId }] ? Dev : Serve;
 }

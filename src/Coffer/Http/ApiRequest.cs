@@ -41,6 +41,13 @@ internal sealed class ApiRequest(Caller caller, Target target, StripeForm form, 
         Json.WriteEndObject();
     }
 
+    /// <summary>Something that the answer needs until it is sent, and that is then disposed of.</summary>
+    public void Hold(IDisposable? held)
+    {
+        if (held is not null)
+            context.Response.RegisterForDispose(held);
+    }
+
     public CancellationToken Cancelled => context.RequestAborted;
 
     /// <summary>Headers of the answer.</summary>

@@ -13,6 +13,9 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
 {
     public const int LongestReason = 500;
 
+    /// <inheritdoc cref="SecretStore.Room"/>
+    public required Room Room { get; init; }
+
     /// <summary>How often something is read again because the database was changed for another meanwhile.</summary>
     private const int MostTries = 10;
 
@@ -44,8 +47,10 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// <summary>
     /// A page of all secrets of a tenant with their payloads, newest first; each is recorded before it is given.
     /// </summary>
-    /// <exception cref="ApiError">404: there is no such app.</exception>
-    public async Task<(IReadOnlyList<Owned> Secrets, bool HasMore)> ExportAsync(
+    /// <exception cref="ApiError">
+    /// 404: there is no such app. 503: there is no room for so many payloads.
+    /// </exception>
+    public async Task<(IReadOnlyList<Owned> Secrets, bool HasMore, IDisposable? Room)> ExportAsync(
         Caller caller, string app, string account, bool livemode, string reason, string? after, int limit,
             CancellationToken ct)
     {
@@ -54,16 +59,32 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         if (await tenants.FindAsync(id, ct) is not { } tenant)
         {
             await gate.PassAsync(caller.Entry("export", "ok") with { Tenant = id, Reason = reason, Count = 0 });
-            return ([], false);
+            return ([], false, null);
         }
 
+        var room = await Room.EnterAsync(
+            await engine.SizeOfTenantListAsync(tenant.Number, after, Now(), limit, ct), ct);
+        try
+        {
+            return await ExportAsync(caller, tenant, reason, after, limit, room, ct);
+        }
+        catch
+        {
+            room.Dispose();
+            throw;
+        }
+    }
+
+    private async Task<(IReadOnlyList<Owned> Secrets, bool HasMore, IDisposable? Room)> ExportAsync(
+        Caller caller, Tenant tenant, string reason, string? after, int limit, IDisposable room, CancellationToken ct)
+    {
         for (var tries = 0; tries < MostTries; tries++)
         {
             // One more than is given, which is neither opened nor recorded.
             var reconnects = engine.Reconnects;
             var rows = await engine.ListTenantSecretsAsync(tenant.Number, after, Now(), limit + 1, ct);
             if (await RevealAsync(caller, "export", reconnects, tenant, [.. rows.Take(limit)], reason) is { } secrets)
-                return (secrets, rows.Count > limit);
+                return (secrets, rows.Count > limit, room);
         }
 
         throw ApiError.Contradictory(SecretStore.Moving);

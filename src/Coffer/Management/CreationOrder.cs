@@ -18,9 +18,9 @@ internal sealed class CreationOrder
     public static async Task<CreationOrder> OpenAsync(Engine engine, Instance instance, CancellationToken ct)
     {
         // A row that was changed outside Coffer has no say.
-        var apps = (await engine.ListAppsAsync(Place.Start, newer: false, 1, ct))
+        var apps = (await engine.ListAppsAsync(bound: null, newer: false, 1, ct))
             .Select(row => App.Inspect(row, instance));
-        var keys = (await engine.ListApiKeysAsync(app: null, Place.Start, newer: false, 1, ct))
+        var keys = (await engine.ListApiKeysAsync(app: null, bound: null, newer: false, 1, ct))
             .Select(row => ApiKey.Inspect(instance, row));
         return new CreationOrder(apps.Where(app => !app.IsDamaged).Select(app => app.Created)
             .Concat(keys.Where(key => !key.IsDamaged).Select(key => key.Created)).DefaultIfEmpty().Max());

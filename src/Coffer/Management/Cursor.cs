@@ -21,11 +21,11 @@ internal static class Cursors
     /// <param name="noun">What it lists, for the message.</param>
     /// <param name="find">Where what has an id stands, or null if it is not there.</param>
     /// <exception cref="ApiError">400: nothing has the id, and nothing of this store ever had.</exception>
-    public static async Task<(Place Place, bool Newer)> FindAsync(
+    public static async Task<(Place? Place, bool Newer)> FindAsync(
         this Cursor? cursor, Instance instance, string prefix, string noun, Func<string, Task<Place?>> find)
     {
         if (cursor is null)
-            return (Place.Start, false);
+            return (null, false);
         if (ManagedId.Created(instance, prefix, cursor.Id) is { } created)
             return (new Place(created, cursor.Id), cursor.IsBefore);
         return (await find(cursor.Id) ?? throw ApiError.UnknownPosition(noun, cursor.Id, cursor.Param),

@@ -25,11 +25,16 @@ internal sealed class SecretStore(
     /// <summary>How many secrets a scope may hold where its app has no number of its own.</summary>
     public required int SecretsPerScope { get; init; }
 
+    /// <summary>Where lists with payloads are while they are made and sent.</summary>
+    public required Room Room { get; init; }
+
     /// <summary>A page of a list, newest first.</summary>
     /// <param name="Secrets">At most as many as were asked for.</param>
     /// <param name="HasMore">Whether more follow in the direction of the walk.</param>
     /// <param name="Damaged">How many rows were left out because they were changed outside Coffer.</param>
-    public sealed record Page(IReadOnlyList<Secret> Secrets, bool HasMore, int Damaged = 0);
+    /// <param name="Room">What it has of <see cref="SecretStore.Room"/>, to be given back when it is sent.</param>
+    public sealed record Page(
+        IReadOnlyList<Secret> Secrets, bool HasMore, int Damaged = 0, IDisposable? Room = null);
 
     /// <summary>
     /// A position in a list: the id of a secret of the scope, there or gone, and the parameter it came in.
@@ -95,7 +100,9 @@ internal sealed class SecretStore(
     /// <param name="limit">The most secrets to give.</param>
     /// <param name="wantsPayload">Whether to give their payloads too.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <exception cref="ApiError">A cursor is not an id of this scope, or there are two.</exception>
+    /// <exception cref="ApiError">
+    /// A cursor is not an id of this scope, or there are two; or 503: there is no room for so many payloads.
+    /// </exception>
     public async ValueTask<Page> ListAsync(Caller caller, Scope scope, Cursor? after, Cursor? before, int limit,
         bool wantsPayload, CancellationToken ct)
     {
@@ -114,6 +121,26 @@ internal sealed class SecretStore(
         if (tenant is null)
             return new Page([], HasMore: false);
 
+        var (bound, newer) = ((after ?? before)?.Id, before is not null);
+        var room = wantsPayload
+            ? await Room.EnterAsync(
+                await engine.SizeOfListAsync(tenant.Number, blind, bound, newer, Now(), limit, ct), ct)
+            : null;
+        try
+        {
+            var page = await ListAsync(caller, tenant, scope, blind, after, before, limit, wantsPayload, ct);
+            return page with { Room = room };
+        }
+        catch
+        {
+            room?.Dispose();
+            throw;
+        }
+    }
+
+    private async ValueTask<Page> ListAsync(Caller caller, Tenant tenant, Scope scope, byte[] blind, Cursor? after,
+        Cursor? before, int limit, bool wantsPayload, CancellationToken ct)
+    {
         for (var tries = 0; tries < MostTries; tries++)
         {
             var reconnects = engine.Reconnects;

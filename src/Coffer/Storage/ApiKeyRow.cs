@@ -22,6 +22,9 @@ internal sealed record ApiKeyRow(
 
     private const string OfApp = "(CAST($1 AS TEXT) IS NULL OR k.app = $1)";
 
+    public static readonly Query<ApiKeyRow> Newest = new(
+        $"{Columns} WHERE {OfApp} ORDER BY k.created DESC, k.id DESC LIMIT $2", From);
+
     public static readonly Query<ApiKeyRow> Older = new($"""
         {Columns} WHERE {OfApp} AND (k.created, k.id) < ($2, $3) ORDER BY k.created DESC, k.id DESC LIMIT $4
         """, From);

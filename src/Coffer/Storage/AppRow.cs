@@ -21,6 +21,9 @@ internal sealed record AppRow(string Id, string Name, string Account, long Creat
 
     public static readonly Query<AppRow> ById = new($"{Columns} WHERE id = $1", From);
 
+    // Whatever its time is: one that is damaged is shown too.
+    public static readonly Query<AppRow> Newest = new($"{Columns} ORDER BY created DESC, id DESC LIMIT $1", From);
+
     public static readonly Query<AppRow> Older = new(
         $"{Columns} WHERE (created, id) < ($1, $2) ORDER BY created DESC, id DESC LIMIT $3", From);
 

@@ -35,13 +35,15 @@ internal abstract partial class Engine
     public ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => FindAsync(AppRow.ById, ct, id);
 
     /// <summary>A page of all apps, nearest to the bound first.</summary>
-    /// <param name="bound">A place that is not itself in the page.</param>
+    /// <param name="bound">A place that is not itself in the page, or null to begin at the newest.</param>
     /// <param name="newer">True walks from the bound to newer ones, false to older ones.</param>
     /// <param name="limit">The most rows to give.</param>
     /// <param name="ct">Ends the wait.</param>
     public ValueTask<IReadOnlyList<AppRow>> ListAppsAsync(
-        Place bound, bool newer, int limit, CancellationToken ct) =>
-        ListAsync(newer ? AppRow.Newer : AppRow.Older, ct, bound.Created, bound.Id, limit);
+        Place? bound, bool newer, int limit, CancellationToken ct) =>
+        bound is { } place
+            ? ListAsync(newer ? AppRow.Newer : AppRow.Older, ct, place.Created, place.Id, limit)
+            : ListAsync(AppRow.Newest, ct, limit);
 
     /// <summary>Apps whose settings are not sealed, in the order of their ids.</summary>
     /// <param name="bound">The id that they begin after; empty for the first.</param>
@@ -57,13 +59,15 @@ internal abstract partial class Engine
 
     /// <summary>A page of the keys of an app, or of all keys, nearest to the bound first.</summary>
     /// <param name="app">The app, or null for all keys.</param>
-    /// <param name="bound">A place that is not itself in the page.</param>
+    /// <param name="bound">A place that is not itself in the page, or null to begin at the newest.</param>
     /// <param name="newer">True walks from the bound to newer ones, false to older ones.</param>
     /// <param name="limit">The most rows to give.</param>
     /// <param name="ct">Ends the wait.</param>
     public ValueTask<IReadOnlyList<ApiKeyRow>> ListApiKeysAsync(
-        string? app, Place bound, bool newer, int limit, CancellationToken ct) =>
-        ListAsync(newer ? ApiKeyRow.Newer : ApiKeyRow.Older, ct, app, bound.Created, bound.Id, limit);
+        string? app, Place? bound, bool newer, int limit, CancellationToken ct) =>
+        bound is { } place
+            ? ListAsync(newer ? ApiKeyRow.Newer : ApiKeyRow.Older, ct, app, place.Created, place.Id, limit)
+            : ListAsync(ApiKeyRow.Newest, ct, app, limit);
 
     /// <summary>By what all keys are found.</summary>
     public ValueTask<IReadOnlyList<byte[]>> ListApiKeyMacsAsync(CancellationToken ct) => ListAsync(ApiKeyRow.Macs, ct);
@@ -126,6 +130,21 @@ internal abstract partial class Engine
             (_, false) => ListAsync(SecretRow.Older, ct, tenant, scope, now, bound, limit),
             (_, true) => ListAsync(SecretRow.Newer, ct, tenant, scope, now, bound, limit),
         };
+
+    /// <summary>How many bytes are sealed in the rows that <see cref="ListSecretsAsync"/> would give.</summary>
+    public async ValueTask<long> SizeOfListAsync(
+        long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct) =>
+        (await ((bound, newer) switch
+        {
+            (null, _) => ListAsync(SecretRow.SizesOfNewest, ct, tenant, scope, now, limit),
+            (_, false) => ListAsync(SecretRow.SizesOfOlder, ct, tenant, scope, now, bound, limit),
+            (_, true) => ListAsync(SecretRow.SizesOfNewer, ct, tenant, scope, now, bound, limit),
+        })).Sum();
+
+    /// <summary>How many bytes are sealed in the rows that <see cref="ListTenantSecretsAsync"/> would give.</summary>
+    public async ValueTask<long> SizeOfTenantListAsync(
+        long tenant, string? bound, long now, int limit, CancellationToken ct) =>
+        (await ListAsync(SecretRow.SizesOfTenant, ct, tenant, now, bound, limit)).Sum();
 
     /// <summary>A page of all unexpired secrets of a tenant, newest first.</summary>
     /// <param name="tenant">The tenant's number.</param>

@@ -4,8 +4,4 @@ namespace Coffer.Storage;
 /// Where apps and API keys stand in their lists, newest first: by when they count as made (Unix seconds), and within a
 /// second by id. It is a place whether something stands there or not.
 /// </summary>
-internal readonly record struct Place(long Created, string Id)
-{
-    /// <summary>Before the newest there can be.</summary>
-    public static readonly Place Start = new(long.MaxValue, "");
-}
+internal readonly record struct Place(long Created, string Id);

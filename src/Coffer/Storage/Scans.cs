@@ -68,6 +68,8 @@ internal sealed class Scans : IDisposable
     {
         lock (waiting)
         {
+            if (stopping)
+                return;
             stopping = true;
             Monitor.Pulse(waiting);
         }

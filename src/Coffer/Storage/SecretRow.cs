@@ -13,28 +13,41 @@ internal sealed record SecretRow(
     SecretKey Key, byte[] Scope, string Id, long Version, long Created, long? ExpiresAt, byte[] Sealed)
 {
     private const string Columns =
-        "SELECT tenant, name, scope, id, version, created, expires_at, sealed FROM secrets";
+        "SELECT tenant, name, scope, id, version, created, expires_at, sealed";
 
-    private const string Live =
-        $"{Columns} WHERE tenant = $1 AND scope = $2 AND (expires_at IS NULL OR expires_at > $3)";
+    private const string InScope =
+        "FROM secrets WHERE tenant = $1 AND scope = $2 AND (expires_at IS NULL OR expires_at > $3)";
+
+    private const string Size = "SELECT length(sealed)";
 
     public static readonly Table Table = new("secrets",
         "tenant:n name:b scope:b id:t version:n created:n expires_at:n sealed:b", "tenant name");
 
-    public static readonly Query<SecretRow> ByKey = new($"{Columns} WHERE tenant = $1 AND name = $2", From);
+    public static readonly Query<SecretRow> ByKey = new($"{Columns} FROM secrets WHERE tenant = $1 AND name = $2", From);
 
     public static readonly Query<SecretRow> ById = new(
-        $"{Columns} WHERE tenant = $1 AND id = $2 AND (expires_at IS NULL OR expires_at > $3)", From);
+        $"{Columns} FROM secrets WHERE tenant = $1 AND id = $2 AND (expires_at IS NULL OR expires_at > $3)", From);
 
-    public static readonly Query<SecretRow> Newest = new($"{Live} ORDER BY id DESC LIMIT $4", From);
-    public static readonly Query<SecretRow> Older = new($"{Live} AND id < $4 ORDER BY id DESC LIMIT $5", From);
-    public static readonly Query<SecretRow> Newer = new($"{Live} AND id > $4 ORDER BY id LIMIT $5", From);
+    private const string NewestInScope = $"{InScope} ORDER BY id DESC LIMIT $4";
+    private const string OlderInScope = $"{InScope} AND id < $4 ORDER BY id DESC LIMIT $5";
+    private const string NewerInScope = $"{InScope} AND id > $4 ORDER BY id LIMIT $5";
 
-    public static readonly Query<SecretRow> OfTenant = new($"""
-        {Columns} WHERE tenant = $1 AND (expires_at IS NULL OR expires_at > $2)
+    private const string InTenant = """
+        FROM secrets WHERE tenant = $1 AND (expires_at IS NULL OR expires_at > $2)
         AND (CAST($3 AS TEXT) IS NULL OR id < $3)
         ORDER BY id DESC LIMIT $4
-        """, From);
+        """;
+
+    public static readonly Query<SecretRow> Newest = new($"{Columns} {NewestInScope}", From);
+    public static readonly Query<SecretRow> Older = new($"{Columns} {OlderInScope}", From);
+    public static readonly Query<SecretRow> Newer = new($"{Columns} {NewerInScope}", From);
+    public static readonly Query<SecretRow> OfTenant = new($"{Columns} {InTenant}", From);
+
+    /// <summary>The same rows: only how large what is sealed in them is.</summary>
+    public static readonly Query<long> SizesOfNewest = new($"{Size} {NewestInScope}", SizeFrom);
+    public static readonly Query<long> SizesOfOlder = new($"{Size} {OlderInScope}", SizeFrom);
+    public static readonly Query<long> SizesOfNewer = new($"{Size} {NewerInScope}", SizeFrom);
+    public static readonly Query<long> SizesOfTenant = new($"{Size} {InTenant}", SizeFrom);
 
     public static readonly Query<SecretKey> Expired = new(
         "SELECT tenant, name FROM secrets WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2",
@@ -56,6 +69,8 @@ internal sealed record SecretRow(
     /// Whether the secret is there at a Unix second: it is gone the second it expires, whether or not its row is.
     /// </summary>
     public bool IsLiveAt(long now) => ExpiresAt is null || ExpiresAt > now;
+
+    private static long SizeFrom(IRow row) => row.Number(0);
 
     public static SecretRow From(IRow row) => From(row, 0, row.Has("nbbtnnNb"));
 

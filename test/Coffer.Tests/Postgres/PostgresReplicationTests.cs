@@ -97,7 +97,7 @@ public sealed class PostgresReplicationTests(PostgresServer server)
     {
         using var engine = await PostgresEngine.OpenAsync(store, default);
         using var committer = new Committer(engine, 10, new Committer.Chain(_ => null, () => { }));
-        var at = (await engine.ListAppsAsync(Place.Start, newer: false, 100, default)).Count;
+        var at = (await engine.ListAppsAsync(bound: null, newer: false, 100, default)).Count;
         await committer.CommitAsync(new Change.Plain(
             new RowWrite.PutApp(new AppRow(app, "x", "acct_1", at)),
             new RowWrite.AddTenant(new TenantId(app, Livemode: false, "acct_1"), at, [1])));

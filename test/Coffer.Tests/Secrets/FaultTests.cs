@@ -50,7 +50,11 @@ public sealed class FaultTests : IDisposable
             NullLogger<Recorder>.Instance);
         var tenants = new Tenants(engine, committer, instance, time, CofferOptions.DefaultOpenTenants);
         var gate = new Gate(refusals, recorder, engine);
-        var store = new SecretStore(engine, committer, gate, tenants, new SecretId(time), time) { SecretsPerScope = 3 };
+        var store = new SecretStore(engine, committer, gate, tenants, new SecretId(time), time)
+        {
+            SecretsPerScope = 3,
+            Room = Room.OfThisMachine(),
+        };
         var caller = new Coffer.Access.Caller("key_1", KeyKind.Secret, new TenantId(app.Id, false, "acct_1"),
             Origin.Internal);
         var model = new Dictionary<string, (string Payload, long Version)>();

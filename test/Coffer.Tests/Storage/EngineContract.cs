@@ -40,6 +40,53 @@ public abstract partial class EngineContract : IAsyncLifetime
     }
 
     [Fact]
+    [Trait("Reports from the field", "R2-26")]
+    public async Task Audit_rows_are_read_by_their_size_and_one_is_read_however_large_it_is()
+    {
+        int[] sizes = [10, 2_000_000, 30, .. Enumerable.Repeat(5, 40), 100, 1];
+        for (var i = 0; i < sizes.Length; i++)
+        {
+            var row = new AuditRow("node_1", i + 1, i + 1, [(byte)i], new byte[sizes[i]]);
+            engine.Write([new Change.Plain()], _ => new RowWrite.PutAudit(row));
+        }
+
+        Assert.Equal([10], await PageAsync(0, newestFirst: false, 100));
+        Assert.Equal([10], await PageAsync(0, newestFirst: false, 0));
+        Assert.Equal([10, 2_000_000], await PageAsync(0, newestFirst: false, 2_000_010));
+        Assert.Equal([1], await PageAsync(long.MaxValue, newestFirst: true, 100));
+        Assert.Equal([1, 100], await PageAsync(long.MaxValue, newestFirst: true, 101));
+        Assert.Equal([1, 100, .. Enumerable.Repeat(5, 40), 30],
+            await PageAsync(long.MaxValue, newestFirst: true, 1_000_000));
+        var all = await engine.ListAuditAsync(0, newestFirst: false, long.MaxValue, default);
+        Assert.Equal(sizes, all.Select(row => row.Row.Entries.Length));
+        Assert.Equal([2_000_000], await PageAsync(all[0].Number, newestFirst: false, 50));
+        Assert.Equal([30, 5, 5], await PageAsync(all[1].Number, newestFirst: false, 44));
+        Assert.Empty(await PageAsync(all[^1].Number, newestFirst: false, 100));
+
+        async Task<IEnumerable<int>> PageAsync(long bound, bool newestFirst, long size) =>
+            (await engine.ListAuditAsync(bound, newestFirst, size, default)).Select(row => row.Row.Entries.Length);
+    }
+
+    [Fact]
+    [Trait("Reports from the field", "R2-26")]
+    public async Task The_size_of_a_page_is_known_before_it_is_read()
+    {
+        for (var i = 0; i < 5; i++)
+        {
+            Write(new RowWrite.PutSecret(
+                NewSecret($"appsecret_{i}") with { Scope = Scope, Sealed = new byte[i * 10] }));
+        }
+
+        Assert.Equal(100, await engine.SizeOfListAsync(tenant, Scope, null, false, 0, 10, default));
+        Assert.Equal(70, await engine.SizeOfListAsync(tenant, Scope, null, false, 0, 2, default));
+        Assert.Equal(30, await engine.SizeOfListAsync(tenant, Scope, "appsecret_3", false, 0, 10, default));
+        Assert.Equal(70, await engine.SizeOfListAsync(tenant, Scope, "appsecret_2", true, 0, 10, default));
+        Assert.Equal(0, await engine.SizeOfListAsync(tenant, [2], null, false, 0, 10, default));
+        Assert.Equal(70, await engine.SizeOfTenantListAsync(tenant, null, 0, 2, default));
+        Assert.Equal(10, await engine.SizeOfTenantListAsync(tenant, "appsecret_2", 0, 10, default));
+    }
+
+    [Fact]
     [Trait("Firm ground", "12")]
     public void What_writes_finds_the_audit_row_of_an_entry_or_the_newest_before_it()
     {

@@ -51,7 +51,7 @@ public sealed class UpgradeTests : ServerTests
         var now = Server.Time.Seconds;
         var token = await Server.OnStoreAsync(async (engine, _, instance) =>
         {
-            var key = (await engine.ListApiKeysAsync(null, Place.Start, false, 10, default))
+            var key = (await engine.ListApiKeysAsync(null, null, false, 10, default))
                 .First(row => row is { Kind: "secret", Livemode: false } && row.App != Server.OtherApp);
             var (id, tenant) = (key.Id, new TenantId(key.App!, false, "acct_1"));
             return new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + 86_400), tenant,

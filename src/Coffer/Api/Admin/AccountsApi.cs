@@ -47,9 +47,10 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
         var (after, limit) = (Text(request.Form, "starting_after"), request.Limit);
         if (after is not null && !after.StartsWith(SecretId.Prefix, StringComparison.Ordinal))
             throw ApiError.UnknownPosition("secret", after);
-        var (secrets, hasMore) = await accounts.ExportAsync(
+        var (secrets, hasMore, room) = await accounts.ExportAsync(
             request.Caller, request.Target.Id("app"), request.Target.Id("account"),
                 request.Form.Boolean("livemode") ?? false, reason, after, limit, request.Cancelled);
+        request.Hold(room);
         try
         {
             request.WriteList(secrets, hasMore,
