@@ -23,7 +23,8 @@ internal sealed record SecretRow(
     public static readonly Table Table = new("secrets",
         "tenant:n name:b scope:b id:t version:n created:n expires_at:n sealed:b", "tenant name");
 
-    public static readonly Query<SecretRow> ByKey = new($"{Columns} FROM secrets WHERE tenant = $1 AND name = $2", From);
+    public static readonly Query<SecretRow> ByKey = new(
+        $"{Columns} FROM secrets WHERE tenant = $1 AND name = $2", From);
 
     public static readonly Query<SecretRow> ById = new(
         $"{Columns} FROM secrets WHERE tenant = $1 AND id = $2 AND (expires_at IS NULL OR expires_at > $3)", From);
