@@ -12,9 +12,16 @@ internal sealed partial class ApiError
         "Invalid account in the Stripe-Account header: send one account id of 1 to 255 letters, digits, '_' and "
             + "'-'.", param: "Stripe-Account");
 
-    public static ApiError ConflictingAccounts() => new(400,
-        "The Stripe-Account and Stripe-Context headers name different accounts. Send one of "
-            + "them.", param: "Stripe-Account");
+    public static ApiError MalformedContext() => new(400,
+        "Invalid account in the Stripe-Context header: send one account id of 1 to 255 letters, digits, '_' and '-', "
+            + "or the app's own account before it and a slash between.", param: "Stripe-Context");
+
+    public static ApiError TwoAccounts() => new(400,
+        "Received both Stripe-Account and Stripe-Context headers. Send one of them.", param: "Stripe-Account");
+
+    public static ApiError AnotherMode() => new(400,
+        "The Stripe-Livemode header names another mode than the provided key's. Leave the header out, or use a key of "
+            + "that mode (sk_test_… or sk_live_…).", param: "Stripe-Livemode");
 
     public static ApiError RepeatedHeader(string header) =>
         new(400, $"Received the {header} header more than once. Send it once.");

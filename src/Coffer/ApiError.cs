@@ -102,8 +102,8 @@ internal sealed partial class ApiError : Exception
         param: "scope[user]");
 
     public static ApiError AnotherAccount() => new(403,
-        "The provided key is for another account than the one in the Stripe-Account header. Leave the header out, or "
-            + "use a key for that account.");
+        "The provided key does not reach the account that the Stripe-Account or Stripe-Context header names. Leave the "
+            + "header out, or use a key for that account.", "account_invalid");
 
     public static ApiError AddressNotAllowed() =>
         new(

@@ -89,6 +89,9 @@ internal sealed record Caller(string KeyId, KeyKind Kind, TenantId? Tenant, Orig
     /// <summary>The mode of the key; an admin key has none, and counts as live.</summary>
     public bool Livemode => Tenant?.Livemode ?? true;
 
+    /// <summary>The account that it acts in; null for an admin key.</summary>
+    public string? Account => Tenant?.Account;
+
     /// <summary>Of an ephemeral key: the one user whose scope it reaches, as exact UTF-8 bytes.</summary>
     public ReadOnlyMemory<byte> User { get; init; }
 

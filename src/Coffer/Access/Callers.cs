@@ -14,6 +14,7 @@ internal sealed class Callers(ApiKeys keys, EphemeralKeys ephemeralKeys, KnownKe
     /// </summary>
     /// <param name="token">The key.</param>
     /// <param name="account">The account that the request names, or null.</param>
+    /// <param name="above">The account that the request says <paramref name="account"/> is below, or null.</param>
     /// <param name="origin">The request.</param>
     /// <param name="isFlooding">
     /// Whether so many unknown keys come from there that only tokens that could be a stored key's are worth a look-up.
@@ -24,7 +25,7 @@ internal sealed class Callers(ApiKeys keys, EphemeralKeys ephemeralKeys, KnownKe
     /// nothing is thrown for a bad key.
     /// </returns>
     public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindAsync(
-        string token, string? account, Origin origin, bool isFlooding, CancellationToken ct)
+        string token, string? account, string? above, Origin origin, bool isFlooding, CancellationToken ct)
     {
         // An ephemeral key needs no look-up to be proven.
         var isEphemeral = token.StartsWith(EphemeralKey.Prefix, StringComparison.Ordinal);
@@ -32,8 +33,12 @@ internal sealed class Callers(ApiKeys keys, EphemeralKeys ephemeralKeys, KnownKe
             return (null, gate.Refuse("unknown_key", null, origin, ApiError.TooManyBadKeys()));
         if (token.StartsWith("pk_", StringComparison.Ordinal))
             return (null, ApiError.PublishableKey());
-        return isEphemeral
+        var found = isEphemeral
             ? await ephemeralKeys.FindCallerAsync(token, account, origin, ct)
             : await keys.FindCallerAsync(token, account, origin, ct);
+        // Accounts that installed an app are below the app's own, and below no other.
+        return above is not null && found.Caller is { App: { } app } caller && app.Account != above
+            ? (null, gate.Refuse("another_account", caller.KeyId, origin, ApiError.AnotherAccount()))
+            : found;
     }
 }

@@ -28,7 +28,8 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
     /// <param name="isAgain">Whether the request was counted before.</param>
     /// <param name="isUrgent">Whether it is counted apart, as what takes rights away is.</param>
     /// <returns>
-    /// The caller, or the refusal: 401 for the key, 403 for where it is used, 429 for how often, 400 for the account.
+    /// The caller, or the refusal: 401 for the key, 403 for where it is used, 429 for how often, 400 for the account
+    /// or the mode.
     /// </returns>
     public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(
         HttpContext context, string requestId, bool readsAccount, bool isAgain = false, bool isUrgent = false)
@@ -37,11 +38,12 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
         var (token, refusal) = Token(headers.Authorization);
         if (token is null)
             return (null, refusal);
-        var (account, malformed) = readsAccount ? Account(headers) : default;
+        var (account, above, malformed) = readsAccount ? Account(headers) : default;
         var origin = new Origin(requestId, address?.ToString() ?? "",
             headers.Origin is { Count: > 0 } web ? web.ToString() : null);
         var isFlooding = limits.IsFlooding(address);
-        var (caller, refused) = await callers.FindAsync(token, account, origin, isFlooding, context.RequestAborted);
+        var (caller, refused) = await callers.FindAsync(
+            token, account, above, origin, isFlooding, context.RequestAborted);
         if (refused is not null)
         {
             if (refused.Status == StatusCodes.Status401Unauthorized)
@@ -51,6 +53,8 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
 
         if (!isAgain && !limits.TakeForKey(caller!.KeyId, isUrgent))
             return (null, ApiError.RateLimited(caller!.Livemode));
+        if (malformed is null && readsAccount && IsOfAnotherMode(caller!, headers["Stripe-Livemode"]))
+            malformed = ApiError.AnotherMode();
         return malformed is not null ? (null, malformed) : (caller, null);
     }
 
@@ -93,16 +97,29 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
         return user.Length == 0 ? (null, ApiError.NoApiKey()) : (user, null);
     }
 
-    private static (string? Account, ApiError? Malformed) Account(IHeaderDictionary headers)
+    // A context may be a path: the account that the key is of, and the one below it that is meant.
+    private static (string? Account, string? Above, ApiError? Malformed) Account(IHeaderDictionary headers)
     {
         var (account, context) = (headers["Stripe-Account"], headers["Stripe-Context"]);
-        if (account.Count + context.Count == 0)
-            return (null, null);
         if (account.Count > 1 || context.Count > 1)
-            return (null, ApiError.RepeatedHeader(account.Count > 1 ? "Stripe-Account" : "Stripe-Context"));
-        if (account.Count == 1 && context.Count == 1 && account.ToString() != context.ToString())
-            return (null, ApiError.ConflictingAccounts());
-        var id = (account.Count == 1 ? account : context).ToString();
-        return IsAccount(id) ? (id, null) : (null, ApiError.MalformedAccount());
+            return Malformed(ApiError.RepeatedHeader(account.Count > 1 ? "Stripe-Account" : "Stripe-Context"));
+        if (account.Count == 1 && context.Count == 1)
+            return Malformed(ApiError.TwoAccounts());
+        if (account.Count == 1)
+            return IsAccount(account.ToString()) ? (account, null, null) : Malformed(ApiError.MalformedAccount());
+        if (context.Count == 0)
+            return default;
+        return context.ToString().Split('/') switch
+        {
+            [var id] when IsAccount(id) => (id, null, null),
+            [var above, var id] when IsAccount(above) && IsAccount(id) => (id, above, null),
+            _ => Malformed(ApiError.MalformedContext()),
+        };
+
+        static (string?, string?, ApiError?) Malformed(ApiError error) => (null, null, error);
     }
+
+    // The Stripe CLI says which mode it means. The key decides, and nothing is answered out of the other mode silently.
+    private static bool IsOfAnotherMode(Caller caller, StringValues livemode) =>
+        caller.Kind != KeyKind.Admin && livemode.Count > 0 && livemode != (caller.Livemode ? "true" : "false");
 }

@@ -134,7 +134,9 @@ internal sealed partial class Pipeline
             context, requestId, readsAccount: !isAdmin, isUrgent: route.IsUrgent);
         if (caller is null)
             return refusal;
-        if (!isAdmin && request.Headers["Stripe-Account"] is { Count: 1 } account)
+        // As Stripe does: by whichever header it came.
+        if (!isAdmin && caller.Account is { } account
+            && request.Headers["Stripe-Account"].Count + request.Headers["Stripe-Context"].Count > 0)
             response.Headers["Stripe-Account"] = account;
         // An app that has chosen its origins answers to each of them by name.
         if (!isAdmin && caller is { App.Origins.Count: > 0, Origin.WebOrigin: { } origin })

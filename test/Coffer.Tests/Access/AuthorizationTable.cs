@@ -152,7 +152,7 @@ internal static class AuthorizationTable
         spelling                      | sent as     | it is
         as the account                | A=V         | same
         as the context                | C=V         | same
-        in both, the same             | A=V C=V     | same
+        in both, the same             | A=V C=V     | refused
         in both, the account a decoy  | A=D C=V     | refused
         in both, the context a decoy  | A=V C=D     | refused
         repeated, the same            | A=V A=V     | refused

@@ -147,16 +147,16 @@ public sealed class EphemeralKeysTests : ServerTests
         Assert.Equal("one", (await Server.Client(token).Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
         Assert.Equal("one",
             (await Server.Client(token, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
-        (await Server.Client(token, "acct_2").Find("k")).IsError(403, null, null);
+        (await Server.Client(token, "acct_2").Find("k")).IsError(403, "account_invalid", null);
         (await Server.Client(token, "acct 2").Find("k")).IsError(400, null, "Stripe-Account");
         await Server.Client().Set("k", "the app's own");
         var own = (string)(await Server.Client().Post(Ephemeral, [("user", "usr_1")])).IsOk().Json["account"]!;
-        (await Server.Client(token, own).Find("k")).IsError(403, null, null);
+        (await Server.Client(token, own).Find("k")).IsError(403, "account_invalid", null);
         var request = new HttpRequestMessage(HttpMethod.Get,
             new Uri($"{Secrets}?scope[type]=account", UriKind.Relative));
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
         request.Headers.Add("Stripe-Context", "acct_2");
-        (await Server.SendAsync(request)).IsError(403, null, null);
+        (await Server.SendAsync(request)).IsError(403, "account_invalid", null);
     }
 
     [Fact]

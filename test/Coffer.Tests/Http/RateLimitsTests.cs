@@ -213,7 +213,7 @@ public sealed class RateLimitsTests
             return true;
 
             async Task<(Caller? Caller, ApiError? Refusal)> AskAsync(string token) =>
-                await callers.FindAsync(token, null, Origin.Internal, isFlooding: true, default);
+                await callers.FindAsync(token, null, null, Origin.Internal, isFlooding: true, default);
         });
     }
 

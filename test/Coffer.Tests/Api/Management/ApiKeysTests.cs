@@ -201,7 +201,7 @@ public sealed class ApiKeysTests : ServerTests
             (await Server.Client(key, "acct_1").Find("k", null, ("expand[]", "payload"))).IsOk().Payload);
         var own = (string)(await Admin.Get($"{Apps}/{app}")).Json["account"]!;
         foreach (var other in (string[])["acct_2", own, "ACCT_1"])
-            (await Server.Client(key, other).Find("k")).IsError(403, null, null);
+            (await Server.Client(key, other).Find("k")).IsError(403, "account_invalid", null);
     }
 
     [Fact]
@@ -274,7 +274,7 @@ public sealed class ApiKeysTests : ServerTests
 
         (await Server.Client(old.Secret()).List()).IsOk();
         (await Server.Client(rolled.Secret()).List()).IsOk();
-        (await Server.Client(rolled.Secret(), "acct_2").List()).IsError(403, null, null);
+        (await Server.Client(rolled.Secret(), "acct_2").List()).IsError(403, "account_invalid", null);
         (await Server.Client(rolled.Secret()).Set("k")).IsError(403, null, null);
         Server.Time.Move(TimeSpan.FromSeconds(59));
         (await Server.Client(old.Secret()).List()).IsOk();
