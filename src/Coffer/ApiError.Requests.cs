@@ -16,6 +16,10 @@ internal sealed partial class ApiError
         "Invalid account in the Stripe-Context header: send one account id of 1 to 255 letters, digits, '_' and '-', "
             + "or the app's own account before it and a slash between.", param: "Stripe-Context");
 
+    public static ApiError ConflictingAccounts() => new(400,
+        "The Stripe-Account and Stripe-Context headers name different accounts. Send one of "
+            + "them.", param: "Stripe-Account");
+
     public static ApiError TwoAccounts() => new(400,
         "Received both Stripe-Account and Stripe-Context headers. Send one of them.", param: "Stripe-Account");
 

@@ -104,7 +104,7 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
         if (account.Count > 1 || context.Count > 1)
             return Malformed(ApiError.RepeatedHeader(account.Count > 1 ? "Stripe-Account" : "Stripe-Context"));
         if (account.Count == 1 && context.Count == 1)
-            return Malformed(ApiError.TwoAccounts());
+            return Malformed(account == context ? ApiError.TwoAccounts() : ApiError.ConflictingAccounts());
         if (account.Count == 1)
             return IsAccount(account.ToString()) ? (account, null, null) : Malformed(ApiError.MalformedAccount());
         if (context.Count == 0)
