@@ -1,4 +1,6 @@
 using System.Net;
+using System.Security.Cryptography;
+using System.Text;
 using Stripe;
 using Stripe.Apps;
 
@@ -125,6 +127,42 @@ public sealed class DotnetSdkTests(ServedStore store) : IClassFixture<ServedStor
         Assert.Equal(["true"], second.StripeResponse.Headers.GetValues("Idempotent-Replayed"));
         var error = await Assert.ThrowsAsync<StripeException>(() => SetAsync("k", "another", account));
         Assert.Equal("idempotency_error", error.StripeError.Type);
+    }
+
+    [Fact]
+    [Trait("Reports from the field", "B")]
+    public async Task Dotnet_SDK_cleans_up_in_the_handler_of_an_event_of_deauthorization()
+    {
+        const string Account = "acct_dotnet_deauthorized", WebhookSecret = "whsec_1";
+        var account = In(Account);
+        await SetAsync("one", "p", account);
+        await SetAsync("two", "p", account);
+        await SetAsync("another account's", "p", In("acct_dotnet_stays"));
+
+        // The client that the SDK hands to the handler names the event's account by Stripe-Context.
+        var client = new StripeClient(store.Coffer.TestKey,
+            apiBase: store.Coffer.Url.GetLeftPart(UriPartial.Authority));
+        var handler = new StripeEventNotificationHandler(client, WebhookSecret, (_, _) => Assert.Fail("not handled"));
+        handler.V1AccountApplicationDeauthorized += (_, args) =>
+        {
+            var service = args.Client.V1.Apps.Secrets;
+            var list = new SecretListOptions { Scope = AtAccount, Limit = 1 };
+            foreach (var secret in service.ListAutoPaging(list).ToList())
+                service.DeleteWhere(new SecretDeleteWhereOptions { Name = secret.Name, Scope = AtAccount });
+        };
+        var body = $$"""
+            {
+              "id": "evt_1", "object": "v2.core.event", "type": "v1.account.application.deauthorized",
+              "context": "{{Account}}", "livemode": false, "created": "{{Now:O}}",
+              "related_object": { "id": "{{Account}}", "type": "account", "url": "/v1/account" }
+            }
+            """;
+        var at = TimeProvider.System.GetUtcNow().ToUnixTimeSeconds();
+        var mac = HMACSHA256.HashData(Encoding.UTF8.GetBytes(WebhookSecret), Encoding.UTF8.GetBytes($"{at}.{body}"));
+        handler.Handle(body, $"t={at},v1={Convert.ToHexStringLower(mac)}");
+        Assert.Empty(await Secrets.ListAsync(new SecretListOptions { Scope = AtAccount }, account, Ct));
+        Assert.Single(await Secrets.ListAsync(
+            new SecretListOptions { Scope = AtAccount }, In("acct_dotnet_stays"), Ct));
     }
 
     private static RequestOptions In(string account) => new() { StripeAccount = account };

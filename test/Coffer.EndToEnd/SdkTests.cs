@@ -19,6 +19,10 @@ public sealed class SdkTests(ServedStore store) : IClassFixture<ServedStore>
     public Task Node_SDK_acts_in_the_account_that_a_request_names() => NodeAsync("account");
 
     [Fact]
+    [Trait("Reports from the field", "B")]
+    public Task Node_SDK_cleans_up_in_the_handler_of_an_event_of_deauthorization() => NodeAsync("deauthorized");
+
+    [Fact]
     public Task Node_SDK_walks_a_list_page_by_page_in_both_directions() => NodeAsync("pages");
 
     [Fact]

@@ -185,6 +185,36 @@ const scenarios = {
     assert.deepEqual((await secrets.list({ scope })).data, []);
   },
 
+  // An app is removed from an account: its backend deletes what it stored for it, with the client that the SDK hands to
+  // the event's handler, which names the account by Stripe-Context.
+  async deauthorized() {
+    const apps = await fetch(`${COFFER_URL}/admin/v1/apps`,
+      { headers: { authorization: `Bearer ${COFFER_ADMIN_KEY}` } }).then(answer => answer.json());
+    const user = { type: 'user', user: 'usr_1' };
+    const stripe = connect(COFFER_API_KEY, {});
+    const handler = stripe.notificationHandler('whsec_1', event => assert.fail(`not handled: ${event.type}`));
+    handler.on('v1.account.application.deauthorized', async (event, client) => {
+      for (const of of [scope, user]) {
+        for await (const { name } of client.apps.secrets.list({ scope: of, limit: 2 })) {
+          const deleted = await client.apps.secrets.deleteWhere({ scope: of, name });
+          assert.equal(deleted.lastResponse.headers['stripe-account'], stripeAccount);
+        }
+      }
+    });
+    for (const context of [stripeAccount, `${apps.data.at(-1).account}/${stripeAccount}`]) {
+      await fill(5);
+      await secrets.create({ scope: user, name: 'of a user', payload: 'p' });
+      const payload = JSON.stringify({
+        id: 'evt_1', object: 'v2.core.event', type: 'v1.account.application.deauthorized', context, livemode: false,
+        created: new Date().toISOString(), related_object: { id: stripeAccount, type: 'account', url: '/v1/account' },
+      });
+      const header = stripe.webhooks.generateTestHeaderString({ payload, secret: 'whsec_1' });
+      await handler.handle(payload, header);
+      assert.deepEqual((await secrets.list({ scope })).data, []);
+      assert.deepEqual((await secrets.list({ scope: user })).data, []);
+    }
+  },
+
   async concurrent() {
     const names = ['region', 'token', 'refresh', 'project', 'settings'];
     const created = await Promise.all(
