@@ -17,4 +17,15 @@ internal static class Product
 
     /// <summary>The .NET runtime that it runs on, such as 10.0.12.</summary>
     public static string Runtime => Environment.Version.ToString();
+
+    /// <summary>
+    /// The oldest runtime that is fit: the one that all tests have passed on. Earlier ones have known faults, in what
+    /// reads HTTP too (SECURITY.md).
+    /// </summary>
+    public static readonly Version OldestRuntime = new(10, 0, 12);
+
+    /// <summary>What an operator has to know of a runtime, or null.</summary>
+    public static string? TroubleOf(Version runtime) => runtime >= OldestRuntime
+        ? null
+        : $"This .NET runtime is {runtime}, and the oldest that is fit is {OldestRuntime}. Update the runtime";
 }

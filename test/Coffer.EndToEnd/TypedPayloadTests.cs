@@ -44,6 +44,22 @@ public sealed class TypedPayloadTests(ServedStore store) : IClassFixture<ServedS
         Assert.Equal((Pem, Pem), (await FindAsync("piped"), await FindAsync("filed")));
     }
 
+    [Theory]
+    [InlineData("token\n", true)]
+    [InlineData("token\r\n", true)]
+    [InlineData("token", false)]
+    [InlineData("two\nlines\n", false)]
+    [InlineData("\n", false)]
+    public async Task A_line_break_after_one_line_is_stored_and_said(string payload, bool isSaid)
+    {
+        var name = $"ends {payload.Length} {isSaid}";
+        var ran = (await Ran.ProgramAsync(Needs.Program, ["secrets", "set", name, "--json"], Variables(),
+            System.Text.Encoding.UTF8.GetBytes(payload))).EndedWith(0);
+        Assert.Equal(isSaid ? "coffer: note: the payload ends in a line break, which is stored too\n" : "", ran.Stderr);
+        Assert.StartsWith("{", ran.Stdout, StringComparison.Ordinal);
+        Assert.Equal(payload, await FindAsync(name));
+    }
+
     private Task<Ran> TypeAsync(string typed, params string[] arguments) =>
         ShellAtTerminalAsync(typed, $"coffer {string.Join(' ', arguments)}");
 

@@ -93,6 +93,9 @@ internal static class SecretsVerb
         return OnSecrets(command, async (client, parsed, ct) =>
         {
             var text = parsed.GetValue(payload) ?? await ReadPayloadAsync(parsed.GetValue(file), ct);
+            // echo adds one, and a token that ends in it is mostly not the token that was meant.
+            if (text.Length > 1 && text.IndexOf('\n', StringComparison.Ordinal) == text.Length - 1)
+                Console.Error.WriteLine("coffer: note: the payload ends in a line break, which is stored too");
             Secrets.Print(
                 parsed,
                 Shape(

@@ -120,6 +120,8 @@ internal sealed class Server : IAsyncDisposable
     private static async Task WarnAsync(
         StorageParts storage, CofferOptions options, Surroundings around, CancellationToken ct)
     {
+        if (Product.TroubleOf(Environment.Version) is { } trouble)
+            around.Log<Server>().LogWarning("{Trouble}", trouble);
         foreach (var change in storage.Directory.Tighten())
             around.Log<DataDirectory>().LogWarning("{Change}", change);
         if (options.Dev is null && await FirstStart.LeftByDevAsync(storage.Engine, ct) is { Count: > 0 } left)

@@ -1,0 +1,29 @@
+namespace Coffer.Tests.House;
+
+/// <summary>Which .NET runtimes are fit (SECURITY.md).</summary>
+[Trait("Reports from the field", "R2-28")]
+public sealed class RuntimeTests
+{
+    [Theory]
+    [InlineData("10.0.11", false)]
+    [InlineData("10.0.0", false)]
+    [InlineData("9.0.99", false)]
+    [InlineData("10.0.12", true)]
+    [InlineData("10.0.13", true)]
+    [InlineData("10.1.0", true)]
+    [InlineData("11.0.0", true)]
+    public void One_that_is_older_than_the_oldest_that_is_fit_is_named_with_what_to_do(string runtime, bool isFit)
+    {
+        var trouble = Product.TroubleOf(Version.Parse(runtime));
+        if (isFit)
+            Assert.Null(trouble);
+        else
+            Assert.Equal($"This .NET runtime is {runtime}, and the oldest that is fit is {Product.OldestRuntime}. "
+                + "Update the runtime", trouble);
+    }
+
+    [Fact]
+    public void SECURITY_names_the_oldest_that_is_fit() =>
+        Assert.Contains($"The oldest .NET runtime that is fit is {Product.OldestRuntime}.",
+            File.ReadAllText(Repository.File("SECURITY.md")), StringComparison.Ordinal);
+}
