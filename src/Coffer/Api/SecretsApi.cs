@@ -10,8 +10,15 @@ using Coffer.Secrets;
 namespace Coffer.Api;
 
 /// <summary>The four verbs of the Secret Store: set, find, list, delete (docs/wire.md).</summary>
-internal sealed class SecretsApi(SecretStore store)
+/// <param name="store">What carries them out.</param>
+/// <param name="teaches">Whether to say once, in a header that SDKs print, how a payload is asked for.</param>
+internal sealed class SecretsApi(SecretStore store, bool teaches)
 {
+    private const string Lesson = "Coffer: this secret's payload is left out. Ask for it with expand[]=payload, and in "
+        + "a list with expand[]=data.payload.";
+
+    private int isTaught = teaches ? 0 : 1;
+
     private const string Root = "/v1/apps/secrets";
     private const int LongestCursor = 5_000;
 
@@ -49,6 +56,7 @@ internal sealed class SecretsApi(SecretStore store)
             request.Cancelled);
         if (secret is null)
             return ApiError.NoSuchSecret(name.Text);
+        Teach(request, wantsPayload);
         Write(request, secret, wantsPayload);
         return null;
     }
@@ -65,6 +73,8 @@ internal sealed class SecretsApi(SecretStore store)
             request.Caller, scope, ReadCursor(form, "starting_after"), ReadCursor(form, "ending_before"), limit,
             wantsPayload, request.Cancelled);
         request.Hold(page.Room);
+        if (page.Secrets.Count > 0)
+            Teach(request, wantsPayload);
         if (page.Damaged > 0)
             request.Headers["Coffer-Damaged-Secrets"] = page.Damaged.ToString(CultureInfo.InvariantCulture);
         request.WriteList(page.Secrets, page.HasMore, (json, secret) =>
@@ -73,6 +83,12 @@ internal sealed class SecretsApi(SecretStore store)
                 WriteSecret(json, secret, wantsPayload, deleted: false);
         });
         return null;
+    }
+
+    private void Teach(ApiRequest request, bool wantsPayload)
+    {
+        if (!wantsPayload && Interlocked.Exchange(ref isTaught, 1) == 0)
+            request.Headers["Stripe-Notice"] = Lesson;
     }
 
     private async ValueTask<ApiError?> DeleteAsync(ApiRequest request)

@@ -32,7 +32,7 @@ internal sealed class Doors(Pipeline api, Pipeline management, HealthApi health,
         var signatures = new Signatures(access.Gate, around.Time);
         IEnumerable<ApiRoute> routes =
         [
-            .. new SecretsApi(secrets.Store).Routes,
+            .. new SecretsApi(secrets.Store, teaches: options.Dev is not null).Routes,
             .. new EphemeralKeysApi(management.Minting, signatures).Routes,
         ];
         var log = around.Log<Pipeline>();

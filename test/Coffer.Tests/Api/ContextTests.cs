@@ -87,6 +87,35 @@ public sealed class ContextTests : ServerTests
             "Stripe-Livemode");
     }
 
+    [Fact]
+    public async Task Dev_says_once_how_a_payload_is_asked_for_and_names_no_secret()
+    {
+        await using var dev = await TestServer.StartAsync(dev: new("sk_test_anything", SeedFixtures: false));
+        var client = dev.Client("sk_test_anything");
+        Assert.Null((await client.Set("k", "p")).Header("Stripe-Notice"));
+        Assert.Null((await client.Find("k", null, ("expand[]", "payload"))).Header("Stripe-Notice"));
+        Assert.Null((await client.List("usr_1")).Header("Stripe-Notice")); // nothing was left out
+        Assert.Equal("Coffer: this secret's payload is left out. Ask for it with expand[]=payload, and in a list with "
+            + "expand[]=data.payload.", (await client.Find("k")).Header("Stripe-Notice"));
+        Assert.Null((await client.Find("k")).Header("Stripe-Notice"));
+        Assert.Null((await client.List()).Header("Stripe-Notice"));
+
+        await Server.Client().Set("k", "p");
+        Assert.Null((await Server.Client().Find("k")).Header("Stripe-Notice")); // no dev mode
+    }
+
+    [Fact]
+    public async Task An_answer_is_as_long_as_it_says_whatever_it_is()
+    {
+        var client = Server.Client();
+        var payload = new string('\u00e9', 5_000);
+        await client.Set("k", payload);
+        foreach (var answer in (Answer[])[await client.Find("k", null, ("expand[]", "payload")), await client.List(),
+            await client.Find("none"), await client.Set(""), await Server.Client("sk_test_x").Find("k"),
+            await Server.Admin.Get(Apps), await Server.Admin.Get($"{Apps}/none"), await client.Delete("k")])
+            Assert.Equal(System.Text.Encoding.UTF8.GetByteCount(answer.Text), answer.ContentHeaders.ContentLength);
+    }
+
     private async Task<string> OwnAsync() =>
         (string)(await Server.Admin.Get($"{Apps}/{await Server.AppIdAsync()}")).IsOk().Json["account"]!;
 
