@@ -57,6 +57,56 @@ public sealed class UiExtensionTests : IDisposable
         string Text(string field) => said.GetProperty(field).GetString()!;
     }
 
+    [Fact]
+    [Trait("Reports from the field", "R2-24")]
+    public async Task A_page_whose_requests_are_traced_reaches_it_and_another_header_is_refused_by_the_browser()
+    {
+        var chromium = Needs.Chromium();
+        using var data = new TemporaryDirectory();
+        var pem = PemPair.Make(files);
+        await using var coffer = await CofferProcess.ServeAsync(data, "--listen", "https://127.0.0.1:0", "--tls-cert",
+            pem.Cert, "--tls-key", pem.Key);
+        using var backend = Backend(coffer, pem);
+        await PostAsync(backend, "v1/apps/secrets", ("scope[type]", "account"), ("name", "k"), ("payload", "p"));
+        var key = (await PostAsync(backend, "v1/ephemeral_keys", ("user", "usr_1"))).GetProperty("secret").GetString()!;
+
+        // As libraries of tracing do it: fetch is replaced by one that adds headers.
+        const string Module = """
+            const { base, key, cases } = globalThis.COFFER;
+            const said = {};
+            for (const added of cases) {
+              const more = Object.fromEntries(added.map((name) => [name, '1']));
+              const traced = (url, options) => fetch(url, { ...options, headers: { ...options.headers, ...more } });
+              try {
+                const answer = await traced(`${base}/v1/apps/secrets/find?scope[type]=account&name=k`,
+                  { headers: { Authorization: `Bearer ${key}` } });
+                said[added.join()] = `${answer.status} ${answer.headers.get('Coffer-Secret-Version')}`;
+              } catch (e) {
+                said[added.join()] = e.name;
+              }
+            }
+            said.credentials = await fetch(`${base}/v1/apps/secrets/find?scope[type]=account&name=k`,
+              { credentials: 'include', headers: { Authorization: `Bearer ${key}` } }).then(() => '', (e) => e.name);
+            document.body.textContent = JSON.stringify(said);
+            """;
+        string[][] cases = [[], ["traceparent", "tracestate", "baggage"], ["sentry-trace", "baggage"],
+            ["x-datadog-trace-id", "x-datadog-parent-id", "x-datadog-origin", "x-datadog-sampling-priority"],
+            ["newrelic", "b3", "x-request-id"], ["x-mine"], ["traceparent", "x-mine"]];
+        var page = files.File("traced.html");
+        var settings = JsonSerializer.Serialize(
+            new { @base = coffer.Url.GetLeftPart(UriPartial.Authority), key, cases });
+        await File.WriteAllTextAsync(page, Browser.Page($"globalThis.COFFER = {settings}", Module),
+            TestContext.Current.CancellationToken);
+        var said = JsonElement.Parse(Browser.Body(await Ran.ProgramAsync(
+            chromium, Browser.Arguments(files.File("traced"), new Uri(page).AbsoluteUri))));
+        Assert.Equal("TypeError", said.GetProperty("credentials").GetString());
+        foreach (var added in cases)
+        {
+            Assert.Equal(added.Contains("x-mine") ? "TypeError" : "200 1",
+                said.GetProperty(string.Join(',', added)).GetString());
+        }
+    }
+
     public void Dispose() => files.Dispose();
 
     private static Task<Ran> VerifyAsync(string node, string signature, string secret, string payload) =>

@@ -58,7 +58,7 @@ internal sealed partial class Pipeline
         SetCommonHeaders(context);
         if (HttpMethods.IsOptions(context.Request.Method) && !isAdmin)
         {
-            SetPreflightHeaders(context.Response);
+            SetPreflightHeaders(context);
             return;
         }
 
@@ -273,11 +273,13 @@ internal sealed partial class Pipeline
         headers.AccessControlMaxAge = "300";
     }
 
-    private static void SetPreflightHeaders(HttpResponse response)
+    private static void SetPreflightHeaders(HttpContext context)
     {
+        var response = context.Response;
         response.Headers.AccessControlAllowHeaders =
             "authorization, content-type, idempotency-key, stripe-account, stripe-context, stripe-version, " +
-            "stripe-app, user-agent, x-stripe-client-user-agent, x-stripe-client-telemetry";
+            "stripe-app, user-agent, x-stripe-client-user-agent, x-stripe-client-telemetry" +
+            Tracing.AskedFor(context.Request.Headers.AccessControlRequestHeaders);
         response.Headers.Remove("Stripe-Version");
         response.ContentLength = 0;
     }

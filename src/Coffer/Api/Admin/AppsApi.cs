@@ -11,6 +11,12 @@ namespace Coffer.Api.Admin;
 /// <summary>Apps, for someone with an admin key (docs/management.md, "Apps").</summary>
 internal sealed class AppsApi(ManagedApps apps)
 {
+    private static readonly string[] OriginSchemes =
+    [
+        "https", "http", "app", "capacitor", "ionic", "tauri", "chrome-extension", "moz-extension",
+        "safari-web-extension", "vscode-webview",
+    ];
+
     private const string All = $"{Root}/apps", One = $"{All}/{{app}}";
 
     public IEnumerable<ApiRoute> Routes =>
@@ -88,10 +94,11 @@ internal sealed class AppsApi(ManagedApps apps)
         if (origins.Count > App.MostOrigins)
             throw ApiError.Unusable("origins", $"send at most {App.MostOrigins}");
         // As a browser writes it in the Origin header (RFC 6454, section 6.2): ASCII, nothing but scheme and host
-        // before a port that is not the default.
+        // before a port that is not the default. Shells of desktop and mobile apps, and extensions of browsers, have
+        // schemes of their own.
         foreach (var origin in origins)
         {
-            if (!Uri.TryCreate(origin, UriKind.Absolute, out var uri) || uri.Scheme is not ("https" or "http")
+            if (!Uri.TryCreate(origin, UriKind.Absolute, out var uri) || !OriginSchemes.Contains(uri.Scheme)
                 || uri.UserInfo.Length > 0
                 || !Ascii.IsValid(origin) || uri.GetLeftPart(UriPartial.Authority) != origin)
                 throw ApiError.Unusable("origins", "write each as browsers do, such as https://app.example.com");
