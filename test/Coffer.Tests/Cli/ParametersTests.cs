@@ -1,4 +1,6 @@
+using System.CommandLine;
 using Coffer.Cli;
+using Coffer.Tests.House;
 
 namespace Coffer.Tests.Cli;
 
@@ -92,5 +94,30 @@ public sealed class ParametersTests
         Assert.Null(Parameters.UnixSeconds(null));
         Assert.Empty(Parameters.Elements("origins", null));
         Assert.Equal([("origins[]", "a"), ("origins[]", "b")], Parameters.Elements("origins", ["a", "b"]));
+    }
+
+    [Fact]
+    [Trait("Reports from the field", "R2-10")]
+    public void Every_option_that_is_a_moment_or_a_length_refuses_by_name_what_cannot_be_meant()
+    {
+        string[] noMoment =
+            ["", "soon", "2031", "20310228", "1795887533000", "-1", "1e9", "1969-12-31", "'2030-01-31'"];
+        string[] noLength = ["", "soon", "90", "1.5h", "1h30m", "-1h", "90S", "1w", "100001d"];
+        var seen = 0;
+        foreach (var option in DocumentCommands.AllOptions())
+        {
+            var bad = option.ValueType == typeof(DateTimeOffset?) ? noMoment : [];
+            if (option.ValueType == typeof(TimeSpan?))
+                bad = noLength;
+            seen += bad.Length > 0 ? 1 : 0;
+            var alone = new Command("alone") { option }; // what else the command lacks is not what is asked
+            foreach (var value in bad)
+            {
+                Assert.Contains(alone.Parse([option.Name, value]).Errors, error =>
+                    error.Message.StartsWith($"{option.Name} '{value}' is ", StringComparison.Ordinal));
+            }
+        }
+
+        Assert.True(seen >= 8, $"{seen} options"); // of secrets, keys, apps and audit
     }
 }

@@ -38,6 +38,9 @@ internal static partial class DocumentCommands
     /// <summary>Each command that does something, as it is typed: <c>coffer apps create</c>.</summary>
     public static IEnumerable<string> Leaves() => LeavesOf(Tree.Value, "coffer");
 
+    /// <summary>Each option of each command.</summary>
+    public static IEnumerable<Option> AllOptions() => OptionsOf(Tree.Value);
+
     /// <summary>Every option of any command.</summary>
     public static IReadOnlySet<string> Options { get; } = OptionsOf(Tree.Value)
         .SelectMany(option => option.Aliases.Prepend(option.Name)).ToHashSet(StringComparer.Ordinal);
