@@ -85,6 +85,11 @@ public sealed class SdkTests(ServedStore store) : IClassFixture<ServedStore>
     public Task Python_SDK_gets_the_first_answer_again_and_an_idempotency_error_for_other_parameters() =>
         PythonAsync("idempotency");
 
+    [Fact]
+    [Trait("Reports from the field", "B")]
+    public Task The_client_of_alchemy_makes_reads_updates_and_deletes_its_apps_secret() =>
+        RunAsync(Needs.Node(), "alchemy.mjs", "all");
+
     private Task NodeAsync(string scenario) => RunAsync(Needs.Node(), "node.mjs", scenario);
 
     private Task PythonAsync(string scenario) => RunAsync(Needs.PythonWithStripe(), "python_client.py", scenario);

@@ -55,13 +55,17 @@ internal sealed class PostgresAddress
     /// <summary>Which database, without who opens it.</summary>
     public string Shown => $"the database {given.Database ?? given.Username} at {given.Host}";
 
-    /// <returns>Null if it is not a connection string, or names no host.</returns>
+    /// <returns>
+    /// Null if it is not a connection string, or names no host: what has a role or a setting in it is none, and would
+    /// be shown.
+    /// </returns>
     public static PostgresAddress? Parse(string store)
     {
         try
         {
             var parsed = new NpgsqlConnectionStringBuilder(store);
-            return string.IsNullOrWhiteSpace(parsed.Host) ? null : new PostgresAddress(parsed);
+            var isHost = !string.IsNullOrWhiteSpace(parsed.Host) && parsed.Host.AsSpan().IndexOfAny("@=\"'") < 0;
+            return isHost ? new PostgresAddress(parsed) : null;
         }
         catch (Exception e) when (e is ArgumentException or FormatException or InvalidCastException
             or OverflowException or KeyNotFoundException)
