@@ -43,6 +43,38 @@ public sealed class ProcessPrivacyTests
         Assert.Equal("0", CoreLimit(coffer));
     }
 
+    [Theory]
+    [Trait("Reports from the field", "R2-16")]
+    [InlineData("--key", "sk_test_canary")]
+    [InlineData("--key=sk_test_canary")]
+    public async Task A_key_among_the_arguments_is_used_and_not_listed(params string[] key)
+    {
+        using var data = new TemporaryDirectory();
+        await using var coffer = await CofferProcess.StartAsync(["dev", "--data", data.Path, .. key]);
+        Assert.Equal(key.Length == 2 ? "--key [redacted]" : "--key=[redacted]",
+            string.Join(' ', Arguments(coffer).SkipWhile(word => !word.StartsWith("--key", StringComparison.Ordinal))
+                .TakeWhile(word => word.Contains("--key", StringComparison.Ordinal) || word == "[redacted]")));
+        Assert.DoesNotContain("canary", string.Join(' ', Arguments(coffer)), StringComparison.Ordinal);
+        Assert.Equal("sk_test_canary", coffer.TestKey);
+        Assert.Equal("0", await OwnerAsync($"/proc/{coffer.Pid}/environ"));
+    }
+
+    [Fact]
+    [Trait("Reports from the field", "R2-16")]
+    public async Task A_connection_string_among_the_arguments_is_used_and_not_shown()
+    {
+        using var data = new TemporaryDirectory();
+        const string Store = "Host=127.0.0.1;Port=1;Timeout=1;Database=mine;Password=canary";
+        foreach (var arguments in (string[][])[["serve", "--store", Store], ["serve", $"--store={Store}"],
+            ["audit", "verify", "--store", Store]])
+        {
+            var ran = await Ran.CofferAsync([.. arguments, "--data", data.Path]);
+            Assert.Equal(78, ran.ExitCode);
+            Assert.Contains("the database mine at 127.0.0.1", ran.Stderr, StringComparison.Ordinal);
+            Assert.DoesNotContain("canary", ran.Stderr + ran.Stdout, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task Arguments_pass_as_they_are_and_so_does_what_the_program_ends_with()
     {

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Cryptography;
 
 namespace Coffer.Shared;
 
@@ -83,11 +84,26 @@ internal static class PostgresPrograms
         return Environment.IsPrivilegedProcess ? ["runuser", "-u", "postgres", "--", .. line] : line;
     }
 
+    /// <summary>
+    /// A port that nobody listens on. It is below those that the system gives to connections (from 32,768): one of
+    /// those may be a connection's own before the server that it is for has started.
+    /// </summary>
     public static int FreePort()
     {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        while (true)
+        {
+            var port = RandomNumberGenerator.GetInt32(10_000, 32_000);
+            try
+            {
+                using var listener = new TcpListener(IPAddress.Loopback, port);
+                listener.Start();
+                return port;
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse)
+            {
+                // another
+            }
+        }
     }
 
     private static bool IsWhole(string folder) => Needed.All(program => File.Exists(Path.Combine(folder, program)));

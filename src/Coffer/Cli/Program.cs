@@ -4,7 +4,7 @@ using Coffer;
 using Coffer.Cli;
 using Coffer.Hosting;
 
-ProcessPrivacy.Enter(args);
+args = ProcessPrivacy.Enter(args);
 
 var root = new RootCommand(
     "Coffer, a self-hosted secret store for app platforms. It speaks the wire protocol of the Stripe Apps Secret "

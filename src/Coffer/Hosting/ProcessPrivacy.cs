@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Text;
 
 namespace Coffer.Hosting;
 
@@ -17,25 +18,37 @@ internal static class ProcessPrivacy
     /// </summary>
     private static readonly string[] Holders = ["serve", "dev", "migrate", "audit"];
 
+    /// <summary>Options whose value may hold a password or a key; <c>--key</c> is one of dev's only.</summary>
+    private static readonly string[] Private = ["--store", "--from-store", "--to-store", "--key"];
+
+    /// <summary>
+    /// What stands for such a value among the arguments, which everybody on the machine may list. The value itself is
+    /// in the environment, under a name that ends in the argument's number.
+    /// </summary>
+    private const string Hidden = "[redacted]", HiddenIn = "_COFFER_ARGUMENT_";
+
     /// <summary>
     /// Call first of all. It may begin the program again: the runtime reads what is asked of it before it runs any of
     /// ours.
     /// </summary>
-    public static void Enter(string[] args)
+    /// <param name="args">The arguments of the program.</param>
+    /// <returns>The same, with the values of those that were hidden.</returns>
+    public static string[] Enter(string[] args)
     {
+        args = WithHidden(args);
         if (!OperatingSystem.IsLinux() || !Environment.Is64BitProcess || IsOn(AskedForDumps))
-            return;
+            return args;
         var asked = Environment.GetEnvironmentVariable(Asked)
             ?? Environment.GetEnvironmentVariable("COMPlus_EnableDiagnostics");
         if (asked is not null && asked != "0")
-            return;
+            return args;
 
         const int CoreSize = 4, SetDumpable = 4;
         try
         {
             _ = SetLimit(CoreSize, [0, 0]);
             if (asked is null && args is [var verb, ..] && Holders.Contains(verb))
-                BeginAgain();
+                BeginAgain(args);
             _ = Control(SetDumpable, 0, 0, 0, 0);
             if (asked == "0")
                 RemoveLeftBehind();
@@ -44,26 +57,64 @@ internal static class ProcessPrivacy
         {
             // What can be done was: a program that cannot turn them off still serves.
         }
+
+        return args;
+    }
+
+    private static string[] WithHidden(string[] args)
+    {
+        var whole = args.ToArray();
+        for (var i = 0; i < args.Length; i++)
+        {
+            if (!args[i].EndsWith(Hidden, StringComparison.Ordinal)
+                || Environment.GetEnvironmentVariable($"{HiddenIn}{i}") is not { } value)
+                continue;
+            whole[i] = args[i][..^Hidden.Length] + value;
+            Environment.SetEnvironmentVariable($"{HiddenIn}{i}", null);
+        }
+
+        return whole;
+    }
+
+    /// <summary>Where in an argument a value begins that is to be hidden; null if none does.</summary>
+    private static int? ValueAt(string[] args, int i)
+    {
+        var name = args[i].Split('=', 2)[0];
+        if (IsPrivate(name) && name.Length < args[i].Length)
+            return name.Length + 1;
+        return i > 0 && IsPrivate(args[i - 1]) ? 0 : null;
+
+        bool IsPrivate(string option) => Private.Contains(option) && (option != "--key" || args[0] == "dev");
     }
 
     private static bool IsOn(string variable) => Environment.GetEnvironmentVariable(variable) is not (null or "0");
 
     // The same process, with the same arguments and the same open files. It returns only if it cannot be done.
-    private static void BeginAgain()
+    private static void BeginAgain(string[] args)
     {
         if (Environment.ProcessPath is not { } program || SetVariable(Asked, "0", 1) != 0)
             return;
         // To the byte: what is no UTF-8 may be a path all the same. Each argument ends in a zero.
-        var line = GCHandle.Alloc(File.ReadAllBytes("/proc/self/cmdline"), GCHandleType.Pinned);
+        var line = File.ReadAllBytes("/proc/self/cmdline");
+        var words = new List<byte[]>();
+        for (var at = 0; at < line.Length; at += words[^1].Length)
+            words.Add(line[at..(Array.IndexOf(line, (byte)0, at) + 1)]);
+        var before = words.Count - args.Length; // the program itself
+        for (var i = 0; i < args.Length; i++)
+        {
+            if (ValueAt(args, i) is { } start && SetVariable($"{HiddenIn}{i}", args[i][start..], 1) == 0)
+                words[before + i] = Encoding.UTF8.GetBytes($"{args[i][..start]}{Hidden}\0");
+        }
+
+        var held = words.ConvertAll(word => GCHandle.Alloc(word, GCHandleType.Pinned));
         try
         {
-            var bytes = (byte[])line.Target!;
-            var starts = Enumerable.Range(0, bytes.Length).Where(i => i == 0 || bytes[i - 1] == 0);
-            _ = Execute(program, [.. starts.Select(start => line.AddrOfPinnedObject() + start), 0]);
+            _ = Execute(program, [.. held.Select(word => word.AddrOfPinnedObject()), 0]);
         }
         finally
         {
-            line.Free();
+            foreach (var word in held)
+                word.Free();
         }
     }
 
