@@ -148,7 +148,4 @@ internal sealed partial class ApiError
 
     public static ApiError BothCursors() => new(400,
         "Received both starting_after and ending_before parameters. Please pass in only one.");
-
-    public static ApiError UnknownCursor(string param, string id) =>
-        new(400, $"No such secret: '{Shown(id)}'", "resource_missing", param);
 }

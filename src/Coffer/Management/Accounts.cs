@@ -62,17 +62,9 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             return ([], false, null);
         }
 
-        var room = await Room.EnterAsync(
-            await engine.SizeOfTenantListAsync(tenant.Number, after, Now(), limit, ct), ct);
-        try
-        {
-            return await ExportAsync(caller, tenant, reason, after, limit, room, ct);
-        }
-        catch
-        {
-            room.Dispose();
-            throw;
-        }
+        return await Room.EnterAsync(
+            await engine.SizeOfTenantListAsync(tenant.Number, after, Now(), limit, ct),
+            room => ExportAsync(caller, tenant, reason, after, limit, room, ct), ct);
     }
 
     private async Task<(IReadOnlyList<Owned> Secrets, bool HasMore, IDisposable? Room)> ExportAsync(

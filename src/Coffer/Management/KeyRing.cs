@@ -39,7 +39,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// <summary>
     /// A page of the keys of an app, or of all keys, newest first; and one more, not recorded, if there are more.
     /// </summary>
-    /// <exception cref="ApiError">400: there is no key <paramref name="after"/>.</exception>
+    /// <exception cref="ApiError">400: the cursor is no id of a key of this store.</exception>
     public async Task<IReadOnlyList<ApiKey>> ListAsync(Caller caller, string? app, Cursor? cursor, int limit,
         CancellationToken ct)
     {

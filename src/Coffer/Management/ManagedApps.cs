@@ -49,7 +49,7 @@ internal sealed class ManagedApps(
     }
 
     /// <summary>A page of all apps, newest first; and one more, not recorded, if there are more.</summary>
-    /// <exception cref="ApiError">400: there is no app <paramref name="after"/>.</exception>
+    /// <exception cref="ApiError">400: the cursor is no id of an app of this store.</exception>
     public async Task<IReadOnlyList<AppAnswer>> ListAsync(
         Caller caller, Cursor? cursor, int limit, CancellationToken ct)
     {

@@ -111,7 +111,7 @@ internal sealed class SecretStore(
         foreach (var cursor in (Cursor?[])[after, before])
         {
             if (cursor is not null && (tenant is null || !SecretId.BelongsTo(tenant.Keys, blind, cursor.Id)))
-                throw ApiError.UnknownCursor(cursor.Param, cursor.Id);
+                throw ApiError.UnknownPosition("secret", cursor.Id, cursor.Param);
         }
 
         if (after is not null && before is not null)
@@ -122,20 +122,13 @@ internal sealed class SecretStore(
             return new Page([], HasMore: false);
 
         var (bound, newer) = ((after ?? before)?.Id, before is not null);
-        var room = wantsPayload
-            ? await Room.EnterAsync(
-                await engine.SizeOfListAsync(tenant.Number, blind, bound, newer, Now(), limit, ct), ct)
-            : null;
-        try
-        {
-            var page = await ListAsync(caller, tenant, scope, blind, after, before, limit, wantsPayload, ct);
-            return page with { Room = room };
-        }
-        catch
-        {
-            room?.Dispose();
-            throw;
-        }
+        if (!wantsPayload)
+            return await ReadAsync(null);
+        var size = await engine.SizeOfListAsync(tenant.Number, blind, bound, newer, Now(), limit, ct);
+        return await Room.EnterAsync(size, ReadAsync, ct);
+
+        async Task<Page> ReadAsync(IDisposable? room) =>
+            await ListAsync(caller, tenant, scope, blind, after, before, limit, wantsPayload, ct) with { Room = room };
     }
 
     private async ValueTask<Page> ListAsync(Caller caller, Tenant tenant, Scope scope, byte[] blind, Cursor? after,

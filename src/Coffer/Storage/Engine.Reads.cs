@@ -124,22 +124,14 @@ internal abstract partial class Engine
     /// <param name="ct">Ends the wait.</param>
     public ValueTask<IReadOnlyList<SecretRow>> ListSecretsAsync(
         long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct) =>
-        (bound, newer) switch
-        {
-            (null, _) => ListAsync(SecretRow.Newest, ct, tenant, scope, now, limit),
-            (_, false) => ListAsync(SecretRow.Older, ct, tenant, scope, now, bound, limit),
-            (_, true) => ListAsync(SecretRow.Newer, ct, tenant, scope, now, bound, limit),
-        };
+        ListScopeAsync((SecretRow.Newest, SecretRow.Older, SecretRow.Newer),
+            tenant, scope, bound, newer, now, limit, ct);
 
     /// <summary>How many bytes are sealed in the rows that <see cref="ListSecretsAsync"/> would give.</summary>
     public async ValueTask<long> SizeOfListAsync(
         long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct) =>
-        (await ((bound, newer) switch
-        {
-            (null, _) => ListAsync(SecretRow.SizesOfNewest, ct, tenant, scope, now, limit),
-            (_, false) => ListAsync(SecretRow.SizesOfOlder, ct, tenant, scope, now, bound, limit),
-            (_, true) => ListAsync(SecretRow.SizesOfNewer, ct, tenant, scope, now, bound, limit),
-        })).Sum();
+        (await ListScopeAsync((SecretRow.SizesOfNewest, SecretRow.SizesOfOlder, SecretRow.SizesOfNewer),
+            tenant, scope, bound, newer, now, limit, ct)).Sum();
 
     /// <summary>How many bytes are sealed in the rows that <see cref="ListTenantSecretsAsync"/> would give.</summary>
     public async ValueTask<long> SizeOfTenantListAsync(
@@ -249,6 +241,13 @@ internal abstract partial class Engine
 
     /// <summary>What <c>meta</c> holds under a key, read in the same way.</summary>
     public byte[]? FindMeta(string key) => FindByWriter(MetaRow.ByKey, key);
+
+    private ValueTask<IReadOnlyList<T>> ListScopeAsync<T>(
+        (Query<T> Newest, Query<T> Older, Query<T> Newer) queries,
+        long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct) =>
+        bound is null
+            ? ListAsync(queries.Newest, ct, tenant, scope, now, limit)
+            : ListAsync(newer ? queries.Newer : queries.Older, ct, tenant, scope, now, bound, limit);
 
     private async ValueTask<long?> FindNumberAsync(Query<long> query, CancellationToken ct)
     {

@@ -14,7 +14,7 @@ internal sealed class Room
 
     private const long Least = 8 * 1024 * 1024, Most = 512 * 1024 * 1024;
 
-    private readonly LinkedList<Place> waiting = new();
+    private readonly LinkedList<Stay> waiting = new();
     private readonly Lock held = new();
     private readonly TimeSpan longestWait;
     private long free;
@@ -36,29 +36,29 @@ internal sealed class Room
     /// <exception cref="ApiError">503: there was no room for so long.</exception>
     public async ValueTask<IDisposable> EnterAsync(long stored, CancellationToken ct)
     {
-        var place = new Place(this, Math.Min(stored * Growth, Size));
+        var stay = new Stay(this, Math.Min(stored * Growth, Size));
         lock (held)
         {
-            if (waiting.Count == 0 && free >= place.Size)
+            if (waiting.Count == 0 && free >= stay.Size)
             {
-                free -= place.Size;
-                return place;
+                free -= stay.Size;
+                return stay;
             }
 
-            waiting.AddLast(place);
+            waiting.AddLast(stay);
         }
 
         try
         {
-            await place.Entered.Task.WaitAsync(longestWait, ct);
-            return place;
+            await stay.Entered.Task.WaitAsync(longestWait, ct);
+            return stay;
         }
         catch (Exception e)
         {
             lock (held)
             {
-                if (!waiting.Remove(place))
-                    free += place.Size; // it entered at that moment
+                if (!waiting.Remove(stay))
+                    free += stay.Size; // it entered at that moment
                 Admit();
             }
 
@@ -66,11 +66,28 @@ internal sealed class Room
         }
     }
 
-    private void Leave(Place place)
+    /// <summary>
+    /// The same around what is made there: what it gives goes with the outcome, or back if there is none.
+    /// </summary>
+    public async Task<T> EnterAsync<T>(long stored, Func<IDisposable, Task<T>> make, CancellationToken ct)
+    {
+        var entered = await EnterAsync(stored, ct);
+        try
+        {
+            return await make(entered);
+        }
+        catch
+        {
+            entered.Dispose();
+            throw;
+        }
+    }
+
+    private void Leave(Stay stay)
     {
         lock (held)
         {
-            free += place.Size;
+            free += stay.Size;
             Admit();
         }
     }
@@ -85,7 +102,7 @@ internal sealed class Room
         }
     }
 
-    private sealed class Place(Room room, long size) : IDisposable
+    private sealed class Stay(Room room, long size) : IDisposable
     {
         private int isLeft;
 
