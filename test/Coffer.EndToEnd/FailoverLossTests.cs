@@ -18,7 +18,7 @@ public sealed class FailoverLossTests
             using var clients = new AccountClients(coffer.Url, coffer.TestKey);
             for (var i = 0; i < 5; i++)
                 (await clients[""].SetAsync($"k{i}", "received")).Is(200);
-            await ReceivedAsync(cluster);
+            await cluster.ReceivedAsync();
             await cluster.StopAsync(cluster.Standby);
             for (var i = 0; i < 5; i++)
                 (await clients[""].SetAsync($"k{i}", "not received")).Is(200);
@@ -52,17 +52,5 @@ public sealed class FailoverLossTests
 
         var verified = (await Ran.CofferAsync(["audit", "verify", "--data", data.Path, .. store])).EndedWith(0);
         Assert.Contains("went back from entry 13 to entry 8: accepted", verified.Stdout, StringComparison.Ordinal);
-    }
-
-    // What the primary has written so far.
-    private static async Task ReceivedAsync(PostgresCluster cluster)
-    {
-        var written = await cluster.AskAsync(cluster.Primary, "SELECT pg_current_wal_flush_lsn()");
-        for (var tries = 0; await cluster.AskAsync(cluster.Standby,
-            $"SELECT pg_last_wal_replay_lsn() >= '{written}'") != "True"; tries++)
-        {
-            Assert.True(tries < 200, "the standby does not follow");
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
     }
 }

@@ -36,6 +36,15 @@ internal sealed class FailoverNode(string name, string store, TemporaryDirectory
         IsAlive = true;
     }
 
+    /// <summary>A data directory for another node of the store.</summary>
+    public TemporaryDirectory CopyOfData()
+    {
+        var copy = new TemporaryDirectory();
+        File.Copy(Data.File("coffer.key"), copy.File("coffer.key"));
+        File.SetUnixFileMode(copy.File("coffer.key"), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        return copy;
+    }
+
     public async Task CrashAsync()
     {
         IsAlive = false;
@@ -136,16 +145,22 @@ internal sealed class FailoverStore : IAsyncDisposable
     /// </summary>
     public async Task AssertWholeAsync()
     {
-        await RunAsync(0.5);
-        await stop!.CancelAsync();
-        await running;
-        await Task.WhenAll(writers.Select(writer => writer.CheckAsync(Nodes, Tally)));
-        Assert.All(await Task.WhenAll(Nodes.Select(node => node.EndAsync())), exit => Assert.Equal(0, exit));
+        await EndLoadAsync();
         await Task.WhenAll(Nodes.Select(node => AuditVerb.VerifiedAsync(node.Data, "--store", node.Store)));
         var verbs = (await AuditVerb.ListAsync(Nodes[0].Data, "--store", Nodes[0].Store, "--outcome", "ok"))
             .CountBy(entry => entry.GetProperty("verb").GetString()!).ToDictionary();
         Assert.Equal((Tally.Sets, Tally.Deletes), (verbs.GetValueOrDefault("set"), verbs.GetValueOrDefault("delete")));
         TestContext.Current.TestOutputHelper?.WriteLine(Tally.ToString());
+    }
+
+    /// <summary>After a little more load, ends it and the nodes: all that was acknowledged is there.</summary>
+    public async Task EndLoadAsync()
+    {
+        await RunAsync(0.5);
+        await stop!.CancelAsync();
+        await running;
+        await Task.WhenAll(writers.Select(writer => writer.CheckAsync(Nodes, Tally)));
+        Assert.All(await Task.WhenAll(Nodes.Select(node => node.EndAsync())), exit => Assert.Equal(0, exit));
     }
 
     public async ValueTask DisposeAsync()
@@ -177,14 +192,9 @@ internal sealed class FailoverStore : IAsyncDisposable
 
     private async Task AddNodeAsync(string name, string store, string key)
     {
-        var node = new FailoverNode(name, store, new TemporaryDirectory(), key);
+        var data = Nodes.Count == 0 ? new TemporaryDirectory() : Nodes[0].CopyOfData();
+        var node = new FailoverNode(name, store, data, key);
         Nodes.Add(node);
-        if (Nodes.Count > 1)
-        {
-            File.Copy(Nodes[0].Data.File("coffer.key"), node.Data.File("coffer.key"));
-            File.SetUnixFileMode(node.Data.File("coffer.key"), UnixFileMode.UserRead | UnixFileMode.UserWrite);
-        }
-
         await node.StartAsync();
     }
 

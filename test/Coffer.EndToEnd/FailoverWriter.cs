@@ -109,7 +109,7 @@ internal sealed class FailoverWriter(int number, Random random)
     private FailoverNode Any(IReadOnlyList<FailoverNode> nodes)
     {
         var alive = nodes.Where(node => node.IsAlive).ToList();
-        return alive[random.Next(alive.Count)];
+        return alive.Count > 0 ? alive[random.Next(alive.Count)] : nodes[random.Next(nodes.Count)];
     }
 
     private static long Version(Answer answer) =>

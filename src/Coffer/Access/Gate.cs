@@ -57,16 +57,16 @@ internal sealed class Gate(
     /// False: it may be older than what the database holds that it is recorded in, and is to be read again.
     /// </returns>
     /// <param name="opened">Secrets with their payloads.</param>
-    /// <param name="reconnects"><see cref="Engine.Reconnects"/> before they were read.</param>
+    /// <param name="failovers"><see cref="Engine.Failovers"/> before they were read.</param>
     /// <param name="read">The entries about them.</param>
     /// <exception cref="ApiError">503: they cannot be recorded, so they must not leave.</exception>
-    public async ValueTask<bool> PassAsync(IEnumerable<IDisposable> opened, long reconnects, params AuditEntry[] read)
+    public async ValueTask<bool> PassAsync(IEnumerable<IDisposable> opened, long failovers, params AuditEntry[] read)
     {
         var mayLeave = false;
         try
         {
             await PassAsync(read);
-            return mayLeave = engine.Reconnects == reconnects;
+            return mayLeave = engine.Failovers == failovers;
         }
         finally
         {

@@ -29,7 +29,7 @@ internal sealed class AuditChain : IDisposable
 
     // Where the next row goes. The committer's loop alone reads and writes these.
     private ChainPlace next;
-    private long reconnects = -1;
+    private long failovers = -1;
     private bool isUncertain;
 
     // What this process knows to be durable: what was there when it started, and then its own commits.
@@ -97,7 +97,7 @@ internal sealed class AuditChain : IDisposable
     // On what writes, within the transaction: whatever it is connected to by now is what has to hold what is durable.
     private void Locate(Engine engine)
     {
-        var (current, node) = (engine.Reconnects, engine.Node);
+        var (current, node) = (engine.Failovers, engine.Node);
         var log = NodeLog.Read(engine, key, instance, at.Node);
         if (!log.Knows(at))
         {
@@ -112,7 +112,7 @@ internal sealed class AuditChain : IDisposable
 
         Volatile.Write(ref trouble, null);
         next = (node == log.Node ? log : NodeLog.Read(engine, key, instance, node)).Place;
-        (reconnects, isUncertain) = (current, false);
+        (failovers, isUncertain) = (current, false);
     }
 
     /// <summary>
@@ -120,7 +120,7 @@ internal sealed class AuditChain : IDisposable
     /// </summary>
     private AuditStep? Append(Engine engine, IReadOnlyList<Note> notes)
     {
-        if (isUncertain || reconnects != engine.Reconnects || next.Node != engine.Node)
+        if (isUncertain || failovers != engine.Failovers || next.Node != engine.Node)
             Locate(engine);
         if (notes.Count == 0)
             return null;

@@ -78,7 +78,7 @@ internal sealed class Server : IAsyncDisposable
             {
                 Url = url,
                 AdminUrl = adminUrl,
-                Store = shown,
+                Store = storage.Engine.Connections is { } connections ? $"{shown} ({connections.Shown})" : shown,
                 FirstKeys = first.Keys,
             };
         }

@@ -73,9 +73,9 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         for (var tries = 0; tries < MostTries; tries++)
         {
             // One more than is given, which is neither opened nor recorded.
-            var reconnects = engine.Reconnects;
+            var failovers = engine.Failovers;
             var rows = await engine.ListTenantSecretsAsync(tenant.Number, after, Now(), limit + 1, ct);
-            if (await RevealAsync(caller, "export", reconnects, tenant, [.. rows.Take(limit)], reason) is { } secrets)
+            if (await RevealAsync(caller, "export", failovers, tenant, [.. rows.Take(limit)], reason) is { } secrets)
                 return (secrets, rows.Count > limit, room);
         }
 
@@ -90,17 +90,17 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         await RequireAppAsync(caller, "reveal", app, ct);
         foreach (var livemode in (bool[])[false, true])
         {
-            var reconnects = engine.Reconnects;
+            var failovers = engine.Failovers;
             for (var tries = 1;
                 await tenants.FindAsync(new TenantId(app, livemode, account), ct) is { } tenant
                 && await engine.FindSecretAsync(tenant.Number, id, Now(), ct) is { } row;
                 tries++)
             {
-                if (await RevealAsync(caller, "reveal", reconnects, tenant, [row], reason) is { } revealed)
+                if (await RevealAsync(caller, "reveal", failovers, tenant, [row], reason) is { } revealed)
                     return revealed[0].Secret is not null ? revealed[0] : throw SealedSecret.Damaged(tenant.Id, row);
                 if (tries == MostTries)
                     throw ApiError.Contradictory(SecretStore.Moving);
-                reconnects = engine.Reconnects;
+                failovers = engine.Failovers;
             }
         }
 
@@ -155,13 +155,13 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     }
 
     // Null if they are to be read again. What is damaged is among them, and recorded as that.
-    private async Task<IReadOnlyList<Owned>?> RevealAsync(Caller caller, string verb, long reconnects, Tenant tenant,
+    private async Task<IReadOnlyList<Owned>?> RevealAsync(Caller caller, string verb, long failovers, Tenant tenant,
         IReadOnlyList<SecretRow> rows, string reason)
     {
         var damaged = new List<DamagedRow>();
         var secrets = rows.Select(row => Owned.Open(instance, tenant, row, wantsPayload: true, damaged)).ToList();
         await gate.ReportAsync(damaged, caller.Origin.RequestId);
-        var mayLeave = await gate.PassAsync(secrets, reconnects, [.. secrets.Select(owned => Entry(owned, owned.Row))]);
+        var mayLeave = await gate.PassAsync(secrets, failovers, [.. secrets.Select(owned => Entry(owned, owned.Row))]);
         return mayLeave ? secrets : null;
 
         AuditEntry Entry(Owned owned, SecretRow row) => caller.Entry(verb, owned.Secret is null ? "damaged" : "ok") with

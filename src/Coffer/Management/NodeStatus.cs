@@ -11,6 +11,12 @@ internal sealed class NodeStatus(Engine engine, TimeProvider time)
     /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
     public string Engine => engine.Name;
 
+    /// <summary>Whether the database is reached directly or through a pooler; null of an embedded store.</summary>
+    public string? Connections => engine.Connections?.Way;
+
+    /// <summary>Whether statements are prepared; null of an embedded store.</summary>
+    public string? Statements => engine.Connections?.Statements.Replace(' ', '_');
+
     /// <summary>The node's name, whose audit chain it writes: <c>node_1</c>.</summary>
     public string Node => engine.Node;
 

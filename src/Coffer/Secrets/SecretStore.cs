@@ -50,7 +50,7 @@ internal sealed class SecretStore(
             gate.RequireBudget(caller);
         for (var tries = 0; tries < MostTries; tries++)
         {
-            var reconnects = engine.Reconnects;
+            var failovers = engine.Failovers;
             if (await tenants.FindAsync(id, ct) is not { } tenant)
                 return null;
             var key = SealedSecret.KeyOf(tenant, scope, name);
@@ -65,7 +65,7 @@ internal sealed class SecretStore(
             var secret = wantsPayload
                 ? SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true)
                 : SealedSecret.Prove(instance, tenant, row, scope, name);
-            if (wantsPayload && !await PassAsync(caller, "find", reconnects, [row], [secret]))
+            if (wantsPayload && !await PassAsync(caller, "find", failovers, [row], [secret]))
                 continue;
             if (!wantsPayload && gate.TakesMetadata)
                 await gate.PassAsync(
@@ -82,10 +82,10 @@ internal sealed class SecretStore(
     }
 
     // A payload leaves only after the entry about it is durable; if it cannot be, what was opened is cleared.
-    private ValueTask<bool> PassAsync(Caller caller, string verb, long reconnects, IReadOnlyList<SecretRow> rows,
+    private ValueTask<bool> PassAsync(Caller caller, string verb, long failovers, IReadOnlyList<SecretRow> rows,
         IReadOnlyList<Secret> secrets) =>
         gate.PassAsync(
-            secrets, reconnects,
+            secrets, failovers,
             [.. rows.Zip(
                 secrets,
                 (row, secret) =>
@@ -136,11 +136,11 @@ internal sealed class SecretStore(
     {
         for (var tries = 0; tries < MostTries; tries++)
         {
-            var reconnects = engine.Reconnects;
+            var failovers = engine.Failovers;
             var read = await ReadPageAsync(caller, tenant, scope, blind, after, before, limit, wantsPayload, ct);
             if (wantsPayload && read.Secrets.Count > 0)
             {
-                if (!await PassAsync(caller, "list", reconnects, read.Rows, read.Secrets))
+                if (!await PassAsync(caller, "list", failovers, read.Rows, read.Secrets))
                     continue;
             }
             else if (gate.TakesMetadata)

@@ -48,10 +48,13 @@ internal abstract partial class Engine : IDisposable
     public virtual string Node => "node_1";
 
     /// <summary>
-    /// Another number after each time that what writes had to connect again, to another server maybe: what was read
-    /// before may be older than what that one holds.
+    /// Another number after each time that the database was found on another server, or on the same one started again,
+    /// or what writes had to connect again: what was read before may be older than what is there now.
     /// </summary>
-    public virtual long Reconnects => 0;
+    public virtual long Failovers => 0;
+
+    /// <summary>How the database is reached; null of an embedded store.</summary>
+    public virtual Connections? Connections => null;
 
     /// <summary>Becomes a node of the store: takes a name, and is notified of changes from now on.</summary>
     public virtual Task JoinAsync(CancellationToken ct) => Task.CompletedTask;

@@ -17,6 +17,9 @@ internal static class OlderProgram
     /// </summary>
     public const string BeforeCommitOrder = "f416416e87c4cb29fb6aac74ba27044031e222d7";
 
+    /// <summary>The last one whose nodes hold their names by locks of their sessions.</summary>
+    public const string BeforeLeases = "264ff3e04d80450a1a885db80db83958d4b1d438";
+
     public static async Task<string> BuiltAsync(string commit)
     {
         await Building.WaitAsync(TestContext.Current.CancellationToken);

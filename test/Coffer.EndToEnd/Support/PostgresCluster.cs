@@ -93,6 +93,18 @@ public sealed class PostgresCluster : IAsyncDisposable
         return (await command.ExecuteScalarAsync())?.ToString();
     }
 
+    /// <summary>Returns once the standby has what the primary has written so far.</summary>
+    public async Task ReceivedAsync()
+    {
+        var written = await AskAsync(Primary, "SELECT pg_current_wal_flush_lsn()");
+        for (var tries = 0;
+            await AskAsync(Standby, $"SELECT pg_last_wal_replay_lsn() >= '{written}'") != "True"; tries++)
+        {
+            Assert.True(tries < 200, "the standby does not follow");
+            await Task.Delay(50, TestContext.Current.CancellationToken);
+        }
+    }
+
     public async ValueTask DisposeAsync()
     {
         foreach (var member in (PostgresMember[])[Standby, Primary])

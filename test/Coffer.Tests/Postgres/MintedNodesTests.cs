@@ -10,7 +10,7 @@ namespace Coffer.Tests.Postgres;
 
 /// <summary>What ends minted keys ends them on every node, whatever clocks say and whoever is notified of it.</summary>
 [Trait("Firm ground", "5")]
-public sealed class MintedNodesTests(PostgresServer server)
+public abstract class MintedNodesTests(PostgresServer server, Way way)
 {
     private const string Ephemeral = "/v1/ephemeral_keys", Keys = "/admin/v1/api_keys", Apps = "/admin/v1/apps";
 
@@ -24,7 +24,7 @@ public sealed class MintedNodesTests(PostgresServer server)
     [MemberData(nameof(Ends))]
     public async Task A_node_with_a_clock_hours_ahead_mints_nothing_that_outlives_its_end(string end)
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), count: 1);
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way), count: 1);
         var fast = await nodes.AddAsync(time: new ShiftedTime(TimeSpan.FromHours(5)));
         var key = await NewKeyAsync(nodes);
         (await fast.Set(key.Secret, "k", account: "acct_1")).IsOk();
@@ -49,7 +49,7 @@ public sealed class MintedNodesTests(PostgresServer server)
     [MemberData(nameof(Ends))]
     public async Task A_node_whose_listening_connection_hangs_mints_nothing_that_outlives_its_end(string end)
     {
-        var store = await server.NewDatabaseAsync();
+        var store = await server.NewDatabaseAsync(way);
         await using var network = new TcpProxy(new NpgsqlConnectionStringBuilder(store).Port);
         network.Note("LISTEN coffer"u8);
         await using var nodes = await Nodes.StartAsync(store, count: 1);
@@ -102,7 +102,7 @@ public sealed class MintedNodesTests(PostgresServer server)
     [MemberData(nameof(Ends))]
     public async Task A_mint_that_races_with_the_end_loses(string end)
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way));
         for (var round = 0; round < 4; round++)
         {
             var key = await NewKeyAsync(nodes);
@@ -141,7 +141,7 @@ public sealed class MintedNodesTests(PostgresServer server)
     [Fact]
     public async Task A_revoked_minted_key_is_refused_on_the_other_node_and_no_other_is()
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way));
         var key = await NewKeyAsync(nodes);
         (await nodes[0].Set(key.Secret, "k", account: "acct_1")).IsOk();
         for (var round = 0; round < 5; round++)
@@ -160,13 +160,13 @@ public sealed class MintedNodesTests(PostgresServer server)
     [Fact]
     public async Task While_a_node_of_the_release_before_runs_keys_are_minted_as_it_knows_them_and_end_as_it_knows_it()
     {
-        var store = await server.NewDatabaseAsync();
+        var store = await server.NewDatabaseAsync(way);
         await using var nodes = await Nodes.StartAsync(store);
         var key = await NewKeyAsync(nodes);
         (await nodes[0].Set(key.Secret, "k", account: "acct_1")).IsOk();
         Assert.Equal(2u, await FormatAsync());
         var second = await MintAsync(nodes[0], key.Secret);
-        await using (var older = new NpgsqlConnection(store + ";Pooling=false"))
+        await using (var older = new NpgsqlConnection(server.Directly(store) + ";Pooling=false"))
         {
             await older.OpenAsync(TestContext.Current.CancellationToken);
             await ExecuteAsync(older, $"SELECT pg_advisory_lock({PostgresLocks.Names}, 77)");
@@ -261,3 +261,10 @@ public sealed class MintedNodesTests(PostgresServer server)
         public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + by;
     }
 }
+
+public sealed class MintedNodesDirectTests(PostgresServer server) : MintedNodesTests(server, Way.Direct);
+
+public sealed class MintedNodesBehindPgBouncerTests(PostgresServer server) : MintedNodesTests(server, Way.PgBouncer);
+
+public sealed class MintedNodesOnSharedSessionsTests(PostgresServer server)
+    : MintedNodesTests(server, Way.SharedSessions);

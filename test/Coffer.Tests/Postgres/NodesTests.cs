@@ -8,31 +8,25 @@ using Npgsql;
 namespace Coffer.Tests.Postgres;
 
 /// <summary>What two nodes of a store do to each other.</summary>
-public sealed class NodesTests(PostgresServer server)
+public abstract class NodesTests(PostgresServer server, Way way)
 {
     [Fact]
     public async Task What_one_node_changes_the_other_knows_at_once()
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way));
         Assert.InRange(await SlowestAsync(nodes), TimeSpan.Zero, TimeSpan.FromSeconds(2));
     }
 
     [Fact]
     public async Task What_one_node_changes_the_other_knows_within_the_bound_when_it_cannot_be_told()
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
-        // Who listens also holds a node's name: with all names taken, nobody does.
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way));
+        // Who cannot write that it lives on reads nothing either.
         await using var holder = new NpgsqlConnection(nodes.Store);
         await holder.OpenAsync(TestContext.Current.CancellationToken);
-        await using var hold = new NpgsqlCommand($"""
-            SELECT pg_advisory_lock({PostgresLocks.Names}, n) FROM generate_series(3, {PostgresNode.MostNodes}) AS n;
-            SELECT pg_terminate_backend(pid) FROM pg_locks
-            WHERE locktype = 'advisory' AND classid = {PostgresLocks.Names}
-                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND pid <> pg_backend_pid();
-            SELECT pg_advisory_lock({PostgresLocks.Names}, 1), pg_advisory_lock({PostgresLocks.Names}, 2)
-            """, holder);
+        await using var hold = new NpgsqlCommand("BEGIN; LOCK TABLE nodes IN ACCESS EXCLUSIVE MODE", holder);
         await hold.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
+        await Task.Delay(PostgresNames.Renewal + TimeSpan.FromSeconds(2), TestContext.Current.CancellationToken);
         var slowest = await SlowestAsync(nodes);
         // for the requests themselves, on a busy machine
         Assert.InRange(slowest, TimeSpan.FromSeconds(1), Epoch.Bound + TimeSpan.FromSeconds(2));
@@ -41,7 +35,7 @@ public sealed class NodesTests(PostgresServer server)
     [Fact]
     public async Task The_quota_is_exact_whichever_node_is_asked()
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way));
         for (var round = 0; round < 5; round++)
         {
             var account = $"acct_{round}";
@@ -60,7 +54,7 @@ public sealed class NodesTests(PostgresServer server)
     [Fact]
     public async Task Of_those_who_compare_and_set_at_once_one_wins()
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way));
         for (var version = 0; version < 25; version++)
         {
             var answers = await Task.WhenAll(
@@ -76,7 +70,7 @@ public sealed class NodesTests(PostgresServer server)
     [Fact]
     public async Task An_idempotency_key_that_comes_to_both_nodes_at_once_has_one_effect()
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way));
         for (var round = 0; round < 20; round++)
         {
             var answers = await Task.WhenAll(
@@ -103,7 +97,7 @@ public sealed class NodesTests(PostgresServer server)
     [Fact]
     public async Task Both_nodes_chains_verify_while_they_grow()
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), secretsPerScope: 1_000);
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way), secretsPerScope: 1_000);
         using var stop = new CancellationTokenSource();
         var writing = Enumerable.Range(0, 8).Select(async writer =>
         {
@@ -138,7 +132,7 @@ public sealed class NodesTests(PostgresServer server)
     [Fact]
     public async Task Of_nodes_that_start_at_once_on_an_empty_database_one_makes_its_identity()
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), count: 0);
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way), count: 0);
         var first = nodes.NewData(withKey: true);
         string[] data = [first, nodes.NewData(), nodes.NewData()];
         foreach (var other in data[1..])
@@ -166,7 +160,7 @@ public sealed class NodesTests(PostgresServer server)
     [Fact]
     public async Task A_node_without_the_stores_key_file_is_told_to_copy_it()
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), count: 1);
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way), count: 1);
         var none = await Assert.ThrowsAsync<ConfigurationException>(() => nodes.StartAsync(nodes.NewData()));
         Assert.Contains("is missing", none.Message, StringComparison.Ordinal);
         Assert.Contains("copy coffer.key", none.Hint, StringComparison.Ordinal);
@@ -179,7 +173,7 @@ public sealed class NodesTests(PostgresServer server)
     [Fact]
     public async Task Two_that_start_at_once_with_no_key_file_make_one_store()
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), count: 0);
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way), count: 0);
         var starts = Enumerable.Range(0, 2).Select(_ => Task.Run(() => nodes.StartAsync(nodes.NewData()))).ToList();
         await Task.WhenAll(starts).ContinueWith(static _ => { }, TaskScheduler.Default);
         var winner = Assert.Single(starts, start => start.IsCompletedSuccessfully);
@@ -271,3 +265,9 @@ public sealed class NodesTests(PostgresServer server)
             (await nodes[0].Post(admin, path, form)).IsOk();
     }
 }
+
+public sealed class NodesDirectTests(PostgresServer server) : NodesTests(server, Way.Direct);
+
+public sealed class NodesBehindPgBouncerTests(PostgresServer server) : NodesTests(server, Way.PgBouncer);
+
+public sealed class NodesOnSharedSessionsTests(PostgresServer server) : NodesTests(server, Way.SharedSessions);

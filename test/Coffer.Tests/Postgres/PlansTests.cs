@@ -78,7 +78,7 @@ public sealed partial class PlansTests(PostgresServer server)
                 await ReadAsync(connection, $"kept({tenant}, int4send(7))"));
         }
 
-        await ExecuteAsync(connection, $"SELECT {PostgresAddress.ReadsByKey}");
+        await ExecuteAsync(connection, $"BEGIN; SELECT {PostgresSettings.ByKey}");
         var expected = (string)(await PostgresServer.ScalarAsync(store,
             "SELECT string_agg(DISTINCT tableoid::regclass::text, ' ') FROM secrets WHERE tenant IN (3, 4, 5)"))!;
         Assert.Equal(expected.Split(' ').Order(),

@@ -21,7 +21,7 @@ public sealed class UnpreparedTests(PostgresServer server)
         using var engine = await PostgresEngine.OpenAsync(store, default);
         for (var round = 0; round < 5; round++)
             Write(engine);
-        var before = engine.Reconnects;
+        var before = engine.Failovers;
         await PostgresServer.ExecuteAsync(store, $"""
             {Forget}
             CREATE FUNCTION then_forget() RETURNS trigger LANGUAGE plpgsql AS
@@ -32,7 +32,7 @@ public sealed class UnpreparedTests(PostgresServer server)
         await PostgresServer.ExecuteAsync(store, "DROP TRIGGER forgetting ON meta");
         for (var round = 0; round < 5; round++)
             Write(engine);
-        Assert.NotEqual(before, engine.Reconnects);
+        Assert.NotEqual(before, engine.Failovers);
         Assert.Equal([1], await engine.FindMetaAsync("k", default));
     }
 

@@ -16,16 +16,63 @@ public sealed class PostgresServer : IAsyncDisposable
     private readonly SemaphoreSlim starting = new(1);
     private readonly int port = PostgresPrograms.FreePort();
     private string? directory;
+    private PgBouncer? bouncer;
+    private SharedSessions? shared;
     private int databases;
 
-    /// <summary>Whether tests of the whole server are to run on PostgreSQL: TEST_STORE says so.</summary>
-    public static bool IsChosen { get; } = Environment.GetEnvironmentVariable("TEST_STORE") == "postgres";
+    /// <summary>
+    /// By which way tests of the whole server are to reach a PostgreSQL, if TEST_STORE says that they are to run on
+    /// one: <c>postgres</c>, <c>pgbouncer</c> or <c>sharedsessions</c>.
+    /// </summary>
+    public static Way? Chosen { get; } = Environment.GetEnvironmentVariable("TEST_STORE") switch
+    {
+        null or "" or "sqlite" => null,
+        "postgres" => Way.Direct,
+        var way => Enum.Parse<Way>(way, ignoreCase: true),
+    };
+
+    public static bool IsChosen => Chosen is not null;
 
     /// <summary>The role that the server was made with.</summary>
     public string Admin => $"Host=127.0.0.1;Port={port};Username=postgres;Database=postgres;Pooling=false";
 
     /// <summary>A new database with nothing in it, as a connection string.</summary>
     public Task<string> NewDatabaseAsync() => CreateAsync("template1");
+
+    /// <summary>The same by another way to it.</summary>
+    public async Task<string> NewDatabaseAsync(Way way)
+    {
+        var database = await NewDatabaseAsync();
+        return At(database, await PortAsync(way));
+    }
+
+    /// <summary>A database as tests of the whole server are to reach it.</summary>
+    public static async Task<string?> ByChosenWayAsync(string? database) => database is null || Chosen is not { } way
+        ? database
+        : At(database, await (await ForTestServersAsync()).PortAsync(way));
+
+    /// <summary>A database as it is reached without anything in between.</summary>
+    public string Directly(string database) => At(database, port);
+
+    /// <summary>Where the server is reached by a way.</summary>
+    public async Task<int> PortAsync(Way way)
+    {
+        await StartAsync();
+        await starting.WaitAsync();
+        try
+        {
+            return way switch
+            {
+                Way.PgBouncer => (bouncer ??= await PgBouncer.StartAsync(port)).Port,
+                Way.SharedSessions => (shared ??= new SharedSessions(port)).Port,
+                _ => port,
+            };
+        }
+        finally
+        {
+            starting.Release();
+        }
+    }
 
     /// <summary>A new database with all that is in another, which nobody may be connected to.</summary>
     public Task<string> CopyAsync(string database) =>
@@ -83,7 +130,7 @@ public sealed class PostgresServer : IAsyncDisposable
         PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-l",
             Path.Combine(directory!, "log"), "-o",
         $"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off -c "
-            + "max_connections=200 -c wal_level=logical", "start");
+            + "max_connections=400 -c wal_level=logical", "start");
 
     public Task StopAsync() =>
         PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-m", "immediate", "stop");
@@ -94,6 +141,8 @@ public sealed class PostgresServer : IAsyncDisposable
         if (directory is null)
             return;
         NpgsqlConnection.ClearAllPools();
+        await (bouncer?.DisposeAsync() ?? default);
+        await (shared?.DisposeAsync() ?? default);
         await StopAsync();
         Directory.Delete(directory, recursive: true);
     }
@@ -106,5 +155,20 @@ public sealed class PostgresServer : IAsyncDisposable
         return $"Host=127.0.0.1;Port={port};Username=postgres;Database={name}";
     }
 
+    private static string At(string database, int port) =>
+        new NpgsqlConnectionStringBuilder(database) { Port = port }.ConnectionString;
+
     private static string Data(string directory) => Path.Combine(directory, "data");
+}
+
+/// <summary>How a node reaches the database.</summary>
+public enum Way
+{
+    Direct,
+
+    /// <summary>Behind a real PgBouncer in transaction mode.</summary>
+    PgBouncer,
+
+    /// <summary>Behind one that gives each transaction another session.</summary>
+    SharedSessions,
 }

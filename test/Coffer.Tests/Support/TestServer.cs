@@ -25,6 +25,7 @@ internal sealed class TestServer : IAsyncDisposable
     private readonly HttpClient http = new();
     private Server? server;
     private string? store;
+    private string? reached;
 
     private TestServer(ManualTime time) => Time = time;
 
@@ -33,7 +34,7 @@ internal sealed class TestServer : IAsyncDisposable
     public string Data => directory.Path;
 
     /// <summary>Where its store is.</summary>
-    public StoreLocation Location => new(Data, store);
+    public StoreLocation Location => new(Data, reached ?? store);
 
     public string StoreFile => directory.File("coffer.db");
 
@@ -95,7 +96,7 @@ internal sealed class TestServer : IAsyncDisposable
         var options = new CofferOptions
         {
             Data = Data,
-            Store = store,
+            Store = reached = await PostgresServer.ByChosenWayAsync(store),
             Listen = "http://127.0.0.1:0",
             SecretsPerScope = secretsPerScope,
             Dev = dev,

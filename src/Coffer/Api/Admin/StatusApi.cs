@@ -22,7 +22,11 @@ internal sealed class StatusApi(Gate gate, NodeStatus status, CofferOptions opti
         json.WriteString("commit"u8, Product.Commit);
         json.WriteString("dotnet"u8, Product.Runtime);
         json.WriteStartObject("engine"u8);
+        if (status.Connections is { } connections)
+            json.WriteString("connections"u8, connections);
         json.WriteString("name"u8, status.Engine);
+        if (status.Statements is { } statements)
+            json.WriteString("statements"u8, statements);
         json.WriteString("version"u8, release);
         json.WriteEndObject();
         json.WriteString("node"u8, status.Node);

@@ -8,22 +8,7 @@ internal sealed class PostgresAddress
     public const string Form = "Give it as Host=HOST;Port=5432;Database=NAME;Username=ROLE, and the password in it or "
         + "in a file that Passfile=FILE names.";
 
-    /// <summary>
-    /// Settings of a session that looks up by key what it reads: a plan that was made when the tables were empty, and
-    /// read them whole, would be kept as they grow.
-    /// </summary>
-    public const string ReadsByKey = """
-        set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
-        set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false)
-        """;
-
-    /// <summary>
-    /// The same, of statements for which one plan is good whatever is asked for: it is made once, which takes longer
-    /// than to carry it out.
-    /// </summary>
-    public const string ReadsByOnePlan = $"{ReadsByKey}, set_config('plan_cache_mode', 'force_generic_plan', false)";
-
-    private const int Connections = 20;
+    private const int Connections = 20, Prepared = 100;
 
     private readonly NpgsqlConnectionStringBuilder given;
 
@@ -32,9 +17,11 @@ internal sealed class PostgresAddress
         this.given = given;
         var own = new NpgsqlConnectionStringBuilder();
         given.ApplicationName ??= "coffer";
-        given.NoResetOnClose = true; // nothing is set on pooled connections
+        given.NoResetOnClose = true; // nothing is set on connections
         given.IncludeErrorDetail = false;
-        given.MaxAutoPrepare = Math.Max(given.MaxAutoPrepare, 100);
+        SaysWhetherToPrepare = given.ShouldSerialize("Max Auto Prepare");
+        if (!SaysWhetherToPrepare)
+            given.MaxAutoPrepare = Prepared;
         given.AutoPrepareMinUsages = 2;
         if (given.MaxPoolSize == own.MaxPoolSize)
             given.MaxPoolSize = Connections;
@@ -51,6 +38,16 @@ internal sealed class PostgresAddress
 
     /// <summary>How long a statement may take, from the connection string's <c>Command Timeout</c>.</summary>
     public TimeSpan Patience { get; }
+
+    /// <summary>Whether the connection string has a <c>Max Auto Prepare</c>: then that holds.</summary>
+    public bool SaysWhetherToPrepare { get; }
+
+    /// <summary>Whether statements are prepared, which what stands in between has to know about.</summary>
+    public bool Prepares
+    {
+        get => given.MaxAutoPrepare > 0;
+        set => given.MaxAutoPrepare = value ? Math.Max(given.MaxAutoPrepare, 1) : 0;
+    }
 
     /// <summary>Which database, without who opens it.</summary>
     public string Shown => $"the database {given.Database ?? given.Username} at {given.Host}";
@@ -87,39 +84,27 @@ internal sealed class PostgresAddress
     {
         var shared = 2 * StatementsOfALookup;
         var others = Math.Max(given.MaxPoolSize - shared, 1);
-        return new PostgresPools(Build(ReadsByOnePlan, shared), Build(ReadsByKey, others));
+        return new PostgresPools(
+            Build(isPool: true, shared, fewest: 0), Build(isPool: true, others, Math.Min(given.MinPoolSize, others)));
     }
 
     /// <summary>Connections that are kept by their opener.</summary>
-    public NpgsqlDataSource Lasting() => Build(null, 1);
+    public NpgsqlDataSource Lasting() => Build(isPool: false, 1, 0);
 
     // Of several hosts, the one that is the primary: after a failover it is another.
-    private NpgsqlDataSource Build(string? reads, int most)
+    private NpgsqlDataSource Build(bool isPool, int most, int fewest)
     {
         var builder = new NpgsqlDataSourceBuilder(new NpgsqlConnectionStringBuilder(given.ConnectionString)
         {
-            Pooling = reads is not null,
+            Pooling = isPool,
             MaxPoolSize = most,
-            MinPoolSize = reads == ReadsByKey ? Math.Min(given.MinPoolSize, most) : 0,
+            MinPoolSize = fewest,
             TargetSessionAttributes = null,
         }.ConnectionString);
-        if (reads is not null)
-        {
-            // A read that is slow is ended by the server, a moment before it would be given up, and gives its
-            // connection back.
-            var milliseconds = (long)Patience.TotalMilliseconds - 500;
-            var settings = $"SELECT {reads}, set_config('statement_timeout', '{milliseconds}', false)";
-            builder.UsePhysicalConnectionInitializer(
-                connection => Set(connection, settings).ExecuteNonQuery(),
-                connection => Set(connection, settings).ExecuteNonQueryAsync());
-        }
-
         return given.Host!.Contains(',', StringComparison.Ordinal)
             ? builder.BuildMultiHost().WithTargetSession(TargetSessionAttributes.Primary)
             : builder.Build();
     }
-
-    private static NpgsqlCommand Set(NpgsqlConnection connection, string sql) => new(sql, connection);
 }
 
 /// <summary>Connections that are lent for a statement.</summary>

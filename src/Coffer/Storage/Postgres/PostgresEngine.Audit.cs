@@ -30,22 +30,26 @@ internal sealed partial class PostgresEngine
     // Within a transaction a failure is the transaction's, which knows whether it may be tried again.
     public override T? FindByWriter<T>(Query<T> query, params ReadOnlySpan<SqlValue> values) where T : class
     {
-        try
+        for (var tries = 1; ; tries++)
         {
-            var connection = isInTransaction && writer is not null ? writer : Writer();
-            var command = new NpgsqlCommand(query.Text.Postgres, connection);
-            PostgresParameters.Add(command.Parameters, values);
-            var rows = Wait(RowsAsync(command, query.Map, CancellationToken.None), connection);
-            return rows.Count > 0 ? rows[0] : null;
-        }
-        catch (NpgsqlException e) when (!isInTransaction)
-        {
-            throw Translated(e);
-        }
-        catch (TimeoutException e) when (!isInTransaction)
-        {
-            writer = null; // it is closed when the call that hangs on it ends
-            throw ApiError.StorageUnavailable(e);
+            try
+            {
+                var connection = isInTransaction && writer is not null ? writer : Writer();
+                var first = isInTransaction ? null : settings.OfWrites;
+                var batch = Batch(connection.CreateBatch(), first, servers.Current, query.Text, values);
+                var rows = Wait(RowsAsync(batch, first is not null, query.Map, CancellationToken.None), connection);
+                return rows.Count > 0 ? rows[0] : null;
+            }
+            catch (NpgsqlException e) when (!isInTransaction)
+            {
+                if (!Follows(e) || tries == MostTries)
+                    throw Translated(e);
+            }
+            catch (TimeoutException e) when (!isInTransaction)
+            {
+                writer = null; // it is closed when the call that hangs on it ends
+                throw ApiError.StorageUnavailable(e);
+            }
         }
     }
 }

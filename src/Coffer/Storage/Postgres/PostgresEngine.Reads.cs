@@ -8,17 +8,21 @@ namespace Coffer.Storage.Postgres;
 /// </summary>
 internal sealed partial class PostgresEngine
 {
-    // The rows of arrays of keys, and at the end which of them each is, counted from 1.
+    // The rows of arrays of keys, and at the end which of them each is, counted from 1. What is asked of each key by
+    // itself is joined in no other way, whatever the tables hold when it is planned.
     public static readonly Query<(long Place, SecretRow Row)> SecretsByKey = new($"""
         SELECT {SecretRow.Table.Names(before: "s.")}, asked.place
         FROM unnest($1, $2) WITH ORDINALITY AS asked (tenant, name, place)
-        JOIN secrets s ON s.tenant = asked.tenant AND s.name = asked.name
+        CROSS JOIN LATERAL (
+            SELECT * FROM secrets WHERE tenant = asked.tenant AND name = asked.name OFFSET 0) AS s
         """, static row => (row.Number(SecretRow.Table.Columns.Count), SecretRow.From(row)));
 
     private static readonly Query<(long Place, TenantRow Row)> TenantsByOwner = new("""
         SELECT t.id, t.sealed_keys, asked.place
         FROM unnest($1, $2, $3) WITH ORDINALITY AS asked (app, livemode, account, place)
-        JOIN tenants t ON t.app = asked.app AND t.livemode = asked.livemode AND t.account = asked.account
+        CROSS JOIN LATERAL (
+            SELECT id, sealed_keys FROM tenants
+            WHERE app = asked.app AND livemode = asked.livemode AND account = asked.account OFFSET 0) AS t
         """, static row => (row.Number(2), TenantRow.From(row)));
 
     private static readonly Query<string> Release = new("SHOW server_version", static row => row.Text(0));
@@ -39,11 +43,11 @@ internal sealed partial class PostgresEngine
 
     public override ValueTask<T?> FindAsync<T>(
         Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values) where T : class =>
-        FirstAsync(Command(Volatile.Read(ref pools).Others, query.Text, values), query.Map, ct);
+        FirstAsync(query, values.ToArray(), ct);
 
     public override ValueTask<IReadOnlyList<T>> ListAsync<T>(
         Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values) =>
-        ReadAsync(Command(Volatile.Read(ref pools).Others, query.Text, values), query.Map, ct);
+        ReadAsync(isLookup: false, query.Text, values.ToArray(), query.Map, ct);
 
     // Dead rows, its log and what its standbys and archives hold are PostgreSQL's.
     public override Reach Reach => Reach.Rows;
@@ -66,38 +70,52 @@ internal sealed partial class PostgresEngine
         Query<(long Place, T Row)> query, int count, params SqlValue[] values) where T : class
     {
         var found = new T?[count];
-        var command = Command(Volatile.Read(ref pools).ByKey, query.Text, values);
-        foreach (var (place, row) in await ReadAsync(command, query.Map, CancellationToken.None))
+        foreach (var (place, row) in await ReadAsync(isLookup: true, query.Text, values, query.Map, default))
             found[place - 1] = row;
         return found;
     }
 
-    private NpgsqlCommand Command(NpgsqlDataSource from, SqlText text, ReadOnlySpan<SqlValue> values)
+    private static NpgsqlBatch Batch(
+        NpgsqlBatch batch, string? first, PostgresPrimary server, SqlText text, ReadOnlySpan<SqlValue> values)
     {
-        var command = snapshot is null ? from.CreateCommand(text.Postgres) : new NpgsqlCommand(text.Postgres, snapshot);
-        PostgresParameters.Add(command.Parameters, values);
-        return command;
+        if (first is not null)
+            batch.BatchCommands.Add(PostgresSettings.Command(first, server));
+        PostgresSettings.Add(batch, text.Postgres, values);
+        return batch;
     }
 
-    private async ValueTask<T?> FirstAsync<T>(NpgsqlCommand command, Func<IRow, T> map, CancellationToken ct)
-        where T : class
+    private async ValueTask<T?> FirstAsync<T>(Query<T> query, SqlValue[] values, CancellationToken ct) where T : class
     {
-        var rows = await ReadAsync(command, map, ct);
+        var rows = await ReadAsync(isLookup: false, query.Text, values, query.Map, ct);
         return rows.Count > 0 ? rows[0] : null;
     }
 
     private async ValueTask<IReadOnlyList<T>> ReadAsync<T>(
-        NpgsqlCommand command, Func<IRow, T> map, CancellationToken ct)
+        bool isLookup, SqlText text, SqlValue[] values, Func<IRow, T> map, CancellationToken ct)
     {
-        var used = Volatile.Read(ref pools);
-        for (var isFirst = true; ; isFirst = false)
+        if (snapshot is not null)
         {
+            return await TranslatedAsync(PostgresCall.BoundAsync(
+                RowsAsync(Batch(snapshot.CreateBatch(), null, servers.Current, text, values), false, map, ct),
+                SnapshotPatience, ct: ct));
+        }
+
+        for (var tries = 1; ; tries++)
+        {
+            var (used, server) = (Volatile.Read(ref pools), servers.Current);
+            var batch = isLookup
+                ? Batch(used.ByKey.CreateBatch(), settings.OfLookups, server, text, values)
+                : Batch(used.Others.CreateBatch(), settings.OfReads, server, text, values);
             try
             {
-                return await PostgresCall.BoundAsync(
-                    RowsAsync(command, map, ct), snapshot is null ? address.Patience : SnapshotPatience, ct: ct);
+                return await PostgresCall.BoundAsync(RowsAsync(batch, true, map, ct), address.Patience, ct: ct);
             }
-            catch (NpgsqlException e) when (isFirst && snapshot is null && (IsBroken(e) || IsUnprepared(e)))
+            catch (NpgsqlException e) when (tries < MostTries && PostgresServers.Named(e) is { } other)
+            {
+                if (!servers.FollowIfNewer(other))
+                    used.Clear();
+            }
+            catch (NpgsqlException e) when (tries == 1 && (IsBroken(e) || IsUnprepared(e)))
             {
                 // One broken connection is seldom the only one: the others go too, and the read is tried on a new one.
                 used.Clear();
@@ -114,13 +132,32 @@ internal sealed partial class PostgresEngine
         }
     }
 
+    private static async ValueTask<T> TranslatedAsync<T>(Task<T> read)
+    {
+        try
+        {
+            return await read;
+        }
+        catch (NpgsqlException e)
+        {
+            throw Translated(e);
+        }
+        catch (TimeoutException e)
+        {
+            throw ApiError.StorageUnavailable(e);
+        }
+    }
+
     // A read may be cancelled at the server: a commit that waits for a standby may not. Nobody waits for the
     // cancelling.
     private static async Task<IReadOnlyList<T>> RowsAsync<T>(
-        NpgsqlCommand command, Func<IRow, T> map, CancellationToken ct)
+        NpgsqlBatch batch, bool hasSettings, Func<IRow, T> map, CancellationToken ct)
     {
+        await using var sent = batch;
         var rows = new List<T>();
-        await using var reader = await command.ExecuteReaderAsync(ct);
+        await using var reader = await batch.ExecuteReaderAsync(ct);
+        if (hasSettings)
+            await reader.NextResultAsync(ct);
         var row = new PostgresRow(reader);
         while (await reader.ReadAsync(ct))
             rows.Add(map(row));

@@ -18,15 +18,11 @@ internal sealed partial class PostgresEngine : Engine
     /// </summary>
     public static readonly TimeSpan LongestUnproven = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>
-    /// How long a batch waits for a lock that another node or program holds, before what is urgent gets its turn: of
-    /// PostgreSQL's form.
-    /// </summary>
-    private const string LongestLockWait = "500ms";
-
     private static readonly TimeSpan SnapshotPatience = TimeSpan.FromSeconds(60);
 
     private readonly PostgresAddress address;
+    private readonly PostgresServers servers;
+    private readonly PostgresSettings settings;
     private readonly NpgsqlDataSource lasting;
     private readonly NpgsqlConnection? snapshot;
     private PostgresPools pools;
@@ -34,15 +30,25 @@ internal sealed partial class PostgresEngine : Engine
     private string? warning;
     private bool hasWritten;
     private long lastWrite;
-    private long reconnects;
     private PostgresNode? node;
 
-    private PostgresEngine(
-        PostgresAddress address, PostgresPools pools, NpgsqlDataSource lasting, NpgsqlConnection? snapshot = null)
+    private PostgresEngine(Database database, NpgsqlConnection? snapshot = null)
     {
-        (this.address, this.pools, this.lasting, this.snapshot) = (address, pools, lasting, snapshot);
+        (address, servers, Connections, lasting) = database;
+        this.snapshot = snapshot;
+        pools = address.Pools();
+        settings = new PostgresSettings(servers, address.Patience);
         (secrets, tenants) = (Secrets(), Tenants());
+        servers.Moved = () =>
+        {
+            // What was opened to another server may be there still, and what was cached may be the other one's.
+            GiveUp(Volatile.Read(ref pools));
+            Changed(News.Everything);
+        };
     }
+
+    private sealed record Database(
+        PostgresAddress Address, PostgresServers Servers, Connections Connections, NpgsqlDataSource Lasting);
 
     public override string Name => "postgresql";
 
@@ -52,7 +58,9 @@ internal sealed partial class PostgresEngine : Engine
 
     public override bool HasOlderNodes => node is { HasOlderNodes: true };
 
-    public override long Reconnects => Volatile.Read(ref reconnects);
+    public override long Failovers => servers.Moves;
+
+    public override Connections? Connections { get; }
 
     /// <summary>Opens the database, and brings its schema up to date unless another node is at it.</summary>
     /// <param name="store">An Npgsql connection string.</param>
@@ -61,12 +69,12 @@ internal sealed partial class PostgresEngine : Engine
     /// It cannot be reached, is not Coffer's, or was written by a newer Coffer.
     /// </exception>
     public static Task<PostgresEngine> OpenAsync(string store, CancellationToken ct) =>
-        OpenAsync(store, async (address, pools, lasting) =>
+        OpenAsync(store, async (connection, database) =>
         {
-            await using var connection = await lasting.OpenConnectionAsync(ct);
-            await PostgresSchema.MigrateAsync(connection, address.Shown, ct);
-            return new PostgresEngine(address, pools, lasting);
-        });
+            await PostgresSchema.MigrateAsync(connection, database.Address.Shown, ct);
+            await connection.DisposeAsync();
+            return new PostgresEngine(database);
+        }, ct);
 
     /// <summary>
     /// Opens the database as it is at this moment, to be read by one at a time: beside running nodes, nothing that is
@@ -74,44 +82,38 @@ internal sealed partial class PostgresEngine : Engine
     /// </summary>
     /// <inheritdoc cref="OpenAsync(string, CancellationToken)"/>
     public static Task<PostgresEngine> OpenSnapshotAsync(string store, CancellationToken ct) =>
-        OpenAsync(store, async (address, pools, lasting) =>
+        OpenAsync(store, async (connection, database) =>
         {
-            var connection = await lasting.OpenConnectionAsync(ct);
             await using var begin = new NpgsqlCommand("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", connection);
             await begin.ExecuteNonQueryAsync(ct);
-            await PostgresSchema.RequireAsync(connection, address.Shown, ct);
-            return new PostgresEngine(address, pools, lasting, connection);
-        });
+            await PostgresSchema.RequireAsync(connection, database.Address.Shown, ct);
+            return new PostgresEngine(database, connection);
+        }, ct);
 
     public override async Task JoinAsync(CancellationToken ct)
     {
         try
         {
-            node = await PostgresNode.JoinAsync(lasting, address.Patience, this, ct);
+            node = await PostgresNode.JoinAsync(lasting, address.Patience, servers, this, ct);
         }
         catch (NpgsqlException e)
         {
             throw Translated(e);
         }
+        catch (TimeoutException e)
+        {
+            throw ApiError.StorageUnavailable(e);
+        }
     }
 
     public override async ValueTask<IAsyncDisposable?> HoldStartAsync(CancellationToken ct)
     {
-        NpgsqlConnection? connection = null;
         try
         {
-            connection = await lasting.OpenConnectionAsync(ct);
-            // Held until the connection is closed.
-            const string Lock = "SELECT pg_advisory_lock($1::int, $2::int)";
-            await using var hold = new NpgsqlCommand(Lock, connection) { CommandTimeout = 60 };
-            PostgresParameters.Add(hold.Parameters, PostgresLocks.Steps, PostgresLocks.Start);
-            await hold.ExecuteNonQueryAsync(ct);
-            return connection;
+            return await PostgresHold.TakeAsync(lasting, PostgresLocks.Start, ct);
         }
         catch (NpgsqlException e)
         {
-            if (connection is not null)
-                await connection.DisposeAsync();
             throw Translated(e);
         }
     }
@@ -121,9 +123,13 @@ internal sealed partial class PostgresEngine : Engine
         for (var tries = 1; ; tries++)
         {
             PostgresTransaction? transaction = null;
+            var server = servers.Current;
             try
             {
-                transaction = new PostgresTransaction(Writer(), address.Patience);
+                if (node is { HasName: false })
+                    throw ApiError.StorageUnavailable(new InvalidOperationException("another has this node's name"));
+                var begin = PostgresSettings.Command(settings.OfWrites, server);
+                transaction = new PostgresTransaction(Writer(), begin, address.Patience);
                 warning = null;
                 isInTransaction = true;
                 var refusals = transaction.Run(changes, chain);
@@ -136,6 +142,7 @@ internal sealed partial class PostgresEngine : Engine
                 foreach (var (change, refusal) in refusals)
                     change.Fail(refusal);
                 lastWrite = Stopwatch.GetTimestamp();
+                servers.Confirm();
                 return;
             }
             catch (PostgresException e) when (PostgresProof.BrokenTable(e) is { } table)
@@ -151,10 +158,12 @@ internal sealed partial class PostgresEngine : Engine
                 Rollback(e);
                 if (e.SqlState == PostgresErrorCodes.LockNotAvailable)
                     throw new LockedException(e);
+                var isElsewhere = Follows(e);
                 var isUnprepared = IsUnprepared(e);
                 if (isUnprepared)
                     Disconnect();
-                var mayRepeat = isUnprepared || IsCollision(e) || (IsBroken(e) && transaction?.IsCommitting == false);
+                var mayRepeat = isElsewhere || isUnprepared || IsCollision(e)
+                    || (IsBroken(e) && transaction?.IsCommitting == false);
                 if (tries == MostTries || transaction is null || !mayRepeat)
                 {
                     var isUncertain = transaction?.IsCommitting == true && IsSilent(e);
@@ -190,31 +199,45 @@ internal sealed partial class PostgresEngine : Engine
     }
 
     private static async Task<PostgresEngine> OpenAsync(
-        string store, Func<PostgresAddress, PostgresPools, NpgsqlDataSource, Task<PostgresEngine>> open)
+        string store, Func<NpgsqlConnection, Database, Task<PostgresEngine>> open, CancellationToken ct)
     {
         var at = PostgresAddress.Parse(store) ?? throw new ConfigurationException(
             "the store is not a connection string that names a host", PostgresAddress.Form);
-        var (pools, lasting) = (at.Pools(), at.Lasting());
+        NpgsqlDataSource? source = null;
+        NpgsqlConnection? connection = null;
         try
         {
-            return await open(at, pools, lasting);
+            var (found, ways) = await LookAsync(at, ct);
+            source = at.Lasting();
+            connection = await source.OpenConnectionAsync(ct);
+            return await open(connection, new Database(at, found, ways, source));
         }
         catch (Exception e)
         {
-            pools.Dispose();
-            await lasting.DisposeAsync();
+            if (connection is not null)
+                await connection.DisposeAsync();
+            if (source is not null)
+                await source.DisposeAsync();
             if (e is NpgsqlException)
             {
                 var reason = e is PostgresException { SqlState: var state, MessageText: var text }
                     ? $"{text} ({state})"
                     : (e.InnerException ?? e).Message;
-                throw new ConfigurationException($"{at.Shown} cannot be used: {reason}",
-                    "Check that PostgreSQL runs there, and that the role may connect and may create tables in its "
-                    + "schema.");
+                throw new ConfigurationException(
+                    $"{at.Shown} cannot be used: {reason}", IsUnprepared(e) ? SharedSessions : Unusable);
             }
 
             throw;
         }
+    }
+
+    // On a connection that is closed again: whether others prepare statements hangs on it.
+    private static async Task<(PostgresServers, Connections)> LookAsync(PostgresAddress at, CancellationToken ct)
+    {
+        await using var source = at.Lasting();
+        await using var connection = await source.OpenConnectionAsync(ct);
+        var found = await PostgresServers.FindAsync(connection, ct);
+        return (found, await PostgresSessions.FindAsync(connection, at, ct));
     }
 
     private NpgsqlConnection Writer()
@@ -227,37 +250,20 @@ internal sealed partial class PostgresEngine : Engine
         // A commit that stopped waiting for the standby is a success with a warning, and is not one here.
         connection.Notice += (_, sent) =>
             warning = sent.Notice.InvariantSeverity == "WARNING" ? sent.Notice.MessageText : warning;
-        try
-        {
-            // Should this process stop in the middle of a transaction, its locks end; and none waits for a lock for
-            // ever. A role that is set to answer before a commit is on the disk is overruled; one that waits for
-            // standbys is not.
-            using var set = new NpgsqlCommand($"""
-                SELECT {PostgresAddress.ReadsByOnePlan},
-                    set_config('idle_in_transaction_session_timeout', '5s', false),
-                    set_config('lock_timeout', '{LongestLockWait}', false),
-                    set_config('statement_timeout', '0', false), set_config('client_min_messages', 'warning', false),
-                    CASE WHEN current_setting('synchronous_commit') = 'off'
-                        THEN set_config('synchronous_commit', 'on', false) END
-                """, connection);
-            Wait(set.ExecuteNonQueryAsync(), connection);
-            // Reads follow to where writes go now: of two servers that take themselves for the primary, the other one
-            // may be the old.
-            if (hasWritten)
-            {
-                GiveUp(Volatile.Read(ref pools));
-                Interlocked.Increment(ref reconnects);
-                Changed(News.Everything); // what was cached may be the other one's
-            }
+        // What ended the one before may have been the end of its server, or of what stands before it.
+        if (hasWritten)
+            servers.Suspect();
+        hasWritten = true;
+        return writer = connection;
+    }
 
-            hasWritten = true;
-            return writer = connection;
-        }
-        catch (Exception e) when (e is not TimeoutException)
-        {
-            connection.Dispose();
-            throw;
-        }
+    // Writes go to wherever the address leads.
+    private bool Follows(NpgsqlException failure)
+    {
+        if (PostgresServers.Named(failure) is not { } other)
+            return false;
+        servers.Follow(other);
+        return true;
     }
 
     private bool IsProven(NpgsqlConnection connection)
@@ -322,13 +328,21 @@ internal sealed partial class PostgresEngine : Engine
     /// The server does not have a statement that the driver takes for prepared, as after a batch that ended before it
     /// came to preparing it: nothing was carried out, and on this connection nothing will be.
     /// </summary>
-    private static bool IsUnprepared(NpgsqlException e) =>
-        e.SqlState is PostgresErrorCodes.InvalidSqlStatementName or PostgresErrorCodes.DuplicatePreparedStatement;
+    public static bool IsUnprepared(Exception e) => e is PostgresException
+    {
+        SqlState: PostgresErrorCodes.InvalidSqlStatementName or PostgresErrorCodes.DuplicatePreparedStatement,
+    };
+
+    private const string Unusable =
+        "Check that PostgreSQL runs there, and that the role may connect and may create tables in its schema.";
+
+    private const string SharedSessions =
+        "What stands between Coffer and PostgreSQL shares sessions and knows nothing of prepared statements: have none "
+        + "prepared with Max Auto Prepare=0 in the connection string.";
 
     /// <summary>What to do about a database that fails a start.</summary>
-    public static string HintOn(Exception? failure) => failure is PostgresException e && IsUnprepared(e)
-        ? "Something between Coffer and PostgreSQL shares sessions, a pooler in transaction mode for example. "
-            + "Connect to PostgreSQL itself, or through a pooler in session mode."
+    public static string HintOn(Exception? failure) => failure is not null && IsUnprepared(failure)
+        ? SharedSessions
         : "Check the database; if it is damaged, restore it from a back-up.";
 
     /// <summary>The connection ended without a word on the statement: a commit may have been carried out.</summary>

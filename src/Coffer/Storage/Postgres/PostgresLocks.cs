@@ -6,12 +6,14 @@ internal static class PostgresLocks
     /// <summary>"COFR": a step that one node at a time takes.</summary>
     public const int Steps = 0x434F4652;
 
-    /// <summary>"COFN": a node's name; the second number is the one in the name.</summary>
+    /// <summary>"COFN": a name of a node of before; the second number is the one in the name.</summary>
     public const int Names = 0x434F464E;
 
-    /// <summary>"COFP": of a session that writes and reads in rows what other nodes have to know.</summary>
+    /// <summary>
+    /// "COFP": of a session of the commit before that writes and reads in rows what other nodes have to know.
+    /// </summary>
     public const int Marks = 0x434F4650;
 
     /// <summary>The steps.</summary>
-    public const int Migration = 1, Start = 2, Management = 3;
+    public const int Migration = 1, Start = 2, Management = 3, Naming = 4;
 }

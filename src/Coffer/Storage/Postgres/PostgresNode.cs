@@ -6,10 +6,10 @@ using Npgsql;
 namespace Coffer.Storage.Postgres;
 
 /// <summary>
-/// A process as a node of the store: one connection that is kept. It holds the node's name, the lowest that was free,
-/// by an advisory lock that ends with it, and in a row; and once a second it reads what other nodes changed, sooner
-/// when one of them rings. When it breaks, another takes its place, with the same name if that is still free. While
-/// there is none, caches are bounded by their age alone.
+/// A process as a node of the store: it has a name, the lowest that was free, in a row; and once a second it reads from
+/// rows what other nodes changed. Where its session is its own, it is rung at when there is something, and reads at
+/// once. When its connection breaks, another takes its place, with the same name if that is still free. While there is
+/// none, caches are bounded by their age alone.
 /// </summary>
 internal sealed class PostgresNode : IDisposable
 {
@@ -22,8 +22,6 @@ internal sealed class PostgresNode : IDisposable
     public const string AccessChanged = "access";
 
     private const string Channel = "coffer", TenantGone = "tenant gone";
-
-    public const int MostNodes = 1_000;
 
     private static readonly TimeSpan Period = TimeSpan.FromSeconds(1), Pause = TimeSpan.FromMilliseconds(500);
 
@@ -40,19 +38,27 @@ internal sealed class PostgresNode : IDisposable
 
     private readonly NpgsqlDataSource source;
     private readonly TimeSpan patience;
+    private readonly PostgresServers servers;
     private readonly Engine owner;
-    private readonly string holder = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
-    private readonly string version = typeof(PostgresNode).Assembly.GetName().Version!.ToString(3);
-    private readonly PostgresPoll poll = new();
+    private readonly NodeRow row;
+    private readonly PostgresPoll poll;
     private readonly List<string> bells = [];
     private readonly CancellationTokenSource stop = new();
     private int number;
+    private bool hasName;
+    private bool hasBell;
     private long lastProven = Stopwatch.GetTimestamp();
     private bool hasOlderNodes;
+    private (PostgresPrimary Server, long Since)? elsewhere;
     private Task running = Task.CompletedTask;
 
-    private PostgresNode(NpgsqlDataSource source, TimeSpan patience, Engine owner) =>
-        (this.source, this.patience, this.owner) = (source, patience, owner);
+    private PostgresNode(NpgsqlDataSource source, TimeSpan patience, PostgresServers servers, Engine owner)
+    {
+        (this.source, this.patience, this.servers, this.owner) = (source, patience, servers, owner);
+        row = new NodeRow(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)),
+            typeof(PostgresNode).Assembly.GetName().Version!.ToString(3), owner.Address);
+        poll = new PostgresPoll(servers);
+    }
 
     public bool IsBehind => Stopwatch.GetElapsedTime(Volatile.Read(ref lastProven)) > LongestSilence;
 
@@ -61,15 +67,19 @@ internal sealed class PostgresNode : IDisposable
 
     public string Name => $"node_{Volatile.Read(ref number)}";
 
+    /// <summary>False from when another process was found to have its name until it has another.</summary>
+    public bool HasName => Volatile.Read(ref hasName);
+
     /// <param name="source">Where its connection comes from.</param>
     /// <param name="patience">How long a statement may take.</param>
+    /// <param name="servers">Where the database is.</param>
     /// <param name="owner">Who is notified of what another node, or this one, has changed; and that something may have
     /// been missed.</param>
     /// <param name="ct">Ends the wait.</param>
-    public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, TimeSpan patience, Engine owner,
-        CancellationToken ct)
+    public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, TimeSpan patience,
+        PostgresServers servers, Engine owner, CancellationToken ct)
     {
-        var node = new PostgresNode(source, patience, owner);
+        var node = new PostgresNode(source, patience, servers, owner);
         var connection = await node.ConnectAsync(ct);
         node.running = Task.Run(() => node.RunAsync(connection), CancellationToken.None);
         return node;
@@ -111,6 +121,7 @@ internal sealed class PostgresNode : IDisposable
             }
             catch (Exception e) when (e is NpgsqlException or OperationCanceledException or InvalidOperationException)
             {
+                FollowIfLasting(e);
                 if (connection is not null)
                     await connection.DisposeAsync();
                 connection = null;
@@ -131,16 +142,16 @@ internal sealed class PostgresNode : IDisposable
         var connection = await source.OpenConnectionAsync(ct);
         try
         {
-            // Before it has a name, so that whoever sees the name sees the mark.
-            await using var mark = new NpgsqlCommand("SELECT pg_advisory_lock_shared($1::int, 0)", connection);
-            PostgresParameters.Add(mark.Parameters, PostgresLocks.Marks);
-            await mark.ExecuteNonQueryAsync(ct);
-            var mine = await TakeAsync(connection, number, number, ct) ?? await TakeAsync(connection, 1, MostNodes, ct)
-                ?? throw new InvalidOperationException($"{MostNodes} processes hold a node's name on this database");
-            Volatile.Write(ref number, mine);
-            connection.Notification += (_, sent) => bells.Add(sent.Payload);
-            await using var listen = new NpgsqlCommand($"LISTEN {Channel}", connection);
-            await listen.ExecuteNonQueryAsync(ct);
+            await TakeNameAsync(connection);
+            hasBell = await PostgresSchema.ScalarAsync(connection, PostgresSessions.Number, ct) is int session
+                && session == connection.ProcessID;
+            if (hasBell)
+            {
+                connection.Notification += (_, sent) => bells.Add(sent.Payload);
+                await using var listen = new NpgsqlCommand($"LISTEN {Channel}", connection);
+                await listen.ExecuteNonQueryAsync(ct);
+            }
+
             await PollAsync(connection, isFirst: true);
             return connection;
         }
@@ -153,7 +164,10 @@ internal sealed class PostgresNode : IDisposable
 
     private async Task<bool> PollAsync(NpgsqlConnection connection, bool isFirst)
     {
-        var answer = await poll.AskAsync(connection, isFirst, new NodeRow(number, holder, version, owner.Address));
+        var answer = await poll.AskAsync(connection, isFirst, number, row.Holder);
+        elsewhere = null;
+        if (!answer.HasName)
+            await TakeNameAsync(connection);
         // What older nodes change is in no row: it arrives as they send it. As long as they are there, this
         // node listens in their way too.
         var followsOlder = answer.HasOlderNodes || HasOlderNodes;
@@ -161,7 +175,7 @@ internal sealed class PostgresNode : IDisposable
         Volatile.Write(ref hasOlderNodes, answer.HasOlderNodes);
         foreach (var news in answer.News)
             owner.Changed(news);
-        if (turned)
+        if (turned || (followsOlder && !hasBell))
             owner.Changed(News.Everything);
         foreach (var payload in bells)
         {
@@ -173,14 +187,34 @@ internal sealed class PostgresNode : IDisposable
         return true;
     }
 
-    // So that nobody waits for the lease to end, which it does by itself if this cannot be said.
+    // The one that it had if that can be: until it is known to be another's, it is this node's.
+    private async Task TakeNameAsync(NpgsqlConnection connection)
+    {
+        if (await PostgresNames.TakeAgainAsync(connection, number, row))
+            return;
+        Volatile.Write(ref hasName, false);
+        Volatile.Write(ref number, await PostgresNames.TakeAsync(connection, row));
+        Volatile.Write(ref hasName, true);
+    }
+
+    // A server that is before the one that is known is the database's again if it is all that this node finds for a
+    // while, and nothing is stored elsewhere: the other was given up.
+    private void FollowIfLasting(Exception failure)
+    {
+        if (failure is not NpgsqlException e || PostgresServers.Named(e) is not { } other
+            || servers.FollowIfNewer(other))
+            return;
+        if (elsewhere is not { } found || found.Server != other)
+            elsewhere = (other, Stopwatch.GetTimestamp());
+        else if (Stopwatch.GetElapsedTime(found.Since) > LongestSilence && servers.SinceConfirmed > LongestSilence)
+            servers.Follow(other);
+    }
+
     private async Task LeaveAsync(NpgsqlConnection connection)
     {
         try
         {
-            var leave = new NpgsqlCommand(PostgresPoll.Leave, connection);
-            PostgresParameters.Add(leave.Parameters, number, holder);
-            await PostgresCall.BoundAsync(leave.ExecuteNonQueryAsync(CancellationToken.None), Period, connection);
+            await PostgresCall.BoundAsync(PostgresNames.LetGoAsync(connection, row.Holder), Period, connection);
         }
         catch (TimeoutException)
         {
@@ -205,16 +239,4 @@ internal sealed class PostgresNode : IDisposable
         [AccessChanged] => News.AllAccess,
         _ => News.Everything,
     };
-
-    private static async Task<int?> TakeAsync(
-        NpgsqlConnection connection, int lowest, int highest, CancellationToken ct)
-    {
-        if (lowest == 0)
-            return null;
-        await using var take = new NpgsqlCommand(
-            "SELECT n FROM generate_series($1::int, $2::int) AS n WHERE pg_try_advisory_lock($3::int, n) LIMIT 1",
-            connection);
-        PostgresParameters.Add(take.Parameters, lowest, highest, PostgresLocks.Names);
-        return (int?)await take.ExecuteScalarAsync(ct);
-    }
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Npgsql;
 
@@ -5,13 +6,16 @@ namespace Coffer.Storage.Postgres;
 
 /// <summary>
 /// What a node asks and says once a second, in one round trip: what was sent since, whether nodes of a release run that
-/// tells nothing in rows, and its own row, in which it lives on.
+/// tells nothing in rows, and every few seconds its own row, in which it lives on.
 /// </summary>
-internal sealed class PostgresPoll
+/// <param name="servers">Where the database is.</param>
+internal sealed class PostgresPoll(PostgresServers servers)
 {
     private const int MostTold = 1_000;
 
     private const string Here = "(SELECT oid FROM pg_database WHERE datname = current_database())";
+
+    private static readonly TimeSpan Tidying = TimeSpan.FromMinutes(1);
 
     // A session that holds a node's name and not the mark is one of a program that does not know these rows.
     private static readonly string State = string.Create(CultureInfo.InvariantCulture, $"""
@@ -25,56 +29,47 @@ internal sealed class PostgresPoll
 
     private static readonly string Told = $"SELECT n, what FROM told WHERE n > $1 ORDER BY n LIMIT {MostTold}";
 
-    // Nothing is lost with it but a second of a lease: no commit waits for a disk or a standby.
-    private const string Lightly = "SELECT set_config('synchronous_commit', 'off', true)";
-
-    private const string Renew = """
-        INSERT INTO nodes (number, holder, until, version, address, started, seen, clock_offset, draining)
-        VALUES ($1, $2, now() + interval '10 s', $3, $4, now(), now(), $5, 0)
-        ON CONFLICT (number) DO UPDATE SET
-            holder = $2, until = excluded.until, version = $3, address = $4, seen = now(), clock_offset = $5,
-            started = CASE WHEN nodes.holder = $2 THEN nodes.started ELSE now() END
-        """;
-
-    public const string Leave = "DELETE FROM nodes WHERE number = $1 AND holder = $2";
-
     private const string PruneTold = "DELETE FROM told WHERE at < now() - interval '10 minutes'";
     private const string PruneNodes = "DELETE FROM nodes WHERE until < now() - interval '1 day'";
 
+    private readonly string here = $"SELECT {servers.Proof}";
     private long last = -1;
     private long offset;
-    private int polls;
+    private long renewed;
+    private long tidied = Stopwatch.GetTimestamp();
 
     /// <summary>What a poll found.</summary>
     /// <param name="News">What was changed since the one before, in the order of commits.</param>
     /// <param name="HasOlderNodes">Whether nodes run that tell nothing in rows.</param>
-    public sealed record Answer(IReadOnlyList<News> News, bool HasOlderNodes);
+    /// <param name="HasName">Whether it still has the name that it had.</param>
+    public sealed record Answer(IReadOnlyList<News> News, bool HasOlderNodes, bool HasName);
 
     /// <param name="connection">The node's own.</param>
     /// <param name="isFirst">Whether it is the first on this connection: then what was changed before is not
     /// known.</param>
-    /// <param name="row">What the node says of itself.</param>
-    public async Task<Answer> AskAsync(NpgsqlConnection connection, bool isFirst, NodeRow row)
+    /// <param name="number">The number in the node's name.</param>
+    /// <param name="holder">Who has it.</param>
+    public async Task<Answer> AskAsync(NpgsqlConnection connection, bool isFirst, long number, string holder)
     {
-        var count = isFirst ? 0 : polls;
-        polls = count + 1;
+        var renews = isFirst || Stopwatch.GetElapsedTime(renewed) >= PostgresNames.Renewal;
+        var tidies = Stopwatch.GetElapsedTime(tidied) >= Tidying;
         await using var batch = new NpgsqlBatch(connection);
-        Add(batch, State);
-        Add(batch, Told, isFirst ? long.MaxValue : last);
-        if (count % 3 == 0)
+        batch.BatchCommands.Add(PostgresSettings.Command(here, servers.Current));
+        PostgresSettings.Add(batch, State);
+        PostgresSettings.Add(batch, Told, isFirst ? long.MaxValue : last);
+        if (renews || tidies)
+            PostgresSettings.Add(batch, PostgresSettings.Lightly);
+        if (renews)
+            PostgresSettings.Add(batch, PostgresNames.Renew, number, holder, offset);
+        if (tidies)
         {
-            Add(batch, Lightly);
-            Add(batch, Renew, row.Number, row.Holder, row.Version, row.Address, offset);
+            PostgresSettings.Add(batch, PruneTold);
+            PostgresSettings.Add(batch, PruneNodes);
         }
 
-        if (count % 60 == 1)
-        {
-            Add(batch, Lightly);
-            Add(batch, PruneTold);
-            Add(batch, PruneNodes);
-        }
-
+        var sent = Stopwatch.GetTimestamp();
         await using var reader = await batch.ExecuteReaderAsync();
+        await reader.NextResultAsync();
         await reader.ReadAsync();
         var (epoch, clock, older) = (reader.GetInt64(0), reader.GetInt64(1), reader.GetInt64(2));
         offset = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds() - clock;
@@ -82,12 +77,17 @@ internal sealed class PostgresPoll
         var told = new List<(long Number, string What)>();
         while (await reader.ReadAsync())
             told.Add((reader.GetInt64(0), reader.GetString(1)));
+        if (renews || tidies)
+            await reader.NextResultAsync();
+        var hasName = !renews || (await reader.NextResultAsync() && await reader.ReadAsync());
         while (await reader.NextResultAsync())
         {
             // Statements without rows: what they have to say is whether they failed.
         }
 
-        return new Answer(isFirst ? Begin(epoch) : Read(epoch, told), older > 0);
+        renewed = renews && hasName ? sent : renewed;
+        tidied = tidies ? sent : tidied;
+        return new Answer(isFirst ? Begin(epoch) : Read(epoch, told), older > 0, hasName);
     }
 
     private IReadOnlyList<News> Begin(long epoch)
@@ -114,18 +114,4 @@ internal sealed class PostgresPoll
         // Told and numbered in one commit, and read after the number was: what is not there is gone.
         return epoch != last && !(told.Count > 0 && epoch < last) ? Begin(epoch) : news;
     }
-
-    private static void Add(NpgsqlBatch batch, string sql, params ReadOnlySpan<SqlValue> values)
-    {
-        var command = new NpgsqlBatchCommand(sql);
-        PostgresParameters.Add(command.Parameters, values);
-        batch.BatchCommands.Add(command);
-    }
 }
-
-/// <summary>What a node says of itself.</summary>
-/// <param name="Number">The number in its name.</param>
-/// <param name="Holder">Distinct for each process.</param>
-/// <param name="Version">The program's.</param>
-/// <param name="Address">Where it answers, or null.</param>
-internal sealed record NodeRow(long Number, string Holder, string Version, string? Address);

@@ -39,7 +39,8 @@ internal static class PostgresSchema
         }
 
         // While it waits for a table, all requests of other nodes that need that table wait behind it.
-        await ExecuteAsync(connection, $"SET LOCAL lock_timeout = '{(long)LongestWait.TotalMilliseconds}'", ct);
+        var wait = (long)LongestWait.TotalMilliseconds;
+        await ExecuteAsync(connection, $"SELECT set_config('lock_timeout', '{wait}', true)", ct);
         try
         {
             foreach (var migration in migrations.Skip((int)found))

@@ -7,6 +7,7 @@ namespace Coffer.Storage.Postgres;
 internal sealed class PostgresTables : StoredTables
 {
     private readonly NpgsqlDataSource source;
+    private PostgresHold? held;
 
     private PostgresTables(NpgsqlConnection connection, NpgsqlDataSource source) : base(connection) =>
         this.source = source;
@@ -38,25 +39,18 @@ internal sealed class PostgresTables : StoredTables
 
     public override bool TryHold() => Guarded(() =>
     {
-        const string Answer = "THEN 1 ELSE 0 END::bigint";
-        if (Number($"SELECT CASE WHEN pg_try_advisory_lock($1::int, $2::int) {Answer}",
-            PostgresLocks.Steps, PostgresLocks.Start) == 0)
-            return false;
-        const string Nodes = """
-            SELECT count(*) FROM pg_locks
-            WHERE locktype = 'advisory' AND granted AND classid::bigint = $1 AND objsubid = 2
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            """;
-        if (Number(Nodes, PostgresLocks.Names) == 0)
+        held = PostgresHold.TryTakeAsync(source, PostgresLocks.Start, default).GetAwaiter().GetResult();
+        if (held is not null && Number(PostgresNames.CountRunning) == 0)
             return true;
-        Number($"SELECT CASE WHEN pg_advisory_unlock($1::int, $2::int) {Answer}",
-            PostgresLocks.Steps, PostgresLocks.Start);
+        held?.Dispose();
+        held = null;
         return false;
     });
 
     public override void Dispose()
     {
         base.Dispose();
+        held?.Dispose();
         source.Dispose();
     }
 
@@ -66,7 +60,7 @@ internal sealed class PostgresTables : StoredTables
         if (!still)
             return;
         var tables = string.Join(", ", Tables.All.Select(table => table.Name));
-        Execute($"SET LOCAL lock_timeout = '10s'; LOCK TABLE {tables} IN SHARE MODE");
+        Execute($"SELECT set_config('lock_timeout', '10s', true); LOCK TABLE {tables} IN SHARE MODE");
     }
 
     protected override long Remembered(Table table) =>

@@ -7,7 +7,11 @@ namespace Coffer.Storage.Postgres;
 /// reads what its changes ask for; the second writes what they decided and commits. A batch that asks for nothing takes
 /// one. What a change cannot know without what an earlier one wrote takes one more (decision 11).
 /// </summary>
-internal sealed partial class PostgresTransaction(NpgsqlConnection connection, TimeSpan patience)
+/// <param name="connection">What writes.</param>
+/// <param name="settings">The statement after its begin.</param>
+/// <param name="patience">How long a round trip may take.</param>
+internal sealed partial class PostgresTransaction(
+    NpgsqlConnection connection, NpgsqlBatchCommand settings, TimeSpan patience)
 {
     private readonly PostgresOverlay overlay = new();
     private readonly List<(NpgsqlBatchCommand Command, Action<IRow>? Read)> pending = [];
@@ -297,6 +301,7 @@ internal sealed partial class PostgresTransaction(NpgsqlConnection connection, T
         {
             hasBegun = true;
             pending.Add((new NpgsqlBatchCommand("BEGIN ISOLATION LEVEL READ COMMITTED"), null));
+            pending.Add((settings, Nothing));
         }
 
         var command = new NpgsqlBatchCommand(sql);

@@ -1,0 +1,182 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using Coffer.Shared;
+
+namespace Coffer.EndToEnd;
+
+/// <summary>
+/// Nodes behind a pooler in transaction mode: a real PgBouncer, and one that gives each transaction another session and
+/// can lead to another server without a connection's end.
+/// </summary>
+[Trait("Right behind any pooler", "1")]
+public sealed class PoolerTests
+{
+    private const int SigStop = 19, SigCont = 18;
+
+    [Fact]
+    public async Task Two_nodes_behind_PgBouncer_serve_a_third_comes_and_goes_and_all_are_killed_and_start_at_once()
+    {
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
+        await using var bouncer = await PgBouncer.StartAsync(cluster.Primary.Port);
+        await using var store = await FailoverStore.StartAsync(cluster.Store(bouncer.Port));
+        await store.UntilAcknowledgedAsync();
+        Assert.Equal("node_1,node_2", await cluster.AskAsync(cluster.Primary, Running));
+        foreach (var node in store.Nodes)
+        {
+            var engine = (await new WireClient(node.Process.Url, store.Nodes[0].Process.AdminKey)
+                .GetAsync("/admin/v1/status")).Is(200).Body.GetProperty("engine");
+            Assert.Equal("pooled", engine.GetProperty("connections").GetString());
+        }
+
+        using var third = store.Nodes[0].CopyOfData();
+        await using (var coffer = await CofferProcess.ServeAsync(third, "--store", store.Nodes[0].Store))
+        {
+            Assert.Equal("node_1,node_2,node_3", await cluster.AskAsync(cluster.Primary, Running));
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        Assert.Equal("node_1,node_2", await cluster.AskAsync(cluster.Primary, Running));
+        await Task.WhenAll(store.Nodes.Select(node => node.CrashAsync()));
+        store.Tally.Fault();
+        await Task.WhenAll(store.Nodes.Select(node => node.StartAsync()));
+        await store.UntilRecoveredAsync();
+        await store.AssertWholeAsync();
+    }
+
+    [Fact]
+    public async Task A_failover_behind_one_address_gives_out_nothing_that_was_read_before_it()
+    {
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: true);
+        await using var pooler = new SharedSessions(cluster.Primary.Port);
+        await using var store = await FailoverStore.StartAsync($"{cluster.Store(pooler.Port)};Command Timeout=2");
+        await store.UntilAcknowledgedAsync();
+        await cluster.PromoteAsync();
+        store.Tally.Fault();
+        // The old one lives on, and is lent to some for a while.
+        pooler.Switch(cluster.Standby.Port, TimeSpan.FromSeconds(3));
+        await store.RunAsync(4);
+        await store.UntilRecoveredAsync();
+        await store.AssertWholeAsync();
+    }
+
+    [Fact]
+    public async Task A_failover_behind_one_address_that_lost_commits_is_noticed_before_anything_is_stored()
+    {
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: true, isSynchronous: false);
+        await using var pooler = new SharedSessions(cluster.Primary.Port);
+        using var data = new TemporaryDirectory();
+        await using var coffer = await CofferProcess.ServeAsync(data, "--store", cluster.Store(pooler.Port));
+        using var clients = new AccountClients(coffer.Url, coffer.TestKey);
+        (await clients[""].SetAsync("k", "received")).Is(200);
+        await cluster.ReceivedAsync();
+        await cluster.StopAsync(cluster.Standby);
+        (await clients[""].SetAsync("k", "not received")).Is(200);
+        await cluster.StopAsync(cluster.Primary);
+        await cluster.StartAsync(cluster.Standby);
+        await cluster.PromoteAsync();
+        await cluster.StartAsync(cluster.Primary);
+        var before = await cluster.AskAsync(cluster.Standby, "SELECT count(*) FROM audit");
+        (await clients[""].FindBareAsync("k")).Is(200);
+        pooler.Switch(cluster.Standby.Port);
+
+        var refused = (await clients[""].SetAsync("k", "after")).Is(503);
+        Assert.Contains("The database has lost changes", refused.Body.ToString(), StringComparison.Ordinal);
+        Assert.Equal(before, await cluster.AskAsync(cluster.Standby, "SELECT count(*) FROM audit"));
+
+        // Back on the right one, it continues by itself.
+        pooler.Switch(cluster.Primary.Port);
+        for (var waited = Stopwatch.StartNew(); (await clients[""].SetAsync("k", "after")).Status != 200;)
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), coffer.Stderr);
+    }
+
+    [Fact]
+    public async Task A_node_that_slept_for_longer_than_its_lease_finds_its_name_taken_and_takes_another()
+    {
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
+        await using var bouncer = await PgBouncer.StartAsync(cluster.Primary.Port);
+        await using var store = await FailoverStore.StartAsync(cluster.Store(bouncer.Port));
+        await store.UntilAcknowledgedAsync();
+        var sleeper = store.Nodes[0];
+        Assert.Equal(0, Kill(sleeper.Process.Pid, SigStop));
+        using var third = sleeper.CopyOfData();
+        try
+        {
+            const string Over = "SELECT count(*) FROM nodes WHERE until <= now()";
+            for (var waited = Stopwatch.StartNew(); await cluster.AskAsync(cluster.Primary, Over) != "1";)
+            {
+                Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), "the lease does not end");
+                await Task.Delay(100, TestContext.Current.CancellationToken);
+            }
+
+            await using var heir = await CofferProcess.ServeAsync(third, "--store", sleeper.Store);
+            using var clients = new AccountClients(heir.Url, sleeper.Key);
+            (await clients["acct_heir"].SetAsync("of the heir", "p")).Is(200);
+            Assert.Equal(0, Kill(sleeper.Process.Pid, SigCont));
+            for (var waited = Stopwatch.StartNew();
+                await cluster.AskAsync(cluster.Primary, Running) != "node_1,node_2,node_3";)
+            {
+                Assert.True(waited.Elapsed < TimeSpan.FromSeconds(10), "it takes no other name");
+                await store.RunAsync(0.1);
+            }
+
+            store.Tally.Fault();
+            await store.UntilRecoveredAsync();
+            Assert.Equal(0, await heir.StopAsync());
+        }
+        finally
+        {
+            _ = Kill(sleeper.Process.Pid, SigCont);
+        }
+
+        await store.RunAsync(0.5);
+        await store.EndLoadAsync();
+        await AuditVerb.VerifiedAsync(sleeper.Data, "--store", sleeper.Store);
+    }
+
+    [Fact]
+    public async Task A_node_of_the_commit_before_and_one_of_this_tell_each_other_and_give_way()
+    {
+        var program = await OlderProgram.BuiltAsync(OlderProgram.BeforeLeases);
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
+        var store = cluster.Store(cluster.Primary.Port);
+        using var newerData = new TemporaryDirectory();
+        await using var newer = await CofferProcess.ServeAsync(newerData, "--store", store);
+        using var olderData = new TemporaryDirectory();
+        File.Copy(newerData.File("coffer.key"), olderData.File("coffer.key"));
+        // It knows nothing of leases, and takes the name that no session has locked.
+        await using var older = await CofferProcess.StartAsync(
+            ["serve", "--data", olderData.Path, "--store", store], program: program);
+        using (var settled = new WireClient(newer.Url, newer.TestKey))
+        {
+            for (var waited = Stopwatch.StartNew();
+                await cluster.AskAsync(cluster.Primary, Running) != "node_1,node_2"
+                    || (await settled.SetAsync("k", "p")).Status != 200;)
+                Assert.True(waited.Elapsed < TimeSpan.FromSeconds(10), "it does not give way");
+        }
+
+        foreach (var (one, other) in ((CofferProcess, CofferProcess)[])[(older, newer), (newer, older)])
+        {
+            using var operating = new WireClient(one.Url, newer.AdminKey);
+            var app = (await operating.PostAsync("/admin/v1/apps", [("name", "a")])).Is(200).Body.GetProperty("id");
+            var made = (await operating.PostAsync("/admin/v1/api_keys",
+                [("type", "secret"), ("app", app.GetString()!)])).Is(200).Body;
+            using var there = new WireClient(other.Url, made.GetProperty("secret").GetString()!);
+            (await there.SetAsync("k", "p")).Is(200);
+            (await operating.PostAsync($"/admin/v1/api_keys/{made.GetProperty("id").GetString()}/revoke", [])).Is(200);
+            var told = Stopwatch.StartNew();
+            while ((await there.FindAsync("k")).Status != 401)
+                Assert.True(told.Elapsed < TimeSpan.FromSeconds(3), "it is not told");
+        }
+
+        Assert.Equal(0, await older.StopAsync());
+        Assert.Equal(0, await newer.StopAsync());
+        await AuditVerb.VerifiedAsync(newerData, "--store", store);
+    }
+
+    private const string Running =
+        "SELECT string_agg('node_' || number, ',' ORDER BY number) FROM nodes WHERE until > now()";
+
+    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int Kill(int pid, int signal);
+}
