@@ -8,7 +8,7 @@ internal sealed class PostgresAddress
     public const string Form = "Give it as Host=HOST;Port=5432;Database=NAME;Username=ROLE, and the password in it or "
         + "in a file that Passfile=FILE names.";
 
-    private const int Connections = 20, Prepared = 100;
+    private const int Connections = 20, Prepared = 100, SmallestBuffer = 4096;
 
     private readonly NpgsqlConnectionStringBuilder given;
 
@@ -19,10 +19,13 @@ internal sealed class PostgresAddress
         given.ApplicationName ??= "coffer";
         given.NoResetOnClose = true; // nothing is set on connections
         given.IncludeErrorDetail = false;
+        given.Multiplexing = false; // each transaction has a connection of its own
         SaysWhetherToPrepare = given.ShouldSerialize("Max Auto Prepare");
         if (!SaysWhetherToPrepare)
             given.MaxAutoPrepare = Prepared;
         given.AutoPrepareMinUsages = 2;
+        given.ReadBufferSize = Math.Max(given.ReadBufferSize, SmallestBuffer);
+        given.WriteBufferSize = Math.Max(given.WriteBufferSize, SmallestBuffer);
         if (given.MaxPoolSize == own.MaxPoolSize)
             given.MaxPoolSize = Connections;
 

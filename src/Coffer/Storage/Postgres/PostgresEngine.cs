@@ -223,10 +223,12 @@ internal sealed partial class PostgresEngine : Engine
                 var reason = e is PostgresException { SqlState: var state, MessageText: var text }
                     ? $"{text} ({state})"
                     : (e.InnerException ?? e).Message;
-                throw new ConfigurationException(
-                    $"{at.Shown} cannot be used: {reason}", IsUnprepared(e) ? SharedSessions : Unusable);
+                throw new ConfigurationException($"{at.Shown} cannot be used: {reason}", HintOnOpening(e));
             }
 
+            if (e is ArgumentException) // of the driver, which may quote what it refuses
+                throw new ConfigurationException($"{at.Shown} cannot be used with this connection string",
+                    PostgresAddress.Form);
             throw;
         }
     }
@@ -333,8 +335,14 @@ internal sealed partial class PostgresEngine : Engine
         SqlState: PostgresErrorCodes.InvalidSqlStatementName or PostgresErrorCodes.DuplicatePreparedStatement,
     };
 
-    private const string Unusable =
-        "Check that PostgreSQL runs there, and that the role may connect and may create tables in its schema.";
+    private static string HintOnOpening(Exception failure) => failure switch
+    {
+        _ when IsUnprepared(failure) => SharedSessions,
+        PostgresException { SqlState: PostgresErrorCodes.ReadOnlySqlTransaction } =>
+            "Name the server that accepts writes; or default_transaction_read_only is on, for the role, the database "
+            + "or this connection.",
+        _ => "Check that PostgreSQL runs there, and that the role may connect and may create tables in its schema.",
+    };
 
     private const string SharedSessions =
         "What stands between Coffer and PostgreSQL shares sessions and knows nothing of prepared statements: have none "
