@@ -19,14 +19,17 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
 {
     private readonly TemporaryDirectory directory = new();
 
-    [Fact]
-    public async Task A_store_moves_to_PostgreSQL_and_back_with_all_that_is_in_it()
+    [Theory]
+    [InlineData(Way.Direct)]
+    [InlineData(Way.PgBouncer)]
+    [InlineData(Way.SharedSessions)]
+    public async Task A_store_moves_to_PostgreSQL_and_back_with_all_that_is_in_it(Way way)
     {
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         var ephemeral = await FillAsync(server);
         await server.StopAsync();
         var (file, database, back) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(),
-            await postgres.NewDatabaseAsync()), new StoreLocation(NewPath(), null));
+            await postgres.NewDatabaseAsync(way)), new StoreLocation(NewPath(), null));
 
         await FinishAsync(file, database);
         Assert.Equal(await DumpAsync(file), await DumpAsync(database));
@@ -102,10 +105,13 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         Assert.Equal(await DumpAsync(from), await DumpAsync(to));
     }
 
-    [Fact]
-    public async Task A_database_on_which_a_node_runs_is_copied_and_finished_once_it_is_stopped()
+    [Theory]
+    [InlineData(Way.Direct)]
+    [InlineData(Way.PgBouncer)]
+    [InlineData(Way.SharedSessions)]
+    public async Task A_database_on_which_a_node_runs_is_copied_and_finished_once_it_is_stopped(Way way)
     {
-        await using var nodes = await Nodes.StartAsync(await postgres.NewDatabaseAsync(), count: 1);
+        await using var nodes = await Nodes.StartAsync(await postgres.NewDatabaseAsync(way), count: 1);
         (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "before")).IsOk();
         var (from, to) = (new StoreLocation(nodes[0].Data, nodes.Store), new StoreLocation(NewPath(), null));
         await UnfinishedAsync(from, to);
@@ -120,12 +126,15 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         Assert.Equal("after", (await moved.Find(nodes.Keys.TestSecretKey, "k")).IsOk().Payload);
     }
 
-    [Fact]
-    public async Task A_target_on_which_a_node_runs_is_refused()
+    [Theory]
+    [InlineData(Way.Direct)]
+    [InlineData(Way.PgBouncer)]
+    [InlineData(Way.SharedSessions)]
+    public async Task A_target_on_which_a_node_runs_is_refused(Way way)
     {
         await using var server = await TestServer.StartAsync();
         await server.StopAsync();
-        await using var nodes = await Nodes.StartAsync(await postgres.NewDatabaseAsync(), count: 1);
+        await using var nodes = await Nodes.StartAsync(await postgres.NewDatabaseAsync(way), count: 1);
         var refused = await RefusedAsync(new(server.Data, null), new(NewPath(), nodes.Store));
         Assert.Contains("a server or another migration uses", refused.Message, StringComparison.Ordinal);
     }

@@ -12,16 +12,17 @@ public abstract class LeaseTests(PostgresServer server, Way way) : IAsyncLifetim
     private readonly List<PostgresEngine> open = [];
 
     [Fact]
-    public async Task Forty_that_join_at_once_have_forty_names_and_have_them_again_when_they_come_back_at_once()
+    public async Task Forty_that_join_at_once_have_forty_names_and_the_lowest_go_to_those_who_come_back()
     {
         var store = await server.NewDatabaseAsync(way);
-        for (var round = 0; round < 2; round++)
+        foreach (var count in (int[])[40, 8])
         {
-            var nodes = await Task.WhenAll(Enumerable.Range(0, 40).Select(_ => Task.Run(() => JoinAsync(store))));
-            Assert.Equal(Enumerable.Range(1, 40).Select(number => $"node_{number}"),
+            var nodes = await Task.WhenAll(Enumerable.Range(0, count).Select(_ => Task.Run(() => JoinAsync(store))));
+            Assert.Equal(Enumerable.Range(1, count).Select(number => $"node_{number}"),
                 nodes.Select(node => node.Node).OrderBy(name => name.Length).ThenBy(name => name,
                     StringComparer.Ordinal));
-            await Task.WhenAll(nodes.Select(node => Task.Run(node.Dispose)));
+            foreach (var node in nodes)
+                node.Dispose();
             Assert.Equal(0L, await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM nodes"));
         }
     }
@@ -45,8 +46,7 @@ public abstract class LeaseTests(PostgresServer server, Way way) : IAsyncLifetim
         await PostgresServer.ExecuteAsync(store,
             "UPDATE nodes SET holder = 'one that is gone', until = now() - interval '1 second'");
         Assert.Equal("node_1", (await JoinAsync(store)).Node);
-        await UntilAsync(store, "SELECT count(*) FROM nodes WHERE number = 2 AND until > now()");
-        Assert.Equal("node_2", node.Node);
+        await UntilNamedAsync(node, "node_2");
         Put(node);
     }
 
@@ -61,9 +61,8 @@ public abstract class LeaseTests(PostgresServer server, Way way) : IAsyncLifetim
             SELECT pg_advisory_lock_shared({PostgresLocks.Marks}, 0), pg_advisory_lock({PostgresLocks.Names}, 1),
                 pg_advisory_lock({PostgresLocks.Names}, 2)
             """, older).ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
-        await UntilAsync(store, "SELECT count(*) FROM nodes WHERE number = 3");
-        Assert.Equal("node_3", node.Node);
-        Assert.Equal(1L, await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM nodes"));
+        await UntilNamedAsync(node, "node_3");
+        await UntilAsync(store, "SELECT count(*) FROM nodes HAVING count(*) = 1");
     }
 
     [Fact]
@@ -153,9 +152,18 @@ public abstract class LeaseTests(PostgresServer server, Way way) : IAsyncLifetim
     private static void Put(Engine engine) =>
         engine.Write([new Change.Plain(new RowWrite.PutMeta("k", [1]))], _ => null);
 
+    private static async Task UntilNamedAsync(Engine node, string name)
+    {
+        for (var i = 0; node.Node != name; i++)
+        {
+            Assert.True(i < 200, $"it is {node.Node}");
+            await Task.Delay(50, TestContext.Current.CancellationToken);
+        }
+    }
+
     private static async Task UntilAsync(string store, string counts)
     {
-        for (var i = 0; (long)(await PostgresServer.ScalarAsync(store, counts))! == 0; i++)
+        for (var i = 0; (long)(await PostgresServer.ScalarAsync(store, counts) ?? 0L) == 0; i++)
         {
             Assert.True(i < 200, $"it does not come about: {counts}");
             await Task.Delay(50, TestContext.Current.CancellationToken);

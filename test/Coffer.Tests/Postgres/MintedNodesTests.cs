@@ -264,7 +264,5 @@ public abstract class MintedNodesTests(PostgresServer server, Way way)
 
 public sealed class MintedNodesDirectTests(PostgresServer server) : MintedNodesTests(server, Way.Direct);
 
-public sealed class MintedNodesBehindPgBouncerTests(PostgresServer server) : MintedNodesTests(server, Way.PgBouncer);
-
 public sealed class MintedNodesOnSharedSessionsTests(PostgresServer server)
     : MintedNodesTests(server, Way.SharedSessions);

@@ -11,18 +11,13 @@ using Npgsql;
 
 namespace Coffer.Tests.Postgres;
 
-public abstract class PostgresEngineContract(PostgresServer server, Way way) : EngineContract
+public sealed class PostgresEngineContract(PostgresServer server) : EngineContract
 {
     private protected override async Task<Engine> OpenAsync() =>
-        await PostgresEngine.OpenAsync(await server.NewDatabaseAsync(way), default);
+        await PostgresEngine.OpenAsync(await server.NewDatabaseAsync(), default);
 
     private protected override ValueTask CloseAsync() => ValueTask.CompletedTask;
 }
-
-public sealed class PostgresEngineDirectContract(PostgresServer server) : PostgresEngineContract(server, Way.Direct);
-
-public sealed class PostgresEngineOnSharedSessionsContract(PostgresServer server)
-    : PostgresEngineContract(server, Way.SharedSessions);
 
 public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
 {

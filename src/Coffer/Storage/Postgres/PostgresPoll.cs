@@ -36,7 +36,7 @@ internal sealed class PostgresPoll(PostgresServers servers)
     private long last = -1;
     private long offset;
     private long renewed;
-    private long tidied = Stopwatch.GetTimestamp();
+    private long tidied;
 
     /// <summary>What a poll found.</summary>
     /// <param name="News">What was changed since the one before, in the order of commits.</param>
