@@ -207,9 +207,19 @@ internal sealed partial class PostgresEngine : Engine
         NpgsqlConnection? connection = null;
         try
         {
-            var (found, ways) = await LookAsync(at, ct);
             source = at.Lasting();
             connection = await source.OpenConnectionAsync(ct);
+            var found = await PostgresServers.FindAsync(connection, ct);
+            var prepares = at.Prepares;
+            var ways = await PostgresSessions.FindAsync(connection, at, ct);
+            if (at.Prepares != prepares)
+            {
+                await connection.DisposeAsync();
+                await source.DisposeAsync();
+                source = at.Lasting();
+                connection = await source.OpenConnectionAsync(ct);
+            }
+
             return await open(connection, new Database(at, found, ways, source));
         }
         catch (Exception e)
@@ -231,15 +241,6 @@ internal sealed partial class PostgresEngine : Engine
                     PostgresAddress.Form);
             throw;
         }
-    }
-
-    // On a connection that is closed again: whether others prepare statements hangs on it.
-    private static async Task<(PostgresServers, Connections)> LookAsync(PostgresAddress at, CancellationToken ct)
-    {
-        await using var source = at.Lasting();
-        await using var connection = await source.OpenConnectionAsync(ct);
-        var found = await PostgresServers.FindAsync(connection, ct);
-        return (found, await PostgresSessions.FindAsync(connection, at, ct));
     }
 
     private NpgsqlConnection Writer()

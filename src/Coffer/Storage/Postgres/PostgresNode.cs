@@ -23,7 +23,8 @@ internal sealed class PostgresNode : IDisposable
 
     private const string Channel = "coffer", TenantGone = "tenant gone";
 
-    private static readonly TimeSpan Period = TimeSpan.FromSeconds(1), Pause = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan Period = TimeSpan.FromSeconds(1), Pause = TimeSpan.FromMilliseconds(500),
+        LongestFarewell = TimeSpan.FromSeconds(3);
 
     /// <summary>
     /// How often at most it reads, however often others ring: who reads later reads of several changes at once.
@@ -214,7 +215,8 @@ internal sealed class PostgresNode : IDisposable
     {
         try
         {
-            await PostgresCall.BoundAsync(PostgresNames.LetGoAsync(connection, row.Holder), Period, connection);
+            await PostgresCall.BoundAsync(
+                PostgresNames.LetGoAsync(connection, row.Holder), LongestFarewell, connection);
         }
         catch (TimeoutException)
         {
