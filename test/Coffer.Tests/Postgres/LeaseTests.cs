@@ -80,6 +80,12 @@ public abstract class LeaseTests(PostgresServer server, Way way) : IAsyncLifetim
             await node.FindSecretAsync(new SecretKey(1, [1]), default);
         }
 
+        using (var copied = await PostgresTables.OpenAsync(store, isNew: false, default))
+        {
+            for (var i = 0; i < 4; i++)
+                Assert.NotNull(copied.Meta("k"));
+        }
+
         // Many at once, so that all sessions are looked at.
         var looks = Enumerable.Range(0, 20).Select(_ => PostgresServer.ScalarAsync(store, """
             SELECT concat_ws(' ',

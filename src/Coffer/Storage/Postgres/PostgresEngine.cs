@@ -62,6 +62,9 @@ internal sealed partial class PostgresEngine : Engine
 
     public override Connections? Connections { get; }
 
+    /// <summary>Where it is, with what was found out of the way to it.</summary>
+    public PostgresAddress Way => address;
+
     /// <summary>Opens the database, and brings its schema up to date unless another node is at it.</summary>
     /// <param name="store">An Npgsql connection string.</param>
     /// <param name="ct">Ends the wait.</param>

@@ -24,8 +24,11 @@ internal sealed class PostgresTables : StoredTables
     /// </exception>
     public static async Task<PostgresTables> OpenAsync(string store, bool isNew, CancellationToken ct)
     {
-        (await (isNew ? PostgresEngine.OpenAsync(store, ct) : PostgresEngine.OpenSnapshotAsync(store, ct))).Dispose();
-        var lasting = PostgresAddress.Parse(store)!.Lasting();
+        NpgsqlDataSource lasting;
+        using (var engine = await (isNew
+            ? PostgresEngine.OpenAsync(store, ct)
+            : PostgresEngine.OpenSnapshotAsync(store, ct)))
+            lasting = engine.Way.Lasting();
         try
         {
             return new PostgresTables(await lasting.OpenConnectionAsync(ct), lasting);
