@@ -380,6 +380,17 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
             hint, PostgresEngine.HintOn(new PostgresException("said by the server", "ERROR", "ERROR", code)),
             StringComparison.Ordinal);
 
+    [Theory]
+    [InlineData("invalid input syntax for type integer: \"{0}\"")]
+    [InlineData("ungültige Eingabesyntax für Typ integer: »{0}«")]
+    public void The_server_that_a_transaction_is_on_is_read_in_the_servers_language(string message)
+    {
+        var text = string.Format(null, message, "coffer: other server 1000000 2.");
+        Assert.Equal(new PostgresPrimary(DateTime.UnixEpoch.AddSeconds(1), 2),
+            PostgresServers.Named(new PostgresException(text, "ERROR", "ERROR", "22P02")));
+        Assert.Null(PostgresServers.Named(new PostgresException(text, "ERROR", "ERROR", "22012")));
+    }
+
     [Fact]
     public async Task Of_several_hosts_the_primary_is_used()
     {

@@ -34,7 +34,13 @@ internal static class PostgresProof
         $"SELECT ('{Mark}{WriteProof.TableOf(query)}.' || pg_backend_pid())::int WHERE EXISTS ({query})");
 
     /// <summary>The table of a statement that did other than it had to; null if the failure is another.</summary>
-    public static string? BrokenTable(PostgresException failure) =>
-        failure.SqlState == PostgresErrorCodes.InvalidTextRepresentation
-            && failure.MessageText.Split(Mark) is [_, var rest] ? rest.Split('.')[0] : null;
+    public static string? BrokenTable(PostgresException failure) => Said(failure, Mark);
+
+    /// <summary>
+    /// What a word that was read as a number says between a mark and the next full stop; null if the failure is
+    /// another. What stands around the word is in the language of the server.
+    /// </summary>
+    public static string? Said(NpgsqlException failure, string mark) =>
+        failure is PostgresException { SqlState: PostgresErrorCodes.InvalidTextRepresentation, MessageText: var text }
+            && text.Split(mark) is [_, var rest] ? rest.Split('.')[0] : null;
 }

@@ -54,7 +54,7 @@ internal sealed class PostgresServers
     /// <summary>Fails, naming its server, on another one than <see cref="Expected"/> names.</summary>
     public string Proof => $"""
         CASE WHEN pg_postmaster_start_time() = $1 THEN 0 ELSE ('{Mark}'
-            || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint || ' ' || {timeline})::int END
+            || (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint || ' ' || {timeline} || '.')::int END
         """;
 
     /// <summary>The parameter of <see cref="Proof"/>.</summary>
@@ -80,8 +80,7 @@ internal sealed class PostgresServers
 
     /// <summary>Which other server a failure names; null if the failure is another.</summary>
     public static PostgresPrimary? Named(NpgsqlException failure) =>
-        failure is PostgresException { SqlState: PostgresErrorCodes.InvalidTextRepresentation, MessageText: var text }
-            && text.Split(Mark) is [_, var rest] && rest.TrimEnd('"').Split(' ') is [var started, var timeline]
+        PostgresProof.Said(failure, Mark)?.Split(' ') is [var started, var timeline]
             ? new PostgresPrimary(
                 DateTime.UnixEpoch.AddMicroseconds(long.Parse(started, CultureInfo.InvariantCulture)),
                 long.Parse(timeline, CultureInfo.InvariantCulture))
