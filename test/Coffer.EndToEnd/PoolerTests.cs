@@ -13,6 +13,9 @@ public sealed class PoolerTests
 {
     private const int SigStop = 19, SigCont = 18;
 
+    private const string Running =
+        "SELECT string_agg('node_' || number, ',' ORDER BY number) FROM nodes WHERE until > now()";
+
     [Fact]
     public async Task Two_nodes_behind_PgBouncer_serve_a_third_comes_and_goes_and_all_are_killed_and_start_at_once()
     {
@@ -23,8 +26,8 @@ public sealed class PoolerTests
         Assert.Equal("node_1,node_2", await cluster.AskAsync(cluster.Primary, Running));
         foreach (var node in store.Nodes)
         {
-            var engine = (await new WireClient(node.Process.Url, store.Nodes[0].Process.AdminKey)
-                .GetAsync("/admin/v1/status")).Is(200).Body.GetProperty("engine");
+            using var operating = new WireClient(node.Process.Url, store.Nodes[0].Process.AdminKey);
+            var engine = (await operating.GetAsync("/admin/v1/status")).Is(200).Body.GetProperty("engine");
             Assert.Equal("pooled", engine.GetProperty("connections").GetString());
         }
 
@@ -172,9 +175,6 @@ public sealed class PoolerTests
         Assert.Equal(0, await newer.StopAsync());
         await AuditVerb.VerifiedAsync(newerData, "--store", store);
     }
-
-    private const string Running =
-        "SELECT string_agg('node_' || number, ',' ORDER BY number) FROM nodes WHERE until > now()";
 
     [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

@@ -46,11 +46,7 @@ internal sealed class PostgresAddress
     public bool SaysWhetherToPrepare { get; }
 
     /// <summary>Whether statements are prepared, which what stands in between has to know about.</summary>
-    public bool Prepares
-    {
-        get => given.MaxAutoPrepare > 0;
-        set => given.MaxAutoPrepare = value ? Math.Max(given.MaxAutoPrepare, 1) : 0;
-    }
+    public bool Prepares => given.MaxAutoPrepare > 0;
 
     /// <summary>Which database, without who opens it.</summary>
     public string Shown => $"the database {given.Database ?? given.Username} at {given.Host}";
@@ -73,6 +69,9 @@ internal sealed class PostgresAddress
             return null; // what it says may quote the password
         }
     }
+
+    /// <summary>From now on, in connections that are opened.</summary>
+    public void PrepareNothing() => given.MaxAutoPrepare = 0;
 
     /// <summary>
     /// How many statements each of the two look-ups may have under way: a quarter of the connections.

@@ -37,7 +37,7 @@ internal sealed partial class PostgresEngine
                 var connection = isInTransaction && writer is not null ? writer : Writer();
                 var first = isInTransaction ? null : settings.OfWrites;
                 var batch = Batch(connection.CreateBatch(), first, servers.Current, query.Text, values);
-                var rows = Wait(RowsAsync(batch, first is not null, query.Map, CancellationToken.None), connection);
+                var rows = Wait(RowsAsync(batch, query.Map, CancellationToken.None), connection);
                 return rows.Count > 0 ? rows[0] : null;
             }
             catch (NpgsqlException e) when (!isInTransaction)

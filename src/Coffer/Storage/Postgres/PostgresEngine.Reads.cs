@@ -96,7 +96,7 @@ internal sealed partial class PostgresEngine
         if (snapshot is not null)
         {
             return await TranslatedAsync(PostgresCall.BoundAsync(
-                RowsAsync(Batch(snapshot.CreateBatch(), null, servers.Current, text, values), false, map, ct),
+                RowsAsync(Batch(snapshot.CreateBatch(), null, servers.Current, text, values), map, ct),
                 SnapshotPatience, ct: ct));
         }
 
@@ -108,7 +108,7 @@ internal sealed partial class PostgresEngine
                 : Batch(used.Others.CreateBatch(), settings.OfReads, server, text, values);
             try
             {
-                return await PostgresCall.BoundAsync(RowsAsync(batch, true, map, ct), address.Patience, ct: ct);
+                return await PostgresCall.BoundAsync(RowsAsync(batch, map, ct), address.Patience, ct: ct);
             }
             catch (NpgsqlException e) when (tries < MostTries && PostgresServers.Named(e) is { } other)
             {
@@ -151,13 +151,13 @@ internal sealed partial class PostgresEngine
     // A read may be cancelled at the server: a commit that waits for a standby may not. Nobody waits for the
     // cancelling.
     private static async Task<IReadOnlyList<T>> RowsAsync<T>(
-        NpgsqlBatch batch, bool hasSettings, Func<IRow, T> map, CancellationToken ct)
+        NpgsqlBatch batch, Func<IRow, T> map, CancellationToken ct)
     {
         await using var sent = batch;
         var rows = new List<T>();
         await using var reader = await batch.ExecuteReaderAsync(ct);
-        if (hasSettings)
-            await reader.NextResultAsync(ct);
+        if (batch.BatchCommands.Count > 1)
+            await reader.NextResultAsync(ct); // past the settings
         var row = new PostgresRow(reader);
         while (await reader.ReadAsync(ct))
             rows.Add(map(row));

@@ -93,45 +93,22 @@ internal sealed partial class PostgresEngine : Engine
             return new PostgresEngine(database, connection);
         }, ct);
 
-    public override async Task JoinAsync(CancellationToken ct)
-    {
-        try
-        {
-            node = await PostgresNode.JoinAsync(lasting, address.Patience, servers, this, ct);
-        }
-        catch (NpgsqlException e)
-        {
-            throw Translated(e);
-        }
-        catch (TimeoutException e)
-        {
-            throw ApiError.StorageUnavailable(e);
-        }
-    }
+    public override async Task JoinAsync(CancellationToken ct) =>
+        node = await TranslatedAsync(PostgresNode.JoinAsync(lasting, address.Patience, servers, this, ct));
 
-    public override async ValueTask<IAsyncDisposable?> HoldStartAsync(CancellationToken ct)
-    {
-        try
-        {
-            return await PostgresHold.TakeAsync(lasting, PostgresLocks.Start, ct);
-        }
-        catch (NpgsqlException e)
-        {
-            throw Translated(e);
-        }
-    }
+    public override async ValueTask<IAsyncDisposable?> HoldStartAsync(CancellationToken ct) =>
+        await TranslatedAsync(PostgresHold.TakeAsync(lasting, PostgresLocks.Start, ct));
 
     public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
     {
+        if (node is { HasName: false })
+            throw ApiError.StorageUnavailable(new InvalidOperationException("another has this node's name"));
         for (var tries = 1; ; tries++)
         {
             PostgresTransaction? transaction = null;
-            var server = servers.Current;
             try
             {
-                if (node is { HasName: false })
-                    throw ApiError.StorageUnavailable(new InvalidOperationException("another has this node's name"));
-                var begin = PostgresSettings.Command(settings.OfWrites, server);
+                var begin = PostgresSettings.Command(settings.OfWrites, servers.Current);
                 transaction = new PostgresTransaction(Writer(), begin, address.Patience);
                 warning = null;
                 isInTransaction = true;

@@ -21,38 +21,13 @@ internal sealed class PostgresHold : IAsyncDisposable, IDisposable
 
     /// <summary>Waits for whoever holds it.</summary>
     /// <exception cref="NpgsqlException">It was not free within a minute, or the database cannot be used.</exception>
-    public static async Task<PostgresHold> TakeAsync(NpgsqlDataSource source, int step, CancellationToken ct)
-    {
-        var hold = await BeginAsync(source, ct);
-        try
-        {
-            await hold.AskAsync("SELECT pg_advisory_xact_lock($1::int, $2::int)", step, ct);
-            return hold;
-        }
-        catch
-        {
-            await hold.DisposeAsync();
-            throw;
-        }
-    }
+    public static async Task<PostgresHold> TakeAsync(NpgsqlDataSource source, int step, CancellationToken ct) =>
+        (await AskAsync(source, PostgresLocks.Take, step, ct))!;
 
     /// <returns>Null if somebody else holds it.</returns>
     /// <exception cref="NpgsqlException">The database cannot be used.</exception>
-    public static async Task<PostgresHold?> TryTakeAsync(NpgsqlDataSource source, int step, CancellationToken ct)
-    {
-        var hold = await BeginAsync(source, ct);
-        var isMine = false;
-        try
-        {
-            isMine = await hold.AskAsync("SELECT pg_try_advisory_xact_lock($1::int, $2::int)", step, ct) is true;
-            return isMine ? hold : null;
-        }
-        finally
-        {
-            if (!isMine)
-                await hold.DisposeAsync();
-        }
-    }
+    public static Task<PostgresHold?> TryTakeAsync(NpgsqlDataSource source, int step, CancellationToken ct) =>
+        AskAsync(source, "SELECT pg_try_advisory_xact_lock($1::int, $2::int)", step, ct);
 
     public async ValueTask DisposeAsync()
     {
@@ -70,26 +45,25 @@ internal sealed class PostgresHold : IAsyncDisposable, IDisposable
 
     public void Dispose() => DisposeAsync().AsTask().GetAwaiter().GetResult();
 
-    private static async Task<PostgresHold> BeginAsync(NpgsqlDataSource source, CancellationToken ct)
+    private static async Task<PostgresHold?> AskAsync(
+        NpgsqlDataSource source, string sql, int step, CancellationToken ct)
     {
         var opened = await source.OpenConnectionAsync(ct);
+        PostgresHold? hold = null;
+        var isTaken = false;
         try
         {
-            var hold = new PostgresHold(opened, await opened.BeginTransactionAsync(ct));
+            hold = new PostgresHold(opened, await opened.BeginTransactionAsync(ct));
             await PostgresSchema.ScalarAsync(opened, Rest, ct);
-            return hold;
+            await using var command = new NpgsqlCommand(sql, opened) { CommandTimeout = LongestWait };
+            PostgresParameters.Add(command.Parameters, PostgresLocks.Steps, step);
+            isTaken = await command.ExecuteScalarAsync(ct) is not false;
+            return isTaken ? hold : null;
         }
-        catch
+        finally
         {
-            await opened.DisposeAsync();
-            throw;
+            if (!isTaken)
+                await (hold?.DisposeAsync() ?? opened.DisposeAsync());
         }
-    }
-
-    private async Task<object?> AskAsync(string sql, int step, CancellationToken ct)
-    {
-        await using var command = new NpgsqlCommand(sql, connection) { CommandTimeout = LongestWait };
-        PostgresParameters.Add(command.Parameters, PostgresLocks.Steps, step);
-        return await command.ExecuteScalarAsync(ct);
     }
 }

@@ -14,6 +14,15 @@ internal static class PostgresLocks
     /// </summary>
     public const int Marks = 0x434F4650;
 
+    /// <summary>Takes the lock of two numbers until the transaction ends.</summary>
+    public const string Take = "SELECT pg_advisory_xact_lock($1::int, $2::int)";
+
+    /// <summary>Of the rows of <c>pg_locks</c>, the locks of two numbers that are held in this database.</summary>
+    public const string Held = """
+        locktype = 'advisory' AND granted AND objsubid = 2
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        """;
+
     /// <summary>The steps.</summary>
     public const int Migration = 1, Start = 2, Management = 3, Naming = 4;
 }

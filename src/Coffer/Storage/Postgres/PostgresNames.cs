@@ -17,19 +17,13 @@ internal static class PostgresNames
 
     // Nodes of earlier releases hold a name by a lock of their session, and some do not look at these rows.
     private static readonly string Locked = string.Create(CultureInfo.InvariantCulture, $"""
-        SELECT objid::bigint FROM pg_locks
-        WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid::bigint = {PostgresLocks.Names}
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        SELECT objid::bigint FROM pg_locks WHERE {PostgresLocks.Held} AND classid::bigint = {PostgresLocks.Names}
         """);
 
     /// <summary>How many processes have a name.</summary>
     public static readonly string CountRunning = $"""
         SELECT count(*) FROM (SELECT number FROM nodes WHERE until > now() UNION {Locked}) AS running
         """;
-
-    // One at a time, so that of many who start at once each gets one at its first try.
-    private static readonly string Turn = string.Create(CultureInfo.InvariantCulture,
-        $"SELECT pg_advisory_xact_lock({PostgresLocks.Steps}, {PostgresLocks.Naming})");
 
     // The lowest of a range that is free. A node of before that takes it at the same moment leaves none.
     private static readonly string Take = string.Create(CultureInfo.InvariantCulture, $"""
@@ -93,7 +87,8 @@ internal static class PostgresNames
     private static async Task<int?> TakeAsync(NpgsqlConnection connection, long lowest, long highest, NodeRow row)
     {
         await using var batch = Lightly(connection);
-        PostgresSettings.Add(batch, Turn);
+        // One at a time, so that of many who start at once each gets one at its first try.
+        PostgresSettings.Add(batch, PostgresLocks.Take, PostgresLocks.Steps, PostgresLocks.Naming);
         PostgresSettings.Add(batch, Take, lowest, highest, row.Holder, row.Version, row.Address);
         await using var reader = await batch.ExecuteReaderAsync();
         await reader.NextResultAsync();

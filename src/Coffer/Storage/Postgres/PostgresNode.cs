@@ -144,8 +144,7 @@ internal sealed class PostgresNode : IDisposable
         try
         {
             await TakeNameAsync(connection);
-            hasBell = await PostgresSchema.ScalarAsync(connection, PostgresSessions.Number, ct) is int session
-                && session == connection.ProcessID;
+            hasBell = await PostgresSessions.IsOwnAsync(connection, ct);
             if (hasBell)
             {
                 connection.Notification += (_, sent) => bells.Add(sent.Payload);

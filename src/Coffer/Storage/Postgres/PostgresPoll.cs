@@ -13,15 +13,12 @@ internal sealed class PostgresPoll(PostgresServers servers)
 {
     private const int MostTold = 1_000;
 
-    private const string Here = "(SELECT oid FROM pg_database WHERE datname = current_database())";
-
     private static readonly TimeSpan Tidying = TimeSpan.FromMinutes(1);
 
     // A session that holds a node's name and not the mark is one of a program that does not know these rows.
     private static readonly string State = string.Create(CultureInfo.InvariantCulture, $"""
         WITH held AS MATERIALIZED (
-            SELECT classid::bigint AS class, pid FROM pg_locks
-            WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND database = {Here})
+            SELECT classid::bigint AS class, pid FROM pg_locks WHERE {PostgresLocks.Held})
         SELECT {CommitOrder.Last}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
             (SELECT count(*) FROM held h WHERE class = {PostgresLocks.Names}
                 AND NOT EXISTS (SELECT FROM held m WHERE m.pid = h.pid AND m.class = {PostgresLocks.Marks}))

@@ -5,12 +5,6 @@ namespace Coffer.Storage.Postgres;
 /// <summary>Finds out what stands between this process and a database.</summary>
 internal static class PostgresSessions
 {
-    /// <summary>
-    /// Which session answers. A pooler gives its clients the number of none: what it tells them is its own, by which it
-    /// knows whose statement is to be cancelled.
-    /// </summary>
-    public const string Number = "SELECT pg_backend_pid()";
-
     // A pooler that carries prepared statements from session to session gives them names of its own.
     private const string KeepsName = """
         SELECT count(*) FROM pg_prepared_statements
@@ -23,12 +17,19 @@ internal static class PostgresSessions
     public static async Task<Connections> FindAsync(
         NpgsqlConnection connection, PostgresAddress address, CancellationToken ct)
     {
-        var isPooled = await PostgresSchema.ScalarAsync(connection, Number, ct) is not int number
-            || number != connection.ProcessID;
-        if (isPooled && !address.SaysWhetherToPrepare)
-            address.Prepares = await IsCarriedAsync(connection, ct);
+        var isPooled = !await IsOwnAsync(connection, ct);
+        if (isPooled && !address.SaysWhetherToPrepare && !await IsCarriedAsync(connection, ct))
+            address.PrepareNothing();
         return new Connections(isPooled, address.Prepares);
     }
+
+    /// <summary>
+    /// Whether a connection's session is its own. A pooler gives its clients the number of none: what it tells them is
+    /// its own, by which it knows whose statement is to be cancelled.
+    /// </summary>
+    public static async Task<bool> IsOwnAsync(NpgsqlConnection connection, CancellationToken ct) =>
+        await PostgresSchema.ScalarAsync(connection, "SELECT pg_backend_pid()", ct) is int number
+            && number == connection.ProcessID;
 
     // In one transaction, so in one session, from which it is removed again.
     private static async Task<bool> IsCarriedAsync(NpgsqlConnection connection, CancellationToken ct)

@@ -3,8 +3,6 @@ namespace Coffer.Storage.Postgres;
 /// <summary>The statements of a transaction that are PostgreSQL's own.</summary>
 internal sealed partial class PostgresTransaction
 {
-    private const string LockStep = "SELECT pg_advisory_xact_lock($1::int, $2::int)";
-
     private static readonly Query<long> LockTenants = new(
         "SELECT id FROM tenants WHERE id = ANY($1) ORDER BY id FOR UPDATE", static row => row.Number(0));
 

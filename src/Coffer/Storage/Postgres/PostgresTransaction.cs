@@ -172,7 +172,7 @@ internal sealed partial class PostgresTransaction(
         if (management.Count > 0 && !holdsManagement)
         {
             holdsManagement = true;
-            Ask(LockStep, PostgresLocks.Steps, PostgresLocks.Management);
+            Ask(PostgresLocks.Take, PostgresLocks.Steps, PostgresLocks.Management);
         }
 
         foreach (var reply in replies.Select(reply => BitConverter.ToInt64([.. reply, .. new byte[8]], 0)).Order())
