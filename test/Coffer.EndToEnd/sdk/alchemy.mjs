@@ -2,6 +2,7 @@
 // create, read, update, list and delete a secret, at Coffer's base address: node alchemy.mjs. It ends with 1, and says
 // why, when something is not as the resource expects it.
 
+import './file-of-node-18.mjs';
 import assert from 'node:assert/strict';
 import { credentials, withRequestOptions } from '@distilled.cloud/stripe';
 import {
