@@ -1,12 +1,15 @@
 // A second implementation of docs/envelope.md, in nothing but Node's own crypto: it shares no code with Coffer.
 //
-//   node vectors/envelope.mjs check     proves every case of envelope-v1.json
-//   node vectors/envelope.mjs write     makes envelope-v1.json anew (only for a new version of the format)
+//   node vectors/envelope.mjs check     proves every case of envelope-v1.json, and control-v2.json
+//   node vectors/envelope.mjs write     makes both anew (only for a new version of the format)
 
-import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from 'node:crypto';
+import {
+  createCipheriv, createDecipheriv, createHash, createHmac, generateKeyPairSync, timingSafeEqual,
+} from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const file = new URL('envelope-v1.json', import.meta.url);
+const controlFile = new URL('control-v2.json', import.meta.url);
 const hex = (text) => Buffer.from(text, 'hex');
 const u32 = (n) => { const b = Buffer.alloc(4); b.writeUInt32BE(n); return b; };
 const u64 = (n) => { const b = Buffer.alloc(8); b.writeBigInt64BE(BigInt(n)); return b; };
@@ -126,7 +129,56 @@ function cases() {
   return made;
 }
 
+// A whole store's keys: the key of a line of a key file opens the wrapping, that the control row, and that vouches for
+// all of it. Two root keys, the first of which is still opening.
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
+const fileId = (key) => `file:${expand(key, 'coffer v1 key file id').subarray(0, 8).toString('hex')}`;
+
+function controlCase() {
+  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
+  const fileKey = counting(0, 32);
+  const store = counting(128, 16);
+  const pepper = counting(200, 32);
+  const pkcs8 = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'der' });
+  const roots = [[1, 6, counting(32, 32)], [2, 4, counting(96, 32)]];
+  const wrappings = roots.map(([version, , key]) => ({
+    version, wrapper: fileId(fileKey),
+    wrapped: seal(fileKey, 1, counting(version, 24),
+      list(utf8('coffer v1 wrapped root key'), store, u64(version), key),
+      list(utf8('coffer v2 root key'), store, u64(version))),
+  }));
+  const text = tlv(
+    [1, u64(7)], [2, u64(2)], [3, Buffer.concat([u64(1795247460), counting(1, 8)])],
+    ...roots.map(([version, state, key]) => [5, Buffer.concat([u32(version), Buffer.from([state]), sha256(key)])]),
+    ...wrappings.map((w) => [6, Buffer.concat([u32(w.version), sha256(w.wrapped), utf8(w.wrapper)])]),
+    [8, Buffer.concat([u32(1), pepper])], [9, Buffer.concat([u32(1), pkcs8])],
+  );
+  return {
+    format: 'coffer control row, level 2, see docs/envelope.md',
+    key_file_key: fileKey.toString('hex'),
+    store_id: store.toString('hex'),
+    root_key_wrappings: wrappings.map((w) => ({ ...w, wrapped: w.wrapped.toString('hex') })),
+    control: seal(roots[1][2], 2, counting(64, 24), text, list(utf8('coffer v2 control'), store)).toString('hex'),
+    opened: text.toString('hex'),
+    anchor: `coffer-anchor-v1 ${store.toString('hex')} ${expand(pepper, 'coffer v1 anchor').toString('hex')} 7`,
+  };
+}
+
+function checkControl(c) {
+  const [fileKey, store] = [hex(c.key_file_key), hex(c.store_id)];
+  const keys = c.root_key_wrappings.map((w) => {
+    const text = open(fileKey, 1, hex(w.wrapped), list(utf8('coffer v2 root key'), store, u64(w.version)));
+    const key = text.subarray(-32);
+    if (!text.equals(list(utf8('coffer v1 wrapped root key'), store, u64(w.version), key))) throw new Error('wrapped');
+    if (w.wrapper !== fileId(fileKey)) throw new Error('wrapper');
+    return key;
+  });
+  const text = open(keys[1], 2, hex(c.control), list(utf8('coffer v2 control'), store));
+  if (text.toString('hex') !== c.opened) throw new Error('control');
+}
+
 if (process.argv[2] === 'write') {
+  writeFileSync(controlFile, `${JSON.stringify(controlCase(), null, 2)}\n`);
   const vectors = { format: 'coffer envelope v1, see docs/envelope.md', cases: cases() };
   writeFileSync(file, `${JSON.stringify(vectors, null, 2)}\n`);
 } else {
@@ -135,5 +187,6 @@ if (process.argv[2] === 'write') {
     const opened = open(hex(c.key), c.key_version, hex(c.envelope), hex(c.associated_data));
     if ((opened?.toString('hex') ?? null) !== c.plaintext) throw new Error(`wrong: ${c.comment}`);
   }
-  console.log(`${all.length} cases hold`);
+  checkControl(JSON.parse(readFileSync(controlFile, 'utf8')));
+  console.log(`${all.length + 1} cases hold`);
 }

@@ -40,6 +40,11 @@ internal static class AdminAnswers
         Thing("engine", Text("name"), Text("version")), Text("node"), Number("started"), Number("uptime"),
         Text("version"), Things("settings", Text("name"), Text("source"), Text("value").OrNull()));
 
+    private static readonly AnswerForm RootKeys = new("root_keys", Texts("damaged"),
+        Things("keys", Number("version"), Number("created"), Text("state"),
+            Things("wrappers", Text("id"), Text("url").OrNull())),
+        Number("left"), Number("serial"), Texts("waiting_for"));
+
     private static readonly AnswerForm Proof = new("receipt", Token("id"), Text("account"), Text("app"), Texts("done"),
         Number("forgotten_at"), Texts("not_reached"), Texts("pending"), Secrets, Number("signed_at").OrNull(),
         OneOf("status", "pending", "signed"), Receipt("status"));
@@ -65,6 +70,12 @@ internal static class AdminAnswers
         ("POST api_keys/{id}/revoke", ApiKey.With(True("revoked"))),
         ("GET receipts/{id}", Proof),
         ("GET audit", new("audit_entry", Token("id"))),
+        ("GET root_keys", RootKeys),
+        ("POST root_keys/rotate", RootKeys),
+        ("POST root_keys/rewrap", RootKeys),
+        ("POST root_keys/wrappers", RootKeys),
+        ("POST root_keys/wrappers/remove", RootKeys),
+        ("DELETE root_keys/{}", RootKeys),
         ("GET settings", Settings),
         ("GET status", Status),
     ];

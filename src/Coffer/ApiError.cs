@@ -14,6 +14,9 @@ internal sealed partial class ApiError : Exception
     /// </summary>
     public const string Docs = "{docs}";
 
+    /// <summary>The code of a change of root keys that another one came before.</summary>
+    public const string RootKeysChanged = "root_keys_changed";
+
     private ApiError(int status, string message, string? code = null, string? param = null,
         string type = "invalid_request_error", Exception? inner = null)
         : base(message, inner)
@@ -190,6 +193,36 @@ internal sealed partial class ApiError : Exception
             400,
             "This is the last admin key that does not expire, and without it nobody could manage this store. Create "
                 + "another one first, or roll this one.");
+
+    /// <param name="version">The root key that it would leave closed.</param>
+    public static ApiError LastWrapper(uint version) =>
+        new(400, $"Nothing else that this server was started with unwraps root key {version}. Add another wrapper "
+            + "first (POST /admin/v1/root_keys/wrappers).", param: "wrapper");
+
+    public static ApiError WrapperUnknown(string url) =>
+        new(400, $"This server was not started with the wrapper '{Shown(url)}'. Set it in root-key on every node "
+            + "first, beside the one that the store is wrapped with.", param: "wrapper");
+
+    /// <param name="id">The name of a wrapper.</param>
+    public static ApiError WrapperUnset(string id) =>
+        new(400, $"The root keys are wrapped by {Shown(id)} too, which this server was not started with. Set it in "
+            + "root-key, or remove that wrapper first.");
+
+    public static ApiError RotationUnderWay() =>
+        new(400, "A rotation of the root key is under way. Wait until it is done (GET /admin/v1/root_keys).");
+
+    public static ApiError RootKeyInUse(uint version) =>
+        new(400, $"Root key {version} is in use. Only one whose state is unused or made can be removed; rotating "
+            + "makes the last one unused.");
+
+    public static ApiError RootKeysMoved() =>
+        new(409, "The root keys were changed meanwhile. Look at them, and try again.", RootKeysChanged)
+        { ShouldRetry = true };
+
+    public static ApiError KeyServiceUnavailable(KeyServiceException inner) =>
+        new(503, $"What wraps the root keys did not do it: {inner.Message}. Nothing was changed.",
+            "key_service_unavailable", type: "api_error", inner: inner)
+        { ShouldRetry = inner.MayPass, IsFault = true };
 
     public static ApiError QuotaReached(int limit) => new(400,
         $"This scope already holds {limit} secrets, which is the most it may hold. Delete one first; list the scope "

@@ -137,6 +137,14 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         return app.With(settings.Memory) ?? app with { Fault = "the form of its settings" };
     }
 
+    /// <summary>An app's settings under the root key that seals; null if they do not open.</summary>
+    public static byte[]? Rewrap(Instance instance, AppRow row)
+    {
+        using var bound = Bind(instance, row.Id, row.Account, row.Created);
+        using var settings = row.IsSound ? instance.Roots.Open(row.Sealed, bound.Span) : null;
+        return settings is null ? null : instance.Roots.Seal(settings.Span, bound.Span);
+    }
+
     /// <summary>The row, if it is damaged.</summary>
     public DamagedRow? Damage => Fault is null ? null : new DamagedRow("apps", Id, Fault) { App = Id };
 

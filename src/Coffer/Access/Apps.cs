@@ -22,6 +22,8 @@ internal sealed class Apps(Engine engine, Instance instance, Epoch epoch) : IDis
             return known.App;
         if (await engine.FindAppAsync(id, ct) is not { } row)
             return null;
+        if (row.Sealed is { } settings && !instance.Roots.MayOpen(settings))
+            await instance.Reload(ct);
         var app = App.From(row, instance);
         var options = new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound };
         opened.Set(id, (app, current), options);

@@ -25,9 +25,9 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
 
     /// <summary>Holds what the checkpoints say against the store.</summary>
     /// <param name="accepted">What the operator accepts as lost.</param>
-    /// <returns>The change that records the acceptance, to be committed first; null if nothing is lost.</returns>
+    /// <returns>What records the acceptance, to be committed first; null if nothing is lost.</returns>
     /// <exception cref="ConfigurationException">What is lost is not what is accepted.</exception>
-    public Change? Check(IReadOnlyList<AcceptedRollback> accepted)
+    public (RowWrite[] Rows, Note[] Notes)? Check(IReadOnlyList<AcceptedRollback> accepted)
     {
         Loss[] losses = [.. Remembered().GroupBy(known => known.Place.Node, StringComparer.Ordinal)
             .OrderBy(node => node.Key, StringComparer.Ordinal)
@@ -54,17 +54,16 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
 
         log.LogWarning("A roll-back is accepted: {Found}", Shown(losses));
         var now = time.GetUtcNow();
-        return new Change.Plain([.. losses.Select(loss =>
-            Rollbacks.Write(keys, loss.Log.Node, [.. loss.Log.Rollbacks, Record(loss, now)]))])
-        {
-            Notes = [.. losses.Select(loss => new AuditEntry(Rollbacks.Verb, "ok")
+        return (
+            [.. losses.Select(loss =>
+                Rollbacks.Write(keys, loss.Log.Node, [.. loss.Log.Rollbacks, Record(loss, now)]))],
+            [.. losses.Select(loss => new AuditEntry(Rollbacks.Verb, "ok")
             {
                 Target = loss.Log.Node,
                 Rollback = Number(loss),
                 From = loss.Known.Position.Sequence,
                 To = loss.Log.Last.Sequence,
-            })],
-        };
+            })]);
     }
 
     private static Rollback Record(Loss loss, DateTimeOffset now) =>

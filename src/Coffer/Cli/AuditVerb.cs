@@ -22,23 +22,33 @@ internal static class AuditVerb
             "--checkpoints", "The checkpoint file; the default is the one in the data directory.");
         var file = FileOption("--file", "An exported log, instead of a data directory.");
         var key = FileOption("--key-file", "The store's key file, to verify an exported log.");
+        var rootKey = Parameters.RootKey("--root-key", "COFFER_ROOT_KEY");
         var command = new Command("verify",
             "Prove that no entry was changed, moved or removed, and compare the log with its checkpoints. If it "
                 + "fails, the exit code is 2 and the first bad entry of each node is shown.\n\n" +
             "Example: coffer audit verify --data /var/lib/coffer")
-        { data, store, file, key, checkpoints };
+        { data, store, file, key, rootKey, checkpoints };
         command.Validators.Add(parsed =>
         {
-            if ((parsed.GetValue(data) is null) == (parsed.GetValue(file) is null))
+            var hasFile = parsed.GetResult(file) is not null;
+            var (hasKeyFile, hasWrapper) = (parsed.GetResult(key) is not null, parsed.GetResult(rootKey) is not null);
+            if ((parsed.GetResult(data) is not null) == hasFile)
                 parsed.AddError("Give --data, or --file with --key-file");
-            else if ((parsed.GetValue(file) is null) != (parsed.GetValue(key) is null))
+            else if (hasKeyFile && (!hasFile || hasWrapper))
+                parsed.AddError("Give --file and --key-file together, or --root-key");
+            else if (hasFile && !hasKeyFile && !hasWrapper && Parameters.KeysOfEnvironment() is null)
                 parsed.AddError("Give --file and --key-file together");
         });
         command.SetAction(async (parsed, ct) =>
         {
+            var keys = parsed.GetValue(rootKey) ?? Parameters.KeysOfEnvironment();
+            if (parsed.GetValue(key) is { } keyFile)
+                keys = new KeySettings([WrapperUrl.Of(keyFile)]);
+            var checkpointFile = parsed.GetValue(checkpoints);
             var report = parsed.GetValue(file) is { } exported
-                ? AuditArchive.VerifyExport(exported, parsed.GetValue(key)!, parsed.GetValue(checkpoints))
-                : await AuditArchive.VerifyStoreAsync(At(parsed, data, store), parsed.GetValue(checkpoints), ct);
+                ? await AuditArchive.VerifyExportAsync(exported, keys!, checkpointFile, ct)
+                : await AuditArchive.VerifyStoreAsync(
+                    At(parsed, data, store) with { Keys = keys }, checkpointFile, ct);
             foreach (var problem in report.Problems)
                 Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
             foreach (var rollback in report.Rollbacks)

@@ -25,6 +25,9 @@ internal static class ExitCode
     /// <summary>A file cannot be read or written.</summary>
     public const int Io = 74;
 
+    /// <summary>What wraps the root keys cannot be asked now; starting again later may help.</summary>
+    public const int TemporaryFailure = 75;
+
     /// <summary>The key is not known or may not do this.</summary>
     public const int Permission = 77;
 

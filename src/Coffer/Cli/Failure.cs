@@ -18,6 +18,9 @@ internal sealed record Failure(int Code, string Error, string? Hint)
     public static Failure? Of(Exception e) => e switch
     {
         ConfigurationException wrong => new(ExitCode.Configuration, wrong.Message, wrong.Hint),
+        KeyServiceException wrapper =>
+            new(ExitCode.TemporaryFailure, $"the root keys cannot be unwrapped: {wrapper.Message}",
+                "Check what --root-key names. Nothing was changed."),
         CofferException refused => new(CodeOf(refused), refused.Message, HintFor(refused)),
         ApiError =>
             new(ExitCode.Io, $"the store cannot be read: {(e.InnerException ?? e).Message}",

@@ -16,6 +16,8 @@ internal static class MigrateVerb
             "--to",
             "The data directory of the copy. If it has no coffer.key, a new one is created in it."), Store("--to-store",
                 "The PostgreSQL database of the copy, which must be empty; the default is a file in that directory."));
+        var (fromKeys, toKeys) = (Parameters.RootKey("--root-key", "COFFER_ROOT_KEY"),
+            Parameters.RootKey("--to-root-key", "a key file in the directory of the copy"));
         var command = new Command("migrate",
             "Copy a store to another database or directory, and prove the copy. A server may run on the source "
                 + "meanwhile: stop it and run the command once more to finish. " +
@@ -23,11 +25,13 @@ internal static class MigrateVerb
                 + "CONNECTION is Host=HOST;Database=NAME;Username=ROLE;Passfile=FILE.\n\n" +
             "Example: coffer migrate --from /var/lib/coffer --to /var/lib/coffer-node --to-store "
                 + "\"Host=db;Database=coffer;Username=coffer;Passfile=/etc/coffer.pgpass\"")
-        { from, fromStore, to, toStore };
+        { from, fromStore, fromKeys, to, toStore, toKeys };
         command.SetAction(async (parsed, ct) =>
         {
             var (source, target) = (new StoreLocation(parsed.GetRequiredValue(from),
-                parsed.GetValue(fromStore)), new StoreLocation(parsed.GetRequiredValue(to), parsed.GetValue(toStore)));
+                parsed.GetValue(fromStore), parsed.GetValue(fromKeys) ?? Parameters.KeysOfEnvironment()),
+                new StoreLocation(
+                    parsed.GetRequiredValue(to), parsed.GetValue(toStore), parsed.GetValue(toKeys)));
             var watch = Stopwatch.StartNew();
             var report = AnsiConsole.Profile.Capabilities.Interactive && !Console.IsOutputRedirected
                 ? await BarsAsync(step => StoreCopy.RunAsync(source, target, step, TimeProvider.System, ct))
@@ -79,9 +83,9 @@ internal static class MigrateVerb
                 + $"problems, {duration.TotalSeconds:0.0} s");
         if (report.IsFinished)
         {
-            var keyFile = Path.Combine(to.Data, "coffer.key");
-            Console.WriteLine($"{to.Shown} is the store now. Keep a copy of {keyFile} apart from it, "
-                + $"and start no server on {from.Shown} again.");
+            var keys = to.Keys is null ? $"Keep a copy of {Path.Combine(to.Data, "coffer.key")} apart from it, and "
+                : $"Serve it with --root-key {string.Join(' ', to.Keys.Urls)}, and ";
+            Console.WriteLine($"{to.Shown} is the store now. {keys}start no server on {from.Shown} again.");
             return ExitCode.Ok;
         }
 

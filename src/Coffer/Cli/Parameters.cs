@@ -48,6 +48,53 @@ internal static class Parameters
         return option;
     }
 
+    /// <summary>What wraps the root keys of a store.</summary>
+    /// <param name="name">The option.</param>
+    /// <param name="default">What is in force without it.</param>
+    public static Option<KeySettings?> RootKey(string name, string @default) => new(name)
+    {
+        Description = $"What wraps the root keys, if it is not a key file in the data directory: {WrapperUrl.Forms}. "
+            + $"The default is {@default}.",
+        HelpName = "URLS",
+        CustomParser = result =>
+        {
+            var given = KeysOf(result.Tokens is [var token] ? token.Value : "", name, out var problem);
+            if (problem is not null)
+                result.AddError(problem);
+            return given;
+        },
+    };
+
+    /// <summary>What COFFER_ROOT_KEY names, or null if it is not set.</summary>
+    /// <exception cref="ConfigurationException">It is no list of wrappers.</exception>
+    public static KeySettings? KeysOfEnvironment()
+    {
+        if (Variable("root-key") is not { Length: > 0 } text)
+            return null;
+        var keys = KeysOf(text, "COFFER_ROOT_KEY", out var problem);
+        return problem is null ? keys
+            : throw new ConfigurationException(problem, "Run coffer settings to see what root-key may be.");
+    }
+
+    private static KeySettings? KeysOf(string text, string name, out string? problem)
+    {
+        var words = text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        problem = words.Length == 0 ? $"{name} names no wrapper."
+            : words.FirstOrDefault(word => WrapperUrl.Parse(word) is null) is { } wrong
+                ? $"{name} '{wrong}' is not {WrapperUrl.Forms}." : null;
+        return problem is not null ? null : new KeySettings([.. words.Select(word => WrapperUrl.Parse(word)!)])
+        {
+            ExecArguments = Words("root-key-exec-arguments"),
+            ExecEnvironment = Words("root-key-exec-environment"),
+        };
+    }
+
+    private static string[] Words(string setting) =>
+        (Variable(setting) ?? "").Split(' ', StringSplitOptions.RemoveEmptyEntries);
+
+    private static string? Variable(string setting) => Environment.GetEnvironmentVariable(
+        SettingsTable.All.First(known => known.Name == setting).Environment);
+
     /// <summary>The reason for which an operator looks at payloads.</summary>
     public static Option<string> Reason() =>
         new("--reason")

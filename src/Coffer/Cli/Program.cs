@@ -20,6 +20,7 @@ var root = new RootCommand(
     AccountsVerb.Command(),
     ReceiptVerb.Command(),
     AuditVerb.Command(),
+    RootKeysVerb.Command(),
     MigrateVerb.Command(),
 };
 VersionFlag.Replace(root);

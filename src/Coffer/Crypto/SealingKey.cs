@@ -66,6 +66,22 @@ internal sealed class SealingKey : IDisposable
 
     public MacKey Commitment { get; }
 
+    /// <summary>SHA-256 of the key: says whether two are the same, and neither of them.</summary>
+    public byte[] Hash()
+    {
+        var hash = SHA256.HashData(memory.Span.Slice(start, Size));
+        GC.KeepAlive(memory);
+        return hash;
+    }
+
+    /// <summary>A copy of the key, for the caller to dispose of.</summary>
+    public SecretBytes Copy()
+    {
+        var copy = SecretBytes.Copy(memory.Span.Slice(start, Size));
+        GC.KeepAlive(memory);
+        return copy;
+    }
+
     public void Dispose()
     {
         cipher?.Dispose();

@@ -19,6 +19,9 @@ namespace Coffer.Hosting;
 /// <summary>Reads, exports and verifies audit logs.</summary>
 internal static class AuditArchive
 {
+    // Of an export: of a store with a control row, and of one without.
+    private const int Format = 2, FormatOfLevelOne = 1;
+
     /// <summary>What a verification found.</summary>
     /// <param name="Problems">What is wrong, naming the place; empty when all is well.</param>
     /// <param name="Entries">How many entries verify.</param>
@@ -55,18 +58,23 @@ internal static class AuditArchive
     public static async Task ExportAsync(StoreLocation source, TextWriter to, CancellationToken ct)
     {
         using var engine = await OpenAsync(source, ct);
-        var roots = await engine.ListRootKeysAsync(ct);
+        var stored = await StoredKeys.ReadAsync(engine, ct);
         var header = new JsonObject
         {
-            ["coffer_audit_export"] = 1,
-            ["root_keys"] = new JsonArray(
-                [.. roots.Select(
-                    root =>
-                        new JsonObject { ["version"] = root.Version,
-                            ["wrapped"] = Convert.ToBase64String(root.Wrapped) })]),
-            ["meta"] = new JsonObject(
-                (await Instance.StoredAsync(engine, ct)).Select(
-                    meta => KeyValuePair.Create(meta.Key, (JsonNode?)Convert.ToBase64String(meta.Value)))),
+            ["coffer_audit_export"] = Format,
+            ["root_keys"] = new JsonArray([.. stored.Roots.Select(root => new JsonObject
+            {
+                ["version"] = root.Version,
+                ["wrapped"] = Convert.ToBase64String(root.Wrapped),
+            })]),
+            ["root_key_wrappings"] = new JsonArray([.. stored.Wrappings.Select(row => new JsonObject
+            {
+                ["version"] = row.Version,
+                ["wrapper"] = row.Wrapper,
+                ["wrapped"] = Convert.ToBase64String(row.Wrapped),
+            })]),
+            ["meta"] = new JsonObject(stored.Meta.Select(
+                meta => KeyValuePair.Create(meta.Key, (JsonNode?)Convert.ToBase64String(meta.Value)))),
         };
         foreach (var (key, value) in await AboutLogAsync(engine, ct))
             header["meta"]![key] = Convert.ToBase64String(value);
@@ -86,8 +94,8 @@ internal static class AuditArchive
     }
 
     /// <summary>Verifies the log of a data directory against its key and its checkpoints.</summary>
-    public static async Task<AuditReport> VerifyStoreAsync(StoreLocation source, string? checkpoints,
-        CancellationToken ct)
+    public static async Task<AuditReport> VerifyStoreAsync(
+        StoreLocation source, string? checkpoints, CancellationToken ct)
     {
         var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(source.Data);
         // Read before the store is opened: one that a running server adds meanwhile would speak of entries that are
@@ -96,7 +104,8 @@ internal static class AuditArchive
             ? File.ReadAllLines(checkpoints ?? checkpointFile)
             : [];
         using var engine = await OpenAsync(source, ct);
-        var verification = Verifier(await Instance.OpenAsync(engine, KeyFile.Load(keyFile), ct), signed);
+        var verification = Verifier(
+            await Instance.OpenAsync(engine, KeyWrappers.Open(source.KeysOr(keyFile)), ct), signed);
         foreach (var (key, value) in await AboutLogAsync(engine, ct))
             verification.AddMeta(key, value);
         await foreach (var row in RowsAsync(engine, ct))
@@ -104,12 +113,16 @@ internal static class AuditArchive
         return Finish(verification);
     }
 
-    /// <summary>Verifies an exported log with nothing but the key file, and checkpoints if there are any.</summary>
-    /// <exception cref="ConfigurationException">The file is no export, or the key file is not the store's.</exception>
-    public static AuditReport VerifyExport(string file, string keyFile, string? checkpoints)
+    /// <summary>
+    /// Verifies an exported log with nothing but what wraps the root keys, and checkpoints if there are any.
+    /// </summary>
+    /// <exception cref="ConfigurationException">The file is no export, or the wrapper is not the store's.</exception>
+    public static async Task<AuditReport> VerifyExportAsync(
+        string file, KeySettings keys, string? checkpoints, CancellationToken ct)
     {
         using var lines = File.ReadLines(file).GetEnumerator();
-        var (instance, meta) = OpenExported(lines.MoveNext() ? lines.Current : "", KeyFile.Load(keyFile), file);
+        var header = lines.MoveNext() ? lines.Current : "";
+        var (instance, meta) = await OpenExportedAsync(header, KeyWrappers.Open(keys), file, ct);
         var verification = Verifier(instance, checkpoints is null ? [] : File.ReadAllLines(checkpoints));
         foreach (var (key, value) in meta)
             verification.AddMeta(key, value);
@@ -174,20 +187,22 @@ internal static class AuditArchive
         return [.. cuts, .. await engine.ListMetaAsync(Rollbacks.MetaPrefix, ct)];
     }
 
-    private static (Instance Instance, Dictionary<string, byte[]> Meta) OpenExported(string header, KeyFile wrapper,
-        string file)
+    private static async Task<(Instance Instance, Dictionary<string, byte[]> Meta)> OpenExportedAsync(
+        string header, KeyWrappers wrappers, string file, CancellationToken ct)
     {
         try
         {
             var json = JsonNode.Parse(header);
-            if ((int)json.Part("coffer_audit_export") == 1)
+            if ((int)json.Part("coffer_audit_export") is var format and (FormatOfLevelOne or Format))
             {
                 var meta = json.Part("meta").AsObject().ToDictionary(entry => entry.Key,
                     entry => Convert.FromBase64String((string)entry.Value!));
-                RootKeyRow[] roots = [.. json.Part("root_keys").AsArray().Select(root => new RootKeyRow(
-                    (uint)root.Part("version"), 0,
-                    Convert.FromBase64String(root.Part("wrapped").GetValue<string>())))];
-                return (Instance.Open(roots, meta, wrapper), meta);
+                RootKeyRow[] roots = [.. json.Part("root_keys").AsArray().Select(
+                    root => new RootKeyRow((uint)root.Part("version"), 0, Bytes(root)))];
+                WrappingRow[] wrappings = format == FormatOfLevelOne ? []
+                    : [.. json.Part("root_key_wrappings").AsArray().Select(row => new WrappingRow(
+                        (uint)row.Part("version"), row.Part("wrapper").GetValue<string>(), Bytes(row), 0))];
+                return (await Instance.OpenAsync(new StoredKeys(roots, wrappings, meta), wrappers, ct), meta);
             }
         }
         catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
@@ -199,6 +214,8 @@ internal static class AuditArchive
         throw new ConfigurationException($"{file} is not an exported audit log, or its first line was changed",
             "Export it again with: coffer audit export --data DIR");
     }
+
+    private static byte[] Bytes(JsonNode? row) => Convert.FromBase64String(row.Part("wrapped").GetValue<string>());
 
     private static async IAsyncEnumerable<AuditRow> RowsAsync(Engine engine,
         [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)

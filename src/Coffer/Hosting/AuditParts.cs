@@ -23,13 +23,16 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
     /// The store is older than its checkpoints, and that is not accepted.
     /// </exception>
     public static async Task<AuditParts> OpenAsync(
-        StorageParts storage, Instance instance, CofferOptions options, Surroundings around, CancellationToken ct)
+        StorageParts storage, Instance instance, Anchor anchor, CofferOptions options, Surroundings around,
+        CancellationToken ct)
     {
         var (engine, time) = (storage.Engine, around.Time);
         var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
         var file = CheckpointFile(storage, options);
         var acceptance = new OldStore(engine, keys, file, time, around.Log<OldStore>())
             .Check(options.AcceptedRollbacks);
+        if (acceptance is null)
+            anchor.RequireNotOlder(instance);
         var last = await engine.FindLastAuditAsync(engine.Node, ct);
         var chain = around.Parts.Add(new AuditChain(instance.AuditKey, instance.Id, engine.Node, last, time));
         var inLoop = chain.InLoop(engine);
@@ -37,9 +40,12 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
             new Checkpoints(chain, engine, keys, file, time, around.Log<Checkpoints>()));
         checkpoints.Start();
         var committer = around.Parts.Add(new Committer(engine, Waiting(options), inLoop));
-        if (acceptance is not null)
+        if (acceptance is { } accepted)
         {
-            await committer.CommitAsync(acceptance);
+            var now = time.GetUtcNow().ToUnixTimeSeconds();
+            var (stepBack, durable) = await instance.StepBackAsync(engine, anchor.Serial, now, ct);
+            await committer.CommitAsync(new Change.Plain([.. accepted.Rows, .. stepBack]) { Notes = accepted.Notes });
+            durable();
             checkpoints.Write(); // from now on a copy of before the acceptance is an old one
         }
 

@@ -37,37 +37,29 @@ internal static class FirstStart
     }
 
     /// <exception cref="ConfigurationException">
-    /// The store is the other verb's, or has an identity, but not with this key file.
+    /// The store is the other verb's, or has an identity, but not with these wrappers.
     /// </exception>
     /// <returns>
     /// The identity, the keys that are new, and the change that has to be committed before either is used.
     /// </returns>
     public static async Task<(Instance Instance, FirstKeys? Keys, Change Change)> OpenAsync(
-        DataDirectory directory, Engine engine, CofferOptions options, TimeProvider time, CancellationToken ct)
+        Engine engine, KeyWrappers wrappers, CofferOptions options, TimeProvider time, CancellationToken ct)
     {
         var now = time.GetUtcNow();
         await Instance.RequireWholeAsync(engine, ct);
         var isNew = !await Instance.ExistsAsync(engine, ct);
         var mark = await StoreVerb.RequireAsync(engine, isNew, options.Dev is not null, ct);
-        if (isNew && !File.Exists(directory.KeyFile))
-            KeyFile.Create(directory.KeyFile, now);
-        else if (options.Store is not null && !File.Exists(directory.KeyFile))
-            throw new ConfigurationException(
-                $"the key file {directory.KeyFile} is missing",
-                "This store has a key file already: copy coffer.key from the --data directory of a node that has it. "
-                    + "All nodes of a store need the same one.");
-        var wrapper = KeyFile.Load(directory.KeyFile);
 
         var (rows, notes) = (mark is null ? [] : new List<RowWrite> { mark }, new List<Note>());
-        var instance = isNew ? Create() : await Instance.OpenAsync(engine, wrapper, ct);
+        var instance = isNew ? await CreateAsync() : await Instance.OpenAsync(engine, wrappers, ct);
         var keys = isNew && options.Dev is null ? Keys() : null;
         if (options.Dev is { } dev)
             keys = await DevKeyAsync(dev.Key);
         return (instance, keys, new Change.Plain([.. rows]) { Notes = notes });
 
-        Instance Create()
+        async Task<Instance> CreateAsync()
         {
-            var (created, identity) = Instance.Create(wrapper, now.ToUnixTimeSeconds());
+            var (created, identity) = await Instance.CreateAsync(wrappers, now.ToUnixTimeSeconds(), ct);
             rows.AddRange(identity);
             rows.Add(FormatOne.Row(created, 0));
             return created;

@@ -13,8 +13,8 @@ namespace Coffer.Hosting;
 internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> AdminRoutes)
 {
     public static async Task<ManagementParts> OpenAsync(
-        StorageParts storage, Instance instance, AuditParts audit, AccessParts access, SecretsParts secrets,
-        CofferOptions options, Surroundings around, CancellationToken ct)
+        StorageParts storage, Instance instance, KeyParts keys, AuditParts audit, AccessParts access,
+        SecretsParts secrets, CofferOptions options, Surroundings around, CancellationToken ct)
     {
         var (engine, gate, time) = (storage.Engine, access.Gate, around.Time);
         var order = await CreationOrder.OpenAsync(engine, instance, ct);
@@ -22,6 +22,8 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
         var receipts = around.Parts.Add(
             new Receipts(engine, audit.Committer, instance, gate, time, around.Log<Receipts>()));
         receipts.Start();
+        var rotation = new RootRotation(engine, audit.Committer, instance);
+        keys.Rotate(rotation);
         var scans = around.Parts.Add(new Scans());
         var accounts = new Accounts(engine, instance, gate, writer, secrets.Tenants, time)
         {
@@ -36,6 +38,8 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
             .. new ReceiptsApi(receipts).Routes,
             .. new AuditApi(new AuditTrail(engine, scans, gate)).Routes,
             .. new SettingsApi(gate, receipts, options).Routes,
+            .. new RootKeysApi(
+                new ManagedRootKeys(instance, keys.Wrappers, rotation, gate, writer, time)).Routes,
             .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,
         ]);
     }

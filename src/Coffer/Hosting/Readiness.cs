@@ -10,11 +10,13 @@ namespace Coffer.Hosting;
 /// </summary>
 /// <param name="committer">What writes.</param>
 /// <param name="instance">Whose key it is.</param>
+/// <param name="keys">What is wrong with the root keys, or is to be looked at.</param>
 /// <param name="auditTrouble">What is wrong with the audit log, or null.</param>
 /// <param name="time">How long a proof is believed.</param>
 /// <param name="clock">What is told of the clock: the node does its work, so it stays ready.</param>
 internal sealed class Readiness(
-    Committer committer, Instance instance, Func<string?> auditTrouble, TimeProvider time, ClockWatch? clock = null)
+    Committer committer, Instance instance, Func<(string? Trouble, string? Warning)> keys,
+    Func<string?> auditTrouble, TimeProvider time, ClockWatch? clock = null)
     : IDisposable
 {
     /// <summary>How long a proof is believed, so that asking often costs nothing.</summary>
@@ -36,6 +38,13 @@ internal sealed class Readiness(
     /// <param name="Warning">What is to be looked at although it can, or null.</param>
     public sealed record Check(string Part, string? Trouble, string? Warning = null);
 
+    private Check KeyCheck()
+    {
+        var (trouble, warning) = keys();
+        return new Check(
+            "key", instance.ProvesItself() ? trouble : "the key cannot open what it sealed", warning);
+    }
+
     public async ValueTask<IReadOnlyList<Check>> ProveAsync(CancellationToken ct)
     {
         await proving.WaitAsync(ct);
@@ -48,7 +57,7 @@ internal sealed class Readiness(
                 last =
                 [
                     new Check("storage", await StorageTroubleAsync()),
-                    new Check("key", instance.ProvesItself() ? null : "the key cannot open what it sealed"),
+                    KeyCheck(),
                     new Check("audit", auditTrouble()),
                     .. warning is null ? [] : (Check[])[new Check("clock", null, warning)],
                 ];

@@ -50,18 +50,24 @@ internal sealed class Server : IAsyncDisposable
             var around = new Surroundings(time, app.Services.GetRequiredService<ILoggerFactory>(), parts);
 
             await using var start = await storage.JoinAsync(url, ct);
-            if (!await Instance.ExistsAsync(storage.Engine, ct))
+            var isNew = !await Instance.ExistsAsync(storage.Engine, ct);
+            if (isNew)
                 OldStore.RequireNone(AuditParts.CheckpointFile(storage, options));
-            var first = await FirstStart.OpenAsync(storage.Directory, storage.Engine, options, time, ct);
+            var keys = KeyParts.Open(storage, options, isNew, time.GetUtcNow());
+            var first = await FirstStart.OpenAsync(storage.Engine, keys.Wrappers, options, time, ct);
             var instance = first.Instance;
+            var isAnchored = keys.Anchor.Check(instance);
 
-            var audit = await AuditParts.OpenAsync(storage, instance, options, around, ct);
+            var audit = await AuditParts.OpenAsync(storage, instance, keys.Anchor, options, around, ct);
             await WarnAsync(storage, options, around, ct);
+            keys.Warn(instance, isAnchored || isNew, around.Log<KeyParts>());
             var lastCommit = await IdMark.LastCommitAsync(storage.Engine, ct);
             var clock = new ClockWatch(time, lastCommit, around.Log<ClockWatch>());
             var mark = await IdMark.OpenAsync(storage.Engine, ct);
             await audit.Committer.CommitAsync(first.Change);
-            await AppSealing.RunAsync(storage.Engine, audit.Committer, instance, ct);
+            await Upgrade.RunAsync(
+                storage.Engine, audit.Committer, instance, keys.Wrappers, time.GetUtcNow().ToUnixTimeSeconds(), ct);
+            keys.Follow(storage, instance, around);
             audit.Refusals.Start(audit.Committer);
 
             var access = await AccessParts.OpenAsync(storage, instance, audit, options, around, ct);
@@ -69,10 +75,10 @@ internal sealed class Server : IAsyncDisposable
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(secrets.Store, FirstStart.DevCaller, ct);
             var management = await ManagementParts.OpenAsync(
-                storage, instance, audit, access, secrets, options, around, ct);
+                storage, instance, keys, audit, access, secrets, options, around, ct);
             StartReaper(storage, audit, access, clock, around);
             var health = new HealthApi(parts.Add(
-                new Readiness(audit.Committer, instance, () => audit.Trouble, time, clock)));
+                new Readiness(audit.Committer, instance, () => keys.Health, () => audit.Trouble, time, clock)));
             waiting.Open(Doors.Open(secrets, management, access, health, url, options, around));
             return new Server(app, parts)
             {

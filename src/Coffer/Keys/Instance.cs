@@ -14,45 +14,59 @@ namespace Coffer.Keys;
 /// </summary>
 internal sealed class Instance
 {
-    private const string MetaKey = "identity";
-    private const string SigningMetaKey = "audit signing key";
-
-    // What the identity is bound to says whether every app's settings are sealed: who writes the database could take
-    // away a mark beside it, but cannot make this one, and without it no store opens.
-    private const bool Sealed = true, BeforeSealed = false;
-
     /// <summary>
     /// Where <c>meta</c> says that the store is the target of a migration that is not finished; the value is the
     /// store's id.
     /// </summary>
     public const string MigrationMetaKey = "migration";
 
-    private const int IdSize = 16;
-    private const int PepperSize = 32;
+    private const int IdSize = Control.StoreIdSize;
+    private const int PepperSize = Control.PepperSize;
 
-    private Instance(RootKeys roots, ReadOnlySpan<byte> identity, ECDsa auditSigningKey, bool appsAreSealed)
+    private readonly Lock taking = new();
+    private RootKeys inForce;
+    private ControlFacts? known;
+
+    private Instance(
+        RootKeys roots, byte[] id, ReadOnlySpan<byte> pepper, ReadOnlySpan<byte> pkcs8, ControlFacts? facts)
     {
-        AppsAreSealed = appsAreSealed;
-        AuditSigningKey = auditSigningKey;
-        Roots = roots;
-        Id = identity[..IdSize].ToArray();
-        TokenKey = MacKey.Derived(identity[IdSize..], "coffer v1 token"u8);
-        ProofKey = MacKey.Derived(identity[IdSize..], "coffer v1 key row"u8);
-        AuditKey = MacKey.Derived(identity[IdSize..], "coffer v1 audit"u8);
-        ManagedIdKey = MacKey.Derived(identity[IdSize..], "coffer v1 managed id"u8);
-        EphemeralIdKey = MacKey.Derived(identity[IdSize..], "coffer v1 ephemeral key id"u8);
-        EphemeralKey = SealingKey.Derived(identity[IdSize..], "coffer v1 ephemeral key"u8);
-        EphemeralKey2 = SealingKey.Derived(identity[IdSize..], "coffer v2 ephemeral key"u8, version: 2);
-        ReplyKey = SealingKey.Derived(identity[IdSize..], "coffer v1 reply"u8);
+        (inForce, known, Id) = (roots, facts, id);
+        AuditSigningKey = ECDsa.Create();
+        AuditSigningKey.ImportPkcs8PrivateKey(pkcs8, out var read);
+        if (read != pkcs8.Length)
+            throw Changed();
+        TokenKey = MacKey.Derived(pepper, "coffer v1 token"u8);
+        ProofKey = MacKey.Derived(pepper, "coffer v1 key row"u8);
+        AuditKey = MacKey.Derived(pepper, "coffer v1 audit"u8);
+        ManagedIdKey = MacKey.Derived(pepper, "coffer v1 managed id"u8);
+        EphemeralIdKey = MacKey.Derived(pepper, "coffer v1 ephemeral key id"u8);
+        EphemeralKey = SealingKey.Derived(pepper, "coffer v1 ephemeral key"u8);
+        EphemeralKey2 = SealingKey.Derived(pepper, "coffer v2 ephemeral key"u8, version: 2);
+        ReplyKey = SealingKey.Derived(pepper, "coffer v1 reply"u8);
+        AnchorMark = new byte[AnchorMarkSize];
+        HKDF.Expand(HashAlgorithmName.SHA256, pepper, AnchorMark, "coffer v1 anchor"u8);
     }
+
+    /// <summary>Bytes of <see cref="AnchorMark"/>.</summary>
+    public const int AnchorMarkSize = 32;
+
+    /// <summary>What <c>meta</c> has of the store's own secrets, at whichever level.</summary>
+    public static IReadOnlyList<string> MetaKeys { get; } =
+        [Control.MetaKey, Control.StoreMetaKey, LevelOne.IdentityMetaKey, LevelOne.SigningMetaKey];
 
     /// <summary>
     /// Whether the settings of every app are sealed, so that an app without any is damaged. Only a store of schema 1
     /// had others, until its first start with a program that knows this.
     /// </summary>
-    public bool AppsAreSealed { get; private set; }
+    public bool AppsAreSealed { get; private set; } = true;
 
-    public RootKeys Roots { get; }
+    /// <summary>What the control row says; null of a store of level 1.</summary>
+    public ControlFacts? Facts => Volatile.Read(ref known);
+
+    public RootKeys Roots => Volatile.Read(ref inForce);
+
+    /// <summary>What an anchor has of the identity: who writes the database cannot make another one's.</summary>
+    public byte[] AnchorMark { get; }
 
     /// <summary>16 random bytes; not a secret.</summary>
     public byte[] Id { get; }
@@ -88,7 +102,8 @@ internal sealed class Instance
 
     /// <summary>Whether the store has an identity yet. One that has is never given another.</summary>
     public static async Task<bool> ExistsAsync(Engine engine, CancellationToken ct) =>
-        await engine.FindMetaAsync(MetaKey, ct) is not null;
+        await engine.FindMetaAsync(Control.MetaKey, ct) is not null
+        || await engine.FindMetaAsync(LevelOne.IdentityMetaKey, ct) is not null;
 
     /// <summary>
     /// Refuses the target of a migration that is not finished: what is in it is a part, and not proven.
@@ -107,72 +122,192 @@ internal sealed class Instance
     /// <summary>
     /// The rows that make an empty store this program's, to be committed with whatever else a first start writes.
     /// </summary>
-    public static (Instance Instance, RowWrite[] Rows) Create(KeyFile wrapper, long now)
+    /// <param name="wrappers">Each wraps the first root key.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="ct">Ends the wait for a wrapper.</param>
+    /// <exception cref="KeyServiceException">One could not wrap it.</exception>
+    public static async Task<(Instance Instance, RowWrite[] Rows)> CreateAsync(
+        KeyWrappers wrappers, long now, CancellationToken ct)
     {
-        var (root, wrapped) = RootKeys.Generate(1, wrapper);
-        var roots = new RootKeys(root);
-        using var identity = SecretBytes.Rent(IdSize + PepperSize);
-        RandomNumberGenerator.Fill(identity.Span);
-        using var purpose = Purpose(Sealed);
-        var signing = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var signingPurpose = SigningPurpose(identity.Span[..IdSize]);
+        using var pepper = SecretBytes.Rent(PepperSize);
+        RandomNumberGenerator.Fill(pepper.Span);
+        using var signing = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var pkcs8 = signing.ExportPkcs8PrivateKey();
-        var sealedSigning = roots.Seal(pkcs8, signingPurpose.Span);
-        CryptographicOperations.ZeroMemory(pkcs8);
-        return (new Instance(roots, identity.Span, signing, Sealed),
-        [
-            new RowWrite.PutRootKey(new RootKeyRow(1, now, wrapped)),
-            new RowWrite.PutMeta(MetaKey, roots.Seal(identity.Span, purpose.Span)),
-            new RowWrite.PutMeta(SigningMetaKey, sealedSigning),
-        ]);
+        try
+        {
+            var id = RandomNumberGenerator.GetBytes(IdSize);
+            var root = RootKeys.Generate(1);
+            var (instance, stored) = await MakeAsync(id, root, now, pepper.Memory, pkcs8, wrappers, now, ct);
+            return (instance, stored.Writes);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(pkcs8);
+        }
     }
 
-    /// <summary>Proves that the key file belongs to this store.</summary>
-    /// <exception cref="ConfigurationException">It does not, or the store's own keys were changed.</exception>
-    public static async Task<Instance> OpenAsync(Engine engine, KeyFile wrapper, CancellationToken ct)
+    /// <summary>Proves that the wrappers belong to this store.</summary>
+    /// <inheritdoc cref="StoredKeys.OpenAsync" path="/exception"/>
+    public static async Task<Instance> OpenAsync(Engine engine, KeyWrappers wrappers, CancellationToken ct)
     {
         await RequireWholeAsync(engine, ct);
-        return Open(await engine.ListRootKeysAsync(ct), await StoredAsync(engine, ct), wrapper);
+        return await OpenAsync(await StoredKeys.ReadAsync(engine, ct), wrappers, ct);
     }
 
-    /// <summary>The row that says that every app's settings are sealed, and what to call once it is durable.</summary>
-    /// <exception cref="ConfigurationException">The identity was changed since it was opened.</exception>
-    public async Task<(RowWrite Row, Action Durable)> SayAppsAreSealedAsync(Engine engine, CancellationToken ct)
+    /// <inheritdoc cref="OpenAsync(Engine, KeyWrappers, CancellationToken)"/>
+    public static async Task<Instance> OpenAsync(StoredKeys stored, KeyWrappers wrappers, CancellationToken ct)
     {
-        var stored = await engine.FindMetaAsync(MetaKey, ct);
-        using var before = Purpose(BeforeSealed);
-        using var after = Purpose(Sealed);
-        using var identity = Roots.Open(stored, before.Span) ?? Roots.Open(stored, after.Span) ?? throw Changed();
-        return (new RowWrite.PutMeta(MetaKey, Roots.Seal(identity.Span, after.Span)), () => AppsAreSealed = true);
+        if (!stored.Meta.ContainsKey(Control.MetaKey))
+        {
+            using var old = LevelOne.Open(stored, wrappers);
+            return new Instance(old.Roots, old.Id, old.Pepper.Span, old.SigningKey.Span, facts: null)
+            {
+                AppsAreSealed = old.AppsAreSealed,
+            };
+        }
+
+        var (roots, control, troubles) = await stored.OpenAsync(wrappers, ct);
+        using (control)
+        {
+            return new Instance(roots, stored.Meta[Control.StoreMetaKey], control.Peppers[^1].Secret.Span,
+                control.SigningKeys[^1].Secret.Span, ControlFacts.Of(
+                    control, stored.Meta[Control.MetaKey], stored.Roots))
+            {
+                Troubles = troubles,
+            };
+        }
+    }
+
+    /// <summary>What went wrong with wrappers on the way to one that opened the store.</summary>
+    public IReadOnlyList<string> Troubles { get; private set; } = [];
+
+    /// <summary>
+    /// Takes what another node, or this one, has made of the control row since; one with a lower serial is an old one
+    /// that was put back.
+    /// </summary>
+    /// <param name="engine">Where the store is.</param>
+    /// <param name="wrappers">Which may be asked.</param>
+    /// <param name="asksForNew">Whether a root key that does not seal yet is asked for.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="ConfigurationException">It was put back, or does not open.</exception>
+    public async Task FollowAsync(Engine engine, KeyWrappers wrappers, bool asksForNew, CancellationToken ct)
+    {
+        var stored = await StoredKeys.ReadAsync(engine, ct);
+        using var current = Control.Open(Id, stored.Meta.GetValueOrDefault(Control.MetaKey), Roots);
+        var isOpen = current?.Roots.All(root => root.State == RootState.Unused
+            || (root.State == RootState.Made && !asksForNew) || Roots.Find(root.Version) is not null) == true;
+        if (isOpen && current!.Serial == Facts?.Serial)
+            return;
+        var (opened, control, troubles) = await stored.OpenAsync(wrappers, ct, Roots, asksForNew);
+        using (control)
+        {
+            if (control.Serial < Facts?.Serial)
+            {
+                throw new ConfigurationException(
+                    $"the control row of the store went back from {Facts.Serial} to {control.Serial}",
+                    "An old copy of it was put back. Restore the store from a back-up.");
+            }
+
+            Take(opened, ControlFacts.Of(control, stored.Meta[Control.MetaKey], stored.Roots));
+            Troubles = troubles;
+        }
     }
 
     /// <summary>
-    /// What a store holds of its identity, sealed; with the root keys and the key file it opens elsewhere too.
+    /// Reads the control row again, in a store that serves: what is sealed under a root key that is not known may have
+    /// been sealed by another node since.
     /// </summary>
-    public static async Task<Dictionary<string, byte[]>> StoredAsync(Engine engine, CancellationToken ct)
-    {
-        var stored = new Dictionary<string, byte[]>();
-        foreach (var name in (string[])[MetaKey, SigningMetaKey])
-        {
-            if (await engine.FindMetaAsync(name, ct) is { } value)
-                stored.Add(name, value);
-        }
+    public Func<CancellationToken, Task> Reload { get; set; } = static _ => Task.CompletedTask;
 
-        return stored;
+    /// <summary>
+    /// From now on these root keys and this control row are in force, unless a later one is already.
+    /// </summary>
+    public void Take(RootKeys opened, ControlFacts current)
+    {
+        lock (taking)
+        {
+            if (current.Serial < known?.Serial)
+                return;
+            Volatile.Write(ref inForce, opened);
+            Volatile.Write(ref known, current);
+        }
     }
 
-    /// <inheritdoc cref="OpenAsync"/>
-    public static Instance Open(IReadOnlyList<RootKeyRow> roots, IReadOnlyDictionary<string, byte[]> stored,
-        KeyFile wrapper)
+    /// <summary>
+    /// The rows that raise a store of level 1 to the level of this program: its identity goes into a control row, and
+    /// its root keys are wrapped by all that is set. Once they are durable, what is given is in force.
+    /// </summary>
+    /// <exception cref="ConfigurationException">The identity was changed since it was opened.</exception>
+    /// <exception cref="KeyServiceException">A wrapper could not wrap.</exception>
+    public async Task<(RowWrite[] Rows, Action Durable)> RaiseAsync(
+        Engine engine, KeyWrappers wrappers, long now, CancellationToken ct)
     {
-        var keys = roots.Select(row => RootKeys.Unwrap(row.Version, row.Wrapped,
-            wrapper) ?? throw new ConfigurationException(
-            $"the key file cannot open this store (root key {row.Version})",
-            "Restore the key file that this store was created with; all nodes of a store need the same coffer.key. "
-                + "Coffer never creates a new key for existing data.")).ToArray();
-        return (keys.Length == 0 ? null : Parse(new RootKeys(keys), stored.GetValueOrDefault(MetaKey),
-            stored.GetValueOrDefault(SigningMetaKey)))
-            ?? throw Changed();
+        var (raised, rows) = await RaiseAsync(await StoredKeys.ReadAsync(engine, ct), wrappers, now, ct);
+        RowWrite[] all =
+        [
+            .. rows.Writes.Select(row => row is RowWrite.PutRootKey { Row.Version: var version }
+                ? new RowWrite.EmptyRootKey(version) : row),
+            new RowWrite.DeleteMeta(LevelOne.IdentityMetaKey), new RowWrite.DeleteMeta(LevelOne.SigningMetaKey),
+        ];
+        return (all, Durable);
+
+        void Durable()
+        {
+            AppsAreSealed = true;
+            Take(Roots, raised.Facts!);
+        }
+    }
+
+    /// <summary>
+    /// What a copy of the store is to hold of its keys: the same root keys, wrapped by others and by nothing else.
+    /// </summary>
+    /// <param name="stored">What the store holds.</param>
+    /// <param name="wrappers">Those of the copy.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="ct">Ends the wait for a wrapper.</param>
+    /// <exception cref="ConfigurationException">The store's keys were changed since they were opened.</exception>
+    /// <exception cref="KeyServiceException">A wrapper could not wrap.</exception>
+    public async Task<StoredKeys> MoveAsync(
+        StoredKeys stored, KeyWrappers wrappers, long now, CancellationToken ct)
+    {
+        if (Facts is null)
+            return (await RaiseAsync(stored, wrappers, now, ct)).Stored;
+        using var control = Control.Open(Id, stored.Meta.GetValueOrDefault(Control.MetaKey), Roots) ?? throw Changed();
+        var wrappings = new List<WrappingRow>();
+        foreach (var root in control.Roots)
+            wrappings.AddRange(await WrapAsync(Id, Roots.Find(root.Version)!, wrappers.All, now, ct));
+        var moved = control with
+        {
+            Serial = control.Serial + 1,
+            Wrappings = [.. wrappings.Select(ControlFacts.Of)],
+        };
+        return Stored([.. stored.Roots], wrappings, Id, moved, Roots);
+    }
+
+    /// <summary>
+    /// The row by which the store begins another life, once it is accepted that it went back; nothing of a store of
+    /// level 1. Once it is durable, what is given is in force.
+    /// </summary>
+    /// <param name="engine">Where the store is.</param>
+    /// <param name="anchor">The serial that an anchor has, or 0.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="ConfigurationException">The control row was changed since it was opened.</exception>
+    public async Task<(RowWrite[] Rows, Action Durable)> StepBackAsync(
+        Engine engine, long anchor, long now, CancellationToken ct)
+    {
+        if (Facts is null)
+            return ([], static () => { });
+        var stored = await StoredKeys.ReadAsync(engine, ct);
+        using var control = Control.Open(Id, stored.Meta.GetValueOrDefault(Control.MetaKey), Roots) ?? throw Changed();
+        var next = control with
+        {
+            Serial = Math.Max(control.Serial, anchor) + 1,
+            Generation = StoreGeneration.After(control.Generation.Number, now),
+        };
+        var row = next.Write(Id, Roots);
+        var facts = ControlFacts.Of(next, row.Value, stored.Roots);
+        return ([row], () => Take(Roots, facts));
     }
 
     /// <summary>Whether the root key still opens what it seals: memory and cryptography work.</summary>
@@ -183,35 +318,65 @@ internal sealed class Instance
         return opened is not null && opened.Span.SequenceEqual(Id);
     }
 
-    private static Instance? Parse(RootKeys roots, byte[]? stored, byte[]? storedSigning)
-    {
-        using var purpose = Purpose(Sealed);
-        using var before = Purpose(BeforeSealed);
-        using var current = roots.Open(stored, purpose.Span);
-        using var earlier = current is null ? roots.Open(stored, before.Span) : null;
-        var identity = current ?? earlier;
-        if (identity?.Length != IdSize + PepperSize)
-            return null;
-        using var signingPurpose = SigningPurpose(identity.Span[..IdSize]);
-        using var pkcs8 = roots.Open(storedSigning, signingPurpose.Span);
-        if (pkcs8 is null)
-            return null;
-        var signing = ECDsa.Create();
-        signing.ImportPkcs8PrivateKey(pkcs8.Span, out var read);
-        return read == pkcs8.Length ? new Instance(roots, identity.Span, signing, current is not null) : null;
-    }
-
-    private static ConfigurationException Changed() => new(
+    public static ConfigurationException Changed() => new(
         "the store's identity cannot be opened: its root keys or its meta table were changed",
         "Restore the store from a backup. Nothing was changed.");
 
-    private static AssociatedData SigningPurpose(ReadOnlySpan<byte> instance)
+    private async Task<(Instance Instance, StoredKeys Stored)> RaiseAsync(
+        StoredKeys stored, KeyWrappers wrappers, long now, CancellationToken ct)
     {
-        var purpose = new AssociatedData("coffer v1 audit signing key"u8);
-        purpose.Add(instance);
-        return purpose;
+        if (stored.Roots is not [var row] || Roots.Find(row.Version) is not { } root)
+            throw Changed();
+        using var old = LevelOne.Open(stored, Roots);
+        return await MakeAsync(
+            Id, root, row.Created, old.Pepper.Memory, old.SigningKey.Memory, wrappers, now, ct);
     }
 
-    private static AssociatedData Purpose(bool appsAreSealed) =>
-        new(appsAreSealed ? "coffer v2 identity"u8 : "coffer v1 identity"u8);
+    /// <param name="version">The root key that it does not open.</param>
+    public static ConfigurationException WrongKeyFile(uint version) => new(
+        $"the key file cannot open this store (root key {version})",
+        "Restore the key file that this store was created with; all nodes of a store need the same coffer.key. "
+            + "Coffer never creates a new key for existing data.");
+
+    private static async Task<(Instance Instance, StoredKeys Stored)> MakeAsync(
+        byte[] id, SealingKey root, long created, ReadOnlyMemory<byte> pepper, ReadOnlyMemory<byte> pkcs8,
+        KeyWrappers wrappers, long now, CancellationToken ct)
+    {
+        var wrappings = await WrapAsync(id, root, wrappers.All, now, ct);
+        using var control = new Control
+        {
+            Serial = 1,
+            Generation = StoreGeneration.After(0, now),
+            Roots = [new Control.Root(root.Version, RootState.Done, root.Hash())],
+            Wrappings = [.. wrappings.Select(ControlFacts.Of)],
+            Peppers = [new Control.Numbered(1, SecretBytes.ForKey(pepper.Span))],
+            SigningKeys = [new Control.Numbered(1, SecretBytes.ForKey(pkcs8.Span))],
+        };
+        var (roots, rows) = (new RootKeys(root), (RootKeyRow[])[new RootKeyRow(root.Version, created, [])]);
+        var stored = Stored(rows, wrappings, id, control, roots);
+        var facts = ControlFacts.Of(control, stored.Meta[Control.MetaKey], rows);
+        return (new Instance(roots, id, pepper.Span, pkcs8.Span, facts), stored);
+    }
+
+    /// <summary>A root key, as each of some wrappers wraps it.</summary>
+    /// <exception cref="KeyServiceException">One could not.</exception>
+    public static async Task<IReadOnlyList<WrappingRow>> WrapAsync(
+        byte[] store, SealingKey root, IEnumerable<KeyWrapper> wrappers, long now, CancellationToken ct)
+    {
+        var name = new RootKeyName(store, root.Version);
+        using var key = root.Copy();
+        using var text = name.Text(key.Span);
+        var wrappings = new List<WrappingRow>();
+        foreach (var wrapper in wrappers)
+            wrappings.Add(new WrappingRow(root.Version, wrapper.Id, await wrapper.WrapAsync(name, text, ct), now));
+        return wrappings;
+    }
+
+    private static StoredKeys Stored(IReadOnlyList<RootKeyRow> roots, IReadOnlyList<WrappingRow> wrappings,
+        byte[] id, Control control, RootKeys under)
+    {
+        var sealedControl = control.Write(id, under).Value;
+        return new StoredKeys([.. roots.Select(root => root with { Wrapped = [] })], wrappings,
+            new Dictionary<string, byte[]> { [Control.StoreMetaKey] = id, [Control.MetaKey] = sealedControl });
+    }
 }

@@ -1,6 +1,7 @@
 using System.Buffers.Text;
 using System.Globalization;
 using System.IO.Hashing;
+using System.Runtime.Versioning;
 using System.Security.Cryptography;
 using System.Text;
 using Coffer.Crypto;
@@ -12,16 +13,34 @@ namespace Coffer.Keys;
 /// ID CREATED KEY CHECKSUM</c>: id a number that grows, created in ISO 8601, the key as base64url of 32 bytes, the
 /// checksum 8 hex digits of CRC32 over the line before it. Empty lines and lines that begin with # are skipped.
 /// </summary>
-internal sealed class KeyFile
+internal sealed class KeyFile : KeyWrapper
 {
     private const string Tag = "coffer-key-v1";
     private const string Made = "yyyy-MM-dd'T'HH:mm:ss'Z'";
     private const UnixFileMode Forbidden = (UnixFileMode)0b111_111; // any bit for group or other
-    private const int LargestFile = 64 * 1024;
+    private const UnixFileMode ReadByOthers = UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+    private const int LargestFile = 64 * 1024, IdSize = 8;
 
-    private readonly SealingKey[] keys;
+    private readonly (string Id, SealingKey Key)[] lines;
 
-    private KeyFile(SealingKey[] keys) => this.keys = keys;
+    private KeyFile((string Id, SealingKey Key)[] lines) => this.lines = lines;
+
+    /// <summary>Of the newest line: the same key has the same name in whichever file it stands.</summary>
+    public override string Id => lines[^1].Id;
+
+    public override bool Holds(string id) => Array.Exists(lines, line => line.Id == id);
+
+    public override Task<byte[]> WrapAsync(RootKeyName name, SecretBytes text, CancellationToken ct)
+    {
+        using var bound = name.Bound();
+        return Task.FromResult(Envelope.Seal(lines[^1].Key, text.Span, bound.Span));
+    }
+
+    public override Task<SecretBytes?> UnwrapAsync(RootKeyName name, byte[] wrapped, CancellationToken ct)
+    {
+        using var bound = name.Bound();
+        return Task.FromResult(Unwrap(wrapped, bound.Span));
+    }
 
     /// <summary>
     /// Makes a file with one new key, readable by its owner alone, and has it on the disk before it returns.
@@ -44,7 +63,11 @@ internal sealed class KeyFile
     /// <exception cref="ConfigurationException">
     /// The file is missing, open to others, or not a key file; the message says what to do.
     /// </exception>
-    public static KeyFile Load(string path)
+    /// <param name="path">Where it is.</param>
+    /// <param name="isCredential">
+    /// Whether something that starts Coffer put it there for Coffer alone: then others may be let to read it.
+    /// </param>
+    public static KeyFile Load(string path, bool isCredential = false)
     {
         var file = new FileInfo(path);
         if (!file.Exists)
@@ -52,25 +75,26 @@ internal sealed class KeyFile
                 $"the key file {path} is missing",
                 "Restore the key file that this store was created with. Coffer never creates a new key for existing "
                     + "data.");
-        if (!OperatingSystem.IsWindows() && (file.UnixFileMode & Forbidden) != UnixFileMode.None)
+        var forbidden = isCredential ? Forbidden & ~ReadByOthers : Forbidden;
+        if (!OperatingSystem.IsWindows() && (Mode(file) & forbidden) != UnixFileMode.None)
             throw new ConfigurationException(
                 $"the key file {path} can be read or written by other users than its owner", $"Run: chmod 600 {path}");
         if (file.Length > LargestFile)
             throw new ConfigurationException($"the key file {path} is too large to be a key file",
                 "Restore the key file that this store was created with.");
 
-        var lines = File.ReadAllLines(path);
-        var found = new List<SealingKey>();
-        for (var i = 0; i < lines.Length; i++)
+        var text = File.ReadAllLines(path);
+        var found = new List<(string Id, SealingKey Key)>();
+        for (var i = 0; i < text.Length; i++)
         {
-            var line = lines[i].Trim();
+            var line = text[i].Trim();
             if (line.Length == 0 || line.StartsWith('#'))
                 continue;
-            var key = ParseLine(line);
-            if (key is null || (found.Count > 0 && key.Version <= found[^1].Version))
+            if (ParseLine(line) is not { } read
+                || (found.Count > 0 && read.Key.Version <= found[^1].Key.Version))
                 throw new ConfigurationException($"line {i + 1} of the key file {path} is damaged",
                     "Restore a whole copy of the key file; do not edit it by hand.");
-            found.Add(key);
+            found.Add(read);
         }
 
         return found.Count > 0
@@ -79,21 +103,23 @@ internal sealed class KeyFile
                 "Restore the key file that this store was created with.");
     }
 
-    public byte[] Wrap(ReadOnlySpan<byte> key, ReadOnlySpan<byte> associatedData) =>
-        Envelope.Seal(keys[^1], key, associatedData);
-
     /// <returns>
     /// The key, for the caller to dispose of; null when this file has not the key that it is wrapped with.
     /// </returns>
     public SecretBytes? Unwrap(ReadOnlySpan<byte> wrapped, ReadOnlySpan<byte> associatedData)
     {
         var id = Envelope.KeyVersionOf(wrapped);
-        return Array.Find(keys, key => key.Version == id) is { } key
+        return Array.Find(lines, line => line.Key.Version == id) is { Key: { } key }
             ? Envelope.Open(key, wrapped, associatedData)
             : null;
     }
 
-    private static SealingKey? ParseLine(string line)
+    // A link has the mode of what it leads to: where secrets are mounted they are links.
+    [UnsupportedOSPlatform("windows")]
+    private static UnixFileMode Mode(FileInfo file) =>
+        (file.ResolveLinkTarget(returnFinalTarget: true) ?? file).UnixFileMode;
+
+    private static (string Id, SealingKey Key)? ParseLine(string line)
     {
         var fields = line.Split(' ');
         if (fields.Length != 5 || fields[0] != Tag || Checksum(line[..line.LastIndexOf(' ')]) != fields[4]
@@ -106,8 +132,15 @@ internal sealed class KeyFile
         var isKey = fields[3].Length == Base64Url.GetEncodedLength(SealingKey.Size) && Base64Url.IsValid(fields[3])
             && Base64Url.TryDecodeFromChars(fields[3], key.Span, out var written) && written == SealingKey.Size;
         return isKey && IsAsWritten(fields[3], key.Span)
-            ? new SealingKey(id, key.Span)
+            ? (IdOf(key.Span), new SealingKey(id, key.Span))
             : null;
+    }
+
+    private static string IdOf(ReadOnlySpan<byte> key)
+    {
+        Span<byte> name = stackalloc byte[IdSize];
+        HKDF.Expand(HashAlgorithmName.SHA256, key, name, "coffer v1 key file id"u8);
+        return WrapperUrl.KeyFile + Convert.ToHexStringLower(name);
     }
 
     // Other text decodes to the same bytes: with white space in it, or other bits after the last byte.

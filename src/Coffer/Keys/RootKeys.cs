@@ -4,22 +4,31 @@ using Coffer.Crypto;
 namespace Coffer.Keys;
 
 /// <summary>
-/// The root keys of a store: one newest that seals, older ones that still open. They seal tenant keys and the store's
-/// identity, never a record. At rest they are wrapped by the key file.
+/// The root keys of a store: one that seals, others that still open. They seal tenant keys and the store's own secrets,
+/// never a record. At rest they are wrapped (<see cref="KeyWrapper"/>).
 /// </summary>
 internal sealed class RootKeys
 {
     private readonly SealingKey[] keys;
+    private readonly SealingKey sealing;
 
-    /// <param name="keys">At least one, oldest first.</param>
-    public RootKeys(params SealingKey[] keys)
+    /// <summary>One that seals, and older ones.</summary>
+    /// <param name="keys">At least one, oldest first: the last seals.</param>
+    public RootKeys(params SealingKey[] keys) : this(keys, keys[^1].Version)
     {
-        ArgumentOutOfRangeException.ThrowIfZero(keys.Length);
+    }
+
+    /// <param name="keys">All that open.</param>
+    /// <param name="sealing">The version of the one that seals.</param>
+    public RootKeys(SealingKey[] keys, uint sealing)
+    {
         this.keys = keys;
+        this.sealing = Array.Find(keys, key => key.Version == sealing)
+            ?? throw new ArgumentException("the key that seals is not among the keys", nameof(sealing));
     }
 
     public byte[] Seal(ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> associatedData) =>
-        Envelope.Seal(keys[^1], plaintext, associatedData);
+        Envelope.Seal(sealing, plaintext, associatedData);
 
     /// <returns>
     /// The plaintext, for the caller to dispose of; null when no key of this store opens it or anything was changed.
@@ -27,41 +36,44 @@ internal sealed class RootKeys
     public SecretBytes? Open(ReadOnlySpan<byte> envelope, ReadOnlySpan<byte> associatedData)
     {
         var version = Envelope.KeyVersionOf(envelope);
-        return Array.Find(keys, key => key.Version == version) is { } key
-            ? Envelope.Open(key, envelope, associatedData)
-            : null;
+        return Find(version) is { } key ? Envelope.Open(key, envelope, associatedData) : null;
     }
 
-    /// <summary>A fresh root key and the form in which it is stored, wrapped by <paramref name="wrapper"/>.</summary>
-    public static (SealingKey Key, byte[] Wrapped) Generate(uint version, KeyFile wrapper)
+    /// <summary>Whether the key that an envelope names is here, or it is no envelope.</summary>
+    public bool MayOpen(ReadOnlySpan<byte> envelope) =>
+        Envelope.KeyVersionOf(envelope) is not { } version || Find(version) is not null;
+
+    /// <summary>The same keys, of which another seals.</summary>
+    public RootKeys SealingBy(uint version) => new(keys, version);
+
+    /// <summary>The same with another key, which does not seal.</summary>
+    public RootKeys With(SealingKey key) => new([.. keys, key], sealing.Version);
+
+    /// <summary>The same without some keys.</summary>
+    public RootKeys Without(IEnumerable<uint> versions) =>
+        new([.. keys.Where(key => !versions.Contains(key.Version))], sealing.Version);
+
+    /// <summary>The newest version that opens.</summary>
+    public uint Newest => keys.Max(key => key.Version);
+
+    /// <summary>The key of a version, or null.</summary>
+    public SealingKey? Find(uint? version) => Array.Find(keys, key => key.Version == version);
+
+    /// <summary>A fresh root key.</summary>
+    public static SealingKey Generate(uint version)
     {
         using var fresh = SecretBytes.Rent(SealingKey.Size);
         RandomNumberGenerator.Fill(fresh.Span);
-        using var purpose = Purpose(version);
-        return (new SealingKey(version, fresh.Span), wrapper.Wrap(fresh.Span, purpose.Span));
+        return new SealingKey(version, fresh.Span);
     }
 
+    /// <summary>The form of level 1, which has no control row: wrapped by the key file and nothing else.</summary>
     /// <returns>Null when the key file has not the key that the root key is wrapped with.</returns>
-    public static SealingKey? Unwrap(uint version, ReadOnlySpan<byte> wrapped, KeyFile wrapper)
+    public static SealingKey? UnwrapFirstForm(uint version, ReadOnlySpan<byte> wrapped, KeyFile file)
     {
-        using var purpose = Purpose(version);
-        using var key = wrapper.Unwrap(wrapped, purpose.Span);
-        return key is null ? null : new SealingKey(version, key.Span);
-    }
-
-    /// <summary>The stored form of a root key for another key file.</summary>
-    /// <returns>Null when <paramref name="wrapper"/> has not the key that the root key is wrapped with.</returns>
-    public static byte[]? Rewrap(uint version, ReadOnlySpan<byte> wrapped, KeyFile wrapper, KeyFile other)
-    {
-        using var purpose = Purpose(version);
-        using var key = wrapper.Unwrap(wrapped, purpose.Span);
-        return key is null ? null : other.Wrap(key.Span, purpose.Span);
-    }
-
-    private static AssociatedData Purpose(uint version)
-    {
-        var purpose = new AssociatedData("coffer v1 root key"u8);
+        using var purpose = new AssociatedData("coffer v1 root key"u8);
         purpose.Add(version);
-        return purpose;
+        using var key = file.Unwrap(wrapped, purpose.Span);
+        return key is null ? null : new SealingKey(version, key.Span);
     }
 }

@@ -31,10 +31,11 @@ internal sealed class ManagementWriter(
 
     private const byte RequestTag = 1, BodyTag = 2;
 
-    // What takes rights away, or sets what an app may do: such acts wait for no flood.
+    // What takes rights away, sets what an app may do, or changes root keys: such acts wait for no flood.
     private static readonly FrozenSet<string> Urgent = FrozenSet.Create(StringComparer.Ordinal,
         "revoke_key", "roll_key", "disable_app", "enable_app", "change_app", "roll_signing_secret", "delete_app",
-        "forget_account");
+        "forget_account", "rotate_root_key", "remove_root_key", "rewrap_root_keys", "add_root_key_wrapper",
+        "remove_root_key_wrapper");
 
     private readonly Instance instance = instance;
     private readonly TimeProvider time = time;

@@ -25,6 +25,7 @@ internal sealed class Tenants(
     private const int MostTries = 100;
 
     private readonly RecentlyUsed<TenantId, Tenant> opened = new(kept);
+    private readonly TimeProvider time = time;
 
     /// <summary>Whose store it is.</summary>
     public Instance Instance => instance;
@@ -39,6 +40,8 @@ internal sealed class Tenants(
         if (await engine.FindTenantAsync(id, ct) is not { } row)
             return null;
 
+        if (!instance.Roots.MayOpen(row.SealedKeys))
+            await instance.Reload(ct);
         // What is no longer kept may still be in use by a request: its keys are cleared when they are finalised.
         var tenant = Open(instance, id, row);
         opened.Keep(id, tenant, removals);
@@ -69,8 +72,7 @@ internal sealed class Tenants(
         for (var tries = 0; tries < MostTries; tries++)
         {
             // Whoever commits first, on whichever node, decides the keys; all read them back.
-            var row = new RowWrite.AddTenant(id, time.GetUtcNow().ToUnixTimeSeconds(), NewKeys(id));
-            await committer.CommitAsync(new Change.Plain(row) { PaidBy = new Payer(id.App) });
+            await committer.CommitAsync(new Adding(this, id));
             if (await FindAsync(id, ct) is { } added)
                 return added;
             // Not there: its app is not either, or its account was forgotten in between.
@@ -93,11 +95,28 @@ internal sealed class Tenants(
             opened.Remove(id);
     }
 
+    /// <summary>A tenant's keys under the root key that seals; null if they do not open.</summary>
+    public static byte[]? Rewrap(Instance instance, RootedTenantRow row)
+    {
+        using var bound = Bound("coffer v1 tenant keys"u8, instance, row.Tenant);
+        using var keys = instance.Roots.Open(row.SealedKeys, bound.Span);
+        return keys is null ? null : instance.Roots.Seal(keys.Span, bound.Span);
+    }
+
     private byte[] NewKeys(TenantId id)
     {
         using var fresh = TenantKeys.Generate();
         using var bound = Bound("coffer v1 tenant keys"u8, instance, id);
         return instance.Roots.Seal(fresh.Span, bound.Span);
+    }
+
+    // Sealed when it is decided: under the root key that seals then.
+    private sealed class Adding(Tenants own, TenantId id) : Change
+    {
+        public override Payer? Payer { get; } = new(id.App);
+
+        public override IReadOnlyList<RowWrite> Decide(Found found) =>
+            [new RowWrite.AddTenant(id, own.time.GetUtcNow().ToUnixTimeSeconds(), own.NewKeys(id))];
     }
 
     /// <summary>The beginning of all that is bound to a tenant: what for, the store, and whose it is.</summary>

@@ -62,6 +62,14 @@ internal sealed record CofferOptions
     /// <summary>New accounts a second: an app that moves in with 100,000 is done in a quarter of an hour.</summary>
     public const int DefaultTenantsPerApp = 100;
 
+    /// <summary>Seconds: as long as a key service takes to be back after a restart.</summary>
+    public const int DefaultRootKeyWait = 60;
+
+    private static readonly KeySettings OfDataDirectory = new([])
+    {
+        Patience = TimeSpan.FromSeconds(DefaultRootKeyWait),
+    };
+
     public const int MostOpenTenants = 10_000_000;
 
     /// <summary>The most that a tenant's opened keys take, in bytes: those whose payloads are in use.</summary>
@@ -81,6 +89,9 @@ internal sealed record CofferOptions
     /// directory. It may hold a password: never show it.
     /// </summary>
     public string? Store { get; init; }
+
+    /// <summary>What wraps the root keys, and how it is asked.</summary>
+    public KeySettings RootKey { get; init; } = OfDataDirectory;
 
     /// <summary>One http or https URL: address and port. Port 0 takes a free one.</summary>
     public string Listen { get; init; } = DefaultListen;

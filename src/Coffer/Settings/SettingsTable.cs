@@ -71,6 +71,19 @@ internal static class SettingsTable
         Text("store", "CONNECTION", "a SQLite file in the data directory",
             "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE.",
             (options, text) => options with { Store = text }) with { IsPrivate = true },
+        new("root-key", "URLS", "file:coffer.key in the data directory", "What wraps the root keys: "
+            + $"{WrapperUrl.Forms}. Several are separated by spaces; the first that opens the store is used.",
+            (options, text) =>
+                options with { RootKey = options.RootKey with { Urls = [.. Words(text).Select(Wrapper)] } }),
+        new("root-key-exec-arguments", "WORDS", "none", "Arguments of the program of exec:, separated by spaces.",
+            (options, text) => options with { RootKey = options.RootKey with { ExecArguments = Words(text) } }),
+        new("root-key-exec-environment", "NAMES", "none", "Variables that the program of exec: is given besides PATH "
+            + "and HOME, separated by spaces.",
+            (options, text) => options with { RootKey = options.RootKey with { ExecEnvironment = Words(text) } }),
+        Number("root-key-wait", CofferOptions.DefaultRootKeyWait, 0, 3_600, "Seconds for which a start waits for what "
+            + "wraps the root keys if it is away.",
+            (options, number) =>
+                options with { RootKey = options.RootKey with { Patience = TimeSpan.FromSeconds(number) } }),
         Text("listen", "URL", CofferOptions.DefaultListen, "Address and port to listen on, http or https. Port 0 "
             + "chooses a free port.",
             (options, text) => options with { Listen = text }) with { InDev = true },
@@ -181,6 +194,11 @@ internal static class SettingsTable
                 throw new FormatException($"is not between {least} and {most}");
             return apply(options, number);
         });
+
+    private static string[] Words(string text) => text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+
+    private static WrapperUrl Wrapper(string word) => WrapperUrl.Parse(word)
+        ?? throw new FormatException($"is not a list of wrappers: '{word}' is not {WrapperUrl.Forms}");
 
     private static IPNetwork Network(string item) => Networks.Parse(item.Trim())
         ?? throw new FormatException(

@@ -38,6 +38,18 @@ internal sealed record AppRow(string Id, string Name, string Account, long Creat
         ON CONFLICT (id) DO UPDATE SET name = $2, sealed = $5
         """;
 
+    /// <summary>As <see cref="TenantRow.NotUnder"/>, of apps.</summary>
+    public static readonly Query<AppRow> NotUnder = new($"""
+        {Columns} WHERE sealed IS NOT NULL AND substr(sealed, 3, 4) <> $1 AND id > $2 ORDER BY id LIMIT $3
+        """, From);
+
+    /// <summary>How many these are.</summary>
+    public static readonly Query<long> CountNotUnder = new(
+        "SELECT count(*) FROM apps WHERE sealed IS NOT NULL AND substr(sealed, 3, 4) <> $1",
+        static row => row.Number(0));
+
+    public const string Rewrap = "UPDATE apps SET sealed = $1 WHERE id = $2 AND sealed = $3";
+
     public const string Delete = "DELETE FROM apps WHERE id = $1";
     public const string DeleteKeys = "DELETE FROM api_keys WHERE app = $1";
 
@@ -61,6 +73,20 @@ internal abstract partial record RowWrite
             [new(AppRow.Put, Row.Id, Row.Name, Row.Account, Row.Created, Row.Sealed)];
 
         public override Sources Writes => Sources.Apps;
+
+        public override bool IsUnderRoot => true;
+    }
+
+    /// <summary>
+    /// Puts an app's settings under another root key, unless it is gone or they are not as they were.
+    /// </summary>
+    public sealed record RewrapApp(string Id, byte[] Before, byte[] After) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(AppRow.Rewrap, After, Id, Before)];
+
+        public override Sources Writes => Sources.Apps;
+
+        public override bool IsUnderRoot => true;
     }
 
     /// <summary>Removes an app that has no tenants, with its keys.</summary>

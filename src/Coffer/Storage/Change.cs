@@ -51,6 +51,11 @@ internal abstract class Change
     /// <param name="refusal">What <see cref="Decide"/> threw, or null.</param>
     public virtual IReadOnlyList<Note> NotesOn(Exception? refusal) => [];
 
+    /// <summary>Runs in the committer's loop once the change is durable, before who handed it in knows.</summary>
+    public virtual void Durable()
+    {
+    }
+
     public void Complete() => committed.TrySetResult();
 
     public void Fail(Exception reason) => committed.TrySetException(reason);
@@ -97,6 +102,9 @@ internal abstract class Change
         /// <summary>Whether the number of the oldest audit row is read.</summary>
         public bool AsksOldestAudit { get; init; }
 
+        /// <summary>What <c>meta</c> holds under a key.</summary>
+        public string? Meta { get; init; }
+
         /// <summary>
         /// Whether it decides by the number of its own commit (<see cref="CommitOrder"/>), which is given out for it.
         /// </summary>
@@ -122,6 +130,9 @@ internal abstract class Change
     {
         /// <summary>The number of the oldest audit row; 0 if there is none.</summary>
         public long OldestAudit { get; init; }
+
+        /// <summary>What <c>meta</c> holds under the key that was asked for, or null.</summary>
+        public byte[]? Meta { get; init; }
 
         /// <summary>The number of this commit, if it was asked for.</summary>
         public long Number { get; init; }

@@ -159,7 +159,10 @@ internal sealed class Committer : IDisposable
         engine.Write(batch, notes => (step = chain.Append(notes))?.Row);
         step?.Durable();
         foreach (var change in batch)
+        {
+            change.Durable();
             change.Complete();
+        }
     }
 
     private Lane? Take(List<Change> batch)

@@ -16,12 +16,16 @@ internal sealed class DataDirectory : IDisposable
     {
         (this.path, this.held) = (path, held);
         (StoreFile, KeyFile, CheckpointFile) = FilesOf(path);
+        AnchorFile = Path.Combine(path, "coffer.anchor");
     }
 
     public string StoreFile { get; }
 
     /// <summary>Where the key file is looked for, and made for a store that has none.</summary>
     public string KeyFile { get; }
+
+    /// <summary>Where a node keeps which store it is of, and how far its control row had come.</summary>
+    public string AnchorFile { get; }
 
     /// <summary>Where the audit log's checkpoints go unless told otherwise.</summary>
     public string CheckpointFile { get; }

@@ -32,6 +32,10 @@ internal abstract partial class Engine
     public ValueTask<IReadOnlyList<RootKeyRow>> ListRootKeysAsync(CancellationToken ct) =>
         ListAsync(RootKeyRow.All, ct);
 
+    /// <summary>All that wrappers have made of root keys.</summary>
+    public ValueTask<IReadOnlyList<WrappingRow>> ListWrappingsAsync(CancellationToken ct) =>
+        ListAsync(WrappingRow.All, ct);
+
     public ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => FindAsync(AppRow.ById, ct, id);
 
     /// <summary>A page of all apps, nearest to the bound first.</summary>

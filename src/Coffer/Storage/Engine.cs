@@ -21,6 +21,23 @@ internal abstract partial class Engine : IDisposable
     /// </summary>
     public Action<News> Changed { get; set; } = static _ => { };
 
+    /// <summary>
+    /// The control row that this node goes by, as it is stored; null is not looked at. What is sealed under a root key
+    /// is not written while another is stored.
+    /// </summary>
+    public Func<byte[]?> KnownControl { get; set; } = static () => null;
+
+    /// <summary>
+    /// Called in the committer's loop when another one is stored: it is to be read before anything else.
+    /// </summary>
+    public Action ControlMoved { get; set; } = static () => { };
+
+    /// <summary>The newest root key that this process has opened, for other nodes to see; 0 is not said.</summary>
+    public long OpenedRoot { get; set; }
+
+    /// <summary>The nodes that run, in the order of their names; none for an embedded store.</summary>
+    public virtual ValueTask<IReadOnlyList<LiveNode>> ListNodesAsync(CancellationToken ct) => new([]);
+
     /// <summary>Where this process answers, for other nodes to see; null is not said.</summary>
     public string? Address { get; set; }
 
@@ -98,6 +115,11 @@ internal abstract partial class Engine : IDisposable
 
     public abstract void Dispose();
 }
+
+/// <summary>A node that runs.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="OpenedRoot">The newest root key that it says it has opened; 0 says nothing.</param>
+internal sealed record LiveNode(string Name, long OpenedRoot);
 
 /// <summary>What an engine can say of rows that were removed.</summary>
 internal enum Reach

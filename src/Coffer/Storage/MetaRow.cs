@@ -5,6 +5,15 @@ internal static class MetaRow
 {
     public static readonly Table Table = new("meta", "key:t value:b", "key");
 
+    /// <summary>Under which <c>meta</c> has the control row: what nodes keep of root keys hangs on it.</summary>
+    public const string Control = "control";
+
+    /// <summary>A row if another control row is stored than one that is known.</summary>
+    public const string OtherControl = $"SELECT 1 FROM meta WHERE value <> $1 AND key = '{Control}' LIMIT 1";
+
+    /// <summary>Keeps the control row as it is until the transaction ends.</summary>
+    public const string HoldControl = $"SELECT 1 FROM meta WHERE key = '{Control}' FOR SHARE";
+
     public static readonly Query<byte[]> ByKey = new(
         "SELECT value FROM meta WHERE key = $1", static row => row.Bytes(0));
 
@@ -13,6 +22,8 @@ internal static class MetaRow
 
     public const string Put =
         "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2";
+
+    public const string Delete = "DELETE FROM meta WHERE key = $1";
 
     public static (string Key, byte[] Value) ToMeta(IRow row) => (row.Text(0), row.Bytes(1));
 }
@@ -25,5 +36,15 @@ internal abstract partial record RowWrite
         public override IReadOnlyList<Statement> Statements => [new(MetaRow.Put, Key, Value)];
 
         public override string? Single => $"meta {Key}";
+
+        public override Sources Writes => Sources.Meta;
+    }
+
+    /// <summary>Removes what <c>meta</c> holds under a key.</summary>
+    public sealed record DeleteMeta(string Key) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(MetaRow.Delete, Key)];
+
+        public override Sources Writes => Sources.Meta;
     }
 }

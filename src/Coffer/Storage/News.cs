@@ -12,14 +12,14 @@ internal sealed class News
     private const int Most = 1_000;
 
     private const string Key = "key ", App = "app ", Tenant = "tenant ", RevocationsAdded = "revocations",
-        GenerationsAdded = "generations", GenerationsRemoved = "generations removed";
+        GenerationsAdded = "generations", GenerationsRemoved = "generations removed", ControlChanged = "control";
 
     private readonly HashSet<string> keys = new(StringComparer.Ordinal);
     private readonly HashSet<string> apps = new(StringComparer.Ordinal);
     private readonly HashSet<TenantId> tenants = [];
 
     /// <summary>Anything may have changed.</summary>
-    public static News Everything => new() { IsAllAccess = true, IsAllTenants = true };
+    public static News Everything => new() { IsAllAccess = true, IsAllTenants = true, HasControl = true };
 
     /// <summary>Any app, key or revocation may have changed.</summary>
     public static News AllAccess => new() { IsAllAccess = true };
@@ -48,17 +48,23 @@ internal sealed class News
     /// <summary>Whether any tenant may have been removed.</summary>
     public bool IsAllTenants { get; private set; }
 
+    /// <summary>Whether the control row was changed.</summary>
+    public bool HasControl { get; private set; }
+
     /// <summary>Whether it says anything of apps, keys or revocations.</summary>
     public bool IsOfAccess => IsAllAccess || HasRevocations || HasGenerations || HasRemovedGenerations
         || keys.Count + apps.Count > 0;
 
-    public bool IsEmpty => !IsOfAccess && !IsAllTenants && tenants.Count == 0;
+    public bool IsEmpty => !IsOfAccess && !IsAllTenants && !HasControl && tenants.Count == 0;
 
     /// <summary>That a row is written.</summary>
     public void Add(RowWrite row)
     {
         switch (row)
         {
+            case RowWrite.PutMeta { Key: MetaRow.Control }:
+                HasControl = true;
+                break;
             case RowWrite.PutApp { Row.Id: var id }:
                 apps.Add(id);
                 break;
@@ -100,7 +106,9 @@ internal sealed class News
         var news = new News();
         foreach (var line in text.Split('\n', StringSplitOptions.RemoveEmptyEntries))
         {
-            if (line == RevocationsAdded)
+            if (line == ControlChanged)
+                news.HasControl = true;
+            else if (line == RevocationsAdded)
                 news.HasRevocations = true;
             else if (line == GenerationsAdded)
                 news.HasGenerations = true;
@@ -125,6 +133,8 @@ internal sealed class News
         if (keys.Count + apps.Count + tenants.Count > Most || IsAllAccess || IsAllTenants)
             return "everything";
         var text = new StringBuilder();
+        if (HasControl)
+            text.Append(ControlChanged).Append('\n');
         if (HasRevocations)
             text.Append(RevocationsAdded).Append('\n');
         if (HasGenerations)

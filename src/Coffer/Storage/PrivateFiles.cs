@@ -64,6 +64,10 @@ internal static class PrivateFiles
         }
     }
 
+    /// <summary>Whether a file or directory belongs to root, or to the user that runs this process.</summary>
+    [UnsupportedOSPlatform("windows")]
+    public static bool IsOfRootOrOwn(string path) => Owner(path) is null or 0 || IsOwn(path);
+
     // Who is not root cannot change the mode of what is another's. Root can, and must not.
     private static bool IsOwn(string path) =>
         Owner(path) is { } owner ? owner == GetEffectiveUser() : !Environment.IsPrivilegedProcess;

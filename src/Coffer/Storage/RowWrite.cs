@@ -19,6 +19,12 @@ internal abstract partial record RowWrite
     /// <summary>Whether it holds the number of its transaction (<see cref="CommitOrder"/>).</summary>
     public virtual bool IsNumbered => false;
 
+    /// <summary>
+    /// Whether it has something that is sealed under a root key: it is written only while the control row is the one
+    /// that this node knows (<see cref="Engine.KnownControl"/>).
+    /// </summary>
+    public virtual bool IsUnderRoot => false;
+
     /// <summary>What it changes of what changes of the management plane are decided by.</summary>
     public virtual Sources Writes => Sources.None;
 }
@@ -34,4 +40,5 @@ internal enum Sources
     Secrets = 8,
     Audit = 16,
     Generations = 32,
+    Meta = 64,
 }

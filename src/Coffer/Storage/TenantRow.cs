@@ -49,6 +49,20 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
         WHERE NOT EXISTS (SELECT 1 FROM tenants WHERE livemode = $1 AND account = $2 AND app = $3) AND id = $3
         """, static row => row.Number(0));
 
+    /// <summary>
+    /// Those after a number whose keys are not sealed under a root key, given as the 4 bytes of its version.
+    /// </summary>
+    public static readonly Query<RootedTenantRow> NotUnder = new($"""
+        SELECT id, app, livemode, account, sealed_keys FROM tenants
+        WHERE substr(sealed_keys, 3, 4) <> $1 AND id > $2 ORDER BY id LIMIT $3
+        """, RootedTenantRow.From);
+
+    /// <summary>How many these are.</summary>
+    public static readonly Query<long> CountNotUnder = new(
+        "SELECT count(*) FROM tenants WHERE substr(sealed_keys, 3, 4) <> $1", static row => row.Number(0));
+
+    public const string Rewrap = "UPDATE tenants SET sealed_keys = $1 WHERE id = $2 AND sealed_keys = $3";
+
     public const string DeleteSecrets = "DELETE FROM secrets WHERE tenant = $1";
     public const string DeleteIdempotency = "DELETE FROM idempotency WHERE tenant = $1";
     public const string Delete = "DELETE FROM tenants WHERE id = $1";
@@ -60,6 +74,18 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
     {
         var isSound = row.Has("nb");
         return new(row.Number(0), row.Bytes(1)) { IsSound = isSound };
+    }
+}
+
+/// <summary>A tenant's keys, and whose they are.</summary>
+internal sealed record RootedTenantRow(long Id, TenantId Tenant, byte[] SealedKeys)
+{
+    public static RootedTenantRow From(IRow row)
+    {
+        var isSound = row.Has("ntntb") && row.Number(2) is 0 or 1;
+        return isSound
+            ? new(row.Number(0), new TenantId(row.Text(1), row.Number(2) != 0, row.Text(3)), row.Bytes(4))
+            : new(row.Number(0), new TenantId("", Livemode: false, ""), []);
     }
 }
 
@@ -125,6 +151,16 @@ internal abstract partial record RowWrite
         public override string? Single => $"tenants {Tenant}";
 
         public override Sources Writes => Sources.Tenants;
+
+        public override bool IsUnderRoot => true;
+    }
+
+    /// <summary>Puts a tenant's keys under another root key, unless it is gone or they are not as they were.</summary>
+    public sealed record RewrapTenant(long Number, byte[] Before, byte[] After) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(TenantRow.Rewrap, After, Number, Before)];
+
+        public override bool IsUnderRoot => true;
     }
 
     /// <summary>

@@ -36,6 +36,10 @@ internal static class WriteProof
     public static string? CounterexampleTo(string sql) => sql switch
     {
         ApiKeyRow.Touch => "SELECT 1 FROM api_keys WHERE (last_used IS NULL OR last_used <> $1) AND id = $2 LIMIT 1",
+        RootKeyRow.Empty => "SELECT 1 FROM root_keys WHERE wrapped <> $1 AND version = $2 LIMIT 1",
+        TenantRow.Rewrap =>
+            "SELECT 1 FROM tenants WHERE sealed_keys <> $1 AND id = $2 AND sealed_keys = $3 LIMIT 1",
+        AppRow.Rewrap => "SELECT 1 FROM apps WHERE sealed <> $1 AND id = $2 AND sealed = $3 LIMIT 1",
         GenerationRow.Keep =>
             "SELECT 1 FROM generations WHERE kept_until < $1 AND app = $2 AND livemode = $3 AND account = $4 LIMIT 1",
         // How many it removes depends on what others remove: who calls it sees whether it gets on.

@@ -8,9 +8,10 @@ using Coffer.Storage;
 namespace Coffer.Transfer;
 
 /// <summary>
-/// Opens all that can be opened in the target of a migration, with the target's own key file. No payload is kept.
+/// Opens all that can be opened in the target of a migration, with what wraps the target's root keys. No payload is
+/// kept.
 /// </summary>
-internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreCopy.Step> watch)
+internal sealed class CopyProof(StoredTables target, Action<StoreCopy.Step> watch)
 {
     private const int MostProblems = 20;
     private const int Stride = 500;
@@ -23,25 +24,16 @@ internal sealed class CopyProof(StoredTables target, KeyFile keys, Action<StoreC
     /// <summary>How many secrets were opened.</summary>
     public long Secrets { get; private set; }
 
-    /// <summary>The identity of a store, whether or not it is whole.</summary>
-    /// <exception cref="ConfigurationException">
-    /// The key file is not the store's, or its identity was changed.
-    /// </exception>
-    public static Instance Open(StoredTables tables, KeyFile keys) => Instance.Open(
-        [.. tables.Read(RootKeyRow.Table).Select(row => RootKeyRow.From(new ReadRow(row)))],
-        tables.Read(MetaRow.Table).Select(row => MetaRow.ToMeta(new ReadRow(row)))
-            .ToDictionary(meta => meta.Key, meta => meta.Value), keys);
-
     public void Add(string problem)
     {
         if (problems.Count < MostProblems)
             problems.Add(problem);
     }
 
+    /// <param name="instance">The target's identity, opened from the target.</param>
     /// <param name="checkpoints">The lines of the target's checkpoint file.</param>
-    public void Run(string[] checkpoints)
+    public void Run(Instance instance, string[] checkpoints)
     {
-        var instance = Open(target, keys);
         ProveApps(instance);
         OpenSecrets(instance);
         VerifyAudit(instance, checkpoints);

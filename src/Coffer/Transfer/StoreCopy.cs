@@ -21,14 +21,17 @@ internal sealed class StoreCopy : IDisposable
 
     private readonly StoredTables source;
     private readonly StoredTables target;
-    private readonly KeyFile sourceKeys;
-    private readonly KeyFile targetKeys;
+    private readonly Instance instance;
+    private readonly KeyWrappers targetKeys;
     private readonly Action<Step> watch;
 
-    private StoreCopy(StoredTables source, StoredTables target, KeyFile sourceKeys, KeyFile targetKeys,
+    private StoreCopy(StoredTables source, StoredTables target, Instance instance, KeyWrappers targetKeys,
         Action<Step> watch) =>
-        (this.source, this.target, this.sourceKeys, this.targetKeys, this.watch) =
-            (source, target, sourceKeys, targetKeys, watch);
+        (this.source, this.target, this.instance, this.targetKeys, this.watch) =
+            (source, target, instance, targetKeys, watch);
+
+    // What differs in a copy: the same root keys are wrapped by others.
+    private static IEnumerable<Table> Copied => Tables.All.Except([RootKeyRow.Table, WrappingRow.Table]);
 
     /// <summary>How far a part of the work has come, told after each batch.</summary>
     /// <param name="Work">What is done: copying, comparing or opening.</param>
@@ -70,34 +73,35 @@ internal sealed class StoreCopy : IDisposable
         if (from.Store is null && !File.Exists(sourceFile))
             throw new ConfigurationException($"there is no store in {from.Data}",
                 "Give the --from directory of a store, and --from-store if it is in a database.");
-        var fromKeys = KeyFile.Load(sourceKeyFile);
+        var fromKeys = KeyWrappers.Open(from.KeysOr(sourceKeyFile));
         var store = await OpenAsync(sourceFile, from.Store, isNew: false, ct);
         try
         {
             if (store.Meta(Instance.MigrationMetaKey) is not null)
                 throw Instance.Unfinished();
-            var identity = CopyProof.Open(store, fromKeys).Id;
+            var opened = await Instance.OpenAsync(StoredKeys.Read(store), fromKeys, ct);
             using var directory = DataDirectory.Open(to.Data, holdsStore: to.Store is null);
             using var copy = await OpenAsync(directory.StoreFile, to.Store, isNew: true, ct);
             if (!copy.TryHold())
                 throw new ConfigurationException($"a server or another migration uses {to.Shown}",
                     "Stop it first, or choose another target.");
-            Claim(copy, identity, to);
-            if (!File.Exists(directory.KeyFile))
+            Claim(copy, opened.Id, to);
+            if (to.Keys is not { Urls.Count: > 0 } && !File.Exists(directory.KeyFile))
                 KeyFile.Create(directory.KeyFile, time.GetUtcNow());
 
-            using var migration = new StoreCopy(store, copy, fromKeys, KeyFile.Load(directory.KeyFile), watch);
+            var toKeys = KeyWrappers.Open(to.KeysOr(directory.KeyFile));
+            using var migration = new StoreCopy(store, copy, opened, toKeys, watch);
             using var held = Hold(store, from);
             var written = migration.Copy(isStill: held is not null);
             if (held is not null)
-                return migration.Finish(written, sourceCheckpoints, directory.CheckpointFile);
+                return await migration.FinishAsync(written, sourceCheckpoints, directory, time, ct);
 
             // The server may have been stopped meanwhile.
             using var heldNow = Hold(store, from);
             if (heldNow is null)
                 return new CopyReport(false, [], Tables.All.Sum(copy.Count) - 1, written, 0);
             written += migration.Copy(isStill: true);
-            return migration.Finish(written, sourceCheckpoints, directory.CheckpointFile);
+            return await migration.FinishAsync(written, sourceCheckpoints, directory, time, ct);
         }
         finally
         {
@@ -143,7 +147,7 @@ internal sealed class StoreCopy : IDisposable
     {
         source.Freeze(isStill);
         var written = 0L;
-        foreach (var table in Tables.All)
+        foreach (var table in Copied)
             written += Copy(table);
         if (!isStill)
             source.Leave();
@@ -161,7 +165,7 @@ internal sealed class StoreCopy : IDisposable
             if (row is null)
                 gone.Add(old!);
             else if (old is null || !Table.AreEqual(row, old))
-                put.Add(Translated(table, row));
+                put.Add(row);
             bytes += row is null ? 0 : Table.SizeOf(row);
             if (gone.Count + put.Count >= MostRows || bytes >= MostBytes)
                 Flush();
@@ -182,17 +186,28 @@ internal sealed class StoreCopy : IDisposable
         }
     }
 
-    private CopyReport Finish(long written, string checkpoints, string copiedCheckpoints)
+    private async Task<CopyReport> FinishAsync(
+        long written, string checkpoints, DataDirectory directory, TimeProvider time, CancellationToken ct)
     {
+        var copiedCheckpoints = directory.CheckpointFile;
+        var keys = await instance.MoveAsync(
+            StoredKeys.Read(source), targetKeys, time.GetUtcNow().ToUnixTimeSeconds(), ct);
+        written += WriteKeys(keys);
         foreach (var table in Tables.All.Where(table => table.Numbered is not null))
             target.Continue(table, source.Position(table));
         if (File.Exists(checkpoints))
             DurableFile.Write(copiedCheckpoints, File.ReadAllBytes(checkpoints), overwrite: true);
 
-        var proof = new CopyProof(target, targetKeys, watch);
-        foreach (var table in Tables.All)
+        var proof = new CopyProof(target, watch);
+        foreach (var table in Copied)
             Compare(table, proof);
-        proof.Run(File.Exists(copiedCheckpoints) ? File.ReadAllLines(copiedCheckpoints) : []);
+        var copied = await Instance.OpenAsync(StoredKeys.Read(target), targetKeys, ct);
+        if (!copied.Id.AsSpan().SequenceEqual(instance.Id)
+            || !copied.AnchorMark.AsSpan().SequenceEqual(instance.AnchorMark))
+            proof.Add("the identity is not the same in the source and the target");
+        proof.Run(copied, File.Exists(copiedCheckpoints) ? File.ReadAllLines(copiedCheckpoints) : []);
+        if (proof.Problems.Count == 0)
+            new Anchor(directory.AnchorFile).Write(copied);
         if (proof.Problems.Count == 0)
             target.Write(MetaRow.Table, [[Instance.MigrationMetaKey, null]], []);
         return new CopyReport(proof.Problems.Count == 0, proof.Problems,
@@ -200,17 +215,17 @@ internal sealed class StoreCopy : IDisposable
     }
 
     /// <summary>
-    /// Holds the counts against each other, and each row but root keys, which are wrapped again, byte for byte.
+    /// Holds the counts against each other, and each row byte for byte.
     /// </summary>
     private void Compare(Table table, CopyProof proof)
     {
-        var (expected, found) = (source.Count(table), target.Count(table) - (table == MetaRow.Table ? 1 : 0));
+        var (expected, found) = (Count(table, source), Count(table, target));
         if (expected != found)
             proof.Add($"the source has {expected} rows of {table.Name}, the target {found}");
         var done = 0L;
         foreach (var (row, old) in Pairs(table, source, target))
         {
-            if (row is null || old is null || (table != RootKeyRow.Table && !Table.AreEqual(row, old)))
+            if (row is null || old is null || !Table.AreEqual(row, old))
                 proof.Add($"{table.Shown((row ?? old)!)} is not the same in the source and the target");
             if (++done % MostRows == 0)
                 watch(new Step("comparing", table.Name, done, Math.Max(done, expected)));
@@ -220,15 +235,13 @@ internal sealed class StoreCopy : IDisposable
     }
 
     /// <summary>
-    /// The rows of both sides in the order of their keys, those of one key together; null where a side has none. The
-    /// mark is of neither.
+    /// The rows of both sides in the order of their keys, those of one key together; null where a side has none.
     /// </summary>
     private static IEnumerable<(object?[]? Row, object?[]? Old)> Pairs(Table table, StoredTables source,
         StoredTables target)
     {
-        using var rows = source.Read(table).GetEnumerator();
-        using var olds = target.Read(table)
-            .Where(row => table != MetaRow.Table || (string)row[0]! != Instance.MigrationMetaKey).GetEnumerator();
+        using var rows = Rows(table, source).GetEnumerator();
+        using var olds = Rows(table, target).GetEnumerator();
         var (hasRow, hasOld) = (rows.MoveNext(), olds.MoveNext());
         while (hasRow || hasOld)
         {
@@ -247,13 +260,24 @@ internal sealed class StoreCopy : IDisposable
         }
     }
 
-    private object?[] Translated(Table table, object?[] row)
+    // Without the mark, and without what hangs on how the root keys are wrapped.
+    private static IEnumerable<object?[]> Rows(Table table, StoredTables tables) => table != MetaRow.Table
+        ? tables.Read(table)
+        : tables.Read(table).Where(row => (string)row[0]! is var key && key != Instance.MigrationMetaKey
+            && !Instance.MetaKeys.Contains(key));
+
+    private static long Count(Table table, StoredTables tables) =>
+        table == MetaRow.Table ? Rows(table, tables).Count() : tables.Count(table);
+
+    private long WriteKeys(StoredKeys keys)
     {
-        if (table != RootKeyRow.Table)
-            return row;
-        var root = RootKeyRow.From(new ReadRow(row));
-        return [row[0], row[1], RootKeys.Rewrap(root.Version, root.Wrapped, sourceKeys, targetKeys)
-            ?? throw new ConfigurationException($"the key file cannot open this store (root key {root.Version})",
-                "Restore the key file that the source was created with.")];
+        object?[][] roots = [.. keys.Roots.Select(row => (object?[])[(long)row.Version, row.Created, row.Wrapped])];
+        object?[][] wrappings = [.. keys.Wrappings.Select(row => (object?[])
+            [(long)row.Version, row.Wrapper, row.Wrapped, row.Created])];
+        object?[][] meta = [.. keys.Meta.Select(row => (object?[])[row.Key, row.Value])];
+        target.Write(RootKeyRow.Table, [.. target.Read(RootKeyRow.Table)], roots);
+        target.Write(WrappingRow.Table, [.. target.Read(WrappingRow.Table)], wrappings);
+        target.Write(MetaRow.Table, [.. Instance.MetaKeys.Select(key => (object?[])[key, null])], meta);
+        return roots.Length + wrappings.Length + meta.Length;
     }
 }

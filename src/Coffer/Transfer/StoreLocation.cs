@@ -11,9 +11,13 @@ namespace Coffer.Transfer;
 /// The database, as an Npgsql connection string; null is the directory. It may hold a password: only <see
 /// cref="Shown"/> is ever shown.
 /// </param>
-internal readonly record struct StoreLocation(string Data, string? Store)
+/// <param name="Keys">What wraps its root keys; null is the key file in the data directory.</param>
+internal readonly record struct StoreLocation(string Data, string? Store, KeySettings? Keys = null)
 {
     public static implicit operator StoreLocation(string data) => new(data, null);
+
+    /// <summary>What wraps its root keys, given where its key file would be.</summary>
+    public KeySettings KeysOr(string keyFile) => (Keys ?? new KeySettings([])).Or(keyFile);
 
     /// <summary>In words that may be shown.</summary>
     public string Shown => Store is null ? Data : PostgresAddress.Parse(Store)?.Shown ?? "a database";

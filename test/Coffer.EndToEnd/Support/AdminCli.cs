@@ -3,9 +3,11 @@ using System.Text.Json;
 namespace Coffer.EndToEnd;
 
 /// <summary>The command line as an operator uses it: with the admin key, and for <c>mint</c> with an app's.</summary>
-public sealed class AdminCli(CofferProcess coffer)
+/// <param name="coffer">The server.</param>
+/// <param name="admin">The admin key; null is the one that it was ready with.</param>
+public sealed class AdminCli(CofferProcess coffer, string? admin = null)
 {
-    public Task<Ran> RunAsync(params string[] arguments) => RunAsync(arguments, coffer.AdminKey);
+    public Task<Ran> RunAsync(params string[] arguments) => RunAsync(arguments, admin ?? coffer.AdminKey);
 
     /// <param name="arguments">The command line.</param>
     /// <param name="adminKey">In place of the store's first.</param>

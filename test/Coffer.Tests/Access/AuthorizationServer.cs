@@ -2,6 +2,7 @@ using System.Net;
 using System.Text.Json.Nodes;
 using Coffer.Crypto;
 using Coffer.Hosting;
+using Coffer.Keys;
 using Coffer.Settings;
 
 namespace Coffer.Tests.Access;
@@ -29,14 +30,19 @@ public sealed class AuthorizationServer : IAsyncLifetime
 
     internal Uri Url => server.Url;
 
+    private string OtherKeyFile => Path.Combine(test.Data, "other.key");
+
     public async ValueTask InitializeAsync()
     {
         test = await TestServer.StartAsync();
         await test.StopAsync();
+        KeyFile.Create(OtherKeyFile, test.Time.Now);
         server = await Server.StartAsync(
             new CofferOptions
             {
                 Data = test.Data,
+                RootKey = new KeySettings(
+                    [WrapperUrl.Of(Path.Combine(test.Data, "coffer.key")), WrapperUrl.Of(OtherKeyFile)]),
                 Listen = "http://127.0.0.1:0",
                 SecretsPerScope = CofferOptions.MostSecretsPerScope,
                 // The clock stands still, so no budget would ever fill again.
@@ -109,6 +115,8 @@ public sealed class AuthorizationServer : IAsyncLifetime
             ["key"] = (string)key["id"]!,
             ["account"] = "acct_made",
             ["receipt"] = (string)forgotten["receipt_id"]!,
+            ["version"] = "1",
+            ["wrapper"] = $"file:{OtherKeyFile}",
         };
         if (stores)
         {
@@ -119,6 +127,25 @@ public sealed class AuthorizationServer : IAsyncLifetime
         }
 
         return ids;
+    }
+
+    /// <summary>Has something there for a route of root keys to be done to.</summary>
+    internal async Task ReadyRootKeysAsync(string path, Dictionary<string, string> ids)
+    {
+        await RotatedAsync();
+        if (path.EndsWith("/remove", StringComparison.Ordinal))
+            await AdminAsync("POST", "root_keys/wrappers", $"wrapper={ids["wrapper"]}");
+        if (!path.EndsWith("{version}", StringComparison.Ordinal))
+            return;
+        var keys = await AdminAsync("POST", "root_keys/rotate");
+        ids["version"] = $"{keys["keys"]!.AsArray()[^2]!["version"]}";
+        await RotatedAsync();
+    }
+
+    private async Task RotatedAsync()
+    {
+        while ((string?)(await AdminAsync("GET", "root_keys"))["keys"]!.AsArray()[^1]!["state"] != "done")
+            await Task.Delay(100);
     }
 
     /// <summary>An ephemeral key's id and token.</summary>

@@ -49,6 +49,12 @@ internal static class AuthorizationTable
         POST   /admin/v1/api_keys/{key}/roll               |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   /admin/v1/api_keys/{key}/revoke             |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/audit                             |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/root_keys                         |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/root_keys/rotate                  |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/root_keys/rewrap                  |401     |403   |200  |403   |403|403    |403|403|403    |403
+        DELETE /admin/v1/root_keys/{version}               |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/root_keys/wrappers                |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/root_keys/wrappers/remove         |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/settings                          |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/status                            |401     |403   |200  |403   |403|403    |403|403|403    |403
         """;
@@ -71,6 +77,8 @@ internal static class AuthorizationTable
         POST   /admin/v1/api_keys                          |type=secret&app={app}
         GET    /admin/v1/api_keys                          |app={app}
         POST   /admin/v1/api_keys/{key}/roll               |grace_period=0
+        POST   /admin/v1/root_keys/wrappers                |wrapper={wrapper}
+        POST   /admin/v1/root_keys/wrappers/remove         |wrapper={wrapper}
         """;
 
     /// <summary>

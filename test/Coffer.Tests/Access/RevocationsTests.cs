@@ -23,7 +23,8 @@ public sealed class RevocationsTests : IDisposable
     {
         engine = SqliteEngine.Open(directory.File("coffer.db"));
         KeyFile.Create(directory.File("coffer.key"), time.GetUtcNow());
-        (instance, var rows) = Instance.Create(KeyFile.Load(directory.File("coffer.key")), 0);
+        (instance, var rows) = Instance.CreateAsync(
+            KeyWrappers.OfFile(directory.File("coffer.key")), 0, default).GetAwaiter().GetResult();
         Write(rows);
         revocations = New();
     }

@@ -35,7 +35,8 @@ public sealed class HealthTests
         var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
         using var checkpoints = new Checkpoints(chain, engine, keys, directory.File("checkpoints"), time,
             NullLogger<Checkpoints>.Instance);
-        using var readiness = new Readiness(committer, instance, () => checkpoints.Trouble, time);
+        using var readiness = new Readiness(
+            committer, instance, static () => (null, null), () => checkpoints.Trouble, time);
         Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
 
         // Another connection makes every write of this one fail.
@@ -97,7 +98,7 @@ public sealed class HealthTests
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
         var instance = await CreateAsync(directory, committer, time);
         var proofs = 0;
-        using var readiness = new Readiness(committer, instance, () =>
+        using var readiness = new Readiness(committer, instance, static () => (null, null), () =>
         {
             proofs++;
             time.Move(TimeSpan.FromSeconds(5));
@@ -110,7 +111,8 @@ public sealed class HealthTests
     private static async Task<Instance> CreateAsync(TemporaryDirectory directory, Committer committer, ManualTime time)
     {
         KeyFile.Create(directory.File("coffer.key"), time.Now);
-        var (instance, rows) = Instance.Create(KeyFile.Load(directory.File("coffer.key")), time.Seconds);
+        var (instance, rows) = await Instance.CreateAsync(
+            KeyWrappers.OfFile(directory.File("coffer.key")), time.Seconds, default);
         await committer.CommitAsync(new Change.Plain(rows));
         return instance;
     }

@@ -98,7 +98,7 @@ public sealed class RollbackTests : IAsyncLifetime
         var export = Path.Combine(server.Data, "export");
         await using (var file = new StreamWriter(export))
             await AuditArchive.ExportAsync(server.Data, file, default);
-        var offline = AuditArchive.VerifyExport(export, Path.Combine(server.Data, "coffer.key"), Checkpoints);
+        var offline = await Exports.VerifyAsync(export, Path.Combine(server.Data, "coffer.key"), Checkpoints);
         Assert.Empty(offline.Problems);
         Assert.Equal(report.Rollbacks, offline.Rollbacks);
     }
@@ -248,6 +248,9 @@ public sealed class RollbackTests : IAsyncLifetime
         Assert.Contains("move that file away", refused.Hint, StringComparison.Ordinal);
         await RefusedAsync(new AcceptedRollback("node_1", 0));
         File.Move(Checkpoints, Checkpoints + ".old");
+        var anchor = Path.Combine(server.Data, "coffer.anchor");
+        Assert.Contains($"{anchor} says that there was one", (await RefusedAsync()).Message, StringComparison.Ordinal);
+        File.Move(anchor, anchor + ".old");
         await server.StartAgainAsync();
     }
 

@@ -33,7 +33,7 @@ public sealed class VerificationTests : ServerTests
         Assert.Equal((3 + 8, 1), (report.Entries, report.Checkpoints));
 
         await ExportAsync();
-        var offline = AuditArchive.VerifyExport(Export, KeyFile, Checkpoints);
+        var offline = await Exports.VerifyAsync(Export, KeyFile, Checkpoints);
         Assert.Empty(offline.Problems);
         Assert.Equal((report.Entries, 1), (offline.Entries, offline.Checkpoints));
     }
@@ -76,7 +76,7 @@ public sealed class VerificationTests : ServerTests
         Execute(sql);
         Assert.Contains(expected, Assert.Single((await VerifyAsync()).Problems), StringComparison.Ordinal);
         await ExportAsync();
-        Assert.Contains(expected, Assert.Single(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems),
+        Assert.Contains(expected, Assert.Single((await Exports.VerifyAsync(Export, KeyFile, Checkpoints)).Problems),
             StringComparison.Ordinal);
     }
 
@@ -123,7 +123,7 @@ public sealed class VerificationTests : ServerTests
             default))[0];
         Assert.Contains("\"verb\":\"prune_audit\",\"outcome\":\"ok\",\"count\":11", newest, StringComparison.Ordinal);
         await ExportAsync();
-        Assert.Empty(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems);
+        Assert.Empty((await Exports.VerifyAsync(Export, KeyFile, Checkpoints)).Problems);
 
         Execute("DELETE FROM audit WHERE first = 12");
         Assert.Contains("entries 12 to 12 of node_1 are missing", Assert.Single((await VerifyAsync()).Problems),
@@ -174,14 +174,15 @@ public sealed class VerificationTests : ServerTests
             (() => [.. lines[..^1], """{"seal":null,"node":null,"first":1,"last":1}"""], "is no longer a seal")])
         {
             File.WriteAllLines(Export, edit());
-            Assert.Contains(AuditArchive.VerifyExport(Export, KeyFile, Checkpoints).Problems,
+            Assert.Contains((await Exports.VerifyAsync(Export, KeyFile, Checkpoints)).Problems,
                 problem => problem.Contains(expected, StringComparison.Ordinal));
         }
 
         File.WriteAllLines(Export, lines[1..]);
         Assert.Contains(
             "is not an exported audit log",
-            Assert.Throws<ConfigurationException>(() => AuditArchive.VerifyExport(Export, KeyFile, null)).Message,
+            (await Assert.ThrowsAsync<ConfigurationException>(
+                () => Exports.VerifyAsync(Export, KeyFile, null))).Message,
             StringComparison.Ordinal);
     }
 
@@ -204,7 +205,8 @@ public sealed class VerificationTests : ServerTests
         File.WriteAllLines(Export, [first, .. File.ReadAllLines(Export)[1..]]);
         Assert.Contains(
             "is not an exported audit log",
-            Assert.Throws<ConfigurationException>(() => AuditArchive.VerifyExport(Export, KeyFile, null)).Message,
+            (await Assert.ThrowsAsync<ConfigurationException>(
+                () => Exports.VerifyAsync(Export, KeyFile, null))).Message,
             StringComparison.Ordinal);
     }
 
@@ -214,8 +216,8 @@ public sealed class VerificationTests : ServerTests
         await Server.StopAsync();
         await ExportAsync();
         await using var other = await TestServer.StartAsync(isOther: true);
-        Assert.Throws<ConfigurationException>(
-            () => AuditArchive.VerifyExport(Export, Path.Combine(other.Data, "coffer.key"), null));
+        await Assert.ThrowsAsync<ConfigurationException>(
+            () => Exports.VerifyAsync(Export, Path.Combine(other.Data, "coffer.key"), null));
     }
 
     [Fact]

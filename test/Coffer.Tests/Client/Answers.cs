@@ -39,6 +39,11 @@ internal static class Answers
         """;
 
     /// <summary>By the route, with braces for what changes; of a list it is an element.</summary>
+    private const string RootKeys = """
+        {"object": "root_keys", "damaged": [], "left": 0, "serial": 1, "waiting_for": [], "keys": [{"version": 1,
+        "created": 1, "state": "done", "wrappers": [{"id": "file:1", "url": null}]}]}
+        """;
+
     private static readonly Dictionary<string, string> All = new()
     {
         ["POST apps"] = $$"""
@@ -71,6 +76,12 @@ internal static class Answers
             {{ReceiptFields}}}
             """,
         ["GET audit"] = """{"id": "node_1.1", "object": "audit_entry", "verb": "set"}""",
+        ["GET root_keys"] = RootKeys,
+        ["POST root_keys/rotate"] = RootKeys,
+        ["POST root_keys/rewrap"] = RootKeys,
+        ["POST root_keys/wrappers"] = RootKeys,
+        ["POST root_keys/wrappers/remove"] = RootKeys,
+        ["DELETE root_keys/{}"] = RootKeys,
         ["GET settings"] = $$"""
             {"object": "settings", "instance": "0",
             "receipt_key": {"crv": "P-256", "kty": "EC", "x": "0", "y": "0"}, {{SettingsFields}}}

@@ -36,6 +36,13 @@ public sealed class WrongAnswersTests
         ["POST api_keys/{id}/revoke"] = admin => admin.ChangeAsync("api_keys/key_1/revoke"),
         ["GET receipts/{id}"] = admin => admin.FindAsync("receipts/rcpt_1"),
         ["GET audit"] = admin => admin.ListAsync("audit").ToListAsync().AsTask(),
+        ["GET root_keys"] = admin => admin.FindAsync("root_keys"),
+        ["POST root_keys/rotate"] = admin => admin.ChangeAsync("root_keys/rotate"),
+        ["POST root_keys/rewrap"] = admin => admin.ChangeAsync("root_keys/rewrap"),
+        ["POST root_keys/wrappers"] = admin => admin.ChangeAsync("root_keys/wrappers", [("wrapper", "exec:/w")]),
+        ["POST root_keys/wrappers/remove"] = admin =>
+            admin.ChangeAsync("root_keys/wrappers/remove", [("wrapper", "exec:/w")]),
+        ["DELETE root_keys/{}"] = admin => admin.DeleteAsync("root_keys/1"),
         ["GET settings"] = admin => admin.FindAsync("settings"),
         ["GET status"] = admin => admin.FindAsync("status"),
     };

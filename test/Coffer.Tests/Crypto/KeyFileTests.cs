@@ -7,7 +7,6 @@ namespace Coffer.Tests.Crypto;
 public sealed class KeyFileTests : IDisposable
 {
     private static readonly DateTimeOffset Now = new(2026, 11, 21, 0, 0, 0, TimeSpan.Zero);
-    private static readonly byte[] Aad = "bound"u8.ToArray();
 
     private readonly TemporaryDirectory directory = new();
 
@@ -33,21 +32,25 @@ public sealed class KeyFileTests : IDisposable
     }
 
     [Fact]
-    public void The_newest_key_wraps_and_older_ones_still_unwrap()
+    public async Task The_newest_key_wraps_and_older_ones_still_unwrap()
     {
+        var name = new RootKeyName(new byte[16], 1);
+        using var text = SecretBytes.Copy("key"u8);
         var (first, second) = (NewLine(1), NewLine(2));
         File.WriteAllText(Path, first);
         Restrict();
-        var old = KeyFile.Load(Path).Wrap("key"u8, Aad);
+        var one = KeyFile.Load(Path);
+        var old = await one.WrapAsync(name, text, default);
 
         File.WriteAllText(Path, $"# both\n\n{first}\n{second}\n");
         var both = KeyFile.Load(Path);
-        Assert.Equal(2u, Envelope.KeyVersionOf(both.Wrap("key"u8, Aad)));
-        using var unwrapped = both.Unwrap(old, Aad);
+        Assert.Equal(2u, Envelope.KeyVersionOf(await both.WrapAsync(name, text, default)));
+        Assert.True(both.Holds(one.Id) && both.Id != one.Id && !one.Holds(both.Id));
+        using var unwrapped = await both.UnwrapAsync(name, old, default);
         Assert.Equal("key"u8.ToArray(), unwrapped!.Span.ToArray());
 
         File.WriteAllText(Path, second);
-        Assert.Null(KeyFile.Load(Path).Unwrap(old, Aad));
+        Assert.Null(await KeyFile.Load(Path).UnwrapAsync(name, old, default));
     }
 
     [Theory]

@@ -39,8 +39,8 @@ public sealed class AnchorsTests(PostgresServer server)
         var export = Path.Combine(data, "export");
         await using (var file = new StreamWriter(export))
             await AuditArchive.ExportAsync(new(data, nodes.Store), file, default);
-        Assert.Equal([problem], AuditArchive.VerifyExport(export, Path.Combine(data, "coffer.key"),
-            Path.Combine(data, "audit-checkpoints.jsonl")).Problems);
+        Assert.Equal([problem], (await Exports.VerifyAsync(export, Path.Combine(data, "coffer.key"),
+            Path.Combine(data, "audit-checkpoints.jsonl"))).Problems);
         Assert.Contains("the audit log of node_2 ends at entry",
             (await Assert.ThrowsAsync<ConfigurationException>(() => nodes.StartAsync(data))).Message,
                 StringComparison.Ordinal);
@@ -136,7 +136,7 @@ public sealed class AnchorsTests(PostgresServer server)
                 generate_series(1, 5) AS first
             """);
         using var engine = await PostgresEngine.OpenAsync(nodes.Store, default);
-        var instance = await Instance.OpenAsync(engine, KeyFile.Load(Path.Combine(data, "coffer.key")), default);
+        var instance = await Instance.OpenAsync(engine, KeyWrappers.OfFile(Path.Combine(data, "coffer.key")), default);
         var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
         using var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, TimeProvider.System);
         var inLoop = chain.InLoop(engine);
@@ -190,7 +190,7 @@ public sealed class AnchorsTests(PostgresServer server)
     {
         using var engine = await PostgresEngine.OpenAsync(nodes.Store, default);
         await engine.JoinAsync(default);
-        var instance = await Instance.OpenAsync(engine, KeyFile.Load(Path.Combine(data, "coffer.key")), default);
+        var instance = await Instance.OpenAsync(engine, KeyWrappers.OfFile(Path.Combine(data, "coffer.key")), default);
         using var chain = new AuditChain(
             instance.AuditKey, instance.Id, engine.Node, await engine.FindLastAuditAsync(engine.Node, default),
                 new Later());

@@ -452,7 +452,8 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         var directory = new TemporaryDirectory();
         open.Add(directory);
         KeyFile.Create(directory.File("coffer.key"), time.GetUtcNow());
-        var (instance, rows) = Instance.Create(KeyFile.Load(directory.File("coffer.key")), 0);
+        var (instance, rows) = await Instance.CreateAsync(
+            KeyWrappers.OfFile(directory.File("coffer.key")), 0, default);
         var committers = new List<Committer>();
         for (var i = 0; i < 2; i++)
         {

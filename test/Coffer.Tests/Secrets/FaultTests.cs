@@ -39,7 +39,8 @@ public sealed class FaultTests : IDisposable
         var data = directory.File($"{n}-{afterwards}");
         Directory.CreateDirectory(data);
         KeyFile.Create(Path.Combine(data, "coffer.key"), time.Now);
-        var (instance, rows) = Instance.Create(KeyFile.Load(Path.Combine(data, "coffer.key")), time.Seconds);
+        var (instance, rows) = await Instance.CreateAsync(
+            KeyWrappers.OfFile(Path.Combine(data, "coffer.key")), time.Seconds, default);
         using var engine = new FaultyEngine(SqliteEngine.Open(Path.Combine(data, "coffer.db")));
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
         using var refusals = new Refusals(time);

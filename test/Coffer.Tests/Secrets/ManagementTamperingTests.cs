@@ -177,7 +177,7 @@ public sealed class ManagementTamperingTests : ServerTests
         await Server.StopAsync();
         Execute(
             $"ATTACH '{other.StoreFile}' AS other; UPDATE meta SET value = (SELECT o.value FROM other.meta o WHERE "
-                + "o.key = meta.key) WHERE key = 'audit signing key'");
+                + "o.key = meta.key) WHERE key = 'control'");
         await Assert.ThrowsAsync<ConfigurationException>(() => Server.StartAgainAsync());
     }
 

@@ -24,11 +24,15 @@ public sealed class StoredFormTests
         // Key file -> root key -> identity and tenant keys -> record, each an envelope.
         using var fileKey = new SealingKey(1,
             Base64Url(File.ReadAllLines(Path.Combine(server.Data, "coffer.key"))[1].Split(' ')[3]));
-        using var root = new SealingKey(1,
-            Open(fileKey, Blob("SELECT wrapped FROM root_keys"), Utf8("coffer v1 root key"), Number(1)));
-        var identity = Open(root, Blob("SELECT value FROM meta WHERE key = 'identity'"), Utf8("coffer v2 identity"));
-        Assert.Equal(16 + 32, identity.Length);
-        var instance = identity[..16];
+        var instance = Blob("SELECT value FROM meta WHERE key = 'store id'");
+        Assert.Equal(16, instance.Length);
+        var wrapped = Open(fileKey, Blob("SELECT wrapped FROM root_key_wrappings"), Utf8("coffer v2 root key"),
+            instance, Number(1));
+        Assert.Equal(List(Utf8("coffer v1 wrapped root key"), instance, Number(1), wrapped[^32..]), wrapped);
+        using var root = new SealingKey(1, wrapped.AsSpan()[^32..]);
+        var control = Open(root, Blob("SELECT value FROM meta WHERE key = 'control'"), Utf8("coffer v2 control"),
+            instance);
+        Assert.Equal([1, .. Length(Number(1)), .. Number(1), 2, .. Length(Number(2)), .. Number(2)], control[..26]);
         var app = Encoding.UTF8.GetString(Blob("SELECT app FROM tenants"));
         var tenant = Open(root, Blob("SELECT sealed_keys FROM tenants"), Utf8("coffer v1 tenant keys"), instance,
             Utf8(app), Number(0), Utf8("acct_1"));

@@ -141,7 +141,15 @@ public sealed class TamperingTests : ServerTests
 
     [Theory]
     [InlineData("UPDATE meta SET value = zeroblob(length(value))")]
-    [InlineData("UPDATE root_keys SET wrapped = zeroblob(length(wrapped))")]
+    [InlineData("UPDATE root_key_wrappings SET wrapped = zeroblob(length(wrapped))")]
+    [InlineData("UPDATE root_key_wrappings SET wrapper = 'file:00'")]
+    [InlineData("DELETE FROM root_key_wrappings")]
+    [InlineData("INSERT INTO root_key_wrappings VALUES (1, 'exec:/planted', x'01', 1)")]
+    [InlineData("INSERT INTO root_keys VALUES (2, 1, x'')")]
+    [InlineData("DELETE FROM meta WHERE key = 'control'")]
+    [InlineData("DELETE FROM meta WHERE key = 'store id'")]
+    [InlineData("UPDATE meta SET value = zeroblob(16) WHERE key = 'store id'")]
+    [InlineData("INSERT INTO meta SELECT 'identity', value FROM meta WHERE key = 'control'")]
     [InlineData("DELETE FROM root_keys")]
     [InlineData("UPDATE root_keys SET version = 2")]
     public async Task A_store_whose_own_keys_were_edited_does_not_start(string edit)

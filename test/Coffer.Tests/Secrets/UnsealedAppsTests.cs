@@ -30,9 +30,9 @@ public sealed class UnsealedAppsTests : ServerTests
     }
 
     [Theory]
-    [InlineData("DELETE FROM meta WHERE key NOT IN ('identity', 'audit signing key')")]
+    [InlineData("DELETE FROM meta WHERE key NOT IN ('control', 'store id')")]
     [InlineData("UPDATE meta SET value = zeroblob(length(value)) " +
-        "WHERE key NOT IN ('identity', 'audit signing key', 'verb')")]
+        "WHERE key NOT IN ('control', 'store id', 'verb')")]
     [InlineData("INSERT INTO meta (key, value) VALUES ('apps sealed', x'00')")]
     public async Task Nothing_that_is_written_beside_the_identity_makes_it_an_earlier_store_again(string edit)
     {

@@ -140,6 +140,34 @@ public abstract partial class EngineContract
             "generations removed\n"], told);
     }
 
+    [Trait("Keys", "S31")]
+    [Fact]
+    public async Task What_is_sealed_under_a_root_key_is_written_only_while_the_control_row_is_the_one_that_is_known()
+    {
+        var (known, moved) = ((byte[])[1], 0);
+        engine.KnownControl = () => known;
+        engine.ControlMoved = () => moved++;
+        RowWrite[] under =
+        [
+            new RowWrite.AddTenant(Tenant with { Account = "acct_2" }, 1, [1]),
+            new RowWrite.PutApp(new AppRow("app_2", "two", "acct_own", 1, [1])),
+            new RowWrite.RewrapTenant(tenant, [9], [1]), new RowWrite.RewrapApp("app_1", [9], [1]),
+        ];
+        Write(under[0]); // a store without a control row
+        Write(new RowWrite.PutMeta("control", [1]));
+        foreach (var row in under)
+            Write(row);
+        Assert.Equal(0, moved);
+        known = [2]; // another node has changed it
+        foreach (var row in under)
+            Assert.Throws<Engine.LockedException>(() => Write(new RowWrite.PutMeta("beside", [1]), row));
+        Assert.Equal(under.Length, moved);
+        Assert.Null(await engine.FindMetaAsync("beside", default));
+        Write(new RowWrite.PutMeta("beside", [1])); // whatever is not under a root key
+        known = [1];
+        Write(under);
+    }
+
     private static RowWrite.PutRevocation Revoke(string subject, long until, long kept) =>
         new(new RevocationRow(subject, until, kept) { App = "app_1" });
 

@@ -31,7 +31,9 @@ public sealed class WriteProofTests : IDisposable
             ("secrets", "INSERT"), ("secrets", "UPDATE"), ("secrets", "DELETE"), ("tenants", "INSERT"),
             ("tenants", "DELETE"), ("idempotency", "INSERT"), ("idempotency", "DELETE"), ("replies", "INSERT"),
             ("replies", "DELETE"), ("api_keys", "INSERT"), ("api_keys", "UPDATE"), ("api_keys", "DELETE"),
-            ("apps", "INSERT"), ("apps", "UPDATE"), ("apps", "DELETE"), ("meta", "INSERT"), ("root_keys", "INSERT"),
+            ("apps", "INSERT"), ("apps", "UPDATE"), ("apps", "DELETE"), ("meta", "INSERT"), ("meta", "DELETE"),
+            ("root_keys", "INSERT"), ("root_keys", "UPDATE"), ("root_keys", "DELETE"),
+            ("root_key_wrappings", "INSERT"), ("root_key_wrappings", "DELETE"), ("tenants", "UPDATE"),
             ("receipts", "INSERT"), ("receipts", "DELETE")])
         {
             tricks.Add($"{verb} ON {table}", "BEFORE {0} BEGIN SELECT RAISE(IGNORE); END");
@@ -141,7 +143,18 @@ public sealed class WriteProofTests : IDisposable
         yield return ("apps", "UPDATE", new RowWrite.PutApp(App("app_3")), new RowWrite.PutApp(App("app_3")));
         yield return ("apps", "DELETE", new RowWrite.PutApp(App("app_4")), new RowWrite.DeleteApp("app_4"));
         yield return ("meta", "INSERT", null, new RowWrite.PutMeta("made", [1]));
+        yield return ("meta", "DELETE", new RowWrite.PutMeta("gone", [1]), new RowWrite.DeleteMeta("gone"));
         yield return ("root_keys", "INSERT", null, new RowWrite.PutRootKey(new RootKeyRow(7, 1, [1])));
+        yield return ("root_keys", "UPDATE", new RowWrite.PutRootKey(new RootKeyRow(8, 1, [1])),
+            new RowWrite.EmptyRootKey(8));
+        yield return ("root_keys", "DELETE", new RowWrite.PutRootKey(new RootKeyRow(9, 1, [])),
+            new RowWrite.DeleteRootKey(9));
+        yield return ("root_key_wrappings", "INSERT", null, new RowWrite.PutWrapping(new WrappingRow(1, "w", [1], 1)));
+        yield return ("root_key_wrappings", "DELETE", new RowWrite.PutWrapping(new WrappingRow(2, "w", [1], 1)),
+            new RowWrite.DeleteWrapping(2, "w"));
+        yield return ("tenants", "UPDATE", null, new RowWrite.RewrapTenant(tenant, [1], [2]));
+        yield return ("apps", "UPDATE", new RowWrite.PutApp(new AppRow("app_5", "five", "acct", 1, [1])),
+            new RowWrite.RewrapApp("app_5", [1], [2]));
         yield return ("receipts", "INSERT", null, new RowWrite.PutReceipt(new ReceiptRow("rcpt_1", 1, null, [1])));
         yield return ("receipts", "DELETE", new RowWrite.PutReceipt(new ReceiptRow("rcpt_2", 1, 1, [1])),
             new RowWrite.PruneReceipts(1));

@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Storage;
@@ -16,22 +17,56 @@ internal static class StoreEdits
     public static object? Scalar(this TestServer server, string sql) =>
         Command(server, sql, [], command => command.ExecuteScalar());
 
-    /// <summary>Has the store no longer say that every app's settings are sealed, as in an earlier version.</summary>
-    public static Task<bool> MakeEarlierAsync(this TestServer server) => server.OnStoreAsync(MakeEarlierAsync);
-
-    private static async Task<bool> MakeEarlierAsync(Engine engine, Committer committer, Instance instance)
+    /// <summary>
+    /// Makes the store one of level 1 that does not say that every app's settings are sealed, as in an earlier version.
+    /// </summary>
+    public static Task<bool> MakeEarlierAsync(this TestServer server, bool appsAreSealed = false)
     {
-        var row = new RowWrite.PutMeta("identity", Earlier(instance, await engine.FindMetaAsync("identity", default)));
-        await committer.CommitAsync(new Change.Plain(row));
+        File.Delete(Path.Combine(server.Data, "coffer.anchor"));
+        return server.OnStoreAsync((engine, committer, instance) => MakeEarlierAsync(
+            engine, committer, instance, Path.Combine(server.Data, "coffer.key"), appsAreSealed));
+    }
+
+    /// <summary>Makes the store one of level 1: no control row, one key file that wraps the one root key.</summary>
+    public static async Task<bool> MakeEarlierAsync(
+        Engine engine, Committer committer, Instance instance, string keyFile, bool appsAreSealed)
+    {
+        using var control = Control.Open(
+            instance.Id, await engine.FindMetaAsync(Control.MetaKey, default), instance.Roots)!;
+        var root = (await engine.ListRootKeysAsync(default)).Single();
+        var wrappings = await engine.ListWrappingsAsync(default);
+        using var key = instance.Roots.Find(root.Version)!.Copy();
+        var line = File.ReadLines(keyFile).Last(text => text.StartsWith("coffer-key", StringComparison.Ordinal));
+        using var wrapper = new SealingKey(1, Base64Url.DecodeFromChars(line.Split(' ')[3]));
+        await committer.CommitAsync(new Change.Plain(
+        [
+            new RowWrite.PutMeta("identity", Sealed(instance.Roots,
+                appsAreSealed ? "coffer v2 identity"u8 : "coffer v1 identity"u8,
+                [.. instance.Id, .. control.Peppers.Single().Secret.Span])),
+            new RowWrite.PutMeta("audit signing key", Sealed(instance.Roots, "coffer v1 audit signing key"u8,
+                control.SigningKeys.Single().Secret.Span, instance.Id)),
+            new RowWrite.DeleteRootKey(root.Version),
+            new RowWrite.PutRootKey(root with { Wrapped = Wrapped(wrapper, root.Version, key.Span) }),
+            .. wrappings.Select(row => new RowWrite.DeleteWrapping(row.Version, row.Wrapper)),
+            new RowWrite.DeleteMeta(Control.MetaKey), new RowWrite.DeleteMeta(Control.StoreMetaKey),
+        ]));
         return true;
     }
 
-    private static byte[] Earlier(Instance instance, byte[]? stored)
+    private static byte[] Sealed(
+        RootKeys roots, ReadOnlySpan<byte> purpose, ReadOnlySpan<byte> plaintext, byte[]? boundTo = null)
     {
-        using var now = new AssociatedData("coffer v2 identity"u8);
-        using var earlier = new AssociatedData("coffer v1 identity"u8);
-        using var identity = instance.Roots.Open(stored, now.Span)!;
-        return instance.Roots.Seal(identity.Span, earlier.Span);
+        using var bound = new AssociatedData(purpose);
+        if (boundTo is not null)
+            bound.Add(boundTo);
+        return roots.Seal(plaintext, bound.Span);
+    }
+
+    private static byte[] Wrapped(SealingKey wrapper, uint version, ReadOnlySpan<byte> key)
+    {
+        using var bound = new AssociatedData("coffer v1 root key"u8);
+        bound.Add(version);
+        return Envelope.Seal(wrapper, key, bound.Span);
     }
 
     /// <summary>Seals the fields of an app's settings again as <paramref name="change"/> gives them.</summary>

@@ -161,7 +161,7 @@ internal sealed class TestServer : IAsyncDisposable
     {
         using var held = DataDirectory.Open(Data);
         using var engine = await OpenAsync(held, store);
-        var instance = await Instance.OpenAsync(engine, KeyFile.Load(held.KeyFile), default);
+        var instance = await Instance.OpenAsync(engine, KeyWrappers.OfFile(held.KeyFile), default);
         var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1",
             await engine.FindLastAuditAsync("node_1", default), Time);
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
@@ -202,11 +202,14 @@ internal sealed class TestServer : IAsyncDisposable
         using (var held = DataDirectory.Open(made.Path))
         using (var engine = await OpenAsync(held, database))
         {
-            (var instance, var first, var change) = await FirstStart.OpenAsync(held, engine,
+            KeyFile.Create(held.KeyFile, time.Now);
+            (var instance, var first, var change) = await FirstStart.OpenAsync(
+                engine, KeyWrappers.OfFile(held.KeyFile),
                 new CofferOptions { Data = made.Path, Store = database }, time, default);
             using var committer = new Committer(engine, 100,
                 new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time).InLoop(engine));
             await committer.CommitAsync(change);
+            new Anchor(held.AnchorFile).Write(instance);
             keys = first!;
             var app = App.Create(instance, "other", time.Seconds).App.ToRow(instance);
             (otherAppKey, var row) = ApiKey.Create(instance, app, livemode: false, time.Seconds);

@@ -8,6 +8,9 @@ namespace Coffer.Storage.Postgres;
 internal sealed partial class PostgresEngine
 {
     // From name to name over the same index, however many rows each has; the recursion ends with the page.
+    private static readonly Query<LiveNode> LiveNodes = new(
+        PostgresNames.Live, static row => new LiveNode($"node_{row.Number(0)}", row.Number(1)));
+
     private static readonly Query<AuditHeadRow> AuditHeads = new("""
         WITH RECURSIVE names AS (
             (SELECT node FROM audit WHERE node > $1 ORDER BY node LIMIT 1)
@@ -26,6 +29,8 @@ internal sealed partial class PostgresEngine
     public override ValueTask<IReadOnlyList<AuditHeadRow>> ListAuditHeadsAsync(
         string after, int limit, string metaPrefix, CancellationToken ct) =>
         ListAsync(AuditHeads, ct, after, limit, metaPrefix);
+
+    public override ValueTask<IReadOnlyList<LiveNode>> ListNodesAsync(CancellationToken ct) => ListAsync(LiveNodes, ct);
 
     // Within a transaction a failure is the transaction's, which knows whether it may be tried again.
     public override T? FindByWriter<T>(Query<T> query, params ReadOnlySpan<SqlValue> values) where T : class

@@ -109,7 +109,8 @@ internal sealed partial class PostgresEngine : Engine
             try
             {
                 var begin = PostgresSettings.Command(settings.OfWrites, servers.Current);
-                transaction = new PostgresTransaction(Writer(), begin, address.Patience);
+                transaction = new PostgresTransaction(
+                    Writer(), begin, address.Patience, KnownControl());
                 warning = null;
                 isInTransaction = true;
                 var refusals = transaction.Run(changes, chain);
@@ -138,6 +139,12 @@ internal sealed partial class PostgresEngine : Engine
                 Rollback(e);
                 if (e.SqlState == PostgresErrorCodes.LockNotAvailable)
                     throw new LockedException(e);
+                if (PostgresProof.IsOfControl(e))
+                {
+                    ControlMoved();
+                    throw new LockedException(e);
+                }
+
                 var isElsewhere = Follows(e);
                 var isUnprepared = IsUnprepared(e);
                 if (isUnprepared)

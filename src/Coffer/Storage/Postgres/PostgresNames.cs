@@ -34,18 +34,27 @@ internal static class PostgresNames
         ORDER BY n LIMIT 1
         ON CONFLICT (number) DO UPDATE SET holder = $3, until = excluded.until, version = $4, address = $5,
             started = CASE WHEN nodes.holder = $3 THEN nodes.started ELSE excluded.started END,
-            seen = excluded.seen, draining = 0
+            seen = excluded.seen, draining = 0, opened = CASE WHEN nodes.holder = $3 THEN nodes.opened ELSE 0 END
         WHERE nodes.holder = $3 OR nodes.until <= now()
         RETURNING number
         """);
 
     /// <summary>Lives on as the holder of a name; gives a row if it still is.</summary>
     public static readonly string Renew = string.Create(CultureInfo.InvariantCulture, $"""
-        UPDATE nodes SET until = now() + interval '{Lease.TotalSeconds} s', seen = now(), clock_offset = $3
+        UPDATE nodes SET until = now() + interval '{Lease.TotalSeconds} s', seen = now(), clock_offset = $3,
+            opened = $4
         WHERE number = $1 AND holder = $2
             AND number NOT IN ({Locked})
         RETURNING number
         """);
+
+    /// <summary>The names that are held, and the newest root key that each holder has opened.</summary>
+    public static readonly string Live = $"""
+        SELECT number, opened FROM nodes WHERE until > now()
+        UNION SELECT l.objid, 0 FROM ({Locked}) AS l (objid)
+            WHERE l.objid NOT IN (SELECT number FROM nodes WHERE until > now())
+        ORDER BY number
+        """;
 
     private const string LetGo = "DELETE FROM nodes WHERE holder = $1 AND number <> $2";
 

@@ -164,7 +164,7 @@ internal sealed class PostgresNode : IDisposable
 
     private async Task<bool> PollAsync(NpgsqlConnection connection, bool isFirst)
     {
-        var answer = await poll.AskAsync(connection, isFirst, number, row.Holder);
+        var answer = await poll.AskAsync(connection, isFirst, number, row.Holder, owner.OpenedRoot);
         elsewhere = null;
         if (!answer.HasName)
             await TakeNameAsync(connection);

@@ -42,6 +42,8 @@ internal sealed class PostgresOverlay
 
         public long OldestAudit { get; set; }
 
+        public byte[]? Meta { get; set; }
+
         public GenerationRow? Generation { get; set; }
 
         public long Last { get; set; }
@@ -278,6 +280,7 @@ internal sealed class PostgresOverlay
         return new(rows.App, rows.AppHasTenants, rows.ApiKey, rows.OtherAdminKeys, rows.Tenants, reply)
         {
             OldestAudit = rows.OldestAudit,
+            Meta = rows.Meta,
             Number = at.NeedsNumber ? Number!.Value : 0,
         };
     }
@@ -288,6 +291,7 @@ internal sealed class PostgresOverlay
         | (at.ApiKey is null ? Sources.None : Sources.ApiKeys | Sources.Apps)
         | (at is { App: not null, Account: not null } ? Sources.Tenants | Sources.Secrets : Sources.None)
         | (at.AsksOldestAudit ? Sources.Audit : Sources.None)
+        | (at.Meta is null ? Sources.None : Sources.Meta)
         | (at.Mint is not null ? Sources.ApiKeys | Sources.Apps | Sources.Generations : Sources.None);
 
     private bool MayAdd(Change change) =>

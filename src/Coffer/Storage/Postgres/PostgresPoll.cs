@@ -46,7 +46,9 @@ internal sealed class PostgresPoll(PostgresServers servers)
     /// known.</param>
     /// <param name="number">The number in the node's name.</param>
     /// <param name="holder">Who has it.</param>
-    public async Task<Answer> AskAsync(NpgsqlConnection connection, bool isFirst, long number, string holder)
+    /// <param name="opened">The newest root key that it has opened.</param>
+    public async Task<Answer> AskAsync(
+        NpgsqlConnection connection, bool isFirst, long number, string holder, long opened)
     {
         var renews = isFirst || Stopwatch.GetElapsedTime(renewed) >= PostgresNames.Renewal;
         var tidies = Stopwatch.GetElapsedTime(tidied) >= Tidying;
@@ -57,7 +59,7 @@ internal sealed class PostgresPoll(PostgresServers servers)
         if (renews || tidies)
             PostgresSettings.Add(batch, PostgresSettings.Lightly);
         if (renews)
-            PostgresSettings.Add(batch, PostgresNames.Renew, number, holder, offset);
+            PostgresSettings.Add(batch, PostgresNames.Renew, number, holder, offset, opened);
         if (tidies)
         {
             PostgresSettings.Add(batch, PruneTold);

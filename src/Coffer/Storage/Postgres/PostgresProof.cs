@@ -10,7 +10,7 @@ namespace Coffer.Storage.Postgres;
 /// </summary>
 internal static class PostgresProof
 {
-    private const string Mark = "coffer: other rows in ";
+    private const string Mark = "coffer: other rows in ", MovedMark = "coffer: another control row";
 
     /// <summary>Runs after a tenant was to be added: it is there, or its app is not.</summary>
     public static readonly string TenantIsThere =
@@ -32,6 +32,13 @@ internal static class PostgresProof
     /// </summary>
     public static string None(string query) => Refuted.GetOrAdd(query, static query =>
         $"SELECT ('{Mark}{WriteProof.TableOf(query)}.' || pg_backend_pid())::int WHERE EXISTS ({query})");
+
+    /// <summary>Fails, in a way of its own, if another control row is stored than the one that is known.</summary>
+    public const string ControlIsKnown =
+        $"SELECT ('{MovedMark}.' || pg_backend_pid())::int WHERE EXISTS ({MetaRow.OtherControl})";
+
+    /// <summary>Whether a failure is that of <see cref="ControlIsKnown"/>.</summary>
+    public static bool IsOfControl(NpgsqlException failure) => Said(failure, MovedMark) is not null;
 
     /// <summary>The table of a statement that did other than it had to; null if the failure is another.</summary>
     public static string? BrokenTable(PostgresException failure) => Said(failure, Mark);

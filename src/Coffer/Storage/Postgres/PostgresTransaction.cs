@@ -10,8 +10,9 @@ namespace Coffer.Storage.Postgres;
 /// <param name="connection">What writes.</param>
 /// <param name="settings">The statement after its begin.</param>
 /// <param name="patience">How long a round trip may take.</param>
+/// <param name="control">The control row that this node goes by; null is not looked at.</param>
 internal sealed partial class PostgresTransaction(
-    NpgsqlConnection connection, NpgsqlBatchCommand settings, TimeSpan patience)
+    NpgsqlConnection connection, NpgsqlBatchCommand settings, TimeSpan patience, byte[]? control = null)
 {
     private readonly PostgresOverlay overlay = new();
     private readonly List<(NpgsqlBatchCommand Command, Action<IRow>? Read)> pending = [];
@@ -21,6 +22,7 @@ internal sealed partial class PostgresTransaction(
     // What depends on the transaction's number, which is given out last: it waits for every holder of one.
     private readonly List<(string Row, IReadOnlyList<Statement> Statements)> numbered = [];
     private bool hasNumber;
+    private bool isUnderRoot;
 
     /// <summary>What the transaction changes of what nodes keep in memory.</summary>
     public News News { get; } = new();
@@ -67,6 +69,12 @@ internal sealed partial class PostgresTransaction(
 
     private void Commit()
     {
+        if (isUnderRoot && control is not null)
+        {
+            Send(MetaRow.HoldControl, Nothing);
+            Send(PostgresProof.ControlIsKnown, Nothing, control);
+        }
+
         if (!News.IsEmpty)
             FlushNumbered();
         // Also when nothing was changed in the end: a number that says nothing would count as missed.
@@ -223,6 +231,8 @@ internal sealed partial class PostgresTransaction(
             Ask(CountedTenantRow.OfAccount, into.Tenants.Add, now, owner, account);
         if (at.AsksOldestAudit)
             Ask(AuditRow.Oldest, oldest => into.OldestAudit = oldest);
+        if (at.Meta is { } meta)
+            Ask(MetaRow.ByKey, value => into.Meta = value, meta);
     }
 
     // Secrets and idempotency records are written at the end, each in its last state, and single rows that nothing else
@@ -230,6 +240,7 @@ internal sealed partial class PostgresTransaction(
     private void Apply(RowWrite write)
     {
         News.Add(write);
+        isUnderRoot |= write.IsUnderRoot;
         switch (write)
         {
             case RowWrite.PutSecret { Row: var row }:

@@ -8,6 +8,7 @@ internal sealed partial class SqliteEngine
     // Held by a writer and, for a moment, by what empties the log.
     private readonly Lock writing = new();
     private News news = new();
+    private bool isUnderRoot;
     private long? number;
 
     public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
@@ -19,7 +20,7 @@ internal sealed partial class SqliteEngine
     private void WriteAlone(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
     {
         var refusals = new List<(Change Change, Exception Refusal)>();
-        (news, number) = (new News(), null);
+        (news, number, isUnderRoot) = (new News(), null, false);
         try
         {
             writer.Run("BEGIN IMMEDIATE");
@@ -41,6 +42,15 @@ internal sealed partial class SqliteEngine
                 foreach (var row in rows)
                     Apply(row);
                 notes.AddRange(change.NotesOn(refused));
+            }
+
+            if (isUnderRoot && KnownControl() is { } known
+                && First(writer, MetaRow.ByKey, MetaRow.Control) is { } control
+                && !control.AsSpan().SequenceEqual(known))
+            {
+                Rollback();
+                ControlMoved();
+                throw new LockedException(new InvalidOperationException("the root keys were changed meanwhile"));
             }
 
             if (chain(notes) is { } audit)
@@ -86,6 +96,7 @@ internal sealed partial class SqliteEngine
         at.Reply is { } reply ? First(writer, ReplyRow.ByKey, reply) : null)
     {
         OldestAudit = at.AsksOldestAudit ? Number(AuditRow.Oldest) : 0,
+        Meta = at.Meta is { } meta ? First(writer, MetaRow.ByKey, meta) : null,
         Number = at.NeedsNumber ? TakeNumber() : 0,
         Mint = at.Mint is { } mint ? FindFor(mint.Key, mint.Tenant) : null,
     };
@@ -114,6 +125,7 @@ internal sealed partial class SqliteEngine
     private void Apply(RowWrite write)
     {
         news.Add(write);
+        isUnderRoot |= write.IsUnderRoot;
         if (write.IsNumbered)
             TakeNumber();
         foreach (var statement in write.Statements)

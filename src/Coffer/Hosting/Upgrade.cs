@@ -8,19 +8,37 @@ using Coffer.Storage;
 namespace Coffer.Hosting;
 
 /// <summary>
-/// The step of an upgrade that seals the settings of every app that has none, as those of schema 1 had not. From then
-/// on an app without settings is damaged: who writes the database cannot take them away to have what an app begins
-/// with. It runs while no other node starts, before requests are answered; a start after one that was killed continues.
+/// What brings a store of an earlier release to the level of this one, in one start: it runs while no other node
+/// starts, before requests are answered; a start after one that was killed continues.
 /// </summary>
-internal static class AppSealing
+internal static class Upgrade
 {
     private const int Batch = 200;
 
-    /// <exception cref="ConfigurationException">What was sealed is not there: something undoes writes.</exception>
-    public static async Task RunAsync(Engine engine, Committer committer, Instance instance, CancellationToken ct)
+    /// <exception cref="ConfigurationException">What was written is not there: something undoes writes.</exception>
+    /// <exception cref="KeyServiceException">A key wrapper could not wrap.</exception>
+    public static async Task RunAsync(
+        Engine engine, Committer committer, Instance instance, KeyWrappers wrappers, long now, CancellationToken ct)
     {
-        if (instance.AppsAreSealed)
+        if (instance.Facts is not null)
             return;
+        var notes = new List<Note> { new AuditEntry("raise_level", "ok") { Target = $"{Control.CurrentLevel}" } };
+        if (!instance.AppsAreSealed)
+        {
+            var count = await SealAsync(engine, committer, instance, ct);
+            notes.Insert(0, new AuditEntry("seal_apps", "ok") { Count = count });
+        }
+
+        var (rows, durable) = await instance.RaiseAsync(engine, wrappers, now, ct);
+        await committer.CommitAsync(new Change.Plain(rows) { Notes = notes });
+        durable();
+    }
+
+    // The settings of every app that has none, as those of schema 1 had not. From then on an app without settings is
+    // damaged: who writes the database cannot take them away to have what an app begins with.
+    private static async Task<long> SealAsync(
+        Engine engine, Committer committer, Instance instance, CancellationToken ct)
+    {
         var (bound, count) = ("", 0L);
         while (await engine.ListUnsealedAsync(bound, Batch, ct) is { Count: > 0 } apps)
         {
@@ -36,10 +54,7 @@ internal static class AppSealing
             throw new ConfigurationException("the settings of apps cannot be sealed: the database did not keep what "
                 + "was written",
                 "Remove triggers and rules from the store's tables (Coffer has none), and start again.");
-        var (row, durable) = await instance.SayAppsAreSealedAsync(engine, ct);
-        var entry = new AuditEntry("seal_apps", "ok") { Count = count };
-        await committer.CommitAsync(new Change.Plain(row) { Notes = [entry] });
-        durable();
+        return count;
     }
 
     /// <summary>Seals one app, unless it is gone or sealed: a node of an earlier version may run beside.</summary>

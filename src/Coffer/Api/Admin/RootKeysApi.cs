@@ -1,0 +1,111 @@
+using System.Globalization;
+using System.Text.Json;
+using Coffer.Access;
+using Coffer.Http;
+using Coffer.Management;
+using static Coffer.Api.ManagementWire;
+
+namespace Coffer.Api.Admin;
+
+/// <summary>Root keys and what wraps them (docs/management.md, "Root keys").</summary>
+internal sealed class RootKeysApi(ManagedRootKeys keys)
+{
+    private const string All = $"{Root}/root_keys", Wrappers = $"{All}/wrappers";
+
+    public IEnumerable<ApiRoute> Routes =>
+    [
+        new("GET", All, ShowAsync),
+        new("POST", $"{All}/rotate", RotateAsync) { IsUrgent = true },
+        new("POST", $"{All}/rewrap", RewrapAsync) { IsUrgent = true },
+        new("DELETE", $"{All}/{{version}}", RemoveKeyAsync) { IsUrgent = true },
+        new("POST", Wrappers, AddAsync) { IsUrgent = true },
+        new("POST", $"{Wrappers}/remove", RemoveAsync) { IsUrgent = true },
+    ];
+
+    private async ValueTask<ApiError?> ShowAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        Write(request.Json, await keys.ShowAsync(request.Caller, request.Cancelled));
+        return null;
+    }
+
+    private ValueTask<ApiError?> RotateAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        return AnswerAsync<ManagedRootKeys.Answer>(
+            request, Write, write => keys.RotateAsync(write, request.Cancelled));
+    }
+
+    private ValueTask<ApiError?> RewrapAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        return AnswerAsync<ManagedRootKeys.Answer>(
+            request, Write, write => keys.RewrapAsync(write, request.Cancelled));
+    }
+
+    private ValueTask<ApiError?> RemoveKeyAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        var text = request.Target.Id("version");
+        var version = long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            ? number
+            : throw ApiError.NoSuch("root key", text);
+        return AnswerAsync<ManagedRootKeys.Answer>(
+            request, Write, write => keys.RemoveAsync(write, version, request.Cancelled));
+    }
+
+    private ValueTask<ApiError?> AddAsync(ApiRequest request)
+    {
+        request.Form.Only("wrapper");
+        var wrapper = RequiredText(request.Form, "wrapper");
+        return AnswerAsync<ManagedRootKeys.Answer>(
+            request, Write, write => keys.AddAsync(write, wrapper, request.Cancelled));
+    }
+
+    private ValueTask<ApiError?> RemoveAsync(ApiRequest request)
+    {
+        request.Form.Only("wrapper");
+        var wrapper = RequiredText(request.Form, "wrapper");
+        return AnswerAsync<ManagedRootKeys.Answer>(
+            request, Write, write => keys.RemoveAsync(write, wrapper, request.Cancelled));
+    }
+
+    private static void Write(Utf8JsonWriter json, ManagedRootKeys.Answer answer)
+    {
+        json.WriteStartObject();
+        json.WriteString("object"u8, "root_keys"u8);
+        json.WriteStartArray("keys"u8);
+        foreach (var root in answer.Roots)
+        {
+            json.WriteStartObject();
+            json.WriteNumber("version"u8, root.Version);
+            json.WriteString("object"u8, "root_key"u8);
+            json.WriteNumber("created"u8, root.Created);
+            json.WriteString("state"u8, root.State);
+            json.WriteStartArray("wrappers"u8);
+            foreach (var (id, url) in root.Wrappers)
+            {
+                json.WriteStartObject();
+                json.WriteString("id"u8, id);
+                json.WriteString("url"u8, url);
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteStartArray("damaged"u8);
+        foreach (var row in answer.Damaged)
+            json.WriteStringValue(row.ToString());
+        json.WriteEndArray();
+        json.WriteNumber("left"u8, answer.Left);
+        json.WriteNumber("serial"u8, answer.Serial);
+        json.WriteStartArray("waiting_for"u8);
+        foreach (var node in answer.WaitingFor)
+            json.WriteStringValue(node);
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
+}

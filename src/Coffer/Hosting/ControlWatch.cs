@@ -1,0 +1,128 @@
+using Coffer.Keys;
+using Coffer.Management;
+using Coffer.Storage;
+
+namespace Coffer.Hosting;
+
+/// <summary>
+/// Keeps the root keys of a node as the control row says: whichever node changes it, this one reads it again, writes
+/// its anchor and tells the others which root key it has opened. It also takes the steps of a rotation that is under
+/// way.
+/// </summary>
+internal sealed class ControlWatch(Engine engine, Instance instance, KeyParts keys, ILogger<ControlWatch> log)
+    : IDisposable
+{
+    /// <summary>How long it rests between steps that wait for something, and after a failure.</summary>
+    private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1), PauseOfWarning = TimeSpan.FromSeconds(5);
+
+    private readonly SemaphoreSlim following = new(1);
+    private readonly SemaphoreSlim changed = new(1, 1);
+    private readonly CancellationTokenSource stop = new();
+    private Task running = Task.CompletedTask;
+
+    /// <summary>Why the store is not to be believed, or null.</summary>
+    public string? Trouble { get; private set; }
+
+    /// <summary>Why a root key that does not seal yet is not open here, or null.</summary>
+    public string? Warning { get; private set; }
+
+    public void Start(RootRotation rotation)
+    {
+        Tell();
+        running = Task.Run(() => RunAsync(rotation));
+    }
+
+    /// <summary>The control row may have been changed.</summary>
+    public void Ring()
+    {
+        try
+        {
+            if (changed.CurrentCount == 0)
+                changed.Release();
+        }
+        catch (Exception e) when (e is SemaphoreFullException or ObjectDisposedException)
+        {
+            // It is to be read again already, or never again.
+        }
+    }
+
+    /// <summary>Reads the control row, and goes by it when this returns.</summary>
+    public Task FollowAsync(CancellationToken ct) => FollowAsync(asksForNew: false, ct);
+
+    private async Task FollowAsync(bool asksForNew, CancellationToken ct)
+    {
+        await following.WaitAsync(ct);
+        try
+        {
+            await instance.FollowAsync(engine, keys.Wrappers, asksForNew, ct);
+            keys.Anchor.Write(instance);
+            Tell();
+            Trouble = null;
+            // A root key that does not seal yet and is not open holds nobody up but the rotation.
+            Warning = instance.Facts?.Rotating is { } root && instance.Roots.Find(root.Version) is null
+                ? $"root key {root.Version} is not open here: {string.Join("; ", instance.Troubles)}"
+                : null;
+        }
+        catch (ConfigurationException e)
+        {
+            Trouble = e.Message;
+            log.LogError(e, "The root keys of the store cannot be read again");
+        }
+        catch (Exception e) when (e is KeyServiceException or ApiError or IOException)
+        {
+            Warning = $"the root keys could not be read again: {e.Message}";
+            log.LogWarning(e, "The root keys of the store could not be read again");
+        }
+        finally
+        {
+            following.Release();
+        }
+    }
+
+    /// <summary>The same for the committer's loop, which is a thread of its own.</summary>
+    public void FollowNow() => FollowAsync(stop.Token).GetAwaiter().GetResult();
+
+    public void Dispose()
+    {
+        stop.Cancel();
+        running.Wait();
+        stop.Dispose();
+        changed.Dispose();
+        following.Dispose();
+    }
+
+    private void Tell() => engine.OpenedRoot = instance.Roots.Newest;
+
+    private async Task RunAsync(RootRotation rotation)
+    {
+        try
+        {
+            while (true)
+            {
+                var isIdle = Trouble is null && Warning is null && instance.Facts?.Rotating is null;
+                var pause = isIdle ? Timeout.InfiniteTimeSpan : Pause;
+                await changed.WaitAsync(Warning is null ? pause : PauseOfWarning, stop.Token);
+                await FollowAsync(asksForNew: true, stop.Token);
+                while (Trouble is null && await StepAsync(rotation))
+                    keys.Anchor.Write(instance);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // It stops.
+        }
+    }
+
+    private async Task<bool> StepAsync(RootRotation rotation)
+    {
+        try
+        {
+            return await rotation.StepAsync(stop.Token);
+        }
+        catch (Exception e) when (e is ApiError or IOException)
+        {
+            log.LogWarning(e, "The rotation of the root key waits: a step could not be stored");
+            return false;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+using Coffer.Storage;
+
+namespace Coffer.Keys;
+
+/// <summary>
+/// A change of the control row, decided against what is stored: it is carried out only if that is what this node goes
+/// by, and is in force on this node before anybody is told of it.
+/// </summary>
+/// <param name="instance">Whose it is.</param>
+/// <param name="next">What the row is to be; its serial is seen to. Null changes nothing.</param>
+/// <param name="rows">What is written beside it.</param>
+/// <param name="notes">What is recorded.</param>
+internal sealed class ControlChange(
+    Instance instance, Func<Control, Control?> next, IReadOnlyList<RowWrite> rows, IReadOnlyList<Note> notes) : Change
+{
+    private (RootKeys Roots, ControlFacts Facts)? decided;
+
+    // Not in one transaction with what is sealed under a root key, which the change may be about.
+    public override Lane Lane => Lane.Urgent;
+
+    public override ManagementKey ManagementAt { get; } = new() { Meta = Control.MetaKey };
+
+    /// <summary>Whether it was changed.</summary>
+    public bool HasChanged => decided is not null;
+
+    public override IReadOnlyList<RowWrite> Decide(Found found)
+    {
+        decided = null;
+        if (found.Management!.Meta is not { } stored || instance.Facts is not { } facts
+            || !stored.AsSpan().SequenceEqual(facts.Row))
+            return [];
+        using var control = Control.Open(instance.Id, stored, instance.Roots)
+            ?? throw new InvalidOperationException("the control row that is known does not open");
+        if (next(control) is not { } changed)
+            return [];
+        var (roots, row, now) = Write(instance, control, changed, facts);
+        decided = (roots, now);
+        return [.. rows, row];
+    }
+
+    public override IReadOnlyList<Note> NotesOn(Exception? refusal) => HasChanged ? notes : [];
+
+    public override void Durable()
+    {
+        if (decided is { } now)
+            instance.Take(now.Roots, now.Facts);
+    }
+
+    /// <summary>The row of a control that follows another, sealed under the root key that it says.</summary>
+    public static (RootKeys Roots, RowWrite.PutMeta Row, ControlFacts Facts) Write(
+        Instance instance, Control before, Control changed, ControlFacts facts)
+    {
+        var next = changed with { Serial = before.Serial + 1 };
+        var roots = instance.Roots.SealingBy(next.Sealing).Without(
+            next.Roots.Where(root => root.State == RootState.Unused).Select(root => root.Version));
+        var row = next.Write(instance.Id, roots);
+        RootKeyRow[] known = [.. facts.Roots.Select(root => new RootKeyRow(root.Version, root.Created, []))];
+        return (roots, row, ControlFacts.Of(next, row.Value, known));
+    }
+}

@@ -1,0 +1,67 @@
+using System.Security.Cryptography;
+using Coffer.Crypto;
+
+namespace Coffer.Keys;
+
+/// <summary>
+/// The second seam of Coffer: what keeps root keys from being read where they are stored. It wraps a few bytes and
+/// unwraps them again; a key service is a network away, so both may take their time. It is asked at start and by the
+/// commands that say so, never by a request.
+/// </summary>
+internal abstract class KeyWrapper
+{
+    /// <summary>
+    /// Names the key that it wraps with. It stands in clear beside what was wrapped, so it holds no secret.
+    /// </summary>
+    public abstract string Id { get; }
+
+    /// <summary>Whether what a wrapper of this name has wrapped is to be unwrapped by this one.</summary>
+    public virtual bool Holds(string id) => id == Id;
+
+    /// <summary>Wraps, for a root key of a store.</summary>
+    /// <exception cref="KeyServiceException">It could not, or was not let.</exception>
+    public abstract Task<byte[]> WrapAsync(RootKeyName name, SecretBytes text, CancellationToken ct);
+
+    /// <summary>Unwraps what it wrapped for a root key of a store.</summary>
+    /// <returns>The text, for the caller to dispose of; null if it is not what this wrapper wrapped.</returns>
+    /// <exception cref="KeyServiceException">It could not, or was not let.</exception>
+    public abstract Task<SecretBytes?> UnwrapAsync(RootKeyName name, byte[] wrapped, CancellationToken ct);
+}
+
+/// <summary>Which root key of which store.</summary>
+/// <param name="Store">The store's id.</param>
+/// <param name="Version">The version of the root key, from 1.</param>
+internal readonly record struct RootKeyName(byte[] Store, uint Version)
+{
+    /// <summary>
+    /// What a wrapper is given to wrap, whatever it can bind by itself: so one that was wrapped elsewhere, or for
+    /// another version, does not count as this one.
+    /// </summary>
+    public SecretBytes Text(ReadOnlySpan<byte> key)
+    {
+        using var text = new AssociatedData("coffer v1 wrapped root key"u8);
+        text.Add(Store);
+        text.Add(Version);
+        text.Add(key);
+        return SecretBytes.Copy(text.Span);
+    }
+
+    /// <summary>The key in a text; null if the text is of another key, another store or nothing of the kind.</summary>
+    public SealingKey? Read(ReadOnlySpan<byte> text)
+    {
+        if (text.Length < SealingKey.Size)
+            return null;
+        var key = text[^SealingKey.Size..];
+        using var expected = Text(key);
+        return CryptographicOperations.FixedTimeEquals(expected.Span, text) ? new SealingKey(Version, key) : null;
+    }
+
+    /// <summary>What a wrapper binds to what it wraps, where it can bind anything.</summary>
+    public AssociatedData Bound()
+    {
+        var bound = new AssociatedData("coffer v2 root key"u8);
+        bound.Add(Store);
+        bound.Add(Version);
+        return bound;
+    }
+}

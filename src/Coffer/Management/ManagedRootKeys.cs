@@ -1,0 +1,345 @@
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Crypto;
+using Coffer.Keys;
+using Coffer.Storage;
+
+namespace Coffer.Management;
+
+/// <summary>The root keys of a store and what wraps them, for someone with an admin key.</summary>
+internal sealed class ManagedRootKeys(
+    Instance instance, KeyWrappers wrappers, RootRotation rotation, Gate gate, ManagementWriter management,
+    TimeProvider time)
+{
+    private const int MostTries = 10;
+
+    /// <summary>The root keys as they are shown.</summary>
+    /// <param name="Serial">How often the control row was changed.</param>
+    /// <param name="Roots">The root keys, oldest first.</param>
+    public sealed record Answer(long Serial, IReadOnlyList<ShownRoot> Roots)
+    {
+        /// <summary>Nodes that have not opened the new root key yet.</summary>
+        public IReadOnlyList<string> WaitingFor { get; init; } = [];
+
+        /// <summary>How many rows are still under an older one.</summary>
+        public long Left { get; init; }
+
+        /// <summary>Rows that do not open under the root key that they name.</summary>
+        public IReadOnlyList<DamagedRow> Damaged { get; init; } = [];
+    }
+
+    /// <summary>A root key as it is shown.</summary>
+    /// <param name="Version">From 1.</param>
+    /// <param name="State">How far its rotation has come, in a word.</param>
+    /// <param name="Created">Unix seconds.</param>
+    /// <param name="Wrappers">
+    /// The names of what wraps it, each with how this node's settings write it; null if they do not.
+    /// </param>
+    public sealed record ShownRoot(
+        uint Version, string State, long Created, IReadOnlyList<(string Id, string? Url)> Wrappers);
+
+    public async Task<Answer> ShowAsync(Caller caller, CancellationToken ct)
+    {
+        await gate.RequireAdminAsync(caller, "show_root_keys");
+        var facts = Facts();
+        var waiting = facts.Rotating is { State: RootState.Made } made
+            ? await rotation.WaitingForAsync(made.Version, ct)
+            : [];
+        var left = facts.Rotating is null ? 0 : await rotation.CountLeftAsync(ct);
+        return Shown(facts) with { WaitingFor = waiting, Left = left, Damaged = rotation.Damaged };
+    }
+
+    /// <summary>Has a wrapper wrap every root key, beside those that do.</summary>
+    /// <param name="request">Who asks.</param>
+    /// <param name="url">The wrapper, as it stands in the settings of this node.</param>
+    /// <param name="ct">Ends the wait for the wrapper.</param>
+    /// <exception cref="ApiError">
+    /// 400: it is not in the settings of this node. 409: the root keys were changed meanwhile. 503: it cannot be asked.
+    /// </exception>
+    public Task<Reply> AddAsync(ManagementWriter.Request<Answer> request, string url, CancellationToken ct) =>
+        RetryAsync(() => AddOnceAsync(request, url, ct), request, ct);
+
+    private async Task<Reply> AddOnceAsync(ManagementWriter.Request<Answer> request, string url, CancellationToken ct)
+    {
+        var facts = Facts();
+        var entry = request.Caller.Entry("add_root_key_wrapper", "ok") with { Target = wrappers.At(url)?.Id ?? url };
+        var rows = new List<WrappingRow>();
+        var refusal = await RefusalAsync(async () =>
+        {
+            var wrapper = wrappers.At(url) ?? throw ApiError.WrapperUnknown(url);
+            rows.AddRange(await WrapAsync(
+                facts.Roots.Where(root => root.State != RootState.Unused && !root.Wrappers.Contains(wrapper.Id))
+                    .Select(root => root.Version), [wrapper], ct));
+        });
+        return await WriteAsync(request, facts, refusal, entry,
+            control => control with { Wrappings = [.. control.Wrappings, .. rows.Select(ControlFacts.Of)] },
+            [.. rows.Select(row => new RowWrite.PutWrapping(row))]);
+    }
+
+    /// <summary>
+    /// Makes a new root key. In the background every node opens it, then it seals, and what is under the last one is
+    /// sealed again.
+    /// </summary>
+    /// <exception cref="ApiError">
+    /// 400: a rotation is under way, or what wraps the last root key is not in the settings of this node. 409, 503: as
+    /// <see cref="AddAsync"/>.
+    /// </exception>
+    public Task<Reply> RotateAsync(ManagementWriter.Request<Answer> request, CancellationToken ct) =>
+        RetryAsync(() => RotateOnceAsync(request, ct), request, ct);
+
+    private async Task<Reply> RotateOnceAsync(ManagementWriter.Request<Answer> request, CancellationToken ct)
+    {
+        var facts = Facts();
+        var key = RootKeys.Generate(facts.NewestVersion + 1);
+        var rows = new List<WrappingRow>();
+        var refusal = await RefusalAsync(async () =>
+        {
+            if (facts.Rotating is not null)
+                throw ApiError.RotationUnderWay();
+            if (facts.Roots[^1].Wrappers.FirstOrDefault(id => wrappers.UrlOf(id) is null) is { } unset)
+                throw ApiError.WrapperUnset(unset);
+            rows.AddRange(await WrapAsync([key], wrappers.All, ct));
+        });
+        var row = new RootKeyRow(key.Version, time.GetUtcNow().ToUnixTimeSeconds(), []);
+        var entry = request.Caller.Entry("rotate_root_key", RootRotation.Word(RootState.Made)) with
+        {
+            Version = key.Version,
+        };
+        return await WriteAsync(request, facts, refusal, entry, control => control with
+        {
+            Roots = [.. control.Roots, new Control.Root(key.Version, RootState.Made, key.Hash())],
+            Wrappings = [.. control.Wrappings, .. rows.Select(ControlFacts.Of)],
+        }, [new RowWrite.PutRootKey(row), .. rows.Select(wrapping => new RowWrite.PutWrapping(wrapping))], row, key);
+    }
+
+    /// <summary>Has all wrappers of this node wrap every root key again, by the newest keys that they have.</summary>
+    /// <exception cref="ApiError">409, 503: as <see cref="AddAsync"/>.</exception>
+    public Task<Reply> RewrapAsync(ManagementWriter.Request<Answer> request, CancellationToken ct) =>
+        RetryAsync(() => RewrapOnceAsync(request, ct), request, ct);
+
+    private async Task<Reply> RewrapOnceAsync(ManagementWriter.Request<Answer> request, CancellationToken ct)
+    {
+        var facts = Facts();
+        var (rows, gone) = (new List<WrappingRow>(), new List<RowWrite.DeleteWrapping>());
+        var refusal = await RefusalAsync(async () =>
+        {
+            foreach (var root in facts.Roots.Where(root => root.State != RootState.Unused))
+            {
+                var own = wrappers.All.Where(wrapper => root.Wrappers.Any(wrapper.Holds)).ToList();
+                rows.AddRange(await WrapAsync([root.Version], own, ct));
+                gone.AddRange(root.Wrappers
+                    .Where(id => own.Exists(wrapper => wrapper.Holds(id) && wrapper.Id != id))
+                    .Select(id => new RowWrite.DeleteWrapping(root.Version, id)));
+            }
+        });
+        var entry = request.Caller.Entry("rewrap_root_keys", "ok") with { Count = rows.Count };
+        return await WriteAsync(request, facts, refusal, entry,
+            control => control with
+            {
+                Wrappings =
+                [
+                    .. control.Wrappings.Where(wrapping => !IsReplaced(wrapping)), .. rows.Select(ControlFacts.Of),
+                ],
+            },
+            [.. gone, .. rows.Select(row => new RowWrite.PutWrapping(row))]);
+
+        bool IsReplaced(Control.Wrapping wrapping) =>
+            rows.Exists(row => (row.Version, row.Wrapper) == (wrapping.Version, wrapping.Wrapper))
+            || gone.Contains(new RowWrite.DeleteWrapping(wrapping.Version, wrapping.Wrapper));
+    }
+
+    /// <summary>Has a wrapper wrap no root key any more.</summary>
+    /// <param name="request">Who asks.</param>
+    /// <param name="named">The wrapper: its name, or as it stands in the settings of this node.</param>
+    /// <param name="ct">Ends the wait for other wrappers.</param>
+    /// <exception cref="ApiError">
+    /// 404: it wraps none. 400: no other wrapper opens them all. 409, 503: as <see cref="AddAsync"/>.
+    /// </exception>
+    public Task<Reply> RemoveAsync(ManagementWriter.Request<Answer> request, string named, CancellationToken ct) =>
+        RetryAsync(() => RemoveOnceAsync(request, named, ct), request, ct);
+
+    private async Task<Reply> RemoveOnceAsync(
+        ManagementWriter.Request<Answer> request, string named, CancellationToken ct)
+    {
+        var (id, facts) = (wrappers.At(named)?.Id ?? named, Facts());
+        var holders = facts.Roots.Where(root => root.Wrappers.Contains(id)).ToList();
+        var refusal = await RefusalAsync(async () =>
+        {
+            if (holders.Count == 0)
+                throw ApiError.NoSuch("root key wrapper", named);
+            foreach (var root in holders.Where(root => root.State != RootState.Unused))
+            {
+                if (!await IsOpenedWithoutAsync(root, id, ct))
+                    throw ApiError.LastWrapper(root.Version);
+            }
+        });
+        var entry = request.Caller.Entry("remove_root_key_wrapper", "ok") with { Target = id };
+        return await WriteAsync(request, facts, refusal, entry,
+            control => control with
+            {
+                Wrappings = [.. control.Wrappings.Where(wrapping => wrapping.Wrapper != id)],
+            },
+            [.. holders.Select(root => new RowWrite.DeleteWrapping(root.Version, id))]);
+    }
+
+    /// <summary>
+    /// Removes a root key under which nothing is, with all that wraps it: one that was replaced, or a new one that some
+    /// node cannot open.
+    /// </summary>
+    /// <exception cref="ApiError">
+    /// 404: there is none of that version. 400: something is under it, or may yet be. 409: as <see cref="AddAsync"/>.
+    /// </exception>
+    public Task<Reply> RemoveAsync(ManagementWriter.Request<Answer> request, long version, CancellationToken ct) =>
+        RetryAsync(() => RemoveOnceAsync(request, version), request, ct);
+
+    private async Task<Reply> RemoveOnceAsync(ManagementWriter.Request<Answer> request, long version)
+    {
+        var facts = Facts();
+        var gone = facts.Roots.FirstOrDefault(root => root.Version == version);
+        var refusal = gone switch
+        {
+            null => ApiError.NoSuch("root key", $"{version}"),
+            { State: not (RootState.Unused or RootState.Made) } => ApiError.RootKeyInUse(gone.Version),
+            _ => null,
+        };
+        var entry = request.Caller.Entry("remove_root_key", "ok") with { Version = version };
+        return await WriteAsync(request, facts, refusal, entry,
+            control => control with
+            {
+                Roots = [.. control.Roots.Where(root => root.Version != version)],
+                Wrappings = [.. control.Wrappings.Where(wrapping => wrapping.Version != version)],
+                RemovedRoots =
+                [
+                    .. control.RemovedRoots, .. control.Roots.Where(root => root.Version == version)
+                        .Select(root => new Control.Removed(root.Version, root.Hash)),
+                ],
+            },
+            gone is null ? [] :
+            [
+                .. gone.Wrappers.Select(id => new RowWrite.DeleteWrapping(gone.Version, id)),
+                new RowWrite.DeleteRootKey(gone.Version),
+            ]);
+    }
+
+    // A step of a rotation, or another node, may come between what was prepared and what is stored.
+    private async Task<Reply> RetryAsync(
+        Func<Task<Reply>> act, ManagementWriter.Request<Answer> request, CancellationToken ct)
+    {
+        gate.RequireAdmin(request.Caller);
+        for (var tries = 1; ; tries++)
+        {
+            try
+            {
+                return await act();
+            }
+            catch (ApiError e) when (e.Code == ApiError.RootKeysChanged && tries < MostTries)
+            {
+                await instance.Reload(ct);
+            }
+        }
+    }
+
+    // What a request cannot be granted for is decided where its idempotency key is looked up: a repetition is answered
+    // as the first was.
+    private static async Task<ApiError?> RefusalAsync(Func<Task> prepare)
+    {
+        try
+        {
+            await prepare();
+            return null;
+        }
+        catch (ApiError e)
+        {
+            return e;
+        }
+    }
+
+    private async Task<Reply> WriteAsync(
+        ManagementWriter.Request<Answer> request, ControlFacts facts, ApiError? refusal, AuditEntry entry,
+        Func<Control, Control> next, IReadOnlyList<RowWrite> rows, RootKeyRow? added = null, SealingKey? key = null)
+    {
+        (RootKeys Roots, ControlFacts Facts)? now = null;
+        var reply = await management.WriteAsync(request, new Change.ManagementKey { Meta = Control.MetaKey }, entry,
+            (found, _) =>
+            {
+                if (refusal is not null)
+                    throw refusal;
+                if (found.Meta is not { } stored || !stored.AsSpan().SequenceEqual(facts.Row))
+                    throw ApiError.RootKeysMoved();
+                using var control = Control.Open(instance.Id, stored, instance.Roots)
+                    ?? throw new InvalidOperationException("the control row that is known does not open");
+                var (roots, row, changed) = ControlChange.Write(
+                    instance, control, next(control), added is null ? facts : facts.With(added));
+                now = (key is null ? roots : roots.With(key), changed);
+                return new(Shown(changed), [.. rows, row], entry);
+            });
+        if (now is { } current)
+            instance.Take(current.Roots, current.Facts);
+        return reply;
+    }
+
+    private Task<IReadOnlyList<WrappingRow>> WrapAsync(
+        IEnumerable<uint> versions, IReadOnlyList<KeyWrapper> by, CancellationToken ct) =>
+        WrapAsync([.. versions.Select(version => instance.Roots.Find(version) ?? throw ApiError.RootKeysMoved())],
+            by, ct);
+
+    // What was wrapped is unwrapped at once: a service that only encrypts would lose the store.
+    private async Task<IReadOnlyList<WrappingRow>> WrapAsync(
+        IReadOnlyList<SealingKey> keys, IEnumerable<KeyWrapper> by, CancellationToken ct)
+    {
+        var rows = new List<WrappingRow>();
+        try
+        {
+            foreach (var key in keys)
+            {
+                foreach (var wrapper in by)
+                {
+                    var now = time.GetUtcNow().ToUnixTimeSeconds();
+                    var made = await Instance.WrapAsync(instance.Id, key, [wrapper], now, ct);
+                    if (!await OpensAsync(wrapper, made[0], key.Hash(), ct))
+                        throw new KeyServiceException($"{wrapper.Id} does not give back what it wrapped", false);
+                    rows.AddRange(made);
+                }
+            }
+        }
+        catch (KeyServiceException e)
+        {
+            throw ApiError.KeyServiceUnavailable(e);
+        }
+
+        return rows;
+    }
+
+    private async Task<bool> IsOpenedWithoutAsync(ControlFacts.Root root, string id, CancellationToken ct)
+    {
+        foreach (var wrapper in wrappers.All.Where(wrapper => !wrapper.Holds(id) && root.Wrappers.Any(wrapper.Holds)))
+        {
+            try
+            {
+                await WrapAsync([root.Version], [wrapper], ct);
+                return true;
+            }
+            catch (ApiError)
+            {
+                // Another may.
+            }
+        }
+
+        return false;
+    }
+
+    private async Task<bool> OpensAsync(KeyWrapper wrapper, WrappingRow row, byte[] hash, CancellationToken ct)
+    {
+        var name = new RootKeyName(instance.Id, row.Version);
+        using var text = await wrapper.UnwrapAsync(name, row.Wrapped, ct);
+        using var key = text is null ? null : name.Read(text.Span);
+        return key is not null && key.Hash().AsSpan().SequenceEqual(hash);
+    }
+
+    private Answer Shown(ControlFacts facts) => new(facts.Serial,
+        [.. facts.Roots.Select(root => new ShownRoot(root.Version, RootRotation.Word(root.State), root.Created,
+            [.. root.Wrappers.Select(id => (id, wrappers.UrlOf(id)))]))]);
+
+    private ControlFacts Facts() =>
+        instance.Facts ?? throw new InvalidOperationException("a store that serves has a control row");
+}

@@ -1,0 +1,180 @@
+using System.Buffers.Binary;
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Keys;
+using Coffer.Secrets;
+using Coffer.Storage;
+
+namespace Coffer.Management;
+
+/// <summary>
+/// Carries the rotation of a root key from one state to the next (docs/decisions/0026, "Rotation of a root key"). Each
+/// step is decided against what is stored, so any node may take it, and one that was killed is continued by another or
+/// by the next start. Requests are served meanwhile.
+/// </summary>
+internal sealed class RootRotation(Engine engine, Committer committer, Instance instance)
+{
+    /// <summary>How many rows are sealed again at a time.</summary>
+    private const int Batch = 200;
+
+    /// <summary>Rows that do not open under the root key that they name, as of the last scan.</summary>
+    public IReadOnlyList<DamagedRow> Damaged { get; private set; } = [];
+
+    /// <summary>
+    /// The nodes that have not said yet that they have opened a root key; nothing is sealed under it before.
+    /// </summary>
+    public async Task<IReadOnlyList<string>> WaitingForAsync(uint version, CancellationToken ct)
+    {
+        var waiting = (await engine.ListNodesAsync(ct)).Where(node => node.OpenedRoot < version)
+            .Select(node => node.Name).ToList();
+        if (instance.Roots.Find(version) is null && !waiting.Contains(engine.Node))
+            waiting.Add(engine.Node);
+        return waiting;
+    }
+
+    /// <summary>How many rows are not under the root key that seals.</summary>
+    public async Task<long> CountLeftAsync(CancellationToken ct)
+    {
+        var under = VersionOf(instance.Facts!);
+        return (await engine.ListAsync(TenantRow.CountNotUnder, ct, under))[0]
+            + (await engine.ListAsync(AppRow.CountNotUnder, ct, under))[0];
+    }
+
+    /// <summary>Takes the next step, if there is one now and it is for this node to take.</summary>
+    /// <returns>Whether it took one.</returns>
+    /// <exception cref="ApiError">The storage cannot be used.</exception>
+    public async Task<bool> StepAsync(CancellationToken ct)
+    {
+        if (instance.Facts is not { Rotating: { } root } || !await LeadsAsync(ct))
+            return false;
+        switch (root.State)
+        {
+            case RootState.Made:
+                return (await WaitingForAsync(root.Version, ct)).Count == 0
+                    && await AdvanceAsync(root.Version, RootState.Opened);
+            case RootState.Opened:
+                return await AdvanceAsync(root.Version, RootState.Sealing);
+            case RootState.Sealing:
+                return await AdvanceAsync(root.Version, RootState.Rewrapping);
+            default:
+                await RewrapAsync(ct);
+                return await CountLeftAsync(ct) == Damaged.Count
+                    && await AdvanceAsync(root.Version, RootState.Done);
+        }
+    }
+
+    // One node is enough: the first of those that run.
+    private async Task<bool> LeadsAsync(CancellationToken ct)
+    {
+        var nodes = await engine.ListNodesAsync(ct);
+        return nodes.Count == 0 || nodes[0].Name == engine.Node;
+    }
+
+    private async Task<bool> AdvanceAsync(uint version, RootState to)
+    {
+        var entry = new AuditEntry("rotate_root_key", Word(to))
+        {
+            Version = version,
+            Count = to == RootState.Done && Damaged.Count > 0 ? Damaged.Count : null,
+        };
+        var change = new ControlChange(instance, control => Next(control, version, to), [], [entry]);
+        await committer.CommitAsync(change);
+        return change.HasChanged;
+    }
+
+    private static Control? Next(Control control, uint version, RootState to)
+    {
+        if (control.Roots[^1] is not { } newest || newest.Version != version || newest.State != to - 1)
+            return null;
+        return control with
+        {
+            Roots = [.. control.Roots.Select(root => root.Version == version ? root with { State = to }
+                : root with { State = StateOfOlder(root.State, to) })],
+        };
+    }
+
+    private static RootState StateOfOlder(RootState now, RootState newest) => (now, newest) switch
+    {
+        (RootState.Done, RootState.Sealing) => RootState.Opening,
+        (RootState.Opening, RootState.Done) => RootState.Unused,
+        _ => now,
+    };
+
+    // Every write since the step to Sealing is under the new one: what is not was there before, and no more comes.
+    private async Task RewrapAsync(CancellationToken ct)
+    {
+        var damaged = new List<DamagedRow>();
+        await RewrapAsync(
+            0L, (under, after) => engine.ListAsync(TenantRow.NotUnder, ct, under, after, Batch), row => row.Id,
+            (RootedTenantRow row) => Tenants.Rewrap(instance, row) is { } keys
+                ? new RowWrite.RewrapTenant(row.Id, row.SealedKeys, keys)
+                : null,
+            row => damaged.Add(new DamagedRow("tenants", $"{row.Id}", "its proof")
+            {
+                App = row.Tenant.App,
+                Account = row.Tenant.Account,
+            }));
+        await RewrapAsync(
+            "", (under, after) => engine.ListAsync(AppRow.NotUnder, ct, under, after, Batch), row => row.Id,
+            (AppRow row) => App.Rewrap(instance, row) is { } settings
+                ? new RowWrite.RewrapApp(row.Id, row.Sealed!, settings)
+                : null,
+            row => damaged.Add(new DamagedRow("apps", row.Id, "its proof") { App = row.Id }));
+        Damaged = damaged;
+    }
+
+    private async Task RewrapAsync<TRow, TKey>(
+        TKey after, Func<byte[], TKey, ValueTask<IReadOnlyList<TRow>>> list, Func<TRow, TKey> key,
+        Func<TRow, RowWrite?> rewrap, Action<TRow> report)
+    {
+        while (await list(VersionOf(instance.Facts!), after) is { Count: > 0 } rows)
+        {
+            var changes = new List<Rewrapping>();
+            foreach (var row in rows)
+                changes.Add(new Rewrapping(() => rewrap(row)));
+            await Task.WhenAll(changes.Select(committer.CommitAsync));
+            for (var i = 0; i < rows.Count; i++)
+            {
+                if (!changes[i].Opens)
+                    report(rows[i]);
+            }
+
+            after = key(rows[^1]);
+        }
+    }
+
+    // As it stands in an envelope.
+    private static byte[] VersionOf(ControlFacts facts)
+    {
+        var version = new byte[sizeof(uint)];
+        BinaryPrimitives.WriteUInt32BigEndian(version, facts.Roots.Last(root => root.State.Seals()).Version);
+        return version;
+    }
+
+    /// <summary>A state, as the audit log and the management plane name it.</summary>
+    public static string Word(RootState state) => state switch
+    {
+        RootState.Made => "made",
+        RootState.Opened => "opened",
+        RootState.Sealing => "sealing",
+        RootState.Rewrapping => "rewrapping",
+        RootState.Done => "done",
+        RootState.Opening => "opening",
+        _ => "unused",
+    };
+
+    // Sealed when it is decided, under the root key that seals then.
+    private sealed class Rewrapping(Func<RowWrite?> rewrap) : Change
+    {
+        public bool Opens { get; private set; }
+
+        public override Lane Lane => Lane.Background;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            var row = rewrap();
+            Opens = row is not null;
+            return row is null ? [] : [row];
+        }
+    }
+}

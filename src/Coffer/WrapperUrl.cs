@@ -1,0 +1,61 @@
+namespace Coffer;
+
+/// <summary>What wraps root keys, as an operator writes it: <c>file:/etc/coffer/coffer.key</c>.</summary>
+/// <param name="Scheme">What kind of wrapper, with the colon.</param>
+/// <param name="Rest">What comes after it.</param>
+internal sealed record WrapperUrl(string Scheme, string Rest)
+{
+    public const string KeyFile = "file:", Credential = "credential:", Exec = "exec:";
+
+    /// <summary>What one may be, to end a sentence.</summary>
+    public const string Forms = "file:/PATH, credential:NAME or exec:/PATH";
+
+    private const string SystemdVariable = "CREDENTIALS_DIRECTORY", OfContainers = "/run/secrets";
+
+    /// <returns>Null if the text is no such URL.</returns>
+    public static WrapperUrl? Parse(string text)
+    {
+        if (((string[])[KeyFile, Credential, Exec]).FirstOrDefault(
+            known => text.StartsWith(known, StringComparison.Ordinal)) is not { } scheme)
+            return null;
+        var rest = text[scheme.Length..];
+        var isSound = scheme == Credential
+            ? rest.Length > 0 && !rest.Contains('/', StringComparison.Ordinal) && rest is not ("." or "..")
+            : rest.StartsWith('/') && rest.Length > 1;
+        return isSound ? new WrapperUrl(scheme, rest) : null;
+    }
+
+    /// <summary>A key file, by a path that may begin anywhere.</summary>
+    public static WrapperUrl Of(string keyFile) => new(KeyFile, Path.GetFullPath(keyFile));
+
+    /// <summary>
+    /// The file that it names, or null if it names none. A credential is where systemd puts those of a unit, and else
+    /// where containers have their secrets.
+    /// </summary>
+    public string? File => Scheme switch
+    {
+        KeyFile => Rest,
+        Credential => Path.Combine(
+            Environment.GetEnvironmentVariable(SystemdVariable) is { Length: > 0 } given ? given : OfContainers, Rest),
+        _ => null,
+    };
+
+    public override string ToString() => Scheme + Rest;
+}
+
+/// <summary>What is set about wrappers.</summary>
+/// <param name="Urls">Which, in their order; none is the key file of a data directory.</param>
+internal sealed record KeySettings(IReadOnlyList<WrapperUrl> Urls)
+{
+    /// <summary>What each program is given as its arguments.</summary>
+    public IReadOnlyList<string> ExecArguments { get; init; } = [];
+
+    /// <summary>The variables that a program is given besides PATH and HOME.</summary>
+    public IReadOnlyList<string> ExecEnvironment { get; init; } = [];
+
+    /// <summary>How long a start waits for a wrapper that is away.</summary>
+    public TimeSpan Patience { get; init; }
+
+    /// <summary>The same with a key file where nothing else is set.</summary>
+    public KeySettings Or(string keyFile) => Urls.Count > 0 ? this : this with { Urls = [WrapperUrl.Of(keyFile)] };
+}

@@ -1,0 +1,207 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+
+namespace Coffer.EndToEnd;
+
+/// <summary>
+/// Root keys rotate in real processes that are killed on the way, at each step of it and at any moment: what was stored
+/// opens, what is stored meanwhile is acknowledged, and the rotation is finished by whoever runs then.
+/// </summary>
+[Trait("Keys", "S31")]
+public sealed class RootKeyRotationTests
+{
+    private const string Root = "/admin/v1/root_keys";
+    private const int Accounts = 40;
+
+    private static readonly int Rounds =
+        int.Parse(Environment.GetEnvironmentVariable("ROTATION_ROUNDS") ?? "4", CultureInfo.InvariantCulture);
+
+    /// <summary>A rotation syncs once for each of its steps and batches, and once for its answer's record.</summary>
+    [Fact]
+    public async Task Killed_at_each_sync_of_a_rotation_the_next_start_finishes_it()
+    {
+        using var data = new TemporaryDirectory();
+        string key, admin;
+        await using (var coffer = await CofferProcess.ServeAsync(data))
+        {
+            (key, admin) = (coffer.TestKey, coffer.AdminKey);
+            for (var i = 0; i < Accounts; i++)
+                await SetAsync(coffer, key, i);
+        }
+
+        var kills = 0;
+        for (var nth = 1; nth <= 8; nth++)
+        {
+            await using (var coffer = await CofferProcess.ServeAsync(data))
+            {
+                await DoneAsync(coffer, admin);
+                await using var strace = await Strace.AttachAsync(coffer, "fdatasync,fsync",
+                    $"signal=SIGKILL:when={nth}", data.File("coffer.db-wal"));
+                using var operating = new WireClient(coffer.Url, admin);
+                try
+                {
+                    (await operating.PostAsync($"{Root}/rotate", [])).Is(200);
+                    await DoneAsync(coffer, admin);
+                }
+                catch (HttpRequestException)
+                {
+                    kills++;
+                    await coffer.ExitAsync();
+                }
+            }
+
+            await using var again = await CofferProcess.ServeAsync(data);
+            await DoneAsync(again, admin);
+            await AssertWholeAsync(again, key);
+        }
+
+        Assert.InRange(kills, 5, 8);
+        await AuditVerb.VerifiedAsync(data);
+    }
+
+    [Fact]
+    public async Task Two_nodes_rotate_under_load_and_either_may_be_killed_at_any_moment()
+    {
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
+        await using var store = await FailoverStore.StartAsync(cluster.Store(cluster.Primary.Port));
+        var admin = store.Nodes[0].Process.AdminKey;
+        await store.UntilAcknowledgedAsync();
+        for (var round = 0; round < Rounds; round++)
+        {
+            var (asked, killed) = (store.Nodes[round % 2], store.Nodes[(round / 2) % 2]);
+            using (var operating = new WireClient(asked.Process.Url, admin))
+                (await operating.PostAsync($"{Root}/rotate", [])).Is(200);
+            await store.RunAsync(0.7 * (round % 8));
+            await killed.CrashAsync();
+            store.Tally.Fault();
+            await killed.StartAsync();
+            await store.UntilRecoveredAsync();
+            await DoneAsync(killed.Process, admin);
+        }
+
+        await store.AssertWholeAsync();
+    }
+
+    [Fact]
+    public async Task A_node_that_slept_through_a_rotation_reads_and_writes_under_the_new_root_key_at_once()
+    {
+        const int SigStop = 19, SigCont = 18;
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
+        using var data = new TemporaryDirectory();
+        await using var first = await CofferProcess.ServeAsync(data, "--store", cluster.Store(cluster.Primary.Port));
+        for (var i = 0; i < Accounts; i++)
+            await SetAsync(first, first.TestKey, i);
+        using var copy = new TemporaryDirectory();
+        File.Copy(data.File("coffer.key"), copy.File("coffer.key"));
+        File.Copy(data.File("coffer.anchor"), copy.File("coffer.anchor"));
+        await using var second = await CofferProcess.ServeAsync(copy, "--store", cluster.Store(cluster.Primary.Port));
+        Assert.Equal(0, Kill(second.Pid, SigStop));
+        using (var operating = new WireClient(first.Url, first.AdminKey))
+            (await operating.PostAsync($"{Root}/rotate", [])).Is(200);
+        await DoneAsync(first, first.AdminKey); // once the lease of the other has run out
+        Assert.Equal(0, Kill(second.Pid, SigCont));
+        await AssertWholeAsync(second, first.TestKey);
+        await SetAsync(second, first.TestKey, Accounts);
+        Assert.Equal("0", await cluster.AskAsync(cluster.Primary,
+            "SELECT count(*) FROM tenants WHERE substr(sealed_keys, 3, 4) <> '\\x00000002'"));
+    }
+
+    [Fact]
+    public async Task The_commands_show_rotate_and_move_root_keys()
+    {
+        using var data = new TemporaryDirectory();
+        var own = $"file:{data.File("coffer.key")}";
+        string admin;
+        await using (var coffer = await CofferProcess.ServeAsync(data))
+        {
+            admin = coffer.AdminKey;
+            var cli = new AdminCli(coffer);
+            Assert.Matches($@"^VERSION +STATE +CREATED +WRAPPED BY *\n1 +done +\S+ \S+ +{own}\n$",
+                await cli.OkAsync("root-keys", "status"));
+            Assert.Matches(@"\n1 +unused .*\n2 +done ", await cli.OkAsync("root-keys", "rotate"));
+            Assert.Matches(@"^VERSION.*\n2 +done ",
+                await cli.OkAsync("root-keys", "remove", "--version", "1", "--yes"));
+            (await cli.RunAsync("root-keys", "remove", "--version", "2", "--yes")).Refused(65, "in use", "");
+            (await cli.RunAsync("root-keys", "remove", own, "--yes")).Refused(65, "unwraps root key 2", "");
+            (await cli.RunAsync("root-keys", "remove", own)).Refused(64, "cannot be undone", "--yes");
+            (await cli.RunAsync("root-keys", "add", "exec:/nowhere")).Refused(65, "not started with", "");
+        }
+
+        var program = data.File("wrap");
+        await File.WriteAllTextAsync(program, """
+            #!/usr/bin/python3
+            import base64, json, sys
+            asked = json.loads(sys.stdin.readline())
+            data = bytes(byte ^ int(sys.argv[1]) for byte in base64.b64decode(asked["data"]))
+            print(json.dumps({"data": base64.b64encode(data).decode()}))
+            """);
+        File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        string[] arguments = ["--root-key-exec-arguments", "77"];
+        await using (var coffer = await CofferProcess.ServeAsync(
+            data, ["--root-key", $"{own} exec:{program}", .. arguments]))
+        {
+            var cli = new AdminCli(coffer, admin);
+            Assert.Contains($"{own}, exec:{program}", await cli.OkAsync("root-keys", "add", $"exec:{program}"),
+                StringComparison.Ordinal);
+            Assert.DoesNotContain(own, await cli.OkAsync("root-keys", "remove", own, "--yes"),
+                StringComparison.Ordinal);
+            Assert.Contains("done", await cli.OkAsync("root-keys", "rewrap"), StringComparison.Ordinal);
+        }
+
+        var refused = await Assert.ThrowsAsync<EndedException>(() => CofferProcess.ServeAsync(data));
+        Assert.Equal(78, refused.Exit);
+        File.Move(program, program + ".away");
+        var away = await Assert.ThrowsAsync<EndedException>(() => CofferProcess.ServeAsync(
+            data, "--root-key", $"exec:{program}", "--root-key-wait", "1"));
+        Assert.Equal(75, away.Exit);
+        File.Move(program + ".away", program);
+        await using (var coffer = await CofferProcess.ServeAsync(data, ["--root-key", $"exec:{program}", .. arguments]))
+            Assert.Contains($"exec:{program}", await new AdminCli(coffer, admin).OkAsync("root-keys", "status"),
+                StringComparison.Ordinal);
+        var environment = new Dictionary<string, string>
+        {
+            ["COFFER_ROOT_KEY"] = $"exec:{program}",
+            ["COFFER_ROOT_KEY_EXEC_ARGUMENTS"] = "77",
+        };
+        string[] verify = ["audit", "verify", "--data", data.Path];
+        (await Ran.ProgramAsync(Needs.Program, verify, environment)).EndedWith(0);
+        (await Ran.CofferAsync([.. verify, "--root-key", $"exec:{program}"])).EndedWith(75);
+        using var copy = new TemporaryDirectory();
+        (await Ran.ProgramAsync(
+            Needs.Program, ["migrate", "--from", data.Path, "--to", copy.File("copy")], environment)).EndedWith(0);
+        (await Ran.CofferAsync(["audit", "verify", "--data", copy.File("copy")])).EndedWith(0);
+    }
+
+    private static async Task SetAsync(CofferProcess coffer, string key, int account)
+    {
+        using var client = new WireClient(coffer.Url, key, $"acct_{account}");
+        (await client.SetAsync("k", $"payload {account}")).Is(200);
+    }
+
+    private static async Task AssertWholeAsync(CofferProcess coffer, string key)
+    {
+        for (var i = 0; i < Accounts; i++)
+        {
+            using var client = new WireClient(coffer.Url, key, $"acct_{i}");
+            Assert.Equal($"payload {i}", (await client.FindAsync("k")).Is(200).Payload);
+        }
+    }
+
+    private static async Task DoneAsync(CofferProcess coffer, string admin)
+    {
+        using var operating = new WireClient(coffer.Url, admin);
+        for (var tries = 0; tries < 300; tries++)
+        {
+            var keys = (await operating.GetAsync(Root)).Is(200).Body.GetProperty("keys");
+            if (keys.EnumerateArray().Last().GetProperty("state").GetString() == "done")
+                return;
+            await Task.Delay(100, TestContext.Current.CancellationToken);
+        }
+
+        Assert.Fail("the rotation is not done");
+    }
+
+    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int Kill(int pid, int signal);
+}

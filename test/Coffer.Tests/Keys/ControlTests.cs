@@ -1,0 +1,150 @@
+using System.Text.Json;
+using Coffer.Crypto;
+using Coffer.Keys;
+using Coffer.Storage;
+
+namespace Coffer.Tests.Keys;
+
+/// <summary>
+/// A store's keys open as another implementation made them, and nothing of them is believed that the control row does
+/// not vouch for (vectors/control-v2.json).
+/// </summary>
+[Trait("Keys", "S1 S37")]
+public sealed class ControlTests : IDisposable
+{
+    private static readonly JsonElement Vector = JsonDocument.Parse(
+        File.ReadAllText(Repository.File("vectors/control-v2.json"))).RootElement;
+
+    private readonly TemporaryDirectory directory = new();
+
+    public void Dispose() => directory.Dispose();
+
+    [Fact]
+    public async Task The_keys_of_a_store_open_as_another_implementation_made_them()
+    {
+        var instance = await Instance.OpenAsync(Stored(), Wrappers(), default);
+        var facts = instance.Facts!;
+        Assert.Equal((7L, 2u, 1_795_247_460L), (facts.Serial, facts.NewestVersion, facts.Generation.Number));
+        Assert.Equal([(1u, RootState.Opening), (2u, RootState.Rewrapping)],
+            facts.Roots.Select(root => (root.Version, root.State)));
+        var anchor = directory.File("coffer.anchor");
+        new Anchor(anchor).Write(instance);
+        Assert.Equal($"{Vector.GetProperty("anchor").GetString()}\n", File.ReadAllText(anchor));
+        // The one whose state says so seals, and the other opens.
+        Assert.Equal(2u, Envelope.KeyVersionOf(instance.Roots.Seal([1], [])));
+        Assert.NotNull(instance.Roots.Find(1));
+    }
+
+    [Fact]
+    public async Task A_changed_byte_of_any_row_of_keys_stops_the_start_and_leaves_nothing_open()
+    {
+        foreach (var edit in Edits())
+        {
+            var refused = await Assert.ThrowsAsync<ConfigurationException>(
+                () => Instance.OpenAsync(edit.Stored, Wrappers(), default));
+            Assert.True(refused.Message.Contains(edit.Names, StringComparison.Ordinal), $"{edit.Names}: {refused}");
+        }
+    }
+
+    [Fact]
+    public async Task A_control_row_that_is_written_is_read_as_it_was()
+    {
+        var wrappers = Wrappers();
+        var (roots, control, _) = await Stored().OpenAsync(wrappers, default);
+        using (control)
+        {
+            var next = control with
+            {
+                Serial = 8,
+                IsHeld = true,
+                RemovedRoots = [new Control.Removed(9, new byte[32])],
+            };
+            using var read = Control.Open(StoreId(), next.Write(StoreId(), roots).Value, roots)!;
+            Assert.Equal((8L, true, 9u), (read.Serial, read.IsHeld, read.RemovedRoots.Single().Version));
+            Assert.Equal(control.Roots.Select(root => (root.Version, root.State)),
+                read.Roots.Select(root => (root.Version, root.State)));
+            Assert.True(read.Peppers.Single().Secret.Span.SequenceEqual(control.Peppers.Single().Secret.Span));
+            Assert.DoesNotContain("secret", read.ToString(), StringComparison.OrdinalIgnoreCase);
+        }
+    }
+
+    [Fact]
+    public async Task What_was_wrapped_for_another_version_or_store_is_not_taken_though_the_wrapper_gives_it()
+    {
+        using var key = RootKeys.Generate(1);
+        using var copy = key.Copy();
+        foreach (var (store, version) in ((byte, uint)[])[(0, 2), (1, 1)])
+        {
+            var there = new byte[16];
+            there[0] = store;
+            using var text = new RootKeyName(there, version).Text(copy.Span);
+            Assert.Null(new RootKeyName(new byte[16], 1).Read(text.Span));
+        }
+
+        using var right = new RootKeyName(new byte[16], 1).Text(copy.Span);
+        using var read = new RootKeyName(new byte[16], 1).Read(right.Span)!;
+        Assert.Equal(key.Hash(), read.Hash());
+        await Task.CompletedTask;
+    }
+
+    private static IEnumerable<(StoredKeys Stored, string Names)> Edits()
+    {
+        var whole = Stored();
+        yield return (whole with { Wrappings = [whole.Wrappings[0]] }, "wrapped by nothing");
+        yield return (whole with { Wrappings = [whole.Wrappings[1]] }, "lacks root key 1");
+        yield return (whole with { Wrappings = [.. whole.Wrappings, whole.Wrappings[1] with { Wrapper = "exec:/x" }] },
+            "root key 2 by exec:/x");
+        yield return (whole with
+        {
+            Wrappings = [whole.Wrappings[0] with { Wrapped = Flipped(whole.Wrappings[0].Wrapped) }, whole.Wrappings[1]],
+        }, "root key 1 by file:");
+        yield return (whole with
+        {
+            Wrappings = [whole.Wrappings[0] with { Wrapped = whole.Wrappings[1].Wrapped }, whole.Wrappings[1]],
+        }, "root key 1 by file:");
+        yield return (whole with { Roots = [whole.Roots[1]] }, "lacks root key 1");
+        yield return (whole with { Roots = [.. whole.Roots, new RootKeyRow(3, 1, [])] }, "does not know");
+        yield return (whole with { Roots = [whole.Roots[0] with { Wrapped = [1] }, whole.Roots[1]] }, "does not know");
+        yield return (With(whole, Control.StoreMetaKey, new byte[16]), "cannot open");
+        yield return (With(whole, Control.StoreMetaKey, new byte[15]), "identity cannot be opened");
+        yield return (With(whole, LevelOne.IdentityMetaKey, [1]), "an identity beside");
+        for (var at = 0; at < whole.Meta[Control.MetaKey].Length; at += 37)
+        {
+            var control = whole.Meta[Control.MetaKey].ToArray();
+            control[at] ^= 1;
+            var names = at is > 1 and < 6 ? "root key" : "identity cannot be opened";
+            yield return (With(whole, Control.MetaKey, control), names);
+        }
+    }
+
+    private static StoredKeys With(StoredKeys stored, string key, byte[] value) =>
+        stored with { Meta = new Dictionary<string, byte[]>(stored.Meta) { [key] = value } };
+
+    private static byte[] Flipped(byte[] bytes) => [.. bytes[..^1], (byte)(bytes[^1] ^ 1)];
+
+    private static byte[] StoreId() => Hex(Vector, "store_id");
+
+    private static StoredKeys Stored() => new(
+        [new RootKeyRow(1, 1, []), new RootKeyRow(2, 2, [])],
+        [.. Vector.GetProperty("root_key_wrappings").EnumerateArray().Select(row => new WrappingRow(
+            row.GetProperty("version").GetUInt32(), row.GetProperty("wrapper").GetString()!, Hex(row, "wrapped"), 1))],
+        new Dictionary<string, byte[]>
+        {
+            [Control.StoreMetaKey] = StoreId(),
+            [Control.MetaKey] = Hex(Vector, "control"),
+        });
+
+    private static byte[] Hex(JsonElement from, string name) =>
+        Convert.FromHexString(from.GetProperty(name).GetString()!);
+
+    private KeyWrappers Wrappers()
+    {
+        // The line that docs/envelope.md shows: its key is the bytes 00 to 1f.
+        var path = directory.File("coffer.key");
+        File.WriteAllText(path,
+            "coffer-key-v1 1 2026-11-21T08:20:04Z AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8 eb39805b\n");
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        return KeyWrappers.OfFile(path);
+    }
+}

@@ -1,0 +1,320 @@
+using System.Text.Json.Nodes;
+using Coffer.Keys;
+using Coffer.Storage;
+
+namespace Coffer.Tests.Keys;
+
+/// <summary>Root keys are shown, rotated and wrapped by others while a store serves (docs/keys.md).</summary>
+[Trait("Keys", "S31")]
+public sealed class RootKeysTests : ServerTests
+{
+    private const string Root = "/admin/v1/root_keys", Wrappers = $"{Root}/wrappers";
+
+    private string KeyFilePath => Path.Combine(Server.Data, "coffer.key");
+
+    private string OtherKeyFile => Path.Combine(Server.Data, "other.key");
+
+    [Fact]
+    public async Task A_new_store_has_one_root_key_that_its_key_file_wraps()
+    {
+        var keys = await ShowAsync();
+        Assert.Equal("object keys damaged left serial waiting_for", keys.Fields());
+        var root = Assert.Single(keys["keys"]!.AsArray())!;
+        Assert.Equal("version object created state wrappers", root.Fields());
+        Assert.Equal((1, "done"), ((int)root["version"]!, (string?)root["state"]));
+        Assert.Equal($"file:{KeyFilePath}", (string?)Assert.Single(root["wrappers"]!.AsArray())!["url"]);
+    }
+
+    [Fact]
+    public async Task Everything_is_under_the_new_root_key_after_a_rotation_and_opens_without_the_last_one()
+    {
+        for (var i = 0; i < 30; i++)
+            (await Server.Client(account: $"acct_{i}").Set("k", $"payload {i}")).IsOk();
+        var app = await Server.NewAppAsync();
+        (await Server.Admin.Post($"{Root}/rotate", [], "once")).IsOk();
+        (await Server.Admin.Post($"{Root}/rotate", [], "once")).IsOk(); // replayed
+        var keys = await DoneAsync(version: 2);
+        Assert.Equal("unused", (string?)keys["keys"]![0]!["state"]);
+        Assert.Equal(0L, (long)keys["left"]!);
+        (await Server.Admin.Raw(HttpMethod.Delete, $"{Root}/2", null)).IsError(400, null, null);
+        (await Server.Admin.Raw(HttpMethod.Delete, $"{Root}/1", null)).IsOk();
+        (await Server.Admin.Raw(HttpMethod.Delete, $"{Root}/1", null)).IsError(404, "resource_missing", "id");
+        Assert.Equal(2, (int)Assert.Single((await ShowAsync())["keys"]!.AsArray())!["version"]!);
+
+        for (var again = 0; again < 2; again++)
+        {
+            for (var i = 0; i < 30; i++)
+            {
+                Assert.Equal($"payload {i}", (await Server.Client(account: $"acct_{i}").Find("k",
+                    more: ("expand[]", "payload"))).IsOk().Payload);
+            }
+
+            (await Server.Admin.Get($"/admin/v1/apps/{app}")).IsOk();
+            (await Server.Client(account: "acct_new").Set($"k{again}")).IsOk();
+            await Server.StopAsync();
+            await Server.StartAgainAsync();
+        }
+
+        var verbs = await VerbsAsync();
+        Assert.Equal(["done", "rewrapping", "sealing", "opened", "made"],
+            verbs.Where(entry => entry is { Verb: "rotate_root_key", Outcome: not "replayed" })
+                .Select(entry => entry.Outcome));
+        Assert.Single(verbs, entry => entry is { Verb: "rotate_root_key", Outcome: "replayed" });
+    }
+
+    [Theory]
+    [InlineData("Made")]
+    [InlineData("Opened")]
+    [InlineData("Sealing")]
+    [InlineData("Rewrapping")]
+    public async Task A_rotation_that_was_killed_in_any_state_is_continued_by_the_next_start(string state)
+    {
+        for (var i = 0; i < 5; i++)
+            (await Server.Client(account: $"acct_{i}").Set("k", $"payload {i}")).IsOk();
+        await Server.StopAsync();
+        await Server.OnStoreAsync((engine, committer, instance) => StopAtAsync(
+            engine, committer, instance, Enum.Parse<RootState>(state)));
+        await Server.StartAgainAsync();
+        await DoneAsync(version: 2);
+        for (var i = 0; i < 5; i++)
+        {
+            Assert.Equal($"payload {i}", (await Server.Client(account: $"acct_{i}").Find("k",
+                more: ("expand[]", "payload"))).IsOk().Payload);
+        }
+    }
+
+    [Fact]
+    public async Task Requests_go_on_while_root_keys_rotate_and_none_fails()
+    {
+        using var stop = new CancellationTokenSource();
+        var asked = 0;
+        var load = Enumerable.Range(0, 4).Select(worker => Task.Run(async () =>
+        {
+            for (var i = 0; !stop.IsCancellationRequested; i++)
+            {
+                var client = Server.Client(account: $"acct_{worker}_{i}");
+                (await client.Set("k", $"payload {i}")).IsOk();
+                Assert.Equal($"payload {i}", (await client.Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
+                Interlocked.Increment(ref asked);
+            }
+        })).ToArray();
+        for (var version = 2; version <= 5; version++)
+        {
+            (await Server.Admin.Post($"{Root}/rotate", [])).IsOk();
+            await DoneAsync(version);
+        }
+
+        await stop.CancelAsync();
+        await Task.WhenAll(load);
+        Assert.InRange(asked, 10, int.MaxValue);
+    }
+
+    [Fact]
+    public async Task One_rotation_at_a_time()
+    {
+        await Server.StopAsync();
+        await Server.OnStoreAsync(
+            (engine, committer, instance) => StopAtAsync(engine, committer, instance, RootState.Made));
+        // Its new key is wrapped by a file that is not there: it cannot be opened, and nothing is sealed under it.
+        await Assert.ThrowsAsync<ConfigurationException>(() => Server.StartAgainAsync(with: options =>
+            options with { RootKey = new KeySettings([WrapperUrl.Of(NewKeyFile())]) }));
+        await Server.StartAgainAsync();
+        var answers = new List<int>();
+        for (var i = 0; i < 3; i++)
+            answers.Add((await Server.Admin.Post($"{Root}/rotate", [])).Status);
+        Assert.All(answers, status => Assert.Contains(status, (int[])[200, 400]));
+    }
+
+    [Fact]
+    public async Task A_row_that_opens_under_no_root_key_is_named_and_keeps_no_rotation_from_its_end()
+    {
+        (await Server.Client(account: "acct_1").Set("k")).IsOk();
+        (await Server.Client(account: "acct_2").Set("k", "whole")).IsOk();
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (engine, committer, _) =>
+        {
+            // A byte of the envelope behind its version.
+            var row = (await engine.ListAsync(TenantRow.NotUnder, default, new byte[4], 0L, 10))
+                .Single(tenant => tenant.Tenant.Account == "acct_1");
+            byte[] damaged = [.. row.SealedKeys[..^1], (byte)(row.SealedKeys[^1] ^ 1)];
+            await committer.CommitAsync(new Change.Plain(
+                new RowWrite.RewrapTenant(row.Id, row.SealedKeys, damaged)));
+            return true;
+        });
+        await Server.StartAgainAsync();
+        (await Server.Admin.Post($"{Root}/rotate", [])).IsOk();
+        var keys = await DoneAsync(version: 2);
+        Assert.StartsWith("tenants ", (string?)Assert.Single(keys["damaged"]!.AsArray()), StringComparison.Ordinal);
+        (await Server.Client(account: "acct_1").Find("k")).IsError(500, null, null, type: "api_error");
+        Assert.Equal("whole",
+            (await Server.Client(account: "acct_2").Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
+    }
+
+    [Fact]
+    public async Task A_store_moves_to_another_wrapper_and_the_last_one_cannot_be_removed()
+    {
+        var other = WrapperUrl.Of(NewKeyFile());
+        (await Server.Admin.Post(Wrappers, [("wrapper", $"{other}")])).IsError(400, null, "wrapper");
+        await RestartAsync(WrapperUrl.Of(KeyFilePath), other);
+        (await Server.Admin.Post($"{Wrappers}/remove", [("wrapper", $"file:{KeyFilePath}")]))
+            .IsError(400, null, "wrapper");
+        (await Server.Admin.Post(Wrappers, [("wrapper", $"{other}")])).IsOk();
+        (await Server.Admin.Post(Wrappers, [("wrapper", $"{other}")])).IsOk(); // it is there already
+        Assert.Equal(2, (await ShowAsync())["keys"]![0]!["wrappers"]!.AsArray().Count);
+        (await Server.Admin.Post($"{Wrappers}/remove", [("wrapper", $"file:{KeyFilePath}")])).IsOk();
+        (await Server.Admin.Post($"{Wrappers}/remove", [("wrapper", $"file:{KeyFilePath}")]))
+            .IsError(404, "resource_missing", "id");
+
+        await Server.StopAsync();
+        var refused = await Assert.ThrowsAsync<ConfigurationException>(() => Server.StartAgainAsync());
+        Assert.Contains("the key file cannot open this store", refused.Message, StringComparison.Ordinal);
+        await Server.StartAgainAsync(with: options => options with { RootKey = new KeySettings([other]) });
+        (await Server.Client().Set("k")).IsOk();
+        (await Server.Admin.Post($"{Root}/rotate", [])).IsOk();
+        await DoneAsync(version: 2);
+        var wrapper = Assert.Single((await ShowAsync())["keys"]![1]!["wrappers"]!.AsArray())!;
+        Assert.Equal($"{other}", (string?)wrapper["url"]);
+    }
+
+    [Fact]
+    public async Task The_newest_line_of_a_key_file_wraps_anew_and_older_ones_may_go()
+    {
+        var old = File.ReadAllText(KeyFilePath);
+        var line = File.ReadLines(NewKeyFile()).Last();
+        var fields = line.Split(' ');
+        var second = $"{fields[0]} 2 {fields[2]} {fields[3]}";
+        var checksum = System.IO.Hashing.Crc32.HashToUInt32(System.Text.Encoding.ASCII.GetBytes(second));
+        File.WriteAllText(KeyFilePath, $"{old}{second} {checksum:x8}\n");
+        await RestartAsync(WrapperUrl.Of(KeyFilePath));
+        var before = (string?)(await ShowAsync())["keys"]![0]!["wrappers"]![0]!["id"];
+        (await Server.Admin.Post($"{Root}/rewrap", [])).IsOk();
+        var after = (string?)Assert.Single((await ShowAsync())["keys"]![0]!["wrappers"]!.AsArray())!["id"];
+        Assert.NotEqual(before, after);
+
+        File.WriteAllText(KeyFilePath, $"{second} {checksum:x8}\n");
+        await RestartAsync(WrapperUrl.Of(KeyFilePath));
+        (await Server.Client().Set("k")).IsOk();
+    }
+
+    [Fact]
+    public async Task A_wrapper_that_is_set_and_not_there_does_not_stand_in_the_way_of_another()
+    {
+        await RestartAsync(WrapperUrl.Of(Path.Combine(Server.Data, "missing.key")), WrapperUrl.Of(KeyFilePath));
+        (await Server.Client().Set("k")).IsOk();
+        (await Server.Admin.Post($"{Root}/rotate", [])).IsOk();
+        await DoneAsync(version: 2);
+    }
+
+    [Fact]
+    public async Task An_old_control_row_that_is_put_back_alone_stops_the_start_and_so_does_another_store()
+    {
+        await Server.StopAsync();
+        var old = await Server.OnStoreAsync(async (engine, _, _) => await StoredKeys.ReadAsync(engine, default));
+        await Server.StartAgainAsync();
+        (await Server.Admin.Post($"{Root}/rewrap", [])).IsOk();
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (_, committer, _) =>
+        {
+            await committer.CommitAsync(new Change.Plain(
+                [.. old.Writes.Where(row => row is not RowWrite.PutRootKey)]));
+            return true;
+        });
+        var refused = await Assert.ThrowsAsync<ConfigurationException>(() => Server.StartAgainAsync());
+        Assert.Contains("is older than", refused.Message, StringComparison.Ordinal);
+
+        await using var other = await TestServer.StartAsync(isOther: true);
+        await other.StopAsync();
+        File.Copy(Path.Combine(other.Data, "coffer.anchor"), Path.Combine(Server.Data, "coffer.anchor"),
+            overwrite: true);
+        refused = await Assert.ThrowsAsync<ConfigurationException>(() => Server.StartAgainAsync());
+        Assert.Contains("is not the one that", refused.Message, StringComparison.Ordinal);
+        File.WriteAllText(Path.Combine(Server.Data, "coffer.anchor"), "coffer-anchor-v1 00\n");
+        refused = await Assert.ThrowsAsync<ConfigurationException>(() => Server.StartAgainAsync());
+        Assert.Contains("is damaged", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_store_of_level_1_is_raised_once_and_keeps_all_it_has()
+    {
+        (await Server.Client(account: "acct_1").Set("k", "kept")).IsOk();
+        await Server.StopAsync();
+        await Server.MakeEarlierAsync(appsAreSealed: true);
+        for (var starts = 0; starts < 2; starts++)
+        {
+            await Server.StartAgainAsync();
+            Assert.Equal("kept",
+                (await Server.Client(account: "acct_1").Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
+            Assert.Equal(1L, (long)(await ShowAsync())["serial"]!);
+            Assert.Single(await VerbsAsync(), entry => entry.Verb == "raise_level");
+            await Server.StopAsync();
+        }
+
+        Assert.True(File.Exists(Path.Combine(Server.Data, "coffer.anchor")));
+        await Server.StartAgainAsync();
+    }
+
+    // As a rotation leaves it that is killed once it has come so far.
+    private async Task<bool> StopAtAsync(Engine engine, Committer committer, Instance instance, RootState state)
+    {
+        var wrappers = await engine.ListWrappingsAsync(default);
+        var file = KeyFile.Load(KeyFilePath);
+        var key = RootKeys.Generate(2);
+        var rows = await Instance.WrapAsync(instance.Id, key, [file], 1, default);
+        Assert.Equal(wrappers[0].Wrapper, rows[0].Wrapper);
+        await committer.CommitAsync(new ControlChange(instance, control => control with
+        {
+            Roots = [.. control.Roots, new Control.Root(2, RootState.Made, key.Hash())],
+            Wrappings = [.. control.Wrappings, .. rows.Select(ControlFacts.Of)],
+        }, [new RowWrite.PutRootKey(new RootKeyRow(2, 1, [])), new RowWrite.PutWrapping(rows[0])], []));
+        await instance.FollowAsync(engine, KeyWrappers.Of(file), asksForNew: true, default);
+        for (var next = RootState.Opened; next <= state; next++)
+        {
+            var to = next;
+            var step = new ControlChange(instance, control => control with
+            {
+                Roots =
+                [
+                    control.Roots[0] with { State = to >= RootState.Sealing ? RootState.Opening : RootState.Done },
+                    control.Roots[1] with { State = to },
+                ],
+            }, [], []);
+            await committer.CommitAsync(step);
+            Assert.True(step.HasChanged);
+        }
+
+        return true;
+    }
+
+    private string NewKeyFile()
+    {
+        File.Delete(OtherKeyFile);
+        KeyFile.Create(OtherKeyFile, DateTimeOffset.UnixEpoch);
+        return OtherKeyFile;
+    }
+
+    private async Task RestartAsync(params WrapperUrl[] urls)
+    {
+        await Server.StopAsync();
+        await Server.StartAgainAsync(with: options => options with { RootKey = new KeySettings(urls) });
+    }
+
+    private async Task<JsonNode> ShowAsync() => (await Server.Admin.Get(Root)).IsOk().Json;
+
+    private async Task<JsonNode> DoneAsync(int version)
+    {
+        for (var tries = 0; tries < 300; tries++)
+        {
+            var keys = await ShowAsync();
+            var newest = keys["keys"]!.AsArray()[^1]!;
+            if (((int)newest["version"]!, (string?)newest["state"]) == (version, "done"))
+                return keys;
+            await Task.Delay(100);
+        }
+
+        throw new TimeoutException($"the rotation to root key {version} is not done");
+    }
+
+    private async Task<List<(string Verb, string Outcome)>> VerbsAsync() =>
+        [.. (await Server.Admin.Get("/admin/v1/audit", ("limit", "100"))).IsOk().Json["data"]!.AsArray()
+            .Select(entry => ((string)entry!["verb"]!, (string)entry["outcome"]!))];
+}
