@@ -5,25 +5,34 @@ namespace Coffer;
 /// <param name="Rest">What comes after it.</param>
 internal sealed record WrapperUrl(string Scheme, string Rest)
 {
-    public const string KeyFile = "file:", Credential = "credential:", Exec = "exec:";
+    public const string KeyFile = "file:", Credential = "credential:", Exec = "exec:", Vault = "vault:";
 
     /// <summary>What one may be, to end a sentence.</summary>
-    public const string Forms = "file:/PATH, credential:NAME or exec:/PATH";
+    public const string Forms = "file:/PATH, credential:NAME, exec:/PATH or vault:https://HOST/MOUNT/KEY";
 
     private const string SystemdVariable = "CREDENTIALS_DIRECTORY", OfContainers = "/run/secrets";
 
     /// <returns>Null if the text is no such URL.</returns>
     public static WrapperUrl? Parse(string text)
     {
-        if (((string[])[KeyFile, Credential, Exec]).FirstOrDefault(
+        if (((string[])[KeyFile, Credential, Exec, Vault]).FirstOrDefault(
             known => text.StartsWith(known, StringComparison.Ordinal)) is not { } scheme)
             return null;
         var rest = text[scheme.Length..];
-        var isSound = scheme == Credential
-            ? rest.Length > 0 && !rest.Contains('/', StringComparison.Ordinal) && rest is not ("." or "..")
-            : rest.StartsWith('/') && rest.Length > 1;
+        var isSound = scheme switch
+        {
+            Credential => rest.Length > 0 && !rest.Contains('/', StringComparison.Ordinal) && rest is not ("." or ".."),
+            Vault => IsService(rest),
+            _ => rest.StartsWith('/') && rest.Length > 1,
+        };
         return isSound ? new WrapperUrl(scheme, rest) : null;
     }
+
+    // Plain HTTP stays on this machine. A password or a token has no place in it.
+    private static bool IsService(string rest) => Uri.TryCreate(rest, UriKind.Absolute, out var url)
+        && (url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && url.IsLoopback))
+        && url is { UserInfo: "", Query: "", Fragment: "" }
+        && url.AbsolutePath.Trim('/').Split('/') is { Length: >= 2 } parts && parts.All(part => part.Length > 0);
 
     /// <summary>A key file, by a path that may begin anywhere.</summary>
     public static WrapperUrl Of(string keyFile) => new(KeyFile, Path.GetFullPath(keyFile));
@@ -52,6 +61,18 @@ internal sealed record KeySettings(IReadOnlyList<WrapperUrl> Urls)
 
     /// <summary>The variables that a program is given besides PATH and HOME.</summary>
     public IReadOnlyList<string> ExecEnvironment { get; init; } = [];
+
+    /// <summary>A file that has the token for Vault; null is in VAULT_TOKEN.</summary>
+    public string? VaultTokenFile { get; init; }
+
+    /// <summary>The role id of an AppRole of Vault, which a token is asked with; null asks with no role.</summary>
+    public string? VaultRole { get; init; }
+
+    /// <summary>A file that has the role's secret id.</summary>
+    public string? VaultSecretFile { get; init; }
+
+    /// <summary>The namespace in Vault; null is the root's.</summary>
+    public string? VaultNamespace { get; init; }
 
     /// <summary>How long a start waits for a wrapper that is away.</summary>
     public TimeSpan Patience { get; init; }

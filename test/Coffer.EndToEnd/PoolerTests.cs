@@ -63,6 +63,21 @@ public sealed class PoolerTests
     }
 
     [Fact]
+    public async Task A_failover_behind_PgBouncer_gives_out_nothing_that_was_read_before_it()
+    {
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: true);
+        await using var bouncer = await PgBouncer.StartAsync(cluster.Primary.Port);
+        await using var store = await FailoverStore.StartAsync($"{cluster.Store(bouncer.Port)};Command Timeout=2");
+        await store.UntilAcknowledgedAsync();
+        await cluster.PromoteAsync();
+        store.Tally.Fault();
+        await bouncer.SwitchAsync(cluster.Standby.Port); // the old one lives on
+        await store.RunAsync(4);
+        await store.UntilRecoveredAsync();
+        await store.AssertWholeAsync();
+    }
+
+    [Fact]
     public async Task A_failover_behind_one_address_that_lost_commits_is_noticed_before_anything_is_stored()
     {
         await using var cluster = await PostgresCluster.StartAsync(hasStandby: true, isSynchronous: false);
@@ -142,14 +157,23 @@ public sealed class PoolerTests
         var program = await OlderProgram.BuiltAsync(OlderProgram.BeforeLeases);
         await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
         var store = cluster.Store(cluster.Primary.Port);
-        using var newerData = new TemporaryDirectory();
-        await using var newer = await CofferProcess.ServeAsync(newerData, "--store", store);
         using var olderData = new TemporaryDirectory();
-        File.Copy(newerData.File("coffer.key"), olderData.File("coffer.key"));
-        // It knows nothing of leases, and takes the name that no session has locked.
         await using var older = await CofferProcess.StartAsync(
             ["serve", "--data", olderData.Path, "--store", store], program: program);
-        using (var settled = new WireClient(newer.Url, newer.TestKey))
+        using var newerData = new TemporaryDirectory();
+        File.Copy(olderData.File("coffer.key"), newerData.File("coffer.key"));
+        // It loses its session, and with it its name, while it stands still. It knows nothing of leases: when it goes
+        // on it takes the name that no session has locked, whoever has that by now.
+        Assert.Equal(0, Kill(older.Pid, SigStop));
+        await cluster.AskAsync(cluster.Primary, """
+            SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+            """);
+        await cluster.AskAsync(cluster.Primary, "UPDATE nodes SET until = now() RETURNING 1");
+        await using var newer = await CofferProcess.ServeAsync(newerData, "--store", store);
+        Assert.Equal("node_1", await cluster.AskAsync(cluster.Primary, Running));
+        Assert.Equal(0, Kill(older.Pid, SigCont));
+        using (var settled = new WireClient(newer.Url, older.TestKey))
         {
             for (var waited = Stopwatch.StartNew();
                 await cluster.AskAsync(cluster.Primary, Running) != "node_1,node_2"
@@ -159,7 +183,7 @@ public sealed class PoolerTests
 
         foreach (var (one, other) in ((CofferProcess, CofferProcess)[])[(older, newer), (newer, older)])
         {
-            using var operating = new WireClient(one.Url, newer.AdminKey);
+            using var operating = new WireClient(one.Url, older.AdminKey);
             var app = (await operating.PostAsync("/admin/v1/apps", [("name", "a")])).Is(200).Body.GetProperty("id");
             var made = (await operating.PostAsync("/admin/v1/api_keys",
                 [("type", "secret"), ("app", app.GetString()!)])).Is(200).Body;

@@ -43,8 +43,9 @@ internal sealed class PgBouncer : IAsyncDisposable
         await File.WriteAllLinesAsync(file, [
             "[databases]", $"* = host=127.0.0.1 port={target}",
             "[pgbouncer]", "listen_addr = 127.0.0.1", $"listen_port = {port}", "unix_socket_dir =",
-            "auth_type = trust", $"auth_file = {roles}", "pool_mode = transaction", "default_pool_size = 20",
-            "max_client_conn = 1000", "server_idle_timeout = 2", .. settings]);
+            "auth_type = trust", $"auth_file = {roles}", "admin_users = postgres",
+            "pool_mode = transaction", "default_pool_size = 20", "max_client_conn = 1000", "server_idle_timeout = 2",
+            .. settings]);
         string[] line = Environment.IsPrivilegedProcess
             ? ["runuser", "-u", "postgres", "--", program, "-q", file]
             : [program, "-q", file];
@@ -59,6 +60,25 @@ internal sealed class PgBouncer : IAsyncDisposable
         }
 
         return new PgBouncer(made, started, port);
+    }
+
+    /// <summary>
+    /// Leads to another server from now on, as a balancer does after a failover: what is lent to a transaction stays
+    /// lent to its end.
+    /// </summary>
+    public async Task SwitchAsync(int target)
+    {
+        var file = Path.Combine(directory, "pgbouncer.ini");
+        var lines = await File.ReadAllLinesAsync(file);
+        lines[1] = $"* = host=127.0.0.1 port={target}";
+        await File.WriteAllLinesAsync(file, lines);
+        using var asked = Process.Start(new ProcessStartInfo("psql",
+            ["-h", "127.0.0.1", "-p", $"{Port}", "-U", "postgres", "-q", "-c", "RELOAD", "pgbouncer"])
+        {
+            UseShellExecute = false,
+        })!;
+        await asked.WaitForExitAsync();
+        Assert.Equal(0, asked.ExitCode);
     }
 
     public async ValueTask DisposeAsync()

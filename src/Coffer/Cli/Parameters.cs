@@ -86,6 +86,10 @@ internal static class Parameters
         {
             ExecArguments = Words("root-key-exec-arguments"),
             ExecEnvironment = Words("root-key-exec-environment"),
+            VaultTokenFile = Variable("root-key-vault-token-file"),
+            VaultRole = Variable("root-key-vault-role"),
+            VaultSecretFile = Variable("root-key-vault-secret-file"),
+            VaultNamespace = Variable("root-key-vault-namespace"),
         };
     }
 

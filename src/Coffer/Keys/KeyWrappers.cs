@@ -55,9 +55,12 @@ internal sealed class KeyWrappers
         return new(ready, settings.Patience) { Troubles = [.. troubles.Select(each => each.Message)] };
     }
 
-    private static KeyWrapper Open(WrapperUrl url, KeySettings settings) => url.File is { } file
-        ? KeyFile.Load(file, isCredential: url.Scheme == WrapperUrl.Credential)
-        : new ExecWrapper(url.Rest, settings.ExecArguments, settings.ExecEnvironment);
+    private static KeyWrapper Open(WrapperUrl url, KeySettings settings) => url.Scheme switch
+    {
+        WrapperUrl.Exec => new ExecWrapper(url.Rest, settings.ExecArguments, settings.ExecEnvironment),
+        WrapperUrl.Vault => new VaultWrapper(url, settings),
+        _ => KeyFile.Load(url.File!, isCredential: url.Scheme == WrapperUrl.Credential),
+    };
 
     /// <summary>The wrapper that an operator names by its URL, or null if it is not set.</summary>
     public KeyWrapper? At(string url) => all.FirstOrDefault(each => each.Url == url).Wrapper;

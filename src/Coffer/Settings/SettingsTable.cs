@@ -80,6 +80,15 @@ internal static class SettingsTable
         new("root-key-exec-environment", "NAMES", "none", "Variables that the program of exec: is given besides PATH "
             + "and HOME, separated by spaces.",
             (options, text) => options with { RootKey = options.RootKey with { ExecEnvironment = Words(text) } }),
+        Text("root-key-vault-token-file", "FILE", "none", "File with the token for Vault or OpenBao; without it and "
+            + "without a role the token is in VAULT_TOKEN.",
+            (options, text) => options with { RootKey = options.RootKey with { VaultTokenFile = text } }),
+        Text("root-key-vault-role", "ID", "none", "Role id of the AppRole that a token is asked with.",
+            (options, text) => options with { RootKey = options.RootKey with { VaultRole = text } }),
+        Text("root-key-vault-secret-file", "FILE", "none", "File with the secret id of that AppRole.",
+            (options, text) => options with { RootKey = options.RootKey with { VaultSecretFile = text } }),
+        Text("root-key-vault-namespace", "NAME", "none", "Namespace in Vault or OpenBao.",
+            (options, text) => options with { RootKey = options.RootKey with { VaultNamespace = text } }),
         Number("root-key-wait", CofferOptions.DefaultRootKeyWait, 0, 3_600, "Seconds for which a start waits for what "
             + "wraps the root keys if it is away.",
             (options, number) =>

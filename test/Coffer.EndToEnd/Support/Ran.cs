@@ -11,7 +11,7 @@ namespace Coffer.EndToEnd;
 public sealed record Ran(string Line, int ExitCode, byte[] Output, string Stderr)
 {
     /// <summary>Far beyond what anything here takes: who is not done by then never will be.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
 
     public string Stdout => Encoding.UTF8.GetString(Output);
 
