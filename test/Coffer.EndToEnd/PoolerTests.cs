@@ -162,8 +162,8 @@ public sealed class PoolerTests
             ["serve", "--data", olderData.Path, "--store", store], program: program);
         using var newerData = new TemporaryDirectory();
         File.Copy(olderData.File("coffer.key"), newerData.File("coffer.key"));
-        // It loses its session, and with it its name, while it stands still. It knows nothing of leases: when it goes
-        // on it takes the name that no session has locked, whoever has that by now.
+        // It loses its session, and with it its name, while it stands still. It knows nothing of leases: it takes
+        // the name that no session has locked, whoever has that by now.
         Assert.Equal(0, Kill(older.Pid, SigStop));
         await cluster.AskAsync(cluster.Primary, """
             SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity

@@ -68,7 +68,7 @@ internal sealed class ControlWatch(Engine engine, Instance instance, KeyParts ke
             Trouble = e.Message;
             log.LogError(e, "The root keys of the store cannot be read again");
         }
-        catch (Exception e) when (e is KeyServiceException or ApiError or IOException)
+        catch (Exception e) when (e is KeyServiceException or ApiError or IOException or UnauthorizedAccessException)
         {
             Warning = $"the root keys could not be read again: {e.Message}";
             log.LogWarning(e, "The root keys of the store could not be read again");
@@ -104,7 +104,7 @@ internal sealed class ControlWatch(Engine engine, Instance instance, KeyParts ke
                 await changed.WaitAsync(Warning is null ? pause : PauseOfWarning, stop.Token);
                 await FollowAsync(asksForNew: true, stop.Token);
                 while (Trouble is null && await StepAsync(rotation))
-                    keys.Anchor.Write(instance);
+                    continue;
             }
         }
         catch (OperationCanceledException)
@@ -117,9 +117,11 @@ internal sealed class ControlWatch(Engine engine, Instance instance, KeyParts ke
     {
         try
         {
-            return await rotation.StepAsync(stop.Token);
+            var hasStepped = await rotation.StepAsync(stop.Token);
+            keys.Anchor.Write(instance);
+            return hasStepped;
         }
-        catch (Exception e) when (e is ApiError or IOException)
+        catch (Exception e) when (e is ApiError or IOException or UnauthorizedAccessException)
         {
             log.LogWarning(e, "The rotation of the root key waits: a step could not be stored");
             return false;

@@ -14,7 +14,7 @@ internal sealed class KeyParts(KeyWrappers wrappers, Anchor anchor)
 
     public Anchor Anchor => anchor;
 
-    /// <summary>Makes ready what is set; a store that is new and has nothing set is given a key file.</summary>
+    /// <summary>Makes ready what is set; of a new store the key files are made that are not there.</summary>
     /// <exception cref="ConfigurationException">Nothing that is set is there.</exception>
     public static KeyParts Open(StorageParts storage, CofferOptions options, bool isNew, DateTimeOffset now)
     {
@@ -22,18 +22,34 @@ internal sealed class KeyParts(KeyWrappers wrappers, Anchor anchor)
         var anchor = new Anchor(storage.Directory.AnchorFile);
         if (isNew)
             anchor.RequireNone();
-        if (options.RootKey.Urls.Count == 0 && !File.Exists(file))
+        if (!isNew && options.RootKey.Urls.Count == 0 && options.Store is not null && !File.Exists(file))
         {
-            if (isNew)
-                KeyFile.Create(file, now);
-            else if (options.Store is not null)
-                throw new ConfigurationException(
-                    $"the key file {file} is missing",
-                    "This store has a key file already: copy coffer.key from the --data directory of a node that has "
-                        + "it. All nodes of a store need the same one.");
+            throw new ConfigurationException($"the key file {file} is missing",
+                "This store has a key file already: copy coffer.key from the --data directory of a node that has it. "
+                    + "All nodes of a store need the same one.");
         }
 
-        return new KeyParts(KeyWrappers.Open(options.RootKey.Or(file)), anchor);
+        var settings = options.RootKey.Or(file);
+        if (isNew)
+        {
+            foreach (var url in settings.Urls.Where(url => url.Scheme == WrapperUrl.KeyFile && !File.Exists(url.Rest)))
+                Create(url.Rest, now);
+        }
+
+        return new KeyParts(KeyWrappers.Open(settings), anchor);
+    }
+
+    private static void Create(string path, DateTimeOffset now)
+    {
+        try
+        {
+            KeyFile.Create(path, now);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ConfigurationException($"the key file {path} cannot be created: {e.Message}",
+                "Its directory must exist, and be writable by the user that runs Coffer.");
+        }
     }
 
     /// <summary>Says what an operator has to know of the keys of a store that starts.</summary>

@@ -10,7 +10,7 @@ namespace Coffer.Keys;
 
 /// <summary>
 /// What makes a store this store: a random id that every sealed thing is bound to, the root keys, and the pepper of its
-/// API keys. All of it is sealed: without the right key file a store does not open.
+/// API keys. All of it is sealed: without what wraps the root keys a store does not open.
 /// </summary>
 internal sealed class Instance
 {
@@ -273,15 +273,30 @@ internal sealed class Instance
         if (Facts is null)
             return (await RaiseAsync(stored, wrappers, now, ct)).Stored;
         using var control = Control.Open(Id, stored.Meta.GetValueOrDefault(Control.MetaKey), Roots) ?? throw Changed();
+        // Nothing is under those that are not used: the copy does without them.
+        var unused = control.Roots.Where(root => root.State == RootState.Unused).ToList();
         var wrappings = new List<WrappingRow>();
-        foreach (var root in control.Roots)
-            wrappings.AddRange(await WrapAsync(Id, Roots.Find(root.Version)!, wrappers.All, now, ct));
+        foreach (var root in control.Roots.Except(unused))
+        {
+            var key = Roots.Find(root.Version) ?? throw new ConfigurationException(
+                $"root key {root.Version} of the source does not open: {string.Join("; ", Troubles)}",
+                "Set in --root-key what wraps it, or end its rotation first: coffer root-keys remove --version "
+                    + $"{root.Version}");
+            wrappings.AddRange(await WrapAsync(Id, key, wrappers.All, now, ct));
+        }
+
         var moved = control with
         {
             Serial = control.Serial + 1,
+            Roots = [.. control.Roots.Except(unused)],
             Wrappings = [.. wrappings.Select(ControlFacts.Of)],
+            RemovedRoots =
+            [
+                .. control.RemovedRoots, .. unused.Select(root => new Control.Removed(root.Version, root.Hash)),
+            ],
         };
-        return Stored([.. stored.Roots], wrappings, Id, moved, Roots);
+        var rows = stored.Roots.Where(row => unused.TrueForAll(root => root.Version != row.Version));
+        return Stored([.. rows], wrappings, Id, moved, Roots);
     }
 
     /// <summary>

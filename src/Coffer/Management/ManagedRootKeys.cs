@@ -98,7 +98,9 @@ internal sealed class ManagedRootKeys(
                 throw ApiError.RotationUnderWay();
             if (facts.Roots[^1].Wrappers.FirstOrDefault(id => wrappers.UrlOf(id) is null) is { } unset)
                 throw ApiError.WrapperUnset(unset);
-            rows.AddRange(await WrapAsync([key], wrappers.All, ct));
+            // By what wraps the last one: what is set besides is added by name.
+            rows.AddRange(await WrapAsync(
+                [key], wrappers.All.Where(wrapper => facts.Roots[^1].Wrappers.Any(wrapper.Holds)), ct));
         });
         var row = new RootKeyRow(key.Version, time.GetUtcNow().ToUnixTimeSeconds(), []);
         var entry = request.Caller.Entry("rotate_root_key", RootRotation.Word(RootState.Made)) with

@@ -1,6 +1,8 @@
 using System.Text.Json.Nodes;
 using Coffer.Keys;
+using Coffer.Settings;
 using Coffer.Storage;
+using Coffer.Transfer;
 
 namespace Coffer.Tests.Keys;
 
@@ -158,6 +160,11 @@ public sealed class RootKeysTests : ServerTests
         await RestartAsync(WrapperUrl.Of(KeyFilePath), other);
         (await Server.Admin.Post($"{Wrappers}/remove", [("wrapper", $"file:{KeyFilePath}")]))
             .IsError(400, null, "wrapper");
+        (await Server.Admin.Post($"{Root}/rotate", [])).IsOk(); // by what wraps it now, and not by what is set besides
+        await DoneAsync(version: 2);
+        (await Server.Admin.Post($"{Wrappers}/remove", [("wrapper", $"file:{KeyFilePath}")]))
+            .IsError(400, null, "wrapper");
+        (await Server.Admin.Raw(HttpMethod.Delete, $"{Root}/1", null)).IsOk();
         (await Server.Admin.Post(Wrappers, [("wrapper", $"{other}")])).IsOk();
         (await Server.Admin.Post(Wrappers, [("wrapper", $"{other}")])).IsOk(); // it is there already
         Assert.Equal(2, (await ShowAsync())["keys"]![0]!["wrappers"]!.AsArray().Count);
@@ -171,9 +178,32 @@ public sealed class RootKeysTests : ServerTests
         await Server.StartAgainAsync(with: options => options with { RootKey = new KeySettings([other]) });
         (await Server.Client().Set("k")).IsOk();
         (await Server.Admin.Post($"{Root}/rotate", [])).IsOk();
-        await DoneAsync(version: 2);
+        await DoneAsync(version: 3);
         var wrapper = Assert.Single((await ShowAsync())["keys"]![1]!["wrappers"]!.AsArray())!;
         Assert.Equal($"{other}", (string?)wrapper["url"]);
+    }
+
+    [Fact]
+    public async Task A_key_file_that_is_set_is_made_for_a_new_store_and_for_no_other()
+    {
+        using var directory = new TemporaryDirectory();
+        var options = new CofferOptions
+        {
+            Data = directory.File("data"),
+            Listen = "http://127.0.0.1:0",
+            RootKey = new KeySettings([WrapperUrl.Of(directory.File("root.key"))]),
+        };
+        var nowhere = options with { RootKey = new KeySettings([WrapperUrl.Of(directory.File("none/root.key"))]) };
+        var refused = await Assert.ThrowsAsync<ConfigurationException>(() => StartAsync(nowhere));
+        Assert.Contains("cannot be created", refused.Message, StringComparison.Ordinal);
+        await (await StartAsync(options)).DisposeAsync();
+        Assert.True(File.Exists(directory.File("root.key")) && !File.Exists(directory.File("data/coffer.key")));
+        File.Move(directory.File("root.key"), directory.File("away"));
+        await Assert.ThrowsAsync<ConfigurationException>(() => StartAsync(options));
+        Assert.False(File.Exists(directory.File("root.key")));
+
+        static Task<Coffer.Hosting.Server> StartAsync(CofferOptions options) =>
+            Coffer.Hosting.Server.StartAsync(options, TimeProvider.System, default);
     }
 
     [Fact]
@@ -231,6 +261,25 @@ public sealed class RootKeysTests : ServerTests
         File.WriteAllText(Path.Combine(Server.Data, "coffer.anchor"), "coffer-anchor-v1 00\n");
         refused = await Assert.ThrowsAsync<ConfigurationException>(() => Server.StartAgainAsync());
         Assert.Contains("is damaged", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_store_whose_root_key_was_rotated_moves_without_the_one_that_is_not_used()
+    {
+        (await Server.Client().Set("k", "kept")).IsOk();
+        (await Server.Admin.Post($"{Root}/rotate", [])).IsOk();
+        await DoneAsync(version: 2);
+        await Server.StopAsync();
+        using var directory = new TemporaryDirectory();
+        var report = await StoreCopy.RunAsync(
+            Server.Location, directory.File("copy"), static _ => { }, TimeProvider.System, default);
+        Assert.True(report.IsFinished, string.Join('\n', report.Problems));
+        var options = new CofferOptions { Data = directory.File("copy"), Listen = "http://127.0.0.1:0" };
+        await using var node = new Nodes.Node(
+            await Coffer.Hosting.Server.StartAsync(options, TimeProvider.System, default), "");
+        (await node.Find(Server.Keys.TestSecretKey, "k")).IsOk();
+        var keys = (await node.Get(Server.Keys.AdminKey!, Root)).IsOk().Json;
+        Assert.Equal(2, (int)Assert.Single(keys["keys"]!.AsArray())!["version"]!);
     }
 
     [Fact]
