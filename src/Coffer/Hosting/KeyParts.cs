@@ -45,10 +45,10 @@ internal sealed class KeyParts(KeyWrappers wrappers, Anchor anchor)
         {
             KeyFile.Create(path, now);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (DirectoryNotFoundException)
         {
-            throw new ConfigurationException($"the key file {path} cannot be created: {e.Message}",
-                "Its directory must exist, and be writable by the user that runs Coffer.");
+            throw new ConfigurationException($"the key file {path} cannot be created: its directory does not exist",
+                "Make the directory first, or check root-key.");
         }
     }
 
