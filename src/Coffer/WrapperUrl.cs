@@ -5,17 +5,19 @@ namespace Coffer;
 /// <param name="Rest">What comes after it.</param>
 internal sealed record WrapperUrl(string Scheme, string Rest)
 {
-    public const string KeyFile = "file:", Credential = "credential:", Exec = "exec:", Vault = "vault:";
+    public const string KeyFile = "file:", Credential = "credential:", Exec = "exec:", Vault = "vault:",
+        AwsKms = "awskms:";
 
     /// <summary>What one may be, to end a sentence.</summary>
-    public const string Forms = "file:/PATH, credential:NAME, exec:/PATH or vault:https://HOST/MOUNT/KEY";
+    public const string Forms = "file:/PATH, credential:NAME, exec:/PATH, "
+        + "vault:https://HOST/MOUNT/KEY or awskms:KEY_ARN";
 
     private const string SystemdVariable = "CREDENTIALS_DIRECTORY", OfContainers = "/run/secrets";
 
     /// <returns>Null if the text is no such URL.</returns>
     public static WrapperUrl? Parse(string text)
     {
-        if (((string[])[KeyFile, Credential, Exec, Vault]).FirstOrDefault(
+        if (((string[])[KeyFile, Credential, Exec, Vault, AwsKms]).FirstOrDefault(
             known => text.StartsWith(known, StringComparison.Ordinal)) is not { } scheme)
             return null;
         var rest = text[scheme.Length..];
@@ -23,16 +25,25 @@ internal sealed record WrapperUrl(string Scheme, string Rest)
         {
             Credential => rest.Length > 0 && !rest.Contains('/', StringComparison.Ordinal) && rest is not ("." or ".."),
             Vault => IsService(rest),
+            AwsKms => rest.Split(':') is ["arn", { Length: > 0 }, "kms", { Length: > 0 }, { Length: > 0 }, var key]
+                && (key.StartsWith("key/", StringComparison.Ordinal)
+                    || key.StartsWith("alias/", StringComparison.Ordinal)),
             _ => rest.StartsWith('/') && rest.Length > 1,
         };
         return isSound ? new WrapperUrl(scheme, rest) : null;
     }
 
-    // Plain HTTP stays on this machine. A password or a token has no place in it.
-    private static bool IsService(string rest) => Uri.TryCreate(rest, UriKind.Absolute, out var url)
+    /// <summary>
+    /// Whether it is the address of a key service: plain HTTP stays on this machine, and a password or a token has no
+    /// place in it.
+    /// </summary>
+    public static bool IsSafe(string text) => Uri.TryCreate(text, UriKind.Absolute, out var url)
         && (url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && url.IsLoopback))
-        && url is { UserInfo: "", Query: "", Fragment: "" }
-        && url.AbsolutePath.Trim('/').Split('/') is { Length: >= 2 } parts && parts.All(part => part.Length > 0);
+        && url is { UserInfo: "", Query: "", Fragment: "" };
+
+    private static bool IsService(string rest) => IsSafe(rest)
+        && new Uri(rest).AbsolutePath.Trim('/').Split('/') is { Length: >= 2 } parts
+        && parts.All(part => part.Length > 0);
 
     /// <summary>A key file, by a path that may begin anywhere.</summary>
     public static WrapperUrl Of(string keyFile) => new(KeyFile, Path.GetFullPath(keyFile));
@@ -73,6 +84,9 @@ internal sealed record KeySettings(IReadOnlyList<WrapperUrl> Urls)
 
     /// <summary>The namespace in Vault; null is the root's.</summary>
     public string? VaultNamespace { get; init; }
+
+    /// <summary>The address of AWS KMS; null is that of the key's region.</summary>
+    public string? AwsEndpoint { get; init; }
 
     /// <summary>How long a start waits for a wrapper that is away.</summary>
     public TimeSpan Patience { get; init; }

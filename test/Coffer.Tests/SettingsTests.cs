@@ -53,6 +53,7 @@ public sealed class SettingsTests : IDisposable
     [InlineData("root-key", "exec:/usr/local/lib/wrap file:/k")]
     [InlineData("root-key-exec-arguments", "a b")]
     [InlineData("root-key-exec-environment", "TOKEN")]
+    [InlineData("root-key-aws-endpoint", "https://kms.example")]
     [InlineData("root-key-wait", "3600")]
     [InlineData("root-key-vault-token-file", "/t")]
     [InlineData("root-key-vault-role", "r")]

@@ -90,6 +90,7 @@ internal static class Parameters
             VaultRole = Variable("root-key-vault-role"),
             VaultSecretFile = Variable("root-key-vault-secret-file"),
             VaultNamespace = Variable("root-key-vault-namespace"),
+            AwsEndpoint = Variable("root-key-aws-endpoint"),
         };
     }
 

@@ -59,6 +59,7 @@ internal sealed class KeyWrappers
     {
         WrapperUrl.Exec => new ExecWrapper(url.Rest, settings.ExecArguments, settings.ExecEnvironment),
         WrapperUrl.Vault => new VaultWrapper(url, settings),
+        WrapperUrl.AwsKms => new AwsKmsWrapper(url, settings.AwsEndpoint),
         _ => KeyFile.Load(url.File!, isCredential: url.Scheme == WrapperUrl.Credential),
     };
 

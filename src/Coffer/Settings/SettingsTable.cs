@@ -89,6 +89,9 @@ internal static class SettingsTable
             (options, text) => options with { RootKey = options.RootKey with { VaultSecretFile = text } }),
         Text("root-key-vault-namespace", "NAME", "none", "Namespace in Vault or OpenBao.",
             (options, text) => options with { RootKey = options.RootKey with { VaultNamespace = text } }),
+        new("root-key-aws-endpoint", "URL", "that of the key's region", "Address of AWS KMS, https, or http on "
+            + "loopback.",
+            (options, text) => options with { RootKey = options.RootKey with { AwsEndpoint = Endpoint(text) } }),
         Number("root-key-wait", CofferOptions.DefaultRootKeyWait, 0, 3_600, "Seconds for which a start waits for what "
             + "wraps the root keys if it is away.",
             (options, number) =>
@@ -205,6 +208,9 @@ internal static class SettingsTable
         });
 
     private static string[] Words(string text) => text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+
+    private static string Endpoint(string text) => WrapperUrl.IsSafe(text) ? text
+        : throw new FormatException("is not an https URL, or an http URL of this machine, without user and query");
 
     private static WrapperUrl Wrapper(string word) => WrapperUrl.Parse(word)
         ?? throw new FormatException($"is not a list of wrappers: '{word}' is not {WrapperUrl.Forms}");

@@ -1,0 +1,128 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using Amazon.KeyManagementService;
+using Amazon.KeyManagementService.Model;
+using Amazon.Runtime;
+
+namespace Coffer.Keys;
+
+/// <summary>
+/// A symmetric key of AWS KMS (its API reference, "Encrypt" and "Decrypt"), with the store and the version of the root
+/// key as its encryption context. Credentials come from where AWS's own programs have them.
+/// </summary>
+/// <param name="url">As the operator writes it: the ARN of the key, or of an alias of it.</param>
+/// <param name="endpoint">The address of the service; null is the region's.</param>
+internal sealed class AwsKmsWrapper(WrapperUrl url, string? endpoint) : KeyWrapper
+{
+    private const int Region = 3; // arn:aws:kms:eu-central-1:111122223333:key/…
+
+    public override string Id => url.ToString();
+
+    public override async Task<byte[]> WrapAsync(RootKeyName name, SecretBytes text, CancellationToken ct)
+    {
+        var bytes = text.Span.ToArray();
+        using var plaintext = new MemoryStream(bytes);
+        try
+        {
+            var answer = await AskAsync(client => client.EncryptAsync(new EncryptRequest
+            {
+                KeyId = url.Rest,
+                Plaintext = plaintext,
+                EncryptionContext = Context(name),
+            }, ct), ct);
+            RequireKey(answer.KeyId);
+            return answer.CiphertextBlob.ToArray();
+        }
+        finally
+        {
+            System.Security.Cryptography.CryptographicOperations.ZeroMemory(bytes);
+        }
+    }
+
+    public override async Task<SecretBytes?> UnwrapAsync(RootKeyName name, byte[] wrapped, CancellationToken ct)
+    {
+        using var ciphertext = new MemoryStream(wrapped);
+        var answer = await AskAsync(client => client.DecryptAsync(new DecryptRequest
+        {
+            KeyId = url.Rest,
+            CiphertextBlob = ciphertext,
+            EncryptionContext = Context(name),
+        }, ct), ct);
+        RequireKey(answer.KeyId);
+        var bytes = answer.Plaintext.ToArray();
+        var text = SecretBytes.Copy(bytes);
+        System.Security.Cryptography.CryptographicOperations.ZeroMemory(bytes);
+        return text;
+    }
+
+    // An alias is answered with the key that it leads to.
+    private void RequireKey(string? answered)
+    {
+        if (answered != url.Rest && url.Rest.Contains(":key/", StringComparison.Ordinal))
+            throw new KeyServiceException($"AWS KMS answered for another key, {answered}", mayPass: false);
+    }
+
+    private async Task<T> AskAsync<T>(Func<AmazonKeyManagementServiceClient, Task<T>> ask, CancellationToken ct)
+    {
+        try
+        {
+            using var client = new AmazonKeyManagementServiceClient(Configuration());
+            return await ask(client);
+        }
+        catch (AmazonServiceException e) when ((int)e.StatusCode > 0)
+        {
+            throw new KeyServiceException($"AWS KMS answered {(int)e.StatusCode} {e.ErrorCode}: {e.Message}",
+                mayPass: e is LimitExceededException or KMSInternalException or DependencyTimeoutException
+                    || (int)e.StatusCode is 429 or >= 500 || e.ErrorCode == "ThrottlingException");
+        }
+        catch (Exception e) when (!ct.IsCancellationRequested
+            && e is AmazonClientException or AmazonServiceException or HttpRequestException or WebException
+                or SocketException or OperationCanceledException)
+        {
+            var why = (e.InnerException ?? e).Message.TrimEnd('.');
+            throw new KeyServiceException($"AWS KMS cannot be asked: {why}", mayPass: true);
+        }
+    }
+
+    private AmazonKeyManagementServiceConfig Configuration()
+    {
+        var region = url.Rest.Split(':')[Region];
+        var configuration = new AmazonKeyManagementServiceConfig
+        {
+            Timeout = TimeSpan.FromSeconds(15),
+            MaxErrorRetry = 1,
+            HttpClientFactory = new DirectClients(),
+        };
+        if (endpoint is null)
+            configuration.RegionEndpoint = Amazon.RegionEndpoint.GetBySystemName(region);
+        else
+            (configuration.ServiceURL, configuration.AuthenticationRegion) = (endpoint, region);
+        return configuration;
+    }
+
+    private static Dictionary<string, string> Context(RootKeyName name) => new()
+    {
+        ["coffer:store"] = Convert.ToHexStringLower(name.Store),
+        ["coffer:root-key"] = name.Version.ToString(CultureInfo.InvariantCulture),
+    };
+
+    // Without a proxy that happens to be in the environment, and without following where an answer leads.
+    private sealed class DirectClients : HttpClientFactory
+    {
+        public override HttpClient CreateHttpClient(IClientConfig clientConfig) => new(new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false,
+            UseProxy = false,
+            ConnectTimeout = TimeSpan.FromSeconds(5),
+        })
+        {
+            Timeout = TimeSpan.FromSeconds(15),
+            MaxResponseContentBufferSize = 64 * 1024,
+        };
+
+        public override bool UseSDKHttpClientCaching(IClientConfig clientConfig) => false;
+
+        public override bool DisposeHttpClientsAfterUse(IClientConfig clientConfig) => true;
+    }
+}
