@@ -55,11 +55,11 @@ public sealed class FailoverTroubleTests
     {
         await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
         await using var store = await FailoverStore.StartAsync(
-            $"{cluster.Store(cluster.Primary.Port)};Maximum Pool Size=2;Timeout=1");
+            $"{cluster.Store(cluster.Primary.Port)};Maximum Pool Size=2;Timeout=3");
         await store.UntilAcknowledgedAsync();
         store.Tally.Fault();
         var held = cluster.AskAsync(cluster.Primary,
-            "BEGIN; LOCK TABLE secrets IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3); ROLLBACK");
+            "BEGIN; LOCK TABLE secrets IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(6); ROLLBACK");
         while (await cluster.AskAsync(
             cluster.Primary,
             "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'secrets'::regclass AND "

@@ -86,7 +86,9 @@ internal sealed class ExecWrapper(
         };
         foreach (var argument in arguments)
             start.ArgumentList.Add(argument);
-        string[] kept = ["PATH", "HOME", .. environment];
+        // Coffer's own variables, keys among them, are none of its business even if somebody names them.
+        string[] kept =
+            ["PATH", "HOME", .. environment.Where(name => !name.StartsWith("COFFER_", StringComparison.Ordinal))];
         foreach (var name in start.Environment.Keys.Except(kept, StringComparer.Ordinal).ToList())
             start.Environment.Remove(name);
         try

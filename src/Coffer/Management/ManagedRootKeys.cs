@@ -264,10 +264,11 @@ internal sealed class ManagedRootKeys(
         var reply = await management.WriteAsync(request, new Change.ManagementKey { Meta = Control.MetaKey }, entry,
             (found, _) =>
             {
-                if (refusal is not null)
-                    throw refusal;
+                // First: what is refused may be so of what this node knows only.
                 if (found.Meta is not { } stored || !stored.AsSpan().SequenceEqual(facts.Row))
                     throw ApiError.RootKeysMoved();
+                if (refusal is not null)
+                    throw refusal;
                 using var control = Control.Open(instance.Id, stored, instance.Roots)
                     ?? throw new InvalidOperationException("the control row that is known does not open");
                 var (roots, row, changed) = ControlChange.Write(

@@ -43,12 +43,12 @@ public sealed class ExecWrapperTests : IDisposable
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "there are no programs of this kind here");
         Environment.SetEnvironmentVariable("EXEC_WRAPPER_TOKEN", "named");
-        Environment.SetEnvironmentVariable("COFFER_EXEC_WRAPPER_TEST", "not named");
+        Environment.SetEnvironmentVariable("COFFER_EXEC_WRAPPER_TEST", "named, and kept back");
         var wrapper = Program($$"""
             env > {{directory.File("env")}}; pwd > {{directory.File("pwd")}}
             printf '%s\n' "$@" > {{directory.File("args")}}
             cat > /dev/null; echo '{"data":"AA=="}'
-            """, ["-a", "b c; touch /tmp/x"], ["EXEC_WRAPPER_TOKEN"]);
+            """, ["-a", "b c; touch /tmp/x"], ["EXEC_WRAPPER_TOKEN", "COFFER_EXEC_WRAPPER_TEST"]);
         using var text = SecretBytes.Copy("abc"u8);
         await wrapper.WrapAsync(Name, text, default);
         var names = File.ReadLines(directory.File("env")).Select(line => line.Split('=')[0])
