@@ -39,7 +39,7 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
             .. new AuditApi(new AuditTrail(engine, scans, gate)).Routes,
             .. new SettingsApi(gate, receipts, options).Routes,
             .. new RootKeysApi(
-                new ManagedRootKeys(instance, keys.Wrappers, rotation, gate, writer, time)).Routes,
+                new ManagedRootKeys(engine, instance, keys.Wrappers, rotation, gate, writer)).Routes,
             .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,
         ]);
     }

@@ -8,8 +8,8 @@ namespace Coffer.Management;
 
 /// <summary>The root keys of a store and what wraps them, for someone with an admin key.</summary>
 internal sealed class ManagedRootKeys(
-    Instance instance, KeyWrappers wrappers, RootRotation rotation, Gate gate, ManagementWriter management,
-    TimeProvider time)
+    Engine engine, Instance instance, KeyWrappers wrappers, RootRotation rotation, Gate gate,
+    ManagementWriter management)
 {
     private const int MostTries = 10;
 
@@ -102,7 +102,7 @@ internal sealed class ManagedRootKeys(
             rows.AddRange(await WrapAsync(
                 [key], wrappers.All.Where(wrapper => facts.Roots[^1].Wrappers.Any(wrapper.Holds)), ct));
         });
-        var row = new RootKeyRow(key.Version, time.GetUtcNow().ToUnixTimeSeconds(), []);
+        var row = new RootKeyRow(key.Version, management.Now, []);
         var entry = request.Caller.Entry("rotate_root_key", RootRotation.Word(RootState.Made)) with
         {
             Version = key.Version,
@@ -297,8 +297,7 @@ internal sealed class ManagedRootKeys(
             {
                 foreach (var wrapper in by)
                 {
-                    var now = time.GetUtcNow().ToUnixTimeSeconds();
-                    var made = await Instance.WrapAsync(instance.Id, key, [wrapper], now, ct);
+                    var made = await Instance.WrapAsync(instance.Id, key, [wrapper], management.Now, ct);
                     if (!await OpensAsync(wrapper, made[0], key.Hash(), ct))
                         throw new KeyServiceException($"{wrapper.Id} does not give back what it wrapped", false);
                     rows.AddRange(made);
@@ -313,18 +312,24 @@ internal sealed class ManagedRootKeys(
         return rows;
     }
 
+    // By what is stored: who can wrap again may have lost the key that it wrapped with then.
     private async Task<bool> IsOpenedWithoutAsync(ControlFacts.Root root, string id, CancellationToken ct)
     {
-        foreach (var wrapper in wrappers.All.Where(wrapper => !wrapper.Holds(id) && root.Wrappers.Any(wrapper.Holds)))
+        var hash = instance.Roots.Find(root.Version)?.Hash() ?? throw ApiError.RootKeysMoved();
+        var rows = await engine.ListWrappingsAsync(ct);
+        foreach (var row in rows.Where(row => row.Version == root.Version && row.Wrapper != id))
         {
-            try
+            foreach (var wrapper in wrappers.All.Where(wrapper => !wrapper.Holds(id) && wrapper.Holds(row.Wrapper)))
             {
-                await WrapAsync([root.Version], [wrapper], ct);
-                return true;
-            }
-            catch (ApiError)
-            {
-                // Another may.
+                try
+                {
+                    if (await OpensAsync(wrapper, row, hash, ct))
+                        return true;
+                }
+                catch (KeyServiceException)
+                {
+                    // Another may.
+                }
             }
         }
 

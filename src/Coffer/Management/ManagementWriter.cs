@@ -78,6 +78,9 @@ internal sealed class ManagementWriter(
         return write.Reply!;
     }
 
+    /// <summary>The clock's Unix second.</summary>
+    public long Now => time.GetUtcNow().ToUnixTimeSeconds();
+
     /// <summary>When something counts as made that is decided at a Unix second; for a change that decides.</summary>
     public long CreatedAt(long now) => order?.At(now) ?? now;
 
@@ -158,7 +161,7 @@ internal sealed class ManagementWriter(
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
-            var now = own.time.GetUtcNow().ToUnixTimeSeconds();
+            var now = own.Now;
             if (found.Management!.Reply is { } kept
                 && (!kept.IsSound || kept.Created + (long)KeptFor.TotalSeconds > now))
             {

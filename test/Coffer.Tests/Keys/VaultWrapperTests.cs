@@ -67,6 +67,25 @@ public sealed class VaultWrapperTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_wrapper_stays_while_another_wraps_and_can_no_longer_unwrap_what_is_stored()
+    {
+        var keys = Settings() with { VaultTokenFile = directory.File("token") };
+        await using var server = await TestServer.StartAsync();
+        await server.StopAsync();
+        var own = WrapperUrl.Of(Path.Combine(server.Data, "coffer.key"));
+        var both = keys with { Urls = [own, .. keys.Urls] };
+        await server.StartAgainAsync(with: options => options with { RootKey = both });
+        (await server.Admin.Post("/admin/v1/root_keys/wrappers", [("wrapper", $"{keys.Urls[0]}")])).IsOk();
+        versions.Add(RandomNumberGenerator.GetBytes(32));
+        var old = versions[0];
+        versions[0] = []; // the version of its key that wrapped is destroyed
+        (await server.Admin.Post("/admin/v1/root_keys/wrappers/remove", [("wrapper", $"{own}")]))
+            .IsError(400, null, "wrapper");
+        versions[0] = old;
+        (await server.Admin.Post("/admin/v1/root_keys/wrappers/remove", [("wrapper", $"{own}")])).IsOk();
+    }
+
+    [Fact]
     public async Task A_role_is_signed_in_for_each_call_and_no_token_is_kept()
     {
         var wrapper = Open(Settings() with { VaultRole = Role, VaultSecretFile = directory.File("secret") });
