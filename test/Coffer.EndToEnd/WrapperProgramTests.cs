@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -31,7 +32,7 @@ public sealed class WrapperProgramTests
     public async Task A_TPM_unwraps_until_what_it_measured_is_another()
     {
         using var data = new TemporaryDirectory();
-        var port = FreePorts(2);
+        var port = FreePair();
         await using var tpm = await HelperAsync(Needs.OnPath("swtpm"), "socket", "--tpm2", "--tpmstate",
             $"dir={Made(data, "tpm")}", "--flags", "not-need-init,startup-clear", "--server",
             $"type=tcp,port={port},bindaddr=127.0.0.1,disconnect", "--ctrl",
@@ -51,7 +52,7 @@ public sealed class WrapperProgramTests
     public async Task A_key_service_that_goes_away_is_of_no_concern_to_a_server_that_runs_and_is_waited_for_at_a_start()
     {
         using var data = new TemporaryDirectory();
-        var (port, keys) = (FreePorts(1), Made(data, "tang"));
+        var (port, keys) = (PostgresPrograms.FreePort(), Made(data, "tang"));
         (await Ran.ProgramAsync("/usr/libexec/tangd-keygen", [keys])).EndedWith(0);
         string[] served = [$"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork", $"EXEC:/usr/libexec/tangd {keys}"];
         var tang = await HelperAsync(Needs.OnPath("socat"), served);
@@ -150,34 +151,21 @@ public sealed class WrapperProgramTests
         }
     }
 
-    /// <summary>The first of some free ports that follow each other.</summary>
-    private static int FreePorts(int count)
+    /// <summary>The first of two free ports that follow each other.</summary>
+    private static int FreePair()
     {
         while (true)
         {
-            var listeners = new List<TcpListener>();
+            var port = PostgresPrograms.FreePort();
             try
             {
-                var first = new TcpListener(IPAddress.Loopback, 0);
-                first.Start();
-                listeners.Add(first);
-                var port = ((IPEndPoint)first.LocalEndpoint).Port;
-                for (var i = 1; i < count; i++)
-                {
-                    var next = new TcpListener(IPAddress.Loopback, port + i);
-                    next.Start();
-                    listeners.Add(next);
-                }
-
+                using var next = new TcpListener(IPAddress.Loopback, port + 1);
+                next.Start();
                 return port;
             }
             catch (SocketException)
             {
-                // Taken; others are not.
-            }
-            finally
-            {
-                listeners.ForEach(listener => listener.Stop());
+                // Somebody has that one.
             }
         }
     }

@@ -56,49 +56,60 @@ internal static class Parameters
         Description = $"What wraps the root keys, if it is not a key file in the data directory: {WrapperUrl.Forms}. "
             + $"The default is {@default}.",
         HelpName = "URLS",
-        CustomParser = result =>
-        {
-            var given = KeysOf(result.Tokens is [var token] ? token.Value : "", name, out var problem);
-            if (problem is not null)
-                result.AddError(problem);
-            return given;
-        },
+        CustomParser = result => Read(result, name),
     };
 
     /// <summary>What COFFER_ROOT_KEY names, or null if it is not set.</summary>
     /// <exception cref="ConfigurationException">It is no list of wrappers.</exception>
     public static KeySettings? KeysOfEnvironment()
     {
-        if (Variable("root-key") is not { Length: > 0 } text)
+        var setting = SettingsTable.All.First(known => known.Name == RootKeySetting);
+        if (Environment.GetEnvironmentVariable(setting.Environment) is not { Length: > 0 } text)
             return null;
-        var keys = KeysOf(text, "COFFER_ROOT_KEY", out var problem);
-        return problem is null ? keys
-            : throw new ConfigurationException(problem, "Run coffer settings to see what root-key may be.");
-    }
-
-    private static KeySettings? KeysOf(string text, string name, out string? problem)
-    {
-        var words = text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
-        problem = words.Length == 0 ? $"{name} names no wrapper."
-            : words.FirstOrDefault(word => WrapperUrl.Parse(word) is null) is { } wrong
-                ? $"{name} '{wrong}' is not {WrapperUrl.Forms}." : null;
-        return problem is not null ? null : new KeySettings([.. words.Select(word => WrapperUrl.Parse(word)!)])
+        try
         {
-            ExecArguments = Words("root-key-exec-arguments"),
-            ExecEnvironment = Words("root-key-exec-environment"),
-            VaultTokenFile = Variable("root-key-vault-token-file"),
-            VaultRole = Variable("root-key-vault-role"),
-            VaultSecretFile = Variable("root-key-vault-secret-file"),
-            VaultNamespace = Variable("root-key-vault-namespace"),
-            AwsEndpoint = Variable("root-key-aws-endpoint"),
-        };
+            return KeysOf(text);
+        }
+        catch (FormatException e)
+        {
+            throw new ConfigurationException($"{setting.Environment} '{text}' {e.Message}",
+                "Run coffer settings to see what root-key may be.");
+        }
     }
 
-    private static string[] Words(string setting) =>
-        (Variable(setting) ?? "").Split(' ', StringSplitOptions.RemoveEmptyEntries);
+    private const string RootKeySetting = "root-key";
 
-    private static string? Variable(string setting) => Environment.GetEnvironmentVariable(
-        SettingsTable.All.First(known => known.Name == setting).Environment);
+    private static KeySettings? Read(ArgumentResult result, string name)
+    {
+        var text = result.Tokens is [var token] ? token.Value : "";
+        try
+        {
+            if (KeysOf(text) is { Urls.Count: > 0 } keys)
+                return keys;
+            result.AddError($"{name} names no wrapper.");
+        }
+        catch (FormatException e)
+        {
+            result.AddError($"{name} '{text}' {e.Message}.");
+        }
+
+        return null;
+    }
+
+    // How wrappers are asked is set as for a server; nobody waits for one that is away.
+    private static KeySettings KeysOf(string urls)
+    {
+        var options = new CofferOptions { Data = "" };
+        foreach (var setting in SettingsTable.All.Where(known =>
+            known.Name.StartsWith(RootKeySetting, StringComparison.Ordinal)))
+        {
+            var value = setting.Name == RootKeySetting ? urls : Environment.GetEnvironmentVariable(setting.Environment);
+            if (value is { Length: > 0 })
+                options = setting.Apply(options, value);
+        }
+
+        return options.RootKey with { Patience = TimeSpan.Zero };
+    }
 
     /// <summary>The reason for which an operator looks at payloads.</summary>
     public static Option<string> Reason() =>

@@ -32,12 +32,12 @@ internal sealed class ControlWatch(Engine engine, Instance instance, KeyParts ke
         running = Task.Run(() => RunAsync(rotation));
     }
 
-    /// <summary>The control row may have been changed.</summary>
-    public void Ring()
+    /// <summary>Sees whether the control row may have been changed.</summary>
+    public void Note(News news)
     {
         try
         {
-            if (changed.CurrentCount == 0)
+            if (news.HasControl && changed.CurrentCount == 0)
                 changed.Release();
         }
         catch (Exception e) when (e is SemaphoreFullException or ObjectDisposedException)
@@ -80,10 +80,22 @@ internal sealed class ControlWatch(Engine engine, Instance instance, KeyParts ke
     }
 
     /// <summary>The same for the committer's loop, which is a thread of its own.</summary>
-    public void FollowNow() => FollowAsync(stop.Token).GetAwaiter().GetResult();
+    public void FollowNow()
+    {
+        try
+        {
+            FollowAsync(stop.Token).GetAwaiter().GetResult();
+        }
+        catch (OperationCanceledException)
+        {
+            // It stops.
+        }
+    }
 
     public void Dispose()
     {
+        // What still waits to be stored is refused as locked, and not by what is gone.
+        engine.ControlMoved = static () => { };
         stop.Cancel();
         running.Wait();
         stop.Dispose();

@@ -71,14 +71,14 @@ internal sealed class KeyParts(KeyWrappers wrappers, Anchor anchor)
     /// <summary>
     /// Writes the anchor, and from now on takes over each change of the control row, by whichever node.
     /// </summary>
-    public void Follow(StorageParts storage, Instance instance, Surroundings around)
+    public void Follow(Engine engine, Instance instance, Surroundings around)
     {
         Anchor.Write(instance);
-        watch = around.Parts.Add(new ControlWatch(storage.Engine, instance, this, around.Log<ControlWatch>()));
+        watch = around.Parts.Add(new ControlWatch(engine, instance, this, around.Log<ControlWatch>()));
         instance.Reload = watch.FollowAsync;
-        storage.Engine.KnownControl = () => instance.Facts?.Row;
-        storage.Engine.ControlMoved = watch.FollowNow;
-        storage.ControlChanged = watch.Ring;
+        engine.KnownControl = () => instance.Facts?.Row;
+        engine.ControlMoved = watch.FollowNow;
+        engine.Changed += watch.Note;
     }
 
     /// <summary>Has the rotation of a root key that is under way continue by itself.</summary>

@@ -67,7 +67,7 @@ internal sealed class Server : IAsyncDisposable
             await audit.Committer.CommitAsync(first.Change);
             await Upgrade.RunAsync(
                 storage.Engine, audit.Committer, instance, keys.Wrappers, time.GetUtcNow().ToUnixTimeSeconds(), ct);
-            keys.Follow(storage, instance, around);
+            keys.Follow(storage.Engine, instance, around);
             audit.Refusals.Start(audit.Committer);
 
             var access = await AccessParts.OpenAsync(storage, instance, audit, options, around, ct);

@@ -10,9 +10,6 @@ namespace Coffer.Hosting;
 /// <summary>The data directory, the engine, and what this node knows of changes to what it keeps in memory.</summary>
 internal sealed record StorageParts(DataDirectory Directory, Engine Engine, Epoch Epoch)
 {
-    /// <summary>Called, on any thread, when the control row may have been changed, by whichever node.</summary>
-    public Action ControlChanged { get; set; } = static () => { };
-
     public static async Task<StorageParts> OpenAsync(CofferOptions options, Parts parts, CancellationToken ct)
     {
         var directory = parts.Add(DataDirectory.Open(options.Data, holdsStore: options.Store is null));
@@ -21,14 +18,8 @@ internal sealed record StorageParts(DataDirectory Directory, Engine Engine, Epoc
             : SqliteEngine.Open(directory.StoreFile));
         await Instance.RequireWholeAsync(engine, ct); // before it waits for a node that may be migrating
         var epoch = new Epoch();
-        var opened = new StorageParts(directory, engine, epoch);
-        engine.Changed = news =>
-        {
-            epoch.Advance(news);
-            if (news.HasControl)
-                opened.ControlChanged();
-        };
-        return opened;
+        engine.Changed = epoch.Advance;
+        return new StorageParts(directory, engine, epoch);
     }
 
     /// <summary>Takes a name among the nodes of the store.</summary>

@@ -1,4 +1,3 @@
-using System.Buffers.Text;
 using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
@@ -26,15 +25,15 @@ internal sealed class ExecWrapper(
 
     public override async Task<byte[]> WrapAsync(RootKeyName name, SecretBytes text, CancellationToken ct)
     {
-        using var wrapped = await AskAsync("wrap"u8.ToArray(), name, text.Memory, ct);
+        using var wrapped = await AskAsync("wrap", name, text.Memory, ct);
         return wrapped.Span.ToArray();
     }
 
     public override async Task<SecretBytes?> UnwrapAsync(RootKeyName name, byte[] wrapped, CancellationToken ct) =>
-        await AskAsync("unwrap"u8.ToArray(), name, wrapped, ct);
+        await AskAsync("unwrap", name, wrapped, ct);
 
     private async Task<SecretBytes> AskAsync(
-        byte[] operation, RootKeyName name, ReadOnlyMemory<byte> data, CancellationToken ct)
+        string operation, RootKeyName name, ReadOnlyMemory<byte> data, CancellationToken ct)
     {
         RequireSafe();
         using var process = Start();
@@ -48,8 +47,9 @@ internal sealed class ExecWrapper(
             var answered = ReadAsync(process.StandardOutput.BaseStream, answer.Memory, limit.Token);
             try
             {
-                using var question = Question(operation, name, data.Span);
+                using var question = Question(operation, name, data);
                 await process.StandardInput.BaseStream.WriteAsync(question.Memory, limit.Token);
+                await process.StandardInput.BaseStream.WriteAsync("\n"u8.ToArray(), limit.Token);
                 process.StandardInput.Close();
             }
             catch (IOException)
@@ -121,19 +121,15 @@ internal sealed class ExecWrapper(
         }
     }
 
-    private static SecretBytes Question(byte[] operation, RootKeyName name, ReadOnlySpan<byte> data)
-    {
-        var head = Encoding.ASCII.GetBytes(string.Concat(
-            "{\"v\":1,\"op\":\"", Encoding.ASCII.GetString(operation), "\",\"store\":\"",
-            Convert.ToHexStringLower(name.Store), "\",\"version\":",
-            name.Version.ToString(System.Globalization.CultureInfo.InvariantCulture), ",\"data\":\""));
-        var question = SecretBytes.Rent(head.Length + Base64.GetMaxEncodedToUtf8Length(data.Length) + 3);
-        head.CopyTo(question.Span);
-        Base64.EncodeToUtf8(data, question.Span[head.Length..], out _, out var written);
-        "\"}\n"u8.CopyTo(question.Span[(head.Length + written)..]);
-        question.Shrink(head.Length + written + 3);
-        return question;
-    }
+    private static SecretBytes Question(string operation, RootKeyName name, ReadOnlyMemory<byte> data) =>
+        KeyServiceText.Json(json =>
+        {
+            json.WriteNumber("v"u8, 1);
+            json.WriteString("op"u8, operation);
+            json.WriteString("store"u8, Convert.ToHexStringLower(name.Store));
+            json.WriteNumber("version"u8, name.Version);
+            json.WriteBase64String("data"u8, data.Span);
+        });
 
     private static SecretBytes Read(SecretBytes answer, int code, string complaint)
     {
@@ -159,7 +155,7 @@ internal sealed class ExecWrapper(
 
         if (data is not null)
             return data;
-        var what = error is not null ? $"the program says: {Shown(Encoding.UTF8.GetBytes(error))}"
+        var what = error is not null ? $"the program says: {KeyServiceText.Shown(error)}"
             : $"the program has given no answer and ended with {code}";
         throw new KeyServiceException(complaint.Length > 0 ? $"{what} ({complaint})" : what, mayPass);
     }
@@ -176,9 +172,5 @@ internal sealed class ExecWrapper(
         return read;
     }
 
-    private static string Shown(ReadOnlySpan<byte> bytes)
-    {
-        var text = Encoding.UTF8.GetString(bytes[..Math.Min(bytes.Length, LongestComplaint)]).Trim();
-        return string.Concat(text.Select(c => char.IsControl(c) ? ' ' : c));
-    }
+    private static string Shown(ReadOnlySpan<byte> bytes) => KeyServiceText.Shown(Encoding.UTF8.GetString(bytes));
 }

@@ -311,18 +311,14 @@ internal sealed class Instance
     public async Task<(RowWrite[] Rows, Action Durable)> StepBackAsync(
         Engine engine, long anchor, long now, CancellationToken ct)
     {
-        if (Facts is null)
+        if (Facts is not { } facts)
             return ([], static () => { });
         var stored = await StoredKeys.ReadAsync(engine, ct);
         using var control = Control.Open(Id, stored.Meta.GetValueOrDefault(Control.MetaKey), Roots) ?? throw Changed();
-        var next = control with
-        {
-            Serial = Math.Max(control.Serial, anchor) + 1,
-            Generation = StoreGeneration.After(control.Generation.Number, now),
-        };
-        var row = next.Write(Id, Roots);
-        var facts = ControlFacts.Of(next, row.Value, stored.Roots);
-        return ([row], () => Take(Roots, facts));
+        var next = control with { Generation = StoreGeneration.After(control.Generation.Number, now) };
+        var before = control with { Serial = Math.Max(control.Serial, anchor) };
+        var (roots, row, current) = ControlChange.Write(this, before, next, facts);
+        return ([row], () => Take(roots, current));
     }
 
     /// <summary>Whether the root key still opens what it seals: memory and cryptography work.</summary>

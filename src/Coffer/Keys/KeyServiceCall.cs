@@ -10,7 +10,7 @@ namespace Coffer.Keys;
 /// </summary>
 internal static class KeyServiceCall
 {
-    private const int LargestAnswer = 64 * 1024, LongestComplaint = 500;
+    private const int LargestAnswer = 64 * 1024;
 
     private static readonly HttpClient Client = new(new SocketsHttpHandler
     {
@@ -77,8 +77,7 @@ internal static class KeyServiceCall
                 && errors.ValueKind == JsonValueKind.Array
                 ? string.Join("; ", errors.EnumerateArray().Select(error => error.ToString()))
                 : "";
-            said = string.Concat(said.Select(c => char.IsControl(c) ? ' ' : c));
-            return said.Length == 0 ? "" : $": {said[..Math.Min(said.Length, LongestComplaint)]}";
+            return said.Length == 0 ? "" : $": {KeyServiceText.Shown(said)}";
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {

@@ -28,7 +28,7 @@ internal sealed record LevelOne(RootKeys Roots, byte[] Id, SecretBytes Pepper, S
         if (stored.Roots.Count == 0)
             throw Instance.Changed();
         var keys = stored.Roots.Select(row => wrappers.Files
-            .Select(file => RootKeys.UnwrapFirstForm(row.Version, row.Wrapped, file))
+            .Select(file => Unwrap(row.Version, row.Wrapped, file))
             .FirstOrDefault(key => key is not null) ?? throw Instance.WrongKeyFile(row.Version)).ToArray();
         return Open(stored, new RootKeys(keys));
     }
@@ -61,6 +61,14 @@ internal sealed record LevelOne(RootKeys Roots, byte[] Id, SecretBytes Pepper, S
     }
 
     public override string ToString() => "[redacted]";
+
+    private static SealingKey? Unwrap(uint version, ReadOnlySpan<byte> wrapped, KeyFile file)
+    {
+        using var purpose = new AssociatedData("coffer v1 root key"u8);
+        purpose.Add(version);
+        using var key = file.Unwrap(wrapped, purpose.Span);
+        return key is null ? null : new SealingKey(version, key.Span);
+    }
 
     private static AssociatedData Purpose(bool appsAreSealed) =>
         new(appsAreSealed ? "coffer v2 identity"u8 : "coffer v1 identity"u8);

@@ -66,14 +66,4 @@ internal sealed class RootKeys
         RandomNumberGenerator.Fill(fresh.Span);
         return new SealingKey(version, fresh.Span);
     }
-
-    /// <summary>The form of level 1, which has no control row: wrapped by the key file and nothing else.</summary>
-    /// <returns>Null when the key file has not the key that the root key is wrapped with.</returns>
-    public static SealingKey? UnwrapFirstForm(uint version, ReadOnlySpan<byte> wrapped, KeyFile file)
-    {
-        using var purpose = new AssociatedData("coffer v1 root key"u8);
-        purpose.Add(version);
-        using var key = file.Unwrap(wrapped, purpose.Span);
-        return key is null ? null : new SealingKey(version, key.Span);
-    }
 }

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text;
 using System.Text.Json;
 
@@ -38,7 +37,7 @@ internal sealed class VaultWrapper(WrapperUrl url, KeySettings settings) : KeyWr
     private async Task<JsonDocument> AskAsync(string operation, RootKeyName name, string field,
         ReadOnlyMemory<byte> value, bool isText, CancellationToken ct)
     {
-        using var body = Body(name, field, value.Span, isText);
+        using var body = Body(name, field, value, isText);
         var token = await TokenAsync(ct);
         return await KeyServiceCall.PostAsync(Transit(operation), Headers(token), body, ct);
     }
@@ -55,7 +54,12 @@ internal sealed class VaultWrapper(WrapperUrl url, KeySettings settings) : KeyWr
     {
         if (settings.VaultRole is { } role)
         {
-            using var login = Login(role, Read(settings.VaultSecretFile));
+            var secret = Read(settings.VaultSecretFile);
+            using var login = KeyServiceText.Json(json =>
+            {
+                json.WriteString("role_id"u8, role);
+                json.WriteString("secret_id"u8, secret);
+            });
             using var answer = await KeyServiceCall.PostAsync(
                 new Uri(address, "/v1/auth/approle/login"), Headers(token: null), login, ct);
             return answer.RootElement.TryGetProperty("auth", out var auth)
@@ -93,44 +97,16 @@ internal sealed class VaultWrapper(WrapperUrl url, KeySettings settings) : KeyWr
         }
     }
 
-    private static SecretBytes Body(RootKeyName name, string field, ReadOnlySpan<byte> value, bool isText)
-    {
-        using var bound = name.Bound();
-        var buffer = new ArrayBufferWriter<byte>(4096);
-        using (var json = new Utf8JsonWriter(buffer))
+    private static SecretBytes Body(RootKeyName name, string field, ReadOnlyMemory<byte> value, bool isText) =>
+        KeyServiceText.Json(json =>
         {
-            json.WriteStartObject();
+            using var bound = name.Bound();
             if (isText)
-                json.WriteString(field, value);
+                json.WriteString(field, value.Span);
             else
-                json.WriteBase64String(field, value);
+                json.WriteBase64String(field, value.Span);
             json.WriteBase64String("associated_data"u8, bound.Span);
-            json.WriteEndObject();
-        }
-
-        return Taken(buffer);
-    }
-
-    private static SecretBytes Login(string role, string secret)
-    {
-        var buffer = new ArrayBufferWriter<byte>(1024);
-        using (var json = new Utf8JsonWriter(buffer))
-        {
-            json.WriteStartObject();
-            json.WriteString("role_id"u8, role);
-            json.WriteString("secret_id"u8, secret);
-            json.WriteEndObject();
-        }
-
-        return Taken(buffer);
-    }
-
-    private static SecretBytes Taken(ArrayBufferWriter<byte> buffer)
-    {
-        var body = SecretBytes.Copy(buffer.WrittenSpan);
-        buffer.Clear(); // what was written is zero again
-        return body;
-    }
+        });
 
     private static JsonElement? Find(JsonDocument answer, string field) =>
         answer.RootElement.TryGetProperty("data", out var data) && data.ValueKind == JsonValueKind.Object
