@@ -1,15 +1,17 @@
 // A second implementation of docs/envelope.md, in nothing but Node's own crypto: it shares no code with Coffer.
 //
-//   node vectors/envelope.mjs check     proves every case of envelope-v1.json, and control-v2.json
-//   node vectors/envelope.mjs write     makes both anew (only for a new version of the format)
+//   node vectors/envelope.mjs check     proves every case of envelope-v1.json, control-v2.json and backup-v1.json
+//   node vectors/envelope.mjs write     makes them anew (only for a new version of the format)
 
 import {
-  createCipheriv, createDecipheriv, createHash, createHmac, generateKeyPairSync, timingSafeEqual,
+  createCipheriv, createDecipheriv, createHash, createHmac, createPrivateKey, createPublicKey, generateKeyPairSync,
+  randomBytes, sign, timingSafeEqual, verify,
 } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const file = new URL('envelope-v1.json', import.meta.url);
 const controlFile = new URL('control-v2.json', import.meta.url);
+const backupFile = new URL('backup-v1.json', import.meta.url);
 const hex = (text) => Buffer.from(text, 'hex');
 const u32 = (n) => { const b = Buffer.alloc(4); b.writeUInt32BE(n); return b; };
 const u64 = (n) => { const b = Buffer.alloc(8); b.writeBigInt64BE(BigInt(n)); return b; };
@@ -177,8 +179,119 @@ function checkControl(c) {
   if (text.toString('hex') !== c.opened) throw new Error('control');
 }
 
+// A back-up of a store with the keys of the control case: two tables of the data, and the keys of one tenant. Frames are
+// cut where a table begins, and one in the middle of a row.
+function controlSecrets(c) {
+  const [text, found] = [hex(c.opened), {}];
+  for (let at = 0; at < text.length; at += 5 + text.readUInt32BE(at + 1)) {
+    found[text[at]] = text.subarray(at + 5, at + 5 + text.readUInt32BE(at + 1));
+  }
+  const key = createPrivateKey({ key: found[9].subarray(4), format: 'der', type: 'pkcs8' });
+  return { pepper: found[8].subarray(4), key };
+}
+
+const value = (v) => {
+  if (v === null) return Buffer.from([0]);
+  if (typeof v === 'number') return Buffer.concat([Buffer.from([1]), u64(v)]);
+  const bytes = typeof v === 'string' ? utf8(v) : v;
+  return Buffer.concat([Buffer.from([typeof v === 'string' ? 2 : 3]), u32(bytes.length), bytes]);
+};
+const text = (t) => Buffer.concat([u32(utf8(t).length), utf8(t)]);
+
+function closing(c, headerHash, rows, heads) {
+  const { pepper, key } = controlSecrets(c);
+  const names = Object.keys(rows).sort();
+  const bound = list(utf8('coffer v1 backup'), headerHash, u64(names.length),
+    ...names.flatMap((name) => [utf8(name), u64(rows[name])]), u64(heads.length),
+    ...heads.flatMap((h) => [utf8(h.node), u64(h.last), hex(h.mac)]));
+  return { bound, mac: hmac(expand(pepper, 'coffer v1 backup'), bound), key };
+}
+
+const keyBound = (h) => list(utf8('coffer v1 backup key'), hex(h.store), hex(h.backup), utf8(h.part));
+const frameBound = (h, hash, number, last) =>
+  list(utf8('coffer v1 backup frame'), hex(h.backup), utf8(h.part), u64(number), u64(last ? 1 : 0), hash);
+
+function backupPart(c, part, tables, heads) {
+  const rootKey = open(hex(c.key_file_key), 1, hex(c.root_key_wrappings[1].wrapped),
+    list(utf8('coffer v2 root key'), hex(c.store_id), u64(2))).subarray(-32);
+  const key = randomBytes(32);
+  const header = {
+    format: 'coffer-backup-v1', part, backup: '00112233445566778899aabbccddeeff', store: c.store_id, number: 1,
+    created: 1795247460, version: '0.1.0', schema: { sqlite: 5, postgres: 7 },
+    root_keys: [{ version: 1, created: 1 }, { version: 2, created: 2 }],
+    root_key_wrappings: c.root_key_wrappings.map((w) => ({
+      version: w.version, wrapper: w.wrapper, wrapped: hex(w.wrapped).toString('base64'), created: 2 })),
+  };
+  header.key = seal(rootKey, 2, randomBytes(24), key, keyBound(header)).toString('base64');
+  const line = utf8(JSON.stringify(header));
+  const hash = sha256(line);
+  const rows = Object.fromEntries(tables.map((t) => [t.name, t.rows.length]));
+  const end = closing(c, hash, rows, heads);
+  const contents = tables.flatMap((t) => {
+    const whole = Buffer.concat([Buffer.from([1]), text(t.name), text(t.columns), text(t.key), u64(t.position),
+      ...t.rows.map((row) => Buffer.concat([Buffer.from([2]), ...row.map(value)]))]);
+    return [whole.subarray(0, -3), whole.subarray(-3)];
+  });
+  contents.push(Buffer.concat([Buffer.from([3]), text(JSON.stringify({
+    rows, heads, mac: end.mac.toString('hex'), signature: sign('sha256', end.bound,
+      { key: end.key, dsaEncoding: 'ieee-p1363' }).toString('base64'),
+  }))]));
+  const frames = contents.map((plain, i) => {
+    const last = i === contents.length - 1;
+    const envelope = seal(key, 1, randomBytes(24), plain, frameBound(header, hash, i, last));
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(last ? envelope.length + 2 ** 31 : envelope.length);
+    return Buffer.concat([length, envelope]);
+  });
+  return Buffer.concat([line, utf8('\n'), ...frames]).toString('base64');
+}
+
+function backupCase(c) {
+  const tenant = { id: 7, app: 'app_1', livemode: 0, account: 'acct_1', created: 1795247460 };
+  const mac = sha256(utf8('head')).toString('hex');
+  return {
+    format: 'coffer back-up, version 1, of the store of control-v2.json, see docs/envelope.md',
+    data: backupPart(c, 'data', [
+      { name: 'meta', columns: 'key:t value:b', key: 'key', position: 0,
+        rows: [['control', hex(c.control)], ['store id', hex(c.store_id)]] },
+      { name: 'tenants', columns: 'id:n app:t livemode:n account:t created:n', key: 'id', position: 9,
+        rows: [Object.values(tenant), [8, 'app_1', 1, 'acct_2', 1795247460]] },
+      { name: 'audit', columns: 'node:t first:n last:n mac:b entries:b row:n', key: 'row', position: 3,
+        rows: [['node_1', 1, 2, hex(mac), utf8('{}\n{}'), 3]] },
+    ], [{ node: 'node_1', last: 2, mac }]),
+    keys: backupPart(c, 'keys', [{ name: 'tenant_keys', columns: 'id:n app:t livemode:n account:t sealed_keys:b',
+      key: 'id', position: 0, rows: [[7, 'app_1', 0, 'acct_1', utf8('sealed')]] }], []),
+  };
+}
+
+function checkPart(c, base64) {
+  const file = Buffer.from(base64, 'base64');
+  const line = file.subarray(0, file.indexOf(10));
+  const [header, hash] = [JSON.parse(line.toString()), sha256(line)];
+  const rootKey = open(hex(c.key_file_key), 1, Buffer.from(header.root_key_wrappings[1].wrapped, 'base64'),
+    list(utf8('coffer v2 root key'), hex(c.store_id), u64(2))).subarray(-32);
+  const key = open(rootKey, 2, Buffer.from(header.key, 'base64'), keyBound(header));
+  const plain = [];
+  for (let at = line.length + 1, number = 0, last = false; !last; number++) {
+    const word = file.readUInt32BE(at);
+    const length = word & 0x7fffffff;
+    last = word >= 2 ** 31;
+    plain.push(open(key, 1, file.subarray(at + 4, at + 4 + length), frameBound(header, hash, number, last)));
+    at += 4 + length;
+    if (last !== (at === file.length)) throw new Error('end');
+  }
+  const end = plain.at(-1);
+  const { rows, heads, mac, signature } = JSON.parse(end.subarray(5).toString());
+  const expected = closing(c, hash, rows, heads);
+  if (end[0] !== 3 || mac !== expected.mac.toString('hex')) throw new Error('closing');
+  if (!verify('sha256', expected.bound, { key: createPublicKey(expected.key), dsaEncoding: 'ieee-p1363' },
+    Buffer.from(signature, 'base64'))) throw new Error('signature');
+}
+
 if (process.argv[2] === 'write') {
-  writeFileSync(controlFile, `${JSON.stringify(controlCase(), null, 2)}\n`);
+  const control = controlCase();
+  writeFileSync(controlFile, `${JSON.stringify(control, null, 2)}\n`);
+  writeFileSync(backupFile, `${JSON.stringify(backupCase(control), null, 2)}\n`);
   const vectors = { format: 'coffer envelope v1, see docs/envelope.md', cases: cases() };
   writeFileSync(file, `${JSON.stringify(vectors, null, 2)}\n`);
 } else {
@@ -187,6 +300,9 @@ if (process.argv[2] === 'write') {
     const opened = open(hex(c.key), c.key_version, hex(c.envelope), hex(c.associated_data));
     if ((opened?.toString('hex') ?? null) !== c.plaintext) throw new Error(`wrong: ${c.comment}`);
   }
-  checkControl(JSON.parse(readFileSync(controlFile, 'utf8')));
-  console.log(`${all.length + 1} cases hold`);
+  const control = JSON.parse(readFileSync(controlFile, 'utf8'));
+  checkControl(control);
+  const backup = JSON.parse(readFileSync(backupFile, 'utf8'));
+  [backup.data, backup.keys].forEach((part) => checkPart(control, part));
+  console.log(`${all.length + 3} cases hold`);
 }

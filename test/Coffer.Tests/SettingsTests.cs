@@ -83,6 +83,10 @@ public sealed class SettingsTests : IDisposable
     [InlineData("audit-metadata-reads", "true")]
     [InlineData("audit-retention-days", "36500")]
     [InlineData("audit-checkpoints", "/c")]
+    [InlineData("backup-directory", "/b")]
+    [InlineData("backup-keys-directory", "/k")]
+    [InlineData("backup-every", "8760")]
+    [InlineData("backup-keep", "36500")]
     [InlineData("ready-file", "/r")]
     public void A_setting_reads_the_same_wherever_it_is_written(string name, string value)
     {

@@ -17,7 +17,7 @@ internal static class AuditVerb
 
     private static Command Verify()
     {
-        var (data, store) = (DataOption(), StoreOption());
+        var (data, store) = (Parameters.Data(required: false), Parameters.Store());
         var checkpoints = FileOption(
             "--checkpoints", "The checkpoint file; the default is the one in the data directory.");
         var file = FileOption("--file", "An exported log, instead of a data directory.");
@@ -48,7 +48,7 @@ internal static class AuditVerb
             var report = parsed.GetValue(file) is { } exported
                 ? await AuditArchive.VerifyExportAsync(exported, keys!, checkpointFile, ct)
                 : await AuditArchive.VerifyStoreAsync(
-                    At(parsed, data, store) with { Keys = keys }, checkpointFile, ct);
+                    Parameters.At(parsed, data, store) with { Keys = keys }, checkpointFile, ct);
             foreach (var problem in report.Problems)
                 Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
             foreach (var rollback in report.Rollbacks)
@@ -65,7 +65,7 @@ internal static class AuditVerb
 
     private static Command List()
     {
-        var (data, store) = (DataOption(), StoreOption());
+        var (data, store) = (Parameters.Data(required: false), Parameters.Store());
         var (app, account, verb) = (Text("--app", "APP"), Text("--account", "ACCT"), Text("--verb", "VERB"));
         var (outcome, key) = (Text("--outcome", "WORD"), Text("--key", "KEY_ID"));
         var (since, until) = (Parameters.Time("--since", "Only entries since then"), Parameters.Time("--until",
@@ -97,7 +97,7 @@ internal static class AuditVerb
                 parsed.GetValue(app), parsed.GetValue(account), parsed.GetValue(verb), parsed.GetValue(outcome),
                 parsed.GetValue(key), parsed.GetValue(since), parsed.GetValue(until));
             var lines = parsed.GetValue(data) is not null
-                ? await AuditArchive.ListAsync(At(parsed, data, store), filter, parsed.GetValue(limit), ct)
+                ? await AuditArchive.ListAsync(Parameters.At(parsed, data, store), filter, parsed.GetValue(limit), ct)
                 : await AskAsync(parsed, filter, parsed.GetValue(limit), ct);
             if (parsed.GetValue(Parameters.Json))
                 Terminal.WriteRaw(string.Concat(lines.Select(line => line + "\n")));
@@ -126,7 +126,7 @@ internal static class AuditVerb
 
     private static Command Export()
     {
-        var (data, store) = (DataOption(required: true), StoreOption());
+        var (data, store) = (Parameters.Data(required: true), Parameters.Store());
         var command = new Command(
             "export",
             "Write the whole log to standard output as lines of JSON, with all that is needed to verify it "
@@ -135,39 +135,14 @@ internal static class AuditVerb
         command.SetAction(async (parsed, ct) =>
         {
             await using var output = new StreamWriter(Console.OpenStandardOutput()) { NewLine = "\n" };
-            await AuditArchive.ExportAsync(At(parsed, data, store), output, ct);
+            await AuditArchive.ExportAsync(Parameters.At(parsed, data, store), output, ct);
             return ExitCode.Ok;
         });
         return command;
     }
 
-    private static Option<string?> StoreOption() => Parameters.Literal(new Option<string?>("--store")
-    {
-        Description =
-            "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE; the default is "
-                + "COFFER_STORE, or else a file in the data directory.",
-        HelpName = "CONNECTION",
-    }, isFree: true);
-
-    // The variable is not the option's default: help would print it, and it may hold a password.
-    private static StoreLocation At(ParseResult parsed, Option<string?> data, Option<string?> store) => new(
-        parsed.GetValue(data)!, parsed.GetValue(store) ?? OfEnvironment());
-
-    private static string? OfEnvironment() =>
-        Environment.GetEnvironmentVariable("COFFER_STORE") is { Length: > 0 } given
-            ? Connection.Meant(given, "COFFER_STORE", isFree: true)
-            : null;
-
     private static Option<string?> FileOption(string name, string description) =>
         Parameters.Literal(new Option<string?>(name) { Description = description, HelpName = "FILE" });
-
-    private static Option<string?> DataOption(bool required = false) =>
-        Parameters.Literal(new Option<string?>("--data")
-        {
-            Description = "The data directory.",
-            HelpName = "DIR",
-            Required = required,
-        });
 
     private static void WriteTable(IReadOnlyList<string> lines)
     {

@@ -10,7 +10,7 @@ internal static class ExitCode
     /// <summary>What the command line names is not there: no such secret, app, key.</summary>
     public const int Absent = 1;
 
-    /// <summary>The audit log does not verify, or what was migrated does not.</summary>
+    /// <summary>The audit log, a back-up, or what was migrated or restored does not verify.</summary>
     public const int Unverified = 2;
 
     /// <summary>The command line is wrong, or what it asks for was not confirmed.</summary>

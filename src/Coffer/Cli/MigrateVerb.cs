@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
 using Coffer.Transfer;
-using Spectre.Console;
 
 namespace Coffer.Cli;
 
@@ -33,9 +32,8 @@ internal static class MigrateVerb
                 new StoreLocation(
                     parsed.GetRequiredValue(to), parsed.GetValue(toStore), parsed.GetValue(toKeys)));
             var watch = Stopwatch.StartNew();
-            var report = AnsiConsole.Profile.Capabilities.Interactive && !Console.IsOutputRedirected
-                ? await BarsAsync(step => StoreCopy.RunAsync(source, target, step, TimeProvider.System, ct))
-                : await StoreCopy.RunAsync(source, target, Lines(), TimeProvider.System, ct);
+            var report = await Progress.RunAsync(
+                step => StoreCopy.RunAsync(source, target, step, TimeProvider.System, ct), Lines());
             return Conclude(report, source, target, watch.Elapsed);
         });
         return command;
@@ -47,25 +45,10 @@ internal static class MigrateVerb
     private static Option<string?> Store(string name, string help) =>
         Parameters.Literal(new Option<string?>(name) { Description = help, HelpName = "CONNECTION" }, isFree: true);
 
-    private static Task<StoreCopy.CopyReport> BarsAsync(Func<Action<StoreCopy.Step>, Task<StoreCopy.CopyReport>> run) =>
-        AnsiConsole.Progress().Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(),
-            new PercentageColumn(), new RemainingTimeColumn()).StartAsync(progress =>
-        {
-            var bars = new Dictionary<string, ProgressTask>();
-            return run(step =>
-            {
-                var name = $"{step.Work} {step.Table}";
-                if (!bars.TryGetValue(name, out var bar))
-                    bars.Add(name, bar = progress.AddTask(name));
-                bar.MaxValue = Math.Max(step.Total, 1);
-                bar.Value = step.Total == 0 ? 1 : step.Done;
-            });
-        });
-
     // One line for each table: batches are shown at a terminal only.
-    private static Action<StoreCopy.Step> Lines()
+    private static Action<Step> Lines()
     {
-        StoreCopy.Step last = default;
+        Step last = default;
         return step =>
         {
             if (step.Done == step.Total && step != last)

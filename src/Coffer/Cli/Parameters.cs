@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using Coffer.Settings;
+using Coffer.Transfer;
 
 namespace Coffer.Cli;
 
@@ -47,6 +48,32 @@ internal static class Parameters
         });
         return option;
     }
+
+    /// <summary>The data directory of a store.</summary>
+    public static Option<string?> Data(bool required = true) => Literal(new Option<string?>("--data")
+    {
+        Description = "The data directory.",
+        HelpName = "DIR",
+        Required = required,
+    });
+
+    /// <summary>The database of a store, if it is in one.</summary>
+    public static Option<string?> Store() => Literal(new Option<string?>("--store")
+    {
+        Description =
+            "The PostgreSQL database of the store, as Host=HOST;Database=NAME;Username=ROLE; the default is "
+                + "COFFER_STORE, or else a file in the data directory.",
+        HelpName = "CONNECTION",
+    }, isFree: true);
+
+    // The variable is not the option's default: help would print it, and it may hold a password.
+    public static StoreLocation At(ParseResult parsed, Option<string?> data, Option<string?> store) => new(
+        parsed.GetValue(data)!, parsed.GetValue(store) ?? StoreOfEnvironment());
+
+    private static string? StoreOfEnvironment() =>
+        Environment.GetEnvironmentVariable("COFFER_STORE") is { Length: > 0 } given
+            ? Connection.Meant(given, "COFFER_STORE", isFree: true)
+            : null;
 
     /// <summary>What wraps the root keys of a store.</summary>
     /// <param name="name">The option.</param>

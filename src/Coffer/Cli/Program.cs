@@ -21,6 +21,7 @@ var root = new RootCommand(
     ReceiptVerb.Command(),
     AuditVerb.Command(),
     RootKeysVerb.Command(),
+    BackupVerb.Command(),
     MigrateVerb.Command(),
 };
 VersionFlag.Replace(root);

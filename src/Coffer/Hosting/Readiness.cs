@@ -60,6 +60,7 @@ internal sealed class Readiness(
                     KeyCheck(),
                     new Check("audit", auditTrouble()),
                     .. warning is null ? [] : (Check[])[new Check("clock", null, warning)],
+                    .. BackupTrouble() is { } trouble ? (Check[])[new Check("backup", null, trouble)] : [],
                 ];
                 proven = time.GetUtcNow(); // who waited while a proof took long does not wait for another
             }
@@ -71,6 +72,9 @@ internal sealed class Readiness(
             proving.Release();
         }
     }
+
+    /// <summary>Why the last back-up could not be made, or null: the node does its work, so it stays ready.</summary>
+    public Func<string?> BackupTrouble { get; init; } = static () => null;
 
     public void Dispose() => proving.Dispose();
 

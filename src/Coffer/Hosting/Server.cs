@@ -77,8 +77,12 @@ internal sealed class Server : IAsyncDisposable
             var management = await ManagementParts.OpenAsync(
                 storage, instance, keys, audit, access, secrets, options, around, ct);
             StartReaper(storage, audit, access, clock, around);
-            var health = new HealthApi(parts.Add(
-                new Readiness(audit.Committer, instance, () => keys.Health, () => audit.Trouble, time, clock)));
+            var backups = StartBackups(instance, audit, options, around);
+            var health = new HealthApi(parts.Add(new Readiness(
+                audit.Committer, instance, () => keys.Health, () => audit.Trouble, time, clock)
+            {
+                BackupTrouble = () => backups?.Trouble,
+            }));
             waiting.Open(Doors.Open(secrets, management, access, health, url, options, around));
             return new Server(app, parts)
             {
@@ -121,6 +125,19 @@ internal sealed class Server : IAsyncDisposable
         {
             SweepsMinted = access.Endings.SweepAsync,
         }).Start();
+
+    private static BackupSchedule? StartBackups(
+        Instance instance, AuditParts audit, CofferOptions options, Surroundings around)
+    {
+        if (options.Backups is not { Directory: { } directory } backups)
+            return null;
+        var plan = new BackupSchedule.Plan(directory, backups.KeysDirectory ?? directory,
+            TimeSpan.FromHours(backups.Hours), TimeSpan.FromDays(backups.Days));
+        var schedule = around.Parts.Add(new BackupSchedule(new StoreLocation(options.Data, options.Store), instance,
+            audit.Committer, plan, around.Time, around.Log<BackupSchedule>()));
+        schedule.Start();
+        return schedule;
+    }
 
     // What an operator has to know of a store that starts, once.
     private static async Task WarnAsync(

@@ -19,6 +19,9 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
     /// <summary>The control row as it is stored.</summary>
     public required byte[] Row { get; init; }
 
+    /// <summary>Whether the store was restored and does nothing by itself yet.</summary>
+    public required bool IsHeld { get; init; }
+
     /// <summary>The newest version that was ever given to a root key.</summary>
     public required uint NewestVersion { get; init; }
 
@@ -40,6 +43,7 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
                 .Select(wrapping => wrapping.Wrapper)]))])
     {
         Row = row,
+        IsHeld = control.IsHeld,
         NewestVersion = control.Roots.Select(root => root.Version)
             .Concat(control.RemovedRoots.Select(root => root.Version)).Max(),
     };

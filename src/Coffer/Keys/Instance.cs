@@ -12,7 +12,7 @@ namespace Coffer.Keys;
 /// What makes a store this store: a random id that every sealed thing is bound to, the root keys, and the pepper of its
 /// API keys. All of it is sealed: without what wraps the root keys a store does not open.
 /// </summary>
-internal sealed class Instance
+internal sealed partial class Instance
 {
     /// <summary>
     /// Where <c>meta</c> says that the store is the target of a migration that is not finished; the value is the
@@ -43,6 +43,7 @@ internal sealed class Instance
         EphemeralKey = SealingKey.Derived(pepper, "coffer v1 ephemeral key"u8);
         EphemeralKey2 = SealingKey.Derived(pepper, "coffer v2 ephemeral key"u8, version: 2);
         ReplyKey = SealingKey.Derived(pepper, "coffer v1 reply"u8);
+        BackupKey = MacKey.Derived(pepper, "coffer v1 backup"u8);
         AnchorMark = new byte[AnchorMarkSize];
         HKDF.Expand(HashAlgorithmName.SHA256, pepper, AnchorMark, "coffer v1 anchor"u8);
     }
@@ -97,6 +98,9 @@ internal sealed class Instance
     /// <summary>Seals what idempotency keys have kept outside tenants.</summary>
     public SealingKey ReplyKey { get; }
 
+    /// <summary>Key of the MACs that prove back-ups to be of this store.</summary>
+    public MacKey BackupKey { get; }
+
     /// <summary>ECDSA P-256: signs the audit log's checkpoints and the receipts of what was forgotten.</summary>
     public ECDsa AuditSigningKey { get; }
 
@@ -116,8 +120,8 @@ internal sealed class Instance
     }
 
     public static ConfigurationException Unfinished() =>
-        new("the store is the target of an unfinished migration and cannot be used",
-        "Run the same coffer migrate command again: it continues where it stopped.");
+        new("the store is the target of an unfinished migration or restoration and cannot be used",
+        "Run the same coffer migrate or coffer restore command again: it continues where it stopped.");
 
     /// <summary>
     /// The rows that make an empty store this program's, to be committed with whatever else a first start writes.
@@ -256,47 +260,6 @@ internal sealed class Instance
             AppsAreSealed = true;
             Take(Roots, raised.Facts!);
         }
-    }
-
-    /// <summary>
-    /// What a copy of the store is to hold of its keys: the same root keys, wrapped by others and by nothing else.
-    /// </summary>
-    /// <param name="stored">What the store holds.</param>
-    /// <param name="wrappers">Those of the copy.</param>
-    /// <param name="now">Unix seconds.</param>
-    /// <param name="ct">Ends the wait for a wrapper.</param>
-    /// <exception cref="ConfigurationException">The store's keys were changed since they were opened.</exception>
-    /// <exception cref="KeyServiceException">A wrapper could not wrap.</exception>
-    public async Task<StoredKeys> MoveAsync(
-        StoredKeys stored, KeyWrappers wrappers, long now, CancellationToken ct)
-    {
-        if (Facts is null)
-            return (await RaiseAsync(stored, wrappers, now, ct)).Stored;
-        using var control = Control.Open(Id, stored.Meta.GetValueOrDefault(Control.MetaKey), Roots) ?? throw Changed();
-        // Nothing is under those that are not used: the copy does without them.
-        var unused = control.Roots.Where(root => root.State == RootState.Unused).ToList();
-        var wrappings = new List<WrappingRow>();
-        foreach (var root in control.Roots.Except(unused))
-        {
-            var key = Roots.Find(root.Version) ?? throw new ConfigurationException(
-                $"root key {root.Version} of the source does not open: {string.Join("; ", Troubles)}",
-                "Set in --root-key what wraps it, or end its rotation first: coffer root-keys remove --version "
-                    + $"{root.Version}");
-            wrappings.AddRange(await WrapAsync(Id, key, wrappers.All, now, ct));
-        }
-
-        var moved = control with
-        {
-            Serial = control.Serial + 1,
-            Roots = [.. control.Roots.Except(unused)],
-            Wrappings = [.. wrappings.Select(ControlFacts.Of)],
-            RemovedRoots =
-            [
-                .. control.RemovedRoots, .. unused.Select(root => new Control.Removed(root.Version, root.Hash)),
-            ],
-        };
-        var rows = stored.Roots.Where(row => unused.TrueForAll(root => root.Version != row.Version));
-        return Stored([.. rows], wrappings, Id, moved, Roots);
     }
 
     /// <summary>

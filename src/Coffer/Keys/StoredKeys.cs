@@ -50,6 +50,20 @@ internal sealed record StoredKeys(
         tables.Read(MetaRow.Table).Select(row => MetaRow.ToMeta(new ReadRow(row)))
             .Where(meta => Instance.MetaKeys.Contains(meta.Key)).ToDictionary(meta => meta.Key, meta => meta.Value));
 
+    /// <summary>Replaces those that a store has, which nobody uses meanwhile.</summary>
+    /// <returns>How many rows were written.</returns>
+    public long Replace(StoredTables store)
+    {
+        object?[][] roots = [.. Roots.Select(row => (object?[])[(long)row.Version, row.Created, row.Wrapped])];
+        object?[][] wrappings = [.. Wrappings.Select(row => (object?[])
+            [(long)row.Version, row.Wrapper, row.Wrapped, row.Created])];
+        object?[][] meta = [.. Meta.Select(row => (object?[])[row.Key, row.Value])];
+        store.Write(RootKeyRow.Table, [.. store.Read(RootKeyRow.Table)], roots);
+        store.Write(WrappingRow.Table, [.. store.Read(WrappingRow.Table)], wrappings);
+        store.Write(MetaRow.Table, [.. Instance.MetaKeys.Select(key => (object?[])[key, null])], meta);
+        return roots.Length + wrappings.Length + meta.Length;
+    }
+
     /// <summary>
     /// Opens them: first the root key that the control row is sealed under, by the first wrapper that gives the right
     /// one; then the control row; then nothing is believed that it does not vouch for.
@@ -119,6 +133,20 @@ internal sealed record StoredKeys(
             }
         }
     }
+
+    /// <summary>The version of the root key that seals, as the stored control row says.</summary>
+    /// <exception cref="ConfigurationException">It does not open.</exception>
+    public uint SealingOf(Instance instance)
+    {
+        using var control = Control.Open(instance.Id, Meta.GetValueOrDefault(Control.MetaKey), instance.Roots)
+            ?? throw Instance.Changed();
+        return control.Sealing;
+    }
+
+    /// <summary>One root key, by the first wrapper that gives it. Nothing has vouched for it yet.</summary>
+    /// <inheritdoc cref="OpenAsync" path="/exception"/>
+    public Task<SealingKey> UnwrapAsync(KeyWrappers wrappers, RootKeyName name, CancellationToken ct) =>
+        UnwrapAsync(wrappers, name, [], hash: null, waits: true, ct);
 
     // The first wrapper that gives the right text; one that gives another is named, and the next is asked.
     private async Task<SealingKey> UnwrapAsync(

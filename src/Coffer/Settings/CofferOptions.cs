@@ -173,6 +173,9 @@ internal sealed record CofferOptions
     /// <summary>How long audit entries are kept, in days, 1 to 36,500; null keeps them all.</summary>
     public int? AuditRetentionDays { get; init; }
 
+    /// <summary>Which back-ups a server makes by itself.</summary>
+    public BackupOptions Backups { get; init; } = new(null, null);
+
     /// <summary>
     /// How reads are recorded: <c>durable</c> before they are answered, or <c>buffered</c> within one commit of it.
     /// Never off.
@@ -207,6 +210,21 @@ internal sealed record CofferOptions
     /// <param name="Key">The test key, of the developer's choice; null makes one.</param>
     /// <param name="SeedFixtures">Whether to store what the official SDKs' own test suites expect to find.</param>
     public sealed record DevOptions(string? Key, bool SeedFixtures);
+
+    /// <summary>Which back-ups a server makes by itself.</summary>
+    /// <param name="Directory">Where they go; null makes none.</param>
+    /// <param name="KeysDirectory">Where their keys of tenants go; null is beside them.</param>
+    /// <param name="Hours">How long after the last one the next is made, 1 to 8,760.</param>
+    /// <param name="Days">How long one is kept, 1 to 36,500.</param>
+    public sealed record BackupOptions(
+        string? Directory, string? KeysDirectory, int Hours = BackupOptions.DefaultHours,
+        int Days = BackupOptions.DefaultDays)
+    {
+        public const int DefaultHours = 24, DefaultDays = 30;
+
+        /// <summary>Whether something is set that does nothing without a directory.</summary>
+        public bool LacksDirectory => Directory is null && this != new BackupOptions(null, null);
+    }
 
     /// <summary>All that could not be read and that does not go together; empty if there is nothing.</summary>
     public IEnumerable<string> Problems() => [.. Misread, .. Contradictions()];
@@ -248,6 +266,9 @@ internal sealed record CofferOptions
             yield return $"{Written("admin-listen")} '{AdminListen}' is also the address of {Written("listen")}: "
                 + "give the management plane an address of its own, or none";
         }
+
+        if (Backups.LacksDirectory)
+            yield return "backup-keys-directory, backup-every and backup-keep need --backup-directory with them";
 
         if ((TlsCert is null) != (TlsKey is null))
             yield return TlsKey is null

@@ -170,6 +170,18 @@ internal static class SettingsTable
         Text("audit-checkpoints", "FILE", "audit-checkpoints.jsonl in the data directory", "File for the checkpoints "
             + "of the audit log, best on another disk. Its directory must exist.",
             (options, text) => options with { Checkpoints = text }),
+        Text("backup-directory", "DIR", "none", "Directory for back-ups that the server makes by itself; it is created "
+            + "if it does not exist.",
+            (options, text) => options with { Backups = options.Backups with { Directory = text } }),
+        Text("backup-keys-directory", "DIR", "that of the back-ups", "Directory for the keys of tenants of these "
+            + "back-ups, best on another medium.",
+            (options, text) => options with { Backups = options.Backups with { KeysDirectory = text } }),
+        Number("backup-every", CofferOptions.BackupOptions.DefaultHours, 1, 8_760,
+            "Hours after a back-up at which the next is made.",
+            (options, number) => options with { Backups = options.Backups with { Hours = number } }),
+        Number("backup-keep", CofferOptions.BackupOptions.DefaultDays, 1, LongestRetentionDays,
+            "Days for which a back-up is kept. The newest is kept in any case.",
+            (options, number) => options with { Backups = options.Backups with { Days = number } }),
         Text("ready-file", "FILE", "none", "JSON file to write (mode 0600) once the server answers requests: url, "
             + "pid, and the keys if they were just created.",
             (options, text) => options with { ReadyFile = text }) with { InDev = true },

@@ -8,6 +8,9 @@ internal sealed class DataDirectory : IDisposable
     // EWOULDBLOCK: somebody else holds the lock.
     private const int LockedOnLinux = 11, LockedOnMacOS = 35;
 
+    /// <summary>The name of <see cref="AnchorFile"/>.</summary>
+    public const string Anchor = "coffer.anchor";
+
     private readonly FileStream held;
 
     private readonly string path;
@@ -16,7 +19,7 @@ internal sealed class DataDirectory : IDisposable
     {
         (this.path, this.held) = (path, held);
         (StoreFile, KeyFile, CheckpointFile) = FilesOf(path);
-        AnchorFile = Path.Combine(path, "coffer.anchor");
+        AnchorFile = Path.Combine(path, Anchor);
     }
 
     public string StoreFile { get; }

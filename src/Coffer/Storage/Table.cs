@@ -20,12 +20,15 @@ internal sealed class Table
     /// </param>
     public Table(string name, string columns, string key, string other = "")
     {
-        Name = name;
+        (Name, Form) = (name, columns);
         Columns = [.. columns.Split(' ').Select(column => (column[..^2], TypeOf(column[^1])))];
         (this.key, this.other) = (Places(key), Places(other));
     }
 
     public string Name { get; }
+
+    /// <summary>Its columns, as they are given.</summary>
+    public string Form { get; }
 
     /// <summary>Names and types.</summary>
     public IReadOnlyList<(string Name, SqlType Type)> Columns { get; }

@@ -33,13 +33,6 @@ internal sealed class StoreCopy : IDisposable
     // What differs in a copy: the same root keys are wrapped by others.
     private static IEnumerable<Table> Copied => Tables.All.Except([RootKeyRow.Table, WrappingRow.Table]);
 
-    /// <summary>How far a part of the work has come, told after each batch.</summary>
-    /// <param name="Work">What is done: copying, comparing or opening.</param>
-    /// <param name="Table">The table.</param>
-    /// <param name="Done">Rows that are done.</param>
-    /// <param name="Total">Rows that there are, as far as is known.</param>
-    public readonly record struct Step(string Work, string Table, long Done, long Total);
-
     /// <summary>What came of a run.</summary>
     /// <param name="IsFinished">Whether the target is a store now.</param>
     /// <param name="Problems">What does not verify, naming the place.</param>
@@ -85,7 +78,7 @@ internal sealed class StoreCopy : IDisposable
             if (!copy.TryHold())
                 throw new ConfigurationException($"a server or another migration uses {to.Shown}",
                     "Stop it first, or choose another target.");
-            Claim(copy, opened.Id, to);
+            Claim(copy, opened.Id, to.Shown);
             if (to.Keys is not { Urls.Count: > 0 } && !File.Exists(directory.KeyFile))
                 KeyFile.Create(directory.KeyFile, time.GetUtcNow());
 
@@ -122,21 +115,29 @@ internal sealed class StoreCopy : IDisposable
         return source.TryHold() ? source : null;
     }
 
-    /// <summary>Marks an empty target; takes one that this store's migration has marked.</summary>
-    private static void Claim(StoredTables target, byte[] identity, StoreLocation to)
+    /// <summary>Marks an empty target; takes one that this work has marked.</summary>
+    /// <param name="target">What is to become a store.</param>
+    /// <param name="mark">What tells this work from others.</param>
+    /// <param name="shown">The target, in words that may be shown.</param>
+    /// <exception cref="ConfigurationException">It is not empty, or marked by another work.</exception>
+    public static void Claim(StoredTables target, byte[] mark, string shown)
     {
-        if (target.Meta(Instance.MigrationMetaKey) is { } mark)
+        if (target.Meta(Instance.MigrationMetaKey) is { } found)
         {
-            if (!mark.AsSpan().SequenceEqual(identity))
-                throw new ConfigurationException($"{to.Shown} is the unfinished target of another store's migration",
+            if (!found.AsSpan().SequenceEqual(mark))
+            {
+                throw new ConfigurationException(
+                    $"{shown} is the unfinished target of another migration or of the restoration of another back-up",
                     "Finish that one, or choose an empty target.");
+            }
+
             return;
         }
 
         if (Tables.All.Any(table => target.Count(table) > 0))
-            throw new ConfigurationException($"there is already a store in {to.Shown}",
+            throw new ConfigurationException($"there is already a store in {shown}",
                 "Choose an empty target. Nothing was changed.");
-        target.Write(MetaRow.Table, [], [[Instance.MigrationMetaKey, identity]]);
+        target.Write(MetaRow.Table, [], [[Instance.MigrationMetaKey, mark]]);
     }
 
     /// <summary>
@@ -192,13 +193,13 @@ internal sealed class StoreCopy : IDisposable
         var copiedCheckpoints = directory.CheckpointFile;
         var keys = await instance.MoveAsync(
             StoredKeys.Read(source), targetKeys, time.GetUtcNow().ToUnixTimeSeconds(), ct);
-        written += WriteKeys(keys);
+        written += keys.Replace(target);
         foreach (var table in Tables.All.Where(table => table.Numbered is not null))
             target.Continue(table, source.Position(table));
         if (File.Exists(checkpoints))
             DurableFile.Write(copiedCheckpoints, File.ReadAllBytes(checkpoints), overwrite: true);
 
-        var proof = new CopyProof(target, watch);
+        var proof = new StoreProof(target.Read, target.Count, watch);
         foreach (var table in Copied)
             Compare(table, proof);
         var copied = await Instance.OpenAsync(StoredKeys.Read(target), targetKeys, ct);
@@ -217,7 +218,7 @@ internal sealed class StoreCopy : IDisposable
     /// <summary>
     /// Holds the counts against each other, and each row byte for byte.
     /// </summary>
-    private void Compare(Table table, CopyProof proof)
+    private void Compare(Table table, StoreProof proof)
     {
         var (expected, found) = (Count(table, source), Count(table, target));
         if (expected != found)
@@ -268,16 +269,4 @@ internal sealed class StoreCopy : IDisposable
 
     private static long Count(Table table, StoredTables tables) =>
         table == MetaRow.Table ? Rows(table, tables).Count() : tables.Count(table);
-
-    private long WriteKeys(StoredKeys keys)
-    {
-        object?[][] roots = [.. keys.Roots.Select(row => (object?[])[(long)row.Version, row.Created, row.Wrapped])];
-        object?[][] wrappings = [.. keys.Wrappings.Select(row => (object?[])
-            [(long)row.Version, row.Wrapper, row.Wrapped, row.Created])];
-        object?[][] meta = [.. keys.Meta.Select(row => (object?[])[row.Key, row.Value])];
-        target.Write(RootKeyRow.Table, [.. target.Read(RootKeyRow.Table)], roots);
-        target.Write(WrappingRow.Table, [.. target.Read(WrappingRow.Table)], wrappings);
-        target.Write(MetaRow.Table, [.. Instance.MetaKeys.Select(key => (object?[])[key, null])], meta);
-        return roots.Length + wrappings.Length + meta.Length;
-    }
 }

@@ -1,4 +1,6 @@
 
+using Coffer.Keys;
+using Coffer.Storage;
 using Coffer.Storage.Postgres;
 
 namespace Coffer.Transfer;
@@ -18,6 +20,10 @@ internal readonly record struct StoreLocation(string Data, string? Store, KeySet
 
     /// <summary>What wraps its root keys, given where its key file would be.</summary>
     public KeySettings KeysOr(string keyFile) => (Keys ?? new KeySettings([])).Or(keyFile);
+
+    /// <summary>What wraps its root keys, made ready: without settings, the key file in the data directory.</summary>
+    /// <exception cref="ConfigurationException">None can be made ready.</exception>
+    public KeyWrappers OpenWrappers() => KeyWrappers.Open(KeysOr(DataDirectory.FilesOf(Data).Key));
 
     /// <summary>In words that may be shown.</summary>
     public string Shown => Store is null ? Data : PostgresAddress.Parse(Store)?.Shown ?? "a database";

@@ -26,18 +26,18 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     public async Task A_store_moves_to_PostgreSQL_and_back_with_all_that_is_in_it(Way way)
     {
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
-        var ephemeral = await FillAsync(server);
+        var ephemeral = await StoreContents.FillAsync(server);
         await server.StopAsync();
         var (file, database, back) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(),
             await postgres.NewDatabaseAsync(way)), new StoreLocation(NewPath(), null));
 
         await FinishAsync(file, database);
-        Assert.Equal(await DumpAsync(file), await DumpAsync(database));
+        Assert.Equal(await StoreContents.DumpAsync(file), await StoreContents.DumpAsync(database));
         Assert.NotEqual(KeyOf(file), KeyOf(database));
         await ServesAsync(server, database, ephemeral, "first");
 
         await FinishAsync(database, back);
-        Assert.Equal(await DumpAsync(database), await DumpAsync(back));
+        Assert.Equal(await StoreContents.DumpAsync(database), await StoreContents.DumpAsync(back));
         await ServesAsync(server, back, ephemeral, "second");
     }
 
@@ -45,10 +45,10 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     public async Task A_run_that_is_interrupted_leaves_what_no_server_starts_on_and_is_resumed()
     {
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
-        await FillAsync(server);
+        await StoreContents.FillAsync(server);
         await server.StopAsync();
         var from = new StoreLocation(server.Data, null);
-        var expected = await DumpAsync(from);
+        var expected = await StoreContents.DumpAsync(from);
         var steps = 0;
         await StoreCopy.RunAsync(from, new(NewPath(), null), _ => steps++, server.Time, default);
         Assert.InRange(steps, 20, 1_000);
@@ -61,7 +61,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
             await InterruptedAsync(from, to, Math.Max(1, step / 2));
             await IsRefusedAsync(server, to);
             Assert.InRange((await FinishAsync(from, to)).Written, 1, long.MaxValue); // the root keys, at least
-            Assert.Equal(expected, await DumpAsync(to));
+            Assert.Equal(expected, await StoreContents.DumpAsync(to));
         }
     }
 
@@ -69,7 +69,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     public async Task What_an_interrupted_run_has_copied_is_not_written_again()
     {
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
-        await FillAsync(server);
+        await StoreContents.FillAsync(server);
         await server.StopAsync();
         var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(), null));
         await Assert.ThrowsAsync<InterruptedException>(
@@ -84,7 +84,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     public async Task What_changes_on_a_running_source_between_runs_is_followed(bool intoDatabase)
     {
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
-        await FillAsync(server);
+        await StoreContents.FillAsync(server);
         var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(),
             intoDatabase ? await postgres.NewDatabaseAsync() : null));
         await UnfinishedAsync(from, to);
@@ -103,7 +103,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await server.StopAsync();
 
         await FinishAsync(from, to);
-        Assert.Equal(await DumpAsync(from), await DumpAsync(to));
+        Assert.Equal(await StoreContents.DumpAsync(from), await StoreContents.DumpAsync(to));
     }
 
     [Theory]
@@ -119,7 +119,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "after")).IsOk();
         await nodes.StopAsync(0);
         await FinishAsync(from, to);
-        Assert.Equal(await DumpAsync(from), await DumpAsync(to));
+        Assert.Equal(await StoreContents.DumpAsync(from), await StoreContents.DumpAsync(to));
         await using var moved = new Nodes.Node(
             await Server.StartAsync(new CofferOptions { Data = to.Data, Listen = "http://127.0.0.1:0" },
                 TimeProvider.System, default),
@@ -148,14 +148,14 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await server.StopAsync();
         await other.StopAsync();
         var (from, stranger) = (new StoreLocation(server.Data, null), new StoreLocation(other.Data, null));
-        var before = await DumpAsync(stranger);
+        var before = await StoreContents.DumpAsync(stranger);
         Assert.Contains(
             "there is already a store in", (await RefusedAsync(from, stranger)).Message, StringComparison.Ordinal);
-        Assert.Equal(before, await DumpAsync(stranger));
+        Assert.Equal(before, await StoreContents.DumpAsync(stranger));
 
         var unfinished = new StoreLocation(NewPath(), null);
         await InterruptedAsync(stranger, unfinished, 5);
-        Assert.Contains("the unfinished target of another store's migration",
+        Assert.Contains("the unfinished target of another migration",
             (await RefusedAsync(from, unfinished)).Message, StringComparison.Ordinal);
         Assert.Contains("unfinished", (await RefusedAsync(unfinished, new(NewPath(), null))).Message,
             StringComparison.Ordinal);
@@ -263,30 +263,6 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
 
     public void Dispose() => directory.Dispose();
 
-    /// <summary>Rows of every table, some of them more than a batch; gives an ephemeral key.</summary>
-    private static async Task<string> FillAsync(TestServer server)
-    {
-        var app = await server.AppIdAsync();
-        var one = server.Client(account: "acct_1");
-        foreach (var some in Enumerable.Range(0, 620).Chunk(62))
-            await Task.WhenAll(some.Select(async i => (await one.Set($"name {i}", $"payload {i}")).IsOk()));
-        (await one.Set("of a user", "very secret", "usr_1")).IsOk();
-        (await one.Set("expires", "soon", null, ("expires_at", $"{server.Time.Seconds + 1_000_000}"))).IsOk();
-        (await one.Post("/v1/apps/secrets", [("scope[type]", "account"), ("name", "kept"), ("payload", "as it was")],
-            "key 1")).IsOk();
-        (await server.Client(account: "acct_2").Set("k", "of another account")).IsOk();
-        (await server.Client(server.Keys.LiveSecretKey, "acct_1").Set("k", "live")).IsOk();
-        (await server.Client(server.OtherAppKey, "acct_3").Set("k", "of another app")).IsOk();
-        (await server.Client(account: "acct_gone").Set("k", "to be forgotten")).IsOk();
-        (await server.Admin.Post($"/admin/v1/apps/{app}/accounts/acct_gone/forget", [])).IsOk();
-        (await server.Admin.Post(
-            "/admin/v1/api_keys",
-            [("type", "restricted"), ("app", app), ("permissions[]", "secret_read"), ("account", "acct_1")],
-            "reply 1")).IsOk();
-        (await one.Delete("name 1")).IsOk();
-        return await server.MintAsync("usr_1", "acct_1");
-    }
-
     /// <summary>What was there is served; what comes is stored; and the log verifies, with its checkpoints.</summary>
     private static async Task ServesAsync(TestServer before, StoreLocation place, string ephemeral, string round)
     {
@@ -385,50 +361,13 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         return path;
     }
 
-    private static DbConnection Connect(StoreLocation place) => place.Store is null
-        ? new SqliteConnection($"Data Source={Path.Combine(place.Data, "coffer.db")};Pooling=False")
-        : new NpgsqlConnection(place.Store + ";Pooling=False");
-
     private static async Task ExecuteAsync(StoreLocation place, string sql)
     {
-        await using var connection = Connect(place);
+        await using var connection = StoreContents.Connect(place);
         await connection.OpenAsync();
         await using var command = connection.CreateCommand();
         command.CommandText = sql;
         Assert.Equal(1, await command.ExecuteNonQueryAsync());
-    }
-
-    /// <summary>
-    /// All rows of all tables as text, but for the control row and what it vouches for, which are a copy's own: read
-    /// without the program's own lists.
-    /// </summary>
-    private static async Task<string> DumpAsync(StoreLocation place)
-    {
-        var dump = new StringBuilder();
-        await using var connection = Connect(place);
-        await connection.OpenAsync();
-        foreach (var table in (string[])["meta", "root_keys", "apps", "api_keys", "tenants", "secrets", "idempotency",
-            "revocations",
-            "generations", "epoch", "replies", "audit"])
-        {
-            await using var command = connection.CreateCommand();
-            command.CommandText = $"SELECT * FROM {table}" + (table == "meta" ? " WHERE key <> 'control'" : "");
-            await using var reader = await command.ExecuteReaderAsync();
-            var lines = new List<string>();
-            while (await reader.ReadAsync())
-            {
-                lines.Add(string.Join(' ', Enumerable.Range(0, reader.FieldCount).Where(
-                    i => reader.GetName(i) != "wrapped").OrderBy(reader.GetName, StringComparer.Ordinal)
-                    .Select(i => $"{reader.GetName(i)}={Word(reader.GetValue(i))}")));
-            }
-
-            dump.AppendLine($"{table} {lines.Count}").AppendJoin('\n', lines.Order(StringComparer.Ordinal))
-                .AppendLine();
-        }
-
-        return dump.ToString();
-
-        static object Word(object value) => value is byte[] bytes ? Convert.ToHexString(bytes) : value;
     }
 
     private sealed class InterruptedException : Exception;

@@ -68,13 +68,14 @@ internal sealed partial class PostgresEngine : Engine
     /// <summary>Opens the database, and brings its schema up to date unless another node is at it.</summary>
     /// <param name="store">An Npgsql connection string.</param>
     /// <param name="ct">Ends the wait.</param>
+    /// <param name="upTo">The schema to stop at; null is the newest.</param>
     /// <exception cref="ConfigurationException">
     /// It cannot be reached, is not Coffer's, or was written by a newer Coffer.
     /// </exception>
-    public static Task<PostgresEngine> OpenAsync(string store, CancellationToken ct) =>
+    public static Task<PostgresEngine> OpenAsync(string store, CancellationToken ct, int? upTo = null) =>
         OpenAsync(store, async (connection, database) =>
         {
-            await PostgresSchema.MigrateAsync(connection, database.Address.Shown, ct);
+            await PostgresSchema.MigrateAsync(connection, database.Address.Shown, ct, upTo);
             await connection.DisposeAsync();
             return new PostgresEngine(database);
         }, ct);

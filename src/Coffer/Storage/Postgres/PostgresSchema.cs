@@ -14,10 +14,12 @@ internal static class PostgresSchema
     /// <param name="connection">An open connection.</param>
     /// <param name="shown">Which database it is, for messages.</param>
     /// <param name="ct">Ends the wait.</param>
+    /// <param name="upTo">The schema to stop at, for rows of an earlier release; null is the newest.</param>
     /// <exception cref="ConfigurationException">
     /// The database is another program's, too old, was written by a newer Coffer, or its schema was changed.
     /// </exception>
-    public static async Task MigrateAsync(NpgsqlConnection connection, string shown, CancellationToken ct)
+    public static async Task MigrateAsync(
+        NpgsqlConnection connection, string shown, CancellationToken ct, int? upTo = null)
     {
         await using var transaction = await connection.BeginTransactionAsync(ct);
         const string Lock = "SELECT pg_advisory_xact_lock";
@@ -43,7 +45,7 @@ internal static class PostgresSchema
         await ExecuteAsync(connection, $"SELECT set_config('lock_timeout', '{wait}', true)", ct);
         try
         {
-            foreach (var migration in migrations.Skip((int)found))
+            foreach (var migration in migrations.Take(upTo ?? migrations.Count).Skip((int)found))
                 await ExecuteAsync(connection, migration, ct);
         }
         catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable)
@@ -52,9 +54,14 @@ internal static class PostgresSchema
                 "Start again when that has ended: a back-up, for example. Nothing was changed.");
         }
 
-        await ExecuteAsync(connection, $"UPDATE coffer_schema SET version = {migrations.Count}", ct);
-        await PostgresFacts.RequireAsync(connection, shown, ct); // if it is refused, all of this is rolled back
-        await PostgresNumbers.CatchUpAsync(connection, shown, ct);
+        await ExecuteAsync(
+            connection, $"UPDATE coffer_schema SET version = {Math.Max(found, upTo ?? migrations.Count)}", ct);
+        if (upTo is null)
+        {
+            await PostgresFacts.RequireAsync(connection, shown, ct); // if it is refused, all of this is rolled back
+            await PostgresNumbers.CatchUpAsync(connection, shown, ct);
+        }
+
         await transaction.CommitAsync(ct);
     }
 

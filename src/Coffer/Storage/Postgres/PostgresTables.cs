@@ -19,14 +19,16 @@ internal sealed class PostgresTables : StoredTables
     /// <param name="store">An Npgsql connection string.</param>
     /// <param name="isNew">Whether it may be empty: then it is given its schema.</param>
     /// <param name="ct">Ends the wait.</param>
+    /// <param name="upTo">The schema to stop at, if it may be empty; null is the newest.</param>
     /// <exception cref="ConfigurationException">
     /// It cannot be reached, holds no store, is not Coffer's, or was written by a newer Coffer.
     /// </exception>
-    public static async Task<PostgresTables> OpenAsync(string store, bool isNew, CancellationToken ct)
+    public static async Task<PostgresTables> OpenAsync(
+        string store, bool isNew, CancellationToken ct, int? upTo = null)
     {
         NpgsqlDataSource lasting;
         using (var engine = await (isNew
-            ? PostgresEngine.OpenAsync(store, ct)
+            ? PostgresEngine.OpenAsync(store, ct, upTo)
             : PostgresEngine.OpenSnapshotAsync(store, ct)))
             lasting = engine.Way.Lasting();
         try

@@ -16,16 +16,18 @@ internal sealed partial class SqliteEngine : Engine
     private SqliteEngine(string file, SqliteSession writer) => (this.file, this.writer) = (file, writer);
 
     /// <summary>Opens the file, or makes it, and brings its schema up to date.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="upTo">The schema to stop at; null is the newest.</param>
     /// <exception cref="ConfigurationException">
     /// The file is no Coffer store, a newer Coffer's, or its schema was changed.
     /// </exception>
-    public static SqliteEngine Open(string file)
+    public static SqliteEngine Open(string file, int? upTo = null)
     {
         SqliteSession? session = null;
         try
         {
             session = new SqliteSession(file);
-            SqliteSchema.Migrate(session, file);
+            SqliteSchema.Migrate(session, file, upTo);
             return new SqliteEngine(file, session);
         }
         catch (SqliteException e)

@@ -24,10 +24,13 @@ internal static class SqliteSchema
         return Read(scratch, ours: null);
     });
 
+    /// <param name="session">Where to write.</param>
+    /// <param name="file">Which file it is, for messages.</param>
+    /// <param name="upTo">The schema to stop at, for rows of an earlier release; null is the newest.</param>
     /// <exception cref="ConfigurationException">
     /// The file is not a Coffer store, was written by a newer Coffer, or its schema was changed.
     /// </exception>
-    public static void Migrate(SqliteSession session, string file)
+    public static void Migrate(SqliteSession session, string file, int? upTo = null)
     {
         // Looked at before anything is changed: what is not ours is left as it is.
         var found = session.Scalar("PRAGMA user_version");
@@ -56,10 +59,11 @@ internal static class SqliteSchema
         session.Execute(found == migrations.Count ? "BEGIN" : "BEGIN IMMEDIATE");
         try
         {
-            for (var number = (int)found + 1; number <= migrations.Count; number++)
+            for (var number = (int)found + 1; number <= (upTo ?? migrations.Count); number++)
                 session.Execute(
                     $"{migrations[number - 1]};PRAGMA application_id = {ApplicationId};PRAGMA user_version = {number}");
-            Made.Value.Require(Read(session, [.. Made.Value.Names("table")]), $"the store {file}");
+            if (upTo is null)
+                Made.Value.Require(Read(session, [.. Made.Value.Names("table")]), $"the store {file}");
             session.Execute("COMMIT");
         }
         catch (ConfigurationException)

@@ -17,12 +17,14 @@ internal sealed class SqliteTables : StoredTables
     /// <summary>
     /// Opens the store in a file, and brings its schema up to date; beside a running server, if there is one.
     /// </summary>
+    /// <param name="file">The file.</param>
+    /// <param name="upTo">The schema to stop at; null is the newest.</param>
     /// <exception cref="ConfigurationException">
     /// The file is not a Coffer store, or was written by a newer Coffer.
     /// </exception>
-    public static SqliteTables Open(string file)
+    public static SqliteTables Open(string file, int? upTo = null)
     {
-        SqliteEngine.Open(file).Dispose();
+        SqliteEngine.Open(file, upTo).Dispose();
         try
         {
             return new SqliteTables(SqliteSession.Connect(file));

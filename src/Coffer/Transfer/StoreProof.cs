@@ -7,14 +7,14 @@ using Coffer.Storage;
 
 namespace Coffer.Transfer;
 
-/// <summary>
-/// Opens all that can be opened in the target of a migration, with what wraps the target's root keys. No payload is
-/// kept.
-/// </summary>
-internal sealed class CopyProof(StoredTables target, Action<StoreCopy.Step> watch)
+/// <summary>Opens all that can be opened of a store: of a copy of one, or of a back-up. No payload is kept.</summary>
+/// <param name="read">Gives the rows of a table in the order of their keys; several are read at once.</param>
+/// <param name="count">How many rows a table has.</param>
+/// <param name="watch">Told after each batch.</param>
+internal sealed class StoreProof(
+    Func<Table, IEnumerable<object?[]>> read, Func<Table, long> count, Action<Step> watch)
 {
     private const int MostProblems = 20;
-    private const int Stride = 500;
 
     private readonly List<string> problems = [];
 
@@ -42,7 +42,7 @@ internal sealed class CopyProof(StoredTables target, Action<StoreCopy.Step> watc
     private void ProveApps(Instance instance)
     {
         var accounts = new Dictionary<string, string>();
-        foreach (var row in target.Read(AppRow.Table))
+        foreach (var row in read(AppRow.Table))
         {
             var app = AppRow.From(new ReadRow(row));
             accounts.Add(app.Id, app.Account);
@@ -50,7 +50,7 @@ internal sealed class CopyProof(StoredTables target, Action<StoreCopy.Step> watc
                 Add($"the settings of the app {app.Id} are damaged: {fault} is not what Coffer wrote");
         }
 
-        foreach (var row in target.Read(ApiKeyRow.Table))
+        foreach (var row in read(ApiKeyRow.Table))
         {
             // As it is read for a caller, the account of its app stands after the app.
             var key = ApiKeyRow.From(
@@ -61,7 +61,7 @@ internal sealed class CopyProof(StoredTables target, Action<StoreCopy.Step> watc
                 Add($"the API key {key.Id} is damaged: {fault} is not what Coffer wrote");
         }
 
-        foreach (var row in target.Read(GenerationRow.Table))
+        foreach (var row in read(GenerationRow.Table))
         {
             if (!Generations.IsWhole(instance, GenerationRow.From(new ReadRow(row))))
                 Add($"{GenerationRow.Table.Shown(row)} is damaged");
@@ -70,10 +70,10 @@ internal sealed class CopyProof(StoredTables target, Action<StoreCopy.Step> watc
 
     private void OpenSecrets(Instance instance)
     {
-        var (done, total) = (0L, target.Count(SecretRow.Table));
-        using var secrets = target.Read(SecretRow.Table).GetEnumerator();
+        var done = 0L;
+        using var secrets = read(SecretRow.Table).GetEnumerator();
         var hasSecret = secrets.MoveNext();
-        foreach (var row in target.Read(TenantRow.Table).Select(values => new ReadRow(values)))
+        foreach (var row in read(TenantRow.Table).Select(values => new ReadRow(values)))
         {
             if (row.Number(2) is not (0 or 1))
                 Add($"the tenant {row.Number(0)} is damaged: its livemode is {row.Number(2)}, neither 0 nor 1");
@@ -83,8 +83,8 @@ internal sealed class CopyProof(StoredTables target, Action<StoreCopy.Step> watc
             {
                 if (tenant is not null)
                     OpenSecret(instance, tenant, SecretRow.From(new ReadRow(secrets.Current)));
-                if (++done % Stride == 0)
-                    watch(new StoreCopy.Step("opening", SecretRow.Table.Name, done, total));
+                if (++done % Step.Stride == 0)
+                    watch(new Step("opening", SecretRow.Table.Name, done, count(SecretRow.Table)));
             }
 
             tenant?.Keys.Dispose();
@@ -92,7 +92,7 @@ internal sealed class CopyProof(StoredTables target, Action<StoreCopy.Step> watc
 
         if (hasSecret)
             Add($"{SecretRow.Table.Shown(secrets.Current)} belongs to no tenant");
-        watch(new StoreCopy.Step("opening", SecretRow.Table.Name, done, total));
+        watch(new Step("opening", SecretRow.Table.Name, done, count(SecretRow.Table)));
     }
 
     private Tenant? OpenTenant(Instance instance, TenantId id, TenantRow row)
@@ -127,19 +127,19 @@ internal sealed class CopyProof(StoredTables target, Action<StoreCopy.Step> watc
     private void VerifyAudit(Instance instance, string[] checkpoints)
     {
         var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
-        foreach (var (key, value) in target.Read(MetaRow.Table).Select(row => MetaRow.ToMeta(new ReadRow(row))))
+        foreach (var (key, value) in read(MetaRow.Table).Select(row => MetaRow.ToMeta(new ReadRow(row))))
             verification.AddMeta(key, value);
 
-        var (done, total) = (0L, target.Count(AuditRow.Table));
-        foreach (var row in target.Read(AuditRow.Table))
+        var done = 0L;
+        foreach (var row in read(AuditRow.Table))
         {
             verification.Add(AuditRow.From(new ReadRow(row)));
-            if (++done % Stride == 0)
-                watch(new StoreCopy.Step("verifying", AuditRow.Table.Name, done, total));
+            if (++done % Step.Stride == 0)
+                watch(new Step("verifying", AuditRow.Table.Name, done, count(AuditRow.Table)));
         }
 
         verification.Finish();
-        watch(new StoreCopy.Step("verifying", AuditRow.Table.Name, done, total));
+        watch(new Step("verifying", AuditRow.Table.Name, done, count(AuditRow.Table)));
         foreach (var problem in verification.Problems)
             Add(problem);
     }

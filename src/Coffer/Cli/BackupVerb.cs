@@ -1,0 +1,176 @@
+using System.CommandLine;
+using System.Globalization;
+using Coffer.Transfer;
+
+namespace Coffer.Cli;
+
+/// <summary>
+/// <c>coffer backup create|verify|forget</c>: a store in two files, made while it is served, and proven.
+/// </summary>
+internal static class BackupVerb
+{
+    private const string Pipe = "-";
+
+    public static Command Command() =>
+        new("backup", "Write a store into two files, prove them, and take accounts out of them.")
+        {
+            Create(), Verify(), Forget(),
+        };
+
+    private static Command Create()
+    {
+        var file = new Argument<string>("file")
+        {
+            Description = "The file to write the store to; - is standard output.",
+            HelpName = "FILE",
+        };
+        var keys = KeysOption("The file to write the keys of tenants to; the default is FILE.keys. Required with -.");
+        var (data, store, rootKey) = (Parameters.Data(), Parameters.Store(), RootKey());
+        var command = new Command("create",
+            "Write a store into two files, beside a running server or not. Keep them apart: without FILE.keys nothing "
+                + "of an account in FILE can be opened.\n\nExample: coffer backup create "
+                + "/backup/coffer-2026-11-29 --data /var/lib/coffer") { file, keys, data, store, rootKey };
+        command.Validators.Add(parsed =>
+        {
+            if (parsed.GetValue(file) == Pipe && parsed.GetValue(keys) is null)
+                parsed.AddError("Give --keys FILE too: only the store itself goes to standard output");
+            else if (parsed.GetValue(file) == Pipe && !Console.IsOutputRedirected)
+                parsed.AddError("Standard output is a terminal: redirect it, or give a FILE");
+        });
+        command.SetAction(async (parsed, ct) =>
+        {
+            var path = parsed.GetValue(file)!;
+            var from = Parameters.At(parsed, data, store) with { Keys = KeysOf(parsed, rootKey) };
+            using var pipe = path == Pipe ? Console.OpenStandardOutput() : null;
+            var made = await Progress.RunAsync(step => BackupFiles.CreateAsync(
+                from, pipe is null ? path : null, pipe, KeysPath(parsed, file, keys), step, Now(), ct));
+            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"back-up {made.Header.Id}: {made.Rows} rows, {made.Secrets} secrets, {made.Bytes} bytes and "
+                    + $"{made.KeyBytes} bytes of keys"));
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Command Verify()
+    {
+        var (file, keys, data, rootKey, anchor) = (FileArgument(), KeysOption("The file with the keys of tenants; the "
+            + "default is FILE.keys."), KeyData(), RootKey(), Anchor());
+        var command = new Command("verify",
+            "Open every record of a back-up, prove its log, and compare its counts. If anything is in doubt, the exit "
+                + "code is 2.\n\nExample: coffer backup verify /backup/coffer-2026-11-29 --data /var/lib/coffer")
+        { file, keys, data, rootKey, anchor };
+        command.SetAction(async (parsed, ct) =>
+        {
+            try
+            {
+                using var backup = await OpenAsync(parsed, file, keys, data, rootKey, anchor, ct);
+                var proof = await Progress.RunAsync(step => Task.FromResult(backup.Prove(step)));
+                foreach (var problem in proof.Problems)
+                    Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
+                Console.WriteLine($"back-up {backup.Header.Id}, keys {backup.KeysHeader.Number}: {proof.Secrets} "
+                    + $"secrets opened, {backup.Forgotten} tenants taken out, {proof.Problems.Count} problems");
+                Console.WriteLine(AnchorLine(backup));
+                return proof.Problems.Count == 0 ? ExitCode.Ok : ExitCode.Unverified;
+            }
+            catch (BackupDamagedException e)
+            {
+                return Damaged(e);
+            }
+        });
+        return command;
+    }
+
+    private static Command Forget()
+    {
+        var (file, keys, data, rootKey) = (FileArgument(), KeysOption("The file with the keys of tenants, which is "
+            + "replaced; the default is FILE.keys."), KeyData(), RootKey());
+        var app = Parameters.Id("--app", "APP", "The app.", required: true);
+        var account = Parameters.Id("--account", "ACCT", "The account.", required: true);
+        var command = new Command("forget",
+            "Take an account out of a back-up: FILE.keys is written again without its keys. Replace every copy of it."
+                + "\n\nExample: coffer backup forget /backup/coffer-2026-11-29 --app app_1 --account acct_1 --data "
+                + "/var/lib/coffer") { file, keys, app, account, data, rootKey, Parameters.Yes };
+        command.SetAction(async (parsed, ct) =>
+        {
+            var (of, named) = (parsed.GetValue(app)!, parsed.GetValue(account)!);
+            if (!Terminal.Confirmed(parsed.GetValue(Parameters.Yes), $"Take {named} of {of} out of this back-up?"))
+                return ExitCode.Usage;
+            try
+            {
+                using var backup = await OpenAsync(parsed, file, keys, data, rootKey, anchor: null, ct);
+                var (header, gone) = BackupFiles.Forget(backup, KeysPath(parsed, file, keys),
+                    (its, one) => its == of && one == named);
+                if (gone == 0)
+                {
+                    return new Failure(ExitCode.Absent, $"the back-up has no keys of {named} of {of}",
+                        "Check the ids. Nothing was changed.").Report();
+                }
+
+                Console.WriteLine($"back-up {header.Id}, keys {header.Number}: {gone} tenants taken out. Replace every "
+                    + "copy of the file of keys, and destroy the old ones.");
+                return ExitCode.Ok;
+            }
+            catch (BackupDamagedException e)
+            {
+                return Damaged(e);
+            }
+        });
+        return command;
+    }
+
+    /// <summary>Says of a back-up whether its identity was compared with an anchor.</summary>
+    public static string AnchorLine(OpenedBackup backup) => backup.IsAnchored
+        ? "it is of the store that the anchor names"
+        : "not compared with an anchor: give --anchor FILE, a copy of a node's coffer.anchor";
+
+    public static int Damaged(BackupDamagedException e) => new Failure(ExitCode.Unverified, e.Message,
+        "Use another copy of this back-up, or an older back-up. Nothing was changed.").Report();
+
+    public static Argument<string> FileArgument() =>
+        new("file") { Description = "The back-up.", HelpName = "FILE" };
+
+    public static Option<string?> KeysOption(string description) =>
+        Parameters.Literal(new Option<string?>("--keys") { Description = description, HelpName = "FILE" });
+
+    public static Option<string?> Anchor() => Parameters.Literal(new Option<string?>("--anchor")
+    {
+        Description = "A copy of a node's coffer.anchor, to prove that the back-up is of that store; the default is "
+            + "the one in the data directory, if there is one.",
+        HelpName = "FILE",
+    });
+
+    public static Option<KeySettings?> RootKey() => Parameters.RootKey("--root-key", "COFFER_ROOT_KEY");
+
+    public static KeySettings? KeysOf(ParseResult parsed, Option<KeySettings?> rootKey) =>
+        parsed.GetValue(rootKey) ?? Parameters.KeysOfEnvironment();
+
+    public static string KeysPath(ParseResult parsed, Argument<string> file, Option<string?> keys) =>
+        parsed.GetValue(keys) ?? parsed.GetValue(file)! + BackupKeys.Suffix;
+
+    /// <summary>Opens a back-up that is named on the command line.</summary>
+    public static Task<OpenedBackup> OpenAsync(ParseResult parsed, Argument<string> file, Option<string?> keys,
+        Option<string?> data, Option<KeySettings?> rootKey, Option<string?>? anchor, CancellationToken ct)
+    {
+        var directory = parsed.GetValue(data);
+        var wrappers = KeysOf(parsed, rootKey);
+        if (wrappers is null && directory is null)
+        {
+            throw new ConfigurationException("nothing is named that opens the back-up",
+                "Give --root-key, or the --data directory whose coffer.key opens it.");
+        }
+
+        var named = anchor is null ? null : parsed.GetValue(anchor);
+        return OpenedBackup.OpenAsync(parsed.GetValue(file)!, KeysPath(parsed, file, keys),
+            new StoreLocation(directory ?? ".", null, wrappers), named, ct);
+    }
+
+    private static Option<string?> KeyData() => Parameters.Literal(new Option<string?>("--data")
+    {
+        Description = "A data directory whose coffer.key opens the back-up, and whose coffer.anchor it is compared "
+            + "with.",
+        HelpName = "DIR",
+    });
+
+    private static long Now() => TimeProvider.System.GetUtcNow().ToUnixTimeSeconds();
+}

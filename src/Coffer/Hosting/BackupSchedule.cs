@@ -1,0 +1,164 @@
+using System.Diagnostics;
+using System.Globalization;
+using Coffer.Audit;
+using Coffer.Keys;
+using Coffer.Storage;
+using Coffer.Transfer;
+
+namespace Coffer.Hosting;
+
+/// <summary>
+/// Writes a back-up into a directory at intervals, while requests are served, and removes those that are too old. What
+/// is due is decided by the back-ups that are there, so a restart neither skips one nor makes one too many.
+/// </summary>
+internal sealed class BackupSchedule(
+    StoreLocation store, Instance instance, Committer committer, BackupSchedule.Plan plan, TimeProvider time,
+    ILogger<BackupSchedule> log) : IDisposable
+{
+    /// <summary>How long it rests between looks at the directory.</summary>
+    public static readonly TimeSpan Rest = TimeSpan.FromMinutes(1);
+
+    private const string Suffix = ".backup";
+
+    private static readonly TimeSpan LongestBreath = TimeSpan.FromMilliseconds(20);
+
+    private readonly CancellationTokenSource stop = new();
+    private Task running = Task.CompletedTask;
+    private string? trouble;
+
+    /// <summary>What the operator has set.</summary>
+    /// <param name="Directory">Where back-ups go.</param>
+    /// <param name="Keys">Where their keys of tenants go.</param>
+    /// <param name="Every">How long after the last one the next is due.</param>
+    /// <param name="Keep">How long one is kept; the newest is kept in any case.</param>
+    public sealed record Plan(string Directory, string Keys, TimeSpan Every, TimeSpan Keep);
+
+    /// <summary>A back-up in the directory.</summary>
+    /// <param name="File">Its data.</param>
+    /// <param name="Header">What the first line of it says.</param>
+    public sealed record Kept(string File, BackupHeader Header);
+
+    /// <summary>Why the last back-up could not be made, or null.</summary>
+    public string? Trouble => Volatile.Read(ref trouble);
+
+    public void Start() => running = Task.Run(RunAsync);
+
+    /// <summary>The back-ups of a store in a directory, oldest first.</summary>
+    public static IReadOnlyList<Kept> List(string directory, byte[] store)
+    {
+        var kept = new List<Kept>();
+        foreach (var file in Directory.EnumerateFiles(directory, "*" + Suffix))
+        {
+            try
+            {
+                using var reader = BackupReader.Open(file, BackupHeader.Data);
+                if (reader.Header.Store.AsSpan().SequenceEqual(store))
+                    kept.Add(new Kept(file, reader.Header));
+            }
+            catch (ConfigurationException)
+            {
+                // another file
+            }
+        }
+
+        return [.. kept.OrderBy(each => each.Header.Created)];
+    }
+
+    /// <summary>Makes a back-up if one is due, and removes those that are too old.</summary>
+    /// <returns>What was made, or null.</returns>
+    /// <exception cref="IOException">A file cannot be written or removed.</exception>
+    /// <exception cref="ApiError">The storage cannot be used.</exception>
+    public async Task<Backup.Made?> RunOnceAsync(CancellationToken ct)
+    {
+        if (instance.Facts?.IsHeld != false)
+            return null;
+        Directory.CreateDirectory(plan.Directory);
+        Directory.CreateDirectory(plan.Keys);
+        var now = time.GetUtcNow().ToUnixTimeSeconds();
+        var kept = List(plan.Directory, instance.Id);
+        if (kept.Count > 0 && kept[^1].Header.Created > now - (long)plan.Every.TotalSeconds
+            && kept[^1].Header.Created <= now)
+            return null;
+        var made = await MakeAsync(now, ct);
+        foreach (var old in kept.Where(each => each.Header.Created < now - (long)plan.Keep.TotalSeconds))
+        {
+            File.Delete(KeysOf(old.File));
+            File.Delete(old.File);
+            await RecordAsync("delete_backup", old.Header, rows: null);
+        }
+
+        return made;
+    }
+
+    public void Dispose()
+    {
+        stop.Cancel();
+        running.Wait();
+        stop.Dispose();
+    }
+
+    private async Task<Backup.Made> MakeAsync(long now, CancellationToken ct)
+    {
+        var at = DateTimeOffset.FromUnixTimeSeconds(now).UtcDateTime;
+        var name = string.Create(CultureInfo.InvariantCulture, $"coffer-{at:yyyyMMdd'T'HHmmss'Z'}{Suffix}");
+        var file = Path.Combine(plan.Directory, name);
+        var made = await BackupFiles.WriteAsync(store, OpenAsync, file, null, KeysOf(file), Breathing(ct), now, ct);
+        await RecordAsync("create_backup", made.Header, made.Rows);
+        log.LogInformation("A back-up was made: {File}, {Rows} rows, {Bytes} bytes", file, made.Rows, made.Bytes);
+        return made;
+
+        // Another node may have sealed under a root key that this one has not opened yet.
+        async Task<Instance> OpenAsync(StoredKeys stored)
+        {
+            if (!instance.Roots.MayOpen(stored.Meta[Control.MetaKey]))
+                await instance.Reload(ct);
+            return instance;
+        }
+    }
+
+    private string KeysOf(string file) => Path.Combine(plan.Keys, Path.GetFileName(file) + BackupKeys.Suffix);
+
+    private Task RecordAsync(string verb, BackupHeader header, long? rows) =>
+        committer.CommitAsync(new Change.Noted(new AuditEntry(verb, "ok") { Target = header.Id, Count = rows }));
+
+    // After each batch it rests as long as that took: requests find a free core.
+    private static Action<Step> Breathing(CancellationToken ct)
+    {
+        var last = Stopwatch.GetTimestamp();
+        return _ =>
+        {
+            ct.ThrowIfCancellationRequested();
+            var took = Stopwatch.GetElapsedTime(last);
+            ct.WaitHandle.WaitOne(took < LongestBreath ? took : LongestBreath);
+            last = Stopwatch.GetTimestamp();
+        };
+    }
+
+    private async Task RunAsync()
+    {
+        using var timer = new PeriodicTimer(Rest, time);
+        try
+        {
+            do
+            {
+                try
+                {
+                    await RunOnceAsync(stop.Token);
+                    Volatile.Write(ref trouble, null);
+                }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException or ApiError
+                    or ConfigurationException)
+                {
+                    // What is wrong names files: that is for the log, not for a caller of /readyz.
+                    Volatile.Write(ref trouble, "the last back-up could not be made; the server's log says why");
+                    log.LogError(e, "A back-up could not be made");
+                }
+            }
+            while (await timer.WaitForNextTickAsync(stop.Token));
+        }
+        catch (OperationCanceledException)
+        {
+            // stopped
+        }
+    }
+}

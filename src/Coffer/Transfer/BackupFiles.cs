@@ -1,0 +1,139 @@
+using Coffer.Keys;
+using Coffer.Storage;
+using Coffer.Storage.Postgres;
+using Coffer.Storage.Sqlite;
+
+namespace Coffer.Transfer;
+
+/// <summary>The two files of a back-up: under their names they are there whole and durable, or not at all.</summary>
+internal static class BackupFiles
+{
+    /// <summary>The same by whatever wraps the root keys of the store.</summary>
+    /// <inheritdoc cref="WriteAsync"/>
+    /// <exception cref="KeyServiceException">A wrapper could not be asked.</exception>
+    public static Task<Backup.Made> CreateAsync(StoreLocation from, string? file, Stream? pipe, string keysFile,
+        Action<Step> watch, long now, CancellationToken ct)
+    {
+        var wrappers = from.OpenWrappers();
+        return WriteAsync(
+            from, stored => Instance.OpenAsync(stored, wrappers, ct), file, pipe, keysFile, watch, now, ct);
+    }
+
+    /// <summary>Writes a store into two new files.</summary>
+    /// <param name="from">The store; beside a running server, if there is one.</param>
+    /// <param name="open">Opens its identity from what is stored at that moment.</param>
+    /// <param name="file">The data; null writes them to <paramref name="pipe"/>.</param>
+    /// <param name="pipe">Where the data go if there is no file for them.</param>
+    /// <param name="keysFile">The keys of tenants.</param>
+    /// <param name="watch">Told after each batch.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="ct">Ends the wait for a database.</param>
+    /// <exception cref="ConfigurationException">There is no store, or one of the files is there already.</exception>
+    /// <exception cref="IOException">A file cannot be written; nothing of either is left.</exception>
+    public static async Task<Backup.Made> WriteAsync(StoreLocation from, Func<StoredKeys, Task<Instance>> open,
+        string? file, Stream? pipe, string keysFile, Action<Step> watch, long now, CancellationToken ct)
+    {
+        foreach (var path in (string?[])[file, keysFile])
+        {
+            if (File.Exists(path))
+            {
+                throw new ConfigurationException($"{path} is there already",
+                    "Give another name, or move it away: a back-up is never overwritten.");
+            }
+        }
+
+        using var store = await OpenAsync(from, ct);
+        using var data = file is null ? null : new NewFile(file);
+        using var keys = new NewFile(keysFile);
+        var made = await Backup.WriteAsync(store, open, data?.Content ?? pipe!, keys.Content, now, watch);
+        if (pipe is not null)
+            await pipe.FlushAsync(ct);
+        keys.Keep();
+        data?.Keep(); // last: where it is, the keys are
+        return made;
+    }
+
+    /// <summary>Opens a store by its rows.</summary>
+    /// <exception cref="ConfigurationException">There is none.</exception>
+    public static async Task<StoredTables> OpenAsync(StoreLocation from, CancellationToken ct)
+    {
+        if (from.Store is { } database)
+            return await PostgresTables.OpenAsync(database, isNew: false, ct);
+        var (store, _, _) = DataDirectory.FilesOf(from.Data);
+        return File.Exists(store)
+            ? SqliteTables.Open(store)
+            : throw new ConfigurationException($"there is no store in {from.Data}",
+                "Give the --data directory of a store, and --store if it is in a database.");
+    }
+
+    /// <summary>
+    /// Takes accounts out of a back-up's keys: the file is replaced by one without them, and what it had is overwritten
+    /// where the medium allows.
+    /// </summary>
+    /// <returns>The header of the new file, and how many tenants were taken out.</returns>
+    public static (BackupHeader Header, int Gone) Forget(
+        OpenedBackup backup, string keysFile, Func<string, string, bool> isForgotten)
+    {
+        var next = keysFile + ".new";
+        using (var from = backup.AgainKeys())
+        using (var to = DurableFile.Open(next, FileMode.Create, FileAccess.Write, FileShare.None))
+        {
+            var rewritten = BackupKeys.Rewrite(from, to, backup.Instance, isForgotten);
+            if (rewritten.Gone > 0)
+            {
+                DurableFile.Sync(to);
+                using var old = new FileStream(keysFile, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+                File.Move(next, keysFile, overwrite: true);
+                DurableFile.SyncDirectoryOf(keysFile);
+                Overwrite(old);
+            }
+            else
+            {
+                File.Delete(next);
+            }
+
+            return rewritten;
+        }
+    }
+
+    // Where a medium writes in place, what was taken out is gone; nobody can promise more of one that does not.
+    private static void Overwrite(FileStream old)
+    {
+        var zeros = new byte[1 << 16];
+        for (var left = old.Length; left > 0; left -= zeros.Length)
+            old.Write(zeros, 0, (int)Math.Min(left, zeros.Length));
+        DurableFile.Sync(old);
+    }
+
+    /// <summary>A file that is made under another name, and gets its own when it is whole.</summary>
+    private sealed class NewFile : IDisposable
+    {
+        private readonly string path;
+        private bool isKept;
+
+        public NewFile(string path)
+        {
+            this.path = path;
+            Content = DurableFile.Open(Unfinished, FileMode.Create, FileAccess.Write, FileShare.None);
+        }
+
+        public FileStream Content { get; }
+
+        private string Unfinished => path + ".new";
+
+        public void Keep()
+        {
+            DurableFile.Sync(Content);
+            File.Move(Unfinished, path, overwrite: false);
+            isKept = true;
+            DurableFile.SyncDirectoryOf(path);
+        }
+
+        public void Dispose()
+        {
+            Content.Dispose();
+            if (!isKept)
+                File.Delete(Unfinished);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+using Coffer.Hosting;
+using Coffer.Keys;
+using Coffer.Settings;
+using Coffer.Transfer;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Coffer.Tests.Transfer;
+
+/// <summary>Back-ups that a server makes by itself.</summary>
+public sealed class BackupScheduleTests : IDisposable
+{
+    private readonly TemporaryDirectory directory = new();
+
+    private string Data => directory.File("data");
+
+    private string Keys => directory.File("keys");
+
+    [Fact]
+    public async Task One_is_made_when_it_is_due_and_those_that_are_too_old_are_removed_with_their_keys()
+    {
+        await using var server = await TestServer.StartAsync();
+        (await server.Client().Set("k")).IsOk();
+        await server.StopAsync();
+        await server.OnStoreAsync(async (_, committer, instance) =>
+        {
+            var plan = new BackupSchedule.Plan(Data, Keys, TimeSpan.FromHours(24), TimeSpan.FromDays(30));
+            using var schedule = new BackupSchedule(server.Location, instance, committer, plan, server.Time,
+                NullLogger<BackupSchedule>.Instance);
+            var first = await schedule.RunOnceAsync(default);
+            Assert.Equal(1, first!.Secrets);
+            Assert.Null(await schedule.RunOnceAsync(default));
+            server.Time.Move(TimeSpan.FromHours(23));
+            Assert.Null(await schedule.RunOnceAsync(default));
+            server.Time.Move(TimeSpan.FromHours(1));
+            Assert.NotNull(await schedule.RunOnceAsync(default));
+            Assert.Equal((2, 2), (Directory.GetFiles(Data).Length, Directory.GetFiles(Keys).Length));
+
+            // Another file there, and another store's back-up, are nobody's to remove.
+            await File.WriteAllTextAsync(Path.Combine(Data, "notes.backup"), "not a back-up\n");
+            server.Time.Move(TimeSpan.FromDays(31));
+            var last = await schedule.RunOnceAsync(default);
+            var left = Assert.Single(BackupSchedule.List(Data, instance.Id));
+            Assert.Equal(last!.Header.Id, left.Header.Id);
+            Assert.Equal((2, 1), (Directory.GetFiles(Data).Length, Directory.GetFiles(Keys).Length));
+            Assert.Empty(BackupSchedule.List(Data, [1, 2, 3]));
+
+            using var opened = await OpenedBackup.OpenAsync(left.File,
+                Path.Combine(Keys, Path.GetFileName(left.File) + BackupKeys.Suffix),
+                KeyWrappers.OfFile(Path.Combine(server.Data, "coffer.key")), anchor: null, default);
+            Assert.Empty(opened.Prove(static _ => { }).Problems);
+            return 0;
+        });
+        await server.StartAgainAsync();
+        Assert.Equal(3, await CountAsync(server, "create_backup"));
+        Assert.Equal(2, await CountAsync(server, "delete_backup"));
+    }
+
+    [Fact]
+    public async Task A_server_makes_the_first_at_once_and_says_in_readyz_when_it_cannot()
+    {
+        await using var server = await TestServer.StartAsync();
+        await server.StopAsync();
+        await File.WriteAllTextAsync(Data, "a file where a directory is to be");
+        await StartAsync();
+        await UntilAsync(async () => (await ReadyAsync(server)).Text.Contains(
+            "the last back-up could not be made", StringComparison.Ordinal));
+        Assert.Equal(200, (await server.Client().Get("/readyz")).Status);
+
+        await server.StopAsync();
+        File.Delete(Data);
+        await StartAsync();
+        await UntilAsync(() => Task.FromResult(
+            Directory.Exists(Data) && Directory.GetFiles(Data, "*.keys").Length == 1));
+        await UntilAsync(async () => !(await ReadyAsync(server)).Text.Contains("backup", StringComparison.Ordinal));
+
+        Task StartAsync() => server.StartAgainAsync(with: options => options with
+        {
+            Backups = new CofferOptions.BackupOptions(Data, null),
+        });
+    }
+
+    public void Dispose() => directory.Dispose();
+
+    // What was proven is believed for a moment.
+    private static Task<Answer> ReadyAsync(TestServer server)
+    {
+        server.Time.Move(TimeSpan.FromSeconds(1));
+        return server.Client().Get("/readyz");
+    }
+
+    private static async Task<int> CountAsync(TestServer server, string verb) =>
+        (await server.Admin.Get("/admin/v1/audit", ("verb", verb))).IsOk().Json["data"]!.AsArray().Count;
+
+    private static async Task UntilAsync(Func<Task<bool>> isSo)
+    {
+        for (var tries = 0; !await isSo(); tries++)
+        {
+            Assert.True(tries < 200, "it did not come to it within 20 seconds");
+            await Task.Delay(100);
+        }
+    }
+}
