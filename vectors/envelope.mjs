@@ -1,7 +1,7 @@
 // A second implementation of docs/envelope.md, in nothing but Node's own crypto: it shares no code with Coffer.
 //
-//   node vectors/envelope.mjs check     proves every case of envelope-v1.json, control-v2.json and backup-v1.json
-//   node vectors/envelope.mjs write     makes them anew (only for a new version of the format)
+//   node vectors/envelope.mjs check     proves every case of the files beside it
+//   node vectors/envelope.mjs write     makes them again (only for a new version of the format)
 
 import {
   createCipheriv, createDecipheriv, createHash, createHmac, createPrivateKey, createPublicKey, generateKeyPairSync,
@@ -12,6 +12,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 const file = new URL('envelope-v1.json', import.meta.url);
 const controlFile = new URL('control-v2.json', import.meta.url);
 const backupFile = new URL('backup-v1.json', import.meta.url);
+const keyRowsFile = new URL('key-rows-v2.json', import.meta.url);
 const hex = (text) => Buffer.from(text, 'hex');
 const u32 = (n) => { const b = Buffer.alloc(4); b.writeUInt32BE(n); return b; };
 const u64 = (n) => { const b = Buffer.alloc(8); b.writeBigInt64BE(BigInt(n)); return b; };
@@ -288,7 +289,60 @@ function checkPart(c, base64) {
     Buffer.from(signature, 'base64'))) throw new Error('signature');
 }
 
+// Rows of API keys and of ended ones, under the pepper of the control row's store. Absent text is empty.
+function keyRowsCase() {
+  const pepper = Buffer.from(Array.from({ length: 32 }, (_, i) => 200 + i));
+  const mac = (token) => hmac(expand(pepper, 'coffer v1 token'), token).toString('hex');
+  const none = { app: '', account: '', livemode: 1, expires_at: null, permissions: '', pinned_account: '',
+    addresses: '', generation: null, role: '', apps: '', created_by: '', offline: 0 };
+  const rows = [
+    { ...none, mac: mac('sk_test_1'), id: 'key_1', app: 'app_1', account: 'acct_1', kind: 'secret', livemode: 0,
+      created: 1795247460 },
+    { ...none, mac: mac('rk_live_1'), id: 'key_2', app: 'app_1', account: 'acct_1', kind: 'restricted',
+      created: 1795247460, expires_at: 1795250000, permissions: 'secret_read', pinned_account: 'acct_2',
+      addresses: '192.0.2.0/24,2001:db8::/32', generation: 17, created_by: 'key_0' },
+    { ...none, mac: mac('ak_1'), id: 'key_3', kind: 'admin', created: 1795247460, role: 'operator', apps: 'app_1,app_2',
+      created_by: 'key_0' },
+    { ...none, mac: mac('ak_2'), id: 'key_4', kind: 'admin', created: 1795247460, expires_at: 1795333860, role: 'owner',
+      offline: 1 },
+  ];
+  const ended = [
+    { mac: mac('sk_test_1'), id: 'key_1', app: 'app_1', kind: 'secret', livemode: 0, created: 1795247460,
+      ended: 1795247999, how: 'revoked' },
+    { mac: mac('ak_2'), id: 'key_4', app: '', kind: 'admin', livemode: 1, created: 1795247460, ended: 1795333860,
+      how: 'expired' },
+  ];
+  const proven = (all, label) => all.map((row) => ({ ...row, proof: proofOf(pepper, label, row) }));
+  return {
+    format: 'coffer key rows, form 2, and ended keys, see docs/envelope.md', pepper: pepper.toString('hex'),
+    rows: proven(rows, 'coffer v2 key row'), ended: proven(ended, 'coffer v1 ended key'),
+  };
+}
+
+const numbers = ['livemode', 'created', 'expires_at', 'generation', 'offline', 'ended'];
+
+function proofOf(pepper, label, row) {
+  const names = label.includes('ended') ? ['id', 'app', 'kind', 'livemode', 'created', 'ended', 'how']
+    : ['id', 'app', 'account', 'kind', 'livemode', 'created', 'expires_at', 'permissions', 'pinned_account',
+      'addresses', 'generation', 'role', 'apps', 'created_by', 'offline'];
+  const field = (name) => {
+    if (!numbers.includes(name)) return utf8(row[name]);
+    return row[name] === null ? Buffer.alloc(0) : u64(row[name]);
+  };
+  const fields = list(utf8(label), hex(row.mac), ...names.map(field));
+  return hmac(expand(pepper, 'coffer v1 key row'), fields).toString('hex');
+}
+
+function checkKeyRows(c) {
+  for (const [rows, label] of [[c.rows, 'coffer v2 key row'], [c.ended, 'coffer v1 ended key']]) {
+    for (const row of rows) {
+      if (row.proof !== proofOf(hex(c.pepper), label, row)) throw new Error(`key row ${row.id}`);
+    }
+  }
+}
+
 if (process.argv[2] === 'write') {
+  writeFileSync(keyRowsFile, `${JSON.stringify(keyRowsCase(), null, 2)}\n`);
   const control = controlCase();
   writeFileSync(controlFile, `${JSON.stringify(control, null, 2)}\n`);
   writeFileSync(backupFile, `${JSON.stringify(backupCase(control), null, 2)}\n`);
@@ -304,5 +358,6 @@ if (process.argv[2] === 'write') {
   checkControl(control);
   const backup = JSON.parse(readFileSync(backupFile, 'utf8'));
   [backup.data, backup.keys].forEach((part) => checkPart(control, part));
-  console.log(`${all.length + 3} cases hold`);
+  checkKeyRows(JSON.parse(readFileSync(keyRowsFile, 'utf8')));
+  console.log(`${all.length + 4} cases hold`);
 }

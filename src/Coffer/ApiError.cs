@@ -70,6 +70,9 @@ internal sealed partial class ApiError : Exception
     public static ApiError KeyEnded() =>
         new(401, "The provided key was revoked or expired while the request was carried out. Use another key.");
 
+    public static ApiError OlderNodesRun() => new(400,
+        "Nodes of an earlier release run on this store, and do not know roles. Update all nodes first.");
+
     public static ApiError PublishableKey() => new(401,
         "This API call cannot be made with a publishable API key. Please use a secret API key.", "secret_key_required");
 

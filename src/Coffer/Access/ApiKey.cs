@@ -25,7 +25,7 @@ internal sealed record ApiKey(ApiKeyRow Row)
     /// <summary>The row, if it is damaged.</summary>
     public DamagedRow? Damage => Fault is null ? null : new DamagedRow("api_keys", Id, Fault) { App = App };
 
-    public const int MostAddresses = 20;
+    public const int MostAddresses = 20, MostApps = 20;
 
     public string Id => Row.Id;
 
@@ -42,6 +42,21 @@ internal sealed record ApiKey(ApiKeyRow Row)
 
     /// <summary>From this Unix second on it is refused, or null.</summary>
     public long? ExpiresAt => Row.ExpiresAt;
+
+    /// <summary>From this Unix second on it is refused, because it expires or its end was noted; or null.</summary>
+    public long? EndsAt => Row.Ended is { } ended && !(ExpiresAt < ended) ? ended : ExpiresAt;
+
+    /// <summary>What an admin key may do; null of another key, or if the row names none: then it is damaged.</summary>
+    public Role? Role => Kind == KeyKind.Admin ? RoleWords.Parse(Row.Role ?? RoleWords.Owner) : null;
+
+    /// <summary>The apps that an admin key is held to; null is all.</summary>
+    public IReadOnlyList<string>? Apps => Row.Apps is null ? null : Split(Row.Apps);
+
+    /// <summary>The id of the key that it was made with, or null.</summary>
+    public string? CreatedBy => Row.CreatedBy;
+
+    /// <summary>Whether it was made beside the server, by someone with the root key.</summary>
+    public bool IsOffline => Row.IsOffline;
 
     /// <summary>The Unix second at which the hour of its last use began, or null.</summary>
     public long? LastUsed => Row.LastUsed;
@@ -87,7 +102,10 @@ internal sealed record ApiKey(ApiKeyRow Row)
         Create(
             instance,
             new ApiKeyRow([], id ?? NewId(instance, now), app?.Id, app?.Account,
-                Word(app is null ? KeyKind.Admin : KeyKind.Secret), livemode, now, ExpiresAt: null, Proof: []),
+                Word(app is null ? KeyKind.Admin : KeyKind.Secret), livemode, now, ExpiresAt: null, Proof: [])
+            {
+                Role = app is null ? RoleWords.Owner : null,
+            },
             token);
 
     /// <summary>A new token for a row that says all but the token.</summary>
@@ -105,8 +123,17 @@ internal sealed record ApiKey(ApiKeyRow Row)
     public static byte[] Mac(Instance instance, string token) =>
         instance.TokenKey.Compute(Encoding.UTF8.GetBytes(token));
 
-    /// <summary>The row with its proof.</summary>
-    public static ApiKeyRow Prove(Instance instance, ApiKeyRow row) => row with { Proof = ProofOf(instance, row) };
+    /// <summary>The row with its proof, in the form that the store's level has.</summary>
+    /// <exception cref="ApiError">400: nodes of the release before run, and do not know what it says.</exception>
+    public static ApiKeyRow Prove(Instance instance, ApiKeyRow row)
+    {
+        if (instance.Level >= Control.SecondKeyRows)
+            return row with { Proof = ProofOf(instance, row) };
+        if (row is { Apps: not null } or { IsOffline: true } or { Role: not (null or RoleWords.Owner) })
+            throw ApiError.OlderNodesRun();
+        row = row with { Role = null, CreatedBy = null };
+        return row with { Proof = FirstProofOf(instance, row) };
+    }
 
     /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
     public static ApiKey From(Instance instance, ApiKeyRow row)
@@ -135,7 +162,8 @@ internal sealed record ApiKey(ApiKeyRow Row)
     {
         if (!row.IsSound)
             return DamagedRow.Columns;
-        if (!CryptographicOperations.FixedTimeEquals(row.Proof, ProofOf(instance, row)))
+        var isFirst = IsInFirstForm(instance, row);
+        if (!isFirst && !CryptographicOperations.FixedTimeEquals(row.Proof, ProofOf(instance, row)))
             return "its proof";
         var kind = new ApiKey(row).Kind;
         if (kind is null || (kind == KeyKind.Admin) != (row.App is null) || (kind == KeyKind.Admin && !row.Livemode))
@@ -146,6 +174,10 @@ internal sealed record ApiKey(ApiKeyRow Row)
             return "its restrictions";
         if (row.PinnedAccount is "")
             return "its account";
+        if (!isFirst && (kind == KeyKind.Admin) != (RoleWords.Parse(row.Role) is not null))
+            return "its role";
+        if (row.Apps is not null && (row.Role is null or RoleWords.Owner || Split(row.Apps).Contains("")))
+            return "its apps";
         return NetworksOf(row).Contains(null) ? "its networks" : null;
     }
 
@@ -155,9 +187,32 @@ internal sealed record ApiKey(ApiKeyRow Row)
     private static IEnumerable<IPNetwork?> NetworksOf(ApiKeyRow row) =>
         Split(row.Addresses).Select(text => Coffer.Networks.Parse(text));
 
-    private static byte[] ProofOf(Instance instance, ApiKeyRow row)
+    /// <summary>
+    /// Whether a row is proven in the form of before, and is believed in it: while the store is being raised only.
+    /// </summary>
+    public static bool IsInFirstForm(Instance instance, ApiKeyRow row) =>
+        instance.Level < Control.OnlySecondKeyRows
+        && row is { Role: null, Apps: null, CreatedBy: null, IsOffline: false }
+        && CryptographicOperations.FixedTimeEquals(row.Proof, FirstProofOf(instance, row));
+
+    /// <summary>The proof of a row: whatever it may say is there, so that nothing of it can be dropped.</summary>
+    public static byte[] ProofOf(Instance instance, ApiKeyRow row)
     {
-        using var bound = new AssociatedData("coffer v1 key row"u8);
+        using var bound = Begin("coffer v2 key row"u8, row);
+        bound.Add(row.Permissions ?? "");
+        bound.Add(row.PinnedAccount ?? "");
+        bound.Add(row.Addresses ?? "");
+        bound.Add(row.Generation);
+        bound.Add(row.Role ?? "");
+        bound.Add(row.Apps ?? "");
+        bound.Add(row.CreatedBy ?? "");
+        bound.Add(row.IsOffline ? 1 : 0);
+        return instance.ProofKey.Compute(bound.Span);
+    }
+
+    private static AssociatedData Begin(ReadOnlySpan<byte> label, ApiKeyRow row)
+    {
+        var bound = new AssociatedData(label);
         bound.Add(row.Mac);
         bound.Add(row.Id);
         bound.Add(row.App ?? "");
@@ -166,6 +221,13 @@ internal sealed record ApiKey(ApiKeyRow Row)
         bound.Add(row.Livemode ? 1 : 0);
         bound.Add(row.Created);
         bound.Add(row.ExpiresAt);
+        return bound;
+    }
+
+    /// <summary>The same in the form of before.</summary>
+    public static byte[] FirstProofOf(Instance instance, ApiKeyRow row)
+    {
+        using var bound = Begin("coffer v1 key row"u8, row);
         // Keys that were made before there were restrictions have none, and their proofs end here. So do those of keys
         // that never ended what they had minted.
         if (row.Permissions is not null || row.PinnedAccount is not null || row.Addresses is not null

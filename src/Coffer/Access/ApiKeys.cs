@@ -40,11 +40,13 @@ internal sealed class ApiKeys(
 
         var key = await FindAsync(token, ct);
         if (key is null)
-            return Refuse("unknown_key", null, ApiError.InvalidApiKey(Tokens.Redact(token)));
-        var row = key.Row;
+            return await RefuseAbsentAsync(token, origin, ct);
+        var (row, now) = (key.Row, time.GetUtcNow().ToUnixTimeSeconds());
         if (IsDev && row is { App: not null, Livemode: true })
             return Refuse("live_key_in_dev_mode", row.Id, ApiError.InvalidApiKey(Tokens.Redact(token)));
-        if (row.ExpiresAt <= time.GetUtcNow().ToUnixTimeSeconds())
+        if (row.Ended <= now)
+            return RefuseEnded(token, row.Id, row.How, origin);
+        if (row.ExpiresAt <= now)
             return Refuse("expired_key", row.Id, ApiError.ExpiredApiKey(Tokens.Redact(token)));
         if (row.PinnedAccount is { } pinned && account is not null && account != pinned)
             return Refuse("another_account", row.Id, ApiError.AnotherAccount());
@@ -61,6 +63,20 @@ internal sealed class ApiKeys(
     }
 
     public void Dispose() => proven.Dispose();
+
+    // Of a key that ended by itself, or was replaced, the answer says so; of one that was revoked it says nothing.
+    private async ValueTask<(Caller?, ApiError?)> RefuseAbsentAsync(string token, Origin origin, CancellationToken ct)
+    {
+        var ended = await engine.FindEndedKeyAsync(ApiKey.Mac(instance, token), ct);
+        return ended is not null && EndedKey.IsWhole(instance, ended)
+            ? RefuseEnded(token, ended.Id, ended.How, origin)
+            : (null, gate.Refuse("unknown_key", null, origin, ApiError.InvalidApiKey(Tokens.Redact(token))));
+    }
+
+    private (Caller?, ApiError?) RefuseEnded(string token, string id, string? how, Origin origin) =>
+        (null, how == EndedKeyRow.Revoked
+            ? gate.Refuse("revoked_key", id, origin, ApiError.InvalidApiKey(Tokens.Redact(token)))
+            : gate.Refuse("expired_key", id, origin, ApiError.ExpiredApiKey(Tokens.Redact(token))));
 
     private static TenantId? TenantOf(ApiKeyRow row, string? account) =>
         row.App is null ? null : new TenantId(row.App, row.Livemode, account ?? row.PinnedAccount ?? row.Account!);

@@ -40,7 +40,7 @@ internal sealed class Endings(
         if (await revocations.IsRevokedAsync(key, ct)
             || await minting.FindAsync(key.MintedBy, key.Tenant.App, ct) is not { } parent)
             return "revoked_key";
-        if (parent.ExpiresAt <= now)
+        if (parent.EndsAt <= now)
             return "expired_key";
         return (parent.Row.Generation ?? 0) == ties.Key && app.Generation == ties.App ? null : "revoked_key";
     }
@@ -50,7 +50,7 @@ internal sealed class Endings(
     public (ApiKey Parent, Ties? Ties, RowWrite[] Rows) Tie(Change.MintFound found, long now)
     {
         var parent = found.Key is { } row ? ApiKey.From(instance, row) : throw ApiError.KeyEnded();
-        if (parent.ExpiresAt <= now)
+        if (parent.EndsAt <= now)
             throw ApiError.KeyEnded();
         var app = App.From(found.App ?? throw ApiError.AppDeleted(), instance);
         if (app.IsDisabled)

@@ -65,11 +65,15 @@ internal static class KeysVerb
         { app, type, live, permissions, account, addresses, expires };
         command.Validators.Add(parsed =>
         {
+            if (parsed.GetValue(OfflineKeyVerb.Offline) && parsed.GetValue(type) is not "admin")
+                parsed.AddError("Give --type admin with --offline");
             // Another type is refused by itself, and that is the error to report.
-            if (parsed.GetValue(app) is null && parsed.GetValue(type) is null or "secret" or "restricted")
+            if (parsed.GetValue(app) is null && parsed.GetValue(type) is null or "secret" or "restricted"
+                && !parsed.GetValue(OfflineKeyVerb.Offline))
                 parsed.AddError("Give --app, or --type admin");
         });
-        return Connection.OnAdmin(command, async (admin, parsed, ct) =>
+        OfflineKeyVerb.AddTo(command, app, live, permissions, account, addresses);
+        Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
             var key = await admin.ChangeAsync("api_keys",
             [
@@ -82,6 +86,16 @@ internal static class KeysVerb
             Keys.Print(parsed, key, shownOnce: "secret");
             return ExitCode.Ok;
         });
+        var online = command.Action as System.CommandLine.Invocation.AsynchronousCommandLineAction;
+        command.SetAction(async (parsed, ct) =>
+        {
+            if (!parsed.GetValue(OfflineKeyVerb.Offline))
+                return await online!.InvokeAsync(parsed, ct);
+            Keys.Print(parsed, await OfflineKeyVerb.CreateAsync(parsed, parsed.GetValue(expires), ct),
+                shownOnce: "secret");
+            return ExitCode.Ok;
+        });
+        return command;
     }
 
     private static Command List()

@@ -104,6 +104,8 @@ internal static class FirstStart
         string Key(AppRow? app, bool livemode, string? chosen = null, string? id = null)
         {
             var (token, row) = ApiKey.Create(instance, app, livemode, now.ToUnixTimeSeconds(), chosen, id);
+            if (chosen is not null)
+                rows.Add(new RowWrite.DeleteEndedKey(row.Mac));
             rows.Add(new RowWrite.PutApiKey(row));
             notes.Add(ApiKey.Entry("create_key", row));
             return token;

@@ -38,8 +38,11 @@ internal sealed class Reaper(
     private long pruned;
     private Task running = Task.CompletedTask;
 
-    /// <summary>What else is swept, of minted keys; null is nothing.</summary>
-    public Func<Committer, CancellationToken, Task>? SweepsMinted { get; init; }
+    /// <summary>What else is done at each sweep, for keys; null is nothing.</summary>
+    public Func<CancellationToken, Task>? SweepsMore { get; init; }
+
+    /// <summary>What else is removed at a Unix second, as seldom as kept replies; null is nothing.</summary>
+    public Func<long, CancellationToken, Task>? SweepsKeys { get; init; }
 
     public void Start() => running = Task.Run(RunAsync);
 
@@ -80,11 +83,13 @@ internal sealed class Reaper(
                 await BackgroundAsync(new RowWrite.PruneReplies(replies, Batch), Batch);
             while (progress.Goes(await engine.FindOldestReplyAsync(ct), replies));
             await SweepRevocationsAsync(now, ct);
+            if (SweepsKeys is not null)
+                await SweepsKeys(now, ct);
             pruned = now;
         }
 
-        if (SweepsMinted is not null)
-            await SweepsMinted(committer, ct);
+        if (SweepsMore is not null)
+            await SweepsMore(ct);
         if (retention is not null)
             await retention.SweepAsync(moment, ct);
     }

@@ -59,7 +59,7 @@ internal sealed class Server : IAsyncDisposable
             var isAnchored = keys.Anchor.Check(instance);
 
             var audit = await AuditParts.OpenAsync(storage, instance, keys.Anchor, options, around, ct);
-            await WarnAsync(storage, options, around, ct);
+            await WarnAsync(storage, instance, options, around, ct);
             keys.Warn(instance, isAnchored || isNew, around.Log<KeyParts>());
             var lastCommit = await IdMark.LastCommitAsync(storage.Engine, ct);
             var clock = new ClockWatch(time, lastCommit, around.Log<ClockWatch>());
@@ -76,7 +76,7 @@ internal sealed class Server : IAsyncDisposable
                 await Fixtures.SeedAsync(secrets.Store, FirstStart.DevCaller, ct);
             var management = await ManagementParts.OpenAsync(
                 storage, instance, keys, audit, access, secrets, options, around, ct);
-            StartReaper(storage, audit, access, clock, around);
+            StartReaper(storage, instance, audit, access, clock, around);
             var backups = StartBackups(instance, audit, options, around);
             var health = new HealthApi(parts.Add(new Readiness(
                 audit.Committer, instance, () => keys.Health, () => audit.Trouble, time, clock)
@@ -119,12 +119,22 @@ internal sealed class Server : IAsyncDisposable
     }
 
     private static void StartReaper(
-        StorageParts storage, AuditParts audit, AccessParts access, ClockWatch clock, Surroundings around) =>
+        StorageParts storage, Instance instance, AuditParts audit, AccessParts access, ClockWatch clock,
+        Surroundings around)
+    {
+        var rows = new KeyRowUpgrade(storage.Engine, audit.Committer, instance);
+        var ended = new EndedKeys(storage.Engine, audit.Committer, instance);
         around.Parts.Add(new Reaper(
             storage.Engine, audit.Committer, audit.Retention, around.Time, around.Log<Reaper>(), clock)
         {
-            SweepsMinted = access.Endings.SweepAsync,
+            SweepsMore = async ct =>
+            {
+                await access.Endings.SweepAsync(audit.Committer, ct);
+                await rows.RunAsync(ct);
+            },
+            SweepsKeys = ended.SweepAsync,
         }).Start();
+    }
 
     private static BackupSchedule? StartBackups(
         Instance instance, AuditParts audit, CofferOptions options, Surroundings around)
@@ -141,8 +151,10 @@ internal sealed class Server : IAsyncDisposable
 
     // What an operator has to know of a store that starts, once.
     private static async Task WarnAsync(
-        StorageParts storage, CofferOptions options, Surroundings around, CancellationToken ct)
+        StorageParts storage, Instance instance, CofferOptions options, Surroundings around, CancellationToken ct)
     {
+        foreach (var key in await OfflineKey.WarningsAsync(storage.Engine, instance, around.Time.GetUtcNow(), ct))
+            around.Log<Server>().LogWarning("{Key}", key);
         if (Product.TroubleOf(Environment.Version) is { } trouble)
             around.Log<Server>().LogWarning("{Trouble}", trouble);
         foreach (var change in storage.Directory.Tighten())

@@ -20,9 +20,15 @@ internal static class Upgrade
     public static async Task RunAsync(
         Engine engine, Committer committer, Instance instance, KeyWrappers wrappers, long now, CancellationToken ct)
     {
-        if (instance.Facts is not null)
-            return;
-        var notes = new List<Note> { new AuditEntry("raise_level", "ok") { Target = $"{Control.CurrentLevel}" } };
+        if (instance.Facts is null)
+            await RaiseAsync(engine, committer, instance, wrappers, now, ct);
+        await new KeyRowUpgrade(engine, committer, instance).RunAsync(ct);
+    }
+
+    private static async Task RaiseAsync(
+        Engine engine, Committer committer, Instance instance, KeyWrappers wrappers, long now, CancellationToken ct)
+    {
+        var notes = new List<Note> { new AuditEntry("raise_level", "ok") { Target = $"{Control.FirstLevel}" } };
         if (!instance.AppsAreSealed)
         {
             var count = await SealAsync(engine, committer, instance, ct);

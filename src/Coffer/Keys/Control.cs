@@ -18,8 +18,14 @@ internal sealed record Control : IDisposable
 
     public const int StoreIdSize = 16, PepperSize = 32;
 
-    /// <summary>The level of stored forms that this program writes, and the only one with this row.</summary>
-    public const long CurrentLevel = 2;
+    /// <summary>The level of stored forms that this program writes.</summary>
+    public const long CurrentLevel = Engine.KnownLevel;
+
+    /// <summary>
+    /// The first level with this row; from which on rows of API keys are proven in their second form; and from which on
+    /// they are believed in no other.
+    /// </summary>
+    public const long FirstLevel = 2, SecondKeyRows = 3, OnlySecondKeyRows = 4;
 
     private const byte SerialTag = 1, LevelTag = 2, GenerationTag = 3, HeldTag = 4, RootTag = 5, WrappingTag = 6,
         RemovedTag = 7, PepperTag = 8, SigningKeyTag = 9;
@@ -150,7 +156,8 @@ internal sealed record Control : IDisposable
             [RootTag, WrappingTag, RemovedTag, PepperTag, SigningKeyTag]))
             return null;
         var (serial, level) = (NumberIn(text, SerialTag), NumberIn(text, LevelTag));
-        if (serial is not > 0 || level != CurrentLevel || Tlv.Find(text, GenerationTag) is not { } generation
+        if (serial is not > 0 || level is not (>= FirstLevel and <= CurrentLevel)
+            || Tlv.Find(text, GenerationTag) is not { } generation
             || text[generation].Length != StoreGeneration.Size)
             return null;
         var (roots, wrappings, removed) = (new List<Root>(), new List<Wrapping>(), new List<Removed>());
@@ -195,6 +202,7 @@ internal sealed record Control : IDisposable
         return new Control
         {
             Serial = serial.Value,
+            Level = level.Value,
             Generation = StoreGeneration.Read(text[generation]),
             IsHeld = Tlv.Find(text, HeldTag) is not null,
             Roots = roots,

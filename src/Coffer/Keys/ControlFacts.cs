@@ -16,6 +16,9 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
     /// <param name="Wrappers">The names of those who wrap it.</param>
     public sealed record Root(uint Version, RootState State, long Created, IReadOnlyList<string> Wrappers);
 
+    /// <summary>Which forms are written into the store (docs/envelope.md, "Levels").</summary>
+    public required long Level { get; init; }
+
     /// <summary>The control row as it is stored.</summary>
     public required byte[] Row { get; init; }
 
@@ -42,6 +45,7 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
             [.. control.Wrappings.Where(wrapping => wrapping.Version == root.Version)
                 .Select(wrapping => wrapping.Wrapper)]))])
     {
+        Level = control.Level,
         Row = row,
         IsHeld = control.IsHeld,
         NewestVersion = control.Roots.Select(root => root.Version)

@@ -61,6 +61,9 @@ internal sealed partial class Instance
     /// </summary>
     public bool AppsAreSealed { get; private set; } = true;
 
+    /// <summary>Which forms are written into the store (docs/envelope.md, "Levels").</summary>
+    public long Level => Facts?.Level ?? 1;
+
     /// <summary>What the control row says; null of a store of level 1.</summary>
     public ControlFacts? Facts => Volatile.Read(ref known);
 
@@ -238,7 +241,7 @@ internal sealed partial class Instance
     }
 
     /// <summary>
-    /// The rows that raise a store of level 1 to the level of this program: its identity goes into a control row, and
+    /// The rows that raise a store of level 1 to the first that has a control row: its identity goes into it, and
     /// its root keys are wrapped by all that is set. Once they are durable, what is given is in force.
     /// </summary>
     /// <exception cref="ConfigurationException">The identity was changed since it was opened.</exception>
@@ -303,7 +306,7 @@ internal sealed partial class Instance
             throw Changed();
         using var old = LevelOne.Open(stored, Roots);
         return await MakeAsync(
-            Id, root, row.Created, old.Pepper.Memory, old.SigningKey.Memory, wrappers, now, ct);
+            Id, root, row.Created, old.Pepper.Memory, old.SigningKey.Memory, wrappers, now, ct, Control.FirstLevel);
     }
 
     /// <param name="version">The root key that it does not open.</param>
@@ -314,12 +317,13 @@ internal sealed partial class Instance
 
     private static async Task<(Instance Instance, StoredKeys Stored)> MakeAsync(
         byte[] id, SealingKey root, long created, ReadOnlyMemory<byte> pepper, ReadOnlyMemory<byte> pkcs8,
-        KeyWrappers wrappers, long now, CancellationToken ct)
+        KeyWrappers wrappers, long now, CancellationToken ct, long level = Control.CurrentLevel)
     {
         var wrappings = await WrapAsync(id, root, wrappers.All, now, ct);
         using var control = new Control
         {
             Serial = 1,
+            Level = level,
             Generation = StoreGeneration.After(0, now),
             Roots = [new Control.Root(root.Version, RootState.Done, root.Hash())],
             Wrappings = [.. wrappings.Select(ControlFacts.Of)],

@@ -75,6 +75,8 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
                         : null,
                     PinnedAccount = wanted.Account,
                     Addresses = wanted.Networks.Count > 0 ? string.Join(',', wanted.Networks) : null,
+                    Role = wanted.Kind == KeyKind.Admin ? RoleWords.Owner : null,
+                    CreatedBy = request.Caller.KeyId,
                 });
             return new(new KeyAnswer(new ApiKey(row), token), [new RowWrite.PutApiKey(row)],
                 entry with { Target = row.Id });
@@ -92,29 +94,35 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     {
         gate.RequireAdmin(request.Caller);
         var entry = request.Caller.Entry("roll_key", "ok") with { Target = id };
-        var at = new Change.ManagementKey { ApiKey = id, NeedsNumber = grace == 0 };
+        var at = new Change.ManagementKey { ApiKey = id };
         return management.WriteAsync(request, at, entry, (found, now) =>
         {
             var old = ApiKey.From(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id)).Row;
-            if (old.ExpiresAt <= now)
+            if (new ApiKey(old).EndsAt <= now)
                 throw ApiError.Unusable("id", "the key has expired; create another");
             var made = management.CreatedAt(now);
             var newId = ApiKey.NewId(instance, made);
-            var successor = old with { Id = newId, Created = made, LastUsed = null, Generation = null };
-            var (token, row) = ApiKey.Create(instance, successor);
-            var ending = old with { ExpiresAt = Math.Min(old.ExpiresAt ?? long.MaxValue, now + grace) };
-            RowWrite[] ends = [];
-            if (grace == 0)
+            var successor = old with
             {
-                // Nodes of the release before take a proof with a generation for damage; what they minted ends by the
-                // other row.
-                if (!engine.HasOlderNodes)
-                    ending = ending with { Generation = found.Number };
-                ends = EndMinted(old, now);
-            }
-
-            RowWrite[] rows = [new RowWrite.PutApiKey(ApiKey.Prove(instance, ending)), new RowWrite.PutApiKey(row),
-                .. ends];
+                Id = newId,
+                Created = made,
+                LastUsed = null,
+                Generation = null,
+                Ended = null,
+                How = null,
+                CreatedBy = request.Caller.KeyId,
+                IsOffline = false,
+            };
+            var (token, row) = ApiKey.Create(instance, successor);
+            // Its end is noted now, whenever it is: an old row that is put back does not defer it.
+            var end = Math.Min(old.ExpiresAt ?? long.MaxValue, now + grace);
+            RowWrite[] rows =
+            [
+                EndedKey.Put(instance, old, end, EndedKeyRow.Rolled),
+                grace == 0 ? new RowWrite.DeleteApiKey(old.Id)
+                    : new RowWrite.PutApiKey(ApiKey.Prove(instance, old with { ExpiresAt = end })),
+                new RowWrite.PutApiKey(row), .. grace == 0 ? EndMinted(old, now) : [],
+            ];
             return new(new KeyAnswer(new ApiKey(row), token), rows,
                 entry with { Tenant = Tenant(row), Reason = $"replaced by {row.Id}" });
         });
@@ -132,10 +140,14 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         return management.WriteAsync(request, new Change.ManagementKey { ApiKey = id }, entry, (found, now) =>
         {
             var key = ApiKey.Inspect(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id));
-            if (key is { Kind: KeyKind.Admin, Row.ExpiresAt: null, IsDamaged: false } && found.OtherAdminKeys == 0)
+            if (key is { Role: Role.Owner, EndsAt: null, Row.Addresses: null, IsDamaged: false }
+                && found.OtherOwnerKeys == 0)
                 throw ApiError.LastAdminKey();
             return new(new KeyAnswer(key, IsRevoked: true),
-                [new RowWrite.DeleteApiKey(id), .. EndMinted(key.Row, now, key.IsDamaged)],
+                [
+                    EndedKey.Put(instance, key.Row, now, EndedKeyRow.Revoked), new RowWrite.DeleteApiKey(id),
+                    .. EndMinted(key.Row, now, key.IsDamaged),
+                ],
                 entry with { Tenant = Tenant(key.Row) });
         });
     }

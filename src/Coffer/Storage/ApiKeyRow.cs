@@ -9,13 +9,14 @@ internal sealed record ApiKeyRow(
 {
     private const string Columns = """
         SELECT k.mac, k.id, k.app, a.account, k.kind, k.livemode, k.created, k.expires_at, k.proof, k.permissions,
-            k.pinned_account, k.addresses, k.last_used, k.generation
-        FROM api_keys k LEFT JOIN apps a ON a.id = k.app
+            k.pinned_account, k.addresses, k.last_used, k.generation, k.role, k.apps, k.created_by, k.offline,
+            e.ended, e.how
+        FROM api_keys k LEFT JOIN apps a ON a.id = k.app LEFT JOIN ended_keys e ON e.mac = k.mac
         """;
 
     public static readonly Table Table = new("api_keys",
         "mac:b id:t app:t kind:t livemode:n created:n expires_at:n proof:b permissions:t pinned_account:t addresses:t "
-        + "last_used:n generation:n", "mac", "id");
+        + "last_used:n generation:n role:t apps:t created_by:t offline:n", "mac", "id");
 
     public static readonly Query<ApiKeyRow> ByMac = new($"{Columns} WHERE k.mac = $1", From);
     public static readonly Query<ApiKeyRow> ById = new($"{Columns} WHERE k.id = $1", From);
@@ -35,16 +36,36 @@ internal sealed record ApiKeyRow(
 
     public static readonly Query<byte[]> Macs = new("SELECT mac FROM api_keys", static row => row.Bytes(0));
 
-    public static readonly Query<long> OtherAdminKeys = new(
-        "SELECT count(*) FROM api_keys WHERE kind = 'admin' AND expires_at IS NULL AND id <> $1",
-        static row => row.Number(0));
+    // Those of an owner that are accepted from anywhere and for ever.
+    public static readonly Query<long> OtherOwnerKeys = new("""
+        SELECT count(*) FROM api_keys k WHERE kind = 'admin' AND (role IS NULL OR role = 'owner') AND expires_at IS NULL
+            AND addresses IS NULL AND id <> $1 AND NOT EXISTS (SELECT 1 FROM ended_keys e WHERE e.mac = k.mac)
+        """, static row => row.Number(0));
+
+    // What is over by the node's clock and by the database's, in the order of ids. What was made beside the server is
+    // left for a while, to be seen.
+    private const string OverUntil = """
+        SELECT k.id FROM api_keys k LEFT JOIN ended_keys e ON e.mac = k.mac
+        WHERE (k.expires_at <= {0} OR e.ended <= {0}) AND (k.offline = 0 OR k.created <= $2) AND k.id > $3
+        ORDER BY k.id LIMIT $4
+        """;
+
+    public static readonly Query<string> Over = new(
+        new SqlText(
+            OverUntil.Replace("{0}", "$1", StringComparison.Ordinal),
+            OverUntil.Replace("{0}", "least($1, extract(epoch FROM now())::bigint)", StringComparison.Ordinal)),
+        static row => row.Text(0));
+
+    public static readonly Query<ApiKeyRow> MadeOffline = new(
+        $"{Columns} WHERE k.offline = 1 AND k.created > $1 ORDER BY k.created, k.id", From);
 
     public const string Put = """
         INSERT INTO api_keys
             (mac, id, app, kind, livemode, created, expires_at, proof, permissions, pinned_account, addresses,
-            generation)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-        ON CONFLICT (mac) DO UPDATE SET expires_at = $7, proof = $8, generation = $12
+            generation, role, apps, created_by, offline)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        ON CONFLICT (mac) DO UPDATE SET
+            expires_at = $7, proof = $8, generation = $12, role = $13, apps = $14, created_by = $15, offline = $16
         """;
 
     public const string Touch = "UPDATE api_keys SET last_used = $1 WHERE id = $2";
@@ -65,13 +86,32 @@ internal sealed record ApiKeyRow(
     /// <summary>The number of the commit that ended all that it had minted, or null.</summary>
     public long? Generation { get; init; }
 
+    /// <summary>What an admin key may do, in a word; null for other keys, and in the form of before.</summary>
+    public string? Role { get; init; }
+
+    /// <summary>The ids of the apps that an admin key is held to, with commas between; null is all.</summary>
+    public string? Apps { get; init; }
+
+    /// <summary>The id of the key that it was made with, or null.</summary>
+    public string? CreatedBy { get; init; }
+
+    /// <summary>Whether it was made beside the server, by someone with the root key.</summary>
+    public bool IsOffline { get; init; }
+
+    /// <summary>From this Unix second on it is refused because its end was noted (<see cref="EndedKeyRow"/>).</summary>
+    public long? Ended { get; init; }
+
+    /// <summary>How it ended or will, in one word.</summary>
+    public string? How { get; init; }
+
     /// <inheritdoc cref="AppRow.IsSound"/>
     public bool IsSound { get; init; } = true;
 
     public static ApiKeyRow From(IRow row)
     {
-        var isSound = row.Has("btTTtnnNbTTTNN") && row.Number(5) is 0 or 1 && UnixTime.IsStorable(row.Number(6))
-            && UnixTime.IsStorable(row.NumberOrNull(7)) && UnixTime.IsStorable(row.NumberOrNull(12));
+        var isSound = row.Has("btTTtnnNbTTTNNTTTnNT") && row.Number(5) is 0 or 1 && UnixTime.IsStorable(row.Number(6))
+            && UnixTime.IsStorable(row.NumberOrNull(7)) && UnixTime.IsStorable(row.NumberOrNull(12))
+            && row.Number(17) is 0 or 1 && UnixTime.IsStorable(row.NumberOrNull(18));
         return new(
             row.Bytes(0), row.Text(1), row.TextOrNull(2), row.TextOrNull(3), row.Text(4), row.Number(5) != 0,
             row.Number(6), row.NumberOrNull(7), row.Bytes(8))
@@ -81,6 +121,12 @@ internal sealed record ApiKeyRow(
             Addresses = row.TextOrNull(11),
             LastUsed = row.NumberOrNull(12),
             Generation = row.NumberOrNull(13),
+            Role = row.TextOrNull(14),
+            Apps = row.TextOrNull(15),
+            CreatedBy = row.TextOrNull(16),
+            IsOffline = row.Number(17) != 0,
+            Ended = row.NumberOrNull(18),
+            How = row.TextOrNull(19),
             IsSound = isSound,
         };
     }
@@ -88,16 +134,20 @@ internal sealed record ApiKeyRow(
 
 internal abstract partial record RowWrite
 {
-    /// <summary>Adds a key, or changes when it expires.</summary>
+    /// <summary>Adds a key, or changes when it expires, or the form of its proof.</summary>
     public sealed record PutApiKey(ApiKeyRow Row) : RowWrite
     {
         public override IReadOnlyList<Statement> Statements =>
         [
             new(ApiKeyRow.Put, Row.Mac, Row.Id, Row.App, Row.Kind, Row.Livemode, Row.Created, Row.ExpiresAt, Row.Proof,
-                Row.Permissions, Row.PinnedAccount, Row.Addresses, Row.Generation),
+                Row.Permissions, Row.PinnedAccount, Row.Addresses, Row.Generation, Row.Role, Row.Apps, Row.CreatedBy,
+                Row.IsOffline),
         ];
 
         public override Sources Writes => Sources.ApiKeys;
+
+        // In which form it is proven, the control row says.
+        public override bool IsUnderRoot => true;
     }
 
     /// <summary>Notes the hour in which a key was used; one that is gone is left alone.</summary>

@@ -121,11 +121,11 @@ internal abstract class Change
     /// <param name="App">The app, or null.</param>
     /// <param name="AppHasTenants">Whether anything was ever stored for the app and not forgotten.</param>
     /// <param name="ApiKey">The key, or null.</param>
-    /// <param name="OtherAdminKeys">How many admin keys there are beside it that do not expire.</param>
+    /// <param name="OtherOwnerKeys">How many keys of an owner there are beside it, from anywhere and for ever.</param>
     /// <param name="Tenants">The tenants of the account.</param>
     /// <param name="Reply">The kept reply, however old, or null.</param>
     public sealed record ManagementFound(
-        AppRow? App, bool AppHasTenants, ApiKeyRow? ApiKey, long OtherAdminKeys,
+        AppRow? App, bool AppHasTenants, ApiKeyRow? ApiKey, long OtherOwnerKeys,
         IReadOnlyList<CountedTenantRow> Tenants, ReplyRow? Reply)
     {
         /// <summary>The number of the oldest audit row; 0 if there is none.</summary>

@@ -61,6 +61,28 @@ internal abstract partial class Engine
 
     public ValueTask<ApiKeyRow?> FindApiKeyAsync(string id, CancellationToken ct) => FindAsync(ApiKeyRow.ById, ct, id);
 
+    /// <summary>That a key has ended, by what it was found by; null if nothing is noted.</summary>
+    public ValueTask<EndedKeyRow?> FindEndedKeyAsync(byte[] mac, CancellationToken ct) =>
+        FindAsync(EndedKeyRow.ByMac, ct, mac);
+
+    /// <summary>By what keys are found that expired at or before a Unix second, the longest first.</summary>
+    public ValueTask<IReadOnlyList<byte[]>> ListLongExpiredKeysAsync(long until, int limit, CancellationToken ct) =>
+        ListAsync(EndedKeyRow.LongExpired, ct, until, limit);
+
+    /// <summary>A page of the ids of keys that are over and still there, in the order of their ids.</summary>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="offlineUntil">What was made beside the server later than this is left out.</param>
+    /// <param name="bound">An id that the page begins after; empty begins with the first.</param>
+    /// <param name="limit">The most rows to give.</param>
+    /// <param name="ct">Ends the wait.</param>
+    public ValueTask<IReadOnlyList<string>> ListKeysOverAsync(
+        long now, long offlineUntil, string bound, int limit, CancellationToken ct) =>
+        ListAsync(ApiKeyRow.Over, ct, now, offlineUntil, bound, limit);
+
+    /// <summary>The keys that were made beside the server after a Unix second, oldest first.</summary>
+    public ValueTask<IReadOnlyList<ApiKeyRow>> ListOfflineKeysAsync(long after, CancellationToken ct) =>
+        ListAsync(ApiKeyRow.MadeOffline, ct, after);
+
     /// <summary>A page of the keys of an app, or of all keys, nearest to the bound first.</summary>
     /// <param name="app">The app, or null for all keys.</param>
     /// <param name="bound">A place that is not itself in the page, or null to begin at the newest.</param>

@@ -32,6 +32,9 @@ internal abstract partial class Engine : IDisposable
     /// </summary>
     public Action ControlMoved { get; set; } = static () => { };
 
+    /// <summary>The newest level of stored forms that this program reads and writes.</summary>
+    public const long KnownLevel = 4;
+
     /// <summary>The newest root key that this process has opened, for other nodes to see; 0 is not said.</summary>
     public long OpenedRoot { get; set; }
 
@@ -119,7 +122,8 @@ internal abstract partial class Engine : IDisposable
 /// <summary>A node that runs.</summary>
 /// <param name="Name">Its name.</param>
 /// <param name="OpenedRoot">The newest root key that it says it has opened; 0 says nothing.</param>
-internal sealed record LiveNode(string Name, long OpenedRoot);
+/// <param name="Level">The newest level of stored forms that it says it reads; 0 says nothing.</param>
+internal sealed record LiveNode(string Name, long OpenedRoot, long Level = 0);
 
 /// <summary>What an engine can say of rows that were removed.</summary>
 internal enum Reach

@@ -9,9 +9,9 @@ internal static class Tables
     /// <summary>Those first that others refer to.</summary>
     public static readonly IReadOnlyList<Table> All =
     [
-        MetaRow.Table, RootKeyRow.Table, WrappingRow.Table, AppRow.Table, ApiKeyRow.Table, TenantRow.Table,
-        SecretRow.Table, IdempotencyRow.Table, RevocationRow.Table, GenerationRow.Table, Epoch, ReplyRow.Table,
-        ReceiptRow.Table,
+        MetaRow.Table, RootKeyRow.Table, WrappingRow.Table, AppRow.Table, ApiKeyRow.Table, EndedKeyRow.Table,
+        TenantRow.Table, SecretRow.Table, IdempotencyRow.Table, RevocationRow.Table, GenerationRow.Table, Epoch,
+        ReplyRow.Table, ReceiptRow.Table,
         AuditRow.Table,
     ];
 }

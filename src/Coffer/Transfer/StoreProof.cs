@@ -52,13 +52,19 @@ internal sealed class StoreProof(
 
         foreach (var row in read(ApiKeyRow.Table))
         {
-            // As it is read for a caller, the account of its app stands after the app.
-            var key = ApiKeyRow.From(
-                new ReadRow([.. row[..3], row[2] is string app ? accounts.GetValueOrDefault(app) : null, .. row[3..]]));
+            // As it is read for a caller, the account of its app stands after the app, and its end last.
+            var key = ApiKeyRow.From(new ReadRow(
+                [.. row[..3], row[2] is string app ? accounts.GetValueOrDefault(app) : null, .. row[3..], null, null]));
             if (key.App is not null && key.Account is null)
                 Add($"the app {key.App} of the API key {key.Id} does not exist");
             else if (ApiKey.Inspect(instance, key).Fault is { } fault)
                 Add($"the API key {key.Id} is damaged: {fault} is not what Coffer wrote");
+        }
+
+        foreach (var row in read(EndedKeyRow.Table))
+        {
+            if (!EndedKey.IsWhole(instance, EndedKeyRow.From(new ReadRow(row))))
+                Add($"{EndedKeyRow.Table.Shown(row)} is damaged");
         }
 
         foreach (var row in read(GenerationRow.Table))

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Coffer.Access;
 using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Storage;
@@ -33,6 +34,50 @@ public sealed class ControlTests : IDisposable
         // The one whose state says so seals, and the other opens.
         Assert.Equal(2u, Envelope.KeyVersionOf(instance.Roots.Seal([1], [])));
         Assert.NotNull(instance.Roots.Find(1));
+    }
+
+    [Fact]
+    [Trait("Keys", "S8")]
+    public async Task Rows_of_keys_are_proven_as_another_implementation_proves_them()
+    {
+        var instance = await Instance.OpenAsync(Stored(), Wrappers(), default);
+        using var vectors = JsonDocument.Parse(File.ReadAllText(Repository.File("vectors/key-rows-v2.json")));
+        foreach (var of in vectors.RootElement.GetProperty("rows").EnumerateArray())
+        {
+            var row = new ApiKeyRow(Hex(of, "mac"), Text("id")!, Text("app"), Text("account"), Text("kind")!,
+                Number("livemode") == 1, Number("created")!.Value, Number("expires_at"), [])
+            {
+                Permissions = Text("permissions"),
+                PinnedAccount = Text("pinned_account"),
+                Addresses = Text("addresses"),
+                Generation = Number("generation"),
+                Role = Text("role"),
+                Apps = Text("apps"),
+                CreatedBy = Text("created_by"),
+                IsOffline = Number("offline") == 1,
+            };
+            Assert.Equal(Hex(of, "proof"), ApiKey.ProofOf(instance, row));
+            Assert.False(ApiKey.Inspect(instance, row with { Proof = Hex(of, "proof") }).IsDamaged);
+
+            string? Text(string name) => of.GetProperty(name).GetString() is { Length: > 0 } text ? text : null;
+
+            long? Number(string name) =>
+                of.GetProperty(name) is { ValueKind: JsonValueKind.Number } value ? value.GetInt64() : null;
+        }
+
+        foreach (var of in vectors.RootElement.GetProperty("ended").EnumerateArray())
+        {
+            var app = of.GetProperty("app").GetString() is { Length: > 0 } text ? text : null;
+            var key = new ApiKeyRow(Hex(of, "mac"), of.GetProperty("id").GetString()!, app, null,
+                of.GetProperty("kind").GetString()!, of.GetProperty("livemode").GetInt32() == 1,
+                of.GetProperty("created").GetInt64(), null, []);
+            var ended = EndedKey.Put(instance, key, of.GetProperty("ended").GetInt64(),
+                of.GetProperty("how").GetString()!).Row;
+            Assert.Equal(Hex(of, "proof"), ended.Proof);
+            Assert.True(EndedKey.IsWhole(instance, ended));
+            Assert.False(EndedKey.IsWhole(instance, ended with { Ended = ended.Ended + 1 }));
+            Assert.False(EndedKey.IsWhole(instance, ended with { How = "gone" }));
+        }
     }
 
     [Fact]

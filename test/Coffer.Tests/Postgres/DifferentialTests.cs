@@ -178,7 +178,12 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                         },
                     Decides = found => (found.Management, keepsId) switch
                     {
-                        ({ ApiKey: { } known }, true) => [new RowWrite.DeleteApiKey(known.Id)],
+                        ({ ApiKey: { } known }, true) =>
+                        [
+                            new RowWrite.PutEndedKey(new EndedKeyRow(known.Mac, known.Id, known.App, known.Kind,
+                                known.Livemode, known.Created, number, "revoked", value)),
+                            new RowWrite.DeleteApiKey(known.Id),
+                        ],
                         ({ ApiKey: { } known }, false) =>
                             [new RowWrite.PutApiKey(
                                 known with { ExpiresAt = expiry, Proof = value }),
@@ -190,7 +195,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                         _ =>
                             [new RowWrite.PutApiKey(
                                 new ApiKeyRow(Bytes(300 + token), $"key_{token}", null, null, "admin", true, number,
-                                    expiry, value))],
+                                    expiry, value) { Role = "viewer", Apps = owner.App, CreatedBy = "key_0" })],
                     },
                 };
             case 22:
@@ -311,6 +316,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     newer, limit, default));
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync($"key_{limit}", default));
         await SameAsync(sides, async side => await side.Engine.FindApiKeyAsync(Bytes(300 + limit), default));
+        await SameAsync(sides, async side => await side.Engine.FindEndedKeyAsync(Bytes(300 + limit), default));
+        await SameAsync(sides, async side => await side.Engine.ListKeysOverAsync(now, now, "", limit, default));
         await SameAsync(sides,
             async side => (await side.Engine.ListApiKeyMacsAsync(default)).Select(Convert.ToHexString).Order());
         await SameAsync(sides, async side =>
@@ -463,7 +470,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     m.App,
                     m.AppHasTenants,
                     m.ApiKey,
-                    m.OtherAdminKeys,
+                    m.OtherOwnerKeys,
                     Tenants = m.Tenants.Select(row => $"{Owner(row.Id)} {row.Secrets}").Order(),
                     m.Reply,
                     Any = m.OldestAudit > 0,

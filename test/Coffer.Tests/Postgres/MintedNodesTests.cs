@@ -196,9 +196,8 @@ public abstract class MintedNodesTests(PostgresServer server, Way way)
 
             key = await NewKeyAsync(nodes);
             (await nodes[0].Post(nodes.Keys.AdminKey!, $"{Keys}/{key.Id}/roll", ("grace_period", "0"))).IsOk();
-            // It could not read a proof with a generation in it.
-            Assert.Equal(DBNull.Value, await PostgresServer.ScalarAsync(store,
-                $"SELECT generation FROM api_keys WHERE id = '{key.Id}'"));
+            Assert.Equal(0L, await PostgresServer.ScalarAsync(store,
+                $"SELECT count(*) FROM api_keys WHERE id = '{key.Id}'"));
         }
 
         key = await NewKeyAsync(nodes);
@@ -207,10 +206,6 @@ public abstract class MintedNodesTests(PostgresServer server, Way way)
             Assert.True(i < 200, "it is still thought to run");
             await Task.Delay(50, TestContext.Current.CancellationToken);
         }
-
-        (await nodes[0].Post(nodes.Keys.AdminKey!, $"{Keys}/{key.Id}/roll", ("grace_period", "0"))).IsOk();
-        Assert.NotEqual(DBNull.Value,
-            await PostgresServer.ScalarAsync(store, $"SELECT generation FROM api_keys WHERE id = '{key.Id}'"));
 
         async Task<uint?> FormatAsync()
         {

@@ -151,7 +151,7 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
             new RowWrite.PutAudit(new AuditRow("node_1", 1, 1, [1], [2])),
             new RowWrite.PutRevocation(new RevocationRow("b", 1, 2)),
                 new RowWrite.PutReply(new ReplyRow([2], [2], [1], 1, [1])),
-            new RowWrite.PutApiKey(Key(2)), new RowWrite.PutApiKey(Key(4)),
+            new RowWrite.PutApiKey(Key(2)), new RowWrite.PutApiKey(Key(4)), new RowWrite.PutEndedKey(Ended(2)),
                 new RowWrite.PutApp(new AppRow("app_4", "app", "acct", 1)),
             new RowWrite.PutReceipt(new ReceiptRow("rcpt_2", 1, 1, [1])), Generation("acct_2"));
         return tenant;
@@ -180,6 +180,9 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
         [("api_keys", "INSERT")] = new RowWrite.PutApiKey(Key(1)),
         [("api_keys", "UPDATE")] = new RowWrite.TouchApiKey("key_2", 3_600),
         [("api_keys", "DELETE")] = new RowWrite.DeleteApiKey("key_4"),
+        [("ended_keys", "INSERT")] = new RowWrite.PutEndedKey(Ended(1)),
+        [("ended_keys", "UPDATE")] = new RowWrite.PutEndedKey(Ended(2)),
+        [("ended_keys", "DELETE")] = new RowWrite.DeleteEndedKey([2]),
         [("apps", "UPDATE")] = new RowWrite.PutApp(new AppRow("app_1", "new", "acct", 1)),
         [("apps", "DELETE")] = new RowWrite.DeleteApp("app_4"),
         [("meta", "INSERT")] = new RowWrite.PutMeta("made", [1]),
@@ -192,6 +195,9 @@ public sealed class PostgresWriteProofTests(PostgresServer server)
 
     private static SecretRow Secret(long tenant, byte name) =>
         new(new SecretKey(tenant, [name]), [1], $"id_{name}", 1, 1, null, [1]);
+
+    private static EndedKeyRow Ended(byte mac) =>
+        new([mac], $"key_{mac}", null, "admin", true, 1, 2, "revoked", [1]);
 
     private static ApiKeyRow Key(byte mac) => new([mac], $"key_{mac}", null, null, "admin", true, 1, null, [1]);
 

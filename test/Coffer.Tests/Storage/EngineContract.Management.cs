@@ -302,10 +302,10 @@ public abstract partial class EngineContract
             ("secret", 1),
             (Managed(
                 new Change.ManagementKey { ApiKey = "secret" }) is var one ? one.ApiKey!.Id : null,
-                    one.OtherAdminKeys));
+                    one.OtherOwnerKeys));
         // the one that expires does not count
-        Assert.Equal(0, Managed(new Change.ManagementKey { ApiKey = "admin" }).OtherAdminKeys);
-        Assert.Equal(1, Managed(new Change.ManagementKey { ApiKey = "expiring" }).OtherAdminKeys);
+        Assert.Equal(0, Managed(new Change.ManagementKey { ApiKey = "admin" }).OtherOwnerKeys);
+        Assert.Equal(1, Managed(new Change.ManagementKey { ApiKey = "expiring" }).OtherOwnerKeys);
         Assert.Null(Managed(new Change.ManagementKey { ApiKey = "none" }).ApiKey);
 
         Write(new RowWrite.AddTenant(Tenant with { Livemode = true }, 1, [1]));
@@ -332,6 +332,67 @@ public abstract partial class EngineContract
         Assert.Equal(104, await engine.FindOldestReplyAsync(default));
         Write(new RowWrite.PruneReplies(104, 2));
         Assert.Equal(105, await engine.FindOldestReplyAsync(default));
+    }
+
+    [Fact]
+    [Trait("Keys", "S8")]
+    public async Task A_key_has_its_role_and_the_end_that_was_noted_of_it_whichever_is_sooner()
+    {
+        var key = new ApiKeyRow([1], "key_1", null, null, "admin", true, 5, null, [7])
+        {
+            Role = "operator",
+            Apps = "app_1,app_2",
+            CreatedBy = "key_0",
+            IsOffline = true,
+        };
+        Write(new RowWrite.PutApiKey(key));
+        Assert.Equivalent(key, await engine.FindApiKeyAsync("key_1", default), strict: true);
+        Write(new RowWrite.PutApiKey(key with { Role = "owner", Apps = null, CreatedBy = null, IsOffline = false }));
+        Assert.Equal("owner", (await engine.FindApiKeyAsync("key_1", default))!.Role);
+        Assert.Null(await engine.FindEndedKeyAsync([1], default));
+
+        Write(new RowWrite.PutEndedKey(Ended(90, "rolled")));
+        Assert.Equivalent(Ended(90, "rolled"), await engine.FindEndedKeyAsync([1], default), strict: true);
+        var found = await engine.FindApiKeyAsync([1], default);
+        Assert.Equal((90, "rolled"), (found!.Ended, found.How));
+        Assert.Equal(0, Managed(new Change.ManagementKey { ApiKey = "none" }).OtherOwnerKeys);
+        Write(new RowWrite.PutEndedKey(Ended(91, "expired")));
+        Assert.Equal(90, (await engine.FindEndedKeyAsync([1], default))!.Ended);
+        Write(new RowWrite.PutEndedKey(Ended(50, "revoked")));
+        Assert.Equivalent(Ended(50, "revoked"), await engine.FindEndedKeyAsync([1], default), strict: true);
+        // It outlives the key.
+        Write(new RowWrite.DeleteApiKey("key_1"));
+        Assert.NotNull(await engine.FindEndedKeyAsync([1], default));
+        Write(new RowWrite.DeleteEndedKey([1]), new RowWrite.DeleteEndedKey([2]));
+        Assert.Null(await engine.FindEndedKeyAsync([1], default));
+
+        static EndedKeyRow Ended(long at, string how) => new([1], "key_1", null, "admin", true, 5, at, how, [9]);
+    }
+
+    [Fact]
+    [Trait("Keys", "S8 S34")]
+    public async Task Keys_that_are_over_are_found_in_the_order_of_their_ids()
+    {
+        Write(
+            new RowWrite.PutApiKey(NewKey("a", "app_1", 1) with { ExpiresAt = 60 }),
+            new RowWrite.PutApiKey(NewKey("b", "app_1", 1) with { ExpiresAt = 61 }),
+            new RowWrite.PutApiKey(NewKey("c", null, 1)),
+            new RowWrite.PutApiKey(NewKey("d", null, 50) with { ExpiresAt = 55, IsOffline = true }));
+        var ended = NewKey("e", null, 1);
+        Write(new RowWrite.PutApiKey(ended), new RowWrite.PutEndedKey(
+            new EndedKeyRow(ended.Mac, "e", null, "admin", true, 1, 60, "rolled", [1])));
+        Assert.Equal(["a", "e"], await engine.ListKeysOverAsync(60, 49, "", 10, default));
+        Assert.Equal(["e"], await engine.ListKeysOverAsync(60, 49, "a", 10, default));
+        Assert.Equal(["a", "b"], await engine.ListKeysOverAsync(61, 49, "", 2, default));
+        Assert.Equal(["a", "d", "e"], await engine.ListKeysOverAsync(60, 50, "", 10, default));
+        Assert.Equal(["d"], (await engine.ListOfflineKeysAsync(49, default)).Select(key => key.Id));
+        Assert.Empty(await engine.ListOfflineKeysAsync(50, default));
+
+        foreach (var (mac, at, how) in ((byte, long, string)[])[(1, 10, "expired"), (2, 9, "expired"),
+            (3, 11, "expired"), (4, 1, "revoked"), (5, 1, "rolled")])
+            Write(new RowWrite.PutEndedKey(new EndedKeyRow([mac], $"{mac}", null, "admin", true, 1, at, how, [1])));
+        Assert.Equal([[2], [1]], await engine.ListLongExpiredKeysAsync(10, 10, default));
+        Assert.Equal([[2]], await engine.ListLongExpiredKeysAsync(10, 1, default));
     }
 
     private Change.ManagementFound Managed(Change.ManagementKey at)

@@ -34,7 +34,8 @@ public sealed class WriteProofTests : IDisposable
             ("apps", "INSERT"), ("apps", "UPDATE"), ("apps", "DELETE"), ("meta", "INSERT"), ("meta", "DELETE"),
             ("root_keys", "INSERT"), ("root_keys", "UPDATE"), ("root_keys", "DELETE"),
             ("root_key_wrappings", "INSERT"), ("root_key_wrappings", "DELETE"), ("tenants", "UPDATE"),
-            ("receipts", "INSERT"), ("receipts", "DELETE")])
+            ("receipts", "INSERT"), ("receipts", "DELETE"), ("ended_keys", "INSERT"), ("ended_keys", "UPDATE"),
+            ("ended_keys", "DELETE")])
         {
             tricks.Add($"{verb} ON {table}", "BEFORE {0} BEGIN SELECT RAISE(IGNORE); END");
             tricks.Add($"{verb} ON {table}", "AFTER {0} BEGIN UPDATE meta SET value = x'00' WHERE key = 'other'; END");
@@ -107,6 +108,7 @@ public sealed class WriteProofTests : IDisposable
         SecretRow Secret(byte name) => new(new SecretKey(tenant, [name]), [1], $"id_{name}", 1, 1, null, [1]);
         IdempotencyRow Kept(byte key) => new(new IdempotencyKey(tenant, [key]), [1], 1, [1]);
         ApiKeyRow Key(byte mac) => new([mac], $"key_{mac}", null, null, "admin", true, 1, null, [1]);
+        EndedKeyRow Ended(byte mac) => new([mac], $"key_{mac}", null, "admin", true, 1, 2, "revoked", [1]);
         RowWrite.PutReply Reply(byte key) => new(new ReplyRow([key], [key], [1], 1, [1]));
         AppRow App(string id) => new(id, "app", "acct", 1);
         TenantId Of(string account) => new("app_1", false, account);
@@ -139,6 +141,9 @@ public sealed class WriteProofTests : IDisposable
         yield return ("api_keys", "UPDATE", new RowWrite.PutApiKey(Key(2)), new RowWrite.TouchApiKey("key_2", 3_600));
         yield return ("api_keys", "UPDATE", new RowWrite.PutApiKey(Key(3)), new RowWrite.PutApiKey(Key(3)));
         yield return ("api_keys", "DELETE", new RowWrite.PutApiKey(Key(4)), new RowWrite.DeleteApiKey("key_4"));
+        yield return ("ended_keys", "INSERT", null, new RowWrite.PutEndedKey(Ended(1)));
+        yield return ("ended_keys", "UPDATE", new RowWrite.PutEndedKey(Ended(2)), new RowWrite.PutEndedKey(Ended(2)));
+        yield return ("ended_keys", "DELETE", new RowWrite.PutEndedKey(Ended(3)), new RowWrite.DeleteEndedKey([3]));
         yield return ("apps", "INSERT", null, new RowWrite.PutApp(App("app_2")));
         yield return ("apps", "UPDATE", new RowWrite.PutApp(App("app_3")), new RowWrite.PutApp(App("app_3")));
         yield return ("apps", "DELETE", new RowWrite.PutApp(App("app_4")), new RowWrite.DeleteApp("app_4"));

@@ -38,8 +38,10 @@ internal static class StoreEdits
         using var key = instance.Roots.Find(root.Version)!.Copy();
         var line = File.ReadLines(keyFile).Last(text => text.StartsWith("coffer-key", StringComparison.Ordinal));
         using var wrapper = new SealingKey(1, Base64Url.DecodeFromChars(line.Split(' ')[3]));
+        var keys = await engine.ListApiKeysAsync(null, null, newer: false, 1_000, default);
         await committer.CommitAsync(new Change.Plain(
         [
+            .. keys.Select(row => new RowWrite.PutApiKey(InFirstForm(instance, row))),
             new RowWrite.PutMeta("identity", Sealed(instance.Roots,
                 appsAreSealed ? "coffer v2 identity"u8 : "coffer v1 identity"u8,
                 [.. instance.Id, .. control.Peppers.Single().Secret.Span])),
@@ -51,6 +53,13 @@ internal static class StoreEdits
             new RowWrite.DeleteMeta(Control.MetaKey), new RowWrite.DeleteMeta(Control.StoreMetaKey),
         ]));
         return true;
+    }
+
+    /// <summary>A key's row as a program of before has written it, which knew neither roles nor who made it.</summary>
+    public static ApiKeyRow InFirstForm(Instance instance, ApiKeyRow row)
+    {
+        row = row with { Role = null, CreatedBy = null };
+        return row with { Proof = Coffer.Access.ApiKey.FirstProofOf(instance, row) };
     }
 
     private static byte[] Sealed(

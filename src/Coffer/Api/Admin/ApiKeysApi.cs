@@ -101,7 +101,8 @@ internal sealed class ApiKeysApi(KeyRing keys)
         return kind == KeyKind.Restricted ? throw ApiError.ParameterMissing("permissions") : Permissions.All;
     }
 
-    private static void Write(Utf8JsonWriter json, KeyRing.KeyAnswer shown)
+    /// <summary>A key as it is shown.</summary>
+    public static void Write(Utf8JsonWriter json, KeyRing.KeyAnswer shown)
     {
         var (key, kind) = (shown.Key, shown.Key.Kind);
         json.WriteStartObject();
@@ -113,12 +114,14 @@ internal sealed class ApiKeysApi(KeyRing keys)
         json.WriteNumber("created"u8, key.Created);
         if (key.IsDamaged)
             json.WriteBoolean("damaged"u8, true);
-        WriteTime(json, "expires_at", key.ExpiresAt);
+        WriteTime(json, "expires_at", key.EndsAt);
         WriteTime(json, "last_used", key.LastUsed);
         if (kind == KeyKind.Admin)
             json.WriteNull("livemode"u8);
         else
             json.WriteBoolean("livemode"u8, key.Livemode);
+        if (key.IsOffline)
+            json.WriteBoolean("offline"u8, true);
         if (kind == KeyKind.Restricted)
             WriteStrings(json, "permissions", key.Permissions.Words());
         else

@@ -34,7 +34,8 @@ internal static class PostgresNames
         ORDER BY n LIMIT 1
         ON CONFLICT (number) DO UPDATE SET holder = $3, until = excluded.until, version = $4, address = $5,
             started = CASE WHEN nodes.holder = $3 THEN nodes.started ELSE excluded.started END,
-            seen = excluded.seen, draining = 0, opened = CASE WHEN nodes.holder = $3 THEN nodes.opened ELSE 0 END
+            seen = excluded.seen, draining = 0, opened = CASE WHEN nodes.holder = $3 THEN nodes.opened ELSE 0 END,
+            level = CASE WHEN nodes.holder = $3 THEN nodes.level ELSE 0 END
         WHERE nodes.holder = $3 OR nodes.until <= now()
         RETURNING number
         """);
@@ -42,16 +43,18 @@ internal static class PostgresNames
     /// <summary>Lives on as the holder of a name; gives a row if it still is.</summary>
     public static readonly string Renew = string.Create(CultureInfo.InvariantCulture, $"""
         UPDATE nodes SET until = now() + interval '{Lease.TotalSeconds} s', seen = now(), clock_offset = $3,
-            opened = $4
+            opened = $4, level = {Engine.KnownLevel}
         WHERE number = $1 AND holder = $2
             AND number NOT IN ({Locked})
         RETURNING number
         """);
 
-    /// <summary>The names that are held, and the newest root key that each holder has opened.</summary>
+    /// <summary>
+    /// The names that are held, the newest root key that each holder has opened, and the newest level that it reads.
+    /// </summary>
     public static readonly string Live = $"""
-        SELECT number, opened FROM nodes WHERE until > now()
-        UNION SELECT l.objid, 0 FROM ({Locked}) AS l (objid)
+        SELECT number, opened, level FROM nodes WHERE until > now()
+        UNION SELECT l.objid, 0, 0 FROM ({Locked}) AS l (objid)
             WHERE l.objid NOT IN (SELECT number FROM nodes WHERE until > now())
         ORDER BY number
         """;

@@ -36,7 +36,7 @@ internal sealed class PostgresOverlay
 
         public ApiKeyRow? ApiKey { get; set; }
 
-        public long OtherAdminKeys { get; set; }
+        public long OtherOwnerKeys { get; set; }
 
         public List<CountedTenantRow> Tenants { get; } = [];
 
@@ -277,7 +277,7 @@ internal sealed class PostgresOverlay
             };
         }
 
-        return new(rows.App, rows.AppHasTenants, rows.ApiKey, rows.OtherAdminKeys, rows.Tenants, reply)
+        return new(rows.App, rows.AppHasTenants, rows.ApiKey, rows.OtherOwnerKeys, rows.Tenants, reply)
         {
             OldestAudit = rows.OldestAudit,
             Meta = rows.Meta,

@@ -224,7 +224,7 @@ internal sealed partial class PostgresTransaction(
         if (at.ApiKey is { } keyId)
         {
             Ask(ApiKeyRow.ById, key => into.ApiKey = key, keyId);
-            Ask(ApiKeyRow.OtherAdminKeys, others => into.OtherAdminKeys = others, keyId);
+            Ask(ApiKeyRow.OtherOwnerKeys, others => into.OtherOwnerKeys = others, keyId);
         }
 
         if (at is { App: { } owner, Account: var (account, now) })

@@ -89,7 +89,7 @@ internal sealed partial class SqliteEngine
         at.App is { } app ? First(writer, AppRow.ById, app) : null,
         at.App is not null && All(writer, TenantRow.OfApp, at.App).Count > 0,
         at.ApiKey is { } key ? First(writer, ApiKeyRow.ById, key) : null,
-        at.ApiKey is null ? 0 : Number(ApiKeyRow.OtherAdminKeys, at.ApiKey),
+        at.ApiKey is null ? 0 : Number(ApiKeyRow.OtherOwnerKeys, at.ApiKey),
         at is { App: { } of, Account: var (account, now) }
             ? All(writer, CountedTenantRow.OfAccount, now, of, account)
             : [],

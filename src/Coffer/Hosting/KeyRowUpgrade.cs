@@ -1,0 +1,73 @@
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Keys;
+using Coffer.Storage;
+
+namespace Coffer.Hosting;
+
+/// <summary>
+/// Brings the rows of API keys into their second form, by two levels of the store: from the first on they are written
+/// in it, once no node runs that does not know it; from the second on they are believed in no other, once all are. An
+/// admin key of before becomes an owner's.
+/// </summary>
+internal sealed class KeyRowUpgrade(Engine engine, Committer committer, Instance instance)
+{
+    private const int Batch = 200;
+
+    /// <summary>
+    /// Does what may be done now; call at the start and once in a while. Of several nodes one does it.
+    /// </summary>
+    public async Task RunAsync(CancellationToken ct)
+    {
+        if (instance.Level == Control.FirstLevel
+            && (engine.HasOlderNodes || (await engine.ListNodesAsync(ct)).Any(node => node.Level < Engine.KnownLevel)
+                || !await RaiseAsync(Control.SecondKeyRows, null)))
+            return;
+        if (instance.Level == Control.SecondKeyRows)
+            await RaiseAsync(Control.OnlySecondKeyRows, await RewriteAsync(ct));
+    }
+
+    private async Task<bool> RaiseAsync(long level, long? count)
+    {
+        var change = new ControlChange(instance,
+            control => control.Level == level - 1 ? control with { Level = level } : null, [],
+            [new AuditEntry("raise_level", "ok") { Target = $"{level}", Count = count }]);
+        await committer.CommitAsync(change);
+        return change.HasChanged;
+    }
+
+    // What does not prove itself stays as it is, and is damaged.
+    private async Task<long> RewriteAsync(CancellationToken ct)
+    {
+        var (count, bound) = (0L, (Place?)null);
+        while (await engine.ListApiKeysAsync(null, bound, newer: false, Batch, ct) is { Count: > 0 } rows)
+        {
+            var changes = rows.Where(row => row.IsSound && ApiKey.IsInFirstForm(instance, row))
+                .Select(row => new Rewriting(row.Id, instance)).ToList();
+            await Task.WhenAll(changes.Select(committer.CommitAsync));
+            count += changes.Count(change => change.HasRewritten);
+            var next = new Place(rows[^1].Created, rows[^1].Id);
+            if (next == bound)
+                break; // what is no number or text is in no order
+            bound = next;
+        }
+
+        return count;
+    }
+
+    private sealed class Rewriting(string id, Instance instance) : Change
+    {
+        public bool HasRewritten { get; private set; }
+
+        public override ManagementKey ManagementAt { get; } = new() { ApiKey = id };
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            HasRewritten = found.Management!.ApiKey is { IsSound: true } row && ApiKey.IsInFirstForm(instance, row);
+            if (!HasRewritten)
+                return [];
+            var key = new ApiKey(found.Management.ApiKey!);
+            return [new RowWrite.PutApiKey(ApiKey.Prove(instance, key.Row with { Role = key.Role?.Word() }))];
+        }
+    }
+}
