@@ -281,6 +281,12 @@ internal sealed partial class ApiError : Exception
         new(503, "This server is stopping. Nothing of this request was stored. Try again shortly.", type: "api_error")
         { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(1) };
 
+    /// <summary>The store was restored, and its operator has not said yet what came after its back-up.</summary>
+    public static ApiError StoreHeld() =>
+        new(503, "The store was restored from a back-up and is held until its operator has finished that (coffer restore "
+            + "--finish). Nothing of this request was stored.", "store_held", type: "api_error")
+        { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(60) };
+
     public static ApiError StorageUnavailable(Exception inner) => new(503,
         "The storage cannot be used at the moment. Nothing of this request was stored. Try again "
             + "shortly.", type: "api_error", inner: inner)

@@ -88,6 +88,9 @@ internal sealed record ApiKey(ApiKeyRow Row)
         _ => "secret",
     };
 
+    /// <summary>What the text of an admin key begins with.</summary>
+    public const string AdminPrefix = "ak_";
+
     public const string IdPrefix = "key_";
 
     /// <summary>A new key. The token is shown once, here, and is nowhere else.</summary>
@@ -248,7 +251,7 @@ internal sealed record ApiKey(ApiKeyRow Row)
 
     private static string Prefix(KeyKind kind, bool livemode) => kind switch
     {
-        KeyKind.Admin => "ak_",
+        KeyKind.Admin => AdminPrefix,
         KeyKind.Restricted => livemode ? "rk_live_" : "rk_test_",
         _ => livemode ? "sk_live_" : "sk_test_",
     };

@@ -48,6 +48,8 @@ internal sealed class ApiKeys(
             return RefuseEnded(token, row.Id, row.How, origin);
         if (row.ExpiresAt <= now)
             return Refuse("expired_key", row.Id, ApiError.ExpiredApiKey(Tokens.Redact(token)));
+        if (instance.IsHeld && !row.IsOffline)
+            return Refuse("store_held", row.Id, ApiError.StoreHeld());
         if (row.PinnedAccount is { } pinned && account is not null && account != pinned)
             return Refuse("another_account", row.Id, ApiError.AnotherAccount());
 

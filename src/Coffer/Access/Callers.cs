@@ -1,4 +1,5 @@
 using Coffer.Crypto;
+using Coffer.Keys;
 
 namespace Coffer.Access;
 
@@ -7,7 +8,9 @@ namespace Coffer.Access;
 /// <param name="ephemeralKeys">Keys that have none.</param>
 /// <param name="known">Which tokens could be a stored key's.</param>
 /// <param name="gate">Where refused keys are counted.</param>
-internal sealed class Callers(ApiKeys keys, EphemeralKeys ephemeralKeys, KnownKeys known, Gate gate)
+/// <param name="instance">Which may be held.</param>
+internal sealed class Callers(
+    ApiKeys keys, EphemeralKeys ephemeralKeys, KnownKeys known, Gate gate, Instance instance)
 {
     /// <summary>
     /// Who holds <paramref name="token"/>, acting in <paramref name="account"/> (null: the key's own, or the app's).
@@ -27,6 +30,9 @@ internal sealed class Callers(ApiKeys keys, EphemeralKeys ephemeralKeys, KnownKe
     public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindAsync(
         string token, string? account, string? above, Origin origin, bool isFlooding, CancellationToken ct)
     {
+        // What the back-up had of keys may have been ended since: only the one that came with the restoration counts.
+        if (instance.IsHeld && !token.StartsWith(ApiKey.AdminPrefix, StringComparison.Ordinal))
+            return (null, ApiError.StoreHeld());
         // An ephemeral key needs no look-up to be proven.
         var isEphemeral = token.StartsWith(EphemeralKey.Prefix, StringComparison.Ordinal);
         if (isFlooding && !isEphemeral && !(keys.IsPossible(token) && await known.ContainsAsync(token, ct)))

@@ -24,16 +24,16 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
     }
 
     /// <summary>Holds what the checkpoints say against the store.</summary>
-    /// <param name="accepted">What the operator accepts as lost.</param>
+    /// <param name="accepted">What the operator accepts as lost; null is all of it, of a store that was restored.</param>
     /// <returns>What records the acceptance, to be committed first; null if nothing is lost.</returns>
     /// <exception cref="ConfigurationException">What is lost is not what is accepted.</exception>
-    public (RowWrite[] Rows, Note[] Notes)? Check(IReadOnlyList<AcceptedRollback> accepted)
+    public (RowWrite[] Rows, Note[] Notes)? Check(IReadOnlyList<AcceptedRollback>? accepted)
     {
         Loss[] losses = [.. Remembered().GroupBy(known => known.Place.Node, StringComparer.Ordinal)
             .OrderBy(node => node.Key, StringComparer.Ordinal)
             .Select(node => Find(node.Key, [.. node])).OfType<Loss>()];
         var pairs = losses.Select(loss => loss.Pair).ToHashSet();
-        var given = accepted.ToHashSet();
+        var given = accepted?.ToHashSet() ?? pairs;
         if (losses.Length == 0 && given.Count == 0)
             return null;
         if (losses.Length == 0)

@@ -70,7 +70,7 @@ internal static class BackupVerb
                     Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
                 Console.WriteLine($"back-up {backup.Header.Id}, keys {backup.KeysHeader.Number}: {proof.Secrets} "
                     + $"secrets opened, {backup.Forgotten} tenants taken out, {proof.Problems.Count} problems");
-                Console.WriteLine(AnchorLine(backup));
+                Console.WriteLine(AnchorLine(backup.IsAnchored));
                 return proof.Problems.Count == 0 ? ExitCode.Ok : ExitCode.Unverified;
             }
             catch (BackupDamagedException e)
@@ -120,7 +120,7 @@ internal static class BackupVerb
     }
 
     /// <summary>Says of a back-up whether its identity was compared with an anchor.</summary>
-    public static string AnchorLine(OpenedBackup backup) => backup.IsAnchored
+    public static string AnchorLine(bool isAnchored) => isAnchored
         ? "it is of the store that the anchor names"
         : "not compared with an anchor: give --anchor FILE, a copy of a node's coffer.anchor";
 

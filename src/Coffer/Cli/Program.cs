@@ -22,6 +22,7 @@ var root = new RootCommand(
     AuditVerb.Command(),
     RootKeysVerb.Command(),
     BackupVerb.Command(),
+    RestoreVerb.Command(),
     MigrateVerb.Command(),
 };
 VersionFlag.Replace(root);

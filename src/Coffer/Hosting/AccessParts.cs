@@ -25,7 +25,7 @@ internal sealed record AccessParts(Gate Gate, Budgets Budgets, Endings Endings, 
         var uses = new LastUses(audit.Committer, time);
         var keys = around.Parts.Add(new ApiKeys(engine, instance, apps, uses, gate, time) { IsDev = isDev });
         var ephemeralKeys = new EphemeralKeys(instance, apps, endings, gate, time) { IsDev = isDev };
-        var callers = new Callers(keys, ephemeralKeys, new KnownKeys(engine, instance, epoch, time), gate);
+        var callers = new Callers(keys, ephemeralKeys, new KnownKeys(engine, instance, epoch, time), gate, instance);
         return new AccessParts(gate, budgets, endings, callers);
     }
 

@@ -30,7 +30,7 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
         var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
         var file = CheckpointFile(storage, options);
         var acceptance = new OldStore(engine, keys, file, time, around.Log<OldStore>())
-            .Check(options.AcceptedRollbacks);
+            .Check(options.IsRestored ? null : options.AcceptedRollbacks);
         if (acceptance is null)
             anchor.RequireNotOlder(instance);
         var last = await engine.FindLastAuditAsync(engine.Node, ct);

@@ -70,7 +70,7 @@ internal sealed class BackupSchedule(
     /// <exception cref="ApiError">The storage cannot be used.</exception>
     public async Task<Backup.Made?> RunOnceAsync(CancellationToken ct)
     {
-        if (instance.Facts?.IsHeld != false)
+        if (instance.Facts is null || instance.IsHeld)
             return null;
         Directory.CreateDirectory(plan.Directory);
         Directory.CreateDirectory(plan.Keys);

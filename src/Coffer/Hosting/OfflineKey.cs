@@ -1,12 +1,10 @@
 using System.Text.Json;
 using Coffer.Access;
 using Coffer.Api.Admin;
-using Coffer.Audit;
 using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Settings;
 using Coffer.Storage;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Hosting;
 
@@ -32,7 +30,6 @@ internal static class OfflineKey
     public static async Task<JsonElement> CreateAsync(
         CofferOptions options, DateTimeOffset? expires, TimeProvider time, CancellationToken ct)
     {
-        Preflight.Require(options);
         var now = time.GetUtcNow();
         var end = expires ?? now + Life;
         try
@@ -44,37 +41,30 @@ internal static class OfflineKey
             throw new ConfigurationException(e.Message, "Leave --expires-at out for a key that ends in 24 hours.");
         }
 
-        RequireFree(options);
-        using var parts = new Parts();
-        var storage = await StorageParts.OpenAsync(options, parts, ct);
-        await storage.Engine.JoinAsync(ct);
-        await using var start = await storage.Engine.HoldStartAsync(ct);
-        if (!await Instance.ExistsAsync(storage.Engine, ct))
-            throw NoStore(options);
-        var mark = await StoreVerb.RequireAsync(storage.Engine, isNew: false, isDev: false, ct);
-        var keys = KeyParts.Open(storage, options, isNew: false, now);
-        var instance = await Instance.OpenAsync(storage.Engine, keys.Wrappers, ct);
-        keys.Anchor.Check(instance);
-        var around = new Surroundings(time, NullLoggerFactory.Instance, parts);
-        var audit = await AuditParts.OpenAsync(storage, instance, keys.Anchor, options, around, ct);
-        await Upgrade.RunAsync(
-            storage.Engine, audit.Committer, instance, keys.Wrappers, now.ToUnixTimeSeconds(), ct);
-        keys.Anchor.Write(instance);
-        if (instance.Level < Control.SecondKeyRows)
-            throw new ConfigurationException("nodes of an earlier release run on this store, and know no such key",
-                "Update all nodes first, or stop them.");
+        await using var store = await OfflineStore.OpenAsync(options, time, ct);
+        return await CreateAsync(store, end.ToUnixTimeSeconds(), [], [], ct);
+    }
 
-        var order = await CreationOrder.OpenAsync(storage.Engine, instance, ct);
-        var made = order.At(now.ToUnixTimeSeconds());
+    /// <summary>Makes one in a store that is open, in one transaction with what else is to be written.</summary>
+    /// <param name="store">The store.</param>
+    /// <param name="end">From this Unix second on it is refused.</param>
+    /// <param name="more">What else is written.</param>
+    /// <param name="notes">What is recorded before it.</param>
+    /// <param name="ct">Ends the wait for a database.</param>
+    public static async Task<JsonElement> CreateAsync(
+        OfflineStore store, long end, IReadOnlyList<RowWrite> more, IReadOnlyList<Note> notes, CancellationToken ct)
+    {
+        var instance = store.Instance;
+        var order = await CreationOrder.OpenAsync(store.Engine, instance, ct);
+        var made = order.At(store.Now);
         var (token, row) = ApiKey.Create(instance, new ApiKeyRow([], ApiKey.NewId(instance, made), null, null,
-            ApiKey.Word(KeyKind.Admin), true, made, end.ToUnixTimeSeconds(), [])
+            ApiKey.Word(KeyKind.Admin), true, made, end, [])
         {
             Role = RoleWords.Owner,
             IsOffline = true,
         });
         var entry = ApiKey.Entry("create_key", row) with { Reason = Reason };
-        RowWrite[] rows = mark is null ? [new RowWrite.PutApiKey(row)] : [mark, new RowWrite.PutApiKey(row)];
-        await audit.Committer.CommitAsync(new Change.Plain(rows) { Notes = [entry] });
+        await store.CommitAsync([.. more, new RowWrite.PutApiKey(row)], [.. notes, entry]);
         return Shown(new KeyRing.KeyAnswer(new ApiKey(row), token));
     }
 
@@ -87,25 +77,6 @@ internal static class OfflineKey
             $"{key.Id}: an admin key that was made beside the server at {UnixTime.Shown(key.Created)}, good until "
                 + $"{UnixTime.Shown(key.EndsAt!.Value)}. Revoke it with: coffer keys revoke {key.Id}")];
     }
-
-    // Before anything is opened or made.
-    private static void RequireFree(CofferOptions options)
-    {
-        if (options.Store is null && !File.Exists(DataDirectory.FilesOf(options.Data).Store))
-            throw NoStore(options);
-        using var held = DataDirectory.TryOpen(options.Data, holdsStore: options.Store is null);
-        if (held is not null)
-            return;
-        throw options.Store is null
-            ? new ConfigurationException($"a server runs on the store in {Path.GetFullPath(options.Data)}",
-                "Stop it first, or create the key with another admin key, without --offline. Nothing was changed.")
-            : new ConfigurationException($"a node runs in the directory {Path.GetFullPath(options.Data)}",
-                "Give --data another directory, with copies of coffer.key and coffer.anchor. Nothing was changed.");
-    }
-
-    private static ConfigurationException NoStore(CofferOptions options) => new(
-        $"there is no store in {options.Store ?? Path.GetFullPath(options.Data)}",
-        "Give --data, and --store if the store is in a database, as the server has them.");
 
     private static JsonElement Shown(KeyRing.KeyAnswer answer)
     {

@@ -28,6 +28,8 @@ internal sealed class Readiness(
     /// <summary>As much as a change may take: a smaller proof would still fit where no secret does.</summary>
     private const int ProofSize = 32 * 1024;
 
+    private const string Held = "the store was restored and is held: run coffer restore --finish";
+
     private readonly SemaphoreSlim proving = new(1);
     private IReadOnlyList<Check> last = [];
     private DateTimeOffset? proven;
@@ -58,6 +60,7 @@ internal sealed class Readiness(
                 [
                     new Check("storage", await StorageTroubleAsync()),
                     KeyCheck(),
+                    .. instance.IsHeld ? (Check[])[new Check("restore", Held)] : [],
                     new Check("audit", auditTrouble()),
                     .. warning is null ? [] : (Check[])[new Check("clock", null, warning)],
                     .. BackupTrouble() is { } trouble ? (Check[])[new Check("backup", null, trouble)] : [],

@@ -44,6 +44,9 @@ internal sealed class Reaper(
     /// <summary>What else is removed at a Unix second, as seldom as kept replies; null is nothing.</summary>
     public Func<long, CancellationToken, Task>? SweepsKeys { get; init; }
 
+    /// <summary>Whether the store was restored, and nothing is removed from it yet.</summary>
+    public Func<bool> IsHeld { get; init; } = static () => false;
+
     public void Start() => running = Task.Run(RunAsync);
 
     /// <summary>Removes all that is past its time now, unless the clock is not to be trusted with it.</summary>
@@ -52,7 +55,7 @@ internal sealed class Reaper(
         // All of a sweep goes by the time that was looked at: should the clock step meanwhile, the next sweep finds
         // out.
         var moment = time.GetUtcNow();
-        if (clock?.Look() is not null)
+        if (clock?.Look() is not null || IsHeld())
             return;
         var now = moment.ToUnixTimeSeconds();
         for (var rounds = 0; rounds < MostRounds; rounds++)

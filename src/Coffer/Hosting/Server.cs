@@ -133,6 +133,7 @@ internal sealed class Server : IAsyncDisposable
                 await rows.RunAsync(ct);
             },
             SweepsKeys = ended.SweepAsync,
+            IsHeld = () => instance.IsHeld,
         }).Start();
     }
 

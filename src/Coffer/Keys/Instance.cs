@@ -64,6 +64,9 @@ internal sealed partial class Instance
     /// <summary>Which forms are written into the store (docs/envelope.md, "Levels").</summary>
     public long Level => Facts?.Level ?? 1;
 
+    /// <summary>Whether the store was restored and does nothing by itself yet.</summary>
+    public bool IsHeld => Facts?.IsHeld == true;
+
     /// <summary>What the control row says; null of a store of level 1.</summary>
     public ControlFacts? Facts => Volatile.Read(ref known);
 

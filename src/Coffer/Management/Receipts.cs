@@ -95,6 +95,8 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
     /// <returns>Whether some still wait.</returns>
     public async Task<bool> SignAsync(CancellationToken ct)
     {
+        if (instance.IsHeld)
+            return true;
         var due = new List<Receipt>();
         var left = 0;
         foreach (var receipt in await PendingAsync(ct))

@@ -83,6 +83,10 @@ internal abstract partial class Engine
     public ValueTask<IReadOnlyList<ApiKeyRow>> ListOfflineKeysAsync(long after, CancellationToken ct) =>
         ListAsync(ApiKeyRow.MadeOffline, ct, after);
 
+    /// <summary>Some of the keys that were not made beside the server.</summary>
+    public ValueTask<IReadOnlyList<ApiKeyRow>> ListOnlineKeysAsync(int limit, CancellationToken ct) =>
+        ListAsync(ApiKeyRow.MadeOnline, ct, limit);
+
     /// <summary>A page of the keys of an app, or of all keys, nearest to the bound first.</summary>
     /// <param name="app">The app, or null for all keys.</param>
     /// <param name="bound">A place that is not itself in the page, or null to begin at the newest.</param>

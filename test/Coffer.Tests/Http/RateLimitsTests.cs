@@ -198,7 +198,8 @@ public sealed class RateLimitsTests
             using var apps = new Apps(engine, instance, epoch);
             var uses = new LastUses(committer, server.Time);
             using var keys = new ApiKeys(engine, instance, apps, uses, gate, server.Time);
-            var callers = new Callers(keys, null!, new KnownKeys(engine, instance, epoch, server.Time), gate);
+            var callers = new Callers(keys, null!, new KnownKeys(engine, instance, epoch, server.Time), gate,
+                instance);
             Assert.Equal(429, (await AskAsync(Tokens.Generate("sk_test_"))).Refusal!.Status);
 
             // The store is gone: whatever is looked up from here on fails.

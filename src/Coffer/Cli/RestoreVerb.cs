@@ -1,0 +1,92 @@
+using System.CommandLine;
+using System.Globalization;
+using Coffer.Hosting;
+using Coffer.Transfer;
+
+namespace Coffer.Cli;
+
+/// <summary><c>coffer restore</c>: a store out of a back-up, and the end of its being held.</summary>
+internal static class RestoreVerb
+{
+    public static Command Command()
+    {
+        var file = new Argument<string?>("file")
+        {
+            Description = "The back-up.",
+            HelpName = "FILE",
+            Arity = ArgumentArity.ZeroOrOne,
+        };
+        var keys = BackupVerb.KeysOption("The file with the keys of tenants; the default is FILE.keys.");
+        var anchor = BackupVerb.Anchor();
+        var finish = new Option<bool>("--finish") { Description = "End the holding of a restored store." };
+        var nothing = new Option<bool>("--nothing-later")
+        {
+            Description = "With --finish: nothing was changed after the back-up, because the server was stopped.",
+        };
+        var unknown = new Option<bool>("--unknown")
+        {
+            Description = "With --finish: nobody knows what was changed after the back-up. All its keys are ended.",
+        };
+        var settings = new StoreSettings();
+        var command = new Command("restore",
+            "Create a store out of a back-up, in an empty data directory or database of either kind, and prove it. It "
+                + "is held until --finish: it answers no app, and accepts only the admin key that is printed.\n\n"
+                + "Example: coffer restore /backup/coffer-2026-11-29 --data /var/lib/coffer")
+        { file, keys, anchor, finish, nothing, unknown };
+        settings.AddTo(command);
+        command.Validators.Add(parsed =>
+        {
+            var isFinish = parsed.GetValue(finish);
+            if (isFinish == (parsed.GetValue(file) is not null))
+                parsed.AddError("Give the FILE of a back-up, or --finish");
+            else if (isFinish && parsed.GetValue(nothing) == parsed.GetValue(unknown))
+                parsed.AddError("Give --nothing-later or --unknown with --finish");
+            else if (!isFinish && (parsed.GetValue(nothing) || parsed.GetValue(unknown)))
+                parsed.AddError("Give --nothing-later and --unknown with --finish only");
+        });
+        command.SetAction(async (parsed, ct) =>
+        {
+            var options = settings.Read(parsed);
+            if (parsed.GetValue(finish))
+            {
+                var ended = await RestoredStore.FinishAsync(options,
+                    parsed.GetValue(unknown) ? RestoredStore.Later.Unknown : RestoredStore.Later.Nothing,
+                    TimeProvider.System, ct);
+                Console.WriteLine($"the store is not held any more, {ended} keys were ended");
+                return ExitCode.Ok;
+            }
+
+            try
+            {
+                return Conclude(await Progress.RunAsync(step => RestoredStore.RestoreAsync(parsed.GetValue(file)!,
+                    parsed.GetValue(keys), options, parsed.GetValue(anchor), step, TimeProvider.System, ct)));
+            }
+            catch (BackupDamagedException e)
+            {
+                return BackupVerb.Damaged(e);
+            }
+        });
+        return command;
+    }
+
+    private static int Conclude(RestoredStore.Outcome outcome)
+    {
+        foreach (var problem in outcome.Restored.Problems)
+            Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
+        if (outcome.Key is not { } key)
+        {
+            return new Failure(ExitCode.Unverified, "what was restored does not verify and cannot be used",
+                "Use another copy of this back-up, or an older back-up, and an empty target.").Report();
+        }
+
+        var made = DateTimeOffset.FromUnixTimeSeconds(outcome.Backup.Created).UtcDateTime;
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"back-up {outcome.Backup.Id} of {made:yyyy-MM-dd HH:mm:ss}Z: {outcome.Restored.Rows} rows, "
+                + $"{outcome.Restored.Secrets} secrets opened, {outcome.Forgotten} tenants taken out"));
+        Console.WriteLine(BackupVerb.AnchorLine(outcome.IsAnchored));
+        Console.WriteLine(
+            "The store is held. Until coffer restore --finish it accepts one admin key, for 24 hours:\n");
+        Console.WriteLine($"  {Terminal.Shown(Listing.Text("secret")(key))}");
+        return ExitCode.Ok;
+    }
+}

@@ -1,0 +1,226 @@
+using System.Text.Json;
+using Coffer.Hosting;
+using Coffer.Settings;
+using Coffer.Storage;
+using Coffer.Tests.Access;
+using Coffer.Transfer;
+
+namespace Coffer.Tests.Transfer;
+
+/// <summary>What a restored store does, and what it does not do, until its operator has finished it.</summary>
+public sealed class RestoreTests(PostgresServer postgres) : IDisposable
+{
+    private readonly TemporaryDirectory directory = new();
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_restored_store_is_held_until_it_is_finished_and_then_serves_what_it_had(bool intoDatabase)
+    {
+        await using var server = await FilledAsync();
+        await server.StopAsync();
+        var file = await BackupAsync(server);
+        var options = await NewAsync(server, intoDatabase);
+        var outcome = await RestoreAsync(file, options);
+        Assert.Empty(outcome.Restored.Problems);
+        var key = outcome.Key!.Value.GetProperty("secret").GetString()!;
+        var keys = server.Keys;
+
+        await using (var node = await StartAsync(options))
+        {
+            foreach (var held in (Answer[])[
+                await node.Find(keys.TestSecretKey, "name 77", "acct_1"), await node.Set(keys.TestSecretKey, "k", "v")])
+            {
+                var error = held.Json["error"]!;
+                Assert.Equal((503, "api_error", "store_held"),
+                    (held.Status, (string?)error["type"], (string?)error["code"]));
+            }
+
+            // The admin key of the back-up may have been revoked since.
+            Assert.Equal(503, (await node.Get(keys.AdminKey!, "/admin/v1/apps")).Status);
+            (await node.Get(key, "/admin/v1/apps")).IsOk();
+            var ready = await node.Get(key, "/readyz");
+            Assert.Equal(503, ready.Status);
+            Assert.Contains("is held: run coffer restore --finish", ready.Text, StringComparison.Ordinal);
+            if (!intoDatabase)
+                await RefusedAsync(() => FinishAsync(options, RestoredStore.Later.Nothing), "a server runs on the store");
+        }
+
+        Assert.Equal(0, await FinishAsync(options, RestoredStore.Later.Nothing));
+        await RefusedAsync(() => FinishAsync(options, RestoredStore.Later.Nothing), "the store is not held");
+        await using (var node = await StartAsync(options))
+        {
+            Assert.Equal("payload 77", (await node.Find(keys.TestSecretKey, "name 77", "acct_1")).IsOk().Payload);
+            (await node.Find(keys.TestSecretKey, "name 1", "acct_1")).IsError(404, "resource_missing", "name");
+            (await node.Set(keys.TestSecretKey, "new", "v")).IsOk();
+            (await node.Get(keys.AdminKey!, "/admin/v1/apps")).IsOk();
+            Assert.Equal(200, (await node.Get(key, "/readyz")).Status);
+        }
+
+        var report = await AuditArchive.VerifyStoreAsync(new(options.Data, options.Store), null, default);
+        Assert.Empty(report.Problems);
+    }
+
+    [Fact]
+    public async Task Where_nobody_knows_what_came_later_every_key_of_the_back_up_is_ended()
+    {
+        await using var server = await FilledAsync();
+        await server.StopAsync();
+        var options = await NewAsync(server);
+        var outcome = await RestoreAsync(await BackupAsync(server), options);
+        var key = outcome.Key!.Value.GetProperty("secret").GetString()!;
+        Assert.InRange(await FinishAsync(options, RestoredStore.Later.Unknown), 5, 100);
+        await using var node = await StartAsync(options);
+        foreach (var ended in (string[])[
+            server.Keys.TestSecretKey, server.Keys.LiveSecretKey!, server.OtherAppKey, server.Keys.AdminKey!])
+            Assert.Equal(401, (await node.Get(ended, "/v1/apps/secrets?scope[type]=account")).Status);
+        (await node.Get(key, "/admin/v1/apps")).IsOk();
+    }
+
+    [Fact]
+    public async Task A_restored_store_accepts_what_the_checkpoints_beside_it_say_is_lost_and_records_it()
+    {
+        await using var server = await FilledAsync();
+        await server.StopAsync();
+        var file = await BackupAsync(server);
+        await server.StartAgainAsync(secretsPerScope: 1_000);
+        (await server.Client(account: "acct_1").Set("later", "lost")).IsOk();
+        await server.StopAsync();
+
+        // The disk is lost; the key file, the checkpoints and the anchor are not.
+        var options = await NewAsync(server);
+        foreach (var name in (string[])["audit-checkpoints.jsonl", DataDirectory.Anchor])
+            File.Copy(Path.Combine(server.Data, name), Path.Combine(options.Data, name));
+        var outcome = await RestoreAsync(file, options);
+        Assert.True(outcome.IsAnchored);
+        await FinishAsync(options, RestoredStore.Later.Nothing);
+        await using (var node = await StartAsync(options))
+            (await node.Find(server.Keys.TestSecretKey, "later", "acct_1")).IsError(404, "resource_missing", "name");
+        var report = await AuditArchive.VerifyStoreAsync(new(options.Data, null), null, default);
+        Assert.Empty(report.Problems);
+        Assert.NotEmpty(report.Rollbacks);
+        var entries = await AuditArchive.ListAsync(
+            new(options.Data, null), new AuditFilter(null, null, "restore", null, null, null, null), 10, default);
+        Assert.Contains(outcome.Backup.Id, Assert.Single(entries), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_held_store_removes_nothing_and_backs_nothing_up()
+    {
+        await using var server = await FilledAsync();
+        await server.StopAsync();
+        var options = await NewAsync(server);
+        var file = await BackupAsync(server);
+        var outcome = await RestoreAsync(file, options);
+        server.Time.Move(TimeSpan.FromDays(400));
+        var backups = directory.File("scheduled");
+        await using (var node = await StartAsync(options with
+        {
+            Backups = new CofferOptions.BackupOptions(backups, null),
+            AuditRetentionDays = 1,
+        }))
+        {
+            await Task.Delay(TimeSpan.FromSeconds(12)); // a sweep comes every 10 seconds
+        }
+
+        Assert.False(Directory.Exists(backups));
+        Assert.Contains("secrets 625", await StoreContents.DumpAsync(new(options.Data, null)), StringComparison.Ordinal);
+        Assert.NotNull(outcome.Key);
+    }
+
+    [Fact]
+    public async Task Two_restorations_of_one_back_up_are_two_lives_of_the_store_under_new_root_keys()
+    {
+        await using var server = await FilledAsync();
+        await server.StopAsync();
+        var file = await BackupAsync(server);
+        var marks = new List<string>();
+        for (var i = 0; i < 2; i++)
+        {
+            var options = await NewAsync(server);
+            await RestoreAsync(file, options);
+            var location = new StoreLocation(options.Data, null);
+            using var tables = await BackupFiles.OpenAsync(location, default);
+            var instance = await Coffer.Keys.Instance.OpenAsync(
+                Coffer.Keys.StoredKeys.Read(tables), location.OpenWrappers(), default);
+            Assert.Equal(2u, instance.Facts!.NewestVersion);
+            marks.Add(Convert.ToHexString(instance.Facts.Generation.Mark));
+        }
+
+        Assert.NotEqual(marks[0], marks[1]);
+    }
+
+    [Fact]
+    public async Task A_back_up_of_an_earlier_schema_is_restored_and_brought_up_to_date()
+    {
+        var fixture = Repository.File("test/fixtures/sqlite-5");
+        foreach (var store in (string?[])[null, await postgres.NewDatabaseAsync()])
+        {
+            var data = directory.File(Guid.NewGuid().ToString("n"));
+            Directory.CreateDirectory(data);
+            File.Copy(Path.Combine(fixture, "coffer.key"), Path.Combine(data, "coffer.key"));
+            if (!OperatingSystem.IsWindows())
+                File.SetUnixFileMode(
+                    Path.Combine(data, "coffer.key"), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            var options = new CofferOptions { Data = data, Store = store, Listen = "http://127.0.0.1:0" };
+            Assert.Empty((await RestoreAsync(Path.Combine(fixture, "back-up"), options)).Restored.Problems);
+            await FinishAsync(options, RestoredStore.Later.Nothing);
+            using var contents = JsonDocument.Parse(
+                await File.ReadAllTextAsync(Path.Combine(fixture, "contents.json")));
+            await using var node = new Nodes.Node(await Server.StartAsync(options, TimeProvider.System, default), data);
+            foreach (var secret in contents.RootElement.GetProperty("secrets").EnumerateArray())
+            {
+                if (Text("user") is { Length: > 0 })
+                    continue;
+                var found = await node.Find(Text("key")!, Text("name")!, Text("account"));
+                Assert.Equal(Text("payload"), found.IsOk().Payload);
+
+                string? Text(string name) => secret.GetProperty(name).GetString() is { Length: > 0 } text ? text : null;
+            }
+        }
+    }
+
+    public void Dispose() => directory.Dispose();
+
+    private static async Task RefusedAsync(Func<Task> act, string message) => Assert.Contains(
+        message, (await Assert.ThrowsAsync<ConfigurationException>(act)).Message, StringComparison.Ordinal);
+
+    private static async Task<TestServer> FilledAsync()
+    {
+        var server = await TestServer.StartAsync(secretsPerScope: 1_000);
+        await StoreContents.FillAsync(server);
+        return server;
+    }
+
+    private async Task<string> BackupAsync(TestServer server)
+    {
+        var path = directory.File(Guid.NewGuid().ToString("n"));
+        await BackupFiles.CreateAsync(server.Location, path, null, path + BackupKeys.Suffix, static _ => { },
+            TimeProvider.System.GetUtcNow().ToUnixTimeSeconds(), default);
+        return path;
+    }
+
+    private async Task<CofferOptions> NewAsync(TestServer server, bool inDatabase = false)
+    {
+        var path = directory.File(Guid.NewGuid().ToString("n"));
+        Directory.CreateDirectory(path);
+        File.Copy(Path.Combine(server.Data, "coffer.key"), Path.Combine(path, "coffer.key"));
+        return new CofferOptions
+        {
+            Data = path,
+            Store = inDatabase ? await postgres.NewDatabaseAsync() : null,
+            Listen = "http://127.0.0.1:0",
+            SecretsPerScope = 1_000,
+            RatePerKey = 0,
+        };
+    }
+
+    private static async Task<Nodes.Node> StartAsync(CofferOptions options) =>
+        new(await Server.StartAsync(options, TimeProvider.System, default), options.Data);
+
+    private static Task<RestoredStore.Outcome> RestoreAsync(string file, CofferOptions options) =>
+        RestoredStore.RestoreAsync(file, null, options, anchor: null, static _ => { }, TimeProvider.System, default);
+
+    private static Task<int> FinishAsync(CofferOptions options, RestoredStore.Later later) =>
+        RestoredStore.FinishAsync(options, later, TimeProvider.System, default);
+}
