@@ -36,7 +36,10 @@ internal static class Checkup
     /// <summary>The names of all checks, in their order.</summary>
     public static IEnumerable<string> Names => All.Select(check => check.Name);
 
-    private sealed record Check(string Name, int Seconds, Func<Installation, Findings, CancellationToken, Task> Look)
+    /// <param name="Name">For scripts: it stays.</param>
+    /// <param name="Seconds">How long it may take.</param>
+    /// <param name="Look">What it does.</param>
+    internal sealed record Check(string Name, int Seconds, Func<Installation, Findings, CancellationToken, Task> Look)
     {
         public Func<CofferOptions, bool> Applies { get; init; } = static _ => true;
     }
@@ -45,14 +48,18 @@ internal static class Checkup
     /// <param name="options">The settings, as <c>serve</c> would have them; they need not be right.</param>
     /// <param name="time">The clock.</param>
     /// <param name="ct">Ends it.</param>
-    public static async Task<IReadOnlyList<Finding>> RunAsync(
-        CofferOptions options, TimeProvider time, CancellationToken ct)
+    public static Task<IReadOnlyList<Finding>> RunAsync(
+        CofferOptions options, TimeProvider time, CancellationToken ct) => RunAsync(All, options, time, ct);
+
+    /// <inheritdoc cref="RunAsync(CofferOptions, TimeProvider, CancellationToken)"/>
+    internal static async Task<IReadOnlyList<Finding>> RunAsync(
+        IReadOnlyList<Check> checks, CofferOptions options, TimeProvider time, CancellationToken ct)
     {
         for (var tries = 1; ; tries++)
         {
             using var at = new Installation(options, time);
             var found = new List<Finding>();
-            foreach (var check in All.Where(check => check.Applies(options)))
+            foreach (var check in checks.Where(check => check.Applies(options)))
                 found.AddRange(await RunAsync(check, at, ct));
             // A server that started or rotated a key meanwhile: what was read before and after is of two moments.
             const int MostTries = 3;

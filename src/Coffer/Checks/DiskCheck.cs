@@ -26,7 +26,10 @@ internal static class DiskCheck
     public static async Task LookAsync(Installation at, Findings found, CancellationToken ct)
     {
         at.RequireData();
-        var free = LookAt(at.Data, found);
+        var there = at.Data;
+        while (!Directory.Exists(there))
+            there = Path.GetDirectoryName(there)!;
+        var free = LookAt(there, found);
         var checkpoints = Path.GetDirectoryName(Path.GetFullPath(at.CheckpointFile))!;
         if (at.Options.Checkpoints is not null && Path.Exists(checkpoints))
             LookAt(checkpoints, found);

@@ -12,7 +12,7 @@ internal static class SettingsCheck
         if (found.AreOk)
         {
             var set = at.Options.InForce.Where(setting => !setting.IsDefault).Select(setting => setting.Name);
-            found.Ok($"set are {string.Join(", ", set)}; the others have their defaults");
+            found.Ok($"set: {string.Join(", ", set.DefaultIfEmpty("nothing"))}; the others have their defaults");
         }
 
         return Task.CompletedTask;
