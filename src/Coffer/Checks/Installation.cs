@@ -93,7 +93,7 @@ internal sealed class Installation : IDisposable
 
     /// <summary>How the server of the database is doing, asked once.</summary>
     public Task<PostgresCondition> ConditionAsync(CancellationToken ct) =>
-        condition ??= ((PostgresEngine)Engine).FindConditionAsync(ct).AsTask();
+        condition ??= ((PostgresEngine)Engine).FindConditionAsync(Time, ct).AsTask();
 
     /// <summary>When the store was last changed, by its audit log; null if it never was.</summary>
     public async Task<DateTimeOffset?> FindLastChangeAsync(CancellationToken ct) =>

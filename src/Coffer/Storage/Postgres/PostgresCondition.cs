@@ -64,8 +64,10 @@ internal sealed record PostgresCondition(Version Version, IReadOnlyDictionary<st
     public sealed record Node(string Name, string Version, bool IsLive, DateTimeOffset Until, TimeSpan Ahead);
 
     /// <param name="source">Where a connection comes from, which is used for nothing else.</param>
+    /// <param name="time">The clock of this machine.</param>
     /// <param name="ct">Ends the wait.</param>
-    public static async Task<PostgresCondition> FindAsync(NpgsqlDataSource source, CancellationToken ct)
+    public static async Task<PostgresCondition> FindAsync(
+        NpgsqlDataSource source, TimeProvider time, CancellationToken ct)
     {
         await using var connection = await source.OpenConnectionAsync(ct);
         var unseen = new List<string>();
@@ -73,9 +75,9 @@ internal sealed record PostgresCondition(Version Version, IReadOnlyDictionary<st
         foreach (var (name, value) in await ListAsync("SELECT name, setting FROM pg_settings WHERE name = ANY ($1)",
             row => (row.GetString(0), row.GetString(1)), "settings"))
             settings[name] = value;
-        var began = TimeProvider.System.GetUtcNow();
+        var began = time.GetUtcNow();
         var clock = await NumberAsync("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", "the clock");
-        var middle = began + ((TimeProvider.System.GetUtcNow() - began) / 2);
+        var middle = began + ((time.GetUtcNow() - began) / 2);
         return new PostgresCondition(connection.PostgreSqlVersion, settings)
         {
             Unseen = unseen,

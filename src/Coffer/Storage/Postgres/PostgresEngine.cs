@@ -104,8 +104,8 @@ internal sealed partial class PostgresEngine : Engine
         }, ct);
 
     /// <summary>How the server is set up, asked on a connection of its own.</summary>
-    public ValueTask<PostgresCondition> FindConditionAsync(CancellationToken ct) =>
-        TranslatedAsync(PostgresCondition.FindAsync(lasting, ct));
+    public ValueTask<PostgresCondition> FindConditionAsync(TimeProvider time, CancellationToken ct) =>
+        TranslatedAsync(PostgresCondition.FindAsync(lasting, time, ct));
 
     public override async ValueTask<(long Found, long Known)> ProveSchemaAsync(CancellationToken ct)
     {
