@@ -79,9 +79,14 @@ internal static class Checkup
         }
         catch (TimeoutException)
         {
+            at.GiveUp();
             await limit.CancelAsync();
             found.Warn($"not looked at to the end: it takes longer than {check.Seconds} seconds",
                 "Check what it waits for, or run it again when there is less load.");
+        }
+        catch (OperationCanceledException) when (!ct.IsCancellationRequested)
+        {
+            found.Warn("not looked at: what it needs was given up by another check", "See which took too long.");
         }
         catch (NotLookedException e)
         {

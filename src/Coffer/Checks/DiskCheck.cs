@@ -5,8 +5,9 @@ using Coffer.Storage;
 namespace Coffer.Checks;
 
 /// <summary>
-/// How much room there is, and how long it lasts. How fast a store grows is told by its audit log, which has a row for
-/// each commit: the store's size is shared out over all rows, and those of the last week say how much of it is a day's.
+/// How much room there is, and how long it lasts. How fast a store grows is known from its audit log, which has a row
+/// for each commit: the store's size is shared out over all rows, and those of the last week say how much of it is a
+/// day's.
 /// </summary>
 internal static class DiskCheck
 {

@@ -41,7 +41,7 @@ internal static class FilesCheck
     {
         if (PrivateFiles.ModeForOthers(path) is { } mode)
         {
-            found.Warn($"{path} can be used by others than its owner (mode {mode})",
+            found.Warn($"{path} can be used by others (mode {mode})",
                 $"Run: chmod {wanted} {path}. A start does so too where it is its own.");
         }
     }

@@ -14,6 +14,7 @@ namespace Coffer.Checks;
 internal sealed class Installation : IDisposable
 {
     private readonly DateTime anchorWritten;
+    private bool isGivenUp;
     private Engine? engine;
     private Instance? instance;
     private Task<PostgresCondition>? condition;
@@ -79,7 +80,15 @@ internal sealed class Installation : IDisposable
     /// <exception cref="ConfigurationException">It cannot be read.</exception>
     public async Task<Engine> OpenAsync(CancellationToken ct)
     {
-        Checkpoints = File.Exists(CheckpointFile) ? await File.ReadAllLinesAsync(CheckpointFile, ct) : [];
+        try
+        {
+            Checkpoints = File.Exists(CheckpointFile) ? await File.ReadAllLinesAsync(CheckpointFile, ct) : [];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The check of the checkpoints says so; the log is proven without them.
+        }
+
         return Options.Store is { } database
             ? await PostgresEngine.OpenToReadAsync(database, ct)
             : SqliteEngine.OpenToRead(StoreFile);
@@ -101,5 +110,12 @@ internal sealed class Installation : IDisposable
             ? Verification.TimeOf(row)
             : null;
 
-    public void Dispose() => engine?.Dispose();
+    /// <summary>A check is at it still, and nobody waits for it: the process will end before it is closed.</summary>
+    public void GiveUp() => isGivenUp = true;
+
+    public void Dispose()
+    {
+        if (!isGivenUp)
+            engine?.Dispose();
+    }
 }

@@ -3,7 +3,7 @@ using Coffer.Storage.Postgres;
 
 namespace Coffer.Checks;
 
-/// <summary>Whether the server keeps what it has acknowledged, and can serve the nodes for as long as they run.</summary>
+/// <summary>Whether the server keeps what it has acknowledged, and can serve nodes for as long as they run.</summary>
 internal static class PostgresCheck
 {
     private const long Old = 1_000_000_000, TooOld = 1_600_000_000;
@@ -16,14 +16,33 @@ internal static class PostgresCheck
     public static async Task LookAsync(Installation at, Findings found, CancellationToken ct)
     {
         var server = await at.ConditionAsync(ct);
+        var (address, way) = (PostgresAddress.Parse(at.Options.Store!)!, at.Engine.Connections!);
+        Look(server, address, way.ArePooled, at.Time.GetUtcNow(), found);
+        found.Ok($"PostgreSQL {server.Version}, {way.Shown}; {Shown(server)}");
+    }
+
+    /// <summary>What is wrong with a server.</summary>
+    /// <param name="server">How it is doing.</param>
+    /// <param name="address">How it is reached.</param>
+    /// <param name="arePooled">Whether a pooler is in between.</param>
+    /// <param name="now">The time.</param>
+    /// <param name="found">Where it goes.</param>
+    internal static void Look(
+        PostgresCondition server, PostgresAddress address, bool arePooled, DateTimeOffset now, Findings found)
+    {
         AtDurability(server, found);
         AtFollowers(server, found);
-        AtLimits(server, found, PostgresAddress.Parse(at.Options.Store!)!.MostConnections);
-        AtRelease(server, at.Time.GetUtcNow(), found);
-        AtWay(at, server, found);
+        AtLimits(server, found, address.MostConnections);
+        AtRelease(server, now, found);
+        // What a pooler speaks to the server says nothing of what this machine speaks to the pooler.
+        if (server.IsEncrypted == false && !address.IsHere && !arePooled)
+        {
+            found.Problem("the connection to another machine is not encrypted",
+                "Set SSL Mode=VerifyFull in --store, and TLS up at the server.");
+        }
+
         foreach (var unseen in server.Unseen)
             found.Warn($"not told by the server: {unseen}", "Grant the role pg_monitor, to have it looked at.");
-        found.Ok($"PostgreSQL {server.Version}, {at.Engine.Connections!.Shown}; {Shown(server)}");
     }
 
     private static string Shown(PostgresCondition server)
@@ -35,8 +54,8 @@ internal static class PostgresCheck
             $"{server.Followers.Count} replicas",
         ];
         var free = server.FreeConnections is { } number ? $", {number} connections free" : "";
-        var age = server.Age is { } oldest
-            ? string.Create(CultureInfo.InvariantCulture, $", oldest transaction {oldest:N0} ago")
+        var age = server.Age is not null
+            ? $", oldest transaction {Age(server)} ago"
             : "";
         return string.Join(", ", parts) + free + age;
     }
@@ -85,15 +104,18 @@ internal static class PostgresCheck
         const string Vacuum = "See why autovacuum does not freeze: old transactions, prepared ones, replication slots. "
             + "Then: VACUUM FREEZE";
         if (server.Age > TooOld)
-            found.Problem($"the oldest transaction is {server.Age:N0} old: at 2 billion nothing is written", Vacuum);
+            found.Problem($"the oldest transaction is {Age(server)} old: at 2 billion nothing is written", Vacuum);
         else if (server.Age > Old)
-            found.Warn($"the oldest transaction is {server.Age:N0} old: at 2 billion nothing is written", Vacuum);
+            found.Warn($"the oldest transaction is {Age(server)} old: at 2 billion nothing is written", Vacuum);
         if (server.FreeConnections <= 0)
             found.Problem("the server has no connection free", Connections(needed));
         else if (server.FreeConnections < needed)
             found.Warn($"the server has {server.FreeConnections} connections free, and a node opens up to {needed}",
                 Connections(needed));
     }
+
+    private static string Age(PostgresCondition server) => string.Create(
+        CultureInfo.InvariantCulture, $"{server.Age:N0} transactions");
 
     private static string Connections(int needed) =>
         $"Raise max_connections, lower Maximum Pool Size in --store, or use a pooler. A node needs {needed}.";
@@ -104,16 +126,6 @@ internal static class PostgresCheck
         if (now > end)
             found.Warn($"PostgreSQL {server.Version.Major} is not mended any more since {end:yyyy-MM}",
                 "Upgrade to a release that is.");
-    }
-
-    private static void AtWay(Installation at, PostgresCondition server, Findings found)
-    {
-        // What a pooler speaks to the server says nothing of what this machine speaks to the pooler.
-        if (PostgresAddress.Parse(at.Options.Store!)!.IsHere || at.Engine.Connections!.ArePooled)
-            return;
-        if (server.IsEncrypted == false)
-            found.Problem("the connection to another machine is not encrypted",
-                "Set SSL Mode=VerifyFull in --store, and TLS up at the server.");
     }
 }
 
@@ -136,7 +148,7 @@ internal static class NodesCheck
         foreach (var node in nodes.Where(node => !node.IsLive && at.Time.GetUtcNow() - node.Until < Recent))
         {
             found.Warn($"{node.Name} has not been seen since {UnixTime.Shown(node.Until.ToUnixTimeSeconds())}, and "
-                + "did not stop by itself", "Start it again, or another one: the name is free. A day later it is gone.");
+                + "did not stop by itself", "Start it again, or another one: the name is free.");
         }
 
         foreach (var node in live.Where(node => node.Ahead.Duration() > ToWarn))

@@ -50,8 +50,10 @@ internal static class ProcessCheck
     // Max open files            1024                 524288               files
     private static long? LimitOf(int process, string name)
     {
-        var line = File.ReadLines($"/proc/{process}/limits").FirstOrDefault(
-            limit => limit.StartsWith(name, StringComparison.Ordinal));
+        var file = $"/proc/{process}/limits";
+        if (!File.Exists(file))
+            return null; // it runs in another container
+        var line = File.ReadLines(file).FirstOrDefault(limit => limit.StartsWith(name, StringComparison.Ordinal));
         var value = line?[name.Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[0];
         if (value == "unlimited")
             return int.MaxValue;

@@ -87,7 +87,7 @@ internal static class ProcessPrivacy
         bool IsPrivate(string option) => Private.Contains(option) && (option != "--key" || args[0] == "dev");
     }
 
-    /// <summary>Whether a server that is started from here may be dumped and debugged, since that was asked for.</summary>
+    /// <summary>Whether a server that is started from here may be dumped, since that was asked for.</summary>
     public static bool IsTurnedOff => IsOn(AskedForDumps) || IsOn(Asked);
 
     private static bool IsOn(string variable) => Environment.GetEnvironmentVariable(variable) is not (null or "0");

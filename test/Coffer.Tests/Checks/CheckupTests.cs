@@ -1,3 +1,4 @@
+using System.Runtime.Versioning;
 using System.Text.Json;
 using Coffer.Checks;
 using Coffer.Cli;
@@ -9,6 +10,7 @@ namespace Coffer.Tests.Checks;
 
 /// <summary>A store that was broken, each time in one way: <c>coffer check</c> says that, and what to do.</summary>
 [Trait("Keys", "check")]
+[UnsupportedOSPlatform("windows")]
 public sealed class CheckupTests : IAsyncLifetime
 {
     private const UnixFileMode Own = UnixFileMode.UserRead | UnixFileMode.UserWrite;
@@ -80,7 +82,7 @@ public sealed class CheckupTests : IAsyncLifetime
         found.Says(Grade.Problem, "settings", "would send secrets in plain text", "coffer settings")
             .Says(Grade.Problem, "settings", "--tls-cert needs --tls-key with it")
             .Says(Grade.Warning, "certificate", "it has no key, see settings")
-            .Says(Grade.Warning, "files", $"{server.Data} can be used by others than its owner (mode 0704)", "chmod 700")
+            .Says(Grade.Warning, "files", $"{server.Data} can be used by others (mode 0704)", "chmod 700")
             .Says(Grade.Problem, "files", $"the key file {KeyFile} can be used by others", $"chmod 600 {KeyFile}")
             .Says(Grade.Problem, "root_keys", "can be read or written by other users", "chmod 600")
             .Says(Grade.Warning, "anchor", "the store's keys are not open, see root_keys")
@@ -200,7 +202,8 @@ public sealed class CheckupTests : IAsyncLifetime
         await server.StopAsync();
         File.Copy(server.StoreFile, server.StoreFile + ".today");
         server.Execute("UPDATE audit SET entries = CAST(replace(CAST(entries AS TEXT), 'set', 'get') AS BLOB)");
-        (await CheckAsync()).AndNothingElseBut("chain").Says(Grade.Problem, "chain", "were changed", "find out who changed");
+        (await CheckAsync()).AndNothingElseBut("chain")
+            .Says(Grade.Problem, "chain", "were changed", "find out who changed");
         File.Copy(server.StoreFile + ".today", server.StoreFile, overwrite: true);
         server.Execute("DELETE FROM audit WHERE row = (SELECT max(row) FROM audit)");
         (await CheckAsync()).AndNothingElseBut("chain").Says(Grade.Problem, "chain", "its tail was cut, or", "newest");
@@ -325,6 +328,11 @@ public sealed class CheckupTests : IAsyncLifetime
         Assert.DoesNotContain("secret", $"{found}", StringComparison.Ordinal);
         hanging.SetResult();
     }
+
+    [Fact]
+    public void Every_check_has_a_row_in_its_page() => Assert.Equal(Checkup.Names, File.ReadLines(
+        Repository.File("docs/check.md")).Where(line => line.StartsWith("| `", StringComparison.Ordinal))
+        .Select(line => line.Split('`')[1]));
 
     [Fact]
     public void What_is_found_is_a_line_each_or_one_object_and_never_moves_a_terminal()

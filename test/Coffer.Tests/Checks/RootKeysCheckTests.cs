@@ -1,3 +1,4 @@
+using System.Runtime.Versioning;
 using Coffer.Checks;
 using Coffer.Keys;
 using Coffer.Settings;
@@ -7,6 +8,7 @@ namespace Coffer.Tests.Checks;
 
 /// <summary>What <c>coffer check</c> says of root keys and of what wraps them.</summary>
 [Trait("Keys", "check")]
+[UnsupportedOSPlatform("windows")]
 public sealed class RootKeysCheckTests : IAsyncLifetime
 {
     private TestServer server = null!;

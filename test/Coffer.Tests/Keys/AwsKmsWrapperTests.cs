@@ -220,7 +220,7 @@ public sealed class AwsKmsWrapperTests : IAsyncLifetime
             return;
         }
 
-        var key = new JsonObject
+        var shown = new JsonObject
         {
             ["Arn"] = Arn,
             ["KeyId"] = Arn.Split('/')[^1],
@@ -228,9 +228,9 @@ public sealed class AwsKmsWrapperTests : IAsyncLifetime
             ["KeyState"] = state,
         };
         if (state == "PendingDeletion")
-            key["DeletionDate"] = 1_798_110_000.5;
+            shown["DeletionDate"] = 1_798_110_000.5;
         context.Response.ContentType = "application/x-amz-json-1.1";
-        await context.Response.WriteAsync(new JsonObject { ["KeyMetadata"] = key }.ToJsonString());
+        await context.Response.WriteAsync(new JsonObject { ["KeyMetadata"] = shown }.ToJsonString());
     }
 
     private static async Task RefuseAsync(HttpContext context, string type)

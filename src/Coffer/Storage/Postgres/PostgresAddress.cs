@@ -60,7 +60,7 @@ internal sealed class PostgresAddress
 
     /// <summary>Whether the server is on this machine, reached by loopback or a socket.</summary>
     public bool IsHere => given.Host!.Split(',').All(host => host.StartsWith('/') || host.StartsWith('@')
-        || host.StartsWith("localhost", StringComparison.OrdinalIgnoreCase)
+        || host.Split(':')[0].Equals("localhost", StringComparison.OrdinalIgnoreCase)
         || (IPAddress.TryParse(host, out var address) || IPAddress.TryParse(host.Split(':')[0], out address))
             && IPAddress.IsLoopback(address));
 

@@ -16,34 +16,34 @@ internal sealed record PostgresCondition(Version Version, IReadOnlyDictionary<st
     ];
 
     /// <summary>What could not be asked, and why.</summary>
-    public IReadOnlyList<string> Unseen { get; private init; } = [];
+    public IReadOnlyList<string> Unseen { get; init; } = [];
 
     /// <summary>Whether it follows another server.</summary>
-    public bool IsStandby { get; private init; }
+    public bool IsStandby { get; init; }
 
     /// <summary>Whether the session of this process is encrypted; null is not known.</summary>
-    public bool? IsEncrypted { get; private init; }
+    public bool? IsEncrypted { get; init; }
 
     /// <summary>Of the oldest transaction of any of its databases: at 2 billion nothing more is written.</summary>
-    public long? Age { get; private init; }
+    public long? Age { get; init; }
 
     /// <summary>How many connections the role may still open.</summary>
-    public long? FreeConnections { get; private init; }
+    public long? FreeConnections { get; init; }
 
     /// <summary>Bytes of the database.</summary>
-    public long? Size { get; private init; }
+    public long? Size { get; init; }
 
     /// <summary>Whether the last file of the write-ahead log could not be archived.</summary>
-    public bool IsArchivingFailing { get; private init; }
+    public bool IsArchivingFailing { get; init; }
 
     /// <summary>How far its clock is behind this machine's; negative is ahead.</summary>
-    public TimeSpan? Behind { get; private init; }
+    public TimeSpan? Behind { get; init; }
 
     /// <summary>The servers that follow it.</summary>
-    public IReadOnlyList<Follower> Followers { get; private init; } = [];
+    public IReadOnlyList<Follower> Followers { get; init; } = [];
 
     /// <summary>The processes that have, or had, a node's name.</summary>
-    public IReadOnlyList<Node> Nodes { get; private init; } = [];
+    public IReadOnlyList<Node> Nodes { get; init; } = [];
 
     /// <summary>A setting that it has, or null.</summary>
     public string? this[string name] => Settings.GetValueOrDefault(name);
