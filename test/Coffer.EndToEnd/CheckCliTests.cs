@@ -99,7 +99,7 @@ public sealed class CheckCliTests
     [InlineData(true)]
     public async Task Beside_a_server_under_load_nothing_fails_and_all_is_ok(bool onPostgres)
     {
-        await using var cluster = onPostgres ? await PostgresCluster.StartAsync(hasStandby: false) : null;
+        await using var cluster = onPostgres ? await PostgresCluster.StartAsync(hasStandby: true) : null;
         using var data = new TemporaryDirectory();
         string[] store = cluster is null ? [] : ["--store", cluster.Store(cluster.Primary.Port)];
         await using var coffer = await CofferProcess.ServeAsync(data, store);
@@ -122,6 +122,7 @@ public sealed class CheckCliTests
             Assert.All(Lines(ran), line => Assert.True(line.StartsWith("ok ", StringComparison.Ordinal)
                 || line.StartsWith("problem postgresql: fsync is off", StringComparison.Ordinal), ran.Stdout));
             Assert.Contains("ok chain: ", ran.Stdout, StringComparison.Ordinal);
+            Assert.Equal(onPostgres, ran.Stdout.Contains(", 1 replicas, ", StringComparison.Ordinal));
             Assert.True(Volatile.Read(ref sets) > before, "nothing was stored meanwhile");
         }
 
@@ -171,6 +172,39 @@ public sealed class CheckCliTests
 
         Assert.Matches(@"warning disk: [0-9.]+ MB of 800 MB are free in .* \(9 %\). Make room",
             (await CheckAsync("--data", data)).EndedWith(1).Stdout);
+    }
+
+    [Fact]
+    public async Task A_disk_that_is_full_in_less_than_two_weeks_is_named()
+    {
+        var twoDaysAgo = new Dictionary<string, string>
+        {
+            ["LD_PRELOAD"] = Needs.FakeTime(),
+            ["FAKETIME"] = "-2d",
+            ["FAKETIME_DONT_FAKE_MONOTONIC"] = "1",
+        };
+        await using var disk = await SmallDisk.MountAsync("20m");
+        var data = Path.Combine(disk.Path, "data");
+        string key;
+        await using (var coffer = await CofferProcess.StartAsync(["serve", "--data", data], environment: twoDaysAgo))
+        {
+            key = coffer.TestKey;
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        await using (var coffer = await CofferProcess.StartAsync(["serve", "--data", data]))
+        {
+            using var client = new WireClient(coffer.Url, key);
+            for (var i = 0; i < 10; i++)
+                (await client.SetAsync("k", "p")).Is(200);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        Assert.Matches("ok disk: the store has [0-9.]+ KB and grows by about [0-9.]+ KB a day",
+            (await CheckAsync("--data", data)).EndedWith(2).Stdout); // 20 MB are too few
+        await disk.ResizeAsync("1m");
+        Assert.Matches("warning disk: the store has [0-9.]+ KB and grows by about .* lasts [0-9]+ days. Make room",
+            (await CheckAsync("--data", data)).EndedWith(2).Stdout);
     }
 
     [Fact]

@@ -64,7 +64,8 @@ internal static class FilesCheck
         if (PrivateFiles.ModeForOthers(url.File!) is { } mode)
         {
             found.Problem($"the key file {url.File} can be used by others than its owner (mode {mode})",
-                $"Run: chmod 600 {url.File}. If others could read it, rotate the root key: coffer root-keys rotate");
+                $"Run: chmod 600 {url.File}. If others may have read it, move to another one and rotate: see "
+                    + "docs/keys.md.");
         }
     }
 

@@ -57,6 +57,19 @@ public sealed class PostgresCheckTests(PostgresCheckTests.SyncedServer synced)
     }
 
     [Fact]
+    public async Task A_file_of_passwords_that_is_missing_or_open_to_others_is_named()
+    {
+        using var directory = new TemporaryDirectory();
+        (await CheckAsync($"{nodes.Store};Passfile=/none")).AndNothingElseBut("process", "files")
+            .Says(Grade.Problem, "files", "/none is not there");
+        await File.WriteAllTextAsync(directory.File("pgpass"), "*:*:*:*:p", TestContext.Current.CancellationToken);
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(directory.File("pgpass"), UnixFileMode.UserRead | UnixFileMode.OtherRead);
+        (await CheckAsync($"{nodes.Store};Passfile={directory.File("pgpass")}")).AndNothingElseBut("process", "files")
+            .Says(Grade.Warning, "files", "can be used by others", "chmod 600");
+    }
+
+    [Fact]
     public async Task Settings_that_lose_what_was_acknowledged_are_named()
     {
         try
