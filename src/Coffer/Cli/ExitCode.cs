@@ -13,6 +13,9 @@ internal static class ExitCode
     /// <summary>The audit log, a back-up, or what was migrated or restored does not verify.</summary>
     public const int Unverified = 2;
 
+    /// <summary>Of <c>check</c>, as monitors expect it: warnings and nothing worse, or a problem.</summary>
+    public const int Warnings = 1, Problems = 2;
+
     /// <summary>The command line is wrong, or what it asks for was not confirmed.</summary>
     public const int Usage = 64;
 

@@ -13,6 +13,7 @@ var root = new RootCommand(
     DevVerb.Command(),
     ServeVerb.Command(),
     StatusVerb.Command(),
+    CheckVerb.Command(),
     SettingsVerb.Command(),
     SecretsVerb.Command(),
     AppsVerb.Command(),

@@ -104,8 +104,19 @@ internal static class AuditArchive
             ? File.ReadAllLines(checkpoints ?? checkpointFile)
             : [];
         using var engine = await OpenAsync(source, ct);
-        var verification = Verifier(
-            await Instance.OpenAsync(engine, KeyWrappers.Open(source.KeysOr(keyFile)), ct), signed);
+        var instance = await Instance.OpenAsync(engine, KeyWrappers.Open(source.KeysOr(keyFile)), ct);
+        return await VerifyAsync(engine, instance, signed, ct);
+    }
+
+    /// <summary>Verifies the log of a store that is open.</summary>
+    /// <param name="engine">The store.</param>
+    /// <param name="instance">Its keys.</param>
+    /// <param name="signed">The lines of the checkpoint file, read before the store was opened.</param>
+    /// <param name="ct">Ends it.</param>
+    public static async Task<AuditReport> VerifyAsync(
+        Engine engine, Instance instance, string[] signed, CancellationToken ct)
+    {
+        var verification = Verifier(instance, signed);
         foreach (var (key, value) in await AboutLogAsync(engine, ct))
             verification.AddMeta(key, value);
         await foreach (var row in RowsAsync(engine, ct))

@@ -9,13 +9,16 @@ internal static class Preflight
     /// <exception cref="ConfigurationException">All that is wrong.</exception>
     public static void Require(CofferOptions options)
     {
-        string[] problems = [.. options.Problems(), .. StoreProblems(options), .. TlsProblems(options)];
+        string[] problems = [.. Problems(options), .. TlsProblems(options)];
         if (problems.Length > 0)
-        {
-            throw new ConfigurationException(string.Join("; ", problems),
-                "Run coffer settings to see all settings and how to give them.");
-        }
+            throw new ConfigurationException(string.Join("; ", problems), Hint);
     }
+
+    public const string Hint = "Run coffer settings to see all settings and how to give them.";
+
+    /// <summary>All that can be told without a look at a file.</summary>
+    public static IEnumerable<string> Problems(CofferOptions options) =>
+        [.. options.Problems(), .. StoreProblems(options)];
 
     private static IEnumerable<string> StoreProblems(CofferOptions options)
     {

@@ -16,7 +16,7 @@ internal static class ProcessPrivacy
     /// <summary>
     /// Verbs that hold what opens a store. The others have an API key for a moment, and start faster.
     /// </summary>
-    private static readonly string[] Holders = ["serve", "dev", "migrate", "audit"];
+    private static readonly string[] Holders = ["serve", "dev", "migrate", "audit", "check"];
 
     /// <summary>Options whose value may hold a password or a key; <c>--key</c> is one of dev's only.</summary>
     private static readonly string[] Private = ["--store", "--from-store", "--to-store", "--key"];
@@ -86,6 +86,9 @@ internal static class ProcessPrivacy
 
         bool IsPrivate(string option) => Private.Contains(option) && (option != "--key" || args[0] == "dev");
     }
+
+    /// <summary>Whether a server that is started from here may be dumped, since that was asked for.</summary>
+    public static bool IsTurnedOff => IsOn(AskedForDumps) || IsOn(Asked);
 
     private static bool IsOn(string variable) => Environment.GetEnvironmentVariable(variable) is not (null or "0");
 

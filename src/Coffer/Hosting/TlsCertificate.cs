@@ -49,6 +49,16 @@ internal sealed class TlsCertificate
         }
     }
 
+    /// <summary>From when until when all certificates of the file are good.</summary>
+    /// <exception cref="ConfigurationException">The files are no pair that can be served.</exception>
+    public static (DateTimeOffset From, DateTimeOffset Until) LifetimeOf(string certFile, string keyFile)
+    {
+        using var certificate = Read(certFile, keyFile, out var chain);
+        X509Certificate2[] all = [certificate, .. chain];
+        return (new DateTimeOffset(all.Max(each => each.NotBefore.ToUniversalTime())),
+            new DateTimeOffset(all.Min(each => each.NotAfter.ToUniversalTime())));
+    }
+
     /// <summary>
     /// What a handshake is made with: TLS 1.2 or 1.3, HTTP/2 or 1.1, and the chain as the file has it.
     /// </summary>

@@ -56,6 +56,23 @@ internal sealed class AwsKmsWrapper(WrapperUrl url, string? endpoint) : KeyWrapp
         return text;
     }
 
+    public override async Task<IReadOnlyList<KeyTrouble>> FindTroublesAsync(CancellationToken ct)
+    {
+        var answer = await AskAsync(
+            client => client.DescribeKeyAsync(new DescribeKeyRequest { KeyId = url.Rest }, ct), ct);
+        var key = answer.KeyMetadata;
+        RequireKey(key.Arn);
+        if (key.KeyState == KeyState.Enabled)
+            return [];
+        var isGoing = key.KeyState == KeyState.PendingDeletion || key.KeyState == KeyState.PendingReplicaDeletion;
+        var day = key.DeletionDate is { } date ? $" on {date.ToUniversalTime():yyyy-MM-dd}" : "";
+        return isGoing
+            ? [new($"AWS KMS is about to delete the key{day}: what it has wrapped is lost then",
+                "Cancel the deletion in AWS KMS now, and enable the key.", IsFatal: true)]
+            : [new($"the key is not enabled at AWS KMS, but {key.KeyState}", "Enable the key in AWS KMS.",
+                IsFatal: true)];
+    }
+
     // An alias is answered with the key that it leads to.
     private void RequireKey(string? answered)
     {

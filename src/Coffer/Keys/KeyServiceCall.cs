@@ -39,6 +39,22 @@ internal static class KeyServiceCall
             Content = new ReadOnlyMemoryContent(body.Memory),
         };
         request.Content.Headers.ContentType = new("application/json");
+        return await SendAsync(request, headers, ct);
+    }
+
+    /// <summary>Asks for JSON; the caller disposes of it.</summary>
+    /// <inheritdoc cref="PostAsync"/>
+    public static async Task<JsonDocument> FindAsync(
+        Uri url, IEnumerable<(string Name, string Value)> headers, CancellationToken ct)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, url);
+        return await SendAsync(request, headers, ct);
+    }
+
+    private static async Task<JsonDocument> SendAsync(
+        HttpRequestMessage request, IEnumerable<(string Name, string Value)> headers, CancellationToken ct)
+    {
+        var url = request.RequestUri!;
         foreach (var (name, value) in headers)
             request.Headers.TryAddWithoutValidation(name, value);
         try

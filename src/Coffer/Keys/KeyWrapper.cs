@@ -26,7 +26,20 @@ internal abstract class KeyWrapper
     /// <returns>The text, for the caller to dispose of; null if it is not what this wrapper wrapped.</returns>
     /// <exception cref="KeyServiceException">It could not, or was not let.</exception>
     public abstract Task<SecretBytes?> UnwrapAsync(RootKeyName name, byte[] wrapped, CancellationToken ct);
+
+    /// <summary>
+    /// What an operator has to know of the key, as far as its service tells: that it is off, or about to be deleted.
+    /// </summary>
+    /// <exception cref="KeyServiceException">It does not tell.</exception>
+    public virtual Task<IReadOnlyList<KeyTrouble>> FindTroublesAsync(CancellationToken ct) =>
+        Task.FromResult<IReadOnlyList<KeyTrouble>>([]);
 }
+
+/// <summary>Something about a key at its service.</summary>
+/// <param name="Text">What is so, in lower case and without a full stop.</param>
+/// <param name="Hint">What to do, as whole sentences.</param>
+/// <param name="IsFatal">Whether nothing is unwrapped with it, or soon will not be.</param>
+internal sealed record KeyTrouble(string Text, string Hint, bool IsFatal);
 
 /// <summary>Which root key of which store.</summary>
 /// <param name="Store">The store's id.</param>

@@ -34,6 +34,16 @@ internal sealed class VaultWrapper(WrapperUrl url, KeySettings settings) : KeyWr
         return text;
     }
 
+    public override async Task<IReadOnlyList<KeyTrouble>> FindTroublesAsync(CancellationToken ct)
+    {
+        using var answer = await KeyServiceCall.FindAsync(
+            Transit("keys"), Headers(await TokenAsync(ct)), ct);
+        return Find(answer, "deletion_allowed") is { ValueKind: JsonValueKind.True }
+            ? [new($"{address.Host} lets the key be deleted (deletion_allowed)",
+                "Set deletion_allowed of the transit key to false.", IsFatal: false)]
+            : [];
+    }
+
     private async Task<JsonDocument> AskAsync(string operation, RootKeyName name, string field,
         ReadOnlyMemory<byte> value, bool isText, CancellationToken ct)
     {

@@ -5,6 +5,8 @@ internal sealed class DataDirectory : IDisposable
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
+    private const string Held = "coffer.lock";
+
     // EWOULDBLOCK: somebody else holds the lock.
     private const int LockedOnLinux = 11, LockedOnMacOS = 35;
 
@@ -19,7 +21,7 @@ internal sealed class DataDirectory : IDisposable
     {
         (this.path, this.held) = (path, held);
         (StoreFile, KeyFile, CheckpointFile) = FilesOf(path);
-        AnchorFile = Path.Combine(path, Anchor);
+        AnchorFile = AnchorOf(path);
     }
 
     public string StoreFile { get; }
@@ -37,6 +39,16 @@ internal sealed class DataDirectory : IDisposable
     public static (string Store, string Key, string Checkpoints) FilesOf(string path) =>
         (Path.Combine(path, "coffer.db"), Path.Combine(path, "coffer.key"),
             Path.Combine(path, "audit-checkpoints.jsonl"));
+
+    /// <summary>Where the anchor is in a directory, whoever holds it.</summary>
+    public static string AnchorOf(string path) => Path.Combine(path, Anchor);
+
+    /// <summary>The files of the store and the one that is held, in a directory, there or not.</summary>
+    public static IReadOnlyList<string> StoreFilesOf(string path) =>
+        [.. ((string[])["coffer.db", "coffer.db-wal", "coffer.db-shm", Held]).Select(file => Path.Combine(path, file))];
+
+    /// <summary>Which process holds a directory; null if none does, or this system does not tell.</summary>
+    public static int? HolderOf(string path) => PrivateFiles.LockerOf(Path.Combine(path, Held));
 
     /// <summary>Makes the directory if it is not there, readable by its owner alone, and holds it.</summary>
     /// <exception cref="ConfigurationException">It cannot be used, or another process holds it.</exception>
@@ -71,7 +83,7 @@ internal sealed class DataDirectory : IDisposable
         try
         {
             // The file stays: removing it would let two processes hold two different ones.
-            var directory = new DataDirectory(path, OpenOwn(Path.Combine(path, "coffer.lock"), FileShare.None));
+            var directory = new DataDirectory(path, OpenOwn(Path.Combine(path, Held), FileShare.None));
             // SQLite gives its log and index the mode of the store file: the directory may be another's choice, the
             // files are not.
             if (holdsStore)

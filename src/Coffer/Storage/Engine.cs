@@ -52,6 +52,16 @@ internal abstract partial class Engine : IDisposable
     /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
     public abstract string Name { get; }
 
+    /// <summary>Proves the schema as it is, and changes nothing.</summary>
+    /// <returns>
+    /// Its version, and the one that this program knows: an older one, which a start brings up to date, is not looked
+    /// at further.
+    /// </returns>
+    /// <exception cref="ConfigurationException">
+    /// It is not Coffer's, is a newer Coffer's, or was changed.
+    /// </exception>
+    public abstract ValueTask<(long Found, long Known)> ProveSchemaAsync(CancellationToken ct);
+
     /// <summary>The release of the database such as 3.53.4; of the server, where there is one.</summary>
     public abstract ValueTask<string> FindReleaseAsync(CancellationToken ct);
 

@@ -72,19 +72,65 @@ internal static class PrivateFiles
     private static bool IsOwn(string path) =>
         Owner(path) is { } owner ? owner == GetEffectiveUser() : !Environment.IsPrivilegedProcess;
 
-    /// <summary>The number of the user who owns a file; null where this system does not tell.</summary>
-    private static uint? Owner(string path)
+    /// <summary>The mode of a file or directory, if others than its owner may touch it; else null.</summary>
+    /// <exception cref="IOException">It is not there, or cannot be looked at.</exception>
+    public static string? ModeForOthers(string path)
     {
-        const int CurrentDirectory = -100, AsStored = 0, SizeOfStatx = 256, UserAt = 20;
+        if (OperatingSystem.IsWindows())
+            return null;
+        var mode = Mode(path);
+        return (mode & Others) == UnixFileMode.None ? null : Octal(mode);
+    }
+
+    /// <summary>The mode of a file or directory; of a link that of what it leads to.</summary>
+    [UnsupportedOSPlatform("windows")]
+    public static UnixFileMode Mode(string path) => System.IO.File.GetUnixFileMode(
+        System.IO.File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path);
+
+    /// <summary>
+    /// Which process holds a lock of the kind that .NET takes on a file; null if none does, or this system does not
+    /// tell. The lock is not touched to find out: a server that starts at that moment would be refused.
+    /// </summary>
+    public static int? LockerOf(string path)
+    {
+        const int NumberAt = 32;
+        const uint Number = 0x100;
+        const string Locks = "/proc/locks";
+        try
+        {
+            // 1: FLOCK  ADVISORY  WRITE 4711 08:01:131090 0 EOF
+            return Status(path, Number) is { } status && System.IO.File.Exists(Locks)
+                ? System.IO.File.ReadLines(Locks)
+                    .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+                    .Where(parts => parts is [_, "FLOCK", _, "WRITE", _, var file, ..]
+                        && file.EndsWith($":{BitConverter.ToUInt64(status, NumberAt)}", StringComparison.Ordinal))
+                    .Select(parts => int.TryParse(parts[4], out var process) ? process : (int?)null)
+                    .FirstOrDefault()
+                : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>The number of the user who owns a file; null where this system does not tell.</summary>
+    public static uint? Owner(string path)
+    {
+        const int UserAt = 20;
         const uint User = 0x8;
+        return Status(path, User) is { } status ? BitConverter.ToUInt32(status, UserAt) : null;
+    }
+
+    private static byte[]? Status(string path, uint what)
+    {
+        const int CurrentDirectory = -100, AsStored = 0, SizeOfStatx = 256;
         if (!OperatingSystem.IsLinux())
             return null;
         try
         {
             var status = new byte[SizeOfStatx];
-            return Statx(CurrentDirectory, path, AsStored, User, status) == 0
-                ? BitConverter.ToUInt32(status, UserAt)
-                : null;
+            return Statx(CurrentDirectory, path, AsStored, what, status) == 0 ? status : null;
         }
         catch (EntryPointNotFoundException)
         {

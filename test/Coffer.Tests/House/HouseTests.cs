@@ -39,7 +39,8 @@ public sealed class HouseTests
         ["Api.Admin"] = ["Api", "Http", "Management", "Secrets", "Access", "Settings"],
         ["Transfer"] = Transfer,
         ["Hosting"] = ["Api", "Api.Admin", "Http", "Management", "Settings", "Transfer", .. Transfer],
-        ["Cli"] = ["Hosting", "Settings", "Transfer"],
+        ["Checks"] = ["Hosting", "Settings", "Transfer", "Management", .. Transfer],
+        ["Cli"] = ["Checks", "Hosting", "Settings", "Transfer"],
     };
 
     private static readonly Assembly Coffer = typeof(Server).Assembly;

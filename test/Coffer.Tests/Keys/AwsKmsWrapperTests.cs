@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
+using Coffer.Checks;
 using Coffer.Keys;
 using Coffer.Settings;
 using Microsoft.AspNetCore.Http;
@@ -25,6 +26,7 @@ public sealed class AwsKmsWrapperTests : IAsyncLifetime
     private WebServer kms = null!;
     private Func<HttpContext, Task<bool>> fault = static _ => Task.FromResult(false);
     private string answeredKey = Arn;
+    private string state = "Enabled";
 
     public async ValueTask InitializeAsync()
     {
@@ -54,6 +56,29 @@ public sealed class AwsKmsWrapperTests : IAsyncLifetime
         (await server.Admin.Post("/admin/v1/root_keys/rotate", [])).IsOk();
         (await server.Client().Find("k")).IsOk();
         Assert.Equal(["TrentService.Decrypt", "TrentService.Encrypt"], asked.Distinct().Order());
+    }
+
+    [Theory]
+    [InlineData("Enabled", Grade.Ok, "every wrapper opens", "")]
+    [InlineData("Disabled", Grade.Problem, "the key is not enabled at AWS KMS, but Disabled", "Enable the key")]
+    [InlineData("PendingDeletion", Grade.Problem, "about to delete the key on 2026-12-24", "Cancel the deletion")]
+    [InlineData("denied", Grade.Warning, "is not known: AWS KMS answered 400 AccessDeniedException", "DescribeKey")]
+    internal async Task A_check_asks_for_the_state_of_its_key(string said, Grade grade, string text, string hint)
+    {
+        await using var server = await TestServer.StartAsync();
+        await server.StopAsync();
+        var both = Settings() with
+        {
+            Urls = [WrapperUrl.Of(Path.Combine(server.Data, "coffer.key")), .. Settings().Urls],
+        };
+        await server.StartAgainAsync(with: options => options with { RootKey = both });
+        (await server.Admin.Post("/admin/v1/root_keys/wrappers", [("wrapper", $"awskms:{Arn}")])).IsOk();
+        await server.StopAsync();
+        state = said;
+        var options = new CofferOptions { Data = server.Data, Store = server.Location.Store, RootKey = both };
+        (await Checked.RunAsync(options, server.Time)).AndNothingElseBut("root_keys", "clock", "postgresql")
+            .Says(grade, "root_keys", text, hint);
+        Assert.Contains("TrentService.DescribeKey", asked);
     }
 
     [Fact]
@@ -146,6 +171,12 @@ public sealed class AwsKmsWrapperTests : IAsyncLifetime
         if (await fault(context))
             return;
         var asking = JsonNode.Parse(body.ToArray())!;
+        if (target == "TrentService.DescribeKey")
+        {
+            await DescribeAsync(context);
+            return;
+        }
+
         var bound = Encoding.UTF8.GetBytes(string.Join('\n', asking["EncryptionContext"]!.AsObject()
             .OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Key}={pair.Value}")));
         Assert.Contains("coffer:store=", Encoding.UTF8.GetString(bound), StringComparison.Ordinal);
@@ -178,6 +209,28 @@ public sealed class AwsKmsWrapperTests : IAsyncLifetime
 
         context.Response.ContentType = "application/x-amz-json-1.1";
         await context.Response.WriteAsync(answer.ToJsonString());
+    }
+
+    // AWS KMS API Reference, "DescribeKey": times are seconds.
+    private async Task DescribeAsync(HttpContext context)
+    {
+        if (state == "denied")
+        {
+            await RefuseAsync(context, "AccessDeniedException");
+            return;
+        }
+
+        var shown = new JsonObject
+        {
+            ["Arn"] = Arn,
+            ["KeyId"] = Arn.Split('/')[^1],
+            ["Enabled"] = state == "Enabled",
+            ["KeyState"] = state,
+        };
+        if (state == "PendingDeletion")
+            shown["DeletionDate"] = 1_798_110_000.5;
+        context.Response.ContentType = "application/x-amz-json-1.1";
+        await context.Response.WriteAsync(new JsonObject { ["KeyMetadata"] = shown }.ToJsonString());
     }
 
     private static async Task RefuseAsync(HttpContext context, string type)

@@ -302,11 +302,15 @@ public sealed class RootKeysTests : ServerTests
         await Server.StartAgainAsync();
     }
 
+    private Task<bool> StopAtAsync(Engine engine, Committer committer, Instance instance, RootState state) =>
+        StopAtAsync(KeyFilePath, engine, committer, instance, state);
+
     // As a rotation leaves it that is killed once it has come so far.
-    private async Task<bool> StopAtAsync(Engine engine, Committer committer, Instance instance, RootState state)
+    internal static async Task<bool> StopAtAsync(
+        string keyFile, Engine engine, Committer committer, Instance instance, RootState state)
     {
         var wrappers = await engine.ListWrappingsAsync(default);
-        var file = KeyFile.Load(KeyFilePath);
+        var file = KeyFile.Load(keyFile);
         var key = RootKeys.Generate(2);
         var rows = await Instance.WrapAsync(instance.Id, key, [file], 1, default);
         Assert.Equal(wrappers[0].Wrapper, rows[0].Wrapper);

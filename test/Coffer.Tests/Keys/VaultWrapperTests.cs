@@ -85,6 +85,28 @@ public sealed class VaultWrapperTests : IAsyncLifetime
         (await server.Admin.Post("/admin/v1/root_keys/wrappers/remove", [("wrapper", $"{own}")])).IsOk();
     }
 
+    [Theory]
+    [InlineData(200, """{"data":{"deletion_allowed":false,"type":"aes256-gcm96"}}""", 0)]
+    [InlineData(200, """{"data":{"deletion_allowed":true,"type":"aes256-gcm96"}}""", 1)]
+    [InlineData(403, """{"errors":["permission denied"]}""", null)]
+    public async Task Its_key_is_asked_for_and_one_that_may_be_deleted_is_named(int status, string body, int? troubles)
+    {
+        fault = async context =>
+        {
+            Assert.Equal("GET", context.Request.Method);
+            context.Response.StatusCode = status;
+            await context.Response.WriteAsync(body);
+            return true;
+        };
+        var wrapper = Open(Settings() with { VaultTokenFile = directory.File("token") });
+        if (troubles is { } count)
+            Assert.Equal(count, (await wrapper.FindTroublesAsync(default)).Count);
+        else
+            Assert.Contains("answered 403: permission denied", (await Assert.ThrowsAsync<KeyServiceException>(
+                () => wrapper.FindTroublesAsync(default))).Message, StringComparison.Ordinal);
+        Assert.Equal([$"/v1/transit/keys/coffer {Token} "], asked);
+    }
+
     [Fact]
     public async Task A_role_is_signed_in_for_each_call_and_no_token_is_kept()
     {

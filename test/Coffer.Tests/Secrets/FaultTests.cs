@@ -144,6 +144,9 @@ public sealed class FaultTests : IDisposable
         public override ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
             Call(() => real.FindReleaseAsync(ct));
 
+        public override ValueTask<(long Found, long Known)> ProveSchemaAsync(CancellationToken ct) =>
+            Call(() => real.ProveSchemaAsync(ct));
+
         public override ValueTask<T?> FindAsync<T>(
             Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values) where T : class
         {

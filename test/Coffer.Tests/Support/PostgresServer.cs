@@ -92,6 +92,9 @@ public sealed class PostgresServer : IAsyncDisposable
         return await command.ExecuteScalarAsync();
     }
 
+    /// <summary>Whether it has on the disk what it acknowledges.</summary>
+    public bool IsSynced { get; init; }
+
     /// <summary>A server of a test's own, which it may stop.</summary>
     public static async Task<PostgresServer> OwnAsync()
     {
@@ -129,8 +132,8 @@ public sealed class PostgresServer : IAsyncDisposable
     public Task StartAgainAsync() =>
         PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-l",
             Path.Combine(directory!, "log"), "-o",
-        $"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off -c "
-            + "max_connections=400 -c wal_level=logical", "start");
+        $"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} "
+            + $"-c fsync={(IsSynced ? "on" : "off")} -c max_connections=400 -c wal_level=logical", "start");
 
     public Task StopAsync() =>
         PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-m", "immediate", "stop");

@@ -1,3 +1,4 @@
+using System.Net;
 using Npgsql;
 
 namespace Coffer.Storage.Postgres;
@@ -9,6 +10,9 @@ internal sealed class PostgresAddress
         + "in a file that Passfile=FILE names.";
 
     private const int Connections = 20, Prepared = 100, SmallestBuffer = 4096;
+
+    // What writes, what is a node, and what holds a start.
+    private const int Kept = 3;
 
     private readonly NpgsqlConnectionStringBuilder given;
 
@@ -47,6 +51,18 @@ internal sealed class PostgresAddress
 
     /// <summary>Whether statements are prepared, which what stands in between has to know about.</summary>
     public bool Prepares => given.MaxAutoPrepare > 0;
+
+    /// <summary>The file that the password is in, or null.</summary>
+    public string? Passfile => given.Passfile;
+
+    /// <summary>How many connections a node opens at most: its pools, and those that it keeps for itself.</summary>
+    public int MostConnections => Math.Max(given.MaxPoolSize, 3) + Kept;
+
+    /// <summary>Whether the server is on this machine, reached by loopback or a socket.</summary>
+    public bool IsHere => given.Host!.Split(',').All(host => host.StartsWith('/') || host.StartsWith('@')
+        || host.Split(':')[0].Equals("localhost", StringComparison.OrdinalIgnoreCase)
+        || (IPAddress.TryParse(host, out var address) || IPAddress.TryParse(host.Split(':')[0], out address))
+            && IPAddress.IsLoopback(address));
 
     /// <summary>Which database, without who opens it.</summary>
     public string Shown => $"the database {given.Database ?? given.Username} at {given.Host}";

@@ -94,6 +94,26 @@ internal sealed partial class PostgresEngine : Engine
             return new PostgresEngine(database, connection);
         }, ct);
 
+    /// <summary>The same, whatever its schema is: <see cref="ProveSchemaAsync"/> tells.</summary>
+    /// <inheritdoc cref="OpenAsync(string, CancellationToken)"/>
+    public static Task<PostgresEngine> OpenToReadAsync(string store, CancellationToken ct) =>
+        OpenAsync(store, async (connection, database) =>
+        {
+            await using var begin = new NpgsqlCommand("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", connection);
+            await begin.ExecuteNonQueryAsync(ct);
+            return new PostgresEngine(database, connection);
+        }, ct);
+
+    /// <summary>How the server is set up, asked on a connection of its own.</summary>
+    public ValueTask<PostgresCondition> FindConditionAsync(TimeProvider time, CancellationToken ct) =>
+        TranslatedAsync(PostgresCondition.FindAsync(lasting, time, ct));
+
+    public override async ValueTask<(long Found, long Known)> ProveSchemaAsync(CancellationToken ct)
+    {
+        await using var own = snapshot is null ? await lasting.OpenConnectionAsync(ct) : null;
+        return await TranslatedAsync(PostgresSchema.ProveAsync(own ?? snapshot!, address.Shown, ct));
+    }
+
     public override async Task JoinAsync(CancellationToken ct) =>
         node = await TranslatedAsync(PostgresNode.JoinAsync(lasting, address.Patience, servers, this, ct));
 

@@ -80,6 +80,19 @@ internal static class PostgresSchema
         await PostgresFacts.RequireAsync(connection, shown, ct);
     }
 
+    /// <summary>Proves a schema as it is, and changes nothing.</summary>
+    /// <returns>Its version, 0 if there is none, and the one that this program knows.</returns>
+    /// <inheritdoc cref="MigrateAsync" path="/exception"/>
+    public static async Task<(long Found, long Known)> ProveAsync(
+        NpgsqlConnection connection, string shown, CancellationToken ct)
+    {
+        var known = Migrations.Of("postgres").Count;
+        var found = await FindAsync(connection, shown, known, ct);
+        if (found == known)
+            await PostgresFacts.RequireAsync(connection, shown, ct);
+        return (found, known);
+    }
+
     /// <returns>The version of the schema; 0 if there is none yet.</returns>
     private static async Task<long> FindAsync(
         NpgsqlConnection connection, string shown, int known, CancellationToken ct)

@@ -32,7 +32,40 @@ internal static class SqliteSchema
     /// </exception>
     public static void Migrate(SqliteSession session, string file, int? upTo = null)
     {
-        // Looked at before anything is changed: what is not ours is left as it is.
+        var migrations = Migrations.Of("sqlite");
+        var found = Find(session, file);
+        session.Execute("PRAGMA journal_mode = WAL");
+        session.Execute(found == migrations.Count ? "BEGIN" : "BEGIN IMMEDIATE");
+        try
+        {
+            for (var number = (int)found + 1; number <= (upTo ?? migrations.Count); number++)
+                session.Execute(
+                    $"{migrations[number - 1]};PRAGMA application_id = {ApplicationId};PRAGMA user_version = {number}");
+            if (upTo is null)
+                Made.Value.Require(Read(session, [.. Made.Value.Names("table")]), $"the store {file}");
+            session.Execute("COMMIT");
+        }
+        catch (ConfigurationException)
+        {
+            session.Execute("ROLLBACK");
+            throw;
+        }
+    }
+
+    /// <summary>Proves the schema of a file as it is, and changes nothing.</summary>
+    /// <returns>Its version; one that is older than this program's is not looked at further.</returns>
+    /// <inheritdoc cref="Migrate" path="/exception"/>
+    public static long Prove(SqliteSession session, string file)
+    {
+        var found = Find(session, file);
+        if (found == Migrations.Of("sqlite").Count)
+            Made.Value.Require(Read(session, [.. Made.Value.Names("table")]), $"the store {file}");
+        return found;
+    }
+
+    // Before anything is changed: what is not ours is left as it is.
+    private static long Find(SqliteSession session, string file)
+    {
         var found = session.Scalar("PRAGMA user_version");
         var tables = session.Scalar("SELECT count(*) FROM sqlite_master");
         var isOurs = found == 0 ? tables == 0 : session.Scalar("PRAGMA application_id") == ApplicationId;
@@ -55,22 +88,7 @@ internal static class SqliteSchema
                 "Run the Coffer that wrote it, or a newer one. Nothing was changed.");
         }
 
-        session.Execute("PRAGMA journal_mode = WAL");
-        session.Execute(found == migrations.Count ? "BEGIN" : "BEGIN IMMEDIATE");
-        try
-        {
-            for (var number = (int)found + 1; number <= (upTo ?? migrations.Count); number++)
-                session.Execute(
-                    $"{migrations[number - 1]};PRAGMA application_id = {ApplicationId};PRAGMA user_version = {number}");
-            if (upTo is null)
-                Made.Value.Require(Read(session, [.. Made.Value.Names("table")]), $"the store {file}");
-            session.Execute("COMMIT");
-        }
-        catch (ConfigurationException)
-        {
-            session.Execute("ROLLBACK");
-            throw;
-        }
+        return found;
     }
 
     /// <param name="session">Where to read.</param>

@@ -1,0 +1,48 @@
+using Coffer.Hosting;
+
+namespace Coffer.Checks;
+
+/// <summary>What <c>serve</c> would refuse of the settings. The certificate has a check of its own.</summary>
+internal static class SettingsCheck
+{
+    public static Task LookAsync(Installation at, Findings found, CancellationToken ct)
+    {
+        foreach (var problem in Preflight.Problems(at.Options))
+            found.Problem(problem, Preflight.Hint);
+        if (found.AreOk)
+        {
+            var set = at.Options.InForce.Where(setting => !setting.IsDefault).Select(setting => setting.Name);
+            found.Ok($"set: {string.Join(", ", set.DefaultIfEmpty("nothing"))}; the others have their defaults");
+        }
+
+        return Task.CompletedTask;
+    }
+}
+
+/// <summary>From when until when clients accept the certificate that https is served with.</summary>
+internal static class CertificateCheck
+{
+    /// <summary>So long before its end a certificate that is renewed by itself has been renewed.</summary>
+    private static readonly TimeSpan Early = TimeSpan.FromDays(21);
+
+    private const string Renew = "Renew it; a running server reads the files again by itself.";
+
+    public static Task LookAsync(Installation at, Findings found, CancellationToken ct)
+    {
+        if (at.Options is not { TlsCert: { } cert, TlsKey: { } key })
+            throw new NotLookedException("it has no key, see settings");
+        var (from, until) = TlsCertificate.LifetimeOf(cert, key);
+        var now = at.Time.GetUtcNow();
+        var end = UnixTime.Shown(until.ToUnixTimeSeconds());
+        if (until <= now)
+            found.Problem($"the certificate in {cert}, or one of its chain, expired at {end}", Renew);
+        else if (from > now)
+            found.Problem($"the certificate in {cert} is good from {UnixTime.Shown(from.ToUnixTimeSeconds())} only",
+                "Check the clock, or serve another one until then.");
+        else if (until - now < Early)
+            found.Warn($"the certificate in {cert} expires at {end}, in {(until - now).Days} days", Renew);
+        else
+            found.Ok($"the certificate in {cert} is good until {end}");
+        return Task.CompletedTask;
+    }
+}
