@@ -12,11 +12,7 @@ internal static class ServeVerb
     public static Command Command()
     {
         var flags = RunningServer.Flags(SettingsTable.All.Where(setting => setting.InServe));
-        var config = new Option<string?>("--config")
-        {
-            Description = "Read settings from this file too; the default is COFFER_CONFIG.",
-            HelpName = "FILE",
-        };
+        var config = RunningServer.Config();
         var accept = RunningServer.AcceptRollback();
         var command = new Command("serve",
             "Run a server on a permanent store. The first start creates the store, its key file and the first keys, "

@@ -1,5 +1,4 @@
-// Access: who may do what. This room turns a token into a caller and decides what the caller may do; it never
-// touches a secret. It is also where the store's own identity is made once and proven at every start.
+// Keys: root keys, what wraps them, and the store's own identity. This room never decides who may do what.
 
 using System.Security.Cryptography;
 using Coffer.Access;
@@ -43,16 +42,15 @@ internal sealed class Instance
         EphemeralKey = SealingKey.Derived(pepper, "coffer v1 ephemeral key"u8);
         EphemeralKey2 = SealingKey.Derived(pepper, "coffer v2 ephemeral key"u8, version: 2);
         ReplyKey = SealingKey.Derived(pepper, "coffer v1 reply"u8);
-        AnchorMark = new byte[AnchorMarkSize];
-        HKDF.Expand(HashAlgorithmName.SHA256, pepper, AnchorMark, "coffer v1 anchor"u8);
+        AnchorMark = Anchor.MarkOf(pepper);
     }
-
-    /// <summary>Bytes of <see cref="AnchorMark"/>.</summary>
-    public const int AnchorMarkSize = 32;
 
     /// <summary>What <c>meta</c> has of the store's own secrets, at whichever level.</summary>
     public static IReadOnlyList<string> MetaKeys { get; } =
-        [Control.MetaKey, Control.StoreMetaKey, LevelOne.IdentityMetaKey, LevelOne.SigningMetaKey];
+    [
+        Control.MetaKey, Control.StoreMetaKey, RecoveryShares.MetaKey, LevelOne.IdentityMetaKey,
+        LevelOne.SigningMetaKey,
+    ];
 
     /// <summary>
     /// Whether the settings of every app are sealed, so that an app without any is damaged. Only a store of schema 1
@@ -259,7 +257,8 @@ internal sealed class Instance
     }
 
     /// <summary>
-    /// What a copy of the store is to hold of its keys: the same root keys, wrapped by others and by nothing else.
+    /// What a copy of the store is to hold of its keys: the same root keys, wrapped by others and by nothing else but
+    /// the recovery shares.
     /// </summary>
     /// <param name="stored">What the store holds.</param>
     /// <param name="wrappers">Those of the copy.</param>
@@ -275,6 +274,8 @@ internal sealed class Instance
         using var control = Control.Open(Id, stored.Meta.GetValueOrDefault(Control.MetaKey), Roots) ?? throw Changed();
         // Nothing is under those that are not used: the copy does without them.
         var unused = control.Roots.Where(root => root.State == RootState.Unused).ToList();
+        using var shares = stored.SharesOf(control)?.Wrapper();
+        KeyWrapper[] by = shares is null ? [.. wrappers.All] : [.. wrappers.All, shares];
         var wrappings = new List<WrappingRow>();
         foreach (var root in control.Roots.Except(unused))
         {
@@ -282,7 +283,7 @@ internal sealed class Instance
                 $"root key {root.Version} of the source does not open: {string.Join("; ", Troubles)}",
                 "Set in --root-key what wraps it, or end its rotation first: coffer root-keys remove --version "
                     + $"{root.Version}");
-            wrappings.AddRange(await WrapAsync(Id, key, wrappers.All, now, ct));
+            wrappings.AddRange(await WrapAsync(Id, key, by, now, ct));
         }
 
         var moved = control with
@@ -296,7 +297,8 @@ internal sealed class Instance
             ],
         };
         var rows = stored.Roots.Where(row => unused.TrueForAll(root => root.Version != row.Version));
-        return Stored([.. rows], wrappings, Id, moved, Roots);
+        var copy = Stored([.. rows], wrappings, Id, moved, Roots);
+        return shares is null ? copy : copy.With(RecoveryShares.MetaKey, stored.Meta[RecoveryShares.MetaKey]);
     }
 
     /// <summary>
