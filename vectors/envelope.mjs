@@ -4,15 +4,17 @@
 //   node vectors/envelope.mjs write     makes them again (only for a new version of the format)
 
 import {
-  createCipheriv, createDecipheriv, createHash, createHmac, createPrivateKey, createPublicKey, generateKeyPairSync,
-  randomBytes, sign, timingSafeEqual, verify,
+  constants, createCipheriv, createDecipheriv, createHash, createHmac, createPrivateKey, createPublicKey,
+  generateKeyPairSync, privateDecrypt, publicEncrypt, randomBytes, sign, timingSafeEqual, verify,
 } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 
 const file = new URL('envelope-v1.json', import.meta.url);
 const controlFile = new URL('control-v2.json', import.meta.url);
 const backupFile = new URL('backup-v1.json', import.meta.url);
 const keyRowsFile = new URL('key-rows-v2.json', import.meta.url);
+const sharesFile = new URL('shares-v1.json', import.meta.url);
 const hex = (text) => Buffer.from(text, 'hex');
 const u32 = (n) => { const b = Buffer.alloc(4); b.writeUInt32BE(n); return b; };
 const u64 = (n) => { const b = Buffer.alloc(8); b.writeBigInt64BE(BigInt(n)); return b; };
@@ -341,14 +343,59 @@ function checkKeyRows(c) {
   }
 }
 
-if (process.argv[2] === 'write') {
+// Recovery shares: the key that they give opens the private half, and that the root key. The words are of the npm
+// package slip39 and stay as they are; so does the key that they give. How words give a key is SLIP-39.
+const oaep = (key) => ({ key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha256' });
+const sharesId = (der) => `shares:${sha256(der).toString('hex')}`;
+
+function sharesCase({ key, shares }) {
+  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
+  const [store, mark, root] = [counting(128, 16), expand(counting(200, 32), 'coffer v1 anchor'), counting(32, 32)];
+  const pair = generateKeyPairSync('rsa', { modulusLength: 3072 });
+  const der = pair.publicKey.export({ type: 'spki', format: 'der' });
+  const set = Buffer.from([0, 0, 3, 5]);
+  set.writeUInt16BE(shares.set);
+  const privateHalf = seal(hex(key), 1, counting(64, 24), pair.privateKey.export({ type: 'pkcs8', format: 'der' }),
+    list(utf8('coffer v1 recovery shares'), store, utf8(sharesId(der)), mark, set));
+  const text = list(utf8('coffer v1 wrapped root key'), store, u64(1), root);
+  return {
+    format: 'coffer recovery shares, see docs/envelope.md',
+    key, shares,
+    store_id: store.toString('hex'),
+    stored: tlv([1, der], [2, mark], [3, set], [4, privateHalf]).toString('hex'),
+    wrapper: sharesId(der),
+    wrapped: publicEncrypt(oaep(pair.publicKey), text).toString('hex'),
+    root_key: root.toString('hex'),
+  };
+}
+
+function checkShares(c) {
+  const fields = {};
+  for (let rest = hex(c.stored); rest.length; rest = rest.subarray(5 + rest.readUInt32BE(1))) {
+    fields[rest[0]] = rest.subarray(5, 5 + rest.readUInt32BE(1));
+  }
+
+  if (sharesId(fields[1]) !== c.wrapper) throw new Error('wrapper');
+  const store = hex(c.store_id);
+  const bound = list(utf8('coffer v1 recovery shares'), store, utf8(c.wrapper), fields[2], fields[3]);
+  const key = createPrivateKey({ key: open(hex(c.key), 1, fields[4], bound), type: 'pkcs8', format: 'der' });
+  if (!createPublicKey(key).export({ type: 'spki', format: 'der' }).equals(fields[1])) throw new Error('public key');
+  const text = list(utf8('coffer v1 wrapped root key'), store, u64(1), hex(c.root_key));
+  if (!privateDecrypt(oaep(key), hex(c.wrapped)).equals(text)) throw new Error('wrapped by shares');
+}
+
+export { list, oaep, open, seal, sharesId, tlv, u64, utf8 };
+
+const isProgram = process.argv[1] === fileURLToPath(import.meta.url);
+if (isProgram && process.argv[2] === 'write') {
+  writeFileSync(sharesFile, `${JSON.stringify(sharesCase(JSON.parse(readFileSync(sharesFile, 'utf8'))), null, 2)}\n`);
   writeFileSync(keyRowsFile, `${JSON.stringify(keyRowsCase(), null, 2)}\n`);
   const control = controlCase();
   writeFileSync(controlFile, `${JSON.stringify(control, null, 2)}\n`);
   writeFileSync(backupFile, `${JSON.stringify(backupCase(control), null, 2)}\n`);
   const vectors = { format: 'coffer envelope v1, see docs/envelope.md', cases: cases() };
   writeFileSync(file, `${JSON.stringify(vectors, null, 2)}\n`);
-} else {
+} else if (isProgram) {
   const { cases: all } = JSON.parse(readFileSync(file, 'utf8'));
   for (const c of all) {
     const opened = open(hex(c.key), c.key_version, hex(c.envelope), hex(c.associated_data));
@@ -359,5 +406,6 @@ if (process.argv[2] === 'write') {
   const backup = JSON.parse(readFileSync(backupFile, 'utf8'));
   [backup.data, backup.keys].forEach((part) => checkPart(control, part));
   checkKeyRows(JSON.parse(readFileSync(keyRowsFile, 'utf8')));
-  console.log(`${all.length + 4} cases hold`);
+  checkShares(JSON.parse(readFileSync(sharesFile, 'utf8')));
+  console.log(`${all.length + 5} cases hold`);
 }

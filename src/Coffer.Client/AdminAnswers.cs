@@ -45,6 +45,9 @@ internal static class AdminAnswers
             Things("wrappers", Text("id"), Text("url").OrNull())),
         Number("left"), Number("serial"), Texts("waiting_for"));
 
+    private static readonly AnswerForm Shares = new("recovery_shares", Token("anchor"), Token("store"),
+        Token("id").OrNull(), Token("shares").OrNull(), Number("count").OrNull(), Number("threshold").OrNull());
+
     private static readonly AnswerForm Proof = new("receipt", Token("id"), Text("account"), Text("app"), Texts("done"),
         Number("forgotten_at"), Texts("not_reached"), Texts("pending"), Secrets, Number("signed_at").OrNull(),
         OneOf("status", "pending", "signed"), Receipt("status"));
@@ -75,6 +78,8 @@ internal static class AdminAnswers
         ("POST root_keys/rewrap", RootKeys),
         ("POST root_keys/wrappers", RootKeys),
         ("POST root_keys/wrappers/remove", RootKeys),
+        ("GET root_keys/shares", Shares),
+        ("POST root_keys/shares", RootKeys),
         ("DELETE root_keys/{}", RootKeys),
         ("GET settings", Settings),
         ("GET status", Status),

@@ -211,6 +211,10 @@ internal sealed partial class ApiError : Exception
         new(400, $"The root keys are wrapped by {Shown(id)} too, which this server was not started with. Set it in "
             + "root-key, or remove that wrapper first.");
 
+    public static ApiError SharesUnusable() =>
+        new(400, "The recovery shares are not what coffer root-keys shares create makes for this store. Run it again; "
+            + "nothing was changed.", param: "shares");
+
     public static ApiError RotationUnderWay() =>
         new(400, "A rotation of the root key is under way. Wait until it is done (GET /admin/v1/root_keys).");
 

@@ -6,7 +6,7 @@ namespace Coffer.Cli;
 
 /// <summary>
 /// <c>coffer root-keys status|add|rotate|rewrap|remove</c>, on the management plane: the keys that everything in a
-/// store is sealed under, and what wraps them.
+/// store is sealed under, and what wraps them. <c>shares</c> and <c>recover</c> are those of people.
 /// </summary>
 internal static class RootKeysVerb
 {
@@ -22,7 +22,7 @@ internal static class RootKeysVerb
         new("root-keys",
             "Show, rotate and rewrap the root keys of a running server. The admin key is read from COFFER_ADMIN_KEY.")
         {
-            Status(), Add(), Rotate(), Rewrap(), Remove(),
+            Status(), Add(), Rotate(), Rewrap(), Remove(), RecoveryVerb.Shares(), RecoveryVerb.Recover(),
         };
 
     private static Command Status() => Connection.OnAdmin(
@@ -110,7 +110,8 @@ internal static class RootKeysVerb
         return argument;
     }
 
-    private static int Show(ParseResult parsed, JsonElement keys)
+    /// <summary>Shows root keys as a server answers with them.</summary>
+    public static int Show(ParseResult parsed, JsonElement keys)
     {
         if (parsed.GetValue(Parameters.Json))
         {

@@ -248,7 +248,7 @@ internal static class SecretsVerb
         if (file is not null)
             return Decode(await File.ReadAllBytesAsync(file, ct));
         if (!Console.IsInputRedirected)
-            return await Terminal.AskAsync("Payload:", ct);
+            return await Terminal.AskAsync("Payload:", "use --payload-file or standard input", ct);
         using var all = new MemoryStream();
         await using var input = Console.OpenStandardInput();
         await input.CopyToAsync(all, ct);

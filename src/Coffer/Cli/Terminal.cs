@@ -56,11 +56,14 @@ internal static class Terminal
     /// <summary>
     /// Asks for one line that is not shown. The question goes to standard error: standard output is for the answer.
     /// </summary>
+    /// <param name="question">What is asked for.</param>
+    /// <param name="instead">What to do with more than a line, to end a sentence.</param>
+    /// <param name="ct">Ends the wait.</param>
     /// <exception cref="InvalidDataException">
     /// More than that line was given, as when a key of several lines is pasted. All of it is read away, so that a shell
     /// does not run it.
     /// </exception>
-    public static async Task<string> AskAsync(string question, CancellationToken ct)
+    public static async Task<string> AskAsync(string question, string instead, CancellationToken ct)
     {
         var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
         var line = await new TextPrompt<string>(question).Secret(null).AllowEmpty().ShowAsync(console, ct);
@@ -74,8 +77,8 @@ internal static class Terminal
         }
 
         return isMore
-            ? throw new InvalidDataException("more than one line was given at the prompt, and nothing was stored: use "
-                + "--payload-file or standard input")
+            ? throw new InvalidDataException(
+                $"more than one line was given at the prompt, and nothing was stored: {instead}")
             : line;
     }
 

@@ -31,12 +31,16 @@ internal sealed class KeyParts(KeyWrappers wrappers, Anchor anchor)
 
         var settings = options.RootKey.Or(file);
         if (isNew)
-        {
-            foreach (var url in settings.Urls.Where(url => url.Scheme == WrapperUrl.KeyFile && !File.Exists(url.Rest)))
-                Create(url.Rest, now);
-        }
-
+            CreateFiles(settings, now);
         return new KeyParts(KeyWrappers.Open(settings), anchor);
+    }
+
+    /// <summary>Makes the key files that are set and not there.</summary>
+    /// <exception cref="ConfigurationException">One cannot be created.</exception>
+    public static void CreateFiles(KeySettings settings, DateTimeOffset now)
+    {
+        foreach (var url in settings.Urls.Where(url => url.Scheme == WrapperUrl.KeyFile && !File.Exists(url.Rest)))
+            Create(url.Rest, now);
     }
 
     private static void Create(string path, DateTimeOffset now)

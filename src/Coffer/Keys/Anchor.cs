@@ -12,12 +12,23 @@ namespace Coffer.Keys;
 /// <param name="path">Where it is, or is to be.</param>
 internal sealed class Anchor(string path)
 {
+    /// <summary>Bytes of a mark.</summary>
+    public const int MarkSize = 32;
+
     private const string Tag = "coffer-anchor-v1";
 
     private readonly Lock writing = new();
 
     /// <summary>The serial that it has; 0 if there is none.</summary>
     public long Serial { get; private set; }
+
+    /// <summary>What shows that a store has a pepper: nobody finds another one for it.</summary>
+    public static byte[] MarkOf(ReadOnlySpan<byte> pepper)
+    {
+        var mark = new byte[MarkSize];
+        HKDF.Expand(HashAlgorithmName.SHA256, pepper, mark, "coffer v1 anchor"u8);
+        return mark;
+    }
 
     /// <summary>Whether there is one.</summary>
     public bool Exists => File.Exists(path);
@@ -89,7 +100,7 @@ internal sealed class Anchor(string path)
         try
         {
             if (File.ReadAllText(path).TrimEnd('\n').Split(' ') is [Tag, var store, var mark, var serial]
-                && store.Length == 2 * Control.StoreIdSize && mark.Length == 2 * Instance.AnchorMarkSize
+                && store.Length == 2 * Control.StoreIdSize && mark.Length == 2 * MarkSize
                 && long.TryParse(serial, NumberStyles.None, CultureInfo.InvariantCulture, out var number))
                 return (Convert.FromHexString(store), Convert.FromHexString(mark), number);
         }

@@ -6,7 +6,8 @@ namespace Coffer.Keys;
 internal sealed partial class Instance
 {
     /// <summary>
-    /// What a copy of the store is to hold of its keys: the same root keys, wrapped by others and by nothing else.
+    /// What a copy of the store is to hold of its keys: the same root keys, wrapped by others and by nothing else but
+    /// the recovery shares.
     /// </summary>
     /// <param name="stored">What the store holds.</param>
     /// <param name="wrappers">Those of the copy.</param>
@@ -22,6 +23,8 @@ internal sealed partial class Instance
         using var control = Control.Open(Id, stored.Meta.GetValueOrDefault(Control.MetaKey), Roots) ?? throw Changed();
         // Nothing is under those that are not used: the copy does without them.
         var unused = control.Roots.Where(root => root.State == RootState.Unused).ToList();
+        using var shares = stored.SharesOf(control)?.Wrapper();
+        KeyWrapper[] by = shares is null ? [.. wrappers.All] : [.. wrappers.All, shares];
         var wrappings = new List<WrappingRow>();
         foreach (var root in control.Roots.Except(unused))
         {
@@ -29,7 +32,7 @@ internal sealed partial class Instance
                 $"root key {root.Version} of the source does not open: {string.Join("; ", Troubles)}",
                 "Set in --root-key what wraps it, or end its rotation first: coffer root-keys remove --version "
                     + $"{root.Version}");
-            wrappings.AddRange(await WrapAsync(Id, key, wrappers.All, now, ct));
+            wrappings.AddRange(await WrapAsync(Id, key, by, now, ct));
         }
 
         var moved = control with
@@ -43,7 +46,8 @@ internal sealed partial class Instance
             ],
         };
         var rows = stored.Roots.Where(row => unused.TrueForAll(root => root.Version != row.Version));
-        return Stored([.. rows], wrappings, Id, moved, Roots);
+        var copy = Stored([.. rows], wrappings, Id, moved, Roots);
+        return shares is null ? copy : copy.With(RecoveryShares.MetaKey, stored.Meta[RecoveryShares.MetaKey]);
     }
 
     /// <summary>
@@ -64,9 +68,11 @@ internal sealed partial class Instance
         var (kept, gone) = (control.Roots.Where(Opens).ToList(), control.Roots.Where(root => !Opens(root)).ToList());
         var fresh = RootKeys.Generate(ControlFacts.Of(control, [], stored.Roots).NewestVersion + 1);
         var wrappings = stored.Wrappings.Where(row => kept.Exists(root => root.Version == row.Version)).ToList();
+        using var shares = stored.SharesOf(control)?.Wrapper();
+        KeyWrapper[] by = shares is null ? [.. wrappers.All] : [.. wrappers.All, shares];
         foreach (var key in kept.Select(root => Roots.Find(root.Version)!).Append(fresh))
         {
-            var lacking = wrappers.All.Where(wrapper => !wrappings.Exists(
+            var lacking = by.Where(wrapper => !wrappings.Exists(
                 row => row.Version == key.Version && wrapper.Holds(row.Wrapper)));
             wrappings.AddRange(await WrapAsync(Id, key, lacking, now, ct));
         }
@@ -87,7 +93,8 @@ internal sealed partial class Instance
         };
         RootKeyRow[] rows = [.. stored.Roots.Where(row => kept.Exists(root => root.Version == row.Version)),
             new RootKeyRow(fresh.Version, now, [])];
-        return Stored(rows, wrappings, Id, restored, Roots.With(fresh).SealingBy(fresh.Version));
+        var keys = Stored(rows, wrappings, Id, restored, Roots.With(fresh).SealingBy(fresh.Version));
+        return shares is null ? keys : keys.With(RecoveryShares.MetaKey, stored.Meta[RecoveryShares.MetaKey]);
 
         static bool Opens(Control.Root root) => root.State is not (RootState.Unused or RootState.Made);
     }

@@ -1,5 +1,4 @@
-// Access: who may do what. This room turns a token into a caller and decides what the caller may do; it never
-// touches a secret. It is also where the store's own identity is made once and proven at every start.
+// Keys: root keys, what wraps them, and the store's own identity. This room never decides who may do what.
 
 using System.Security.Cryptography;
 using Coffer.Access;
@@ -44,16 +43,15 @@ internal sealed partial class Instance
         EphemeralKey2 = SealingKey.Derived(pepper, "coffer v2 ephemeral key"u8, version: 2);
         ReplyKey = SealingKey.Derived(pepper, "coffer v1 reply"u8);
         BackupKey = MacKey.Derived(pepper, "coffer v1 backup"u8);
-        AnchorMark = new byte[AnchorMarkSize];
-        HKDF.Expand(HashAlgorithmName.SHA256, pepper, AnchorMark, "coffer v1 anchor"u8);
+        AnchorMark = Anchor.MarkOf(pepper);
     }
-
-    /// <summary>Bytes of <see cref="AnchorMark"/>.</summary>
-    public const int AnchorMarkSize = 32;
 
     /// <summary>What <c>meta</c> has of the store's own secrets, at whichever level.</summary>
     public static IReadOnlyList<string> MetaKeys { get; } =
-        [Control.MetaKey, Control.StoreMetaKey, LevelOne.IdentityMetaKey, LevelOne.SigningMetaKey];
+    [
+        Control.MetaKey, Control.StoreMetaKey, RecoveryShares.MetaKey, LevelOne.IdentityMetaKey,
+        LevelOne.SigningMetaKey,
+    ];
 
     /// <summary>
     /// Whether the settings of every app are sealed, so that an app without any is damaged. Only a store of schema 1

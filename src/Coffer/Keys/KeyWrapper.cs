@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Coffer.Crypto;
+using Coffer.Storage;
 
 namespace Coffer.Keys;
 
@@ -33,6 +34,30 @@ internal abstract class KeyWrapper
     /// <exception cref="KeyServiceException">It does not tell.</exception>
     public virtual Task<IReadOnlyList<KeyTrouble>> FindTroublesAsync(CancellationToken ct) =>
         Task.FromResult<IReadOnlyList<KeyTrouble>>([]);
+
+    /// <summary>Wraps a root key and unwraps it at once: a service that only encrypts would lose the store.</summary>
+    /// <exception cref="KeyServiceException">It could not, was not let, or gives back something else.</exception>
+    public async Task<WrappingRow> WrapProvenAsync(byte[] store, SealingKey root, long now, CancellationToken ct)
+    {
+        var made = (await Instance.WrapAsync(store, root, [this], now, ct))[0];
+        return await OpensAsync(store, made, root.Hash(), ct)
+            ? made
+            : throw new KeyServiceException($"{Id} does not give back what it wrapped", false);
+    }
+
+    /// <summary>Whether it gives the root key that was wrapped.</summary>
+    /// <param name="store">The store's id.</param>
+    /// <param name="row">What was wrapped.</param>
+    /// <param name="hash">SHA-256 of the root key.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="KeyServiceException">It could not be asked.</exception>
+    public async Task<bool> OpensAsync(byte[] store, WrappingRow row, byte[] hash, CancellationToken ct)
+    {
+        var name = new RootKeyName(store, row.Version);
+        using var text = await UnwrapAsync(name, row.Wrapped, ct);
+        using var key = text is null ? null : name.Read(text.Span);
+        return key is not null && key.Hash().AsSpan().SequenceEqual(hash);
+    }
 }
 
 /// <summary>Something about a key at its service.</summary>

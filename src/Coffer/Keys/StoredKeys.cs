@@ -24,6 +24,10 @@ internal sealed record StoredKeys(
         .. Meta.Select(meta => new RowWrite.PutMeta(meta.Key, meta.Value)),
     ];
 
+    /// <summary>The same with another row of <c>meta</c>.</summary>
+    public StoredKeys With(string key, byte[] value) =>
+        this with { Meta = new Dictionary<string, byte[]>(Meta) { [key] = value } };
+
     /// <summary>As they are at one moment, whoever changes them.</summary>
     public static async Task<StoredKeys> ReadAsync(Engine engine, CancellationToken ct)
     {
@@ -204,6 +208,22 @@ internal sealed record StoredKeys(
         if (control.Wrappings.FirstOrDefault(wrapping => Wrappings.All(
             row => row.Version != wrapping.Version || row.Wrapper != wrapping.Wrapper)) is { } lost)
             throw Planted($"root_key_wrappings lacks root key {lost.Version} by {lost.Wrapper}");
+        _ = SharesOf(control);
+    }
+
+    /// <summary>The recovery shares, whose public key the control row vouches for; null if there are none.</summary>
+    /// <exception cref="ConfigurationException">Their public key is another one.</exception>
+    public RecoveryShares? SharesOf(Control control)
+    {
+        try
+        {
+            return RecoveryShares.Of(Meta.GetValueOrDefault(RecoveryShares.MetaKey),
+                control.Wrappings.Select(wrapping => wrapping.Wrapper));
+        }
+        catch (InvalidDataException e)
+        {
+            throw Planted(e.Message);
+        }
     }
 
     private static void RequireHash(SealingKey first, Control control)

@@ -7,7 +7,7 @@ using Coffer.Storage;
 namespace Coffer.Management;
 
 /// <summary>The root keys of a store and what wraps them, for someone with an admin key.</summary>
-internal sealed class ManagedRootKeys(
+internal sealed partial class ManagedRootKeys(
     Engine engine, Instance instance, KeyWrappers wrappers, RootRotation rotation, Gate gate,
     ManagementWriter management)
 {
@@ -96,11 +96,14 @@ internal sealed class ManagedRootKeys(
         {
             if (facts.Rotating is not null)
                 throw ApiError.RotationUnderWay();
-            if (facts.Roots[^1].Wrappers.FirstOrDefault(id => wrappers.UrlOf(id) is null) is { } unset)
+            if (facts.Roots[^1].Wrappers.FirstOrDefault(id => !RecoveryShares.IsName(id) && wrappers.UrlOf(id) is null)
+                is { } unset)
                 throw ApiError.WrapperUnset(unset);
             // By what wraps the last one: what is set besides is added by name.
             rows.AddRange(await WrapAsync(
                 [key], wrappers.All.Where(wrapper => facts.Roots[^1].Wrappers.Any(wrapper.Holds)), ct));
+            if (await FindSharesAsync(facts, ct) is { } shares)
+                rows.AddRange(await WrapAsync([key], shares, ct));
         });
         var row = new RootKeyRow(key.Version, management.Now, []);
         var entry = request.Caller.Entry("rotate_root_key", RootRotation.Word(RootState.Made)) with
@@ -181,7 +184,10 @@ internal sealed class ManagedRootKeys(
             {
                 Wrappings = [.. control.Wrappings.Where(wrapping => wrapping.Wrapper != id)],
             },
-            [.. holders.Select(root => new RowWrite.DeleteWrapping(root.Version, id))]);
+            [
+                .. holders.Select(root => new RowWrite.DeleteWrapping(root.Version, id)),
+                .. RecoveryShares.IsName(id) ? (RowWrite[])[new RowWrite.DeleteMeta(RecoveryShares.MetaKey)] : [],
+            ]);
     }
 
     /// <summary>
@@ -286,7 +292,6 @@ internal sealed class ManagedRootKeys(
         WrapAsync([.. versions.Select(version => instance.Roots.Find(version) ?? throw ApiError.RootKeysMoved())],
             by, ct);
 
-    // What was wrapped is unwrapped at once: a service that only encrypts would lose the store.
     private async Task<IReadOnlyList<WrappingRow>> WrapAsync(
         IReadOnlyList<SealingKey> keys, IEnumerable<KeyWrapper> by, CancellationToken ct)
     {
@@ -296,12 +301,7 @@ internal sealed class ManagedRootKeys(
             foreach (var key in keys)
             {
                 foreach (var wrapper in by)
-                {
-                    var made = await Instance.WrapAsync(instance.Id, key, [wrapper], management.Now, ct);
-                    if (!await OpensAsync(wrapper, made[0], key.Hash(), ct))
-                        throw new KeyServiceException($"{wrapper.Id} does not give back what it wrapped", false);
-                    rows.AddRange(made);
-                }
+                    rows.Add(await wrapper.WrapProvenAsync(instance.Id, key, management.Now, ct));
             }
         }
         catch (KeyServiceException e)
@@ -323,7 +323,7 @@ internal sealed class ManagedRootKeys(
             {
                 try
                 {
-                    if (await OpensAsync(wrapper, row, hash, ct))
+                    if (await wrapper.OpensAsync(instance.Id, row, hash, ct))
                         return true;
                 }
                 catch (KeyServiceException)
@@ -334,14 +334,6 @@ internal sealed class ManagedRootKeys(
         }
 
         return false;
-    }
-
-    private async Task<bool> OpensAsync(KeyWrapper wrapper, WrappingRow row, byte[] hash, CancellationToken ct)
-    {
-        var name = new RootKeyName(instance.Id, row.Version);
-        using var text = await wrapper.UnwrapAsync(name, row.Wrapped, ct);
-        using var key = text is null ? null : name.Read(text.Span);
-        return key is not null && key.Hash().AsSpan().SequenceEqual(hash);
     }
 
     private Answer Shown(ControlFacts facts) => new(facts.Serial,

@@ -59,6 +59,7 @@ internal static class Backup
             Schema = BackupHeader.CurrentSchema,
             Roots = stored.Roots,
             Wrappings = stored.Wrappings,
+            RecoveryShares = stored.Meta.GetValueOrDefault(RecoveryShares.MetaKey),
         };
         var roots = instance.Roots.SealingBy(stored.SealingOf(instance));
         var made = WriteData(store, instance, header.WithKey(roots), data, watch);

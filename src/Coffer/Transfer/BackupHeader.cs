@@ -49,6 +49,9 @@ internal sealed record BackupHeader
 
     public required IReadOnlyList<WrappingRow> Wrappings { get; init; }
 
+    /// <summary>The recovery shares' row, if there is one: without it shares could not open the back-up.</summary>
+    public byte[]? RecoveryShares { get; init; }
+
     /// <summary>The key of this part, sealed under the root key that sealed when it was made.</summary>
     public byte[] SealedKey { get; init; } = [];
 
@@ -112,6 +115,8 @@ internal sealed record BackupHeader
             })]),
             ["key"] = Convert.ToBase64String(SealedKey),
         };
+        if (RecoveryShares is { } shares)
+            json["recovery_shares"] = Convert.ToBase64String(shares);
         return Encoding.UTF8.GetBytes(json.ToJsonString());
     }
 
@@ -137,6 +142,8 @@ internal sealed record BackupHeader
                 Wrappings = [.. json.Part("root_key_wrappings").AsArray().Select(row => new WrappingRow(
                     (uint)row.Part("version"), (string)row.Part("wrapper")!,
                     Bytes(row, "wrapped", Convert.FromBase64String), (long)row.Part("created")))],
+                RecoveryShares = json!["recovery_shares"] is null ? null
+                    : Bytes(json, "recovery_shares", Convert.FromBase64String),
                 SealedKey = Bytes(json, "key", Convert.FromBase64String),
             };
         }

@@ -18,6 +18,7 @@ public sealed class AuthorizationServer : IAsyncLifetime
     private const string OwnPage = "Origin: https://app.example\r\n", ForeignPage = "Origin: https://evil.example\r\n";
 
     private readonly Dictionary<string, string> headers = [];
+    private string? shares;
     private readonly Dictionary<(string App, bool Live), string> backends = [];
     private readonly Dictionary<string, (string Id, string Account)> apps = [];
     private TestServer test = null!;
@@ -117,6 +118,7 @@ public sealed class AuthorizationServer : IAsyncLifetime
             ["receipt"] = (string)forgotten["receipt_id"]!,
             ["version"] = "1",
             ["wrapper"] = $"file:{OtherKeyFile}",
+            ["shares"] = shares ??= await MakeSharesAsync(),
         };
         if (stores)
         {
@@ -127,6 +129,13 @@ public sealed class AuthorizationServer : IAsyncLifetime
         }
 
         return ids;
+    }
+
+    private async Task<string> MakeSharesAsync()
+    {
+        var store = await AdminAsync("GET", "root_keys/shares");
+        using var made = Recovery.Make((string)store["store"]!, (string)store["anchor"]!, 2, 3);
+        return made.Stored;
     }
 
     /// <summary>Has something there for a route of root keys to be done to.</summary>

@@ -81,6 +81,11 @@ internal static class Answers
         ["POST root_keys/rewrap"] = RootKeys,
         ["POST root_keys/wrappers"] = RootKeys,
         ["POST root_keys/wrappers/remove"] = RootKeys,
+        ["GET root_keys/shares"] = """
+            {"object": "recovery_shares", "anchor": "00", "store": "00", "id": null, "shares": null, "count": null,
+            "threshold": null}
+            """,
+        ["POST root_keys/shares"] = RootKeys,
         ["DELETE root_keys/{}"] = RootKeys,
         ["GET settings"] = $$"""
             {"object": "settings", "instance": "0",

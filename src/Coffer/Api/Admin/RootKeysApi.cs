@@ -10,7 +10,7 @@ namespace Coffer.Api.Admin;
 /// <summary>Root keys and what wraps them (docs/management.md, "Root keys").</summary>
 internal sealed class RootKeysApi(ManagedRootKeys keys)
 {
-    private const string All = $"{Root}/root_keys", Wrappers = $"{All}/wrappers";
+    private const string All = $"{Root}/root_keys", Wrappers = $"{All}/wrappers", Shares = $"{All}/shares";
 
     public IEnumerable<ApiRoute> Routes =>
     [
@@ -20,6 +20,8 @@ internal sealed class RootKeysApi(ManagedRootKeys keys)
         new("DELETE", $"{All}/{{version}}", RemoveKeyAsync) { IsUrgent = true },
         new("POST", Wrappers, AddAsync) { IsUrgent = true },
         new("POST", $"{Wrappers}/remove", RemoveAsync) { IsUrgent = true },
+        new("GET", Shares, ShowSharesAsync),
+        new("POST", Shares, CreateSharesAsync) { IsUrgent = true },
     ];
 
     private async ValueTask<ApiError?> ShowAsync(ApiRequest request)
@@ -68,6 +70,42 @@ internal sealed class RootKeysApi(ManagedRootKeys keys)
         var wrapper = RequiredText(request.Form, "wrapper");
         return AnswerAsync<ManagedRootKeys.Answer>(
             request, Write, write => keys.RemoveAsync(write, wrapper, request.Cancelled));
+    }
+
+    private async ValueTask<ApiError?> ShowSharesAsync(ApiRequest request)
+    {
+        request.Form.Only();
+        Write(request.Json, await keys.ShowSharesAsync(request.Caller, request.Cancelled));
+        return null;
+    }
+
+    private ValueTask<ApiError?> CreateSharesAsync(ApiRequest request)
+    {
+        request.Form.Only("shares");
+        var shares = RequiredText(request.Form, "shares");
+        return AnswerAsync<ManagedRootKeys.Answer>(
+            request, Write, write => keys.CreateSharesAsync(write, shares, request.Cancelled));
+    }
+
+    private static void Write(Utf8JsonWriter json, ManagedRootKeys.SharesAnswer answer)
+    {
+        json.WriteStartObject();
+        json.WriteString("object"u8, "recovery_shares"u8);
+        json.WriteString("anchor"u8, answer.Anchor);
+        WriteNumber("count"u8, answer.Count);
+        json.WriteString("id"u8, answer.Id);
+        json.WriteString("shares"u8, answer.Shares);
+        json.WriteString("store"u8, answer.Store);
+        WriteNumber("threshold"u8, answer.Threshold);
+        json.WriteEndObject();
+
+        void WriteNumber(ReadOnlySpan<byte> name, int? number)
+        {
+            if (number is { } value)
+                json.WriteNumber(name, value);
+            else
+                json.WriteNull(name);
+        }
     }
 
     private static void Write(Utf8JsonWriter json, ManagedRootKeys.Answer answer)
