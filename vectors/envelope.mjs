@@ -1,15 +1,17 @@
 // A second implementation of docs/envelope.md, in nothing but Node's own crypto: it shares no code with Coffer.
 //
-//   node vectors/envelope.mjs check     proves every case of envelope-v1.json, and control-v2.json
-//   node vectors/envelope.mjs write     makes both anew (only for a new version of the format)
+//   node vectors/envelope.mjs check     proves every case of envelope-v1.json, control-v2.json and ephemeral-v2.json
+//   node vectors/envelope.mjs write     makes all of them again (only for a new version of the format)
 
 import {
   createCipheriv, createDecipheriv, createHash, createHmac, generateKeyPairSync, timingSafeEqual,
 } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
 
 const file = new URL('envelope-v1.json', import.meta.url);
 const controlFile = new URL('control-v2.json', import.meta.url);
+const ephemeralFile = new URL('ephemeral-v2.json', import.meta.url);
 const hex = (text) => Buffer.from(text, 'hex');
 const u32 = (n) => { const b = Buffer.alloc(4); b.writeUInt32BE(n); return b; };
 const u64 = (n) => { const b = Buffer.alloc(8); b.writeBigInt64BE(BigInt(n)); return b; };
@@ -177,7 +179,56 @@ function checkControl(c) {
   if (text.toString('hex') !== c.opened) throw new Error('control');
 }
 
+// An ephemeral key of the store of controlCase, whose pepper and generation it names: one with the generation of the
+// store, and one without it, as a release before has minted them.
+const base62 = (n, length) => {
+  const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+  let text = '';
+  for (let rest = BigInt(n); text.length < length; rest /= 62n) text = digits[Number(rest % 62n)] + text;
+  return text;
+};
+
+function ephemeralId(pepper, created, expires) {
+  const head = `ephkey_${base62((BigInt(created) << 32n) | BigInt(expires), 11)}${'k'.repeat(11)}`;
+  const mac = hmac(expand(pepper, 'coffer v1 ephemeral key id'),
+    list(utf8('coffer v1 ephemeral key id'), utf8('app_1'), u64(0), utf8('acct_1'), utf8(head)));
+  return head + base62(mac.readBigUInt64BE(0), 11);
+}
+
+function ephemeralCases() {
+  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
+  const [store, pepper] = [counting(128, 16), counting(200, 32)];
+  const generation = Buffer.concat([u64(1795247460), counting(1, 8)]);
+  return [generation, null].map((of, i) => {
+    const [created, expires] = [1795247460, 1795251060];
+    const claims = tlv([1, utf8(ephemeralId(pepper, created, expires))], [2, utf8('app_1')], [3, utf8('acct_1')],
+      [4, utf8('usr_1')], [5, Buffer.from([3])], [6, utf8('key_1')], [7, u64(0)], [8, u64(4)], [9, u64(5)],
+      [10, u64(99)], ...(of ? [[11, of]] : []));
+    const envelope = seal(expand(pepper, 'coffer v2 ephemeral key'), 2, counting(64 + i, 24), claims,
+      list(utf8('coffer v2 ephemeral key'), store, u64(0)));
+    const head = `ek_test_cfr${envelope.toString('base64url')}`;
+    return {
+      comment: of ? 'with the generation of the store' : 'of a release before, without it',
+      token: head + base62(crc32(head), 6), claims: claims.toString('hex'), created, expires,
+      generation: of?.toString('hex') ?? null,
+    };
+  });
+}
+
+function checkEphemeral(c) {
+  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
+  const [store, pepper] = [counting(128, 16), counting(200, 32)];
+  const envelope = Buffer.from(c.token.slice('ek_test_cfr'.length, -6), 'base64url');
+  const claims = open(expand(pepper, 'coffer v2 ephemeral key'), 2, envelope,
+    list(utf8('coffer v2 ephemeral key'), store, u64(0)));
+  if (claims?.toString('hex') !== c.claims) throw new Error(`ephemeral key ${c.comment}`);
+  if (base62(crc32(c.token.slice(0, -6)), 6) !== c.token.slice(-6)) throw new Error(`checksum ${c.comment}`);
+  if (!claims.includes(utf8(ephemeralId(pepper, c.created, c.expires)))) throw new Error(`id ${c.comment}`);
+}
+
 if (process.argv[2] === 'write') {
+  const ephemeral = { format: 'ephemeral keys of format 2 of the store of control-v2.json', cases: ephemeralCases() };
+  writeFileSync(ephemeralFile, `${JSON.stringify(ephemeral, null, 2)}\n`);
   writeFileSync(controlFile, `${JSON.stringify(controlCase(), null, 2)}\n`);
   const vectors = { format: 'coffer envelope v1, see docs/envelope.md', cases: cases() };
   writeFileSync(file, `${JSON.stringify(vectors, null, 2)}\n`);
@@ -188,5 +239,7 @@ if (process.argv[2] === 'write') {
     if ((opened?.toString('hex') ?? null) !== c.plaintext) throw new Error(`wrong: ${c.comment}`);
   }
   checkControl(JSON.parse(readFileSync(controlFile, 'utf8')));
-  console.log(`${all.length + 1} cases hold`);
+  const ephemeral = JSON.parse(readFileSync(ephemeralFile, 'utf8')).cases;
+  ephemeral.forEach(checkEphemeral);
+  console.log(`${all.length + 1 + ephemeral.length} cases hold`);
 }

@@ -67,6 +67,7 @@ internal sealed class Server : IAsyncDisposable
             await audit.Committer.CommitAsync(first.Change);
             await Upgrade.RunAsync(
                 storage.Engine, audit.Committer, instance, keys.Wrappers, time.GetUtcNow().ToUnixTimeSeconds(), ct);
+            await audit.BridgeAsync(storage.Engine, instance, time, ct);
             keys.Follow(storage.Engine, instance, around);
             audit.Refusals.Start(audit.Committer);
 
@@ -79,7 +80,8 @@ internal sealed class Server : IAsyncDisposable
             StartReaper(storage, audit, access, clock, around);
             var health = new HealthApi(parts.Add(
                 new Readiness(audit.Committer, instance, () => keys.Health, () => audit.Trouble, time, clock)));
-            waiting.Open(Doors.Open(secrets, management, access, health, url, options, around));
+            waiting.Open(Doors.Open(
+                secrets, management, access, health, new AuditKeyApi(instance), url, options, around));
             return new Server(app, parts)
             {
                 Url = url,

@@ -126,7 +126,7 @@ internal sealed class CopyProof(StoredTables target, Action<StoreCopy.Step> watc
 
     private void VerifyAudit(Instance instance, string[] checkpoints)
     {
-        var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
+        var verification = new Verification(AuditKeys.Of(instance).Proof, checkpoints);
         foreach (var (key, value) in target.Read(MetaRow.Table).Select(row => MetaRow.ToMeta(new ReadRow(row))))
             verification.AddMeta(key, value);
 
