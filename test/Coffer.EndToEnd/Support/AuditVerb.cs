@@ -24,6 +24,6 @@ public static partial class AuditVerb
             .Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonElement.Parse(line))];
 
     [GeneratedRegex("(^|\n)(?<entries>[0-9]+) entries verify with the root key, [0-9]+ checkpoints, 0 problems\n$",
-        RegexOptions.None, matchTimeoutMilliseconds: 5_000)]
+        RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 5_000)]
     private static partial Regex Verdict();
 }
