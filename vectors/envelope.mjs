@@ -15,6 +15,7 @@ const controlFile = new URL('control-v2.json', import.meta.url);
 const backupFile = new URL('backup-v1.json', import.meta.url);
 const keyRowsFile = new URL('key-rows-v2.json', import.meta.url);
 const sharesFile = new URL('shares-v1.json', import.meta.url);
+const ephemeralFile = new URL('ephemeral-v2.json', import.meta.url);
 const hex = (text) => Buffer.from(text, 'hex');
 const u32 = (n) => { const b = Buffer.alloc(4); b.writeUInt32BE(n); return b; };
 const u64 = (n) => { const b = Buffer.alloc(8); b.writeBigInt64BE(BigInt(n)); return b; };
@@ -384,6 +385,62 @@ function checkShares(c) {
   if (!privateDecrypt(oaep(key), hex(c.wrapped)).equals(text)) throw new Error('wrapped by shares');
 }
 
+const crc32 = (text) => {
+  let crc = 0xffffffff;
+  for (const byte of utf8(text)) {
+    crc ^= byte;
+    for (let i = 0; i < 8; i++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  }
+  return (crc ^ 0xffffffff) >>> 0;
+};
+
+// An ephemeral key of the store of controlCase, whose pepper and generation it names: one with the generation of the
+// store, and one without it, as a release before has minted them.
+const base62 = (n, length) => {
+  const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+  let text = '';
+  for (let rest = BigInt(n); text.length < length; rest /= 62n) text = digits[Number(rest % 62n)] + text;
+  return text;
+};
+
+function ephemeralId(pepper, created, expires) {
+  const head = `ephkey_${base62((BigInt(created) << 32n) | BigInt(expires), 11)}${'k'.repeat(11)}`;
+  const mac = hmac(expand(pepper, 'coffer v1 ephemeral key id'),
+    list(utf8('coffer v1 ephemeral key id'), utf8('app_1'), u64(0), utf8('acct_1'), utf8(head)));
+  return head + base62(mac.readBigUInt64BE(0), 11);
+}
+
+function ephemeralCases() {
+  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
+  const [store, pepper] = [counting(128, 16), counting(200, 32)];
+  const generation = Buffer.concat([u64(1795247460), counting(1, 8)]);
+  return [generation, null].map((of, i) => {
+    const [created, expires] = [1795247460, 1795251060];
+    const claims = tlv([1, utf8(ephemeralId(pepper, created, expires))], [2, utf8('app_1')], [3, utf8('acct_1')],
+      [4, utf8('usr_1')], [5, Buffer.from([3])], [6, utf8('key_1')], [7, u64(0)], [8, u64(4)], [9, u64(5)],
+      [10, u64(99)], ...(of ? [[11, of]] : []));
+    const envelope = seal(expand(pepper, 'coffer v2 ephemeral key'), 2, counting(64 + i, 24), claims,
+      list(utf8('coffer v2 ephemeral key'), store, u64(0)));
+    const head = `ek_test_cfr${envelope.toString('base64url')}`;
+    return {
+      comment: of ? 'with the generation of the store' : 'of a release before, without it',
+      token: head + base62(crc32(head), 6), claims: claims.toString('hex'), created, expires,
+      generation: of?.toString('hex') ?? null,
+    };
+  });
+}
+
+function checkEphemeral(c) {
+  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
+  const [store, pepper] = [counting(128, 16), counting(200, 32)];
+  const envelope = Buffer.from(c.token.slice('ek_test_cfr'.length, -6), 'base64url');
+  const claims = open(expand(pepper, 'coffer v2 ephemeral key'), 2, envelope,
+    list(utf8('coffer v2 ephemeral key'), store, u64(0)));
+  if (claims?.toString('hex') !== c.claims) throw new Error(`ephemeral key ${c.comment}`);
+  if (base62(crc32(c.token.slice(0, -6)), 6) !== c.token.slice(-6)) throw new Error(`checksum ${c.comment}`);
+  if (!claims.includes(utf8(ephemeralId(pepper, c.created, c.expires)))) throw new Error(`id ${c.comment}`);
+}
+
 export { list, oaep, open, seal, sharesId, tlv, u64, utf8 };
 
 const isProgram = process.argv[1] === fileURLToPath(import.meta.url);
@@ -393,6 +450,8 @@ if (isProgram && process.argv[2] === 'write') {
   const control = controlCase();
   writeFileSync(controlFile, `${JSON.stringify(control, null, 2)}\n`);
   writeFileSync(backupFile, `${JSON.stringify(backupCase(control), null, 2)}\n`);
+  const ephemeral = { format: 'ephemeral keys of format 2 of the store of control-v2.json', cases: ephemeralCases() };
+  writeFileSync(ephemeralFile, `${JSON.stringify(ephemeral, null, 2)}\n`);
   const vectors = { format: 'coffer envelope v1, see docs/envelope.md', cases: cases() };
   writeFileSync(file, `${JSON.stringify(vectors, null, 2)}\n`);
 } else if (isProgram) {
@@ -407,5 +466,7 @@ if (isProgram && process.argv[2] === 'write') {
   [backup.data, backup.keys].forEach((part) => checkPart(control, part));
   checkKeyRows(JSON.parse(readFileSync(keyRowsFile, 'utf8')));
   checkShares(JSON.parse(readFileSync(sharesFile, 'utf8')));
-  console.log(`${all.length + 5} cases hold`);
+  const ephemeral = JSON.parse(readFileSync(ephemeralFile, 'utf8')).cases;
+  ephemeral.forEach(checkEphemeral);
+  console.log(`${all.length + 5 + ephemeral.length} cases hold`);
 }

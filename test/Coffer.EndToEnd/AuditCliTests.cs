@@ -76,7 +76,7 @@ public sealed class AuditCliTests
         await using var coffer = await WorkAsync(data);
         Assert.Equal(7, await AuditVerb.VerifiedAsync(data));
         Assert.Equal(0, await coffer.StopAsync());
-        Assert.Equal("7 entries verify, 1 checkpoints, 0 problems\n",
+        Assert.Equal("7 entries verify with the root key, 1 checkpoints, 0 problems\n",
             (await AuditAsync("verify", "--data", data.Path)).EndedWith(0).Stdout);
     }
 
@@ -93,8 +93,9 @@ public sealed class AuditCliTests
         var (file, key) = (away.File("log"), away.File("key"));
         File.Copy(data.File("coffer.key"), key);
         string[] verify = ["verify", "--file", file, "--key-file", key, "--checkpoints", checkpoints];
-        Assert.Equal("7 entries verify, 1 checkpoints, 0 problems\n", (await AuditAsync(verify)).EndedWith(0).Stdout);
-        Assert.Equal("7 entries verify, 0 checkpoints, 0 problems\n",
+        Assert.Equal("7 entries verify with the root key, 1 checkpoints, 0 problems\n",
+            (await AuditAsync(verify)).EndedWith(0).Stdout);
+        Assert.Equal("7 entries verify with the root key, 0 checkpoints, 0 problems\n",
             (await AuditAsync(verify[..^2])).EndedWith(0).Stdout);
 
         // Edited, and cut where nothing but a checkpoint can tell.
@@ -109,6 +110,53 @@ public sealed class AuditCliTests
         Unverified(await AuditAsync(verify[..^2]), "was cut");
         await File.WriteAllLinesAsync(file, lines[1..], TestContext.Current.CancellationToken);
         (await AuditAsync(verify)).Refused(78, file, "coffer audit export");
+    }
+
+    /// <summary>By Coffer, and by vectors/audit.mjs, which shares no code with it.</summary>
+    [Fact]
+    public async Task An_export_is_proven_elsewhere_by_the_public_key_that_the_server_shows()
+    {
+        using var data = new TemporaryDirectory();
+        using var away = new TemporaryDirectory();
+        var (file, key, checkpoints) = (away.File("log"), away.File("key.pem"), away.File("checkpoints"));
+        await using (var coffer = await WorkAsync(data, "--audit-checkpoints", checkpoints))
+        {
+            var shown = (await AuditAsync("public-key", "--url", coffer.Url.ToString())).EndedWith(0).Stdout;
+            Assert.Equal(shown, (await AuditAsync("public-key", "--data", data.Path)).EndedWith(0).Stdout);
+            await File.WriteAllTextAsync(key, shown, TestContext.Current.CancellationToken);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        var export = await ExportAsync(data, away);
+        string[] verify = ["verify", "--file", file, "--public-key", key, "--checkpoints", checkpoints];
+        Assert.Equal("entries 1 to 7 of node_1 are proven by checkpoints\n"
+            + "7 entries hold together by the public key alone, 1 checkpoints, 0 problems\n",
+            (await AuditAsync(verify)).EndedWith(0).Stdout);
+        Assert.Contains("entries 1 to 7 of node_1 are not proven: that needs the root key, or a checkpoint\n",
+            (await AuditAsync(verify[..^2])).EndedWith(0).Stdout, StringComparison.Ordinal);
+        var program = Path.Combine(Needs.Repository, "vectors", "audit.mjs");
+        string[] other = [program, "verify", file, checkpoints, key];
+        Assert.Equal("entries 1 to 7 of node_1 are proven\n",
+            (await Ran.ProgramAsync(Needs.OnPath("node"), other)).EndedWith(0).Stdout);
+
+        await File.WriteAllTextAsync(file, export.Replace("acct_1", "acct_2", StringComparison.Ordinal),
+            TestContext.Current.CancellationToken);
+        Unverified(await AuditAsync(verify), "were changed");
+        Assert.NotEqual(0, (await Ran.ProgramAsync(Needs.OnPath("node"), other)).ExitCode);
+        (await AuditAsync([.. verify, "--key-file", data.File("coffer.key")])).Refused(64, "not both", "--help");
+        (await AuditAsync("verify", "--file", file, "--public-key", file)).Refused(78,
+            "is not a public key as coffer audit public-key shows it", "coffer audit public-key");
+        (await AuditAsync("public-key", "--data", data.Path, "--url", "http://127.0.0.1:1")).Refused(64,
+            "--data or --url", "--help");
+        (await AuditAsync("public-key", "--url", "http://127.0.0.1:1")).Refused(69, "no answer from", "--url");
+    }
+
+    [Fact]
+    public async Task Another_implementation_agrees_with_the_vectors_of_audit_logs()
+    {
+        var program = Path.Combine(Needs.Repository, "vectors", "audit.mjs");
+        var ran = (await Ran.ProgramAsync(Needs.OnPath("node"), [program, "check"])).EndedWith(0);
+        Assert.Matches(@"\A\d+ cases hold\n\z", ran.Stdout);
     }
 
     [Theory]
@@ -136,8 +184,9 @@ public sealed class AuditCliTests
         await using (var coffer = await WorkAsync(data))
             Assert.Equal(0, await coffer.StopAsync());
         var nowhere = data.File("nowhere");
-        (await AuditAsync("verify")).Refused(64, "--data, or --file with --key-file", "--help");
-        (await AuditAsync("verify", "--file", nowhere)).Refused(64, "Give --file and --key-file together", "--help");
+        (await AuditAsync("verify")).Refused(64, "--data, or --file with --key-file or --public-key", "--help");
+        (await AuditAsync("verify", "--file", nowhere)).Refused(64,
+            "Give --file and --key-file together, or --public-key", "--help");
         (await AuditAsync("verify", "--data", data.Path, "--file", nowhere)).Refused(64, "--data, or --file", "--help");
         (await AuditAsync("list", "--data", data.Path, "--limit", "0")).Refused(64, "--limit must be at least 1",
             "--help");

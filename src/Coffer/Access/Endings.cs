@@ -19,6 +19,9 @@ internal sealed class Endings(
 
     private long swept;
 
+    /// <summary>Whether keys that name no generation of the store are accepted; null accepts none.</summary>
+    public WithoutGeneration? Before { get; init; }
+
     /// <summary>Whether keys are minted in the format that nodes of the release before know.</summary>
     public bool MintsFormatOne => engine.HasOlderNodes;
 
@@ -35,6 +38,8 @@ internal sealed class Endings(
 
         if (key.Expires - key.Created > EphemeralKey.LongestLife)
             return "unknown_key";
+        if (!IsOfThisGeneration(ties, now))
+            return "revoked_key";
         if (key.Created > now + Skew)
             return "early_key";
         if (await revocations.IsRevokedAsync(key, ct)
@@ -60,7 +65,10 @@ internal sealed class Endings(
         if (MintsFormatOne)
             return (parent, null, []);
         var ofTenant = found.Generation?.Number ?? 0;
-        var ties = new Ties(parent.Row.Generation ?? 0, app.Generation, ofTenant, found.Last);
+        var ties = new Ties(parent.Row.Generation ?? 0, app.Generation, ofTenant, found.Last)
+        {
+            Store = instance.Facts?.Generation,
+        };
         return (parent, ties, Generations.Keep(found.Generation, now));
     }
 
@@ -90,6 +98,11 @@ internal sealed class Endings(
     /// <summary>What ends the keys of format 1 of a subject, and nodes of the release before know.</summary>
     public static RowWrite.PutRevocation EndsFormatOne(string app, string subject, long now) =>
         Revocations.Write(app, subject, now, now + EphemeralKey.LongestLife);
+
+    // Of another generation, greater or not: what was given out before a step back is never taken for newer.
+    private bool IsOfThisGeneration(Ties ties, long now) => ties.Store is { } named
+        ? named.Is(instance.Facts?.Generation)
+        : Before?.IsAcceptedAt(now) == true;
 
     /// <summary>Call once in a while: removes generations that need not be kept, at most once an hour.</summary>
     public async Task SweepAsync(Committer committer, CancellationToken ct)

@@ -37,8 +37,9 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
     private const int IdLength = 7 + 3 * PartLength;
     private const byte IdTag = 1, AppTag = 2, AccountTag = 3, UserTag = 4, PermissionsTag = 5, MintedByTag = 6;
 
-    /// <summary>Of format 2. 11 is kept for a generation of the store.</summary>
-    private const byte KeyGenerationTag = 7, AppGenerationTag = 8, TenantGenerationTag = 9, LastTag = 10;
+    /// <summary>Of format 2; the last one is not in a key of a release before.</summary>
+    private const byte KeyGenerationTag = 7, AppGenerationTag = 8, TenantGenerationTag = 9, LastTag = 10,
+        StoreGenerationTag = 11;
 
     /// <summary>What it was minted under; null of format 1.</summary>
     public Ties? Ties { get; init; }
@@ -110,7 +111,8 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
     private static EphemeralKey? Read(Instance instance, bool livemode, ReadOnlySpan<byte> claims, bool isFirst)
     {
         ReadOnlySpan<byte> first = [IdTag, AppTag, AccountTag, UserTag, PermissionsTag, MintedByTag];
-        ReadOnlySpan<byte> second = [.. first, KeyGenerationTag, AppGenerationTag, TenantGenerationTag, LastTag];
+        ReadOnlySpan<byte> second =
+            [.. first, KeyGenerationTag, AppGenerationTag, TenantGenerationTag, LastTag, StoreGenerationTag];
         if (!Tlv.AreSound(claims, isFirst ? first : second)
             || Tlv.Text(claims, IdTag) is not { } id
             || Tlv.Text(claims, AppTag) is not { } app
@@ -140,7 +142,12 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
             numbers[i] = BinaryPrimitives.ReadInt64BigEndian(claims[at]);
         }
 
-        return new Ties(numbers[0], numbers[1], numbers[2], numbers[3]);
+        var ties = new Ties(numbers[0], numbers[1], numbers[2], numbers[3]);
+        if (Tlv.Find(claims, StoreGenerationTag) is not { } of)
+            return ties;
+        return claims[of].Length == StoreGeneration.Size
+            ? ties with { Store = StoreGeneration.Read(claims[of]) }
+            : null;
     }
 
     public override string ToString() => $"{Id} [redacted]";
@@ -163,7 +170,8 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
     private static (byte Tag, byte[] Value)[] Fields(Ties ties)
     {
         return [(KeyGenerationTag, Bytes(ties.Key)), (AppGenerationTag, Bytes(ties.App)),
-            (TenantGenerationTag, Bytes(ties.Tenant)), (LastTag, Bytes(ties.Last))];
+            (TenantGenerationTag, Bytes(ties.Tenant)), (LastTag, Bytes(ties.Last)),
+            .. ties.Store is { } store ? [(StoreGenerationTag, store.ToBytes())] : ((byte, byte[])[])[]];
 
         static byte[] Bytes(long number)
         {
@@ -189,4 +197,8 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
 /// was none, and the number of the last commit that its minting saw (<see cref="CommitOrder"/>). It is good as long as
 /// they are the same.
 /// </summary>
-internal sealed record Ties(long Key, long App, long Tenant, long Last);
+internal sealed record Ties(long Key, long App, long Tenant, long Last)
+{
+    /// <summary>The generation of the store; null of a key that a release before has minted.</summary>
+    public StoreGeneration? Store { get; init; }
+}

@@ -1,10 +1,5 @@
-using System.Buffers;
-using System.Globalization;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using Coffer.Crypto;
 using Coffer.Storage;
-using Coffer.Transfer;
 
 namespace Coffer.Audit;
 
@@ -19,13 +14,12 @@ namespace Coffer.Audit;
 /// </remarks>
 internal sealed class AuditChain : IDisposable
 {
-    private readonly MacKey key;
-    private readonly byte[] instance;
+    private readonly AuditKeys keys;
     private readonly TimeProvider time;
 
-    // The committer's loop alone writes lines.
-    private readonly ArrayBufferWriter<byte> lines = new(64 * 1024);
-    private readonly Utf8JsonWriter json;
+    // The committer's loop alone writes rows.
+    private readonly RowWriter writer;
+    private Rollback? accepted;
 
     // Where the next row goes. The committer's loop alone reads and writes these.
     private ChainPlace next;
@@ -36,17 +30,14 @@ internal sealed class AuditChain : IDisposable
     private ChainPlace at;
     private string? trouble;
 
-    /// <param name="key">K_audit.</param>
-    /// <param name="instance">The store's id.</param>
+    /// <param name="keys">The store's.</param>
     /// <param name="node">Whose chain it is at first; the names of a store's nodes are distinct.</param>
     /// <param name="last">The node's last row, or null at the beginning.</param>
     /// <param name="time">For the entries' times.</param>
-    public AuditChain(MacKey key, byte[] instance, string node, AuditRow? last, TimeProvider time)
+    public AuditChain(AuditKeys keys, string node, AuditRow? last, TimeProvider time)
     {
-        (this.key, this.instance, this.time) = (key, instance, time);
-        json = new Utf8JsonWriter(lines,
-            new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
-        var position = last is null ? Start(key, instance, node) : new ChainPosition(last.Last, last.Mac);
+        (this.keys, this.time, writer) = (keys, time, new RowWriter(keys));
+        var position = last is null ? Start(keys.Key, keys.Store, node) : ChainPosition.Of(last);
         at = next = new ChainPlace(node, position, Rollback: 0);
     }
 
@@ -92,13 +83,13 @@ internal sealed class AuditChain : IDisposable
         return mac;
     }
 
-    public void Dispose() => json.Dispose();
+    public void Dispose() => writer.Dispose();
 
     // On what writes, within the transaction: whatever it is connected to by now is what has to hold what is durable.
     private void Locate(Engine engine)
     {
         var (current, node) = (engine.Failovers, engine.Node);
-        var log = NodeLog.Read(engine, key, instance, at.Node);
+        var log = NodeLog.Read(engine, keys.Proof, at.Node);
         if (!log.Knows(at))
         {
             var loss = new Loss(log, at, Time: null);
@@ -111,7 +102,8 @@ internal sealed class AuditChain : IDisposable
         }
 
         Volatile.Write(ref trouble, null);
-        next = (node == log.Node ? log : NodeLog.Read(engine, key, instance, node)).Place;
+        var own = node == log.Node ? log : NodeLog.Read(engine, keys.Proof, node);
+        (next, accepted) = (own.Place, own.Rollbacks is [.., var newest] ? newest : null);
         (failovers, isUncertain) = (current, false);
     }
 
@@ -125,23 +117,7 @@ internal sealed class AuditChain : IDisposable
         if (notes.Count == 0)
             return null;
 
-        var now = time.GetUtcNow();
-        var written = now.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture);
-        var (node, (sequence, mac), rollback) = next;
-        lines.ResetWrittenCount();
-        foreach (var entry in notes.Cast<AuditEntry>())
-        {
-            var begin = lines.WrittenCount;
-            json.Reset();
-            entry.WriteLine(json, node, ++sequence, written);
-            mac = Step(key, mac, lines.WrittenSpan[begin..]);
-            lines.Write("\n"u8);
-            if (entry.Rollback is { } accepted && entry.Target == node)
-                rollback = accepted;
-        }
-
-        var after = new ChainPlace(node, new ChainPosition(sequence, mac), rollback);
-        var row = new AuditRow(node, sequence - notes.Count + 1, sequence, mac, lines.WrittenSpan.ToArray());
+        var (row, after) = writer.Write(next, notes, time.GetUtcNow(), accepted);
         return new AuditStep(new RowWrite.PutAudit(row), () =>
         {
             next = after;

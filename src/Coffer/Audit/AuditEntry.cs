@@ -2,6 +2,7 @@
 // clear, and no request waits for anything here but the commit that its own change is part of.
 
 using System.Text.Json;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Audit;
@@ -59,6 +60,9 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
     /// <summary>The last entry that was left of it.</summary>
     public long? To { get; init; }
 
+    /// <summary>The generation of the store whose segment it begins, and says why.</summary>
+    public StoreGeneration? Begins { get; init; }
+
     public override int Size => 290 + Length(Tenant?.Account) + Length(Account) + Length(Target) + Length(Reason);
 
     /// <summary>
@@ -100,6 +104,7 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
         Number("rollback"u8, Rollback);
         Number("from"u8, From);
         Number("to"u8, To);
+        Text("generation"u8, Begins?.ToString());
         json.WriteEndObject();
         json.Flush();
 

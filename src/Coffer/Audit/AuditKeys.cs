@@ -1,19 +1,47 @@
-using System.Security.Cryptography;
 using Coffer.Crypto;
+using Coffer.Keys;
+using Coffer.Storage;
 
 namespace Coffer.Audit;
 
-/// <summary>What the log of a store is made and proven with.</summary>
+/// <summary>What the log of a store is made with.</summary>
 /// <param name="Key">K_audit: chains entries, and proves what <c>meta</c> says about the log.</param>
-/// <param name="SigningKey">ECDSA P-256: signs checkpoints.</param>
-/// <param name="Instance">The store's id.</param>
-internal sealed record AuditKeys(MacKey Key, ECDsa SigningKey, byte[] Instance)
+/// <param name="Signing">Sign checkpoints, and what is to be proven without a key.</param>
+/// <param name="Store">The store's id.</param>
+internal sealed record AuditKeys(MacKey Key, SigningKeys Signing, byte[] Store)
+{
+    /// <summary>The generation of the store that this node knows; null of a store of level 1.</summary>
+    public Func<StoreGeneration?> Generation { get; init; } = static () => null;
+
+    /// <summary>What it is proven with.</summary>
+    public LogProof Proof { get; } = new(Key, Signing.Public, Store);
+
+    public static AuditKeys Of(Instance instance) => new(instance.AuditKey, instance.Signing, instance.Id)
+    {
+        Generation = () => instance.Facts?.Generation,
+    };
+
+    public override string ToString() => "[redacted]";
+}
+
+/// <summary>What a log is proven with.</summary>
+/// <param name="Key">K_audit; null where nobody has the root key: then the public chain is all that is proven.</param>
+/// <param name="Signers">The keys whose signatures are believed.</param>
+/// <param name="Store">The store's id.</param>
+internal sealed record LogProof(MacKey? Key, PublicKeys Signers, byte[] Store)
 {
     public override string ToString() => "[redacted]";
 }
 
 /// <summary>How far a node's chain has come: the last entry's number, and the MAC over it and all before it.</summary>
-internal sealed record ChainPosition(long Sequence, byte[] Mac);
+internal sealed record ChainPosition(long Sequence, byte[] Mac)
+{
+    /// <summary>The same without a key; null where the log has none yet.</summary>
+    public PublicPlace? Public { get; init; }
+
+    public static ChainPosition Of(AuditRow row) =>
+        new(row.Last, row.Mac) { Public = PublicPlace.Read(row.Public)?.Place };
+}
 
 /// <summary>A position in the chain of a node.</summary>
 /// <param name="Node">Whose chain.</param>

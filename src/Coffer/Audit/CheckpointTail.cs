@@ -6,7 +6,7 @@ namespace Coffer.Audit;
 internal static class CheckpointTail
 {
     /// <summary>
-    /// Bytes: a node's checkpoints of most of a day, or some twenty that name a hundred other nodes each.
+    /// Bytes: a node's checkpoints of most of a day, or some ten that name a hundred other nodes each.
     /// </summary>
     public const int Size = 256 * 1024;
 

@@ -1,6 +1,5 @@
 using System.Text;
 using Coffer.Storage;
-using Coffer.Transfer;
 
 namespace Coffer.Audit;
 
@@ -13,7 +12,7 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
 {
     /// <summary>
     /// How many other nodes are looked at for a checkpoint. Of more, each has its turn within as many minutes as it
-    /// takes: a line stays below 12 KB, and costs the database a few hundred index look-ups.
+    /// takes: a line stays below 24 KB, and costs the database a few hundred index look-ups.
     /// </summary>
     public const int MostHeads = 100;
 
@@ -109,8 +108,9 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
     }
 
     // A list of roll-backs that does not open is for the node itself and the verification to find.
-    private ChainPlace Place(AuditHeadRow head) => new(head.Node, new ChainPosition(head.Last, head.Mac),
-        Rollbacks.Read(keys.Key, keys.Instance, head.Node, head.Meta)?.Newest() ?? 0);
+    private ChainPlace Place(AuditHeadRow head) => new(head.Node,
+        new ChainPosition(head.Last, head.Mac) { Public = PublicPlace.Read(head.Public)?.Place },
+        Rollbacks.Read(keys.Proof, head.Node, head.Meta)?.Newest() ?? 0);
 
     private bool EndsInTornLine()
     {

@@ -1,7 +1,5 @@
 using System.Security.Cryptography;
-using Coffer.Crypto;
 using Coffer.Storage;
-using Coffer.Transfer;
 
 namespace Coffer.Audit;
 
@@ -29,18 +27,21 @@ internal sealed class NodeLog
 
     public ChainPlace Place => new(Node, Last, Rollbacks.Newest());
 
+    /// <param name="engine">Where the store is.</param>
+    /// <param name="proof">With the key.</param>
+    /// <param name="node">Whose log.</param>
     /// <exception cref="ApiError">A note about the log that is needed was not written by this store.</exception>
-    public static NodeLog Read(Engine engine, MacKey key, byte[] instance, string node)
+    public static NodeLog Read(Engine engine, LogProof proof, string node)
     {
         var last = engine.FindAudit(node, long.MaxValue);
         var stored = engine.FindMeta(AuditCut.MetaPrefix + node);
-        var begin = stored is null ? null : AuditCut.Read(key, instance, node, stored);
+        var begin = stored is null ? null : AuditCut.Read(proof, node, stored);
         // Where there are rows the log continues from them; that the cut was edited is for the verification to find.
         if (last is null && stored is not null && begin is null)
             throw NotOurs($"the note of where the audit log of {node} begins");
-        var rollbacks = Audit.Rollbacks.Read(key, instance, node, engine.FindMeta(Audit.Rollbacks.MetaPrefix + node))
+        var rollbacks = Audit.Rollbacks.Read(proof, node, engine.FindMeta(Audit.Rollbacks.MetaPrefix + node))
             ?? throw NotOurs($"the list of accepted roll-backs of {node}");
-        var end = last is null ? AuditChain.Start(key, instance, node) : new ChainPosition(last.Last, last.Mac);
+        var end = last is null ? AuditChain.Start(proof.Key!, proof.Store, node) : ChainPosition.Of(last);
         return new NodeLog(engine, node, begin?.Sequence > end.Sequence ? begin : end, begin, rollbacks);
     }
 

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Coffer.Storage;
-using Coffer.Transfer;
 
 namespace Coffer.Audit;
 
@@ -25,11 +24,15 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
 
     /// <summary>Holds what the checkpoints say against the store.</summary>
     /// <param name="accepted">What the operator accepts as lost; null is all of it, of a store that was restored.</param>
-    /// <returns>What records the acceptance, to be committed first; null if nothing is lost.</returns>
+    /// <returns>
+    /// What records the acceptance, to be committed first, and the greatest number of a generation of the store that
+    /// checkpoints name; null if nothing is lost.
+    /// </returns>
     /// <exception cref="ConfigurationException">What is lost is not what is accepted.</exception>
-    public (RowWrite[] Rows, Note[] Notes)? Check(IReadOnlyList<AcceptedRollback>? accepted)
+    public (RowWrite[] Rows, AuditEntry[] Entries, long Generation)? Check(IReadOnlyList<AcceptedRollback>? accepted)
     {
-        Loss[] losses = [.. Remembered().GroupBy(known => known.Place.Node, StringComparer.Ordinal)
+        var remembered = Remembered();
+        Loss[] losses = [.. remembered.GroupBy(known => known.Place.Node, StringComparer.Ordinal)
             .OrderBy(node => node.Key, StringComparer.Ordinal)
             .Select(node => Find(node.Key, [.. node])).OfType<Loss>()];
         var pairs = losses.Select(loss => loss.Pair).ToHashSet();
@@ -61,9 +64,11 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
             {
                 Target = loss.Log.Node,
                 Rollback = Number(loss),
+                Reason = $"{AcceptedRollback.Flag} {loss.Pair}",
                 From = loss.Known.Position.Sequence,
                 To = loss.Log.Last.Sequence,
-            })]);
+            })],
+            remembered.Max(known => known.Place.Position.Public?.Generation.Number ?? 0));
     }
 
     private static Rollback Record(Loss loss, DateTimeOffset now) =>
@@ -82,7 +87,7 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
             foreach (var checkpoint in CheckpointTail.Read(file))
             {
                 var at = checkpoint.At;
-                if (checkpoint.IsSignedBy(keys.SigningKey, keys.Instance))
+                if (checkpoint.IsSignedBy(keys.Signing.Public, keys.Store))
                     known.AddRange(checkpoint.Places.Select(place => (place, checkpoint.Time)));
                 else
                     log.LogError("{File} has a checkpoint that this store did not sign: {Node}, entry {Entry}, {Time}",
@@ -99,7 +104,7 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
 
     private Loss? Find(string node, List<(ChainPlace Place, DateTimeOffset Time)> known)
     {
-        var stored = NodeLog.Read(engine, keys.Key, keys.Instance, node);
+        var stored = NodeLog.Read(engine, keys.Proof, node);
         known.RemoveAll(each => stored.Rollbacks.Excuse(each.Place));
         if (known.Count == 0)
             return null;

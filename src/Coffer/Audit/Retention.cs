@@ -33,8 +33,7 @@ internal sealed class Retention(
             last = rows[0].Number;
 
             var cuts = old.GroupBy(row => row.Node).Select(node => node.Last())
-                .Select(
-                    last => AuditCut.Write(keys.Key, keys.Instance, last.Node, new ChainPosition(last.Last, last.Mac)));
+                .Select(last => AuditCut.Write(keys, last.Node, ChainPosition.Of(last)));
             var (count, size) = (old.Sum(row => row.Last - row.First + 1), old.Sum(row => row.Entries.Length));
             await committer.CommitAsync(new Pruning(rows[0].Number, [.. cuts,
                 new RowWrite.PruneAudit(rows[old.Count - 1].Number)],
@@ -48,7 +47,7 @@ internal sealed class Retention(
     private async Task<List<AuditRow>> OldestAsync(IReadOnlyList<AuditRow> rows, DateTimeOffset cutoff,
         CancellationToken ct)
     {
-        var verification = new Verification(keys.Key, keys.SigningKey, keys.Instance);
+        var verification = new Verification(keys.Proof);
         foreach (var (name, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
             verification.AddMeta(name, value);
 

@@ -16,7 +16,8 @@ internal sealed record Rollback(long Number, long Shared, ChainPosition To, long
 
 /// <summary>
 /// The accepted roll-backs of a node, oldest first. Only who has the audit key can make the list, so who writes the
-/// database cannot accept anything. Stored in meta, 72 bytes each, and a MAC over all of them, the store and the node.
+/// database cannot accept anything. Stored in meta, 72 bytes each, a signature for those without the key, and a
+/// MAC; one of before is not signed.
 /// </summary>
 internal static class Rollbacks
 {
@@ -27,9 +28,12 @@ internal static class Rollbacks
 
     private const int Size = 5 * sizeof(long) + MacKey.Size;
 
+    // What follows the records, of one that is signed and of one that is not: no multiple of a record apart.
+    private const int Tail = Signature.Size + MacKey.Size, ShortTail = MacKey.Size;
+
     public static RowWrite.PutMeta Write(AuditKeys keys, string node, IReadOnlyList<Rollback> rollbacks)
     {
-        var value = new byte[rollbacks.Count * Size + MacKey.Size];
+        var value = new byte[rollbacks.Count * Size + Tail];
         for (var i = 0; i < rollbacks.Count; i++)
         {
             var record = value.AsSpan(i * Size, Size);
@@ -42,20 +46,22 @@ internal static class Rollbacks
             BinaryPrimitives.WriteInt64BigEndian(record[64..], rollback.Time.ToUnixTimeSeconds());
         }
 
-        Tag(keys.Key, keys.Instance, node, value).CopyTo(value, value.Length - MacKey.Size);
+        using (var signed = Bound(keys.Store, node, value.AsSpan(..^Tail), isSigned: true))
+            Signature.Write(keys.Signing, signed.Span, value.AsSpan(value.Length - Tail, Signature.Size));
+        Tag(keys.Proof, node, value).CopyTo(value, value.Length - MacKey.Size);
         return new RowWrite.PutMeta(MetaPrefix + node, value);
     }
 
-    /// <returns>Empty for a value that is not there; null if it was not written with this key, for this node of this
-    /// store.</returns>
-    public static IReadOnlyList<Rollback>? Read(MacKey key, byte[] instance, string node, byte[]? value)
+    /// <returns>Empty for a value that is not there; null if it was not written by this store for this node, or cannot
+    /// be proven without the key.</returns>
+    public static IReadOnlyList<Rollback>? Read(LogProof proof, string node, byte[]? value)
     {
         if (value is null)
             return [];
-        if (value.Length < MacKey.Size || value.Length % Size != MacKey.Size
-            || !CryptographicOperations.FixedTimeEquals(value.AsSpan(^MacKey.Size..), Tag(key, instance, node, value)))
+        if (value.Length < ShortTail || !(IsSigned(value) || value.Length % Size == ShortTail)
+            || !IsProven(proof, node, value))
             return null;
-        var rollbacks = new Rollback[value.Length / Size];
+        var rollbacks = new Rollback[(value.Length - (IsSigned(value) ? Tail : ShortTail)) / Size];
         for (var i = 0; i < rollbacks.Length; i++)
         {
             var record = value.AsSpan(i * Size, Size);
@@ -85,12 +91,32 @@ internal static class Rollbacks
         return false;
     }
 
-    private static byte[] Tag(MacKey key, byte[] instance, string node, byte[] value)
+    /// <summary>Whether a stored list is signed too, so that it can be proven without the key.</summary>
+    public static bool IsSigned(byte[] value) => value.Length >= Tail && value.Length % Size == Tail % Size;
+
+    private static bool IsProven(LogProof proof, string node, byte[] value)
     {
-        using var bound = new AssociatedData("coffer v1 audit rollbacks"u8);
-        bound.Add(instance);
+        if (proof.Key is not null)
+            return CryptographicOperations.FixedTimeEquals(value.AsSpan(^MacKey.Size..), Tag(proof, node, value));
+        if (!IsSigned(value))
+            return false;
+        using var signed = Bound(proof.Store, node, value.AsSpan(..^Tail), isSigned: true);
+        return Signature.Verify(proof.Signers, signed.Span, value.AsSpan(value.Length - Tail, Signature.Size));
+    }
+
+    private static byte[] Tag(LogProof proof, string node, byte[] value)
+    {
+        using var bound = Bound(proof.Store, node, value.AsSpan(..^MacKey.Size), IsSigned(value));
+        return proof.Key!.Compute(bound.Span);
+    }
+
+    private static AssociatedData Bound(byte[] store, string node, ReadOnlySpan<byte> value, bool isSigned)
+    {
+        var bound = new AssociatedData(
+            isSigned ? "coffer v2 audit rollbacks"u8 : "coffer v1 audit rollbacks"u8);
+        bound.Add(store);
         bound.Add(node);
-        bound.Add(value.AsSpan(..^MacKey.Size));
-        return key.Compute(bound.Span);
+        bound.Add(value);
+        return bound;
     }
 }

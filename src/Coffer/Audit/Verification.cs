@@ -1,40 +1,53 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
-using System.Text.Unicode;
-using Coffer.Crypto;
 using Coffer.Storage;
 
 namespace Coffer.Audit;
 
 /// <summary>
-/// Goes through audit rows in the order in which they were written and finds the first place of each node where the
-/// chain is broken; then holds the checkpoints against what was found: what they say of the node that wrote them, and
-/// of all others that they name. Of the rows it keeps what the checkpoints speak of, however long the log is.
+/// Goes through audit rows in the order in which they were written and finds the first place of each node where a chain
+/// is broken; then holds the checkpoints against what was found: what they say of the node that wrote them, and of all
+/// others that they name. Of the rows it keeps what the checkpoints speak of, however long the log is.
 /// </summary>
-/// <param name="key">K_audit.</param>
-/// <param name="signingKey">What checkpoints are signed with.</param>
-/// <param name="instance">The store's id.</param>
+/// <remarks>
+/// With the key it proves all entries. Without it only what a signed checkpoint has hashed is proven, and anybody may
+/// have made the rest: <see cref="Unproven"/>.
+/// </remarks>
+/// <param name="proof">With the key, or without.</param>
 /// <param name="checkpoints">The lines of the checkpoint file, read before the rows.</param>
-internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance,
-    IReadOnlyList<string>? checkpoints = null)
+internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>? checkpoints = null)
 {
-    private static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false, MaxDepth = 4 };
-
     private readonly Dictionary<string, ChainPosition> positions = new();
 
     private static ReadOnlySpan<byte> Acceptance => "\"verb\":\"accept_rollback\""u8;
 
-    // The MACs of the entries that checkpoints and roll-backs speak of, once they are seen.
-    private readonly Dictionary<(string Node, long Sequence), byte[]?> macs = Watched(checkpoints ?? []);
+    // What the entries are that checkpoints and roll-backs speak of, once they are seen.
+    private readonly Dictionary<(string Node, long Sequence), Seen?> seen = Watched(checkpoints ?? []);
     private readonly Dictionary<string, long> cuts = new();
     private readonly Dictionary<string, IReadOnlyList<Rollback>> rollbacks = [];
     private readonly List<(string Node, long Number, string At)> acceptances = [];
-    private readonly HashSet<string> broken = [];
+    private readonly List<Segment> segments = [];
+    private readonly List<Run> runs = [];
+    private readonly Dictionary<string, string> broken = [];
     private readonly List<string> problems = [];
+
+    /// <summary>
+    /// What is known of an entry: without the key the MAC of the last one of a row only, as the row says it.
+    /// </summary>
+    private sealed record Seen(byte[]? Mac, byte[]? Hash);
+
+    /// <summary>Entries of a node that one checkpoint at their end proves, if there is one.</summary>
+    private sealed record Run(string Node, long First)
+    {
+        public long Proven { get; set; } = First - 1;
+    }
 
     /// <summary>What is wrong, in words that name the place; empty when all is well.</summary>
     public IReadOnlyList<string> Problems => problems;
+
+    /// <summary>The first bad place of a node, in the same words; null while there is none.</summary>
+    public string? ProblemOf(string node) => broken.GetValueOrDefault(node);
 
     public long Entries { get; private set; }
 
@@ -47,10 +60,38 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
 
     public IReadOnlyCollection<string> Nodes => positions.Keys;
 
+    /// <summary>The segments that do not begin with the first entry of their log, in the order of the rows.</summary>
+    public IReadOnlyList<Segment> Segments => segments;
+
     /// <summary>The accepted roll-backs, by node.</summary>
     public IEnumerable<(string Node, Rollback Rollback)> AcceptedRollbacks =>
         rollbacks.OrderBy(node => node.Key, StringComparer.Ordinal)
         .SelectMany(node => node.Value.Select(rollback => (node.Key, rollback)));
+
+    /// <summary>What checkpoints have proven to anybody: first and last entry of each part. After the end.</summary>
+    public IEnumerable<(string Node, long First, long Last)> Proven =>
+        runs.Where(run => run.Proven >= run.First).Select(run => (run.Node, run.First, run.Proven));
+
+    /// <summary>What only the key proves, in the same way.</summary>
+    public IEnumerable<(string Node, long First, long Last)> Unproven
+    {
+        get
+        {
+            foreach (var (node, last) in positions.OrderBy(node => node.Key, StringComparer.Ordinal))
+            {
+                var next = cuts.GetValueOrDefault(node) + 1;
+                foreach (var (_, first, proven) in Proven.Where(part => part.Node == node))
+                {
+                    if (first > next)
+                        yield return (node, next, first - 1);
+                    next = proven + 1;
+                }
+
+                if (last.Sequence >= next)
+                    yield return (node, next, last.Sequence);
+            }
+        }
+    }
 
     /// <summary>
     /// What <c>meta</c> says about the log: where a node's begins, if retention has removed its oldest rows, and where
@@ -66,23 +107,32 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
 
     private void AddRollbacks(string node, byte[] value)
     {
-        if (Rollbacks.Read(key, instance, node, value) is not { } accepted)
+        if (Rollbacks.Read(proof, node, value) is not { } accepted)
         {
-            problems.Add($"the list of accepted roll-backs of {node} was not written by this store");
+            problems.Add(proof.Key is null && !Rollbacks.IsSigned(value)
+                ? $"the list of accepted roll-backs of {node} is not signed: only the root key proves it"
+                : $"the list of accepted roll-backs of {node} was not written by this store");
             return;
         }
 
         rollbacks[node] = accepted;
         foreach (var rollback in accepted)
-            macs.TryAdd((node, rollback.To.Sequence), null);
+            seen.TryAdd((node, rollback.To.Sequence), null);
     }
 
     private void AddCut(string node, byte[] value)
     {
-        if (AuditCut.Read(key, instance, node, value) is { } position)
+        if (AuditCut.Read(proof, node, value) is { } position)
+        {
             positions[node] = position;
+            if (position.Public is not null)
+                runs.Add(new Run(node, position.Sequence + 1));
+        }
         else
+        {
             Break(node, $"the note of where the log of {node} begins was not written by this store");
+        }
+
         cuts[node] = positions.GetValueOrDefault(node)?.Sequence ?? 0;
     }
 
@@ -91,8 +141,8 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
     /// </summary>
     public void Add(AuditRow row)
     {
-        var at = positions.TryGetValue(row.Node, out var known) ? known : AuditChain.Start(key, instance, row.Node);
-        if (broken.Contains(row.Node))
+        var at = positions.TryGetValue(row.Node, out var known) ? known : Start(row.Node);
+        if (broken.ContainsKey(row.Node))
             return;
         if (row.First != at.Sequence + 1)
         {
@@ -103,24 +153,73 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
             return;
         }
 
-        var (sequence, mac) = (at.Sequence, at.Mac);
+        var (hash, place, isFound) = Continue(at, row);
+        var begins = place is not null && row.First > 1 && at.Public?.Generation.Is(place.Generation) != true;
+        var (sequence, mac) = (at.Sequence, proof.Key is null ? null : at.Mac);
         foreach (var line in Lines(row))
         {
-            mac = AuditChain.Step(key, mac, line.Span);
-            if (macs.ContainsKey((row.Node, ++sequence)))
-                macs[(row.Node, sequence)] = mac;
+            sequence++;
+            if (mac is not null)
+                mac = AuditChain.Step(proof.Key!, mac, line.Span);
+            if (hash is not null)
+                PublicChain.AddEntry(hash, line.Span);
+            if (seen.ContainsKey((row.Node, sequence)))
+                seen[(row.Node, sequence)] = new Seen(mac ?? (sequence == row.Last ? row.Mac : null), Copy(hash));
             if (line.Span.IndexOf(Acceptance) >= 0)
                 AddAcceptance(line, $"entry {sequence} of {row.Node}");
         }
 
-        if (sequence != row.Last || !CryptographicOperations.FixedTimeEquals(mac, row.Mac))
+        if (sequence != row.Last || (mac is not null && !CryptographicOperations.FixedTimeEquals(mac, row.Mac)))
         {
             Break(row.Node, $"entries {row.First} to {row.Last} of {row.Node} were changed");
             return;
         }
 
+        if (!isFound || (place is not null && !place.Hash.AsSpan().SequenceEqual(hash)))
+        {
+            Break(row.Node, proof.Key is null
+                ? $"entries {row.First} to {row.Last} of {row.Node} were changed"
+                : $"the public proof of entries {row.First} to {row.Last} of {row.Node} was changed");
+            return;
+        }
+
         Entries += row.Last - row.First + 1;
-        positions[row.Node] = new ChainPosition(row.Last, row.Mac);
+        positions[row.Node] = new ChainPosition(row.Last, row.Mac) { Public = place };
+        if (begins)
+            AddSegment(at, row, place!);
+        if (place is not null && at.Public is null)
+            runs.Add(new Run(row.Node, row.First));
+    }
+
+    // Without the key nobody knows the MAC that a chain begins with, nor has to.
+    private ChainPosition Start(string node) => proof.Key is { } key
+        ? AuditChain.Start(key, proof.Store, node)
+        : new ChainPosition(0, []);
+
+    private static byte[]? Copy(byte[]? hash) => (byte[]?)hash?.Clone();
+
+    // The hash at the beginning of a row, after its random bytes, and what the row says that it is at its end.
+    private (byte[]? Hash, PublicPlace? Place, bool IsFound) Continue(ChainPosition at, AuditRow row)
+    {
+        if (row.Public is null)
+            return (null, null, true);
+        if (PublicPlace.Read(row.Public) is not var (salt, place))
+            return (null, null, false);
+        var isSame = at.Public?.Generation.Is(place.Generation) == true;
+        var hash = isSame ? Copy(at.Public!.Hash)! : PublicChain.Begin(proof.Store, row.Node, place.Generation, at);
+        PublicChain.AddRow(hash, salt);
+        return (hash, place, true);
+    }
+
+    // What begins a segment says so in its first entry: nothing else may part one from what was before.
+    private void AddSegment(ChainPosition at, AuditRow row, PublicPlace place)
+    {
+        var first = Lines(row).FirstOrDefault();
+        string?[] words = [Field(first, "verb"), Field(first, "outcome"), Field(first, "reason")];
+        segments.Add(new Segment(row.Node, row.First, place.Generation, at.Public is null,
+            string.Join(", ", words.OfType<string>())));
+        if (Field(first, "generation") != place.Generation.ToString())
+            problems.Add($"entry {row.First} of {row.Node} begins a segment, and does not say why");
     }
 
     /// <summary>Holds the checkpoints and the accepted roll-backs against the rows; call after the last one.</summary>
@@ -135,21 +234,23 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
 
         foreach (var (node, rollback) in AcceptedRollbacks)
         {
-            if (IsBefore(node, rollback.To.Sequence) || broken.Contains(node))
+            if (IsBefore(node, rollback.To.Sequence) || broken.ContainsKey(node))
                 continue;
-            if (macs[(node, rollback.To.Sequence)] is not { } mac
+            if (seen[(node, rollback.To.Sequence)]?.Mac is not { } mac
                 || !CryptographicOperations.FixedTimeEquals(mac, rollback.To.Mac))
                 Break(node, $"roll-back {rollback.Number} of {node} was accepted of another log than this");
         }
 
+        var parsed = (checkpoints ?? []).Select(Checkpoint.Parse).ToList();
+        proof.Signers.Learn(proof.Store, parsed.OfType<Checkpoint>().SelectMany(checkpoint => checkpoint.Keys));
         var count = 0;
-        foreach (var line in checkpoints ?? [])
-            Hold(line, ++count);
+        foreach (var checkpoint in parsed)
+            Hold(checkpoint, ++count);
     }
 
-    private static Dictionary<(string Node, long Sequence), byte[]?> Watched(IReadOnlyList<string> lines)
+    private static Dictionary<(string Node, long Sequence), Seen?> Watched(IReadOnlyList<string> lines)
     {
-        var watched = new Dictionary<(string Node, long Sequence), byte[]?>();
+        var watched = new Dictionary<(string Node, long Sequence), Seen?>();
         foreach (var place in lines.Select(Checkpoint.Parse).OfType<Checkpoint>()
             .SelectMany(checkpoint => checkpoint.Places))
             watched.TryAdd((string.Intern(place.Node), place.Position.Sequence), null);
@@ -165,12 +266,12 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
     }
 
     // number is that of the line in the file, from 1.
-    private void Hold(string line, int number)
+    private void Hold(Checkpoint? checkpoint, int number)
     {
         // A line that is no checkpoint, as one that a crash has torn, says nothing: like one that was taken out.
-        if (Checkpoint.Parse(line) is not { } checkpoint)
+        if (checkpoint is null)
             return;
-        if (!checkpoint.IsSignedBy(signingKey, instance))
+        if (!checkpoint.IsSignedBy(proof.Signers, proof.Store))
         {
             problems.Add($"line {number} of the checkpoints is not a checkpoint that this store signed");
             return;
@@ -186,7 +287,7 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
     private void Hold(ChainPlace place, string time, string had)
     {
         var (node, (sequence, mac), rollback) = place;
-        if (broken.Contains(node))
+        if (broken.ContainsKey(node))
             return;
         var accepted = rollbacks.GetValueOrDefault(node, []);
         if (accepted.Excuse(place))
@@ -202,97 +303,31 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         else if (rollback > accepted.Newest())
             Break(node, $"roll-back {rollback} of {node} was accepted before {time}, but the store has no record of " +
                 $"it: an old copy was put back");
-        else if (!IsBefore(node, sequence) && !CryptographicOperations.FixedTimeEquals(macs[(node, sequence)]!, mac))
+        else if (!IsBefore(node, sequence) && seen[(node, sequence)] is { } entry)
+            Compare(place, entry, time);
+    }
+
+    private void Compare(ChainPlace place, Seen entry, string time)
+    {
+        var (node, (sequence, mac), _) = place;
+        var hash = place.Position.Public?.Hash;
+        var run = runs.FindLast(run => run.Node == node && run.First <= sequence);
+        if ((entry.Mac is { } found && !CryptographicOperations.FixedTimeEquals(found, mac))
+            || (hash is not null && entry.Hash is not null && !hash.AsSpan().SequenceEqual(entry.Hash)))
             Break(node, $"entry {sequence} of {node} is not the one that the checkpoint of {time} saw: the log was " +
-                $"written again");
+                $"written again, after entry {run?.Proven ?? cuts.GetValueOrDefault(node)}");
+        else if (hash is not null && entry.Hash is null)
+            Break(node, $"entry {sequence} of {node} has lost the public proof that the checkpoint of {time} saw");
+        else if (hash is not null && run is not null)
+            run.Proven = Math.Max(run.Proven, sequence);
     }
 
     /// <summary>Whether retention has removed an entry: what was there cannot be proven any more.</summary>
     private bool IsBefore(string node, long sequence) => sequence <= cuts.GetValueOrDefault(node);
 
-    /// <summary>When a row's last entry was decided, from the entry itself; null if it does not say.</summary>
-    public static DateTimeOffset? TimeOf(AuditRow row) =>
-        Field(Lines(row).LastOrDefault(), "time") is { } text
-            && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time)
-            ? time
-            : null;
-
-    /// <summary>The entries of a row, a line each.</summary>
-    public static IEnumerable<ReadOnlyMemory<byte>> Lines(AuditRow row)
-    {
-        for (var at = 0; at < row.Entries.Length;)
-        {
-            var end = row.Entries.AsSpan(at).IndexOf((byte)'\n') is var feed and >= 0 ? at + feed : row.Entries.Length;
-            yield return row.Entries.AsMemory(at, end - at);
-            at = end + 1;
-        }
-    }
-
-    /// <summary>An entry's field as text; null if it has none, or is no entry any more.</summary>
-    public static string? Field(ReadOnlyMemory<byte> line, string name)
-    {
-        using var json = Parse(line);
-        return Field(json, name);
-    }
-
-    /// <summary>The same of an entry that was parsed; null is none.</summary>
-    public static string? Field(JsonDocument? json, string name)
-    {
-        try
-        {
-            return json is not null && json.RootElement.TryGetProperty(name, out var value) ? value.ToString() : null;
-        }
-        catch (InvalidOperationException)
-        {
-            return null; // an escape that is half a character is no text
-        }
-    }
-
-    /// <summary>An entry as JSON, for the caller to dispose of; null if it is none any more.</summary>
-    public static JsonDocument? Parse(ReadOnlyMemory<byte> line)
-    {
-        try
-        {
-            var json = Utf8.IsValid(line.Span) ? JsonDocument.Parse(line, Strict) : null;
-            if (json?.RootElement.ValueKind == JsonValueKind.Object)
-                return json;
-            json?.Dispose();
-            return null;
-        }
-        catch (Exception e) when (e is JsonException or InvalidOperationException)
-        {
-            return null;
-        }
-    }
-
-    /// <summary>The same, if all its fields are what a field of an entry is: text or a number.</summary>
-    public static JsonDocument? ParseWhole(ReadOnlyMemory<byte> line)
-    {
-        var json = Parse(line);
-        try
-        {
-            if (json?.RootElement.EnumerateObject().All(IsSimple) == true)
-                return json;
-        }
-        catch (InvalidOperationException)
-        {
-            // as above
-        }
-
-        json?.Dispose();
-        return null;
-    }
-
-    private static bool IsSimple(JsonProperty field) => field.Name.Length > 0 && field.Value.ValueKind switch
-    {
-        JsonValueKind.Number => true,
-        JsonValueKind.String => field.Value.GetString() is not null,
-        _ => false,
-    };
-
     private void Break(string node, string problem)
     {
-        broken.Add(node);
+        broken.TryAdd(node, problem);
         problems.Add(problem);
     }
 }

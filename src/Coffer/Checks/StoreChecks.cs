@@ -105,7 +105,7 @@ internal static class ChainCheck
 {
     public static async Task LookAsync(Installation at, Findings found, CancellationToken ct)
     {
-        var report = await AuditArchive.VerifyAsync(at.Engine, at.Instance, at.Checkpoints, ct);
+        var report = await AuditArchive.VerifyAsync(at.Engine, AuditKeys.Of(at.Instance).Proof, at.Checkpoints, ct);
         foreach (var problem in report.Problems)
         {
             found.Problem(problem,

@@ -7,13 +7,13 @@ using Spectre.Console;
 namespace Coffer.Cli;
 
 /// <summary>
-/// <c>coffer audit verify|list|export</c>: over a data directory, beside a running server or not, or over an exported
-/// file; <c>list</c> also asks a running server.
+/// <c>coffer audit verify|list|export|public-key</c>: over a data directory, beside a running server or not, or over an
+/// exported file; <c>list</c> and <c>public-key</c> also ask a running server.
 /// </summary>
 internal static class AuditVerb
 {
     public static Command Command() =>
-        new("audit", "Verify, list and export the audit log.") { Verify(), List(), Export() };
+        new("audit", "Verify, list and export the audit log.") { Verify(), List(), Export(), PublicKey() };
 
     private static Command Verify()
     {
@@ -23,42 +23,88 @@ internal static class AuditVerb
         var file = FileOption("--file", "An exported log, instead of a data directory.");
         var key = FileOption("--key-file", "The store's key file, to verify an exported log.");
         var rootKey = Parameters.RootKey("--root-key", "COFFER_ROOT_KEY");
+        var publicKey = FileOption("--public-key",
+            "What coffer audit public-key has shown: verify as far as checkpoints prove it, without the root key.");
         var command = new Command("verify",
-            "Prove that no entry was changed, moved or removed, and compare the log with its checkpoints. If it "
-                + "fails, the exit code is 2 and the first bad entry of each node is shown.\n\n" +
+            "Prove that no entry was changed, moved or removed, and compare the log with its checkpoints. With "
+                + "--public-key that needs no root key, and proves the log up to the last checkpoint. If it fails, "
+                + "the exit code is 2 and the first bad entry of each node is shown.\n\n" +
             "Example: coffer audit verify --data /var/lib/coffer")
-        { data, store, file, key, rootKey, checkpoints };
+        { data, store, file, key, rootKey, publicKey, checkpoints };
         command.Validators.Add(parsed =>
         {
             var hasFile = parsed.GetResult(file) is not null;
             var (hasKeyFile, hasWrapper) = (parsed.GetResult(key) is not null, parsed.GetResult(rootKey) is not null);
+            var isPublic = parsed.GetResult(publicKey) is not null;
             if ((parsed.GetResult(data) is not null) == hasFile)
-                parsed.AddError("Give --data, or --file with --key-file");
+                parsed.AddError("Give --data, or --file with --key-file or --public-key");
+            else if (isPublic && (hasKeyFile || hasWrapper))
+                parsed.AddError("Give --public-key, or --key-file or --root-key, not both");
             else if (hasKeyFile && (!hasFile || hasWrapper))
                 parsed.AddError("Give --file and --key-file together, or --root-key");
-            else if (hasFile && !hasKeyFile && !hasWrapper && Parameters.KeysOfEnvironment() is null)
-                parsed.AddError("Give --file and --key-file together");
+            else if (hasFile && !isPublic && !hasKeyFile && !hasWrapper && Parameters.KeysOfEnvironment() is null)
+                parsed.AddError("Give --file and --key-file together, or --public-key");
         });
         command.SetAction(async (parsed, ct) =>
         {
             var keys = parsed.GetValue(rootKey) ?? Parameters.KeysOfEnvironment();
             if (parsed.GetValue(key) is { } keyFile)
                 keys = new KeySettings([WrapperUrl.Of(keyFile)]);
-            var checkpointFile = parsed.GetValue(checkpoints);
+            var (checkpointFile, known) = (parsed.GetValue(checkpoints), parsed.GetValue(publicKey));
             var report = parsed.GetValue(file) is { } exported
-                ? await AuditArchive.VerifyExportAsync(exported, keys!, checkpointFile, ct)
+                ? await AuditArchive.VerifyExportAsync(exported, keys, checkpointFile, ct, known)
                 : await AuditArchive.VerifyStoreAsync(
-                    Parameters.At(parsed, data, store) with { Keys = keys }, checkpointFile, ct);
-            foreach (var problem in report.Problems)
-                Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
-            foreach (var rollback in report.Rollbacks)
-                Console.WriteLine(Terminal.Shown(rollback));
-            if (report.Excused > 0)
-                Console.WriteLine(
-                    $"{report.Excused} entries named by checkpoints belong to what was lost in a roll-back");
+                    Parameters.At(parsed, data, store) with { Keys = keys }, checkpointFile, ct, known);
+            return Report(report);
+        });
+        return command;
+    }
+
+    private static int Report(AuditArchive.AuditReport report)
+    {
+        foreach (var problem in report.Problems)
+            Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
+        foreach (var line in (string[])[.. report.Rollbacks, .. report.Segments])
+            Console.WriteLine(Terminal.Shown(line));
+        if (report.Excused > 0)
             Console.WriteLine(
-                $"{report.Entries} entries verify, {report.Checkpoints} checkpoints, {report.Problems.Count} problems");
-            return report.Problems.Count == 0 ? ExitCode.Ok : ExitCode.Unverified;
+                $"{report.Excused} entries named by checkpoints belong to what was lost in a roll-back");
+        if (report.IsPublic)
+        {
+            foreach (var part in report.Proven)
+                Console.WriteLine(Terminal.Shown($"{part} are proven by checkpoints"));
+            foreach (var part in report.Unproven)
+                Console.WriteLine(Terminal.Shown($"{part} are not proven: that needs the root key, or a checkpoint"));
+        }
+
+        var how = report.IsPublic ? "hold together by the public key alone" : "verify with the root key";
+        Console.WriteLine(
+            $"{report.Entries} entries {how}, {report.Checkpoints} checkpoints, {report.Problems.Count} problems");
+        return report.Problems.Count == 0 ? ExitCode.Ok : ExitCode.Unverified;
+    }
+
+    private static Command PublicKey()
+    {
+        var (data, store) = (Parameters.Data(required: false), Parameters.Store());
+        var rootKey = Parameters.RootKey("--root-key", "COFFER_ROOT_KEY");
+        var command = new Command("public-key",
+            "Show the public key that checkpoints and receipts are signed with, of a running server or, with --data, "
+                + "of a store that opens with its root key. Keep it where who can write the store cannot: it is what "
+                + "audit verify --public-key believes.\n\n" +
+            "Example: coffer audit public-key > coffer-audit-key.pem")
+        { data, store, rootKey, Connection.AdminUrl };
+        command.Validators.Add(parsed =>
+        {
+            if (parsed.GetResult(data) is not null && parsed.GetResult(Connection.AdminUrl) is { Implicit: false })
+                parsed.AddError("Give --data or --url, not both");
+        });
+        command.SetAction(async (parsed, ct) =>
+        {
+            var keys = parsed.GetValue(rootKey) ?? Parameters.KeysOfEnvironment();
+            Terminal.WriteRaw(parsed.GetValue(data) is null
+                ? await Connection.AuditKeyAsync(parsed, ct)
+                : await AuditArchive.PublicKeyAsync(Parameters.At(parsed, data, store) with { Keys = keys }, ct));
+            return ExitCode.Ok;
         });
         return command;
     }

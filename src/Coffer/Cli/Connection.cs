@@ -24,6 +24,10 @@ internal static class Connection
         new(Server(parsed.GetRequiredValue(AdminUrl), "COFFER_ADMIN_URL"),
             Key("COFFER_ADMIN_KEY", "an admin key, ak_…"));
 
+    /// <summary>Asks a server for what it says to everybody: no key is sent.</summary>
+    public static Task<string> AuditKeyAsync(ParseResult parsed, CancellationToken ct) =>
+        AuditKeyPage.FindAsync(Server(parsed.GetRequiredValue(AdminUrl), "COFFER_ADMIN_URL"), ct);
+
     /// <summary>
     /// Makes a command one of the management plane: it takes <c>--url</c> and <c>--json</c>, and its action a client.
     /// </summary>

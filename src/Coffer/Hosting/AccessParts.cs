@@ -19,9 +19,14 @@ internal sealed record AccessParts(Gate Gate, Budgets Budgets, Endings Endings, 
         var apps = around.Parts.Add(new Apps(engine, instance, epoch));
         var formatOne = new FormatOne(engine, audit.Committer, instance, time);
         await formatOne.StartAsync(ct);
+        var before = new WithoutGeneration(engine, instance);
+        await before.StartAsync(ct);
         var revocations = around.Parts.Add(new Revocations(engine, instance, time));
         var minting = around.Parts.Add(new MintingKeys(engine, instance, epoch));
-        var endings = new Endings(engine, instance, revocations, minting, formatOne, time);
+        var endings = new Endings(engine, instance, revocations, minting, formatOne, time)
+        {
+            Before = before,
+        };
         var uses = new LastUses(audit.Committer, time);
         var keys = around.Parts.Add(new ApiKeys(engine, instance, apps, uses, gate, time) { IsDev = isDev });
         var ephemeralKeys = new EphemeralKeys(instance, apps, endings, gate, time) { IsDev = isDev };

@@ -1,11 +1,7 @@
 // Puts the audit log's parts together for the command line, as Server.cs does for serving: over the files of a data
 // directory, whether or not a server runs on it, or over an exported file with nothing but the key file.
 
-using System.Globalization;
 using System.Text;
-using System.Text.Json;
-using System.Text.Json.Nodes;
-using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Keys;
 using Coffer.Management;
@@ -19,9 +15,6 @@ namespace Coffer.Hosting;
 /// <summary>Reads, exports and verifies audit logs.</summary>
 internal static class AuditArchive
 {
-    // Of an export: of a store with a control row, and of one without.
-    private const int Format = 2, FormatOfLevelOne = 1;
-
     /// <summary>What a verification found.</summary>
     /// <param name="Problems">What is wrong, naming the place; empty when all is well.</param>
     /// <param name="Entries">How many entries verify.</param>
@@ -33,6 +26,20 @@ internal static class AuditArchive
 
         /// <summary>How many places that checkpoints name are of what was lost with them.</summary>
         public int Excused { get; init; }
+
+        /// <summary>The segments of logs, but for those that begin with a log, in words.</summary>
+        public IReadOnlyList<string> Segments { get; init; } = [];
+
+        /// <summary>
+        /// Whether nothing but public keys was there: then <see cref="Proven"/> is proven, and nothing else.
+        /// </summary>
+        public bool IsPublic { get; init; }
+
+        /// <summary>Which entries checkpoints prove to anybody, in words.</summary>
+        public IReadOnlyList<string> Proven { get; init; } = [];
+
+        /// <summary>Which entries only the root key proves, in words.</summary>
+        public IReadOnlyList<string> Unproven { get; init; } = [];
     }
 
     /// <summary>
@@ -51,51 +58,31 @@ internal static class AuditArchive
         return [.. search.Found.Select(entry => Encoding.UTF8.GetString(entry.Line.Span))];
     }
 
-    /// <summary>
-    /// Writes the whole log as lines of JSON: a header with the store's keys, wrapped as they are stored; each commit's
-    /// entries, and after them its seal.
-    /// </summary>
+    /// <summary>Writes the whole log, with all that is needed to verify it elsewhere (docs/envelope.md).</summary>
     public static async Task ExportAsync(StoreLocation source, TextWriter to, CancellationToken ct)
     {
         using var engine = await OpenAsync(source, ct);
-        var stored = await StoredKeys.ReadAsync(engine, ct);
-        var header = new JsonObject
-        {
-            ["coffer_audit_export"] = Format,
-            ["root_keys"] = new JsonArray([.. stored.Roots.Select(root => new JsonObject
-            {
-                ["version"] = root.Version,
-                ["wrapped"] = Convert.ToBase64String(root.Wrapped),
-            })]),
-            ["root_key_wrappings"] = new JsonArray([.. stored.Wrappings.Select(row => new JsonObject
-            {
-                ["version"] = row.Version,
-                ["wrapper"] = row.Wrapper,
-                ["wrapped"] = Convert.ToBase64String(row.Wrapped),
-            })]),
-            ["meta"] = new JsonObject(stored.Meta.Select(
-                meta => KeyValuePair.Create(meta.Key, (JsonNode?)Convert.ToBase64String(meta.Value)))),
-        };
-        foreach (var (key, value) in await AboutLogAsync(engine, ct))
-            header["meta"]![key] = Convert.ToBase64String(value);
-        await to.WriteLineAsync(header.ToJsonString());
-        await foreach (var row in RowsAsync(engine, ct))
-        {
-            foreach (var line in Verification.Lines(row))
-                await to.WriteLineAsync(Encoding.UTF8.GetString(line.Span));
-            await to.WriteLineAsync(new JsonObject
-            {
-                ["seal"] = Convert.ToHexStringLower(row.Mac),
-                ["node"] = row.Node,
-                ["first"] = row.First,
-                ["last"] = row.Last,
-            }.ToJsonString());
-        }
+        await ExportedLog.WriteAsync(engine, to, ct);
     }
 
-    /// <summary>Verifies the log of a data directory against its key and its checkpoints.</summary>
+    /// <summary>The public keys of a store, as PEM: what verifies its log where nobody has its root key.</summary>
+    public static async Task<string> PublicKeyAsync(StoreLocation source, CancellationToken ct)
+    {
+        var (_, keyFile, _) = DataDirectory.FilesOf(source.Data);
+        using var engine = await OpenAsync(source, ct);
+        var instance = await Instance.OpenAsync(engine, KeyWrappers.Open(source.KeysOr(keyFile)), ct);
+        return instance.Signing.Public.ToPem(instance.Id);
+    }
+
+    /// <summary>
+    /// Verifies the log of a data directory against its checkpoints: with its root key, or with public keys alone.
+    /// </summary>
+    /// <param name="source">Where the store is, and what wraps its root keys.</param>
+    /// <param name="checkpoints">The checkpoint file, if it is not the one of the data directory.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <param name="publicKeys">A file with the public keys; null asks for the root key.</param>
     public static async Task<AuditReport> VerifyStoreAsync(
-        StoreLocation source, string? checkpoints, CancellationToken ct)
+        StoreLocation source, string? checkpoints, CancellationToken ct, string? publicKeys = null)
     {
         var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(source.Data);
         // Read before the store is opened: one that a running server adds meanwhile would speak of entries that are
@@ -104,79 +91,78 @@ internal static class AuditArchive
             ? File.ReadAllLines(checkpoints ?? checkpointFile)
             : [];
         using var engine = await OpenAsync(source, ct);
-        var instance = await Instance.OpenAsync(engine, KeyWrappers.Open(source.KeysOr(keyFile)), ct);
-        return await VerifyAsync(engine, instance, signed, ct);
+        var proof = publicKeys is null
+            ? AuditKeys.Of(await Instance.OpenAsync(engine, KeyWrappers.Open(source.KeysOr(keyFile)), ct)).Proof
+            : ProofOf(publicKeys, await engine.FindMetaAsync(Control.StoreMetaKey, ct),
+                await engine.FindMetaAsync(PublicKeys.MetaKey, ct));
+        return await VerifyAsync(engine, proof, signed, ct);
     }
 
     /// <summary>Verifies the log of a store that is open.</summary>
     /// <param name="engine">The store.</param>
-    /// <param name="instance">Its keys.</param>
+    /// <param name="proof">What proves it.</param>
     /// <param name="signed">The lines of the checkpoint file, read before the store was opened.</param>
     /// <param name="ct">Ends it.</param>
     public static async Task<AuditReport> VerifyAsync(
-        Engine engine, Instance instance, string[] signed, CancellationToken ct)
+        Engine engine, LogProof proof, string[] signed, CancellationToken ct)
     {
-        var verification = Verifier(instance, signed);
-        foreach (var (key, value) in await AboutLogAsync(engine, ct))
+        var verification = new Verification(proof, signed);
+        foreach (var (key, value) in await LogRows.AboutAsync(engine, ct))
             verification.AddMeta(key, value);
-        await foreach (var row in RowsAsync(engine, ct))
+        await foreach (var row in LogRows.ReadAsync(engine, ct))
             verification.Add(row);
-        return Finish(verification);
+        return Finish(verification, proof);
     }
 
     /// <summary>
-    /// Verifies an exported log with nothing but what wraps the root keys, and checkpoints if there are any.
+    /// Verifies an exported log with nothing but what wraps the root keys, or public keys, and checkpoints if there are
+    /// any.
     /// </summary>
+    /// <param name="file">The log.</param>
+    /// <param name="keys">What wraps the root keys; null if there are public keys.</param>
+    /// <param name="checkpoints">The checkpoint file, or null.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <param name="publicKeys">A file with the public keys; null asks for the root key.</param>
     /// <exception cref="ConfigurationException">The file is no export, or the wrapper is not the store's.</exception>
     public static async Task<AuditReport> VerifyExportAsync(
-        string file, KeySettings keys, string? checkpoints, CancellationToken ct)
+        string file, KeySettings? keys, string? checkpoints, CancellationToken ct, string? publicKeys = null)
     {
-        using var lines = File.ReadLines(file).GetEnumerator();
-        var header = lines.MoveNext() ? lines.Current : "";
-        var (instance, meta) = await OpenExportedAsync(header, KeyWrappers.Open(keys), file, ct);
-        var verification = Verifier(instance, checkpoints is null ? [] : File.ReadAllLines(checkpoints));
+        using var exported = new ExportedLog(file);
+        var meta = exported.Stored.Meta;
+        var proof = publicKeys is null
+            ? AuditKeys.Of(await exported.OpenAsync(KeyWrappers.Open(keys!), ct)).Proof
+            : ProofOf(publicKeys, meta.GetValueOrDefault(Control.StoreMetaKey),
+                meta.GetValueOrDefault(PublicKeys.MetaKey));
+        var verification = new Verification(proof, checkpoints is null ? [] : File.ReadAllLines(checkpoints));
         foreach (var (key, value) in meta)
             verification.AddMeta(key, value);
-        using var entries = new MemoryStream();
-        var number = 1;
-        while (lines.MoveNext())
-        {
-            number++;
-            if (!lines.Current.StartsWith("{\"seal\":", StringComparison.Ordinal))
-            {
-                entries.Write(Encoding.UTF8.GetBytes(lines.Current + "\n"));
-                continue;
-            }
-
-            try
-            {
-                var seal = JsonNode.Parse(lines.Current);
-                verification.Add(
-                    new AuditRow(seal.Part("node").GetValue<string>(), (long)seal.Part("first"),
-                        (long)seal.Part("last"), Convert.FromHexString(seal.Part("seal").GetValue<string>()),
-                        entries.ToArray()));
-            }
-            catch (Exception e) when (e is JsonException or FormatException or ArgumentException
-                or InvalidOperationException or OverflowException)
-            {
-                return new AuditReport([$"line {number} of {file} was changed: it is no longer a seal"],
-                    verification.Entries, 0);
-            }
-
-            entries.SetLength(0);
-        }
-
-        var report = Finish(verification);
-        return entries.Length == 0 ? report : report with
-        {
-            Problems = [.. report.Problems, $"{file} ends in entries without their seal: its end was cut off"],
-        };
+        foreach (var row in exported.Rows())
+            verification.Add(row);
+        if (exported.Trouble is { IsSeal: true } changed)
+            return new AuditReport([changed.Text], verification.Entries, 0);
+        var report = Finish(verification, proof);
+        return exported.Trouble is not { } cut ? report : report with { Problems = [.. report.Problems, cut.Text] };
     }
 
-    private static Verification Verifier(Instance instance, string[] checkpoints) =>
-        new(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
+    private static LogProof ProofOf(string file, byte[]? store, byte[]? known)
+    {
+        if (PublicKeys.FromPem(File.ReadAllText(file)) is not { } keys)
+        {
+            throw new ConfigurationException($"{file} is not a public key as coffer audit public-key shows it",
+                "Give the file that holds what coffer audit public-key has shown.");
+        }
 
-    private static AuditReport Finish(Verification verification)
+        if (store is null)
+        {
+            throw new ConfigurationException("the log is of a store that no release with public keys has opened",
+                "Start the server once with this release, or verify with the key file.");
+        }
+
+        keys.Learn(store, PublicKeys.FromMeta(known));
+        return new LogProof(Key: null, keys, store);
+    }
+
+    private static AuditReport Finish(Verification verification, LogProof proof)
     {
         verification.Finish();
         return new AuditReport(verification.Problems, verification.Entries, verification.Checkpoints)
@@ -187,61 +173,14 @@ internal static class AuditArchive
                 $"to entry {accepted.Rollback.To.Sequence}: " +
                 $"accepted at {accepted.Rollback.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z " +
                 $"as its roll-back {accepted.Rollback.Number}")],
+            Segments = [.. verification.Segments.Select(segment => segment.ToString())],
+            IsPublic = proof.Key is null,
+            Proven = [.. verification.Proven.Select(Words)],
+            Unproven = [.. verification.Unproven.Select(Words)],
         };
-    }
 
-    // Where the logs of nodes begin, and where they went back.
-    private static async Task<IEnumerable<(string Key, byte[] Value)>> AboutLogAsync(
-        Engine engine, CancellationToken ct)
-    {
-        var cuts = await engine.ListMetaAsync(AuditCut.MetaPrefix, ct);
-        return [.. cuts, .. await engine.ListMetaAsync(Rollbacks.MetaPrefix, ct)];
-    }
-
-    private static async Task<(Instance Instance, Dictionary<string, byte[]> Meta)> OpenExportedAsync(
-        string header, KeyWrappers wrappers, string file, CancellationToken ct)
-    {
-        try
-        {
-            var json = JsonNode.Parse(header);
-            if ((int)json.Part("coffer_audit_export") is var format and (FormatOfLevelOne or Format))
-            {
-                var meta = json.Part("meta").AsObject().ToDictionary(entry => entry.Key,
-                    entry => Convert.FromBase64String((string)entry.Value!));
-                RootKeyRow[] roots = [.. json.Part("root_keys").AsArray().Select(
-                    root => new RootKeyRow((uint)root.Part("version"), 0, Bytes(root)))];
-                WrappingRow[] wrappings = format == FormatOfLevelOne ? []
-                    : [.. json.Part("root_key_wrappings").AsArray().Select(row => new WrappingRow(
-                        (uint)row.Part("version"), row.Part("wrapper").GetValue<string>(), Bytes(row), 0))];
-                return (await Instance.OpenAsync(new StoredKeys(roots, wrappings, meta), wrappers, ct), meta);
-            }
-        }
-        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
-            or ArgumentException or OverflowException)
-        {
-            // said below
-        }
-
-        throw new ConfigurationException($"{file} is not an exported audit log, or its first line was changed",
-            "Export it again with: coffer audit export --data DIR");
-    }
-
-    private static byte[] Bytes(JsonNode? row) => Convert.FromBase64String(row.Part("wrapped").GetValue<string>());
-
-    private static async IAsyncEnumerable<AuditRow> RowsAsync(Engine engine,
-        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)
-    {
-        var bound = 0L;
-        while (await engine.ListAuditAsync(bound, newestFirst: false, Scans.StepSize, ct) is { Count: > 0 } rows)
-        {
-            foreach (var (number, row) in rows)
-            {
-                if (number <= bound)
-                    throw ApiError.Contradictory("audit rows are not in the order of their numbers");
-                bound = number;
-                yield return row;
-            }
-        }
+        static string Words((string Node, long First, long Last) part) =>
+            $"entries {part.First} to {part.Last} of {part.Node}";
     }
 
     // Beside a running server, if there is one: a store whose schema is up to date is not written.

@@ -1,3 +1,4 @@
+using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Keys;
 using Coffer.Settings;
@@ -11,6 +12,8 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
     public required Recorder Recorder { get; init; }
 
     public required Refusals Refusals { get; init; }
+
+    public required Bridge Bridge { get; init; }
 
     /// <summary>Removes entries that are too old; null keeps them all.</summary>
     public Retention? Retention { get; init; }
@@ -27,38 +30,85 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
         CancellationToken ct)
     {
         var (engine, time) = (storage.Engine, around.Time);
-        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        var keys = AuditKeys.Of(instance);
         var file = CheckpointFile(storage, options);
         var acceptance = new OldStore(engine, keys, file, time, around.Log<OldStore>())
             .Check(options.IsRestored ? null : options.AcceptedRollbacks);
         if (acceptance is null)
             anchor.RequireNotOlder(instance);
         var last = await engine.FindLastAuditAsync(engine.Node, ct);
-        var chain = around.Parts.Add(new AuditChain(instance.AuditKey, instance.Id, engine.Node, last, time));
+        var chain = around.Parts.Add(new AuditChain(keys, engine.Node, last, time));
         var inLoop = chain.InLoop(engine);
         var checkpoints = around.Parts.Add(
             new Checkpoints(chain, engine, keys, file, time, around.Log<Checkpoints>()));
         checkpoints.Start();
         var committer = around.Parts.Add(new Committer(engine, Waiting(options), inLoop));
+        var bridge = new Bridge(engine, keys, around.Log<Bridge>());
         if (acceptance is { } accepted)
         {
             var now = time.GetUtcNow().ToUnixTimeSeconds();
-            var (stepBack, durable) = await instance.StepBackAsync(engine, anchor.Serial, now, ct);
-            await committer.CommitAsync(new Change.Plain([.. accepted.Rows, .. stepBack]) { Notes = accepted.Notes });
+            var (stepBack, generation, durable) = await instance.StepBackAsync(
+                engine, anchor.Serial, accepted.Generation, now, ct);
+            // Its own entry begins the segment. What the log was before it is said there too, if nobody has said it.
+            var bridged = await bridge.FindAsync(chain.At, ct);
+            Note[] notes =
+            [
+                .. accepted.Entries.Select(entry => entry with { Begins = generation }),
+                .. bridged is { } found ? [found.Entry with { Begins = generation }] : (Note[])[],
+            ];
+            var written = accepted.Rows.OfType<RowWrite.PutMeta>().Select(row => row.Key).ToHashSet();
+            var others = (bridged?.Rows ?? []).Where(row => row is RowWrite.PutMeta meta && written.Add(meta.Key));
+            await committer.CommitAsync(new Change.Plain(
+                [
+                    .. accepted.Rows, .. others, .. stepBack,
+                    WithoutGeneration.Row(instance, until: 0), FormatOne.Row(instance, until: 0),
+                ])
+            {
+                Notes = notes,
+            });
             durable();
             checkpoints.Write(); // from now on a copy of before the acceptance is an old one
         }
 
         var refusals = around.Parts.Add(new Refusals(time));
         var policy = new AuditPolicy(options.Audit == "buffered", options.AuditMetadataReads);
-        return new AuditParts(chain, checkpoints, committer)
+        var parts = new AuditParts(chain, checkpoints, committer)
         {
+            Bridge = bridge,
             Recorder = new Recorder(committer, policy, around.Log<Recorder>()),
             Refusals = refusals,
             Retention = options.AuditRetentionDays is { } days
                 ? new Retention(engine, committer, keys, TimeSpan.FromDays(days), time, around.Log<Retention>())
                 : null,
         };
+        await parts.BridgeAsync(engine, instance, time, ct);
+        return parts;
+    }
+
+    /// <summary>
+    /// Bridges a log of before, and has the keys that sign stand in <c>meta</c> for exports. Again is nothing; of a
+    /// store that is raised to its level in this start, call it after that.
+    /// </summary>
+    public async Task BridgeAsync(Engine engine, Instance instance, TimeProvider time, CancellationToken ct)
+    {
+        if (instance.Facts is null)
+            return;
+        if (await Bridge.FindAsync(Chain.At, ct) is { } bridged)
+        {
+            var rows = new List<RowWrite>(bridged.Rows);
+            if (await engine.FindMetaAsync(WithoutGeneration.MetaKey, ct) is null)
+                rows.Add(WithoutGeneration.From(instance, time.GetUtcNow().ToUnixTimeSeconds()));
+            await Committer.CommitAsync(new Change.Plain([.. rows]) { Notes = [bridged.Entry] });
+        }
+
+        var shown = PublicKeys.FromMeta(await engine.FindMetaAsync(PublicKeys.MetaKey, ct));
+        if (Words(shown) != Words(instance.Signing.Public.All))
+            await Committer.CommitAsync(new Change.Plain(
+                new RowWrite.PutMeta(PublicKeys.MetaKey, instance.Signing.Public.ToMeta())));
+
+        // Each start signs later keys again, so their signatures differ.
+        static string Words(IReadOnlyList<SignedKey> keys) =>
+            string.Join(' ', keys.Select(key => $"{key.Number} {Convert.ToHexString(key.Key)}"));
     }
 
     /// <summary>Where checkpoints are appended.</summary>

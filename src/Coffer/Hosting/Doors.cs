@@ -7,7 +7,8 @@ using Coffer.Settings;
 namespace Coffer.Hosting;
 
 /// <summary>What answers a request, by the address it came in at and its path.</summary>
-internal sealed class Doors(Pipeline api, Pipeline management, HealthApi health, CofferOptions options)
+internal sealed class Doors(
+    Pipeline api, Pipeline management, HealthApi health, AuditKeyApi auditKey, CofferOptions options)
 {
     /// <summary>What an address answers.</summary>
     private enum Planes
@@ -23,8 +24,8 @@ internal sealed class Doors(Pipeline api, Pipeline management, HealthApi health,
     }
 
     public static Doors Open(
-        SecretsParts secrets, ManagementParts management, AccessParts access, HealthApi health, Uri url,
-        CofferOptions options, Surroundings around)
+        SecretsParts secrets, ManagementParts management, AccessParts access, HealthApi health,
+        AuditKeyApi auditKey, Uri url, CofferOptions options, Surroundings around)
     {
         var limits = around.Parts.Add(new RateLimits(options.RatePerKey, options.RatePerAddress, around.Time));
         var authentication = new Authentication(access.Callers, limits);
@@ -39,12 +40,13 @@ internal sealed class Doors(Pipeline api, Pipeline management, HealthApi health,
         return new Doors(
             new Pipeline(routes, authentication, access.Gate, isAdmin: false, docs, log),
             new Pipeline(management.AdminRoutes, authentication, access.Gate, isAdmin: true, docs, log),
-            health, options);
+            health, auditKey, options);
     }
 
     public Task AnswerAsync(HttpContext context) => (context.Request.Path.Value, PlanesOf(context)) switch
     {
         (DocsApi.Path, _) => DocsApi.WriteErrorsAsync(context),
+        (AuditKeyApi.Path, _) => auditKey.WriteAsync(context),
         (HealthApi.Alive, not Planes.Public) => HealthApi.WriteAliveAsync(context),
         (HealthApi.Ready, not Planes.Public) => health.WriteReadyAsync(context),
         ("/", not Planes.Admin) when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),

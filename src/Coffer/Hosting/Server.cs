@@ -67,6 +67,7 @@ internal sealed class Server : IAsyncDisposable
             await audit.Committer.CommitAsync(first.Change);
             await Upgrade.RunAsync(
                 storage.Engine, audit.Committer, instance, keys.Wrappers, time.GetUtcNow().ToUnixTimeSeconds(), ct);
+            await audit.BridgeAsync(storage.Engine, instance, time, ct);
             keys.Follow(storage.Engine, instance, around);
             audit.Refusals.Start(audit.Committer);
 
@@ -83,7 +84,8 @@ internal sealed class Server : IAsyncDisposable
             {
                 BackupTrouble = () => backups?.Trouble,
             }));
-            waiting.Open(Doors.Open(secrets, management, access, health, url, options, around));
+            waiting.Open(Doors.Open(
+                secrets, management, access, health, new AuditKeyApi(instance), url, options, around));
             return new Server(app, parts)
             {
                 Url = url,

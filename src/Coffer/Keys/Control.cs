@@ -280,6 +280,22 @@ internal sealed record StoreGeneration(long Number, byte[] Mark)
     public static StoreGeneration After(long last, long now) =>
         new(Math.Max(now, last + 1), RandomNumberGenerator.GetBytes(MarkSize));
 
+    /// <summary>As it is stored, and as what is given out names it.</summary>
+    public byte[] ToBytes()
+    {
+        var bytes = new byte[Size];
+        BinaryPrimitives.WriteInt64BigEndian(bytes, Number);
+        Mark.CopyTo(bytes, sizeof(long));
+        return bytes;
+    }
+
+    /// <summary>Whether it is the same: of two numbers that are equal the marks tell.</summary>
+    public bool Is(StoreGeneration? other) =>
+        other is not null && Number == other.Number && Mark.AsSpan().SequenceEqual(other.Mark);
+
+    /// <summary>Its bytes in hexadecimal.</summary>
+    public override string ToString() => Convert.ToHexStringLower(ToBytes());
+
     public static StoreGeneration Read(ReadOnlySpan<byte> value) =>
         new(BinaryPrimitives.ReadInt64BigEndian(value), value[sizeof(long)..].ToArray());
 }

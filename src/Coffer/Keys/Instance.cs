@@ -27,13 +27,11 @@ internal sealed partial class Instance
     private ControlFacts? known;
 
     private Instance(
-        RootKeys roots, byte[] id, ReadOnlySpan<byte> pepper, ReadOnlySpan<byte> pkcs8, ControlFacts? facts)
+        RootKeys roots, byte[] id, ReadOnlySpan<byte> pepper, IReadOnlyList<Control.Numbered> signing,
+        ControlFacts? facts)
     {
         (inForce, known, Id) = (roots, facts, id);
-        AuditSigningKey = ECDsa.Create();
-        AuditSigningKey.ImportPkcs8PrivateKey(pkcs8, out var read);
-        if (read != pkcs8.Length)
-            throw Changed();
+        Signing = SigningKeys.Open(id, signing);
         TokenKey = MacKey.Derived(pepper, "coffer v1 token"u8);
         ProofKey = MacKey.Derived(pepper, "coffer v1 key row"u8);
         AuditKey = MacKey.Derived(pepper, "coffer v1 audit"u8);
@@ -105,8 +103,11 @@ internal sealed partial class Instance
     /// <summary>Key of the MACs that prove back-ups to be of this store.</summary>
     public MacKey BackupKey { get; }
 
-    /// <summary>ECDSA P-256: signs the audit log's checkpoints and the receipts of what was forgotten.</summary>
-    public ECDsa AuditSigningKey { get; }
+    /// <summary>Sign the audit log's checkpoints and the receipts of what was forgotten.</summary>
+    public SigningKeys Signing { get; }
+
+    /// <summary>The one of them that signs, ECDSA P-256.</summary>
+    public ECDsa AuditSigningKey => Signing.Newest;
 
     /// <summary>Whether the store has an identity yet. One that has is never given another.</summary>
     public static async Task<bool> ExistsAsync(Engine engine, CancellationToken ct) =>
@@ -168,7 +169,8 @@ internal sealed partial class Instance
         if (!stored.Meta.ContainsKey(Control.MetaKey))
         {
             using var old = LevelOne.Open(stored, wrappers);
-            return new Instance(old.Roots, old.Id, old.Pepper.Span, old.SigningKey.Span, facts: null)
+            Control.Numbered[] signing = [new Control.Numbered(1, old.SigningKey)];
+            return new Instance(old.Roots, old.Id, old.Pepper.Span, signing, facts: null)
             {
                 AppsAreSealed = old.AppsAreSealed,
             };
@@ -178,8 +180,7 @@ internal sealed partial class Instance
         using (control)
         {
             return new Instance(roots, stored.Meta[Control.StoreMetaKey], control.Peppers[^1].Secret.Span,
-                control.SigningKeys[^1].Secret.Span, ControlFacts.Of(
-                    control, stored.Meta[Control.MetaKey], stored.Roots))
+                control.SigningKeys, ControlFacts.Of(control, stored.Meta[Control.MetaKey], stored.Roots))
             {
                 Troubles = troubles,
             };
@@ -272,20 +273,23 @@ internal sealed partial class Instance
     /// </summary>
     /// <param name="engine">Where the store is.</param>
     /// <param name="anchor">The serial that an anchor has, or 0.</param>
+    /// <param name="known">The greatest number of a generation that is known from elsewhere, or 0.</param>
     /// <param name="now">Unix seconds.</param>
     /// <param name="ct">Ends the wait.</param>
+    /// <returns>The rows, the generation that begins with them, and what to do once they are durable.</returns>
     /// <exception cref="ConfigurationException">The control row was changed since it was opened.</exception>
-    public async Task<(RowWrite[] Rows, Action Durable)> StepBackAsync(
-        Engine engine, long anchor, long now, CancellationToken ct)
+    public async Task<(RowWrite[] Rows, StoreGeneration? Generation, Action Durable)> StepBackAsync(
+        Engine engine, long anchor, long known, long now, CancellationToken ct)
     {
         if (Facts is not { } facts)
-            return ([], static () => { });
+            return ([], null, static () => { });
         var stored = await StoredKeys.ReadAsync(engine, ct);
         using var control = Control.Open(Id, stored.Meta.GetValueOrDefault(Control.MetaKey), Roots) ?? throw Changed();
-        var next = control with { Generation = StoreGeneration.After(control.Generation.Number, now) };
+        var last = Math.Max(control.Generation.Number, known);
+        var next = control with { Generation = StoreGeneration.After(last, now) };
         var before = control with { Serial = Math.Max(control.Serial, anchor) };
         var (roots, row, current) = ControlChange.Write(this, before, next, facts);
-        return ([row], () => Take(roots, current));
+        return ([row], next.Generation, () => Take(roots, current));
     }
 
     /// <summary>Whether the root key still opens what it seals: memory and cryptography work.</summary>
@@ -334,7 +338,7 @@ internal sealed partial class Instance
         var (roots, rows) = (new RootKeys(root), (RootKeyRow[])[new RootKeyRow(root.Version, created, [])]);
         var stored = Stored(rows, wrappings, id, control, roots);
         var facts = ControlFacts.Of(control, stored.Meta[Control.MetaKey], rows);
-        return (new Instance(roots, id, pepper.Span, pkcs8.Span, facts), stored);
+        return (new Instance(roots, id, pepper.Span, control.SigningKeys, facts), stored);
     }
 
     /// <summary>A root key, as each of some wrappers wraps it.</summary>

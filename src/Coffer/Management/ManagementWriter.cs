@@ -29,7 +29,7 @@ internal sealed class ManagementWriter(
     /// <summary>How long a reply is kept; afterwards the idempotency key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
 
-    private const byte RequestTag = 1, BodyTag = 2;
+    private const byte RequestTag = 1, BodyTag = 2, GenerationTag = 3;
 
     // What takes rights away, sets what an app may do, or changes root keys: such acts wait for no flood.
     private static readonly FrozenSet<string> Urgent = FrozenSet.Create(StringComparer.Ordinal,
@@ -163,9 +163,10 @@ internal sealed class ManagementWriter(
         {
             var now = own.Now;
             if (found.Management!.Reply is { } kept
-                && (!kept.IsSound || kept.Created + (long)KeptFor.TotalSeconds > now))
+                && (!kept.IsSound || kept.Created + (long)KeptFor.TotalSeconds > now)
+                && Replay(kept) is { } replayed)
             {
-                Reply = Replay(kept);
+                Reply = replayed;
                 entry = about with { Outcome = "replayed" };
                 return [];
             }
@@ -193,8 +194,12 @@ internal sealed class ManagementWriter(
         private RowWrite.PutReply Keep(byte[] key, SecretBytes body, long now)
         {
             var id = System.Text.Encoding.UTF8.GetBytes(request.Caller.Origin.RequestId);
-            using var plaintext = SecretBytes.Rent(Tlv.SizeOf(id) + Tlv.SizeOf(body.Span));
-            Tlv.Write(Tlv.Write(plaintext.Span, RequestTag, id), BodyTag, body.Span);
+            var generation = Generation;
+            using var plaintext = SecretBytes.Rent(Tlv.SizeOf(id) + Tlv.SizeOf(body.Span)
+                + (generation is null ? 0 : Tlv.SizeOf(generation)));
+            var rest = Tlv.Write(Tlv.Write(plaintext.Span, RequestTag, id), BodyTag, body.Span);
+            if (generation is not null)
+                Tlv.Write(rest, GenerationTag, generation);
             using var bound = Bind(key, fingerprint, now);
             var owner = request.Caller.Tenant is { } tenant ? OwnerOf(own.instance, tenant.App, tenant.Account) : null;
             return new RowWrite.PutReply(
@@ -202,17 +207,25 @@ internal sealed class ManagementWriter(
                     Envelope.Seal(own.instance.ReplyKey, plaintext.Span, bound.Span)));
         }
 
-        private Reply Replay(ReplyRow kept)
+        // What a mint gives is good in one generation of the store; everything else that is kept is as stored.
+        private byte[]? Generation =>
+            ManagementAt.Mint is null ? null : own.instance.Facts?.Generation.ToBytes();
+
+        /// <returns>Null if it is of another generation of the store: it is as if nothing were kept.</returns>
+        private Reply? Replay(ReplyRow kept)
         {
             using var bound = Bind(kept.Key, kept.Fingerprint, kept.Created);
             using var plaintext = kept.IsSound ? Envelope.Open(own.instance.ReplyKey, kept.Sealed, bound.Span) : null;
-            if (plaintext is null || !Tlv.AreSound(plaintext.Span, [RequestTag, BodyTag])
+            if (plaintext is null || !Tlv.AreSound(plaintext.Span, [RequestTag, BodyTag, GenerationTag])
                 || Tlv.Text(plaintext.Span, RequestTag) is not { } original
                 || Tlv.Find(plaintext.Span, BodyTag) is not { } body
                 || !Utf8.IsValid(plaintext.Span[body]))
                 throw ApiError.RecordDamaged("idempotency record", Damage(kept));
             if (!CryptographicOperations.FixedTimeEquals(kept.Fingerprint, fingerprint))
                 throw ApiError.IdempotencyMismatch(request.Key!);
+            if (Tlv.Find(plaintext.Span, GenerationTag) is { } named
+                && !plaintext.Span[named].SequenceEqual(Generation))
+                return null;
             return new Reply(SecretBytes.Copy(plaintext.Span[body]), original);
         }
 

@@ -68,13 +68,17 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
             ["app"] = App,
             ["done"] = Strings([.. atOnce, .. later]),
             ["forgotten_at"] = At,
+            ["generation"] = instance.Facts?.Generation.ToString(),
             ["id"] = Id,
             ["instance"] = Convert.ToHexStringLower(instance.Id),
             ["not_reached"] = Strings(never),
             ["object"] = "account.forgotten",
             ["secrets"] = new JsonObject { ["live"] = Live, ["test"] = Test },
             ["signed_at"] = now,
+            ["signing_key"] = instance.Signing.Number,
         };
+        if (instance.Signing.Public.Later is { Count: > 0 } successors)
+            payload["signing_keys"] = new JsonArray([.. successors.Select(key => key.ToJson())]);
         var signed = $"{Base64("""{"alg":"ES256","typ":"JWT"}""")}.{Base64(payload.ToJsonString())}";
         var signature = instance.AuditSigningKey.SignData(
             Encoding.ASCII.GetBytes(signed), HashAlgorithmName.SHA256,

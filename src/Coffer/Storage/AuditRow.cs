@@ -6,10 +6,10 @@ namespace Coffer.Storage;
 /// </summary>
 internal sealed record AuditRow(string Node, long First, long Last, byte[] Mac, byte[] Entries)
 {
-    private const string Columns = "SELECT node, first, last, mac, entries, row FROM audit";
+    private const string Columns = "SELECT node, first, last, mac, entries, public, row FROM audit";
 
     public static readonly Table Table = new("audit",
-        "node:t first:n last:n mac:b entries:b row:n", "row", "node first")
+        "node:t first:n last:n mac:b entries:b public:b row:n", "row", "node first")
     {
         Numbered = "row",
     };
@@ -41,19 +41,28 @@ internal sealed record AuditRow(string Node, long First, long Last, byte[] Mac, 
             $"{Columns} WHERE node = $1 AND first <= $2 ORDER BY first DESC LIMIT 1"),
         From);
 
-    public const string Put = "INSERT INTO audit (node, first, last, mac, entries) VALUES ($1, $2, $3, $4, $5)";
+    public const string Put =
+        "INSERT INTO audit (node, first, last, mac, entries, public) VALUES ($1, $2, $3, $4, $5, $6)";
+
     public const string Prune = "DELETE FROM audit WHERE row <= $1";
 
+    /// <summary>What proves it without a key; null of a row of before.</summary>
+    public byte[]? Public { get; init; }
+
     public static AuditRow From(IRow row) =>
-        new(row.Text(0), row.Number(1), row.Number(2), row.Bytes(3), row.Bytes(4));
+        new(row.Text(0), row.Number(1), row.Number(2), row.Bytes(3), row.Bytes(4)) { Public = row.BytesOrNull(5) };
 
     private static (long Number, long Size) SizeFrom(IRow row) => (row.Number(0), row.Number(1));
 
-    private static (long Number, AuditRow Row) FromNumbered(IRow row) => (row.Number(5), From(row));
+    private static (long Number, AuditRow Row) FromNumbered(IRow row) => (row.Number(6), From(row));
 }
 
 /// <summary>How far a node's log has come, and what <c>meta</c> holds about the node.</summary>
-internal sealed record AuditHeadRow(string Node, long Last, byte[] Mac, byte[]? Meta);
+internal sealed record AuditHeadRow(string Node, long Last, byte[] Mac, byte[]? Meta)
+{
+    /// <inheritdoc cref="AuditRow.Public"/>
+    public byte[]? Public { get; init; }
+}
 
 /// <summary>
 /// Something to be recorded in the audit log with a change. What it says is not this room's business.
@@ -75,7 +84,7 @@ internal abstract partial record RowWrite
     public sealed record PutAudit(AuditRow Row) : RowWrite
     {
         public override IReadOnlyList<Statement> Statements =>
-            [new(AuditRow.Put, Row.Node, Row.First, Row.Last, Row.Mac, Row.Entries)];
+            [new(AuditRow.Put, Row.Node, Row.First, Row.Last, Row.Mac, Row.Entries, Row.Public)];
     }
 
     /// <summary>Removes the audit rows up to a number.</summary>

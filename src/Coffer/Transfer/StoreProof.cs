@@ -132,7 +132,7 @@ internal sealed class StoreProof(
 
     private void VerifyAudit(Instance instance, string[] checkpoints)
     {
-        var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id, checkpoints);
+        var verification = new Verification(AuditKeys.Of(instance).Proof, checkpoints);
         foreach (var (key, value) in read(MetaRow.Table).Select(row => MetaRow.ToMeta(new ReadRow(row))))
             verification.AddMeta(key, value);
 

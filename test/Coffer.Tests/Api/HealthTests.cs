@@ -31,8 +31,8 @@ public sealed class HealthTests
         using var engine = SqliteEngine.Open(directory.File("coffer.db"));
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
         var instance = await CreateAsync(directory, committer, time);
-        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
-        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        var chain = new AuditChain(AuditKeys.Of(instance), "node_1", null, time);
+        var keys = AuditKeys.Of(instance);
         using var checkpoints = new Checkpoints(chain, engine, keys, directory.File("checkpoints"), time,
             NullLogger<Checkpoints>.Instance);
         using var readiness = new Readiness(
@@ -80,8 +80,8 @@ public sealed class HealthTests
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
         var instance = await CreateAsync(directory, committer, time);
         var last = new AuditRow("node_1", 1, 1, new byte[32], []);
-        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", last, time);
-        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        var chain = new AuditChain(AuditKeys.Of(instance), "node_1", last, time);
+        var keys = AuditKeys.Of(instance);
         var file = Path.Combine(directory.Path, "gone", "c");
         using var checkpoints = new Checkpoints(chain, engine, keys, file, time, NullLogger<Checkpoints>.Instance);
         checkpoints.Write();

@@ -168,7 +168,7 @@ public sealed class MintedKeysTests : ServerTests
         string Seal(Instance instance, long life) =>
             new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + life), tenant, "usr_1"u8.ToArray(),
             Permissions.All, key, now, now + life)
-            { Ties = new Ties(0, 0, 0, 0) }.Seal(instance);
+            { Ties = new Ties(0, 0, 0, 0) { Store = instance.Facts!.Generation } }.Seal(instance);
     }
 
     [Theory]
@@ -184,7 +184,7 @@ public sealed class MintedKeysTests : ServerTests
         var token = await SealAsync(instance =>
             new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + 60), tenant, "usr_1"u8.ToArray(),
             Permissions.All, key, now, now + 60)
-            { Ties = new Ties(ofKey, ofApp, ofTenant, 99) }.Seal(instance));
+            { Ties = new Ties(ofKey, ofApp, ofTenant, 99) { Store = instance.Facts!.Generation } }.Seal(instance));
         await IsDeadAsync(token);
     }
 
@@ -270,6 +270,102 @@ public sealed class MintedKeysTests : ServerTests
         envelope[5] = 2;
         (await Server.Client(Tokens.Seal("ek_live_", envelope)).List()).IsError(401, null, null);
         (await Server.Client(Tokens.Seal("ek_test_", envelope)).List()).IsOk();
+    }
+
+    [Fact]
+    [Trait("Keys", "S4")]
+    public async Task After_a_step_back_it_is_refused_and_so_is_the_reply_that_was_kept_of_its_minting()
+    {
+        var backend = Server.Client();
+        var token = (await backend.Post(Ephemeral, [("user", "usr_1")], "mint once")).IsOk().Json.Secret();
+        Assert.Equal(token,
+            (await backend.Post(Ephemeral, [("user", "usr_1")], "mint once")).IsOk().Json.Secret());
+        var app = (await Server.Admin.Post(Operator.Apps, [("name", "kept")], "app once")).IsOk().Json.Id();
+        await StepBackAsync();
+        await IsDeadAsync(token);
+        var again = await backend.Post(Ephemeral, [("user", "usr_1")], "mint once");
+        Assert.NotEqual(token, again.IsOk().Json.Secret());
+        Assert.Null(again.Header("Idempotent-Replayed"));
+        (await Server.Client(again.Json.Secret()).List()).IsOk();
+        // Of another request it is still refused, and what is stored is not created twice.
+        Assert.Equal(400, (await backend.Post(Ephemeral, [("user", "usr_2")], "mint once")).Status);
+        var replayed = await Server.Admin.Post(Operator.Apps, [("name", "kept")], "app once");
+        Assert.Equal((app, "true"), (replayed.IsOk().Json.Id(), replayed.Header("Idempotent-Replayed")));
+    }
+
+    [Theory]
+    [Trait("Keys", "S4")]
+    [InlineData(1, 0)]
+    [InlineData(-1, 0)]
+    [InlineData(0, 1)]
+    public async Task A_generation_of_the_store_that_is_not_the_same_is_refused_whichever_is_greater(
+        long number, byte mark)
+    {
+        var (now, tenant, key) = (Server.Time.Seconds, await TenantAsync(),
+            (await Server.KeyAsync("secret", livemode: false)).Id());
+        var token = await SealAsync(instance =>
+        {
+            var ours = instance.Facts!.Generation;
+            byte[] marks = [(byte)(ours.Mark[0] ^ mark), .. ours.Mark[1..]];
+            return new EphemeralKey(EphemeralKey.NewId(instance, tenant, now, now + 60), tenant, "usr_1"u8.ToArray(),
+                Permissions.All, key, now, now + 60)
+            {
+                Ties = new Ties(0, 0, 0, 0) { Store = new StoreGeneration(ours.Number + number, marks) },
+            }.Seal(instance);
+        });
+        await IsDeadAsync(token);
+    }
+
+    [Fact]
+    [Trait("Keys", "S4")]
+    public async Task One_that_a_release_before_has_minted_lives_for_a_day_after_the_upgrade_and_not_after_a_step_back()
+    {
+        var (now, tenant, key) = (Server.Time.Seconds, await TenantAsync(),
+            (await Server.KeyAsync("secret", livemode: false)).Id());
+        await Server.StopAsync();
+        var (token, late) = await Server.OnStoreAsync((_, _, instance) =>
+            Task.FromResult((Seal(instance, now), Seal(instance, now + 86_000))));
+        await Server.StartAgainAsync();
+        await IsDeadAsync(token); // the store is this release's: none was ever minted so
+
+        // As a release before has left it.
+        await Server.StopAsync();
+        Server.Execute("UPDATE audit SET public = NULL");
+        File.Delete(Path.Combine(Server.Data, "audit-checkpoints.jsonl"));
+        await Server.StartAgainAsync();
+        (await Server.Client(token).List()).IsOk();
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
+        (await Server.Client(token).List()).IsOk();
+        Server.Time.Move(TimeSpan.FromSeconds(86_300));
+        (await Server.Client(late).List()).IsOk();
+        Server.Time.Move(TimeSpan.FromSeconds(200));
+        await IsDeadAsync(late);
+        Server.Time.Move(TimeSpan.FromSeconds(-200));
+        (await Server.Client(late).List()).IsOk();
+        await StepBackAsync();
+        await IsDeadAsync(late);
+
+        string Seal(Instance instance, long created) =>
+            new EphemeralKey(EphemeralKey.NewId(instance, tenant, created, created + 86_400), tenant,
+                "usr_1"u8.ToArray(), Permissions.All, key, created, created + 86_400)
+            {
+                Ties = new Ties(0, 0, 0, 0),
+            }.Seal(instance);
+    }
+
+    // As an accepted roll-back does.
+    private async Task StepBackAsync()
+    {
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (engine, committer, instance) =>
+        {
+            var (rows, _, durable) = await instance.StepBackAsync(engine, 0, 0, Server.Time.Seconds, default);
+            await committer.CommitAsync(new Change.Plain(rows));
+            durable();
+            return true;
+        });
+        await Server.StartAgainAsync();
     }
 
     private async Task IsDeadAsync(string token) => (await Server.Client(token).List()).IsError(401, null, null);

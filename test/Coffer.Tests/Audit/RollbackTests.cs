@@ -291,7 +291,7 @@ public sealed class RollbackTests : IAsyncLifetime
         var log = new Said<OldStore>();
         await server.OnStoreAsync((engine, _, instance) =>
         {
-            var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+            var keys = AuditKeys.Of(instance);
             return Task.FromResult(new OldStore(engine, keys, Checkpoints, server.Time, log).Check([]) is null);
         });
         Assert.Contains("a checkpoint that this store did not sign: node_1, entry 99", Assert.Single(log.Lines),

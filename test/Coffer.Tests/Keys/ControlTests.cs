@@ -132,6 +132,25 @@ public sealed class ControlTests : IDisposable
         await Task.CompletedTask;
     }
 
+    /// <summary>
+    /// The keys of vectors/ephemeral-v2.json, which another implementation has minted for this store.
+    /// </summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task An_ephemeral_key_opens_as_another_implementation_has_minted_it(int number)
+    {
+        var text = File.ReadAllText(Repository.File("vectors/ephemeral-v2.json"));
+        var vector = JsonElement.Parse(text).GetProperty("cases")[number];
+        var instance = await Instance.OpenAsync(Stored(), Wrappers(), default);
+        var key = EphemeralKey.Open(instance, vector.GetProperty("token").GetString()!)!;
+        Assert.Equal(("app_1", "acct_1", "key_1", 1_795_247_460L, 1_795_251_060L),
+            (key.Tenant.App, key.Account, key.MintedBy, key.Created, key.Expires));
+        Assert.Equal((0L, 4L, 5L, 99L), (key.Ties!.Key, key.Ties.App, key.Ties.Tenant, key.Ties.Last));
+        Assert.Equal(vector.GetProperty("generation").GetString(), key.Ties.Store?.ToString());
+        Assert.Equal(number == 0, instance.Facts!.Generation.Is(key.Ties.Store));
+    }
+
     private static IEnumerable<(StoredKeys Stored, string Names)> Edits()
     {
         var whole = Stored();

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -92,6 +93,32 @@ public sealed class FixturesTests(PostgresServer postgres)
         Assert.Empty(report.Problems);
         Assert.True(report.Entries > 20);
         Assert.True(report.Checkpoints > 0);
+    }
+
+    [Theory]
+    [Trait("Keys", "S13")]
+    [MemberData(nameof(Fixtures))]
+    public async Task Its_log_is_verified_once_and_can_be_proven_without_the_root_key_from_then_on(string fixture)
+    {
+        var contents = JsonNode.Parse(await File.ReadAllTextAsync(FileOf(fixture, "contents.json")))!;
+        await using var server = await OpenAsync(fixture, contents);
+        for (var start = 0; start < 2; start++)
+        {
+            (await server.Client(Text(contents["keys"]!["test"])).Set("another")).IsOk();
+            await server.StopAsync();
+            await server.StartAgainAsync();
+        }
+
+        await server.StopAsync();
+        var key = await PublicProofs.KeepAsync(server.Location);
+        var report = await PublicProofs.VerifyAsync(server.Location, key);
+        Assert.Empty(report.Problems);
+        Assert.Matches("^from entry [0-9]+ on the log of node_1 is provable without the root key .*: begin_segment, ok",
+            Assert.Single(report.Segments));
+        var first = report.Segments[0].Split(' ')[2];
+        Assert.StartsWith($"entries {first} to ", Assert.Single(report.Proven), StringComparison.Ordinal);
+        Assert.Equal($"entries 1 to {int.Parse(first, CultureInfo.InvariantCulture) - 1} of node_1",
+            Assert.Single(report.Unproven));
     }
 
     [Theory]

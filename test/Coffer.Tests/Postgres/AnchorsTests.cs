@@ -137,8 +137,8 @@ public sealed class AnchorsTests(PostgresServer server)
             """);
         using var engine = await PostgresEngine.OpenAsync(nodes.Store, default);
         var instance = await Instance.OpenAsync(engine, KeyWrappers.OfFile(Path.Combine(data, "coffer.key")), default);
-        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
-        using var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, TimeProvider.System);
+        var keys = AuditKeys.Of(instance);
+        using var chain = new AuditChain(AuditKeys.Of(instance), "node_1", null, TimeProvider.System);
         var inLoop = chain.InLoop(engine);
         var file = Path.Combine(data, "many");
         using var checkpoints = new Checkpoints(chain, engine, keys, file, new ManualTime(),
@@ -160,8 +160,8 @@ public sealed class AnchorsTests(PostgresServer server)
 
         var lines = File.ReadAllLines(file);
         var named = lines.Select(line => Checkpoint.Parse(line)!).ToArray();
-        Assert.All(lines, line => Assert.InRange(line.Length, 100, 12_000));
-        Assert.All(named, checkpoint => Assert.True(checkpoint.IsSignedBy(keys.SigningKey, keys.Instance)));
+        Assert.All(lines, line => Assert.InRange(line.Length, 100, 24_000));
+        Assert.All(named, checkpoint => Assert.True(checkpoint.IsSignedBy(keys.Signing.Public, keys.Store)));
         Assert.Equal(999, named[..11].SelectMany(checkpoint => checkpoint.Heads).DistinctBy(head => head.Node).Count());
         // Then only those that have grown.
         Assert.Equal(["node_7", "node_77"], named[11..].SelectMany(checkpoint => checkpoint.Heads)
@@ -191,11 +191,10 @@ public sealed class AnchorsTests(PostgresServer server)
         using var engine = await PostgresEngine.OpenAsync(nodes.Store, default);
         await engine.JoinAsync(default);
         var instance = await Instance.OpenAsync(engine, KeyWrappers.OfFile(Path.Combine(data, "coffer.key")), default);
-        using var chain = new AuditChain(
-            instance.AuditKey, instance.Id, engine.Node, await engine.FindLastAuditAsync(engine.Node, default),
-                new Later());
+        var last = await engine.FindLastAuditAsync(engine.Node, default);
+        using var chain = new AuditChain(AuditKeys.Of(instance), engine.Node, last, new Later());
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
-        var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        var keys = AuditKeys.Of(instance);
         await new Retention(engine, committer, keys, TimeSpan.FromDays(30), new Later(), NullLogger<Retention>.Instance)
             .SweepAsync(default);
     }

@@ -163,7 +163,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         {
             time.Move(TimeSpan.FromSeconds(10));
             var engine = await OpenAsync(store);
-            var keys = new AuditKeys(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+            var keys = AuditKeys.Of(instance);
             await Task.WhenAll(committers.Select((committer, n) => Task.Run(() =>
                 new Retention(engine, committer, keys, TimeSpan.FromSeconds(250 - 2 * n), time,
                     NullLogger<Retention>.Instance).SweepAsync(default))));
@@ -458,7 +458,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         for (var i = 0; i < 2; i++)
         {
             var engine = join ? await JoinAsync(store) : await OpenAsync(store);
-            var chain = new AuditChain(instance.AuditKey, instance.Id, engine.Node, null, time);
+            var chain = new AuditChain(AuditKeys.Of(instance), engine.Node, null, time);
             open.Add(chain);
             committers.Add(new Committer(engine, 1_000, chain.InLoop(engine)));
             open.Add(committers[i]);
@@ -487,7 +487,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
 
     private static async Task<long> VerifiedAsync(Engine engine, Instance instance)
     {
-        var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        var verification = new Verification(AuditKeys.Of(instance).Proof);
         foreach (var (key, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, default))
             verification.AddMeta(key, value);
         foreach (var (_, row) in await engine.ListAuditAsync(0, newestFirst: false, long.MaxValue, default))

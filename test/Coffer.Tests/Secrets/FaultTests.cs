@@ -42,7 +42,7 @@ public sealed class FaultTests : IDisposable
         var (instance, rows) = await Instance.CreateAsync(
             KeyWrappers.OfFile(Path.Combine(data, "coffer.key")), time.Seconds, default);
         using var engine = new FaultyEngine(SqliteEngine.Open(Path.Combine(data, "coffer.db")));
-        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time);
+        var chain = new AuditChain(AuditKeys.Of(instance), "node_1", null, time);
         using var refusals = new Refusals(time);
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
         var app = App.Create(instance, "app", time.Seconds).App.ToRow(instance);
@@ -101,7 +101,7 @@ public sealed class FaultTests : IDisposable
                         entry.Key));
 
         // And the log has an entry for each effect, in a chain that holds, wherever it failed.
-        var verification = new Verification(instance.AuditKey, instance.AuditSigningKey, instance.Id);
+        var verification = new Verification(AuditKeys.Of(instance).Proof);
         var log = await engine.ListAuditAsync(0, newestFirst: false, long.MaxValue, default);
         foreach (var (_, row) in log)
             verification.Add(row);

@@ -162,7 +162,7 @@ internal sealed class TestServer : IAsyncDisposable
         using var held = DataDirectory.Open(Data);
         using var engine = await OpenAsync(held, store);
         var instance = await Instance.OpenAsync(engine, KeyWrappers.OfFile(held.KeyFile), default);
-        var chain = new AuditChain(instance.AuditKey, instance.Id, "node_1",
+        var chain = new AuditChain(AuditKeys.Of(instance), "node_1",
             await engine.FindLastAuditAsync("node_1", default), Time);
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
         return await work(engine, committer, instance);
@@ -207,7 +207,7 @@ internal sealed class TestServer : IAsyncDisposable
                 engine, KeyWrappers.OfFile(held.KeyFile),
                 new CofferOptions { Data = made.Path, Store = database }, time, default);
             using var committer = new Committer(engine, 100,
-                new AuditChain(instance.AuditKey, instance.Id, "node_1", null, time).InLoop(engine));
+                new AuditChain(AuditKeys.Of(instance), "node_1", null, time).InLoop(engine));
             await committer.CommitAsync(change);
             new Anchor(held.AnchorFile).Write(instance);
             keys = first!;

@@ -18,13 +18,16 @@ internal sealed partial class PostgresEngine
             SELECT (SELECT a.node FROM audit a WHERE a.node > names.node ORDER BY a.node LIMIT 1)
             FROM names WHERE names.node IS NOT NULL
         ), page AS (SELECT node FROM names WHERE node IS NOT NULL LIMIT $2)
-        SELECT head.node, head.last, head.mac, (SELECT value FROM meta WHERE key = $3 || head.node)
+        SELECT head.node, head.last, head.mac, (SELECT value FROM meta WHERE key = $3 || head.node), head.public
         FROM page CROSS JOIN LATERAL (
-            SELECT node, last, mac FROM audit WHERE node = page.node ORDER BY first DESC LIMIT 1) AS head
+            SELECT node, last, mac, public FROM audit WHERE node = page.node ORDER BY first DESC LIMIT 1) AS head
         ORDER BY head.node
-        """, static row => new AuditHeadRow(row.Text(0), row.Number(1), row.Bytes(2), row.BytesOrNull(3)));
+        """, HeadFrom);
 
     private bool isInTransaction;
+
+    private static AuditHeadRow HeadFrom(IRow row) =>
+        new(row.Text(0), row.Number(1), row.Bytes(2), row.BytesOrNull(3)) { Public = row.BytesOrNull(4) };
 
     public override ValueTask<IReadOnlyList<AuditHeadRow>> ListAuditHeadsAsync(
         string after, int limit, string metaPrefix, CancellationToken ct) =>

@@ -1,0 +1,54 @@
+using System.Security.Cryptography;
+
+namespace Coffer.Keys;
+
+/// <summary>
+/// The keys with which a store signs its checkpoints and receipts, ECDSA P-256. The newest signs, and each is signed
+/// by the one before it.
+/// </summary>
+internal sealed class SigningKeys
+{
+    private readonly ECDsa newest;
+
+    private SigningKeys(uint number, ECDsa newest, PublicKeys known) =>
+        (Number, this.newest, Public) = (number, newest, known);
+
+    /// <summary>The newest one's number, from 1.</summary>
+    public uint Number { get; }
+
+    /// <summary>What others prove with.</summary>
+    public PublicKeys Public { get; }
+
+    /// <summary>The newest, for what signs in a form of its own.</summary>
+    public ECDsa Newest => newest;
+
+    /// <param name="store">The store's id.</param>
+    /// <param name="stored">The keys, oldest first.</param>
+    /// <exception cref="ConfigurationException">One is no key.</exception>
+    public static SigningKeys Open(byte[] store, IReadOnlyList<Control.Numbered> stored)
+    {
+        var (signer, words) = ((ECDsa?)null, new List<SignedKey>());
+        foreach (var (number, secret) in stored)
+        {
+            var key = ECDsa.Create();
+            key.ImportPkcs8PrivateKey(secret.Span, out var read);
+            if (read != secret.Length)
+                throw Keys.Instance.Changed();
+            words.Add(Word(store, number, key, signer));
+            signer = key;
+        }
+
+        return new SigningKeys(stored[^1].Number, signer!, new PublicKeys(words));
+    }
+
+    public byte[] Sign(ReadOnlySpan<byte> text) => newest.SignData(text, HashAlgorithmName.SHA256);
+
+    public override string ToString() => "[redacted]";
+
+    private static SignedKey Word(byte[] store, uint number, ECDsa key, ECDsa? signer)
+    {
+        var known = key.ExportSubjectPublicKeyInfo();
+        using var signed = SignedKey.ToBeSigned(store, number, known);
+        return new SignedKey(number, known, signer?.SignData(signed.Span, HashAlgorithmName.SHA256) ?? []);
+    }
+}
