@@ -265,13 +265,15 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         }
     }
 
-    /// <summary>The same, if all its fields are what a field of an entry is: text or a number.</summary>
+    /// <summary>
+    /// The same, if all its fields are what a field of an entry is: text or a number, or what was changed.
+    /// </summary>
     public static JsonDocument? ParseWhole(ReadOnlyMemory<byte> line)
     {
         var json = Parse(line);
         try
         {
-            if (json?.RootElement.EnumerateObject().All(IsSimple) == true)
+            if (json?.RootElement.EnumerateObject().All(IsField) == true)
                 return json;
         }
         catch (InvalidOperationException)
@@ -283,12 +285,14 @@ internal sealed class Verification(MacKey key, ECDsa signingKey, byte[] instance
         return null;
     }
 
-    private static bool IsSimple(JsonProperty field) => field.Name.Length > 0 && field.Value.ValueKind switch
-    {
-        JsonValueKind.Number => true,
-        JsonValueKind.String => field.Value.GetString() is not null,
-        _ => false,
-    };
+    private static bool IsField(JsonProperty field) => field.Name == "changed"
+        ? field.Value.EnumerateObject().All(Changes.IsOne)
+        : field.Name.Length > 0 && field.Value.ValueKind switch
+        {
+            JsonValueKind.Number => true,
+            JsonValueKind.String => field.Value.GetString() is not null,
+            _ => false,
+        };
 
     private void Break(string node, string problem)
     {

@@ -72,7 +72,7 @@ internal static class OfflineKey
             Role = RoleWords.Owner,
             IsOffline = true,
         });
-        var entry = ApiKey.Entry("create_key", row) with { Reason = Reason };
+        var entry = ApiKey.Entry("create_key", row) with { Reason = Reason, Changed = ApiKey.Made(row) };
         RowWrite[] rows = mark is null ? [new RowWrite.PutApiKey(row)] : [mark, new RowWrite.PutApiKey(row)];
         await audit.Committer.CommitAsync(new Change.Plain(rows) { Notes = [entry] });
         return Shown(new KeyRing.KeyAnswer(new ApiKey(row), token));
