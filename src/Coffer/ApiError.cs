@@ -86,6 +86,14 @@ internal sealed partial class ApiError : Exception
         "The management plane accepts only admin keys (ak_…). Use the admin key that the server printed when it "
             + "first started.");
 
+    public static ApiError RoleRequired(string needed, string? has) => new(403,
+        $"This request needs an admin key with the role {needed}, and the provided key has the role {has}. Ask an "
+            + "owner of this store.");
+
+    public static ApiError KeyHeldToApps() => new(403,
+        "This request is about the whole store, and the provided admin key is held to some apps. Ask an owner of this "
+            + "store.");
+
     public static ApiError SecretKeyRequired() =>
         new(
             403,
@@ -194,8 +202,8 @@ internal sealed partial class ApiError : Exception
     public static ApiError LastAdminKey() =>
         new(
             400,
-            "This is the last admin key that does not expire, and without it nobody could manage this store. Create "
-                + "another one first, or roll this one.");
+            "This is the last owner's key that does not expire and is accepted from anywhere, and without it nobody "
+                + "could manage this store. Create another one first, or roll this one.");
 
     /// <param name="version">The root key that it would leave closed.</param>
     public static ApiError LastWrapper(uint version) =>

@@ -148,6 +148,26 @@ internal sealed record ApiKey(ApiKeyRow Row)
     /// <summary>The key as it stands there, damaged or not: to be shown, or revoked.</summary>
     public static ApiKey Inspect(Instance instance, ApiKeyRow row) => new(row) { Fault = FaultOf(instance, row) };
 
+    /// <summary>What a key may do that is made, for its audit entry; none of it changes while it lives.</summary>
+    public static string? Made(ApiKeyRow row)
+    {
+        var key = new ApiKey(row);
+        return new Changes()
+            .Text("type", null, row.Kind)
+            .Flag("livemode", null, row.App is null ? null : row.Livemode)
+            .Texts("permissions", null, row.Permissions is null ? null : Split(row.Permissions))
+            .Text("account", null, row.PinnedAccount)
+            .Texts("addresses", null, row.Addresses is null ? null : Split(row.Addresses))
+            .Text("role", null, key.Role?.Word())
+            .Texts("apps", null, key.Apps)
+            .Number("expires_at", null, row.ExpiresAt)
+            .Flag("offline", null, row.IsOffline ? true : null).Json;
+    }
+
+    /// <summary>That a key ends, for the audit entry, and what replaces it.</summary>
+    public static string? Ends(long at, string? successor = null) =>
+        new Changes().Number("ended", null, at).Text("replaced_by", null, successor).Json;
+
     /// <summary>The audit entry about a change of a key.</summary>
     public static AuditEntry Entry(string verb, ApiKeyRow key) => new(verb, "ok")
     {

@@ -57,6 +57,8 @@ internal sealed class ApiKeys(
         {
             App = key.App,
             Permissions = key.Permissions,
+            Role = key.Role,
+            Apps = key.Apps,
         };
         return gate.Admit(caller, key.Networks) is { } refusal ? (null, refusal) : (caller, null);
 
@@ -101,7 +103,11 @@ internal sealed class ApiKeys(
             return null; // deleted between the two look-ups
         uses.Note(row);
         var kept = SecretBytes.ForKey(Characters(token));
-        var fresh = new Proven(kept, row, app, key.Kind!.Value, key.Permissions, key.Networks, epoch);
+        var fresh = new Proven(kept, row, app, key.Kind!.Value, key.Permissions, key.Networks, epoch)
+        {
+            Role = key.Role,
+            Apps = key.Apps,
+        };
         return proven.Set(CacheKey(token), fresh,
             new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound });
     }
@@ -119,5 +125,10 @@ internal sealed class ApiKeys(
 
     private sealed record Proven(
         SecretBytes Token, ApiKeyRow Row, App? App, KeyKind Kind, Permissions Permissions,
-        IReadOnlyList<IPNetwork> Networks, long Epoch);
+        IReadOnlyList<IPNetwork> Networks, long Epoch)
+    {
+        public Role? Role { get; init; }
+
+        public IReadOnlyList<string>? Apps { get; init; }
+    }
 }

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Unicode;
+using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Storage;
@@ -82,6 +83,14 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             ? (this with { LiveSigningSecrets = secrets }, new NewSigningSecrets(null, text))
             : (this with { TestSigningSecrets = secrets }, new NewSigningSecrets(text, null));
     }
+
+    /// <summary>What was changed of what it is set to, for the audit entry; its name is not.</summary>
+    /// <param name="before">As it was; null if it is made.</param>
+    /// <param name="after">As it is.</param>
+    public static string? Changed(App? before, App after) => new Changes()
+        .Flag("disabled", before?.IsDisabled ?? false, after.IsDisabled)
+        .Number("secrets_per_scope", before?.SecretsPerScope, after.SecretsPerScope)
+        .Texts("origins", before?.Origins, after.Origins).Json;
 
     public AppRow ToRow(Instance instance)
     {

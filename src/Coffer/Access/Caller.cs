@@ -86,6 +86,17 @@ internal sealed record Caller(string KeyId, KeyKind Kind, TenantId? Tenant, Orig
 
     public Permissions Permissions { get; init; } = Permissions.All;
 
+    /// <summary>Of an admin key: what it may do. Null of another key.</summary>
+    public Role? Role { get; init; }
+
+    /// <summary>Of an admin key: the apps that it is held to; null is all.</summary>
+    public IReadOnlyList<string>? Apps { get; init; }
+
+    /// <summary>
+    /// Whether an admin key is for what belongs to an app; null belongs to none, and is for those of all apps.
+    /// </summary>
+    public bool Reaches(string? app) => Apps is null || (app is not null && Apps.Contains(app, StringComparer.Ordinal));
+
     /// <summary>The mode of the key; an admin key has none, and counts as live.</summary>
     public bool Livemode => Tenant?.Livemode ?? true;
 

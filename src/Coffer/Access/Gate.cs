@@ -130,19 +130,31 @@ internal sealed class Gate(
         return tenant;
     }
 
-    /// <exception cref="ApiError">403: the key is not an admin key.</exception>
-    public void RequireAdmin(Caller caller)
+    /// <summary>Whether a caller may do something on the management plane.</summary>
+    /// <param name="caller">Who asks.</param>
+    /// <param name="act">What for.</param>
+    /// <param name="app">The app that it is done to, whether or not it is there; null is none in particular.</param>
+    /// <exception cref="ApiError">
+    /// 403: the key is not an admin key, or its role does not do that, or it is held to apps. 404: it is held to
+    /// others.
+    /// </exception>
+    public void Require(Caller caller, Act act, string? app = null)
     {
         if (caller.Kind != KeyKind.Admin)
             throw Refuse("not_an_admin_key", caller, ApiError.AdminKeyRequired());
+        if (!May(caller, act))
+            throw Refuse("role_missing", caller, ApiError.RoleRequired(act.Least.Word(), caller.Role?.Word()));
+        if (act.IsOfStore && caller.Apps is not null)
+            throw Refuse("held_to_apps", caller, ApiError.KeyHeldToApps());
+        if (app is not null && !caller.Reaches(app))
+            throw Refuse("another_app", caller, ApiError.NoSuch("app", app));
     }
 
-    /// <summary>The same for a read that needs nothing else, which is recorded when this returns.</summary>
-    public async ValueTask RequireAdminAsync(Caller caller, string verb)
-    {
-        RequireAdmin(caller);
-        await PassAsync(caller.Entry(verb, "ok"));
-    }
+    /// <summary>Records a read that is about nothing in particular; it may be answered when this returns.</summary>
+    public ValueTask RecordAsync(Caller caller, string verb) => PassAsync(caller.Entry(verb, "ok"));
+
+    /// <summary>Whether the caller's role does that.</summary>
+    public static bool May(Caller caller, Act act) => caller.Role >= act.Least;
 
     /// <returns>The app and the tenant.</returns>
     /// <exception cref="ApiError">403: the key is not one of the kind.</exception>

@@ -37,6 +37,9 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
     /// <summary>Why, in the words of the caller.</summary>
     public string? Reason { get; init; }
 
+    /// <summary>What was changed, before and after, as JSON (<see cref="Changes"/>).</summary>
+    public string? Changed { get; init; }
+
     /// <summary>account or user.</summary>
     public string? Scope { get; init; }
 
@@ -63,7 +66,8 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
     /// <summary>The generation of the store whose segment it begins, and says why.</summary>
     public StoreGeneration? Begins { get; init; }
 
-    public override int Size => 290 + Length(Tenant?.Account) + Length(Account) + Length(Target) + Length(Reason);
+    public override int Size => 290 + Length(Tenant?.Account) + Length(Account) + Length(Target) + Length(Reason)
+        + Length(Changed);
 
     /// <summary>
     /// The entry as one line of JSON without its line feed: what the chain covers and what an export holds.
@@ -97,6 +101,12 @@ internal sealed record AuditEntry(string Verb, string Outcome) : Note
 
         Text("target"u8, Target);
         Text("reason"u8, Reason);
+        if (Changed is not null)
+        {
+            json.WritePropertyName("changed"u8);
+            json.WriteRawValue(Changed);
+        }
+
         Text("scope"u8, Scope);
         Text("name"u8, Name is null ? null : Convert.ToHexStringLower(Name));
         Number("version"u8, Version);

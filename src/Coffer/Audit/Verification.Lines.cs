@@ -65,13 +65,13 @@ internal sealed partial class Verification
         }
     }
 
-    /// <summary>The same, if all its fields are what a field of an entry is: text or a number.</summary>
+    /// <summary>The same, if all its fields are what a field of an entry is: text or a number, or what was changed.</summary>
     public static JsonDocument? ParseWhole(ReadOnlyMemory<byte> line)
     {
         var json = Parse(line);
         try
         {
-            if (json?.RootElement.EnumerateObject().All(IsSimple) == true)
+            if (json?.RootElement.EnumerateObject().All(IsField) == true)
                 return json;
         }
         catch (InvalidOperationException)
@@ -83,10 +83,12 @@ internal sealed partial class Verification
         return null;
     }
 
-    private static bool IsSimple(JsonProperty field) => field.Name.Length > 0 && field.Value.ValueKind switch
-    {
-        JsonValueKind.Number => true,
-        JsonValueKind.String => field.Value.GetString() is not null,
-        _ => false,
-    };
+    private static bool IsField(JsonProperty field) => field.Name == "changed"
+        ? field.Value.EnumerateObject().All(Changes.IsOne)
+        : field.Name.Length > 0 && field.Value.ValueKind switch
+        {
+            JsonValueKind.Number => true,
+            JsonValueKind.String => field.Value.GetString() is not null,
+            _ => false,
+        };
 }

@@ -14,8 +14,8 @@ internal static class KeysVerb
         ("ID", Listing.Text("id")),
         ("TYPE", key => Listing.Text("damaged")(key) == "true" ? "(damaged)" : Listing.Text("type")(key)),
         ("MODE", Listing.Mode),
-        ("APP", Listing.Text("app")),
-        ("PERMISSIONS", Listing.Text("permissions", "all")),
+        ("APP", key => Listing.Text("app")(key) is { Length: > 0 } app ? app : Listing.Text("apps")(key)),
+        ("PERMISSIONS", key => Listing.Text("role", Listing.Text("permissions", "all")(key))(key)),
         ("ACCOUNT", Listing.Text("account", "any")),
         ("ADDRESSES", Listing.Text("addresses", "any")),
         ("CREATED", Listing.Time("created")),
@@ -59,10 +59,22 @@ internal static class KeysVerb
             HelpName = "CIDR",
         };
         var expires = Parameters.Time("--expires-at", "When the key expires");
+        var role = new Option<string?>("--role")
+        {
+            Description = "What an admin key may do: look, manage apps and their keys, or everything. The default is "
+                + "owner.",
+        };
+        role.AcceptOnlyFromAmong("viewer", "operator", "owner");
+        var apps = new Option<string[]>("--apps")
+        {
+            Description = "An app that an admin key of a viewer or operator is held to. May be given several times; "
+                + "the default is all apps.",
+            HelpName = "APP",
+        };
         var command = new Command("create",
             "Create a key and show it once.\n\nExample: coffer keys create --app app_1 --type restricted --live "
                 + "--permission secret_read --address 192.0.2.0/24")
-        { app, type, live, permissions, account, addresses, expires };
+        { app, type, live, permissions, account, addresses, expires, role, apps };
         command.Validators.Add(parsed =>
         {
             if (parsed.GetValue(OfflineKeyVerb.Offline) && parsed.GetValue(type) is not "admin")
@@ -72,14 +84,15 @@ internal static class KeysVerb
                 && !parsed.GetValue(OfflineKeyVerb.Offline))
                 parsed.AddError("Give --app, or --type admin");
         });
-        OfflineKeyVerb.AddTo(command, app, live, permissions, account, addresses);
+        OfflineKeyVerb.AddTo(command, app, live, permissions, account, addresses, role, apps);
         Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
             var key = await admin.ChangeAsync("api_keys",
             [
                 ("type", parsed.GetValue(type)), ("app", parsed.GetValue(app)),
                     ("livemode", parsed.GetValue(live) ? "true" : null), ("account", parsed.GetValue(account)),
-                ("expires_at", Parameters.UnixSeconds(parsed.GetValue(expires))),
+                ("expires_at", Parameters.UnixSeconds(parsed.GetValue(expires))), ("role", parsed.GetValue(role)),
+                .. Parameters.Elements("apps", parsed.GetValue(apps)),
                 .. Parameters.Elements("permissions", parsed.GetValue(permissions)), .. Parameters.Elements("addresses",
                     parsed.GetValue(addresses)),
             ], ct);

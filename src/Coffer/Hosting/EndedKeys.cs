@@ -63,6 +63,10 @@ internal sealed class EndedKeys(Engine engine, Committer committer, Instance ins
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) => expired is null
             ? []
-            : [ApiKey.Entry("expire_key", expired) with { Outcome = "expired" }];
+            : [ApiKey.Entry("expire_key", expired) with
+            {
+                Outcome = "expired",
+                Changed = ApiKey.Ends(expired.ExpiresAt!.Value),
+            }];
     }
 }

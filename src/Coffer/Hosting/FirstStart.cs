@@ -107,7 +107,7 @@ internal static class FirstStart
             if (chosen is not null)
                 rows.Add(new RowWrite.DeleteEndedKey(row.Mac));
             rows.Add(new RowWrite.PutApiKey(row));
-            notes.Add(ApiKey.Entry("create_key", row));
+            notes.Add(ApiKey.Entry("create_key", row) with { Changed = ApiKey.Made(row) });
             return token;
         }
     }

@@ -63,7 +63,7 @@ internal static class OfflineKey
             Role = RoleWords.Owner,
             IsOffline = true,
         });
-        var entry = ApiKey.Entry("create_key", row) with { Reason = Reason };
+        var entry = ApiKey.Entry("create_key", row) with { Reason = Reason, Changed = ApiKey.Made(row) };
         await store.CommitAsync([.. more, new RowWrite.PutApiKey(row)], [.. notes, entry]);
         return Shown(new KeyRing.KeyAnswer(new ApiKey(row), token));
     }

@@ -67,6 +67,9 @@ internal sealed record ApiRoute(string Method, string Path, Handler Handler)
     /// Whether it takes rights away, or sets what an app may do: such requests have a rate of their own.
     /// </summary>
     public bool IsUrgent { get; init; }
+
+    /// <summary>What it does, on the management plane; null elsewhere.</summary>
+    public Act? Act { get; init; }
 }
 
 /// <summary>What a request is about: its method and path, and the ids in the path.</summary>

@@ -34,7 +34,7 @@ internal sealed partial class Pipeline
 
     /// <param name="routes">Who answers what.</param>
     /// <param name="authentication">Who asks.</param>
-    /// <param name="gate">Where damaged rows are reported.</param>
+    /// <param name="gate">What decides about acts, and where damaged rows are reported.</param>
     /// <param name="isAdmin">
     /// Whether it is the management plane: no page in a browser may use it, and no header names an account.
     /// </param>
@@ -44,6 +44,8 @@ internal sealed partial class Pipeline
         IEnumerable<ApiRoute> routes, Authentication authentication, Gate gate, bool isAdmin, Uri docs,
         ILogger<Pipeline> log)
     {
+        if (routes.FirstOrDefault(route => isAdmin && route.Act is null) is { } open)
+            throw new InvalidOperationException($"{open.Method} {open.Path} names no act: nobody decides about it");
         this.routes = new Routes(routes);
         this.authentication = authentication;
         this.gate = gate;
@@ -126,7 +128,7 @@ internal sealed partial class Pipeline
             target = WithoutAuthority(target);
         var mark = target.IndexOf('?', StringComparison.Ordinal);
         var path = mark < 0 ? target : target[..mark];
-        if (routes.Find(request.Method, path) is not { } route)
+        if (routes.Find(request.Method, path) is not var (route, about))
             return ApiError.UnknownRoute(request.Method, path);
 
         // 2.
@@ -179,7 +181,9 @@ internal sealed partial class Pipeline
             body is null ? default : body.Span);
 
         // 6.
-        var error = await route.Handler(new ApiRequest(caller, route.Target, form, json, context)
+        if (route.Act is { } act)
+            gate.Require(caller, act);
+        var error = await route.Handler(new ApiRequest(caller, about, form, json, context)
         {
             IdempotencyKey = idempotencyKey,
         });

@@ -33,12 +33,12 @@ internal sealed class Routes
 
     /// <param name="method">As it was sent.</param>
     /// <param name="path">The raw path: no decoding, no trailing slash, no other case.</param>
-    public (Handler Handler, Target Target, bool IsUrgent)? Find(string method, string path)
+    public (ApiRoute Route, Target Target)? Find(string method, string path)
     {
         if (plain.TryGetValue(path, out var methods))
         {
             return methods.TryGetValue(method, out var found)
-                ? (found.Handler, new Target(method, path, NoIds), found.IsUrgent)
+                ? (found, new Target(method, path, NoIds))
                 : null;
         }
 
@@ -50,7 +50,7 @@ internal sealed class Routes
         foreach (var (pattern, route) in withIds)
         {
             if (route.Method == method && Match(pattern, segments) is { } ids)
-                return (route.Handler, new Target(method, path, ids), route.IsUrgent);
+                return (route, new Target(method, path, ids));
         }
 
         return null;

@@ -31,7 +31,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     public async Task<IReadOnlyList<Account>> ListAsync(Caller caller, string app, Cursor? cursor, int limit,
         CancellationToken ct)
     {
-        await RequireAppAsync(caller, "list_accounts", app, ct);
+        await RequireAppAsync(caller, Acts.ListAccounts, app, ct);
         var rows = await engine.ListAccountsAsync(
             app, cursor?.Id ?? "", cursor is { IsBefore: true }, Now(), limit + 1, ct);
         await gate.PassAsync(
@@ -54,7 +54,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         Caller caller, string app, string account, bool livemode, string reason, string? after, int limit,
             CancellationToken ct)
     {
-        await RequireAppAsync(caller, "export", app, ct);
+        await RequireAppAsync(caller, Acts.Export, app, ct);
         var id = new TenantId(app, livemode, account);
         if (await tenants.FindAsync(id, ct) is not { } tenant)
         {
@@ -87,7 +87,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     public async Task<Owned> RevealAsync(Caller caller, string app, string account, string id, string reason,
         CancellationToken ct)
     {
-        await RequireAppAsync(caller, "reveal", app, ct);
+        await RequireAppAsync(caller, Acts.Reveal, app, ct);
         foreach (var livemode in (bool[])[false, true])
         {
             var failovers = engine.Failovers;
@@ -117,7 +117,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public async Task<Reply> ForgetAsync(ManagementWriter.Request<Receipt> request, string app, string account)
     {
-        gate.RequireAdmin(request.Caller);
+        gate.Require(request.Caller, Acts.ForgetAccount, app);
         var entry = request.Caller.Entry("forget_account", "ok") with { App = app, Account = account };
         try
         {
@@ -175,12 +175,12 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         };
     }
 
-    private async Task RequireAppAsync(Caller caller, string verb, string app, CancellationToken ct)
+    private async Task RequireAppAsync(Caller caller, Act act, string app, CancellationToken ct)
     {
-        gate.RequireAdmin(caller);
+        gate.Require(caller, act, app);
         if (await engine.FindAppAsync(app, ct) is not null)
             return;
-        await gate.PassAsync(caller.Entry(verb, "absent") with { App = app });
+        await gate.PassAsync(caller.Entry(act.Name, "absent") with { App = app });
         throw ApiError.NoSuch("app", app);
     }
 

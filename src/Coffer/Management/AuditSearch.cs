@@ -94,6 +94,8 @@ internal sealed class AuditSearch
         if (!wanted.All(text => line.Span.IndexOf(text) >= 0))
             return false;
         using var json = Verification.Parse(line);
+        if (filter.HeldTo is { } held && !held.Contains(Verification.Field(json, "app"), StringComparer.Ordinal))
+            return false;
         return Is("app", filter.App) && Is("account", filter.Account) && Is("verb", filter.Verb)
             && Is("outcome", filter.Outcome) && Is("key", filter.Key)
             && (filter.Since is null || Time() >= filter.Since) && (filter.Until is null || Time() < filter.Until);

@@ -13,8 +13,8 @@ internal sealed class AuditTrail(Engine engine, Scans scans, Gate gate)
     public async Task<IReadOnlyList<AuditSearch.Entry>> ListAsync(
         Caller caller, AuditFilter filter, string? after, int limit, CancellationToken ct)
     {
-        gate.RequireAdmin(caller);
-        var search = new AuditSearch(engine, filter, after, limit + 1);
+        gate.Require(caller, Acts.ListAudit);
+        var search = new AuditSearch(engine, filter with { HeldTo = caller.Apps }, after, limit + 1);
         await scans.RunAsync(() => search.StepAsync(ct).AsTask().GetAwaiter().GetResult(), ct);
         var entries = search.Found;
         await gate.PassAsync(caller.Entry("list_audit", "ok") with { Count = Math.Min(entries.Count, limit) });

@@ -14,6 +14,19 @@ internal sealed record Cursor(string Id, bool IsBefore)
 
 internal static class Cursors
 {
+    /// <summary>A page of rows that are there whole, as the storage gives one: nearest to the bound first.</summary>
+    public static IReadOnlyList<T> Page<T>(
+        this IEnumerable<T> rows, Func<T, Place> place, Place? bound, bool newer, int limit)
+    {
+        var order = Comparer<Place>.Create(static (one, other) => one.Created != other.Created
+            ? one.Created.CompareTo(other.Created)
+            : string.CompareOrdinal(one.Id, other.Id));
+        var within = rows.Where(row => bound is not { } at
+            || (newer ? order.Compare(place(row), at) > 0 : order.Compare(place(row), at) < 0));
+        var sorted = newer ? within.OrderBy(place, order) : within.OrderByDescending(place, order);
+        return [.. sorted.Take(limit)];
+    }
+
     /// <summary>The place that a page of a list of apps or API keys is next to, and which way it is read.</summary>
     /// <param name="cursor">The cursor, or null for the first page.</param>
     /// <param name="instance">Whose list it is.</param>

@@ -16,8 +16,10 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// <param name="Account">The one account of a restricted key, or null.</param>
     /// <param name="Networks">Where it is taken from; empty is anywhere.</param>
     /// <param name="ExpiresAt">From this Unix second on it is refused, or null.</param>
+    /// <param name="Role">Of an admin key; null of another.</param>
+    /// <param name="Apps">The apps that an admin key is held to; empty is all.</param>
     public sealed record Wanted(KeyKind Kind, string? App, bool Livemode, Permissions Permissions, string? Account,
-        IReadOnlyList<IPNetwork> Networks, long? ExpiresAt);
+        IReadOnlyList<IPNetwork> Networks, long? ExpiresAt, Role? Role, IReadOnlyList<string> Apps);
 
     /// <summary>A key as it is shown; with its token if it is new, and once.</summary>
     public sealed record KeyAnswer(ApiKey Key, string? Token = null, bool IsRevoked = false)
@@ -28,9 +30,12 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// <exception cref="ApiError">404: there is no such key.</exception>
     public async Task<ApiKey> RequireAsync(Caller caller, string id, CancellationToken ct)
     {
-        gate.RequireAdmin(caller);
+        gate.Require(caller, Acts.ShowKey);
         var row = await engine.FindApiKeyAsync(id, ct);
-        await gate.PassAsync(caller.Entry("show_key", row is null ? "absent" : "ok") with { Target = id });
+        if (!caller.Reaches(row?.App))
+            row = null;
+        await gate.PassAsync(
+            caller.Entry("show_key", row is null ? "absent" : "ok") with { Target = id, App = row?.App });
         var key = ApiKey.Inspect(instance, row ?? throw ApiError.NoSuch("API key", id));
         await ReportAsync(caller, [key]);
         return key;
@@ -43,10 +48,12 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     public async Task<IReadOnlyList<ApiKey>> ListAsync(Caller caller, string? app, Cursor? cursor, int limit,
         CancellationToken ct)
     {
-        gate.RequireAdmin(caller);
+        gate.Require(caller, Acts.ListKeys);
         var (place, newer) = await cursor.FindAsync(instance, ApiKey.IdPrefix, "API key", async id =>
-            await engine.FindApiKeyAsync(id, ct) is { } row ? new Place(row.Created, id) : null);
-        var rows = await engine.ListApiKeysAsync(app, place, newer, limit + 1, ct);
+            await engine.FindApiKeyAsync(id, ct) is { } row && caller.Reaches(row.App)
+                ? new Place(row.Created, id)
+                : null);
+        var rows = await ListAsync(caller, app, place, newer, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_keys", "ok") with { App = app, Count = Math.Min(rows.Count, limit) });
         List<ApiKey> keys = [.. rows.Select(row => ApiKey.Inspect(instance, row))];
         await ReportAsync(caller, keys);
@@ -55,13 +62,21 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
 
     /// <exception cref="ApiError">400: there is no such app; or the expiry is not in the future, or too far in
     /// it.</exception>
-    public Task<Reply> CreateAsync(ManagementWriter.Request<KeyAnswer> request, Wanted wanted)
+    public async Task<Reply> CreateAsync(
+        ManagementWriter.Request<KeyAnswer> request, Wanted wanted, CancellationToken ct)
     {
-        gate.RequireAdmin(request.Caller);
+        gate.Require(request.Caller, wanted.Kind == KeyKind.Admin ? Acts.ManageAdminKeys : Acts.CreateKey);
         var entry = request.Caller.Entry("create_key", "ok") with { App = wanted.App };
-        return management.WriteAsync(request, new Change.ManagementKey { App = wanted.App }, entry, (found, now) =>
+        foreach (var app in wanted.Apps)
         {
-            if (wanted.App is not null && found.App is null)
+            if (await engine.FindAppAsync(app, ct) is null)
+                throw ApiError.Unusable("apps", $"there is no app '{app}'");
+        }
+
+        var at = new Change.ManagementKey { App = wanted.App };
+        return await management.WriteAsync(request, at, entry, (found, now) =>
+        {
+            if (wanted.App is not null && (found.App is null || !request.Caller.Reaches(wanted.App)))
                 throw ApiError.Unusable("app", "there is no such app");
             UnixTime.RequireExpiry(wanted.ExpiresAt, UnixTime.Date(now));
             var created = management.CreatedAt(now);
@@ -75,11 +90,12 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
                         : null,
                     PinnedAccount = wanted.Account,
                     Addresses = wanted.Networks.Count > 0 ? string.Join(',', wanted.Networks) : null,
-                    Role = wanted.Kind == KeyKind.Admin ? RoleWords.Owner : null,
+                    Role = wanted.Role?.Word(),
+                    Apps = wanted.Apps.Count > 0 ? string.Join(',', wanted.Apps) : null,
                     CreatedBy = request.Caller.KeyId,
                 });
             return new(new KeyAnswer(new ApiKey(row), token), [new RowWrite.PutApiKey(row)],
-                entry with { Target = row.Id });
+                entry with { Target = row.Id, Changed = ApiKey.Made(row) });
         });
     }
 
@@ -92,12 +108,12 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// <exception cref="ApiError">404: there is no such key.</exception>
     public Task<Reply> RollAsync(ManagementWriter.Request<KeyAnswer> request, string id, long grace)
     {
-        gate.RequireAdmin(request.Caller);
+        gate.Require(request.Caller, Acts.RollKey);
         var entry = request.Caller.Entry("roll_key", "ok") with { Target = id };
         var at = new Change.ManagementKey { ApiKey = id };
         return management.WriteAsync(request, at, entry, (found, now) =>
         {
-            var old = ApiKey.From(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id)).Row;
+            var old = ApiKey.From(instance, Require(request.Caller, found, id)).Row;
             if (new ApiKey(old).EndsAt <= now)
                 throw ApiError.Unusable("id", "the key has expired; create another");
             var made = management.CreatedAt(now);
@@ -124,7 +140,12 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
                 new RowWrite.PutApiKey(row), .. grace == 0 ? EndMinted(old, now) : [],
             ];
             return new(new KeyAnswer(new ApiKey(row), token), rows,
-                entry with { Tenant = Tenant(row), Reason = $"replaced by {row.Id}" });
+                entry with
+                {
+                    Tenant = Tenant(row),
+                    Reason = $"replaced by {row.Id}",
+                    Changed = ApiKey.Ends(end, row.Id),
+                });
         });
     }
 
@@ -135,11 +156,11 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// <exception cref="ApiError">404: there is no such key. 400: it is the last admin key.</exception>
     public Task<Reply> RevokeAsync(ManagementWriter.Request<KeyAnswer> request, string id)
     {
-        gate.RequireAdmin(request.Caller);
+        gate.Require(request.Caller, Acts.RevokeKey);
         var entry = request.Caller.Entry("revoke_key", "ok") with { Target = id };
         return management.WriteAsync(request, new Change.ManagementKey { ApiKey = id }, entry, (found, now) =>
         {
-            var key = ApiKey.Inspect(instance, found.ApiKey ?? throw ApiError.NoSuch("API key", id));
+            var key = ApiKey.Inspect(instance, Require(request.Caller, found, id));
             if (key is { Role: Role.Owner, EndsAt: null, Row.Addresses: null, IsDamaged: false }
                 && found.OtherOwnerKeys == 0)
                 throw ApiError.LastAdminKey();
@@ -148,8 +169,29 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
                     EndedKey.Put(instance, key.Row, now, EndedKeyRow.Revoked), new RowWrite.DeleteApiKey(id),
                     .. EndMinted(key.Row, now, key.IsDamaged),
                 ],
-                entry with { Tenant = Tenant(key.Row) });
+                entry with { Tenant = Tenant(key.Row), Changed = ApiKey.Ends(now) });
         });
+    }
+
+    // Of an admin key, and of a row that does not say what it is, an owner decides alone.
+    private ApiKeyRow Require(Caller caller, Change.ManagementFound found, string id)
+    {
+        if (found.ApiKey is not { } row || !caller.Reaches(row.App))
+            throw ApiError.NoSuch("API key", id);
+        if (row.App is null || new ApiKey(row).Kind is not (KeyKind.Secret or KeyKind.Restricted))
+            gate.Require(caller, Acts.ManageAdminKeys);
+        return row;
+    }
+
+    private async Task<IReadOnlyList<ApiKeyRow>> ListAsync(
+        Caller caller, string? app, Place? bound, bool newer, int limit, CancellationToken ct)
+    {
+        if (caller.Apps is null)
+            return await engine.ListApiKeysAsync(app, bound, newer, limit, ct);
+        var found = new List<ApiKeyRow>();
+        foreach (var held in caller.Apps.Where(held => app is null || app == held))
+            found.AddRange(await engine.ListApiKeysAsync(held, bound, newer, limit, ct));
+        return found.Page(static row => new Place(row.Created, row.Id), bound, newer, limit);
     }
 
     // Only secret keys mint; of a damaged row nobody knows what it was.

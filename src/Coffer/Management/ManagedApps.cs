@@ -1,4 +1,5 @@
 using Coffer.Access;
+using Coffer.Audit;
 using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Settings;
@@ -41,7 +42,7 @@ internal sealed class ManagedApps(
     /// <exception cref="ApiError">403: not an admin key. 404: there is no such app.</exception>
     public async Task<AppAnswer> RequireAsync(Caller caller, string id, CancellationToken ct)
     {
-        gate.RequireAdmin(caller);
+        gate.Require(caller, Acts.ShowApp, id);
         var app = await engine.FindAppAsync(id, ct) is { } row ? App.Inspect(row, instance) : null;
         await gate.PassAsync(caller.Entry("show_app", app is null ? "absent" : "ok") with { App = id });
         await ReportAsync(caller, [app ?? throw ApiError.NoSuch("app", id)]);
@@ -53,10 +54,12 @@ internal sealed class ManagedApps(
     public async Task<IReadOnlyList<AppAnswer>> ListAsync(
         Caller caller, Cursor? cursor, int limit, CancellationToken ct)
     {
-        gate.RequireAdmin(caller);
+        gate.Require(caller, Acts.ListApps);
         var (place, newer) = await cursor.FindAsync(instance, App.IdPrefix, "app", async id =>
-            await engine.FindAppAsync(id, ct) is { } row ? new Place(row.Created, id) : null);
-        var rows = await engine.ListAppsAsync(place, newer, limit + 1, ct);
+            caller.Reaches(id) && await engine.FindAppAsync(id, ct) is { } row ? new Place(row.Created, id) : null);
+        var rows = caller.Apps is { } held
+            ? await ListAsync(held, place, newer, limit + 1, ct)
+            : await engine.ListAppsAsync(place, newer, limit + 1, ct);
         await gate.PassAsync(caller.Entry("list_apps", "ok") with { Count = Math.Min(rows.Count, limit) });
         List<App> apps = [.. rows.Select(row => App.Inspect(row, instance))];
         await ReportAsync(caller, apps);
@@ -65,14 +68,14 @@ internal sealed class ManagedApps(
 
     public Task<Reply> CreateAsync(ManagementWriter.Request<AppAnswer> request, Edit edit)
     {
-        gate.RequireAdmin(request.Caller);
+        gate.Require(request.Caller, Acts.CreateApp);
         var entry = request.Caller.Entry("create_app", "ok");
         return management.WriteAsync(request, new Change.ManagementKey(), entry, (_, now) =>
         {
             var (app, secrets) = App.Create(instance, edit.Name!, management.CreatedAt(now));
             app = edit.ApplyTo(app);
             return new(new AppAnswer(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
-                entry with { App = app.Id });
+                entry with { App = app.Id, Changed = App.Changed(null, app) });
         });
     }
 
@@ -83,18 +86,20 @@ internal sealed class ManagedApps(
     /// <exception cref="ApiError">404: there is no such app.</exception>
     public Task<Reply> ChangeAsync(ManagementWriter.Request<AppAnswer> request, string id, Edit edit)
     {
-        gate.RequireAdmin(request.Caller);
+        gate.Require(request.Caller, Acts.ChangeApp, id);
         var verb = edit.IsDisabled switch { true => "disable_app", false => "enable_app", null => "change_app" };
         var entry = request.Caller.Entry(verb, "ok") with { App = id };
         var at = new Change.ManagementKey { App = id, NeedsNumber = edit.IsDisabled is not null };
         return management.WriteAsync(request, at, entry, (found, now) =>
         {
-            var app = edit.ApplyTo(Require(found, id));
+            var before = Require(found, id);
+            var app = edit.ApplyTo(before);
+            var changed = entry with { Changed = App.Changed(before, app) };
             if (!at.NeedsNumber)
-                return new(new AppAnswer(app, now), [new RowWrite.PutApp(app.ToRow(instance))], entry);
+                return new(new AppAnswer(app, now), [new RowWrite.PutApp(app.ToRow(instance))], changed);
             app = app with { Generation = found.Number };
             RowWrite[] rows = [new RowWrite.PutApp(app.ToRow(instance)), Endings.EndsFormatOne(id, id, now)];
-            return new(new AppAnswer(app, now), rows, entry);
+            return new(new AppAnswer(app, now), rows, changed);
         });
     }
 
@@ -107,13 +112,17 @@ internal sealed class ManagedApps(
     public Task<Reply> RollSigningSecretAsync(ManagementWriter.Request<AppAnswer> request, string id, bool livemode,
         long grace)
     {
-        gate.RequireAdmin(request.Caller);
+        gate.Require(request.Caller, Acts.RollSigningSecret, id);
         var entry = request.Caller.Entry("roll_signing_secret", "ok") with { App = id };
         return management.WriteAsync(request, new Change.ManagementKey { App = id }, entry, (found, now) =>
         {
             var (app, secrets) = Require(found, id).RollSigningSecret(livemode, grace > 0 ? now + grace : null);
             return new(new AppAnswer(app, now, secrets), [new RowWrite.PutApp(app.ToRow(instance))],
-                entry with { Tenant = new TenantId(id, livemode, app.Account) });
+                entry with
+                {
+                    Tenant = new TenantId(id, livemode, app.Account),
+                    Changed = new Changes().Number("last_ends", null, now + grace).Json,
+                });
         });
     }
 
@@ -121,7 +130,7 @@ internal sealed class ManagedApps(
     /// <exception cref="ApiError">404: there is no such app. 400: something is stored for it.</exception>
     public Task<Reply> DeleteAsync(ManagementWriter.Request<AppAnswer> request, string id)
     {
-        gate.RequireAdmin(request.Caller);
+        gate.Require(request.Caller, Acts.DeleteApp, id);
         var entry = request.Caller.Entry("delete_app", "ok") with { App = id };
         return management.WriteAsync(request, new Change.ManagementKey { App = id }, entry, (found, now) =>
         {
@@ -130,6 +139,20 @@ internal sealed class ManagedApps(
                 ? throw ApiError.AppNotEmpty()
                 : new(new AppAnswer(app, now, IsDeleted: true), [new RowWrite.DeleteApp(id)], entry);
         });
+    }
+
+    // A page of a few apps, as the storage gives one of all.
+    private async Task<IReadOnlyList<AppRow>> ListAsync(
+        IReadOnlyList<string> ids, Place? bound, bool newer, int limit, CancellationToken ct)
+    {
+        var found = new List<AppRow>();
+        foreach (var id in ids)
+        {
+            if (await engine.FindAppAsync(id, ct) is { } row)
+                found.Add(row);
+        }
+
+        return found.Page(static row => new Place(row.Created, row.Id), bound, newer, limit);
     }
 
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();

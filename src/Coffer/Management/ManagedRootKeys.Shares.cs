@@ -31,7 +31,8 @@ internal sealed partial class ManagedRootKeys
     /// <exception cref="ApiError">500: what is stored is not what wrapped the root keys.</exception>
     public async Task<SharesAnswer> ShowSharesAsync(Caller caller, CancellationToken ct)
     {
-        await gate.RequireAdminAsync(caller, "show_recovery_shares");
+        gate.Require(caller, Acts.ShowRootKeys);
+        await gate.RecordAsync(caller, "show_recovery_shares");
         var answer = new SharesAnswer(
             Convert.ToHexStringLower(instance.Id), Convert.ToHexStringLower(instance.AnchorMark));
         return await FindKnownSharesAsync(ct) is not { } shares ? answer : answer with

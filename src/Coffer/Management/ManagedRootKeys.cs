@@ -40,7 +40,8 @@ internal sealed partial class ManagedRootKeys(
 
     public async Task<Answer> ShowAsync(Caller caller, CancellationToken ct)
     {
-        await gate.RequireAdminAsync(caller, "show_root_keys");
+        gate.Require(caller, Acts.ShowRootKeys);
+        await gate.RecordAsync(caller, "show_root_keys");
         var facts = Facts();
         var waiting = facts.Rotating is { State: RootState.Made } made
             ? await rotation.WaitingForAsync(made.Version, ct)
@@ -233,7 +234,7 @@ internal sealed partial class ManagedRootKeys(
     private async Task<Reply> RetryAsync(
         Func<Task<Reply>> act, ManagementWriter.Request<Answer> request, CancellationToken ct)
     {
-        gate.RequireAdmin(request.Caller);
+        gate.Require(request.Caller, Acts.ChangeRootKeys);
         for (var tries = 1; ; tries++)
         {
             try

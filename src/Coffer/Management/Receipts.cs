@@ -58,9 +58,11 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
     /// <exception cref="ApiError">404: there is no such receipt. 500: it was changed outside Coffer.</exception>
     public async Task<Receipt> ShowAsync(Caller caller, string id, CancellationToken ct)
     {
-        gate.RequireAdmin(caller);
+        gate.Require(caller, Acts.ShowReceipt);
         var row = await engine.FindReceiptAsync(id, ct);
         var receipt = row is null ? null : Receipt.From(row, instance);
+        if (!caller.Reaches(receipt?.App))
+            (row, receipt) = (null, null);
         var outcome = (row, receipt) switch { (null, _) => "absent", (_, null) => "damaged", _ => "ok" };
         var (app, account) = (receipt?.App, receipt?.Account);
         await gate.PassAsync(caller.Entry("show_receipt", outcome) with { Target = id, App = app, Account = account });

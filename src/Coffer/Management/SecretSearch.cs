@@ -29,8 +29,9 @@ internal sealed class SecretSearch(
         Caller caller, string? app, string? account, bool? livemode, long? expiringBefore, Position? after, int limit,
             CancellationToken ct)
     {
-        gate.RequireAdmin(caller);
-        var rows = await FindAsync(new SecretFilter(app, account, livemode, expiringBefore),
+        gate.Require(caller, Acts.SearchSecrets);
+        var held = caller.Apps is null ? null : $",{string.Join(',', caller.Apps)},";
+        var rows = await FindAsync(new SecretFilter(app, account, livemode, expiringBefore) { HeldTo = held },
             after is null ? null : (after.ExpiresAt, new SecretKey(after.Tenant, after.Name)), limit + 1, ct);
         var (found, opened) = (new List<Owned>(), new Dictionary<TenantId, (Tenant? Tenant, DamagedRow? Damage)>());
         var damaged = new List<DamagedRow>();

@@ -195,10 +195,11 @@ internal abstract partial class Engine
         SecretFilter filter, (long? ExpiresAt, SecretKey Key)? after, long now, int limit, CancellationToken ct)
     {
         var (tenant, name, from) = filter.Begin(after, now);
-        var (app, account, livemode) = (filter.App, filter.Account, filter.Livemode);
+        var (app, account, livemode, held) = (filter.App, filter.Account, filter.Livemode, filter.HeldTo);
         return filter.ExpiringBefore is { } before
-            ? ListAsync(FoundSecretRow.SearchByExpiry, ct, tenant, name, from, app, account, livemode, before, limit)
-            : ListAsync(FoundSecretRow.Search, ct, tenant, name, from, app, account, livemode, limit);
+            ? ListAsync(
+                FoundSecretRow.SearchByExpiry, ct, tenant, name, from, app, account, livemode, held, before, limit)
+            : ListAsync(FoundSecretRow.Search, ct, tenant, name, from, app, account, livemode, held, limit);
     }
 
     /// <summary>

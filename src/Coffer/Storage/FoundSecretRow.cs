@@ -7,7 +7,8 @@ internal sealed record FoundSecretRow(TenantId Tenant, SecretRow Secret)
         + "s.created, s.expires_at, s.sealed";
 
     private const string Filter = "AND (CAST($4 AS TEXT) IS NULL OR t.app = $4) AND (CAST($5 AS TEXT) IS NULL "
-        + "OR t.account = $5) AND (CAST($6 AS INTEGER) IS NULL OR t.livemode = $6)";
+        + "OR t.account = $5) AND (CAST($6 AS INTEGER) IS NULL OR t.livemode = $6) "
+        + "AND (CAST($7 AS TEXT) IS NULL OR replace($7, ',' || t.app || ',', '') <> $7)";
 
     // Tenant by tenant, so that a page never sorts more than it gives.
     public static readonly Query<FoundSecretRow> Search = new($"""
@@ -16,7 +17,7 @@ internal sealed record FoundSecretRow(TenantId Tenant, SecretRow Secret)
         WHERE s.tenant = t.id AND t.id >= $1 AND (t.id > $1 OR s.name > $2)
         AND (s.expires_at IS NULL OR s.expires_at > $3)
         {Filter}
-        ORDER BY t.id, s.name LIMIT $7
+        ORDER BY t.id, s.name LIMIT $8
         """, From);
 
     public static readonly Query<FoundSecretRow> SearchByExpiry = new($"""
@@ -24,8 +25,8 @@ internal sealed record FoundSecretRow(TenantId Tenant, SecretRow Secret)
         FROM secrets s JOIN tenants t ON t.id = s.tenant
         WHERE (s.tenant > $1 OR (s.tenant = $1 AND s.name > $2) OR s.expires_at > $3) AND s.expires_at >= $3
         {Filter}
-        AND s.expires_at < $7
-        ORDER BY s.expires_at, s.tenant, s.name LIMIT $8
+        AND s.expires_at < $8
+        ORDER BY s.expires_at, s.tenant, s.name LIMIT $9
         """, From);
 
     public static FoundSecretRow From(IRow row)
@@ -45,6 +46,9 @@ internal sealed record FoundSecretRow(TenantId Tenant, SecretRow Secret)
 /// </param>
 internal sealed record SecretFilter(string? App, string? Account, bool? Livemode, long? ExpiringBefore)
 {
+    /// <summary>Only those of these apps: their ids, with a comma before and after each; null is all.</summary>
+    public string? HeldTo { get; init; }
+
     /// <summary>
     /// The first three parameters of <see cref="FoundSecretRow.Search"/>, or of
     /// <see cref="FoundSecretRow.SearchByExpiry"/> if there is an order of expiry.

@@ -119,7 +119,7 @@ internal static partial class DocumentFacts
     [GeneratedRegex(@"^\| (?<code>\d+) \| ", RegexOptions.Multiline | RegexOptions.ExplicitCapture)]
     private static partial Regex Code();
 
-    [GeneratedRegex("""((Entry|RequireAdminAsync|PassAsync)\((?!string)[^;"]{0,60}|Verb =>? |requestId\) => new\()"""
+    [GeneratedRegex("""((Entry|RecordAsync|PassAsync)\((?!string)[^;"]{0,60}|Verb =>? |requestId\) => new\()"""
         + @"""(?<verb>[a-z_]+)""", RegexOptions.ExplicitCapture)]
     private static partial Regex Verb();
 

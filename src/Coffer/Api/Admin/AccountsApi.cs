@@ -14,10 +14,10 @@ internal sealed class AccountsApi(Accounts accounts, Receipts receipts)
 
     public IEnumerable<ApiRoute> Routes =>
     [
-        new("GET", All, ListAsync),
-        new("POST", $"{One}/export", ExportAsync),
-        new("POST", $"{One}/forget", ForgetAsync) { IsUrgent = true },
-        new("POST", $"{One}/secrets/{{secret}}/reveal", RevealAsync),
+        new("GET", All, ListAsync) { Act = Acts.ListAccounts },
+        new("POST", $"{One}/export", ExportAsync) { Act = Acts.Export },
+        new("POST", $"{One}/forget", ForgetAsync) { Act = Acts.ForgetAccount, IsUrgent = true },
+        new("POST", $"{One}/secrets/{{secret}}/reveal", RevealAsync) { Act = Acts.Reveal },
     ];
 
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)

@@ -14,17 +14,18 @@ internal sealed class ApiKeysApi(KeyRing keys)
 
     public IEnumerable<ApiRoute> Routes =>
     [
-        new("POST", All, CreateAsync),
-        new("GET", All, ListAsync),
-        new("GET", One, ShowAsync),
-        new("POST", $"{One}/roll", RollAsync) { IsUrgent = true },
-        new("POST", $"{One}/revoke", RevokeAsync) { IsUrgent = true },
+        new("POST", All, CreateAsync) { Act = Acts.CreateKey },
+        new("GET", All, ListAsync) { Act = Acts.ListKeys },
+        new("GET", One, ShowAsync) { Act = Acts.ShowKey },
+        new("POST", $"{One}/roll", RollAsync) { Act = Acts.RollKey, IsUrgent = true },
+        new("POST", $"{One}/revoke", RevokeAsync) { Act = Acts.RevokeKey, IsUrgent = true },
     ];
 
     private ValueTask<ApiError?> CreateAsync(ApiRequest request)
     {
         var form = request.Form;
-        form.Only("type", "app", "livemode", "permissions", "account", "addresses", "expires_at");
+        form.Only("type", "app", "livemode", "permissions", "account", "addresses", "expires_at", "role",
+            "apps");
         var kind = RequiredText(form, "type") switch
         {
             "secret" => KeyKind.Secret,
@@ -34,7 +35,8 @@ internal sealed class ApiKeysApi(KeyRing keys)
         };
         var isAdmin = kind == KeyKind.Admin;
         foreach (var param in (string[])[.. isAdmin ? (string[])["app", "livemode"] : [],
-            .. kind != KeyKind.Restricted ? (string[])["permissions", "account"] : []])
+            .. kind != KeyKind.Restricted ? (string[])["permissions", "account"] : [],
+            .. isAdmin ? [] : (string[])["role", "apps"]])
         {
             if (form.Has(param))
                 throw ApiError.Unusable(param, $"it cannot be used with type={ApiKey.Word(kind)}");
@@ -47,8 +49,13 @@ internal sealed class ApiKeysApi(KeyRing keys)
             PermissionsOf(form, kind),
             Id(form, "account"),
             ReadNetworks(form),
-            form.Integer("expires_at"));
-        return AnswerAsync<KeyRing.KeyAnswer>(request, Write, write => keys.CreateAsync(write, wanted));
+            form.Integer("expires_at"),
+            isAdmin ? RoleOf(form) : null,
+            isAdmin ? AppsOf(form) : []);
+        if (wanted is { Role: Role.Owner, Apps.Count: > 0 })
+            throw ApiError.Unusable("apps", "an owner's key is for all apps: choose role=operator or role=viewer");
+        return AnswerAsync<KeyRing.KeyAnswer>(
+            request, Write, write => keys.CreateAsync(write, wanted, request.Cancelled));
     }
 
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)
@@ -94,6 +101,21 @@ internal sealed class ApiKeysApi(KeyRing keys)
             : throw ApiError.Unusable("addresses", $"send at most {ApiKey.MostAddresses}");
     }
 
+    private static Role RoleOf(StripeForm form)
+    {
+        var word = Text(form, "role") ?? RoleWords.Owner;
+        return RoleWords.Parse(word)
+            ?? throw ApiError.NotOneOf("role", RoleWords.Viewer, RoleWords.Operator, RoleWords.Owner);
+    }
+
+    private static List<string> AppsOf(StripeForm form)
+    {
+        var apps = form.Strings("apps").Distinct(StringComparer.Ordinal).ToList();
+        return apps.Count <= ApiKey.MostApps
+            ? apps
+            : throw ApiError.Unusable("apps", $"send at most {ApiKey.MostApps}");
+    }
+
     private static Permissions PermissionsOf(StripeForm form, KeyKind kind)
     {
         if (ReadPermissions(form) is { } given)
@@ -111,7 +133,9 @@ internal sealed class ApiKeysApi(KeyRing keys)
         json.WriteString("account"u8, key.PinnedAccount);
         WriteStrings(json, "addresses", key.Networks.Select(network => network.ToString()));
         json.WriteString("app"u8, key.App);
+        WriteStrings(json, "apps", key.Apps ?? []);
         json.WriteNumber("created"u8, key.Created);
+        json.WriteString("created_by"u8, key.CreatedBy);
         if (key.IsDamaged)
             json.WriteBoolean("damaged"u8, true);
         WriteTime(json, "expires_at", key.EndsAt);
@@ -128,6 +152,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
             json.WriteNull("permissions"u8);
         if (shown.IsRevoked)
             json.WriteBoolean("revoked"u8, true);
+        json.WriteString("role"u8, key.Role?.Word());
         json.WriteString("type"u8, kind is { } known ? ApiKey.Word(known) : null);
         if (shown.Token is { } token)
             json.WriteString("secret"u8, token);

@@ -21,12 +21,16 @@ internal sealed class AppsApi(ManagedApps apps)
 
     public IEnumerable<ApiRoute> Routes =>
     [
-        new("POST", All, CreateAsync),
-        new("GET", All, ListAsync),
-        new("GET", One, ShowAsync),
-        new("POST", One, ChangeAsync) { IsUrgent = true },
-        new("DELETE", One, DeleteAsync) { IsUrgent = true },
-        new("POST", $"{One}/signing_secret/roll", RollSigningSecretAsync) { IsUrgent = true },
+        new("POST", All, CreateAsync) { Act = Acts.CreateApp },
+        new("GET", All, ListAsync) { Act = Acts.ListApps },
+        new("GET", One, ShowAsync) { Act = Acts.ShowApp },
+        new("POST", One, ChangeAsync) { Act = Acts.ChangeApp, IsUrgent = true },
+        new("DELETE", One, DeleteAsync) { Act = Acts.DeleteApp, IsUrgent = true },
+        new("POST", $"{One}/signing_secret/roll", RollSigningSecretAsync)
+        {
+            Act = Acts.RollSigningSecret,
+            IsUrgent = true,
+        },
     ];
 
     private ValueTask<ApiError?> CreateAsync(ApiRequest request)

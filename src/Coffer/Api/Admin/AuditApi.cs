@@ -12,7 +12,7 @@ namespace Coffer.Api.Admin;
 /// </summary>
 internal sealed class AuditApi(AuditTrail trail)
 {
-    public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/audit", ListAsync)];
+    public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/audit", ListAsync) { Act = Acts.ListAudit }];
 
     private async ValueTask<ApiError?> ListAsync(ApiRequest request)
     {

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Coffer.Access;
 using Coffer.Http;
 using Coffer.Management;
 using static Coffer.Api.ManagementWire;
@@ -8,7 +9,8 @@ namespace Coffer.Api.Admin;
 /// <summary>Receipts of forgotten accounts, for someone with an admin key (docs/management.md, "Receipts").</summary>
 internal sealed class ReceiptsApi(Receipts receipts)
 {
-    public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/receipts/{{receipt}}", ShowAsync)];
+    public IEnumerable<ApiRoute> Routes =>
+        [new("GET", $"{Root}/receipts/{{receipt}}", ShowAsync) { Act = Acts.ShowReceipt }];
 
     private async ValueTask<ApiError?> ShowAsync(ApiRequest request)
     {

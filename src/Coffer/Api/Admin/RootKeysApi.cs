@@ -14,14 +14,14 @@ internal sealed class RootKeysApi(ManagedRootKeys keys)
 
     public IEnumerable<ApiRoute> Routes =>
     [
-        new("GET", All, ShowAsync),
-        new("POST", $"{All}/rotate", RotateAsync) { IsUrgent = true },
-        new("POST", $"{All}/rewrap", RewrapAsync) { IsUrgent = true },
-        new("DELETE", $"{All}/{{version}}", RemoveKeyAsync) { IsUrgent = true },
-        new("POST", Wrappers, AddAsync) { IsUrgent = true },
-        new("POST", $"{Wrappers}/remove", RemoveAsync) { IsUrgent = true },
-        new("GET", Shares, ShowSharesAsync),
-        new("POST", Shares, CreateSharesAsync) { IsUrgent = true },
+        new("GET", All, ShowAsync) { Act = Acts.ShowRootKeys },
+        new("POST", $"{All}/rotate", RotateAsync) { Act = Acts.ChangeRootKeys, IsUrgent = true },
+        new("POST", $"{All}/rewrap", RewrapAsync) { Act = Acts.ChangeRootKeys, IsUrgent = true },
+        new("DELETE", $"{All}/{{version}}", RemoveKeyAsync) { Act = Acts.ChangeRootKeys, IsUrgent = true },
+        new("POST", Wrappers, AddAsync) { Act = Acts.ChangeRootKeys, IsUrgent = true },
+        new("POST", $"{Wrappers}/remove", RemoveAsync) { Act = Acts.ChangeRootKeys, IsUrgent = true },
+        new("GET", Shares, ShowSharesAsync) { Act = Acts.ShowRootKeys },
+        new("POST", Shares, CreateSharesAsync) { Act = Acts.ChangeRootKeys, IsUrgent = true },
     ];
 
     private async ValueTask<ApiError?> ShowAsync(ApiRequest request)

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Buffers.Text;
+using Coffer.Access;
 using Coffer.Http;
 using Coffer.Management;
 using static Coffer.Api.ManagementWire;
@@ -11,7 +12,7 @@ internal sealed class SearchApi(SecretSearch search)
 {
     private const string Path = $"{Root}/secrets/search";
 
-    public IEnumerable<ApiRoute> Routes => [new("GET", Path, SearchAsync)];
+    public IEnumerable<ApiRoute> Routes => [new("GET", Path, SearchAsync) { Act = Acts.SearchSecrets }];
 
     private async ValueTask<ApiError?> SearchAsync(ApiRequest request)
     {

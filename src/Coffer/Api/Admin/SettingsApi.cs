@@ -11,12 +11,12 @@ namespace Coffer.Api.Admin;
 /// <summary>What is in force on this node, for someone with an admin key (docs/management.md, "Settings").</summary>
 internal sealed class SettingsApi(Gate gate, Receipts receipts, CofferOptions options)
 {
-    public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/settings", ShowAsync)];
+    public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/settings", ShowAsync) { Act = Acts.ShowSettings }];
 
     private async ValueTask<ApiError?> ShowAsync(ApiRequest request)
     {
         request.Form.Only();
-        await gate.RequireAdminAsync(request.Caller, "show_settings");
+        await gate.RecordAsync(request.Caller, "show_settings");
         var json = request.Json;
         var key = receipts.PublicKey;
         json.WriteStartObject();

@@ -9,12 +9,12 @@ namespace Coffer.Api.Admin;
 /// <summary>What runs here and since when, for someone with an admin key (docs/management.md, "Status").</summary>
 internal sealed class StatusApi(Gate gate, NodeStatus status, CofferOptions options)
 {
-    public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/status", ShowAsync)];
+    public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/status", ShowAsync) { Act = Acts.ShowStatus }];
 
     private async ValueTask<ApiError?> ShowAsync(ApiRequest request)
     {
         request.Form.Only();
-        await gate.RequireAdminAsync(request.Caller, "show_status");
+        await gate.RecordAsync(request.Caller, "show_status");
         var release = await status.FindEngineReleaseAsync(request.Cancelled);
         var json = request.Json;
         json.WriteStartObject();
@@ -30,7 +30,8 @@ internal sealed class StatusApi(Gate gate, NodeStatus status, CofferOptions opti
         json.WriteString("version"u8, release);
         json.WriteEndObject();
         json.WriteString("node"u8, status.Node);
-        SettingsApi.Write(json, options.InForce.Where(setting => !setting.IsDefault));
+        if (Gate.May(request.Caller, Acts.ShowSettings))
+            SettingsApi.Write(json, options.InForce.Where(setting => !setting.IsDefault));
         json.WriteNumber("started"u8, status.Started);
         json.WriteNumber("uptime"u8, status.Uptime);
         json.WriteString("version"u8, Product.Version);

@@ -21,6 +21,7 @@ public sealed class ApiKeysTests : ServerTests
     [Fact]
     public async Task A_new_key_is_shown_with_its_secret_once()
     {
+        var own = (await Server.KeyAsync("admin", null)).Id();
         var made = (await Admin.Post(KeysPath,
         [
             ("type", "restricted"), ("app", app), ("livemode", "true"), ("permissions[]", "secret_write"),
@@ -39,7 +40,9 @@ public sealed class ApiKeysTests : ServerTests
                 "2001:db8::1/128"
               ],
               "app": "{{app}}",
+              "apps": [],
               "created": {{Server.Time.Seconds}},
+              "created_by": "{{own}}",
               "expires_at": {{Server.Time.Seconds + 10}},
               "last_used": null,
               "livemode": true,
@@ -47,6 +50,7 @@ public sealed class ApiKeysTests : ServerTests
                 "secret_read",
                 "secret_write"
               ],
+              "role": null,
               "type": "restricted",
               "secret": "{{made.Json.Secret()}}"
             }
@@ -303,7 +307,8 @@ public sealed class ApiKeysTests : ServerTests
         var key = await Server.NewKeyAsync("secret", app);
         (await Server.Client(key.Secret()).List()).IsOk();
         var revoked = (await Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsOk().Json;
-        Assert.Equal("id object account addresses app created expires_at last_used livemode permissions revoked type",
+        Assert.Equal("id object account addresses app apps created created_by expires_at last_used livemode "
+            + "permissions revoked role type",
             revoked.Fields());
         Assert.True((bool)revoked["revoked"]!);
         (await Server.Client(key.Secret()).List()).IsError(401, null, null);

@@ -154,7 +154,7 @@ public sealed class AuditApiTests : ServerTests
             (() => Admin.Post($"{Apps}/{app}/signing_secret/roll", [("grace_period", "0")]), "roll_signing_secret"),
             (() => Admin.Get(KeysPath), "list_keys"), (() => Admin.Get($"{KeysPath}/{key}"), "show_key"),
                 (() => Admin.Post(KeysPath, [("type", "admin")]), "create_key"),
-            (() => Admin.Post($"{KeysPath}/{key}/roll", [("grace_period", "0")]), "roll_key"), (() => Admin.Post(
+            (() => Admin.Post($"{KeysPath}/{key}/roll", [("grace_period", "60")]), "roll_key"), (() => Admin.Post(
                 $"{KeysPath}/{key}/revoke", []), "revoke_key"),
             (() => Admin.Get(accounts), "list_accounts"), (() => Admin.Post($"{accounts}/acct_1/export",
                 [("reason", "r")]), "export"),
