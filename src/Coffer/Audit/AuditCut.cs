@@ -8,72 +8,76 @@ namespace Coffer.Audit;
 
 /// <summary>
 /// Where a node's log begins after its oldest rows were removed: the last entry that was, and what to continue both
-/// chains from. Only who has the keys can say so: a cut that is made by hand does not verify. Stored in meta; of an
-/// entry without a public chain in a form that is not signed (docs/envelope.md, "Public chain").
+/// chains from. Only someone with the keys can say so: a cut that is made by hand does not verify. Stored in meta, and
+/// signed for those without the audit key; one of before is not (docs/envelope.md, "Public chain").
 /// </summary>
 internal static class AuditCut
 {
     public const string MetaPrefix = "audit cut ";
 
-    private const int PlainSize = sizeof(long) + MacKey.Size, Size = PlainSize + MacKey.Size;
+    // What it states: of an entry without a public chain, and of one with it.
+    private const int PlainSize = sizeof(long) + MacKey.Size,
+        WholeSize = PlainSize + PublicChain.HashSize + StoreGeneration.Size;
 
-    private const int WholeSize = PlainSize + PublicChain.HashSize + StoreGeneration.Size,
-        SignedSize = WholeSize + Signature.Size + MacKey.Size;
+    // What follows that, and what did before.
+    private const int Tail = Signature.Size + MacKey.Size, ShortTail = MacKey.Size;
 
     public static RowWrite.PutMeta Write(AuditKeys keys, string node, ChainPosition at)
     {
-        var isWhole = at.Public is not null;
-        var value = new byte[isWhole ? SignedSize : Size];
+        var size = at.Public is null ? PlainSize : WholeSize;
+        var value = new byte[size + Tail];
         BinaryPrimitives.WriteInt64BigEndian(value, at.Sequence);
         at.Mac.CopyTo(value, sizeof(long));
-        if (isWhole)
+        if (at.Public is { } known)
         {
-            at.Public!.Hash.CopyTo(value, PlainSize);
-            at.Public.Generation.ToBytes().CopyTo(value, PlainSize + PublicChain.HashSize);
-            using var signed = Bound(keys.Store, node, value.AsSpan(..WholeSize), isWhole: true);
-            Signature.Write(keys.Signing, signed.Span, value.AsSpan(WholeSize, Signature.Size));
+            known.Hash.CopyTo(value, PlainSize);
+            known.Generation.ToBytes().CopyTo(value, PlainSize + PublicChain.HashSize);
         }
 
+        using (var signed = Bound(keys.Store, node, value.AsSpan(..size), isSigned: true))
+            Signature.Write(keys.Signing, signed.Span, value.AsSpan(size, Signature.Size));
         Tag(keys.Proof, node, value).CopyTo(value, value.Length - MacKey.Size);
         return new RowWrite.PutMeta(MetaPrefix + node, value);
     }
 
     /// <returns>
-    /// Null if it was not written for this node of this store. Without the key, one that is not signed is believed:
-    /// what follows proves it, or is not proven.
+    /// Null if it was not written for this node of this store, or cannot be proven without the key.
     /// </returns>
     public static ChainPosition? Read(LogProof proof, string node, byte[] value)
     {
-        if (value.Length is not (Size or SignedSize) || BinaryPrimitives.ReadInt64BigEndian(value) <= 0
-            || !IsProven(proof, node, value))
+        if (value.Length is not (PlainSize + ShortTail or PlainSize + Tail or WholeSize + Tail)
+            || BinaryPrimitives.ReadInt64BigEndian(value) <= 0 || !IsProven(proof, node, value))
             return null;
         var at = new ChainPosition(BinaryPrimitives.ReadInt64BigEndian(value), value[sizeof(long)..PlainSize]);
-        return value.Length == Size ? at : at with
+        return value.Length != WholeSize + Tail ? at : at with
         {
             Public = new PublicPlace(value[PlainSize..(PlainSize + PublicChain.HashSize)],
                 StoreGeneration.Read(value.AsSpan((PlainSize + PublicChain.HashSize)..WholeSize))),
         };
     }
 
+    /// <summary>Whether a stored cut is signed too, so that it can be proven without the key.</summary>
+    public static bool IsSigned(byte[] value) => value.Length != PlainSize + ShortTail;
+
     private static bool IsProven(LogProof proof, string node, byte[] value)
     {
         if (proof.Key is not null)
             return CryptographicOperations.FixedTimeEquals(value.AsSpan(^MacKey.Size..), Tag(proof, node, value));
-        if (value.Length == Size)
-            return true;
-        using var signed = Bound(proof.Store, node, value.AsSpan(..WholeSize), isWhole: true);
-        return Signature.Verify(proof.Signers, signed.Span, value.AsSpan(WholeSize, Signature.Size));
+        if (!IsSigned(value))
+            return false;
+        using var signed = Bound(proof.Store, node, value.AsSpan(..^Tail), isSigned: true);
+        return Signature.Verify(proof.Signers, signed.Span, value.AsSpan(value.Length - Tail, Signature.Size));
     }
 
     private static byte[] Tag(LogProof proof, string node, byte[] value)
     {
-        using var bound = Bound(proof.Store, node, value.AsSpan(..^MacKey.Size), isWhole: value.Length == SignedSize);
+        using var bound = Bound(proof.Store, node, value.AsSpan(..^MacKey.Size), IsSigned(value));
         return proof.Key!.Compute(bound.Span);
     }
 
-    private static AssociatedData Bound(byte[] store, string node, ReadOnlySpan<byte> value, bool isWhole)
+    private static AssociatedData Bound(byte[] store, string node, ReadOnlySpan<byte> value, bool isSigned)
     {
-        var bound = new AssociatedData(isWhole ? "coffer v2 audit cut"u8 : "coffer v1 audit cut"u8);
+        var bound = new AssociatedData(isSigned ? "coffer v2 audit cut"u8 : "coffer v1 audit cut"u8);
         bound.Add(store);
         bound.Add(node);
         bound.Add(value);

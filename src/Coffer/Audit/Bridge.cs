@@ -41,10 +41,17 @@ internal sealed class Bridge(Engine engine, AuditKeys keys, ILogger<Bridge> log)
         return verification.ProblemOf(node);
     }
 
-    // Lists of accepted roll-backs that a release before has written, of whichever node.
+    // Cuts and lists of accepted roll-backs that a release before has written, of whichever node.
     private async Task<RowWrite[]> SignAsync(CancellationToken ct)
     {
         var rows = new List<RowWrite>();
+        foreach (var (name, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
+        {
+            var node = name[AuditCut.MetaPrefix.Length..];
+            if (!AuditCut.IsSigned(value) && AuditCut.Read(keys.Proof, node, value) is { } cut)
+                rows.Add(AuditCut.Write(keys, node, cut));
+        }
+
         foreach (var (name, value) in await engine.ListMetaAsync(Rollbacks.MetaPrefix, ct))
         {
             var node = name[Rollbacks.MetaPrefix.Length..];

@@ -130,7 +130,9 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
         }
         else
         {
-            Break(node, $"the note of where the log of {node} begins was not written by this store");
+            Break(node, proof.Key is null && !AuditCut.IsSigned(value)
+                ? $"the note of where the log of {node} begins is not signed: only the root key proves it"
+                : $"the note of where the log of {node} begins was not written by this store");
         }
 
         cuts[node] = positions.GetValueOrDefault(node)?.Sequence ?? 0;

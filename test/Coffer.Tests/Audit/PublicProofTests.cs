@@ -1,4 +1,5 @@
 using Coffer.Audit;
+using Coffer.Crypto;
 using Coffer.Hosting;
 using Coffer.Keys;
 using Coffer.Storage;
@@ -153,6 +154,39 @@ public sealed class PublicProofTests : ServerTests
     }
 
     [Fact]
+    public async Task A_cut_of_before_is_signed_when_its_log_is_bridged_and_proves_nothing_until_then()
+    {
+        await Server.StopAsync();
+        MakeOld();
+        await Server.OnStoreAsync(async (engine, committer, instance) =>
+        {
+            // Of the form that a release before writes: after the third entry, which is the end of the first row.
+            var row = (await engine.ListAuditAsync(0, newestFirst: false, 1, default))[0].Row;
+            await committer.CommitAsync(new Change.Plain(
+                new RowWrite.PutMeta("audit cut node_1", OldCut(instance, [0, 0, 0, 0, 0, 0, 0, 3, .. row.Mac])),
+                new RowWrite.PruneAudit(1)));
+            return true;
+        });
+        var key = await PublicProofs.KeepAsync(Server.Data);
+        Assert.Empty((await AuditArchive.VerifyStoreAsync(Server.Data, null, default)).Problems);
+        Assert.Contains("the note of where the log of node_1 begins is not signed: only the root key proves it",
+            (await PublicProofs.VerifyAsync(Server.Data, key)).Problems);
+        await Server.StartAgainAsync();
+        await SetAsync(1);
+        await Server.StopAsync();
+        var report = await PublicProofs.VerifyAsync(Server.Data, key);
+        Assert.Empty(report.Problems);
+        Assert.Equal(("entries 12 to 13 of node_1", "entries 4 to 11 of node_1"),
+            (Assert.Single(report.Proven), Assert.Single(report.Unproven)));
+
+        // One that is made up, after what a checkpoint has proven, hides nothing.
+        PublicProofs.Execute(Server.StoreFile, "DELETE FROM audit; UPDATE meta SET value = x'000000000000000d' || "
+            + "zeroblob(64) WHERE key = 'audit cut node_1'");
+        Assert.Contains("is not signed: only the root key proves it",
+            (await PublicProofs.VerifyAsync(Server.Data, key)).Problems[0], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_log_of_before_is_verified_once_and_provable_from_then_on()
     {
         await Server.StopAsync();
@@ -236,6 +270,15 @@ public sealed class PublicProofTests : ServerTests
         var key = await StopAsync();
         Assert.Equal(await File.ReadAllTextAsync(key, TestContext.Current.CancellationToken), answer.Text);
         Assert.Matches(@"\ACoffer store [0-9a-f]{32}, signing key 1\n-----BEGIN PUBLIC KEY-----\n", answer.Text);
+    }
+
+    private static byte[] OldCut(Instance instance, byte[] stated)
+    {
+        using var bound = new AssociatedData("coffer v1 audit cut"u8);
+        bound.Add(instance.Id);
+        bound.Add("node_1");
+        bound.Add(stated);
+        return [.. stated, .. instance.AuditKey.Compute(bound.Span)];
     }
 
     // As a release before has left it: no row has a public chain, and no checkpoint names one.

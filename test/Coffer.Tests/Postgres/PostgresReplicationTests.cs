@@ -34,7 +34,7 @@ public sealed class PostgresReplicationTests(PostgresServer server)
             """);
         await WriteAsync(store, "app_2");
         await PublishedAsync(store);
-        Assert.Equal(7L, await PostgresServer.ScalarAsync(store, "SELECT version FROM coffer_schema"));
+        Assert.Equal(8L, await PostgresServer.ScalarAsync(store, "SELECT version FROM coffer_schema"));
     }
 
     [Fact]
