@@ -45,6 +45,11 @@ internal static class AdminAnswers
             Things("wrappers", Text("id"), Text("url").OrNull())),
         Number("left"), Number("serial"), Texts("waiting_for"));
 
+    private static readonly AnswerForm TenantKeys = new("tenant_keys", Texts("may_remain"),
+        Things("rotations", Token("id"), Text("account").OrNull(), Text("app"), Number("created"), Number("damaged"),
+            Number("ended").OrNull(), Number("rows"), Text("state"), Number("tenants"), Number("tenants_done")),
+        Texts("waiting_for"));
+
     private static readonly AnswerForm Proof = new("receipt", Token("id"), Text("account"), Text("app"), Texts("done"),
         Number("forgotten_at"), Texts("not_reached"), Texts("pending"), Secrets, Number("signed_at").OrNull(),
         OneOf("status", "pending", "signed"), Receipt("status"));
@@ -76,6 +81,8 @@ internal static class AdminAnswers
         ("POST root_keys/wrappers", RootKeys),
         ("POST root_keys/wrappers/remove", RootKeys),
         ("DELETE root_keys/{}", RootKeys),
+        ("GET tenant_keys", TenantKeys),
+        ("POST tenant_keys/rotate", TenantKeys),
         ("GET settings", Settings),
         ("GET status", Status),
     ];

@@ -20,7 +20,7 @@ var root = new RootCommand(
     AccountsVerb.Command(),
     ReceiptVerb.Command(),
     AuditVerb.Command(),
-    RootKeysVerb.Command(),
+    RootKeysVerb.Command(), TenantKeysVerb.Command(),
     MigrateVerb.Command(),
 };
 VersionFlag.Replace(root);

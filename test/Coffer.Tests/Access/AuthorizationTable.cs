@@ -55,6 +55,8 @@ internal static class AuthorizationTable
         DELETE /admin/v1/root_keys/{version}               |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   /admin/v1/root_keys/wrappers                |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   /admin/v1/root_keys/wrappers/remove         |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/tenant_keys                       |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/tenant_keys/rotate                |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/settings                          |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/status                            |401     |403   |200  |403   |403|403    |403|403|403    |403
         """;
@@ -79,6 +81,7 @@ internal static class AuthorizationTable
         POST   /admin/v1/api_keys/{key}/roll               |grace_period=0
         POST   /admin/v1/root_keys/wrappers                |wrapper={wrapper}
         POST   /admin/v1/root_keys/wrappers/remove         |wrapper={wrapper}
+        POST   /admin/v1/tenant_keys/rotate                |app={app}
         """;
 
     /// <summary>

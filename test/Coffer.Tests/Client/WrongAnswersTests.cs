@@ -43,6 +43,8 @@ public sealed class WrongAnswersTests
         ["POST root_keys/wrappers/remove"] = admin =>
             admin.ChangeAsync("root_keys/wrappers/remove", [("wrapper", "exec:/w")]),
         ["DELETE root_keys/{}"] = admin => admin.DeleteAsync("root_keys/1"),
+        ["GET tenant_keys"] = admin => admin.FindAsync("tenant_keys"),
+        ["POST tenant_keys/rotate"] = admin => admin.ChangeAsync("tenant_keys/rotate", [("app", "app_1")]),
         ["GET settings"] = admin => admin.FindAsync("settings"),
         ["GET status"] = admin => admin.FindAsync("status"),
     };

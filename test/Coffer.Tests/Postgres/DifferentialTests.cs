@@ -89,7 +89,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Scope = side.Scope(owner, scope),
                     Idempotency = asksAll ? new IdempotencyKey(side.Number(owner), key) : null,
                     CountAt = now,
-                    Decides = found => !found.HasTenant ? [] :
+                    Decides = found => found.Counter is null ? [] :
                     [
                         new RowWrite.PutSecret(new SecretRow(side.Key(owner, name), scope,
                             keepsId && found.Secret is { } last ? last.Id : id,
@@ -107,7 +107,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     new Probe(side, refuses)
                     {
                         Secret = side.Key(owner, name),
-                        Decides = found => found.HasTenant ? [new RowWrite.DeleteSecret(side.Key(owner, name))] : [],
+                        Decides = found =>
+                            found.Counter is not null ? [new RowWrite.DeleteSecret(side.Key(owner, name))] : [],
                     };
             case 11: // writes to another secret than it asks for
                 return side => new Probe(side, refuses)
@@ -115,7 +116,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Secret = side.Key(owner, name),
                     Scope = side.Scope(owner, scope),
                     CountAt = now,
-                    Decides = found => (found.HasTenant, keepsId) switch
+                    Decides = found => (found.Counter is not null, keepsId) switch
                     {
                         (false, _) => [],
                         (true, true) => [new RowWrite.DeleteSecret(side.Key(owner, stranger))],
@@ -130,7 +131,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Secret = side.Key(owner, name),
                     Idempotency = new IdempotencyKey(side.Number(owner), key),
                     Decides = found =>
-                        found.HasTenant
+                        found.Counter is not null
                             ? [
                                 new RowWrite.PutIdempotency(
                                     new IdempotencyRow(new IdempotencyKey(side.Number(owner), key), value, number,
@@ -453,7 +454,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         }
 
         public void Note(Change.Found found, long? countAt) => log.Add(string.Join(" | ",
-            found.HasTenant, found.Secret is { } secret ? Shown(secret) : "",
+            found.Counter, found.Secret is { } secret ? Shown(secret) : "",
                 found.Idempotency is { } kept ? $"{kept.Created} {Convert.ToHexString(kept.Fingerprint)}" : "",
             countAt is { } now && Change.Found.MayAdd(found.Secret)
                 ? found.LiveInScope(now)
