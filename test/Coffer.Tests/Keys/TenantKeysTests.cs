@@ -165,12 +165,7 @@ public sealed class TenantKeysTests : ServerTests
         await Server.StartAgainAsync();
         Assert.Equal((id, "payload"), await FoundAsync(client, "k"));
         (await Server.Admin.Post("/admin/v1/root_keys/rotate", [])).IsOk();
-        for (var tries = 0; (long)(await Server.Admin.Get("/admin/v1/root_keys")).IsOk().Json["serial"]! < 6; tries++)
-        {
-            Assert.InRange(tries, 0, 200);
-            await Task.Delay(50);
-        }
-
+        await RootDoneAsync(serial: 6);
         Assert.Equal((0L, 1L), await KeysAsync()); // in its own format, whatever the root key
         Assert.Equal((id, "payload"), await FoundAsync(client, "k"));
         await RotateAsync(("app", await Server.AppIdAsync()));
@@ -189,6 +184,77 @@ public sealed class TenantKeysTests : ServerTests
         Assert.NotEqual(minted.Text, (await client.Post(Minting, [("user", "usr_1")], "mint")).IsOk().Text);
         await RotateAsync(("app", app));
         Assert.Equal((3L, 1L), await KeysAsync());
+    }
+
+    [Fact]
+    public async Task All_accounts_of_an_app_rotate_at_no_more_than_the_rate_whatever_is_kept_open()
+    {
+        const int Many = 120, Each = 10;
+        await Server.StopAsync();
+        await Server.StartAgainAsync(openTenants: 10);
+        await Parallel.ForEachAsync(Enumerable.Range(0, Many * Each), async (i, _) =>
+            (await Server.Client(account: $"acct_{i % Many}").Set($"k{i / Many}", $"payload {i}")).IsOk());
+        var began = System.Diagnostics.Stopwatch.StartNew();
+        await RotateAsync(("app", await Server.AppIdAsync()));
+        Assert.True(began.Elapsed >= TimeSpan.FromSeconds(Many * Each / 2_000.0), $"it took {began.Elapsed}");
+        var rotation = (await ShowAsync())["rotations"]![0]!;
+        Assert.Equal((Many, Many, Many * Each), ((int)rotation["tenants"]!, (int)rotation["tenants_done"]!,
+            (int)rotation["rows"]!));
+        Assert.Equal(Many, await CountAsync("counter = 3 AND keys = 1"));
+        for (var i = 0; i < Many * Each; i += 7)
+            Assert.Equal($"payload {i}", (await FoundAsync(Server.Client(account: $"acct_{i % Many}"), $"k{i / Many}"))
+                .Payload);
+    }
+
+    [Fact]
+    public async Task Of_keys_that_were_dropped_nothing_is_in_the_files_once_it_is_done()
+    {
+        Assert.SkipWhen(PostgresServer.IsChosen, "its files are not ours");
+        var old = new List<byte[]>();
+        for (var i = 0; i < 30; i++)
+        {
+            (await Server.Client(account: $"acct_{i}").Set("k", $"payload {i}")).IsOk();
+            old.Add((byte[])Server.Scalar($"SELECT sealed_keys FROM tenants WHERE account = 'acct_{i}'")!);
+        }
+
+        Assert.Equal(30, InFiles());
+        await RotateAsync(("app", await Server.AppIdAsync()));
+        Assert.Equal(0, InFiles());
+        int InFiles()
+        {
+            byte[] content = [.. Read(Server.StoreFile), .. Read(Server.StoreFile + "-wal")];
+            return old.Count(keys => content.AsSpan().IndexOf(keys.AsSpan(0, 64)) >= 0);
+        }
+
+        static byte[] Read(string file)
+        {
+            using var stream = new FileStream(
+                file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            var bytes = new byte[stream.Length];
+            stream.ReadExactly(bytes);
+            return bytes;
+        }
+    }
+
+    [Fact]
+    public async Task Root_keys_and_tenant_keys_rotate_at_once_and_neither_loses_the_other()
+    {
+        for (var i = 0; i < 30; i++)
+            (await Server.Client(account: $"acct_{i}").Set("k", $"payload {i}")).IsOk();
+        var app = await Server.AppIdAsync();
+        for (var round = 1; round <= 3; round++)
+        {
+            (await Server.Admin.Post($"{Root}/rotate", [("app", app)])).IsOk();
+            (await Server.Admin.Post("/admin/v1/root_keys/rotate", [])).IsOk();
+            await DoneAsync();
+            await RootDoneAsync(serial: 1 + 5 * round);
+        }
+
+        await Server.StopAsync();
+        await Server.StartAgainAsync();
+        for (var i = 0; i < 30; i++)
+            Assert.Equal($"payload {i}", (await FoundAsync(Server.Client(account: $"acct_{i}"), "k")).Payload);
+        Assert.Equal(30, await CountAsync("counter = 7 AND keys = 1"));
     }
 
     [Fact]
@@ -227,6 +293,17 @@ public sealed class TenantKeysTests : ServerTests
     {
         (await Server.Admin.Post($"{Root}/rotate", form)).IsOk();
         await DoneAsync();
+    }
+
+    // The control row has one more for the new key, and for each step of its rotation.
+    private async Task RootDoneAsync(long serial)
+    {
+        const string Keys = "/admin/v1/root_keys";
+        for (var tries = 0; (long)(await Server.Admin.Get(Keys)).IsOk().Json["serial"]! < serial; tries++)
+        {
+            Assert.InRange(tries, 0, 300);
+            await Task.Delay(50);
+        }
     }
 
     private async Task<JsonNode> ShowAsync() => (await Server.Admin.Get(Root)).IsOk().Json;

@@ -80,7 +80,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         var (value, number, refuses) = (Bytes(1000 + Next(100)), clock, Next(12) == 0);
         var (app, token, account) = (Next(2) == 0 ? "app_a" : "app_b", Next(5), Next(2) == 0 ? "acct_1" : "acct_2");
         var (asksAll, keepsId, limit) = (Next(2) == 0, Next(2) == 0, Next(5));
-        switch (Next(31))
+        switch (Next(34))
         {
             case < 8: // set, as SecretChange does: its scope is counted
                 return side => new Probe(side, refuses)
@@ -140,6 +140,30 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 };
             case 13:
                 return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.PruneIdempotency(now, limit)] };
+            case 31: // gives a tenant other keys
+                return side => new Probe(side, refuses)
+                {
+                    Secret = side.Key(owner, name),
+                    Decides = found => found.Counter is { } counter
+                        ? [new RowWrite.PutTenantKeys(side.Number(owner), owner, value, counter + 1, 1 + limit)]
+                        : [],
+                };
+            case 32: // seals again what is kept
+                return side => new Probe(side, refuses)
+                {
+                    Idempotency = new IdempotencyKey(side.Number(owner), key),
+                    Decides = found => found.Idempotency is { } kept
+                        ? [new RowWrite.ResealIdempotency(keepsId ? kept : kept with { Sealed = name }, value)]
+                        : [],
+                };
+            case 33:
+                return side => new Probe(side, refuses)
+                {
+                    Management = new Change.ManagementKey { Reply = key },
+                    Decides = found => found.Management!.Reply is { } kept
+                        ? [new RowWrite.ResealReply(keepsId ? kept : kept with { Sealed = name }, value)]
+                        : [],
+                };
             case < 17:
                 return side =>
                     new Probe(side, refuses) { Decides = _ => [new RowWrite.AddTenant(owner, number, value)] };
@@ -214,7 +238,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 {
                     Decides = _ =>
                     [
-                        new RowWrite.PruneReplies(now - 200, 1 + limit),
+                        // All that there may be: those of one commit are numbered in an order of each engine's own.
+                        new RowWrite.PruneReplies(now - 200, 5 + limit),
                         new RowWrite.DeleteRevocations([$"key_{token}", $"app {account}"], now),
                     ],
                 };
@@ -448,7 +473,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 null => "null",
                 SecretRow row => Shown(row),
                 IReadOnlyList<SecretRow> rows => string.Join(' ', rows.Select(Shown)),
-                TenantRow row => $"{Owner(row.Id)} {Convert.ToHexString(row.SealedKeys)}",
+                TenantRow row =>
+                    $"{Owner(row.Id)} {Convert.ToHexString(row.SealedKeys)} {row.Counter} {row.Keys}",
                 _ => JsonSerializer.Serialize(said, Json),
             });
         }

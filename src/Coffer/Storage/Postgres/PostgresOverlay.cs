@@ -193,11 +193,16 @@ internal sealed class PostgresOverlay
             case RowWrite.PutReply { Row: var row }:
                 replies[Slot.Of(row.Key)] = row;
                 break;
-            case RowWrite.ResealReply { Before: var reply, After: var after }:
-                replies[Slot.Of(reply.Key)] = reply with { Sealed = after };
+            // What is not as it was before is left as it is, in the table and here.
+            case RowWrite.ResealReply { Before: var before, After: var after }:
+                if (replies.GetValueOrDefault(Slot.Of(before.Key)) is { } reply
+                    && reply.Sealed.AsSpan().SequenceEqual(before.Sealed))
+                    replies[Slot.Of(before.Key)] = reply with { Sealed = after };
                 break;
-            case RowWrite.ResealIdempotency { Before: var outcome, After: var after }:
-                idempotency[Slot.Of(outcome.Key)] = outcome with { Sealed = after };
+            case RowWrite.ResealIdempotency { Before: var before, After: var after }:
+                if (idempotency.GetValueOrDefault(Slot.Of(before.Key)) is { } outcome
+                    && outcome.Sealed.AsSpan().SequenceEqual(before.Sealed))
+                    idempotency[Slot.Of(before.Key)] = outcome with { Sealed = after };
                 break;
             case RowWrite.PutTenantKeys { Number: var number, Counter: var counter }:
                 tenants[number] = counter;
