@@ -11,6 +11,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const file = new URL('envelope-v1.json', import.meta.url);
+const tenantFile = new URL('tenant-keys-v2.json', import.meta.url);
 const controlFile = new URL('control-v2.json', import.meta.url);
 const backupFile = new URL('backup-v1.json', import.meta.url);
 const keyRowsFile = new URL('key-rows-v2.json', import.meta.url);
@@ -441,6 +442,60 @@ function checkEphemeral(c) {
   if (!claims.includes(utf8(ephemeralId(pepper, c.created, c.expires)))) throw new Error(`id ${c.comment}`);
 }
 
+// A tenant whose keys rotate: the older sealing key still opens what is not sealed again yet; the seed stays.
+const tenantAssociated = (c) => list(utf8('coffer v2 tenant keys'), hex(c.store_id), utf8(c.app), u64(c.livemode),
+  utf8(c.account), u64(c.counter), u64(c.keys));
+
+function tenantCase() {
+  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
+  const [store, seed, first, second] = [counting(128, 16), counting(7, 32), counting(50, 32), counting(90, 32)];
+  const c = { store_id: store.toString('hex'), app: 'app_1', livemode: 0, account: 'acct_1', counter: 2, keys: 2 };
+  const text = Buffer.concat([Buffer.from([2]), u64(c.counter), seed, Buffer.from([0]), u32(1), first, u32(2), second]);
+  const name = list(utf8('name'), utf8('account'), Buffer.alloc(0), utf8('my-api-key'));
+  const index = (canonical) => hmac(expand(seed, 'coffer v1 blind index'), canonical).subarray(0, 16);
+  const scope = index(list(utf8('scope'), utf8('account'), Buffer.alloc(0)));
+  const bound = list(utf8('coffer v1 secret'), store, utf8(c.app), u64(c.livemode), utf8(c.account), scope, index(name),
+    utf8('appsecret_08gquz5kun2FV9sAUaeAXxdpEGLTkw'), u64(1), u64(1795247460), Buffer.alloc(0));
+  const payload = tlv([1, utf8('my-api-key')], [2, Buffer.alloc(0)], [3, utf8('secret_key_xxxxxx')]);
+  const root = counting(96, 32);
+  return {
+    format: 'coffer tenant keys, format 2, see docs/envelope.md',
+    ...c,
+    root_key: root.toString('hex'),
+    root_key_version: 3,
+    associated_data: tenantAssociated(c).toString('hex'),
+    sealed_keys: seal(root, 3, counting(64, 24), text, tenantAssociated(c)).toString('hex'),
+    opened: text.toString('hex'),
+    name: name.toString('hex'),
+    name_index: index(name).toString('hex'),
+    secret_associated_data: bound.toString('hex'),
+    secret: seal(second, 2, counting(11, 24), payload, bound).toString('hex'),
+    older_secret: seal(first, 1, counting(33, 24), payload, bound).toString('hex'),
+    secret_opened: payload.toString('hex'),
+  };
+}
+
+function checkTenant(c) {
+  const text = open(hex(c.root_key), c.root_key_version, hex(c.sealed_keys), tenantAssociated(c));
+  if (text.toString('hex') !== c.opened || text[0] !== 2 || text[41] !== 0) throw new Error('tenant keys');
+  if (text.readBigInt64BE(1) !== BigInt(c.counter) || (text.length - 42) / 36 !== c.keys) throw new Error('counter');
+  // Another number of keys, or an older counter, is not what it is bound to.
+  for (const wrong of [{ keys: 1 }, { counter: 1 }]) {
+    if (open(hex(c.root_key), c.root_key_version, hex(c.sealed_keys), tenantAssociated({ ...c, ...wrong }))) {
+      throw new Error('bound');
+    }
+  }
+  const keys = new Map();
+  for (let at = 42; at < text.length; at += 36) keys.set(text.readUInt32BE(at), text.subarray(at + 4, at + 36));
+  for (const sealed of [hex(c.secret), hex(c.older_secret)]) {
+    const version = sealed.readUInt32BE(2);
+    const opened = open(keys.get(version), version, sealed, hex(c.secret_associated_data));
+    if (opened.toString('hex') !== c.secret_opened) throw new Error(`secret under ${version}`);
+  }
+  const index = hmac(expand(text.subarray(9, 41), 'coffer v1 blind index'), hex(c.name)).subarray(0, 16);
+  if (index.toString('hex') !== c.name_index) throw new Error('name');
+}
+
 export { list, oaep, open, seal, sharesId, tlv, u64, utf8 };
 
 const isProgram = process.argv[1] === fileURLToPath(import.meta.url);
@@ -452,6 +507,7 @@ if (isProgram && process.argv[2] === 'write') {
   writeFileSync(backupFile, `${JSON.stringify(backupCase(control), null, 2)}\n`);
   const ephemeral = { format: 'ephemeral keys of format 2 of the store of control-v2.json', cases: ephemeralCases() };
   writeFileSync(ephemeralFile, `${JSON.stringify(ephemeral, null, 2)}\n`);
+  writeFileSync(tenantFile, `${JSON.stringify(tenantCase(), null, 2)}\n`);
   const vectors = { format: 'coffer envelope v1, see docs/envelope.md', cases: cases() };
   writeFileSync(file, `${JSON.stringify(vectors, null, 2)}\n`);
 } else if (isProgram) {
@@ -468,5 +524,6 @@ if (isProgram && process.argv[2] === 'write') {
   checkShares(JSON.parse(readFileSync(sharesFile, 'utf8')));
   const ephemeral = JSON.parse(readFileSync(ephemeralFile, 'utf8')).cases;
   ephemeral.forEach(checkEphemeral);
-  console.log(`${all.length + 5 + ephemeral.length} cases hold`);
+  checkTenant(JSON.parse(readFileSync(tenantFile, 'utf8')));
+  console.log(`${all.length + 6 + ephemeral.length} cases hold`);
 }

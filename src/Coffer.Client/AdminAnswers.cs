@@ -48,6 +48,11 @@ internal static class AdminAnswers
     private static readonly AnswerForm Shares = new("recovery_shares", Token("anchor"), Token("store"),
         Token("id").OrNull(), Token("shares").OrNull(), Number("count").OrNull(), Number("threshold").OrNull());
 
+    private static readonly AnswerForm TenantKeys = new("tenant_keys", Texts("may_remain"),
+        Things("rotations", Token("id"), Text("account").OrNull(), Text("app"), Number("created"), Number("damaged"),
+            Number("ended").OrNull(), Number("rows"), Text("state"), Number("tenants"), Number("tenants_done")),
+        Texts("waiting_for"));
+
     private static readonly AnswerForm Proof = new("receipt", Token("id"), Text("account"), Text("app"), Texts("done"),
         Number("forgotten_at"), Texts("not_reached"), Texts("pending"), Secrets, Number("signed_at").OrNull(),
         OneOf("status", "pending", "signed"), Receipt("status"));
@@ -81,6 +86,8 @@ internal static class AdminAnswers
         ("GET root_keys/shares", Shares),
         ("POST root_keys/shares", RootKeys),
         ("DELETE root_keys/{}", RootKeys),
+        ("GET tenant_keys", TenantKeys),
+        ("POST tenant_keys/rotate", TenantKeys),
         ("GET settings", Settings),
         ("GET status", Status),
     ];

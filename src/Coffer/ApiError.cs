@@ -226,6 +226,9 @@ internal sealed partial class ApiError : Exception
     public static ApiError RotationUnderWay() =>
         new(400, "A rotation of the root key is under way. Wait until it is done (GET /admin/v1/root_keys).");
 
+    public static ApiError TooManyRotations(int most) =>
+        new(400, $"{most} rotations of tenant keys wait already. Wait until one is done (GET /admin/v1/tenant_keys).");
+
     public static ApiError RootKeyInUse(uint version) =>
         new(400, $"Root key {version} is in use. Only one whose state is unused or made can be removed; rotating "
             + "makes the last one unused.");

@@ -120,7 +120,7 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         foreach (var (tag, value) in fields)
             rest = Tlv.Write(rest, tag, value.Span);
         using var bound = Bind(instance, Id, Account, Created);
-        return new AppRow(Id, Name, Account, Created, instance.Roots.Seal(plaintext.Span, bound.Span));
+        return new AppRow(Id, Name, Account, Created, instance.Roots.Seal(SealedKind.App, plaintext.Span, bound.Span));
     }
 
     /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
@@ -150,8 +150,7 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     public static byte[]? Rewrap(Instance instance, AppRow row)
     {
         using var bound = Bind(instance, row.Id, row.Account, row.Created);
-        using var settings = row.IsSound ? instance.Roots.Open(row.Sealed, bound.Span) : null;
-        return settings is null ? null : instance.Roots.Seal(settings.Span, bound.Span);
+        return row.IsSound ? instance.Roots.Reseal(SealedKind.App, row.Sealed, bound.Span) : null;
     }
 
     /// <summary>The row, if it is damaged.</summary>
@@ -214,7 +213,7 @@ internal sealed record App(string Id, string Name, string Account, long Created)
 
     private static AssociatedData Bind(Instance instance, string id, string account, long created)
     {
-        var bound = new AssociatedData("coffer v1 app"u8);
+        var bound = SealedKind.App.Bind();
         bound.Add(instance.Id);
         bound.Add(id);
         bound.Add(account);

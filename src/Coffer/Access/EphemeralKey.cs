@@ -91,8 +91,9 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
         foreach (var (tag, value) in fields)
             rest = Tlv.Write(rest, tag, value);
         using var bound = Bind(instance, Tenant.Livemode, isFirst: Ties is null);
+        var isFirst = Ties is null;
         return Tokens.Seal(PrefixOf(Tenant.Livemode),
-            Envelope.Seal(KeyOf(instance, isFirst: Ties is null), claims.Span, bound.Span));
+            Envelope.Seal(KindOf(isFirst), KeyOf(instance, isFirst), claims.Span, bound.Span));
     }
 
     /// <summary>The key that a token is; null if it was not made here, or was changed.</summary>
@@ -164,6 +165,9 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
         return BinaryPrimitives.ReadUInt64BigEndian(instance.EphemeralIdKey.Compute(bound.Span));
     }
 
+    private static SealedKind KindOf(bool isFirst) =>
+        isFirst ? SealedKind.EphemeralKeyOne : SealedKind.EphemeralKey;
+
     private static SealingKey KeyOf(Instance instance, bool isFirst) =>
         isFirst ? instance.EphemeralKey : instance.EphemeralKey2;
 
@@ -183,7 +187,7 @@ internal sealed record EphemeralKey(string Id, TenantId Tenant, ReadOnlyMemory<b
 
     private static AssociatedData Bind(Instance instance, bool livemode, bool isFirst)
     {
-        var bound = new AssociatedData(isFirst ? "coffer v1 ephemeral key"u8 : "coffer v2 ephemeral key"u8);
+        var bound = KindOf(isFirst).Bind();
         bound.Add(instance.Id);
         bound.Add(livemode ? 1 : 0);
         return bound;

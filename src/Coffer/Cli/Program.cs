@@ -22,6 +22,7 @@ var root = new RootCommand(
     ReceiptVerb.Command(),
     AuditVerb.Command(),
     RootKeysVerb.Command(),
+    TenantKeysVerb.Command(),
     BackupVerb.Command(),
     RestoreVerb.Command(),
     MigrateVerb.Command(),

@@ -31,14 +31,19 @@ internal static class Envelope
     /// <summary>Bytes that an envelope adds to its padded plaintext.</summary>
     public const int Overhead = CiphertextAt + Xaes256Gcm.TagSize;
 
-    public static byte[] Seal(SealingKey key, ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> associatedData)
+    /// <summary>Seals what is in the register, bound as that, and nothing else.</summary>
+    public static byte[] Seal(
+        SealedKind kind, SealingKey key, ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> associatedData)
     {
+        kind.RequireBound(associatedData);
         Span<byte> nonce = stackalloc byte[Xaes256Gcm.NonceSize];
         RandomNumberGenerator.Fill(nonce);
         return Seal(key, plaintext, associatedData, nonce);
     }
 
-    /// <summary>For known-answer tests; everything else lets the nonce be random.</summary>
+    /// <summary>
+    /// For known answers, which a test alone makes: everything else says what it seals, and has a random nonce.
+    /// </summary>
     internal static byte[] Seal(SealingKey key, ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> associatedData,
         ReadOnlySpan<byte> nonce)
     {

@@ -18,12 +18,15 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
     {
         var (engine, gate, time) = (storage.Engine, access.Gate, around.Time);
         var order = await CreationOrder.OpenAsync(engine, instance, ct);
-        var writer = new ManagementWriter(audit.Committer, instance, time, order, access.Budgets);
+        var writer = new ManagementWriter(audit.Committer, secrets.Tenants, time, order, access.Budgets);
         var receipts = around.Parts.Add(
             new Receipts(engine, audit.Committer, instance, gate, time, around.Log<Receipts>()));
         receipts.Start();
         var rotation = new RootRotation(engine, audit.Committer, instance);
         keys.Rotate(rotation);
+        var tenantKeys = around.Parts.Add(new TenantKeyRotation(
+            engine, audit.Committer, secrets.Tenants, gate, time, around.Log<TenantKeyRotation>()));
+        tenantKeys.Start();
         var scans = around.Parts.Add(new Scans());
         var accounts = new Accounts(engine, instance, gate, writer, secrets.Tenants, time)
         {
@@ -40,6 +43,7 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
             .. new SettingsApi(gate, receipts, options).Routes,
             .. new RootKeysApi(
                 new ManagedRootKeys(engine, instance, keys.Wrappers, rotation, gate, writer)).Routes,
+            .. new TenantKeysApi(new ManagedTenantKeys(engine, instance, tenantKeys, gate, writer)).Routes,
             .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,
         ]);
     }

@@ -89,7 +89,7 @@ internal sealed record Control : IDisposable
     {
         using var text = ToText();
         using var bound = Bound(store);
-        return new RowWrite.PutMeta(MetaKey, roots.Seal(text.Span, bound.Span));
+        return new RowWrite.PutMeta(MetaKey, roots.Seal(SealedKind.Control, text.Span, bound.Span));
     }
 
     /// <summary>Opens one that is stored, with the root key that its envelope names.</summary>
@@ -111,7 +111,7 @@ internal sealed record Control : IDisposable
 
     private static AssociatedData Bound(byte[] store)
     {
-        var bound = new AssociatedData("coffer v2 control"u8);
+        var bound = SealedKind.Control.Bind();
         bound.Add(store);
         return bound;
     }

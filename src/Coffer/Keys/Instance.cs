@@ -295,8 +295,8 @@ internal sealed partial class Instance
     /// <summary>Whether the root key still opens what it seals: memory and cryptography work.</summary>
     public bool ProvesItself()
     {
-        using var purpose = new AssociatedData("coffer v1 proof of the key"u8);
-        using var opened = Roots.Open(Roots.Seal(Id, purpose.Span), purpose.Span);
+        using var purpose = SealedKind.Proof.Bind();
+        using var opened = Roots.Open(Roots.Seal(SealedKind.Proof, Id, purpose.Span), purpose.Span);
         return opened is not null && opened.Span.SequenceEqual(Id);
     }
 

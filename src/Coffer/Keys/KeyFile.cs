@@ -33,7 +33,7 @@ internal sealed class KeyFile : KeyWrapper
     public override Task<byte[]> WrapAsync(RootKeyName name, SecretBytes text, CancellationToken ct)
     {
         using var bound = name.Bound();
-        return Task.FromResult(Envelope.Seal(lines[^1].Key, text.Span, bound.Span));
+        return Task.FromResult(Envelope.Seal(SealedKind.RootKey, lines[^1].Key, text.Span, bound.Span));
     }
 
     public override Task<SecretBytes?> UnwrapAsync(RootKeyName name, byte[] wrapped, CancellationToken ct)

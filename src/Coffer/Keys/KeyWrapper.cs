@@ -97,7 +97,7 @@ internal readonly record struct RootKeyName(byte[] Store, uint Version)
     /// <summary>What a wrapper binds to what it wraps, where it can bind anything.</summary>
     public AssociatedData Bound()
     {
-        var bound = new AssociatedData("coffer v2 root key"u8);
+        var bound = SealedKind.RootKey.Bind();
         bound.Add(Store);
         bound.Add(Version);
         return bound;

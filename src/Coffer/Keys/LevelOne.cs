@@ -45,7 +45,7 @@ internal sealed record LevelOne(RootKeys Roots, byte[] Id, SecretBytes Pepper, S
         if (identity?.Length != Control.StoreIdSize + Control.PepperSize)
             throw Instance.Changed();
         var id = identity.Span[..Control.StoreIdSize].ToArray();
-        using var bound = new AssociatedData("coffer v1 audit signing key"u8);
+        using var bound = SealedKind.SigningKeyOne.Bind();
         bound.Add(id);
         var signing = roots.Open(stored.Meta.GetValueOrDefault(SigningMetaKey), bound.Span) ?? throw Instance.Changed();
         return new LevelOne(roots, id, SecretBytes.Copy(identity.Span[Control.StoreIdSize..]), signing)
@@ -64,7 +64,7 @@ internal sealed record LevelOne(RootKeys Roots, byte[] Id, SecretBytes Pepper, S
 
     private static SealingKey? Unwrap(uint version, ReadOnlySpan<byte> wrapped, KeyFile file)
     {
-        using var purpose = new AssociatedData("coffer v1 root key"u8);
+        using var purpose = SealedKind.RootKeyOne.Bind();
         purpose.Add(version);
         using var key = file.Unwrap(wrapped, purpose.Span);
         return key is null ? null : new SealingKey(version, key.Span);

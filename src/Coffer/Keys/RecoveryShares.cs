@@ -60,7 +60,7 @@ internal sealed record RecoveryShares(
             pair.ExportSubjectPublicKeyInfo(), anchorMark, shares[0].Set.Identifier, threshold, count, []);
         using var sealing = new SealingKey(1, key.Span);
         using var bound = made.Bound(store);
-        return (made with { SealedKey = Envelope.Seal(sealing, privateKey.Span, bound.Span) }, shares);
+        return (made with { SealedKey = Envelope.Seal(SealedKind.Shares, sealing, privateKey.Span, bound.Span) }, shares);
     }
 
     /// <summary>Reads what <c>meta</c> holds.</summary>
@@ -157,7 +157,7 @@ internal sealed record RecoveryShares(
 
     private AssociatedData Bound(byte[] store)
     {
-        var bound = new AssociatedData("coffer v1 recovery shares"u8);
+        var bound = SealedKind.Shares.Bind();
         bound.Add(store);
         bound.Add(Id);
         bound.Add(AnchorMark);

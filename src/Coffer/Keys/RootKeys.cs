@@ -27,8 +27,11 @@ internal sealed class RootKeys
             ?? throw new ArgumentException("the key that seals is not among the keys", nameof(sealing));
     }
 
-    public byte[] Seal(ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> associatedData) =>
-        Envelope.Seal(sealing, plaintext, associatedData);
+    public byte[] Seal(SealedKind kind, ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> associatedData)
+    {
+        kind.RequireUnder(SealedKind.Key.Root);
+        return Envelope.Seal(kind, sealing, plaintext, associatedData);
+    }
 
     /// <returns>
     /// The plaintext, for the caller to dispose of; null when no key of this store opens it or anything was changed.
@@ -37,6 +40,13 @@ internal sealed class RootKeys
     {
         var version = Envelope.KeyVersionOf(envelope);
         return Find(version) is { } key ? Envelope.Open(key, envelope, associatedData) : null;
+    }
+
+    /// <summary>What is under one of them, sealed again under the one that seals; null if it does not open.</summary>
+    public byte[]? Reseal(SealedKind kind, ReadOnlySpan<byte> envelope, ReadOnlySpan<byte> associatedData)
+    {
+        using var plaintext = Open(envelope, associatedData);
+        return plaintext is null ? null : Seal(kind, plaintext.Span, associatedData);
     }
 
     /// <summary>Whether the key that an envelope names is here, or it is no envelope.</summary>

@@ -75,6 +75,12 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             // One more than is given, which is neither opened nor recorded.
             var failovers = engine.Failovers;
             var rows = await engine.ListTenantSecretsAsync(tenant.Number, after, Now(), limit + 1, ct);
+            if (await tenants.MovedAsync(tenant, rows, ct) is { } now)
+            {
+                tenant = now;
+                continue;
+            }
+
             if (await RevealAsync(caller, "export", failovers, tenant, [.. rows.Take(limit)], reason) is { } secrets)
                 return (secrets, rows.Count > limit, room);
         }
@@ -96,7 +102,9 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
                 && await engine.FindSecretAsync(tenant.Number, id, Now(), ct) is { } row;
                 tries++)
             {
-                if (await RevealAsync(caller, "reveal", failovers, tenant, [row], reason) is { } revealed)
+                var isMoved = await tenants.MovedAsync(tenant, [row], ct) is not null;
+                if (!isMoved
+                    && await RevealAsync(caller, "reveal", failovers, tenant, [row], reason) is { } revealed)
                     return revealed[0].Secret is not null ? revealed[0] : throw SealedSecret.Damaged(tenant.Id, row);
                 if (tries == MostTries)
                     throw ApiError.Contradictory(SecretStore.Moving);

@@ -5,6 +5,7 @@ using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Keys;
+using Coffer.Secrets;
 using Coffer.Storage;
 
 namespace Coffer.Management;
@@ -19,25 +20,29 @@ internal sealed record Reply(SecretBytes Body, string? OriginalRequest = null);
 /// keeps are one transaction; what was cached before it is read again, for the engine says what was changed.
 /// </summary>
 /// <param name="committer">Where writes are handed in.</param>
-/// <param name="instance">Whose store it is.</param>
+/// <param name="tenants">Under whose keys a mint's reply is kept, and whose store it is.</param>
 /// <param name="time">For what is kept.</param>
 /// <param name="order">The order in which apps and keys were made; null keeps none.</param>
 /// <param name="budgets">How much apps may write; null bounds nothing.</param>
 internal sealed class ManagementWriter(
-    Committer committer, Instance instance, TimeProvider time, CreationOrder? order = null, Budgets? budgets = null)
+    Committer committer, Tenants tenants, TimeProvider time, CreationOrder? order = null, Budgets? budgets = null)
 {
     /// <summary>How long a reply is kept; afterwards the idempotency key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
 
     private const byte RequestTag = 1, BodyTag = 2, GenerationTag = 3;
 
+    /// <summary>How often a tenant may be given other keys while a reply is kept under them.</summary>
+    private const int MostTries = 100;
+
     // What takes rights away, sets what an app may do, or changes root keys: such acts wait for no flood.
     private static readonly FrozenSet<string> Urgent = FrozenSet.Create(StringComparer.Ordinal,
         "revoke_key", "roll_key", "disable_app", "enable_app", "change_app", "roll_signing_secret", "delete_app",
         "forget_account", "rotate_root_key", "remove_root_key", "rewrap_root_keys", "add_root_key_wrapper",
-        "remove_root_key_wrapper", "create_recovery_shares");
+        "remove_root_key_wrapper", "create_recovery_shares", "rotate_tenant_keys");
 
-    private readonly Instance instance = instance;
+    private readonly Tenants tenants = tenants;
+    private readonly Instance instance = tenants.Instance;
     private readonly TimeProvider time = time;
 
     /// <summary>A write as it was asked for.</summary>
@@ -64,8 +69,8 @@ internal sealed class ManagementWriter(
     public async Task<Reply> WriteAsync<T>(Request<T> request, Change.ManagementKey at, AuditEntry about,
         Func<Change.ManagementFound, long, Decision<T>> decide)
     {
-        var (write, payer) = (new Write<T>(this, request, at, about, decide), request.Caller.Payer);
-        if (write.Lane != Lane.Urgent)
+        var payer = request.Caller.Payer;
+        if (LaneOf(about) != Lane.Urgent)
         {
             budgets?.RequireAudit(payer);
             if (request.Key is not null)
@@ -73,9 +78,23 @@ internal sealed class ManagementWriter(
         }
 
         budgets?.ChargeAudit(payer, about.Size);
-        await committer.CommitAsync(write);
-        budgets?.ChargeKept(payer, write.Kept);
-        return write.Reply!;
+        for (var tries = 0; tries < MostTries; tries++)
+        {
+            var tenant = await KeeperAsync(request.Key is null ? null : request.Caller.Tenant);
+            var write = new Write<T>(this, request, at, about, decide, tenant);
+            try
+            {
+                await committer.CommitAsync(write);
+                budgets?.ChargeKept(payer, write.Kept);
+                return write.Reply!;
+            }
+            catch (Tenants.MovedException)
+            {
+                tenants.Forget(tenant!.Id);
+            }
+        }
+
+        throw ApiError.Contradictory("a tenant that was found is another one, again and again");
     }
 
     /// <summary>The clock's Unix second.</summary>
@@ -108,6 +127,31 @@ internal sealed class ManagementWriter(
         return instance.ProofKey.Compute(canonical.Span);
     }
 
+    /// <summary>What is kept of a mint, sealed again under the tenant's newest key; null if it does not open.</summary>
+    public static byte[]? Reseal(Instance instance, Tenant tenant, ReplyRow row)
+    {
+        using var bound = Bind(instance, tenant.Id, row.Key, row.Fingerprint, row.Created);
+        return row.IsSound ? tenant.Keys.Reseal(SealedKind.Reply, row.Sealed, bound.Span) : null;
+    }
+
+    // What is an account's is kept under its keys.
+    private async ValueTask<Tenant?> KeeperAsync(TenantId? id) =>
+        id is null ? null : await tenants.FindOrAddAsync(id, CancellationToken.None);
+
+    private static AssociatedData Bind(
+        Instance instance, TenantId? tenant, byte[] key, byte[] canonical, long created)
+    {
+        var bound = tenant is null
+            ? SealedKind.OperatorReply.Bind()
+            : Tenants.Bound(SealedKind.Reply, instance, tenant);
+        if (tenant is null)
+            bound.Add(instance.Id);
+        bound.Add(key);
+        bound.Add(canonical);
+        bound.Add(created);
+        return bound;
+    }
+
     private sealed class Unasked(
         Change.ManagementKey at, Func<Change.ManagementFound, RowWrite[]> decide, AuditEntry entry) : Change
     {
@@ -129,24 +173,27 @@ internal sealed class ManagementWriter(
         private readonly AuditEntry about;
         private readonly Func<ManagementFound, long, Decision<T>> decide;
         private readonly byte[] fingerprint;
+        private readonly Tenant? tenant;
         private AuditEntry? entry;
 
         public Write(ManagementWriter own, Request<T> request, ManagementKey at, AuditEntry about,
-            Func<ManagementFound, long, Decision<T>> decide)
+            Func<ManagementFound, long, Decision<T>> decide, Tenant? tenant)
         {
-            (this.own, this.request, this.about, this.decide) = (own, request, about, decide);
+            (this.own, this.request, this.about, this.decide, this.tenant) = (own, request, about, decide, tenant);
             var caller = request.Caller;
             // An app's keys share what they keep, as they do for secrets; an admin key's is its own.
             ManagementAt = request.Key is not { } key ? at : at with
             {
-                Reply = caller.Tenant is { } tenant
-                    ? Index(own.instance, "reply", tenant.App, tenant.Livemode ? "live" : "test", tenant.Account, key)
+                Reply = caller.Tenant is { } id
+                    ? Index(own.instance, "reply", id.App, id.Livemode ? "live" : "test", id.Account, key)
                     : Index(own.instance, "reply of", caller.KeyId, key),
             };
             fingerprint = own.instance.ProofKey.Compute([.. "coffer v1 reply to "u8, .. request.Canonical]);
         }
 
         public override ManagementKey ManagementAt { get; }
+
+        public override long? TenantAt => tenant?.Number;
 
         public override Lane Lane => LaneOf(about);
 
@@ -161,6 +208,8 @@ internal sealed class ManagementWriter(
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
+            if (tenant is not null)
+                Tenants.RequireCurrent(tenant, found);
             var now = own.Now;
             if (found.Management!.Reply is { } kept
                 && (!kept.IsSound || kept.Created + (long)KeptFor.TotalSeconds > now)
@@ -182,7 +231,8 @@ internal sealed class ManagementWriter(
         }
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
-            [refusal is null ? entry! : about with { Outcome = Word(refusal) }];
+            refusal is Tenants.MovedException ? []
+                : [refusal is null ? entry! : about with { Outcome = Word(refusal) }];
 
         private static string Word(Exception refusal) => refusal switch
         {
@@ -200,11 +250,22 @@ internal sealed class ManagementWriter(
             var rest = Tlv.Write(Tlv.Write(plaintext.Span, RequestTag, id), BodyTag, body.Span);
             if (generation is not null)
                 Tlv.Write(rest, GenerationTag, generation);
-            using var bound = Bind(key, fingerprint, now);
-            var owner = request.Caller.Tenant is { } tenant ? OwnerOf(own.instance, tenant.App, tenant.Account) : null;
-            return new RowWrite.PutReply(
-                new ReplyRow(key, owner, fingerprint, now,
-                    Envelope.Seal(own.instance.ReplyKey, plaintext.Span, bound.Span)));
+            // Older nodes know those under the store's own key alone.
+            var by = own.tenants.HasNodesOfFormatOne ? null : tenant;
+            using var bound = Bind(own.instance, by?.Id, key, fingerprint, now);
+            if (by is not null)
+            {
+                var under = by.Keys.Seal(SealedKind.Reply, plaintext.Span, bound.Span);
+                return new RowWrite.PutReply(new ReplyRow(key, null, fingerprint, now, under)
+                {
+                    Tenant = by.Number,
+                });
+            }
+
+            var owner = request.Caller.Tenant is { } of ? OwnerOf(own.instance, of.App, of.Account) : null;
+            var reply = Envelope.Seal(
+                SealedKind.OperatorReply, own.instance.ReplyKey, plaintext.Span, bound.Span);
+            return new RowWrite.PutReply(new ReplyRow(key, owner, fingerprint, now, reply));
         }
 
         // What a mint gives is good in one generation of the store; everything else that is kept is as stored.
@@ -214,8 +275,10 @@ internal sealed class ManagementWriter(
         /// <returns>Null if it is of another generation of the store: it is as if nothing were kept.</returns>
         private Reply? Replay(ReplyRow kept)
         {
-            using var bound = Bind(kept.Key, kept.Fingerprint, kept.Created);
-            using var plaintext = kept.IsSound ? Envelope.Open(own.instance.ReplyKey, kept.Sealed, bound.Span) : null;
+            // Of before, or by an older node: under the store's own key.
+            var by = kept.Tenant is null ? null : tenant;
+            using var bound = Bind(own.instance, by?.Id, kept.Key, kept.Fingerprint, kept.Created);
+            using var plaintext = Open(kept, by, bound.Span);
             if (plaintext is null || !Tlv.AreSound(plaintext.Span, [RequestTag, BodyTag, GenerationTag])
                 || Tlv.Text(plaintext.Span, RequestTag) is not { } original
                 || Tlv.Find(plaintext.Span, BodyTag) is not { } body
@@ -229,17 +292,16 @@ internal sealed class ManagementWriter(
             return new Reply(SecretBytes.Copy(plaintext.Span[body]), original);
         }
 
+        private SecretBytes? Open(ReplyRow kept, Tenant? by, ReadOnlySpan<byte> bound)
+        {
+            if (!kept.IsSound || kept.Tenant != by?.Number)
+                return null;
+            return by is null
+                ? Envelope.Open(own.instance.ReplyKey, kept.Sealed, bound)
+                : by.Keys.Open(kept.Sealed, bound);
+        }
+
         private static DamagedRow Damage(ReplyRow kept) =>
             new("replies", $"key {Convert.ToHexStringLower(kept.Key)}", "its proof");
-
-        private AssociatedData Bind(byte[] key, byte[] canonical, long created)
-        {
-            var bound = new AssociatedData("coffer v1 kept reply"u8);
-            bound.Add(own.instance.Id);
-            bound.Add(key);
-            bound.Add(canonical);
-            bound.Add(created);
-            return bound;
-        }
     }
 }

@@ -106,7 +106,7 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
         foreach (var (tag, value) in fields)
             rest = Tlv.Write(rest, tag, value);
         using var bound = Bind(instance, Id, At, SignedAt);
-        var sealedBytes = Envelope.Seal(instance.ReplyKey, plaintext, bound.Span);
+        var sealedBytes = Envelope.Seal(SealedKind.Receipt, instance.ReplyKey, plaintext, bound.Span);
         return new RowWrite.PutReceipt(new ReceiptRow(Id, At, SignedAt, sealedBytes));
 
         static byte[] Number(long value)
@@ -152,7 +152,7 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
 
     private static AssociatedData Bind(Instance instance, string id, long created, long? signed)
     {
-        var bound = new AssociatedData("coffer v1 receipt"u8);
+        var bound = SealedKind.Receipt.Bind();
         bound.Add(instance.Id);
         bound.Add(id);
         bound.Add(created);

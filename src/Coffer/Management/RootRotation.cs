@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Coffer.Access;
 using Coffer.Audit;
+using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Secrets;
 using Coffer.Storage;
@@ -45,7 +46,7 @@ internal sealed class RootRotation(Engine engine, Committer committer, Instance 
     /// <exception cref="ApiError">The storage cannot be used.</exception>
     public async Task<bool> StepAsync(CancellationToken ct)
     {
-        if (instance.Facts is not { Rotating: { } root } || !await LeadsAsync(ct))
+        if (instance.Facts is not { Rotating: { } root } || !await engine.LeadsAsync(ct))
             return false;
         switch (root.State)
         {
@@ -61,13 +62,6 @@ internal sealed class RootRotation(Engine engine, Committer committer, Instance 
                 return await CountLeftAsync(ct) == Damaged.Count
                     && await AdvanceAsync(root.Version, RootState.Done);
         }
-    }
-
-    // One node is enough: the first of those that run.
-    private async Task<bool> LeadsAsync(CancellationToken ct)
-    {
-        var nodes = await engine.ListNodesAsync(ct);
-        return nodes.Count == 0 || nodes[0].Name == engine.Node;
     }
 
     private async Task<bool> AdvanceAsync(uint version, RootState to)
@@ -104,24 +98,39 @@ internal sealed class RootRotation(Engine engine, Committer committer, Instance 
     private async Task RewrapAsync(CancellationToken ct)
     {
         var damaged = new List<DamagedRow>();
-        await RewrapAsync(
+        foreach (var kind in SealedKind.All.Where(kind => kind.Under == SealedKind.Key.Root))
+            await RewrapAsync(kind, damaged, ct);
+        Damaged = damaged;
+    }
+
+    private Task RewrapAsync(SealedKind kind, List<DamagedRow> damaged, CancellationToken ct) => kind switch
+    {
+        _ when kind == SealedKind.TenantKeys => RewrapTenantsAsync(damaged, ct),
+        _ when kind == SealedKind.App => RewrapAppsAsync(damaged, ct),
+        // In the same table; in the row that each step seals again; nowhere; or outside the store, where the root key
+        // that it names is beside it.
+        _ when kind == SealedKind.TenantKeysOne || kind == SealedKind.Control || kind == SealedKind.IdentityOne
+            || kind == SealedKind.SigningKeyOne || kind == SealedKind.Proof || kind == SealedKind.BackupKey => Task.CompletedTask,
+        _ => throw new InvalidOperationException($"nothing seals a {kind.Name} again when the root key rotates"),
+    };
+
+    private Task RewrapTenantsAsync(List<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
             0L, (under, after) => engine.ListAsync(TenantRow.NotUnder, ct, under, after, Batch), row => row.Id,
-            (RootedTenantRow row) => Tenants.Rewrap(instance, row) is { } keys
-                ? new RowWrite.RewrapTenant(row.Id, row.SealedKeys, keys)
+            (OwnedTenantRow owned) => Tenants.Rewrap(instance, owned) is { } keys
+                ? new RowWrite.RewrapTenant(owned.Id, owned.Row.SealedKeys, keys)
                 : null,
-            row => damaged.Add(new DamagedRow("tenants", $"{row.Id}", "its proof")
+            owned => damaged.Add(new DamagedRow("tenants", $"{owned.Id}", "its proof")
             {
-                App = row.Tenant.App,
-                Account = row.Tenant.Account,
+                App = owned.Tenant.App,
+                Account = owned.Tenant.Account,
             }));
-        await RewrapAsync(
+
+    private Task RewrapAppsAsync(List<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
             "", (under, after) => engine.ListAsync(AppRow.NotUnder, ct, under, after, Batch), row => row.Id,
             (AppRow row) => App.Rewrap(instance, row) is { } settings
                 ? new RowWrite.RewrapApp(row.Id, row.Sealed!, settings)
                 : null,
             row => damaged.Add(new DamagedRow("apps", row.Id, "its proof") { App = row.Id }));
-        Damaged = damaged;
-    }
 
     private async Task RewrapAsync<TRow, TKey>(
         TKey after, Func<byte[], TKey, ValueTask<IReadOnlyList<TRow>>> list, Func<TRow, TKey> key,

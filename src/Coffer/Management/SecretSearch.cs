@@ -35,11 +35,19 @@ internal sealed class SecretSearch(
             after is null ? null : (after.ExpiresAt, new SecretKey(after.Tenant, after.Name)), limit + 1, ct);
         var (found, opened) = (new List<Owned>(), new Dictionary<TenantId, (Tenant? Tenant, DamagedRow? Damage)>());
         var damaged = new List<DamagedRow>();
-        foreach (var (id, row) in rows.Take(limit))
+        foreach (var (id, read) in rows.Take(limit))
         {
+            var row = read;
             // One that is damaged fails all of its secrets, and is asked for once.
             if (!opened.TryGetValue(id, out var owner))
                 opened.Add(id, owner = await FindOrDamageAsync(id, ct));
+            if (owner.Tenant is { } known && await tenants.MovedAsync(known, [row], ct) is { } now)
+            {
+                // Its keys were rotated meanwhile.
+                opened[id] = owner = (now, null);
+                row = (await engine.LookUpSecretAsync(row.Key, ct))?.Row ?? row;
+            }
+
             if (owner.Damage is { } damage)
             {
                 damaged.Add(damage);

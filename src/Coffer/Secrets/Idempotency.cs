@@ -79,15 +79,22 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
         var rest = plaintext.Span;
         foreach (var (tag, value) in fields)
             rest = Tlv.Write(rest, tag, value.Span);
-        using var bound = Bind(fingerprint, now);
-        return new RowWrite.PutIdempotency(
-            new IdempotencyRow(Row, fingerprint, now, Envelope.Seal(tenant.Keys.Newest, plaintext.Span, bound.Span)));
+        using var bound = Bind(instance, tenant.Id, Row.Key, fingerprint, now);
+        var outcomeBytes = tenant.Keys.Seal(SealedKind.Outcome, plaintext.Span, bound.Span);
+        return new RowWrite.PutIdempotency(new IdempotencyRow(Row, fingerprint, now, outcomeBytes));
 
         void Add(byte tag, string? value)
         {
             if (value is not null)
                 fields.Add((tag, Utf8(value)));
         }
+    }
+
+    /// <summary>What is kept, sealed again under the tenant's newest key; null if it does not open.</summary>
+    public static byte[]? Reseal(Instance instance, Tenant tenant, IdempotencyRow row)
+    {
+        using var bound = Bind(instance, tenant.Id, row.Key.Key, row.Fingerprint, row.Created);
+        return row.IsSound ? tenant.Keys.Reseal(SealedKind.Outcome, row.Sealed, bound.Span) : null;
     }
 
     /// <summary>The outcome that is kept under the key, if it is of the same request and not yet too old.</summary>
@@ -104,9 +111,8 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
         if (kept is null || (kept.IsSound && kept.Created + (long)KeptFor.TotalSeconds <= now))
             return null;
 
-        using var bound = Bind(kept.Fingerprint, kept.Created);
-        var key = kept.IsSound ? tenant.Keys.For(kept.Sealed) : null;
-        var plaintext = key is null ? null : Envelope.Open(key, kept.Sealed, bound.Span);
+        using var bound = Bind(instance, tenant.Id, Row.Key, kept.Fingerprint, kept.Created);
+        var plaintext = kept.IsSound ? tenant.Keys.Open(kept.Sealed, bound.Span) : null;
         if (plaintext is null)
             throw Damaged();
 
@@ -189,11 +195,12 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
         return tenant.Keys.BlindIndex(bound.Span);
     }
 
-    private AssociatedData Bind(byte[] rowFingerprint, long created)
+    private static AssociatedData Bind(
+        Instance instance, TenantId tenant, byte[] key, byte[] fingerprint, long created)
     {
-        var bound = Tenants.Bound("coffer v1 kept outcome"u8, instance, tenant.Id);
-        bound.Add(Row.Key);
-        bound.Add(rowFingerprint);
+        var bound = Tenants.Bound(SealedKind.Outcome, instance, tenant);
+        bound.Add(key);
+        bound.Add(fingerprint);
         bound.Add(created);
         return bound;
     }

@@ -45,7 +45,7 @@ internal static class SealedSecret
         using var plaintext = SecretBytes.Rent(Tlv.SizeOf(name) + Tlv.SizeOf(user) + Tlv.SizeOf(payload));
         Tlv.Write(Tlv.Write(Tlv.Write(plaintext.Span, NameTag, name), UserTag, user), PayloadTag, payload);
         using var bound = Bind(instance, tenant, row);
-        return row with { Sealed = Envelope.Seal(tenant.Keys.Newest, plaintext.Span, bound.Span) };
+        return row with { Sealed = tenant.Keys.Seal(SealedKind.Secret, plaintext.Span, bound.Span) };
     }
 
     /// <summary>
@@ -56,7 +56,7 @@ internal static class SealedSecret
     public static Secret Prove(Instance instance, Tenant tenant, SecretRow row, Scope scope, SecretName name)
     {
         using var bound = Bind(instance, tenant, row);
-        return row.IsSound && tenant.Keys.For(row.Sealed) is { } key && Envelope.Proves(key, row.Sealed, bound.Span)
+        return row.IsSound && tenant.Keys.Proves(row.Sealed, bound.Span)
             ? new Secret(row.Id, name, scope, tenant.Id.Livemode, row.Created, row.ExpiresAt, row.Version)
             : throw Damaged(tenant.Id, row);
     }
@@ -73,8 +73,7 @@ internal static class SealedSecret
     public static Secret Open(Instance instance, Tenant tenant, SecretRow row, Scope? scope, bool wantsPayload)
     {
         using var bound = Bind(instance, tenant, row);
-        var key = row.IsSound ? tenant.Keys.For(row.Sealed) : null;
-        var plaintext = key is null ? null : Envelope.Open(key, row.Sealed, bound.Span);
+        var plaintext = row.IsSound ? tenant.Keys.Open(row.Sealed, bound.Span) : null;
         if (plaintext is null)
             throw Damaged(tenant.Id, row);
 
@@ -112,9 +111,17 @@ internal static class SealedSecret
             Account = tenant.Account,
         });
 
+    /// <summary>The row under the tenant's newest key; null if it does not open.</summary>
+    public static SecretRow? Reseal(Instance instance, Tenant tenant, SecretRow row)
+    {
+        using var bound = Bind(instance, tenant, row);
+        var again = row.IsSound ? tenant.Keys.Reseal(SealedKind.Secret, row.Sealed, bound.Span) : null;
+        return again is null ? null : row with { Sealed = again };
+    }
+
     private static AssociatedData Bind(Instance instance, Tenant tenant, SecretRow row)
     {
-        var bound = Tenants.Bound("coffer v1 secret"u8, instance, tenant.Id);
+        var bound = Tenants.Bound(SealedKind.Secret, instance, tenant.Id);
         bound.Add(row.Scope);
         bound.Add(row.Key.Name);
         bound.Add(row.Id);

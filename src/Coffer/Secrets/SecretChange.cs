@@ -19,11 +19,6 @@ internal abstract class SecretChange : Change
         SecretAt = SealedSecret.KeyOf(terms.Tenant, request.Scope, request.Name);
     }
 
-    /// <summary>
-    /// Refuses a change whose tenant was shredded after it was looked up: it is to be looked up again.
-    /// </summary>
-    public sealed class TenantGoneException : Exception;
-
     /// <summary>What a change decides by.</summary>
     /// <param name="Instance">Whose store it is.</param>
     /// <param name="Tenant">Whose secret it is.</param>
@@ -62,8 +57,7 @@ internal abstract class SecretChange : Change
 
     public sealed override IReadOnlyList<RowWrite> Decide(Found found)
     {
-        if (!found.HasTenant)
-            throw new TenantGoneException();
+        Tenants.RequireCurrent(Given.Tenant, found);
         var now = Given.Time.GetUtcNow().ToUnixTimeSeconds();
         Mark = null; // of an earlier try
         Outcome = Claim?.Replay(found.Idempotency, Request, now);
@@ -81,7 +75,7 @@ internal abstract class SecretChange : Change
         return [.. rows.OfType<RowWrite>()];
     }
 
-    public sealed override IReadOnlyList<Note> NotesOn(Exception? refusal) => refusal is TenantGoneException ? [] :
+    public sealed override IReadOnlyList<Note> NotesOn(Exception? refusal) => refusal is Tenants.MovedException ? [] :
     [
         Given.Caller.Entry(Verb, Word(refusal)) with { Scope = Request.Scope.Word, Name = SecretAt!.Value.Name,
             Version = Outcome?.Secret?.Version },

@@ -54,7 +54,15 @@ internal sealed class SecretStore(
             if (await tenants.FindAsync(id, ct) is not { } tenant)
                 return null;
             var key = SealedSecret.KeyOf(tenant, scope, name);
-            var row = await engine.FindSecretAsync(key, ct);
+            var found = await engine.LookUpSecretAsync(key, ct);
+            if (found?.Counter != tenant.Counter)
+            {
+                // By other keys than those that are stored neither a row nor its absence says anything.
+                await tenants.RereadAsync(id, ct);
+                continue;
+            }
+
+            var row = found.Row;
             if (row is null || (row.IsSound && !row.IsLiveAt(Now())))
             {
                 if (gate.TakesMetadata)
@@ -168,6 +176,12 @@ internal sealed class SecretStore(
         {
             var wanted = limit - secrets.Count + 1;
             var found = await engine.ListSecretsAsync(tenant.Number, blind, bound, newer, Now(), wanted, ct);
+            if (await tenants.MovedAsync(tenant, found, ct) is { } now)
+            {
+                tenant = now;
+                continue;
+            }
+
             var moved = bound;
             foreach (var row in found)
             {
@@ -275,14 +289,14 @@ internal sealed class SecretStore(
                         : new Idempotency(instance, tenant, caller, claim,
                             Fingerprint(tenant, verb, request, ifVersion, claim)));
             }
-            catch (SecretChange.TenantGoneException)
+            catch (Tenants.MovedException)
             {
                 tenants.Forget(id);
                 ct.ThrowIfCancellationRequested();
             }
         }
 
-        throw ApiError.Contradictory("a tenant that was found is gone, again and again");
+        throw ApiError.Contradictory("a tenant that was found is another one, again and again");
     }
 
     private async ValueTask<WriteOutcome> CommitAsync(SecretChange change, Idempotency? claim)

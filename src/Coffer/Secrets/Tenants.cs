@@ -1,4 +1,3 @@
-
 using Coffer.Access;
 using Coffer.Crypto;
 using Coffer.Keys;
@@ -7,10 +6,17 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>A tenant with its keys opened.</summary>
-internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys);
+internal sealed record Tenant(long Number, TenantId Id, TenantKeys Keys)
+{
+    /// <summary>Which keys these are: one more at each change of them.</summary>
+    public long Counter => Keys.Counter;
+}
 
 /// <summary>
 /// Opens tenants and keeps the opened ones, up to a bound. A tenant is made by the first thing that is stored for it.
+/// Other nodes tell when its keys are others; nothing depends on it: who writes compares the counter of the keys that
+/// it used with the one that is stored, under the lock of the tenant's row, and who reads compares it with what it
+/// read.
 /// </summary>
 /// <param name="engine">Where they are read.</param>
 /// <param name="committer">Through which they are made.</param>
@@ -25,39 +31,87 @@ internal sealed class Tenants(
     private const int MostTries = 100;
 
     private readonly RecentlyUsed<TenantId, Tenant> opened = new(kept);
+    private readonly TenantMarks marks = new(engine, kept);
+    private readonly Engine engine = engine;
     private readonly TimeProvider time = time;
+
+    /// <summary>
+    /// Refuses a change whose tenant was shredded, or was given other keys, after it was looked up: it is to be looked
+    /// up again.
+    /// </summary>
+    public sealed class MovedException : Exception;
 
     /// <summary>Whose store it is.</summary>
     public Instance Instance => instance;
 
+    /// <inheritdoc cref="Engine.HasNodesOfFormatOne"/>
+    public bool HasNodesOfFormatOne => engine.HasNodesOfFormatOne;
+
+    /// <summary>Has a change decide only by the keys that are stored.</summary>
+    /// <exception cref="MovedException">These are not.</exception>
+    public static void RequireCurrent(Tenant tenant, Change.Found found)
+    {
+        if (found.Counter != tenant.Counter)
+            throw new MovedException();
+    }
+
     /// <summary>The tenant, or null if nothing was ever stored for it.</summary>
     /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>
-    public async ValueTask<Tenant?> FindAsync(TenantId id, CancellationToken ct)
-    {
-        if (!engine.IsBehind && opened.Find(id) is { } known)
-            return known;
-        var removals = opened.Removals;
-        if (await engine.FindTenantAsync(id, ct) is not { } row)
-            return null;
+    public ValueTask<Tenant?> FindAsync(TenantId id, CancellationToken ct) =>
+        !engine.IsBehind && opened.Find(id) is { } known ? new(known) : ReadAsync(id, ct);
 
-        if (!instance.Roots.MayOpen(row.SealedKeys))
-            await instance.Reload(ct);
-        // What is no longer kept may still be in use by a request: its keys are cleared when they are finalised.
-        var tenant = Open(instance, id, row);
-        opened.Keep(id, tenant, removals);
-        return tenant;
+    /// <summary>The same as it is stored now, whatever was kept.</summary>
+    /// <exception cref="ApiError">Its keys were changed outside Coffer, or an old row was put back.</exception>
+    public ValueTask<Tenant?> RereadAsync(TenantId id, CancellationToken ct)
+    {
+        opened.Remove(id);
+        return ReadAsync(id, ct);
+    }
+
+    /// <summary>
+    /// The tenant as it is stored now, if rows that were read are under keys that it has not and those are others by
+    /// now: the rows are to be read again. Else null.
+    /// </summary>
+    public async ValueTask<Tenant?> MovedAsync(Tenant tenant, IReadOnlyList<SecretRow> rows, CancellationToken ct)
+    {
+        if (rows.All(row => tenant.Keys.MayOpen(row.Sealed)) || await RereadAsync(tenant.Id, ct) is not { } now)
+            return null;
+        return (now.Number, now.Counter) != (tenant.Number, tenant.Counter) ? now : null;
+    }
+
+    private async ValueTask<Tenant?> ReadAsync(TenantId id, CancellationToken ct)
+    {
+        for (var isAgain = false; ; isAgain = true)
+        {
+            var removals = opened.Removals;
+            if (await engine.FindTenantAsync(id, ct) is not { } row)
+                return null;
+            if (!instance.Roots.MayOpen(row.SealedKeys))
+                await instance.Reload(ct);
+            // What is no longer kept may still be in use by a request: its keys are cleared when they are finalised.
+            var tenant = Open(instance, id, row);
+            if (marks.IsBehind(tenant))
+            {
+                // One that was read before another saw a later one is read again; then it was put back.
+                if (isAgain)
+                    throw Damaged(id, row, "its counter, which went back");
+                continue;
+            }
+
+            opened.Keep(id, tenant, removals);
+            return tenant;
+        }
     }
 
     /// <summary>A tenant with its keys, for the caller to keep.</summary>
     /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>
     public static Tenant Open(Instance instance, TenantId id, TenantRow row)
     {
-        using var bound = Bound("coffer v1 tenant keys"u8, instance, id);
-        using var stored = row.IsSound ? instance.Roots.Open(row.SealedKeys, bound.Span) : null;
+        using var stored = OpenKeys(instance, id, row);
         return stored is not null && TenantKeys.Parse(stored.Span) is { } keys
+            && (keys.Counter, keys.Count) == (row.Counter, row.Keys)
             ? new Tenant(row.Id, id, keys)
-            : throw ApiError.RecordDamaged("tenant",
-                new DamagedRow("tenants", $"{row.Id}", "its proof") { App = id.App, Account = id.Account });
+            : throw Damaged(id, row, "its proof");
     }
 
     /// <exception cref="ApiError">
@@ -83,10 +137,10 @@ internal sealed class Tenants(
         throw ApiError.Contradictory("a tenant that was stored is not there");
     }
 
-    /// <summary>Has a tenant read again that is gone, or may be.</summary>
+    /// <summary>Has a tenant read again that is gone or has other keys, or may.</summary>
     public void Forget(TenantId id) => opened.Remove(id);
 
-    /// <summary>The same for all that a commit has removed.</summary>
+    /// <summary>The same for all that a commit has removed or given other keys.</summary>
     public void Forget(News news)
     {
         if (news.IsAllTenants)
@@ -95,38 +149,83 @@ internal sealed class Tenants(
             opened.Remove(id);
     }
 
-    /// <summary>A tenant's keys under the root key that seals; null if they do not open.</summary>
-    public static byte[]? Rewrap(Instance instance, RootedTenantRow row)
+    /// <summary>A tenant's keys under the root key that seals, in their format; null if they do not open.</summary>
+    public static byte[]? Rewrap(Instance instance, OwnedTenantRow owned)
     {
-        using var bound = Bound("coffer v1 tenant keys"u8, instance, row.Tenant);
-        using var keys = instance.Roots.Open(row.SealedKeys, bound.Span);
-        return keys is null ? null : instance.Roots.Seal(keys.Span, bound.Span);
+        using var keys = OpenKeys(instance, owned.Tenant, owned.Row);
+        return keys is null
+            ? null
+            : Seal(instance, owned.Tenant, keys.Span, owned.Row.Counter, owned.Row.Keys);
     }
 
-    private byte[] NewKeys(TenantId id)
+    /// <summary>The row that gives a tenant other keys, sealed under the root key that seals.</summary>
+    /// <param name="tenant">With the keys that it has.</param>
+    /// <param name="keys">The next ones, as they are stored; they are cleared.</param>
+    public RowWrite.PutTenantKeys Next(Tenant tenant, SecretBytes keys)
     {
-        using var fresh = TenantKeys.Generate();
-        using var bound = Bound("coffer v1 tenant keys"u8, instance, id);
-        return instance.Roots.Seal(fresh.Span, bound.Span);
+        using var stored = keys;
+        using var next = TenantKeys.Parse(stored.Span)!;
+        return new(tenant.Number, tenant.Id, Seal(instance, tenant.Id, stored.Span, next.Counter, next.Count),
+            next.Counter, next.Count);
     }
+
+    /// <summary>The beginning of all that is bound to a tenant: what for, the store, and whose it is.</summary>
+    public static AssociatedData Bound(SealedKind kind, Instance instance, TenantId id)
+    {
+        var bound = kind.Bind();
+        bound.Add(instance.Id);
+        bound.Add(id.App);
+        bound.Add(id.Livemode ? 1 : 0);
+        bound.Add(id.Account);
+        return bound;
+    }
+
+    private static SecretBytes? OpenKeys(Instance instance, TenantId id, TenantRow row)
+    {
+        using var bound = BoundKeys(instance, id, row.Counter, row.Keys);
+        return row.IsSound ? instance.Roots.Open(row.SealedKeys, bound.Span) : null;
+    }
+
+    private static byte[] Seal(Instance instance, TenantId id, ReadOnlySpan<byte> keys, long counter, long count)
+    {
+        using var bound = BoundKeys(instance, id, counter, count);
+        return instance.Roots.Seal(KindOf(counter), keys, bound.Span);
+    }
+
+    private static SealedKind KindOf(long counter) => counter == 0 ? SealedKind.TenantKeysOne : SealedKind.TenantKeys;
+
+    private static AssociatedData BoundKeys(Instance instance, TenantId id, long counter, long count)
+    {
+        var bound = Bound(KindOf(counter), instance, id);
+        if (counter == 0)
+            return bound;
+        bound.Add(counter);
+        bound.Add(count);
+        return bound;
+    }
+
+    private static ApiError Damaged(TenantId id, TenantRow row, string what) => ApiError.RecordDamaged("tenant",
+        new DamagedRow("tenants", $"{row.Id}", what) { App = id.App, Account = id.Account });
 
     // Sealed when it is decided: under the root key that seals then.
     private sealed class Adding(Tenants own, TenantId id) : Change
     {
         public override Payer? Payer { get; } = new(id.App);
 
-        public override IReadOnlyList<RowWrite> Decide(Found found) =>
-            [new RowWrite.AddTenant(id, own.time.GetUtcNow().ToUnixTimeSeconds(), own.NewKeys(id))];
-    }
-
-    /// <summary>The beginning of all that is bound to a tenant: what for, the store, and whose it is.</summary>
-    public static AssociatedData Bound(ReadOnlySpan<byte> purpose, Instance instance, TenantId id)
-    {
-        var bound = new AssociatedData(purpose);
-        bound.Add(instance.Id);
-        bound.Add(id.App);
-        bound.Add(id.Livemode ? 1 : 0);
-        bound.Add(id.Account);
-        return bound;
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            using var fresh = TenantKeys.Generate(isFormatOne: own.HasNodesOfFormatOne);
+            using var keys = TenantKeys.Parse(fresh.Span)!;
+            var (counter, count) = (keys.Counter, keys.Count);
+            var stored = Seal(own.Instance, id, fresh.Span, counter, count);
+            return
+            [
+                new RowWrite.AddTenant(id, own.time.GetUtcNow().ToUnixTimeSeconds(), stored)
+                {
+                    Counter = counter,
+                    Keys = count,
+                },
+            ];
+        }
     }
 }

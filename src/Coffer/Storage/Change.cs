@@ -15,6 +15,15 @@ internal abstract class Change
     /// <summary>The secret that is read before <see cref="Decide"/>, or null.</summary>
     public virtual SecretKey? SecretAt => null;
 
+    /// <summary>The tenant whose keys may be used: its row is held until the change is durable. Or null.</summary>
+    public virtual long? TenantAt => SecretAt?.Tenant;
+
+    /// <summary>
+    /// The version of a key of that tenant, as it stands in an envelope, if the rows that are not under it are counted;
+    /// or null.
+    /// </summary>
+    public virtual byte[]? CountsNotUnder => null;
+
     /// <summary>The scope in which the change may count, or null.</summary>
     public virtual ScopeKey? ScopeAt => null;
 
@@ -61,17 +70,23 @@ internal abstract class Change
     public void Fail(Exception reason) => committed.TrySetException(reason);
 
     /// <summary>What is stored when a change decides.</summary>
-    /// <param name="HasTenant">
-    /// Whether the tenant of <see cref="SecretAt"/> is there: it may have been shredded since it was looked up.
+    /// <param name="Counter">
+    /// That of the keys of <see cref="TenantAt"/>, or null: it may have been shredded since it was looked up.
     /// </param>
     /// <param name="Secret">The row that <see cref="SecretAt"/> names, expired or not, or null.</param>
     /// <param name="Idempotency">The record that <see cref="IdempotencyAt"/> names, however old, or null.</param>
     /// <param name="Count">What <see cref="LiveInScope"/> counts by.</param>
     /// <param name="Management">What <see cref="ManagementAt"/> names, or null.</param>
     public readonly record struct Found(
-        bool HasTenant, SecretRow? Secret, IdempotencyRow? Idempotency, Func<long, int> Count,
+        long? Counter, SecretRow? Secret, IdempotencyRow? Idempotency, Func<long, int> Count,
         ManagementFound? Management = null)
     {
+        /// <summary>
+        /// How many rows were not under the key of <see cref="CountsNotUnder"/>. Those that were sealed again in the
+        /// same transaction may be among them.
+        /// </summary>
+        public long NotUnder { get; init; }
+
         /// <summary>
         /// Counts the secrets in <see cref="ScopeAt"/> that are not expired at a Unix second: for a change that may add
         /// one. Where the secret is there and never expires, the others are not read.

@@ -140,9 +140,11 @@ internal abstract partial class Engine
     public virtual ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) =>
         FindAsync(TenantRow.ByOwner, ct, tenant.App, tenant.Livemode, tenant.Account);
 
-    /// <summary>The row, expired or not: whether it counts as there is for the caller to decide.</summary>
-    public virtual ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct) =>
-        FindAsync(SecretRow.ByKey, ct, key.Tenant, key.Name);
+    /// <summary>
+    /// The row, expired or not: whether it counts as there is for the caller to decide. Null if the tenant is gone.
+    /// </summary>
+    public virtual ValueTask<SecretLookup?> LookUpSecretAsync(SecretKey key, CancellationToken ct) =>
+        FindAsync(SecretRow.WithCounter, ct, key.Tenant, key.Name);
 
     /// <summary>A page of the scope's unexpired secrets, nearest to the bound first.</summary>
     /// <param name="tenant">The tenant's number.</param>

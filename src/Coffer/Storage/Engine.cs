@@ -49,6 +49,21 @@ internal abstract partial class Engine : IDisposable
     /// </summary>
     public virtual bool HasOlderNodes => false;
 
+    /// <summary>
+    /// Whether nodes run on the store that do not read tenant keys of format 2, nor what is kept of a mint under them.
+    /// </summary>
+    public virtual bool HasNodesOfFormatOne => false;
+
+    /// <summary>
+    /// Whether this node is the one that does what one is enough for: the first of those that run. Two may think so for
+    /// a moment.
+    /// </summary>
+    public async ValueTask<bool> LeadsAsync(CancellationToken ct)
+    {
+        var nodes = await ListNodesAsync(ct);
+        return nodes.Count == 0 || nodes[0].Name == Node;
+    }
+
     /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
     public abstract string Name { get; }
 
@@ -133,7 +148,8 @@ internal abstract partial class Engine : IDisposable
 /// <param name="Name">Its name.</param>
 /// <param name="OpenedRoot">The newest root key that it says it has opened; 0 says nothing.</param>
 /// <param name="Level">The newest level of stored forms that it says it reads; 0 says nothing.</param>
-internal sealed record LiveNode(string Name, long OpenedRoot, long Level = 0);
+/// <param name="ReadsFormatTwo">Whether it says that it reads tenant keys of format 2.</param>
+internal sealed record LiveNode(string Name, long OpenedRoot, long Level = 0, bool ReadsFormatTwo = false);
 
 /// <summary>What an engine can say of rows that were removed.</summary>
 internal enum Reach

@@ -20,6 +20,17 @@ internal sealed record IdempotencyRow(IdempotencyKey Key, byte[] Fingerprint, lo
 
     public static readonly Query<IdempotencyRow> ByKey = new($"{Columns} WHERE tenant = $1 AND key = $2", From);
 
+    /// <summary>
+    /// Where those of a tenant stand, after a key, that are not under one of its keys, given as the 4 bytes of its
+    /// version.
+    /// </summary>
+    public static readonly Query<IdempotencyKey> NotUnder = new("""
+        SELECT tenant, key FROM idempotency WHERE tenant = $1 AND key > $2 AND substr(sealed, 3, 4) <> $3
+        ORDER BY key LIMIT $4
+        """, static row => new(row.Number(0), row.Bytes(1)));
+
+    public const string Reseal = "UPDATE idempotency SET sealed = $1 WHERE tenant = $2 AND key = $3 AND sealed = $4";
+
     /// <summary>When the oldest was made.</summary>
     public static readonly Query<long> Oldest = new(
         "SELECT created FROM idempotency ORDER BY seq LIMIT 1", static row => row.Number(0));
@@ -51,6 +62,13 @@ internal abstract partial record RowWrite
     {
         public override IReadOnlyList<Statement> Statements =>
             [new(IdempotencyRow.Put, Row.Key.Tenant, Row.Key.Key, Row.Fingerprint, Row.Created, Row.Sealed)];
+    }
+
+    /// <summary>Puts an outcome under another key of its tenant, unless it is another one by now.</summary>
+    public sealed record ResealIdempotency(IdempotencyRow Before, byte[] After) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements =>
+            [new(IdempotencyRow.Reseal, After, Before.Key.Tenant, Before.Key.Key, Before.Sealed)];
     }
 
     /// <summary>

@@ -30,7 +30,7 @@ internal sealed class News
     /// <summary>The ids of apps that were.</summary>
     public IReadOnlyCollection<string> Apps => apps;
 
-    /// <summary>Tenants that were removed.</summary>
+    /// <summary>Tenants that were removed, or were given other keys.</summary>
     public IReadOnlyCollection<TenantId> Tenants => tenants;
 
     /// <summary>Whether revocations were added: those of greater numbers are to be read.</summary>
@@ -89,10 +89,13 @@ internal sealed class News
             case RowWrite.ShredTenant { Tenant: var tenant }:
                 tenants.Add(tenant);
                 break;
+            case RowWrite.PutTenantKeys { Tenant: var tenant }:
+                tenants.Add(tenant);
+                break;
         }
     }
 
-    /// <summary>That a tenant was removed.</summary>
+    /// <summary>That a tenant was removed, or was given other keys.</summary>
     public static News Of(TenantId tenant)
     {
         var news = new News();

@@ -26,6 +26,21 @@ internal sealed record SecretRow(
     public static readonly Query<SecretRow> ByKey = new(
         $"{Columns} FROM secrets WHERE tenant = $1 AND name = $2", From);
 
+    /// <summary>The same, with the counter of its tenant's keys.</summary>
+    public static readonly Query<SecretLookup> WithCounter = new($"""
+        SELECT t.counter, {Table.Names(before: "s.")} FROM tenants t
+        LEFT JOIN secrets s ON s.tenant = $1 AND s.name = $2 WHERE t.id = $1
+        """, SecretLookup.From);
+
+    /// <summary>
+    /// Where those of a tenant stand, after a name, that are not under one of its keys, given as the 4 bytes of its
+    /// version.
+    /// </summary>
+    public static readonly Query<SecretKey> NotUnder = new("""
+        SELECT tenant, name FROM secrets WHERE tenant = $1 AND name > $2 AND substr(sealed, 3, 4) <> $3
+        ORDER BY name LIMIT $4
+        """, static row => new(row.Number(0), row.Bytes(1)));
+
     public static readonly Query<SecretRow> ById = new(
         $"{Columns} FROM secrets WHERE tenant = $1 AND id = $2 AND (expires_at IS NULL OR expires_at > $3)", From);
 
@@ -88,6 +103,15 @@ internal sealed record SecretRow(
             IsSound = isSound && UnixTime.IsStorable(created) && UnixTime.IsStorable(expires),
         };
     }
+}
+
+/// <summary>What is found under a secret's key, in a tenant that is there.</summary>
+/// <param name="Counter">That of the tenant's keys, as of the same moment.</param>
+/// <param name="Row">The row, expired or not, or null.</param>
+internal sealed record SecretLookup(long Counter, SecretRow? Row)
+{
+    public static SecretLookup From(IRow row) => new(row.Number(0),
+        row.NumberOrNull(1) is null ? null : SecretRow.From(row, 1, row.Has("nnbbtnnNb")));
 }
 
 internal abstract partial record RowWrite

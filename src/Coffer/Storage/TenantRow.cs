@@ -11,29 +11,32 @@ internal sealed record TenantId(string App, bool Livemode, string Account);
 /// <summary>A tenant's row: its number, under which its secrets hang, and its keys sealed under a root key.</summary>
 internal sealed record TenantRow(long Id, byte[] SealedKeys)
 {
+    /// <summary>What <see cref="From"/> reads.</summary>
+    public const string Columns = "id, sealed_keys, counter, keys";
+
     public static readonly Table Table = new("tenants",
-        "id:n app:t livemode:n account:t created:n sealed_keys:b", "id")
+        "id:n app:t livemode:n account:t created:n sealed_keys:b counter:n keys:n", "id")
     {
         Numbered = "id",
         Below = [DeleteSecrets, DeleteIdempotency],
     };
 
     public static readonly Query<TenantRow> ByOwner = new(
-        "SELECT id, sealed_keys FROM tenants WHERE app = $1 AND livemode = $2 AND account = $3", From);
+        $"SELECT {Columns} FROM tenants WHERE app = $1 AND livemode = $2 AND account = $3", From);
 
-    public static readonly Query<TenantRow> ByNumber = new("SELECT id, sealed_keys FROM tenants WHERE id = $1", From);
+    public static readonly Query<TenantRow> ByNumber = new($"SELECT {Columns} FROM tenants WHERE id = $1", From);
 
-    /// <summary>How many have a number: 1 or 0.</summary>
-    public static readonly Query<long> CountByNumber = new(
-        "SELECT count(*) FROM tenants WHERE id = $1", static row => row.Number(0));
+    /// <summary>The counter of one by its number.</summary>
+    public static readonly Query<long> CounterByNumber = new(
+        "SELECT counter FROM tenants WHERE id = $1", static row => row.Number(0));
 
     /// <summary>1 or nothing.</summary>
     public static readonly Query<long> OfApp = new(
         "SELECT CAST(1 AS BIGINT) FROM tenants WHERE app = $1 LIMIT 1", static row => row.Number(0));
 
     private const string AddOfApp = """
-        INSERT INTO tenants (app, livemode, account, created, sealed_keys)
-        SELECT id, $1, $2, $3, $4 FROM apps WHERE id = $5
+        INSERT INTO tenants (app, livemode, account, created, sealed_keys, counter, keys)
+        SELECT id, $1, $2, $3, $4, $5, $6 FROM apps WHERE id = $7
         """;
 
     private const string UnlessThere = "ON CONFLICT (app, livemode, account) DO NOTHING";
@@ -52,40 +55,87 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
     /// <summary>
     /// Those after a number whose keys are not sealed under a root key, given as the 4 bytes of its version.
     /// </summary>
-    public static readonly Query<RootedTenantRow> NotUnder = new($"""
-        SELECT id, app, livemode, account, sealed_keys FROM tenants
+    public static readonly Query<OwnedTenantRow> NotUnder = new($"""
+        SELECT {OwnedTenantRow.Columns} FROM tenants
         WHERE substr(sealed_keys, 3, 4) <> $1 AND id > $2 ORDER BY id LIMIT $3
-        """, RootedTenantRow.From);
+        """, OwnedTenantRow.From);
 
     /// <summary>How many these are.</summary>
     public static readonly Query<long> CountNotUnder = new(
         "SELECT count(*) FROM tenants WHERE substr(sealed_keys, 3, 4) <> $1", static row => row.Number(0));
 
+    private const string Chosen = """
+        FROM tenants WHERE app = $1 AND id > $2 AND (CAST($3 AS TEXT) IS NULL OR account = $3)
+        AND (CAST($4 AS INTEGER) IS NULL OR livemode = $4)
+        """;
+
+    /// <summary>Those of an app after a number, of one account or of all, in one mode or in both.</summary>
+    public static readonly Query<OwnedTenantRow> OfAppAfter = new(
+        $"SELECT {OwnedTenantRow.Columns} {Chosen} ORDER BY id LIMIT $5", OwnedTenantRow.From);
+
+    /// <summary>How many these are, and the greatest number among them.</summary>
+    public static readonly Query<(long Count, long Last)> CountOfAppAfter = new(
+        $"SELECT count(*), coalesce(max(id), 0) {Chosen}", static row => (row.Number(0), row.Number(1)));
+
+    /// <summary>
+    /// How many rows of a tenant are not under one of its keys, given as the 4 bytes of its version: of each kind that
+    /// is sealed under them.
+    /// </summary>
+    public static readonly Query<long> CountNotUnderNewest = new("""
+        SELECT (SELECT count(*) FROM secrets WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2)
+            + (SELECT count(*) FROM idempotency WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2)
+            + (SELECT count(*) FROM replies WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2)
+        """, static row => row.Number(0));
+
+    /// <summary>Of a tenant whose row is held.</summary>
+    public const string PutKeys = "UPDATE tenants SET sealed_keys = $1, counter = $2, keys = $3 WHERE id = $4";
+
     public const string Rewrap = "UPDATE tenants SET sealed_keys = $1 WHERE id = $2 AND sealed_keys = $3";
 
     public const string DeleteSecrets = "DELETE FROM secrets WHERE tenant = $1";
     public const string DeleteIdempotency = "DELETE FROM idempotency WHERE tenant = $1";
+    public const string DeleteReplies = "DELETE FROM replies WHERE tenant = $1";
     public const string Delete = "DELETE FROM tenants WHERE id = $1";
+
+    /// <summary>One more at each change of the keys; 0 in their format 1.</summary>
+    public long Counter { get; init; }
+
+    /// <summary>How many keys seal or open: one, but for a rotation.</summary>
+    public long Keys { get; init; } = 1;
 
     /// <inheritdoc cref="AppRow.IsSound"/>
     public bool IsSound { get; init; } = true;
 
     public static TenantRow From(IRow row)
     {
-        var isSound = row.Has("nb");
-        return new(row.Number(0), row.Bytes(1)) { IsSound = isSound };
+        var isSound = row.Has("nbnn");
+        return From(row, 0, isSound);
     }
+
+    /// <param name="row">The row.</param>
+    /// <param name="first">Its first column of a tenant.</param>
+    /// <param name="isSound">Whether its columns have their types.</param>
+    public static TenantRow From(IRow row, int first, bool isSound) => new(row.Number(first), row.Bytes(first + 1))
+    {
+        Counter = row.Number(first + 2),
+        Keys = row.Number(first + 3),
+        IsSound = isSound,
+    };
 }
 
-/// <summary>A tenant's keys, and whose they are.</summary>
-internal sealed record RootedTenantRow(long Id, TenantId Tenant, byte[] SealedKeys)
+/// <summary>A tenant's row, and whose it is.</summary>
+internal sealed record OwnedTenantRow(TenantId Tenant, TenantRow Row)
 {
-    public static RootedTenantRow From(IRow row)
+    public const string Columns = $"app, livemode, account, {TenantRow.Columns}";
+
+    public long Id => Row.Id;
+
+    public static OwnedTenantRow From(IRow row)
     {
-        var isSound = row.Has("ntntb") && row.Number(2) is 0 or 1;
+        var isSound = row.Has("tntnbnn") && row.Number(1) is 0 or 1;
         return isSound
-            ? new(row.Number(0), new TenantId(row.Text(1), row.Number(2) != 0, row.Text(3)), row.Bytes(4))
-            : new(row.Number(0), new TenantId("", Livemode: false, ""), []);
+            ? new(new TenantId(row.Text(0), row.Number(1) != 0, row.Text(2)), TenantRow.From(row, 3, isSound))
+            : new(new TenantId("", Livemode: false, ""), new TenantRow(row.Number(3), []) { IsSound = false });
     }
 }
 
@@ -140,9 +190,13 @@ internal abstract partial record RowWrite
     {
         private static readonly SqlText Text = new(TenantRow.Add, TenantRow.AddShared);
 
+        public long Counter { get; init; }
+
+        public long Keys { get; init; } = 1;
+
         public override IReadOnlyList<Statement> Statements =>
         [
-            new(Text, Tenant.Livemode, Tenant.Account, Created, SealedKeys, Tenant.App)
+            new(Text, Tenant.Livemode, Tenant.Account, Created, SealedKeys, Counter, Keys, Tenant.App)
             {
                 Count = (TenantRow.MayAdd, [Tenant.Livemode, Tenant.Account, Tenant.App]),
             },
@@ -163,6 +217,18 @@ internal abstract partial record RowWrite
         public override bool IsUnderRoot => true;
     }
 
+    /// <summary>Gives a tenant other keys; whoever decides it has compared the counter.</summary>
+    public sealed record PutTenantKeys(long Number, TenantId Tenant, byte[] SealedKeys, long Counter, long Keys)
+        : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements =>
+            [new(TenantRow.PutKeys, SealedKeys, Counter, Keys, Number)];
+
+        public override bool IsUnderRoot => true;
+
+        public override Sources Writes => Sources.Tenants;
+    }
+
     /// <summary>
     /// Removes a tenant's keys and all that hangs under it; what was removed is not left in the engine's files.
     /// </summary>
@@ -171,7 +237,7 @@ internal abstract partial record RowWrite
         public override IReadOnlyList<Statement> Statements =>
         [
             new(TenantRow.DeleteSecrets, Number), new(TenantRow.DeleteIdempotency, Number),
-            new(TenantRow.Delete, Number),
+            new(TenantRow.DeleteReplies, Number), new(TenantRow.Delete, Number),
         ];
 
         public override Sources Writes => Sources.Tenants | Sources.Secrets;

@@ -39,6 +39,11 @@ internal static class WriteProof
         RootKeyRow.Empty => "SELECT 1 FROM root_keys WHERE wrapped <> $1 AND version = $2 LIMIT 1",
         TenantRow.Rewrap =>
             "SELECT 1 FROM tenants WHERE sealed_keys <> $1 AND id = $2 AND sealed_keys = $3 LIMIT 1",
+        TenantRow.PutKeys =>
+            "SELECT 1 FROM tenants WHERE (sealed_keys <> $1 OR counter <> $2 OR keys <> $3) AND id = $4 LIMIT 1",
+        IdempotencyRow.Reseal =>
+            "SELECT 1 FROM idempotency WHERE sealed <> $1 AND tenant = $2 AND key = $3 AND sealed = $4 LIMIT 1",
+        ReplyRow.Reseal => "SELECT 1 FROM replies WHERE sealed <> $1 AND key = $2 AND sealed = $3 LIMIT 1",
         AppRow.Rewrap => "SELECT 1 FROM apps WHERE sealed <> $1 AND id = $2 AND sealed = $3 LIMIT 1",
         GenerationRow.Keep =>
             "SELECT 1 FROM generations WHERE kept_until < $1 AND app = $2 AND livemode = $3 AND account = $4 LIMIT 1",

@@ -68,7 +68,7 @@ internal sealed record BackupHeader
         using var fresh = SecretBytes.Rent(SealingKey.Size);
         RandomNumberGenerator.Fill(fresh.Span);
         using var bound = BoundToKey();
-        return (this with { SealedKey = roots.Seal(fresh.Span, bound.Span) }, new SealingKey(1, fresh.Span));
+        return (this with { SealedKey = roots.Seal(SealedKind.BackupKey, fresh.Span, bound.Span) }, new SealingKey(1, fresh.Span));
     }
 
     /// <summary>Opens the key of this part, by the root key that it is sealed under.</summary>
@@ -161,7 +161,7 @@ internal sealed record BackupHeader
 
     private AssociatedData BoundToKey()
     {
-        var bound = new AssociatedData("coffer v1 backup key"u8);
+        var bound = SealedKind.BackupKey.Bind();
         bound.Add(Store);
         bound.Add(Backup);
         bound.Add(Part);

@@ -70,7 +70,7 @@ internal sealed class BackupWriter : IDisposable
     /// <summary>What a frame is bound to.</summary>
     public static AssociatedData Bound(BackupHeader header, byte[] hash, long number, bool isLast)
     {
-        var bound = new AssociatedData("coffer v1 backup frame"u8);
+        var bound = SealedKind.BackupFrame.Bind();
         bound.Add(header.Backup);
         bound.Add(header.Part);
         bound.Add(number);
@@ -82,7 +82,7 @@ internal sealed class BackupWriter : IDisposable
     private void Flush(bool isLast)
     {
         using var bound = Bound(header, Hash, number++, isLast);
-        var envelope = Envelope.Seal(key, frame.Span[..used], bound.Span);
+        var envelope = Envelope.Seal(SealedKind.BackupFrame, key, frame.Span[..used], bound.Span);
         Span<byte> length = stackalloc byte[sizeof(uint)];
         BinaryPrimitives.WriteUInt32BigEndian(length, (uint)envelope.Length | (isLast ? LastBit : 0));
         to.Write(length);

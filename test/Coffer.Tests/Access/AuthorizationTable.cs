@@ -57,6 +57,8 @@ internal static class AuthorizationTable
         POST   /admin/v1/root_keys/wrappers/remove         |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/root_keys/shares                  |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   /admin/v1/root_keys/shares                  |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/tenant_keys                       |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/tenant_keys/rotate                |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/settings                          |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/status                            |401     |403   |200  |403   |403|403    |403|403|403    |403
         """;
@@ -82,6 +84,7 @@ internal static class AuthorizationTable
         POST   /admin/v1/root_keys/wrappers                |wrapper={wrapper}
         POST   /admin/v1/root_keys/wrappers/remove         |wrapper={wrapper}
         POST   /admin/v1/root_keys/shares                  |shares={shares}
+        POST   /admin/v1/tenant_keys/rotate                |app={app}
         """;
 
     /// <summary>

@@ -39,6 +39,12 @@ internal static class Answers
         """;
 
     /// <summary>By the route, with braces for what changes; of a list it is an element.</summary>
+    private const string TenantKeys = """
+        {"object": "tenant_keys", "may_remain": [], "waiting_for": [], "rotations": [{"id": "tkr_1", "account": null,
+        "app": "app_1", "created": 1, "damaged": 0, "ended": null, "rows": 0, "state": "sealing", "tenants": 1,
+        "tenants_done": 0}]}
+        """;
+
     private const string RootKeys = """
         {"object": "root_keys", "damaged": [], "left": 0, "serial": 1, "waiting_for": [], "keys": [{"version": 1,
         "created": 1, "state": "done", "wrappers": [{"id": "file:1", "url": null}]}]}
@@ -87,6 +93,8 @@ internal static class Answers
             """,
         ["POST root_keys/shares"] = RootKeys,
         ["DELETE root_keys/{}"] = RootKeys,
+        ["GET tenant_keys"] = TenantKeys,
+        ["POST tenant_keys/rotate"] = TenantKeys,
         ["GET settings"] = $$"""
             {"object": "settings", "instance": "0",
             "receipt_key": {"crv": "P-256", "kty": "EC", "x": "0", "y": "0"}, {{SettingsFields}}}

@@ -45,6 +45,8 @@ public sealed class WrongAnswersTests
         ["GET root_keys/shares"] = admin => admin.FindAsync("root_keys/shares"),
         ["POST root_keys/shares"] = admin => admin.ChangeAsync("root_keys/shares", [("shares", "AAAA")]),
         ["DELETE root_keys/{}"] = admin => admin.DeleteAsync("root_keys/1"),
+        ["GET tenant_keys"] = admin => admin.FindAsync("tenant_keys"),
+        ["POST tenant_keys/rotate"] = admin => admin.ChangeAsync("tenant_keys/rotate", [("app", "app_1")]),
         ["GET settings"] = admin => admin.FindAsync("settings"),
         ["GET status"] = admin => admin.FindAsync("status"),
     };

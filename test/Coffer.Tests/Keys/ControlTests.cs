@@ -32,7 +32,8 @@ public sealed class ControlTests : IDisposable
         new Anchor(anchor).Write(instance);
         Assert.Equal($"{Vector.GetProperty("anchor").GetString()}\n", File.ReadAllText(anchor));
         // The one whose state says so seals, and the other opens.
-        Assert.Equal(2u, Envelope.KeyVersionOf(instance.Roots.Seal([1], [])));
+        using var proof = SealedKind.Proof.Bind();
+        Assert.Equal(2u, Envelope.KeyVersionOf(instance.Roots.Seal(SealedKind.Proof, [1], proof.Span)));
         Assert.NotNull(instance.Roots.Find(1));
     }
 

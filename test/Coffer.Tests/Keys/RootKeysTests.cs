@@ -138,9 +138,9 @@ public sealed class RootKeysTests : ServerTests
             // A byte of the envelope behind its version.
             var row = (await engine.ListAsync(TenantRow.NotUnder, default, new byte[4], 0L, 10))
                 .Single(tenant => tenant.Tenant.Account == "acct_1");
-            byte[] damaged = [.. row.SealedKeys[..^1], (byte)(row.SealedKeys[^1] ^ 1)];
+            byte[] damaged = [.. row.Row.SealedKeys[..^1], (byte)(row.Row.SealedKeys[^1] ^ 1)];
             await committer.CommitAsync(new Change.Plain(
-                new RowWrite.RewrapTenant(row.Id, row.SealedKeys, damaged)));
+                new RowWrite.RewrapTenant(row.Id, row.Row.SealedKeys, damaged)));
             return true;
         });
         await Server.StartAgainAsync();

@@ -80,7 +80,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         var (value, number, refuses) = (Bytes(1000 + Next(100)), clock, Next(12) == 0);
         var (app, token, account) = (Next(2) == 0 ? "app_a" : "app_b", Next(5), Next(2) == 0 ? "acct_1" : "acct_2");
         var (asksAll, keepsId, limit) = (Next(2) == 0, Next(2) == 0, Next(5));
-        switch (Next(31))
+        switch (Next(34))
         {
             case < 8: // set, as SecretChange does: its scope is counted
                 return side => new Probe(side, refuses)
@@ -89,7 +89,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Scope = side.Scope(owner, scope),
                     Idempotency = asksAll ? new IdempotencyKey(side.Number(owner), key) : null,
                     CountAt = now,
-                    Decides = found => !found.HasTenant ? [] :
+                    Decides = found => found.Counter is null ? [] :
                     [
                         new RowWrite.PutSecret(new SecretRow(side.Key(owner, name), scope,
                             keepsId && found.Secret is { } last ? last.Id : id,
@@ -107,7 +107,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     new Probe(side, refuses)
                     {
                         Secret = side.Key(owner, name),
-                        Decides = found => found.HasTenant ? [new RowWrite.DeleteSecret(side.Key(owner, name))] : [],
+                        Decides = found =>
+                            found.Counter is not null ? [new RowWrite.DeleteSecret(side.Key(owner, name))] : [],
                     };
             case 11: // writes to another secret than it asks for
                 return side => new Probe(side, refuses)
@@ -115,7 +116,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Secret = side.Key(owner, name),
                     Scope = side.Scope(owner, scope),
                     CountAt = now,
-                    Decides = found => (found.HasTenant, keepsId) switch
+                    Decides = found => (found.Counter is not null, keepsId) switch
                     {
                         (false, _) => [],
                         (true, true) => [new RowWrite.DeleteSecret(side.Key(owner, stranger))],
@@ -130,7 +131,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     Secret = side.Key(owner, name),
                     Idempotency = new IdempotencyKey(side.Number(owner), key),
                     Decides = found =>
-                        found.HasTenant
+                        found.Counter is not null
                             ? [
                                 new RowWrite.PutIdempotency(
                                     new IdempotencyRow(new IdempotencyKey(side.Number(owner), key), value, number,
@@ -139,6 +140,30 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 };
             case 13:
                 return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.PruneIdempotency(now, limit)] };
+            case 31: // gives a tenant other keys
+                return side => new Probe(side, refuses)
+                {
+                    Secret = side.Key(owner, name),
+                    Decides = found => found.Counter is { } counter
+                        ? [new RowWrite.PutTenantKeys(side.Number(owner), owner, value, counter + 1, 1 + limit)]
+                        : [],
+                };
+            case 32: // seals again what is kept
+                return side => new Probe(side, refuses)
+                {
+                    Idempotency = new IdempotencyKey(side.Number(owner), key),
+                    Decides = found => found.Idempotency is { } kept
+                        ? [new RowWrite.ResealIdempotency(keepsId ? kept : kept with { Sealed = name }, value)]
+                        : [],
+                };
+            case 33:
+                return side => new Probe(side, refuses)
+                {
+                    Management = new Change.ManagementKey { Reply = key },
+                    Decides = found => found.Management!.Reply is { } kept
+                        ? [new RowWrite.ResealReply(keepsId ? kept : kept with { Sealed = name }, value)]
+                        : [],
+                };
             case < 17:
                 return side =>
                     new Probe(side, refuses) { Decides = _ => [new RowWrite.AddTenant(owner, number, value)] };
@@ -218,7 +243,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 {
                     Decides = _ =>
                     [
-                        new RowWrite.PruneReplies(now - 200, 1 + limit),
+                        // All that there may be: those of one commit are numbered in an order of each engine's own.
+                        new RowWrite.PruneReplies(now - 200, 5 + limit),
                         new RowWrite.DeleteRevocations([$"key_{token}", $"app {account}"], now),
                     ],
                 };
@@ -454,13 +480,14 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 null => "null",
                 SecretRow row => Shown(row),
                 IReadOnlyList<SecretRow> rows => string.Join(' ', rows.Select(Shown)),
-                TenantRow row => $"{Owner(row.Id)} {Convert.ToHexString(row.SealedKeys)}",
+                TenantRow row =>
+                    $"{Owner(row.Id)} {Convert.ToHexString(row.SealedKeys)} {row.Counter} {row.Keys}",
                 _ => JsonSerializer.Serialize(said, Json),
             });
         }
 
         public void Note(Change.Found found, long? countAt) => log.Add(string.Join(" | ",
-            found.HasTenant, found.Secret is { } secret ? Shown(secret) : "",
+            found.Counter, found.Secret is { } secret ? Shown(secret) : "",
                 found.Idempotency is { } kept ? $"{kept.Created} {Convert.ToHexString(kept.Fingerprint)}" : "",
             countAt is { } now && Change.Found.MayAdd(found.Secret)
                 ? found.LiveInScope(now)

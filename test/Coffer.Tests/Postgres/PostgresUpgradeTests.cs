@@ -149,6 +149,8 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
         using var old = await PostgresEngine.OpenAsync(store, default);
         await PostgresServer.ExecuteAsync(store, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
         await MakeSchema1Async(store);
+        // It knows what it holds of a tenant's row.
+        await PostgresServer.ExecuteAsync(store, "ALTER TABLE tenants ADD COLUMN counter BIGINT NOT NULL DEFAULT 0");
         Kept(1);
         (await PostgresEngine.OpenAsync(store, default)).Dispose();
         Kept(2);

@@ -34,13 +34,15 @@ public sealed class StoredFormTests
             instance);
         Assert.Equal([1, .. Length(Number(1)), .. Number(1), 2, .. Length(Number(2)), .. Number(2)], control[..26]);
         var app = Encoding.UTF8.GetString(Blob("SELECT app FROM tenants"));
-        var tenant = Open(root, Blob("SELECT sealed_keys FROM tenants"), Utf8("coffer v1 tenant keys"), instance,
-            Utf8(app), Number(0), Utf8("acct_1"));
-        Assert.Equal((1, 1 + 32 + 4 + 32), (tenant[0], tenant.Length));
-        Assert.Equal(1u, BinaryPrimitives.ReadUInt32BigEndian(tenant.AsSpan(33)));
-        using var recordKey = new SealingKey(1, tenant.AsSpan(37));
+        var tenant = Open(root, Blob("SELECT sealed_keys FROM tenants"), Utf8("coffer v2 tenant keys"), instance,
+            Utf8(app), Number(0), Utf8("acct_1"), Number(1), Number(1));
+        Assert.Equal((2, 1 + 8 + 32 + 1 + 4 + 32), (tenant[0], tenant.Length));
+        Assert.Equal([.. Number(1)], tenant[1..9]);
+        Assert.Equal(0, tenant[41]);
+        Assert.Equal(1u, BinaryPrimitives.ReadUInt32BigEndian(tenant.AsSpan(42)));
+        using var recordKey = new SealingKey(1, tenant.AsSpan(46));
 
-        var indexKey = HKDF.Expand(HashAlgorithmName.SHA256, tenant[1..33], 32, Utf8("coffer v1 blind index"));
+        var indexKey = HKDF.Expand(HashAlgorithmName.SHA256, tenant[9..41], 32, Utf8("coffer v1 blind index"));
         var scope = HMACSHA256.HashData(indexKey, List(Utf8("scope"), Utf8("user"), Utf8("usr_1")))[..16];
         var name = HMACSHA256.HashData(indexKey,
             List(Utf8("name"), Utf8("user"), Utf8("usr_1"), Utf8("my-api-key")))[..16];
@@ -53,7 +55,7 @@ public sealed class StoredFormTests
         Assert.Equal([.. Tlv(1, "my-api-key"), .. Tlv(2, "usr_1"), .. Tlv(3, "very secret")], plaintext);
 
         // The id's tail is a MAC over the scope and the rest of the id.
-        var cursorKey = HKDF.Expand(HashAlgorithmName.SHA256, tenant[1..33], 32, Utf8("coffer v1 cursor"));
+        var cursorKey = HKDF.Expand(HashAlgorithmName.SHA256, tenant[9..41], 32, Utf8("coffer v1 cursor"));
         var mac = BinaryPrimitives.ReadUInt64BigEndian(
             HMACSHA256.HashData(cursorKey, List(Utf8("id"), scope, Utf8(id[..^11]))));
         Span<char> tail = stackalloc char[11];

@@ -123,14 +123,14 @@ public sealed class StrictFormsTests : ServerTests
 
     private static byte[] Sealed(Instance instance, Coffer.Secrets.Tenant tenant, SecretRow row, byte[] fields)
     {
-        using var bound = Coffer.Secrets.Tenants.Bound("coffer v1 secret"u8, instance, tenant.Id);
+        using var bound = Coffer.Secrets.Tenants.Bound(SealedKind.Secret, instance, tenant.Id);
         bound.Add(row.Scope);
         bound.Add(row.Key.Name);
         bound.Add(row.Id);
         bound.Add(row.Version);
         bound.Add(row.Created);
         bound.Add(row.ExpiresAt);
-        return Envelope.Seal(tenant.Keys.Newest, fields, bound.Span);
+        return tenant.Keys.Seal(SealedKind.Secret, fields, bound.Span);
     }
 
     public static TheoryData<string, byte[]> Claims() => new()
@@ -152,7 +152,7 @@ public sealed class StrictFormsTests : ServerTests
             bound.Add(instance.Id);
             bound.Add(0);
             using var claims = Envelope.Open(instance.EphemeralKey2, Tokens.Unseal("ek_test_", good)!, bound.Span)!;
-            var edited = Envelope.Seal(instance.EphemeralKey2, [.. claims.Span, .. more], bound.Span);
+            var edited = AnyRows.Seal(instance.EphemeralKey2, [.. claims.Span, .. more], bound.Span);
             return Task.FromResult(Tokens.Seal("ek_test_", edited));
         });
         await Server.StartAgainAsync();

@@ -157,7 +157,7 @@ public abstract partial class EngineContract
 
         IReadOnlyList<RowWrite> See(Change.Found found)
         {
-            seen.Add(found.HasTenant);
+            seen.Add(found.Counter is not null);
             return [];
         }
     }
@@ -170,7 +170,7 @@ public abstract partial class EngineContract
         var seen = new List<bool>();
         var again = new Recording(secret.Key, null, found =>
         {
-            seen.Add(found.HasTenant || found.Secret is not null);
+            seen.Add(found.Counter is not null || found.Secret is not null);
             return [];
         });
         engine.Write(
@@ -414,7 +414,7 @@ public abstract partial class EngineContract
 
         public override IReadOnlyList<RowWrite> Decide(Change.Found found)
         {
-            Assert.False(found.HasTenant);
+            Assert.Null(found.Counter);
             Found = found.Management;
             return [];
         }

@@ -34,6 +34,7 @@ public sealed class WriteProofTests : IDisposable
             ("apps", "INSERT"), ("apps", "UPDATE"), ("apps", "DELETE"), ("meta", "INSERT"), ("meta", "DELETE"),
             ("root_keys", "INSERT"), ("root_keys", "UPDATE"), ("root_keys", "DELETE"),
             ("root_key_wrappings", "INSERT"), ("root_key_wrappings", "DELETE"), ("tenants", "UPDATE"),
+            ("idempotency", "UPDATE"), ("replies", "UPDATE"),
             ("receipts", "INSERT"), ("receipts", "DELETE"), ("ended_keys", "INSERT"), ("ended_keys", "UPDATE"),
             ("ended_keys", "DELETE")])
         {
@@ -158,6 +159,10 @@ public sealed class WriteProofTests : IDisposable
         yield return ("root_key_wrappings", "DELETE", new RowWrite.PutWrapping(new WrappingRow(2, "w", [1], 1)),
             new RowWrite.DeleteWrapping(2, "w"));
         yield return ("tenants", "UPDATE", null, new RowWrite.RewrapTenant(tenant, [1], [2]));
+        yield return ("tenants", "UPDATE", null, new RowWrite.PutTenantKeys(tenant, Of("acct_1"), [3], 2, 2));
+        yield return ("idempotency", "UPDATE", new RowWrite.PutIdempotency(Kept(3)),
+            new RowWrite.ResealIdempotency(Kept(3), [2]));
+        yield return ("replies", "UPDATE", Reply(3), new RowWrite.ResealReply(Reply(3).Row, [2]));
         yield return ("apps", "UPDATE", new RowWrite.PutApp(new AppRow("app_5", "five", "acct", 1, [1])),
             new RowWrite.RewrapApp("app_5", [1], [2]));
         yield return ("receipts", "INSERT", null, new RowWrite.PutReceipt(new ReceiptRow("rcpt_1", 1, null, [1])));

@@ -17,6 +17,22 @@ internal static class StoreEdits
     public static object? Scalar(this TestServer server, string sql) =>
         Command(server, sql, [], command => command.ExecuteScalar());
 
+    /// <summary>The first column of each row, as text, with commas between; on whichever engine it is.</summary>
+    public static async Task<string> OnTheSideAsync(this TestServer server, string sql)
+    {
+        await using System.Data.Common.DbConnection connection = server.Location.Store is { } store
+            ? new Npgsql.NpgsqlConnection(store)
+            : new SqliteConnection($"Data Source={server.StoreFile};Pooling=False");
+        await connection.OpenAsync();
+        await using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        await using var reader = await command.ExecuteReaderAsync();
+        var rows = new List<string>();
+        while (await reader.ReadAsync())
+            rows.Add($"{reader.GetValue(0)}");
+        return string.Join(", ", rows);
+    }
+
     /// <summary>
     /// Makes the store one of level 1 that does not say that every app's settings are sealed, as in an earlier version.
     /// </summary>
@@ -31,6 +47,7 @@ internal static class StoreEdits
     public static async Task<bool> MakeEarlierAsync(
         Engine engine, Committer committer, Instance instance, string keyFile, bool appsAreSealed)
     {
+        await MakeFormatOneAsync(engine, committer, instance);
         using var control = Control.Open(
             instance.Id, await engine.FindMetaAsync(Control.MetaKey, default), instance.Roots)!;
         var root = (await engine.ListRootKeysAsync(default)).Single();
@@ -62,20 +79,44 @@ internal static class StoreEdits
         return row with { Proof = Coffer.Access.ApiKey.FirstProofOf(instance, row) };
     }
 
+    /// <summary>Puts the keys of all tenants into format 1, as an earlier version made them.</summary>
+    public static async Task<bool> MakeFormatOneAsync(Engine engine, Committer committer, Instance instance)
+    {
+        foreach (var (tenant, row) in await engine.ListAsync(TenantRow.NotUnder, default, new byte[4], 0L, 1_000))
+        {
+            var stored = FormatOne(instance, tenant, row);
+            await committer.CommitAsync(new Change.Plain(new RowWrite.PutTenantKeys(row.Id, tenant, stored, 0, 1)));
+        }
+
+        return true;
+    }
+
+    private static byte[] FormatOne(Instance instance, TenantId tenant, TenantRow row)
+    {
+        var bound = Coffer.Secrets.Tenants.Bound(SealedKind.TenantKeys, instance, tenant);
+        bound.Add(row.Counter);
+        bound.Add(row.Keys);
+        using var keys = instance.Roots.Open(row.SealedKeys, bound.Span)!;
+        using var before = Coffer.Secrets.Tenants.Bound(SealedKind.TenantKeysOne, instance, tenant);
+        // Without the counter, and without the number of retired seeds.
+        return instance.Roots.Seal(
+            SealedKind.TenantKeysOne, [1, .. keys.Span[9..41], .. keys.Span[42..]], before.Span);
+    }
+
     private static byte[] Sealed(
         RootKeys roots, ReadOnlySpan<byte> purpose, ReadOnlySpan<byte> plaintext, byte[]? boundTo = null)
     {
         using var bound = new AssociatedData(purpose);
         if (boundTo is not null)
             bound.Add(boundTo);
-        return roots.Seal(plaintext, bound.Span);
+        return AnyRows.Seal(roots.Find(roots.Newest)!, plaintext, bound.Span);
     }
 
     private static byte[] Wrapped(SealingKey wrapper, uint version, ReadOnlySpan<byte> key)
     {
         using var bound = new AssociatedData("coffer v1 root key"u8);
         bound.Add(version);
-        return Envelope.Seal(wrapper, key, bound.Span);
+        return AnyRows.Seal(wrapper, key, bound.Span);
     }
 
     /// <summary>Seals the fields of an app's settings again as <paramref name="change"/> gives them.</summary>
@@ -91,7 +132,7 @@ internal static class StoreEdits
     {
         using var bound = Bind(instance, row);
         using var fields = instance.Roots.Open(row.Sealed, bound.Span)!;
-        return row with { Sealed = instance.Roots.Seal(change(fields.Span.ToArray()), bound.Span) };
+        return row with { Sealed = instance.Roots.Seal(SealedKind.App, change(fields.Span.ToArray()), bound.Span) };
     }
 
     /// <summary>A field of tagged fields, as it is stored.</summary>
@@ -119,7 +160,7 @@ internal static class StoreEdits
 
     private static AssociatedData Bind(Instance instance, AppRow row)
     {
-        var bound = new AssociatedData("coffer v1 app"u8);
+        var bound = SealedKind.App.Bind();
         bound.Add(instance.Id);
         bound.Add(row.Id);
         bound.Add(row.Account);

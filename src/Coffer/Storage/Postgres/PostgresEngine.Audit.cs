@@ -9,7 +9,8 @@ internal sealed partial class PostgresEngine
 {
     // From name to name over the same index, however many rows each has; the recursion ends with the page.
     private static readonly Query<LiveNode> LiveNodes = new(
-        PostgresNames.Live, static row => new LiveNode($"node_{row.Number(0)}", row.Number(1), row.Number(2)));
+        PostgresNames.Live, static row => new LiveNode(
+            $"node_{row.Number(0)}", row.Number(1), row.Number(2), row.Number(3) != 0));
 
     private static readonly Query<AuditHeadRow> AuditHeads = new("""
         WITH RECURSIVE names AS (

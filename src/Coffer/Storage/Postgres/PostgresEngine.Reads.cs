@@ -17,17 +17,26 @@ internal sealed partial class PostgresEngine
             SELECT * FROM secrets WHERE tenant = asked.tenant AND name = asked.name OFFSET 0) AS s
         """, static row => (row.Number(SecretRow.Table.Columns.Count), SecretRow.From(row)));
 
-    private static readonly Query<(long Place, TenantRow Row)> TenantsByOwner = new("""
-        SELECT t.id, t.sealed_keys, asked.place
+    // With the counter of the tenant's keys, whether or not there is a row.
+    public static readonly Query<(long Place, SecretLookup Row)> SecretLookups = new($"""
+        SELECT t.counter, {SecretRow.Table.Names(before: "s.")}, asked.place
+        FROM unnest($1, $2) WITH ORDINALITY AS asked (tenant, name, place)
+        CROSS JOIN LATERAL (SELECT counter FROM tenants WHERE id = asked.tenant OFFSET 0) AS t
+        LEFT JOIN LATERAL (
+            SELECT * FROM secrets WHERE tenant = asked.tenant AND name = asked.name OFFSET 0) AS s ON true
+        """, static row => (row.Number(SecretRow.Table.Columns.Count + 1), SecretLookup.From(row)));
+
+    private static readonly Query<(long Place, TenantRow Row)> TenantsByOwner = new($"""
+        SELECT {TenantRow.Columns}, asked.place
         FROM unnest($1, $2, $3) WITH ORDINALITY AS asked (app, livemode, account, place)
         CROSS JOIN LATERAL (
-            SELECT id, sealed_keys FROM tenants
+            SELECT {TenantRow.Columns} FROM tenants
             WHERE app = asked.app AND livemode = asked.livemode AND account = asked.account OFFSET 0) AS t
-        """, static row => (row.Number(2), TenantRow.From(row)));
+        """, static row => (row.Number(4), TenantRow.From(row)));
 
     private static readonly Query<string> Release = new("SHOW server_version", static row => row.Text(0));
 
-    private readonly PostgresLookup<SecretKey, SecretRow> secrets;
+    private readonly PostgresLookup<SecretKey, SecretLookup> secrets;
     private readonly PostgresLookup<TenantId, TenantRow> tenants;
 
     // Asked each time: behind the address may be another server by now. Distributions add words of their own.
@@ -38,7 +47,7 @@ internal sealed partial class PostgresEngine
     public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) =>
         new(tenants.FindAsync(tenant));
 
-    public override ValueTask<SecretRow?> FindSecretAsync(SecretKey key, CancellationToken ct) =>
+    public override ValueTask<SecretLookup?> LookUpSecretAsync(SecretKey key, CancellationToken ct) =>
         new(secrets.FindAsync(key));
 
     public override ValueTask<T?> FindAsync<T>(
@@ -54,8 +63,8 @@ internal sealed partial class PostgresEngine
 
     public override ValueTask<bool> EraseAsync(CancellationToken ct) => ValueTask.FromResult(true);
 
-    private PostgresLookup<SecretKey, SecretRow> Secrets() => new(
-        keys => ReadEachAsync(SecretsByKey, keys.Count,
+    private PostgresLookup<SecretKey, SecretLookup> Secrets() => new(
+        keys => ReadEachAsync(SecretLookups, keys.Count,
             keys.Select(key => key.Tenant).ToArray(), keys.Select(key => key.Name).ToArray()),
         address.StatementsOfALookup, TimeProvider.System);
 

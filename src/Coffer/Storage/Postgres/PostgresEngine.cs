@@ -58,6 +58,8 @@ internal sealed partial class PostgresEngine : Engine
 
     public override bool HasOlderNodes => node is { HasOlderNodes: true };
 
+    public override bool HasNodesOfFormatOne => node is { HasNodesOfFormatOne: true };
+
     public override long Failovers => servers.Moves;
 
     public override Connections? Connections { get; }

@@ -27,14 +27,16 @@ internal static class PostgresNames
 
     // The lowest of a range that is free. A node of before that takes it at the same moment leaves none.
     private static readonly string Take = string.Create(CultureInfo.InvariantCulture, $"""
-        INSERT INTO nodes (number, holder, until, version, address, started, seen, clock_offset, draining)
-        SELECT n, $3, now() + interval '{Lease.TotalSeconds} s', $4, $5, now(), now(), 0, 0
+        INSERT INTO nodes
+            (number, holder, until, version, address, started, seen, clock_offset, draining, reads_format_2)
+        SELECT n, $3, now() + interval '{Lease.TotalSeconds} s', $4, $5, now(), now(), 0, 0, $3
         FROM generate_series($1, $2) AS n
         WHERE n NOT IN (SELECT number FROM nodes WHERE holder <> $3 AND until > now() UNION ALL {Locked})
         ORDER BY n LIMIT 1
         ON CONFLICT (number) DO UPDATE SET holder = $3, until = excluded.until, version = $4, address = $5,
             started = CASE WHEN nodes.holder = $3 THEN nodes.started ELSE excluded.started END,
-            seen = excluded.seen, draining = 0, opened = CASE WHEN nodes.holder = $3 THEN nodes.opened ELSE 0 END,
+            seen = excluded.seen, draining = 0, reads_format_2 = $3,
+            opened = CASE WHEN nodes.holder = $3 THEN nodes.opened ELSE 0 END,
             level = CASE WHEN nodes.holder = $3 THEN nodes.level ELSE 0 END
         WHERE nodes.holder = $3 OR nodes.until <= now()
         RETURNING number
@@ -49,12 +51,23 @@ internal static class PostgresNames
         RETURNING number
         """);
 
+    // What stands there of another holder says nothing of this one.
+    private const string ReadsFormatTwo = "coalesce(reads_format_2 = holder, false)";
+
+    /// <summary>How many processes have a name and do not read tenant keys of format 2.</summary>
+    public static readonly string CountOlder = $"""
+        SELECT count(*) FROM (
+            SELECT number FROM nodes WHERE until > now() AND NOT {ReadsFormatTwo}
+            UNION SELECT l.objid FROM ({Locked}) AS l (objid)) AS older
+        """;
+
     /// <summary>
-    /// The names that are held, the newest root key that each holder has opened, and the newest level that it reads.
+    /// The names that are held, the newest root key that each holder has opened, the newest level that it reads, and
+    /// whether it reads tenant keys of format 2.
     /// </summary>
     public static readonly string Live = $"""
-        SELECT number, opened, level FROM nodes WHERE until > now()
-        UNION SELECT l.objid, 0, 0 FROM ({Locked}) AS l (objid)
+        SELECT number, opened, level, CASE WHEN {ReadsFormatTwo} THEN 1 ELSE 0 END FROM nodes WHERE until > now()
+        UNION SELECT l.objid, 0, 0, 0 FROM ({Locked}) AS l (objid)
             WHERE l.objid NOT IN (SELECT number FROM nodes WHERE until > now())
         ORDER BY number
         """;

@@ -50,6 +50,7 @@ internal sealed class PostgresNode : IDisposable
     private bool hasBell;
     private long lastProven = Stopwatch.GetTimestamp();
     private bool hasOlderNodes;
+    private bool hasNodesOfFormatOne;
     private (PostgresPrimary Server, long Since)? elsewhere;
     private Task running = Task.CompletedTask;
 
@@ -65,6 +66,9 @@ internal sealed class PostgresNode : IDisposable
 
     /// <summary>Whether nodes of the release before run, as of the last poll.</summary>
     public bool HasOlderNodes => Volatile.Read(ref hasOlderNodes);
+
+    /// <summary>Whether nodes run that do not read tenant keys of format 2, as of the last poll.</summary>
+    public bool HasNodesOfFormatOne => Volatile.Read(ref hasNodesOfFormatOne);
 
     public string Name => $"node_{Volatile.Read(ref number)}";
 
@@ -173,6 +177,7 @@ internal sealed class PostgresNode : IDisposable
         var followsOlder = answer.HasOlderNodes || HasOlderNodes;
         var turned = answer.HasOlderNodes != HasOlderNodes;
         Volatile.Write(ref hasOlderNodes, answer.HasOlderNodes);
+        Volatile.Write(ref hasNodesOfFormatOne, answer.HasNodesOfFormatOne);
         foreach (var news in answer.News)
             owner.Changed(news);
         if (turned || (followsOlder && !hasBell))

@@ -8,7 +8,9 @@ namespace Coffer.Storage.Postgres;
 /// </summary>
 internal sealed class PostgresOverlay
 {
-    private readonly Dictionary<long, bool> tenants = [];
+    // The counter of each tenant's keys, or null of one that is not there.
+    private readonly Dictionary<long, long?> tenants = [];
+    private readonly Dictionary<long, long> notUnder = [];
     private readonly Dictionary<Slot, SecretRow?> secrets = [];
     private readonly Dictionary<Slot, SecretRow?> secretsToWrite = [];
 
@@ -51,8 +53,9 @@ internal sealed class PostgresOverlay
 
     /// <summary>Whether all is known that a change asks for.</summary>
     public bool Knows(Change change) =>
-        (change.SecretAt is not { } secret
-            || (tenants.ContainsKey(secret.Tenant) && secrets.ContainsKey(Slot.Of(secret))))
+        (change.TenantAt is not { } tenant
+            || (tenants.ContainsKey(tenant) && (change.CountsNotUnder is null || notUnder.ContainsKey(tenant))))
+        && (change.SecretAt is not { } secret || secrets.ContainsKey(Slot.Of(secret)))
         && (change.IdempotencyAt is not { } key || idempotency.ContainsKey(Slot.Of(key)))
         && (change.ScopeAt is not { } scope || !MayAdd(change) || expiries.ContainsKey(Slot.Of(scope)))
         && (change.ManagementAt is not { } at || Knows(change, at));
@@ -67,14 +70,17 @@ internal sealed class PostgresOverlay
 
     /// <summary>What a change decides by; <see cref="Knows"/> must hold.</summary>
     public Change.Found FindFor(Change change) => new(
-        change.SecretAt is { } owned && tenants[owned.Tenant],
+        change.TenantAt is { } tenant ? tenants[tenant] : null,
         change.SecretAt is { } secret ? secrets[Slot.Of(secret)] : null,
         change.IdempotencyAt is { } key ? idempotency[Slot.Of(key)] : null,
         now => change.ScopeAt is { } scope
             ? expiries[Slot.Of(scope)].Sum(second => second.Key > now ? second.Value : 0)
             : throw new InvalidOperationException("a change counts in the scope that it names in ScopeAt"),
         change.ManagementAt is not { } at ? null
-            : FindFor(management.GetValueOrDefault(change) ?? new Management(), at));
+            : FindFor(management.GetValueOrDefault(change) ?? new Management(), at))
+    {
+        NotUnder = change is { TenantAt: { } of, CountsNotUnder: not null } ? notUnder[of] : 0,
+    };
 
     /// <summary>Forgets all, and takes as absent what is about to be read, until a row says otherwise.</summary>
     public void Expect(
@@ -86,7 +92,7 @@ internal sealed class PostgresOverlay
         management.Clear();
         written = Sources.None;
         foreach (var tenant in askedTenants)
-            tenants[tenant] = false;
+            tenants[tenant] = null;
         foreach (var key in askedSecrets)
             (secrets[Slot.Of(key)], storedSecrets[Slot.Of(key)]) = (null, false);
         foreach (var key in askedKeys)
@@ -95,7 +101,10 @@ internal sealed class PostgresOverlay
             replies[Slot.Of(reply)] = null;
     }
 
-    public void Read(long tenant) => tenants[tenant] = true;
+    public void Read((long Tenant, long Counter) row) => tenants[row.Tenant] = row.Counter;
+
+    /// <summary>How many rows of a tenant are not under the key that seals.</summary>
+    public void ReadNotUnder(long tenant, long count) => notUnder[tenant] = count;
 
     public void Read(SecretRow row)
     {
@@ -184,6 +193,21 @@ internal sealed class PostgresOverlay
             case RowWrite.PutReply { Row: var row }:
                 replies[Slot.Of(row.Key)] = row;
                 break;
+            // What is not as it was before is left as it is, in the table and here.
+            case RowWrite.ResealReply { Before: var before, After: var after }:
+                if (replies.GetValueOrDefault(Slot.Of(before.Key)) is { } reply
+                    && reply.Sealed.AsSpan().SequenceEqual(before.Sealed))
+                    replies[Slot.Of(before.Key)] = reply with { Sealed = after };
+                break;
+            case RowWrite.ResealIdempotency { Before: var before, After: var after }:
+                if (idempotency.GetValueOrDefault(Slot.Of(before.Key)) is { } outcome
+                    && outcome.Sealed.AsSpan().SequenceEqual(before.Sealed))
+                    idempotency[Slot.Of(before.Key)] = outcome with { Sealed = after };
+                break;
+            case RowWrite.PutTenantKeys { Number: var number, Counter: var counter }:
+                tenants[number] = counter;
+                notUnder.Remove(number);
+                break;
             case RowWrite.DeleteReplies or RowWrite.PruneReplies:
                 replies.Clear();
                 break;
@@ -195,6 +219,7 @@ internal sealed class PostgresOverlay
                 break;
             case RowWrite.ShredTenant:
                 ForgetTenants();
+                replies.Clear();
                 break;
         }
     }
@@ -202,9 +227,9 @@ internal sealed class PostgresOverlay
     // A tenant was added, maybe: the absent may be there now.
     private void ForgetAbsentTenants()
     {
-        foreach (var (tenant, isThere) in tenants)
+        foreach (var (tenant, counter) in tenants)
         {
-            if (!isThere)
+            if (counter is null)
                 tenants.Remove(tenant);
         }
     }
@@ -213,6 +238,7 @@ internal sealed class PostgresOverlay
     private void ForgetTenants()
     {
         tenants.Clear();
+        notUnder.Clear();
         secrets.Clear();
         storedSecrets.Clear();
         idempotency.Clear();

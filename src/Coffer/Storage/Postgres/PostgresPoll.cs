@@ -21,7 +21,8 @@ internal sealed class PostgresPoll(PostgresServers servers)
             SELECT classid::bigint AS class, pid FROM pg_locks WHERE {PostgresLocks.Held})
         SELECT {CommitOrder.Last}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
             (SELECT count(*) FROM held h WHERE class = {PostgresLocks.Names}
-                AND NOT EXISTS (SELECT FROM held m WHERE m.pid = h.pid AND m.class = {PostgresLocks.Marks}))
+                AND NOT EXISTS (SELECT FROM held m WHERE m.pid = h.pid AND m.class = {PostgresLocks.Marks})),
+            ({PostgresNames.CountOlder})
         """);
 
     private static readonly string Told = $"SELECT n, what FROM told WHERE n > $1 ORDER BY n LIMIT {MostTold}";
@@ -39,7 +40,9 @@ internal sealed class PostgresPoll(PostgresServers servers)
     /// <param name="News">What was changed since the one before, in the order of commits.</param>
     /// <param name="HasOlderNodes">Whether nodes run that tell nothing in rows.</param>
     /// <param name="HasName">Whether it still has the name that it had.</param>
-    public sealed record Answer(IReadOnlyList<News> News, bool HasOlderNodes, bool HasName);
+    /// <param name="HasNodesOfFormatOne">Whether nodes run that do not read tenant keys of format 2.</param>
+    public sealed record Answer(
+        IReadOnlyList<News> News, bool HasOlderNodes, bool HasName, bool HasNodesOfFormatOne);
 
     /// <param name="connection">The node's own.</param>
     /// <param name="isFirst">Whether it is the first on this connection: then what was changed before is not
@@ -71,6 +74,7 @@ internal sealed class PostgresPoll(PostgresServers servers)
         await reader.NextResultAsync();
         await reader.ReadAsync();
         var (epoch, clock, older) = (reader.GetInt64(0), reader.GetInt64(1), reader.GetInt64(2));
+        var ofFormatOne = reader.GetInt64(3);
         offset = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds() - clock;
         await reader.NextResultAsync();
         var told = new List<(long Number, string What)>();
@@ -86,7 +90,7 @@ internal sealed class PostgresPoll(PostgresServers servers)
 
         renewed = renews && hasName ? sent : renewed;
         tidied = tidies ? sent : tidied;
-        return new Answer(isFirst ? Begin(epoch) : Read(epoch, told), older > 0, hasName);
+        return new Answer(isFirst ? Begin(epoch) : Read(epoch, told), older > 0, hasName, ofFormatOne > 0);
     }
 
     private IReadOnlyList<News> Begin(long epoch)

@@ -3,16 +3,17 @@ namespace Coffer.Storage.Postgres;
 /// <summary>The statements of a transaction that are PostgreSQL's own.</summary>
 internal sealed partial class PostgresTransaction
 {
-    private static readonly Query<long> LockTenants = new(
-        "SELECT id FROM tenants WHERE id = ANY($1) ORDER BY id FOR UPDATE", static row => row.Number(0));
+    private static readonly Query<(long Number, long Counter)> LockTenants = new(
+        "SELECT id, counter FROM tenants WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        static row => (row.Number(0), row.Number(1)));
 
-    private static readonly Query<long> LockTenantsOfAccounts = new("""
-        SELECT id FROM tenants
+    private static readonly Query<(long Number, long Counter)> LockTenantsOfAccounts = new("""
+        SELECT id, counter FROM tenants
         WHERE id = ANY($1 || ARRAY(
             SELECT t.id FROM unnest($2, $3) AS asked (app, account)
             JOIN tenants t ON t.app = asked.app AND t.account = asked.account))
         ORDER BY id FOR UPDATE
-        """, static row => row.Number(0));
+        """, static row => (row.Number(0), row.Number(1)));
 
     private static readonly Query<IdempotencyRow> IdempotencyByKey = new($"""
         SELECT {IdempotencyRow.Table.Names(before: "i.")} FROM unnest($1, $2) AS asked (tenant, key)

@@ -109,12 +109,16 @@ internal sealed partial class PostgresTransaction(
         Flush();
         var (secrets, keys, scopes) = (new List<SecretKey>(), new List<IdempotencyKey>(), new List<Change>());
         var (management, replies) = (new List<(Change Change, Change.ManagementKey At)>(), new List<byte[]>());
-        var needsNumber = false;
+        var (held, counting, needsNumber) = (new List<long>(), new List<Change>(), false);
         for (var i = from; i < changes.Count; i++)
         {
             var change = changes[i];
             if (change.SecretAt is { } secret)
                 secrets.Add(secret);
+            if (change.TenantAt is { } tenant)
+                held.Add(tenant);
+            if (change.CountsNotUnder is not null)
+                counting.Add(change);
             if (change.IdempotencyAt is { } key)
                 keys.Add(key);
             if (change.ScopeAt is not null)
@@ -130,7 +134,7 @@ internal sealed partial class PostgresTransaction(
 
         SortedSet<long> tenants =
         [
-            .. secrets.Select(key => key.Tenant), .. keys.Select(key => key.Tenant),
+            .. held, .. keys.Select(key => key.Tenant),
             .. scopes.Select(change => change.ScopeAt!.Value.Tenant),
         ];
         overlay.Expect(tenants, secrets, keys, replies);
@@ -152,6 +156,8 @@ internal sealed partial class PostgresTransaction(
 
         foreach (var reply in replies)
             Ask(ReplyRow.ByKey, overlay.Read, reply);
+        foreach (var (tenant, version) in counting.Select(change => (change.TenantAt!.Value, change.CountsNotUnder!)))
+            Ask(TenantRow.CountNotUnderNewest, count => overlay.ReadNotUnder(tenant, count), tenant, version);
         foreach (var (change, at) in management)
             Ask(overlay.ReadFor(change), at);
         if (needsNumber && overlay.Number is null)

@@ -77,13 +77,20 @@ internal sealed partial class SqliteEngine
     }
 
     private Change.Found FindFor(Change change) => new(
-        change.SecretAt is { } owned && Number(TenantRow.CountByNumber, owned.Tenant) > 0,
+        change.TenantAt is { } tenant && All(writer, TenantRow.CounterByNumber, tenant) is [var counter]
+            ? counter
+            : null,
         change.SecretAt is { } secret ? First(writer, SecretRow.ByKey, secret.Tenant, secret.Name) : null,
         change.IdempotencyAt is { } key ? First(writer, IdempotencyRow.ByKey, key.Tenant, key.Key) : null,
         now => change.ScopeAt is { } at
             ? (int)Number(SecretRow.LiveInScope, at.Tenant, at.Scope, now)
             : throw new InvalidOperationException("a change counts in the scope that it names in ScopeAt"),
-        change.ManagementAt is { } management ? FindFor(management) : null);
+        change.ManagementAt is { } management ? FindFor(management) : null)
+    {
+        NotUnder = change is { TenantAt: { } of, CountsNotUnder: { } version }
+            ? Number(TenantRow.CountNotUnderNewest, of, version)
+            : 0,
+    };
 
     private Change.ManagementFound FindFor(Change.ManagementKey at) => new(
         at.App is { } app ? First(writer, AppRow.ById, app) : null,

@@ -1,0 +1,290 @@
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Crypto;
+using Coffer.Secrets;
+using Coffer.Storage;
+
+namespace Coffer.Management;
+
+/// <summary>
+/// Carries out the rotations of tenant keys that were asked for, one after the other, in the background: each tenant is
+/// given another key, all that is sealed under the one before is sealed again, and that is dropped in the transaction
+/// that finds nothing left under it. How far it has come is in the store, so whoever runs continues it; requests are
+/// served meanwhile, by whichever keys are stored.
+/// </summary>
+internal sealed class TenantKeyRotation(
+    Engine engine, Committer committer, Tenants tenants, Gate gate, TimeProvider time, ILogger<TenantKeyRotation> log)
+    : IDisposable
+{
+    /// <summary>
+    /// How many tenants are between two keys at a time, and how many rows are sealed again at a time.
+    /// </summary>
+    private const int TenantsAtOnce = 20, RowsAtOnce = 256;
+
+    /// <summary>How often the tenants of a page are looked at again before others may go first.</summary>
+    private const int MostRounds = 5;
+
+    /// <summary>How long it rests when there is nothing to do, or something cannot be done yet.</summary>
+    private static readonly TimeSpan Period = TimeSpan.FromSeconds(2);
+
+    /// <summary>After each batch it rests as long as that took, but no longer than one may take.</summary>
+    private static readonly TimeSpan LongestRest = TimeSpan.FromMilliseconds(50);
+
+    private readonly CancellationTokenSource stop = new();
+    private readonly SemaphoreSlim asked = new(0, 1);
+    private Task running = Task.CompletedTask;
+
+    /// <summary>The most rows that are sealed again in a second, however fast the disk is.</summary>
+    public int MostRowsASecond { get; init; } = 2_000;
+
+    public void Start() => running = Task.Run(RunAsync);
+
+    /// <summary>That a rotation was asked for.</summary>
+    public void Wake()
+    {
+        try
+        {
+            asked.Release();
+        }
+        catch (Exception e) when (e is SemaphoreFullException or ObjectDisposedException)
+        {
+            // It is awake already, or never again.
+        }
+    }
+
+    /// <summary>The nodes that do not read what a rotation writes; it waits for them to be gone.</summary>
+    public async Task<IReadOnlyList<string>> WaitingForAsync(CancellationToken ct) =>
+        [.. (await engine.ListNodesAsync(ct)).Where(node => !node.ReadsFormatTwo).Select(node => node.Name)];
+
+    /// <summary>Takes the next step, if there is one now and it is for this node to take.</summary>
+    /// <returns>Whether it took one.</returns>
+    /// <exception cref="ApiError">The storage cannot be used.</exception>
+    public async Task<bool> StepAsync(CancellationToken ct)
+    {
+        var stored = await engine.FindMetaAsync(TenantRotations.MetaKey, ct);
+        if (stored is null || TenantRotations.Read(tenants.Instance, stored).Current is not { } rotation
+            || !await engine.LeadsAsync(ct) || (await WaitingForAsync(ct)).Count > 0)
+            return false;
+        if (rotation.Place >= rotation.UpTo)
+        {
+            // What was dropped is not to be left in the files, as far as the engine rules them.
+            return await engine.EraseAsync(ct) && await SaveAsync(rotation,
+                rotation with { Ended = time.GetUtcNow().ToUnixTimeSeconds() },
+                new AuditEntry("rotate_tenant_keys", "finished")
+                {
+                    App = rotation.App,
+                    Account = rotation.Account,
+                    Target = rotation.Id,
+                    Count = rotation.Done,
+                });
+        }
+
+        var read = await engine.ListAsync(TenantRow.OfAppAfter, ct,
+            rotation.App, rotation.Place, rotation.Account, TenantRotation.ModeOf(rotation.Livemode), TenantsAtOnce);
+        List<OwnedTenantRow> page = [.. read.Where(owned => owned.Id <= rotation.UpTo)];
+        if (await RotateAsync(page, ct) is not { } turn)
+            return false;
+        return await SaveAsync(rotation, rotation with
+        {
+            Place = page.Count < TenantsAtOnce ? rotation.UpTo : page[^1].Id,
+            Done = rotation.Done + page.Count,
+            Rows = rotation.Rows + turn.Rows,
+            Damaged = rotation.Damaged + turn.Damaged.Count,
+        });
+    }
+
+    public void Dispose()
+    {
+        stop.Cancel();
+        running.Wait();
+        stop.Dispose();
+        asked.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        try
+        {
+            while (true)
+            {
+                while (await TryStepAsync())
+                    stop.Token.ThrowIfCancellationRequested();
+                await asked.WaitAsync(Period, stop.Token);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // It stops.
+        }
+    }
+
+    private async Task<bool> TryStepAsync()
+    {
+        try
+        {
+            return await StepAsync(stop.Token);
+        }
+        catch (ApiError e)
+        {
+            log.LogWarning(e.InnerException ?? e, "The rotation of tenant keys waits: {Message}", e.Message);
+            return false;
+        }
+    }
+
+    // Null if some tenant is not done: it is continued with the next step.
+    private async Task<Turn?> RotateAsync(IReadOnlyList<OwnedTenantRow> page, CancellationToken ct)
+    {
+        var (turn, left) = (new Turn(), page);
+        for (var rounds = 0; rounds < MostRounds && left.Count > 0; rounds++)
+        {
+            turn.Damaged.Clear();
+            // Those whose keys have one more already were begun before a crash.
+            var begun = await OpenAsync(left, turn, ct);
+            await CommitAsync([.. begun.Where(tenant => tenant.Keys.Count == 1)
+                .Select(tenant => new TenantResealing.Beginning(tenants, tenant))], turn, ct);
+            var opened = await OpenAsync(left, turn, ct);
+            var between = opened.Where(tenant => tenant.Keys.Count > 1).ToList();
+            foreach (var kind in SealedKind.All.Where(kind => kind.Under == SealedKind.Key.Tenant))
+                await ResealAsync(kind, between, turn, ct);
+            List<TenantResealing.Ending> endings =
+                [.. between.Select(tenant => new TenantResealing.Ending(tenants, tenant, turn.DamagedOf(tenant)))];
+            await CommitAsync(endings, turn, ct);
+            var done = between.Where((_, i) => endings[i].HasChanged).Select(tenant => tenant.Number).ToHashSet();
+            left = [.. left.Where(owned => !done.Contains(owned.Id)
+                && opened.Exists(tenant => tenant.Number == owned.Id))];
+        }
+
+        await gate.ReportAsync([.. turn.Damaged.Select(each => each.Row)], "");
+        return left.Count == 0 ? turn : null;
+    }
+
+    // Of all these tenants, so that those with little share a commit.
+    private async Task ResealAsync(
+        SealedKind kind, IReadOnlyList<Tenant> between, Turn turn, CancellationToken ct)
+    {
+        var changes = new List<TenantResealing>();
+        foreach (var tenant in between)
+        {
+            await foreach (var change in ListAsync(kind, tenant, ct))
+            {
+                changes.Add(change);
+                if (changes.Count < RowsAtOnce)
+                    continue;
+                await CommitAsync(changes, turn, ct);
+                changes.Clear();
+            }
+        }
+
+        await CommitAsync(changes, turn, ct);
+    }
+
+    private IAsyncEnumerable<TenantResealing> ListAsync(SealedKind kind, Tenant tenant, CancellationToken ct) =>
+        kind switch
+        {
+            _ when kind == SealedKind.Secret => ListAsync(SecretRow.NotUnder, tenant, key => key.Name,
+                key => new TenantResealing.OfSecret(tenants, tenant, key), ct),
+            _ when kind == SealedKind.Outcome => ListAsync(IdempotencyRow.NotUnder, tenant, key => key.Key,
+                key => new TenantResealing.OfOutcome(tenants, tenant, key), ct),
+            _ when kind == SealedKind.Reply => ListAsync(ReplyRow.NotUnder, tenant, key => key,
+                key => new TenantResealing.OfReply(tenants, tenant, key), ct),
+            _ => throw new InvalidOperationException($"nothing seals a {kind.Name} again when a tenant's keys rotate"),
+        };
+
+    private async IAsyncEnumerable<TenantResealing> ListAsync<TKey>(
+        Query<TKey> query, Tenant tenant, Func<TKey, byte[]> place, Func<TKey, TenantResealing> change,
+        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)
+    {
+        var (after, newest) = ((byte[])[], tenant.Keys.NewestVersion);
+        while (await engine.ListAsync(query, ct, tenant.Number, after, newest, RowsAtOnce) is { Count: > 0 } keys)
+        {
+            foreach (var key in keys)
+                yield return change(key);
+            after = place(keys[^1]);
+        }
+    }
+
+    private async Task CommitAsync(IReadOnlyList<TenantResealing> changes, Turn turn, CancellationToken ct)
+    {
+        if (changes.Count == 0)
+            return;
+        var began = time.GetTimestamp();
+        await Task.WhenAll(changes.Select(committer.CommitAsync));
+        turn.Take(changes);
+        var took = time.GetElapsedTime(began);
+        var rest = TimeSpan.FromSeconds((double)changes.Count / MostRowsASecond) - took;
+        var least = took < LongestRest ? took : LongestRest;
+        await Task.Delay(rest > least ? rest : least, time, ct);
+    }
+
+    // As they are stored now. One that is gone is done; one whose keys do not open is named, and left.
+    private async Task<List<Tenant>> OpenAsync(
+        IReadOnlyList<OwnedTenantRow> rows, Turn turn, CancellationToken ct)
+    {
+        var opened = new List<Tenant>();
+        foreach (var owned in rows)
+        {
+            try
+            {
+                if (await tenants.RereadAsync(owned.Tenant, ct) is { } tenant && tenant.Number == owned.Id)
+                    opened.Add(tenant);
+            }
+            catch (ApiError e) when (e.Damage is not null)
+            {
+                turn.Add(owned.Id, e.Damage);
+            }
+        }
+
+        return opened;
+    }
+
+    private async Task<bool> SaveAsync(TenantRotation before, TenantRotation after, params Note[] notes)
+    {
+        var change = new Saving(tenants, before, after, notes);
+        await committer.CommitAsync(change);
+        return change.HasChanged;
+    }
+
+    /// <summary>What became of a page of tenants.</summary>
+    private sealed class Turn
+    {
+        public long Rows { get; private set; }
+
+        public List<(long Tenant, DamagedRow Row)> Damaged { get; } = [];
+
+        public void Take(IReadOnlyList<TenantResealing> changes)
+        {
+            Rows += changes.Count(change => change.HasChanged
+                && change is not (TenantResealing.Beginning or TenantResealing.Ending));
+            foreach (var change in changes.Where(change => change.Damaged is not null))
+                Damaged.Add((change.TenantAt!.Value, change.Damaged!));
+        }
+
+        public void Add(long tenant, DamagedRow row)
+        {
+            if (!Damaged.Exists(each => each.Tenant == tenant && each.Row == row))
+                Damaged.Add((tenant, row));
+        }
+
+        public long DamagedOf(Tenant tenant) => Damaged.Count(each => each.Tenant == tenant.Number);
+    }
+
+    // Only from where it stands: another node may have been quicker.
+    private sealed class Saving(
+        Tenants tenants, TenantRotation before, TenantRotation after, IReadOnlyList<Note> notes) : Change
+    {
+        public bool HasChanged { get; private set; }
+
+        public override Lane Lane => Lane.Background;
+
+        public override ManagementKey ManagementAt { get; } = new() { Meta = TenantRotations.MetaKey };
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            var stored = TenantRotations.Read(tenants.Instance, found.Management!.Meta);
+            HasChanged = stored.All.Contains(before);
+            return HasChanged ? [stored.Replacing(after).Write(tenants.Instance)] : [];
+        }
+
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => HasChanged ? notes : [];
+    }
+}

@@ -1,0 +1,100 @@
+using System.Buffers.Binary;
+using System.Text.Json;
+using Coffer.Crypto;
+
+namespace Coffer.Tests.Crypto;
+
+/// <summary>
+/// Tenant keys as they are stored: vectors/tenant-keys-v2.json was made by another implementation
+/// (vectors/envelope.mjs).
+/// </summary>
+public sealed class TenantKeysFormTests
+{
+    private static readonly JsonElement Vector =
+        JsonDocument.Parse(File.ReadAllText(Repository.File("vectors/tenant-keys-v2.json"))).RootElement;
+
+    [Fact]
+    public void Known_answers_hold()
+    {
+        using var root = new SealingKey(Vector.GetProperty("root_key_version").GetUInt32(), Hex("root_key"));
+        using var opened = Envelope.Open(root, Hex("sealed_keys"), Hex("associated_data"));
+        Assert.Equal(Hex("opened"), opened!.Span.ToArray());
+        using var keys = TenantKeys.Parse(opened.Span)!;
+        Assert.Equal((Vector.GetProperty("counter").GetInt64(), Vector.GetProperty("keys").GetInt32()),
+            (keys.Counter, keys.Count));
+        using var payload = keys.Open(Hex("secret"), Hex("secret_associated_data"));
+        Assert.Equal(Hex("secret_opened"), payload!.Span.ToArray());
+        using var older = keys.Open(Hex("older_secret"), Hex("secret_associated_data"));
+        Assert.Equal(Hex("secret_opened"), older!.Span.ToArray());
+        Assert.False(keys.IsUnderNewest(Hex("older_secret")));
+        Assert.True(keys.IsUnderNewest(Hex("secret")));
+        Assert.Equal(Hex("name_index"), keys.BlindIndex(Hex("name")));
+    }
+
+    [Fact]
+    public void A_rotation_keeps_the_seed_raises_the_counter_and_ends_with_one_key()
+    {
+        using var fresh = TenantKeys.Generate();
+        using var first = TenantKeys.Parse(fresh.Span)!;
+        using var stored = first.WithNewKey();
+        using var second = TenantKeys.Parse(stored.Span)!;
+        using var end = second.WithNewestOnly();
+        using var third = TenantKeys.Parse(end.Span)!;
+        Assert.Equal([(1L, 1), (2L, 2), (3L, 1)],
+            ((TenantKeys[])[first, second, third]).Select(keys => (keys.Counter, keys.Count)));
+        Assert.Equal(first.BlindIndex([1, 2]), third.BlindIndex([1, 2]));
+        using var bound = SealedKind.Secret.Bind();
+        var before = first.Seal(SealedKind.Secret, [7], bound.Span);
+        Assert.Null(third.Open(before, bound.Span));
+        Assert.False(third.MayOpen(before));
+        var again = second.Reseal(SealedKind.Secret, before, bound.Span)!;
+        using var opened = third.Open(again, bound.Span);
+        Assert.Equal([7], opened!.Span.ToArray());
+        Assert.Null(third.Reseal(SealedKind.Secret, before, bound.Span));
+    }
+
+    [Fact]
+    public void What_this_program_does_not_know_is_refused_and_not_read_in_part()
+    {
+        var good = Hex("opened");
+        Assert.Null(TenantKeys.Parse(Edited(0, 3)));
+        Assert.Null(TenantKeys.Parse(Edited(41, 1))); // a retired seed
+        Assert.Null(TenantKeys.Parse(Edited(1, 0x80))); // a negative counter
+        Assert.Null(TenantKeys.Parse([.. good[..1], .. new byte[8], .. good[9..]]));
+        Assert.Null(TenantKeys.Parse([.. good, 0]));
+        Assert.Null(TenantKeys.Parse(good.AsSpan()[..^36].ToArray().AsSpan()[..42]));
+        for (var length = 0; length < good.Length; length++)
+        {
+            // Without the last key it is that of a tenant with one.
+            if (length != good.Length - 36)
+                Assert.Null(TenantKeys.Parse(good.AsSpan(0, length)));
+        }
+
+        var swapped = (byte[])[.. good[..42], .. good[78..], .. good[42..78]];
+        Assert.Null(TenantKeys.Parse(swapped));
+
+        byte[] Edited(int at, byte value)
+        {
+            byte[] edited = [.. good];
+            edited[at] = value;
+            return edited;
+        }
+    }
+
+    [Fact]
+    public void Format_1_is_read_has_no_counter_and_is_of_format_2_after_its_first_change()
+    {
+        using var fresh = TenantKeys.Generate(isFormatOne: true);
+        Assert.Equal((1, 69), (fresh.Span[0], fresh.Length));
+        Assert.Equal(1u, BinaryPrimitives.ReadUInt32BigEndian(fresh.Span[33..]));
+        using var keys = TenantKeys.Parse(fresh.Span)!;
+        Assert.Equal((0L, 1), (keys.Counter, keys.Count));
+        using var next = keys.WithNewKey();
+        Assert.Equal(2, next.Span[0]);
+        using var changed = TenantKeys.Parse(next.Span)!;
+        Assert.Equal((1L, 2), (changed.Counter, changed.Count));
+        Assert.Equal(keys.BlindIndex([3]), changed.BlindIndex([3]));
+    }
+
+    private static byte[] Hex(string name) => Convert.FromHexString(Vector.GetProperty(name).GetString()!);
+}
