@@ -35,13 +35,6 @@ internal static class RunningServer
             .ToDictionary(flag => flag.Name.TrimStart('-'),
                 flag => parsed.GetResult(flag)!.Tokens is [var value] ? value.Value : "true");
 
-    /// <summary>The file that settings are read from.</summary>
-    public static Option<string?> Config() => new("--config")
-    {
-        Description = "Read settings from this file too; the default is COFFER_CONFIG.",
-        HelpName = "FILE",
-    };
-
     /// <summary>What this start accepts as lost; given as often as there are nodes that a refusal names.</summary>
     public static Option<AcceptedRollback[]> AcceptRollback() => new(AcceptedRollback.Flag)
     {

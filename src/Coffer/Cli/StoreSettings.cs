@@ -14,11 +14,7 @@ internal sealed class StoreSettings
     private readonly IReadOnlyList<Option<string?>> flags = RunningServer.Flags(SettingsTable.All.Where(setting =>
         Names.Contains(setting.Name) || setting.Name.StartsWith("root-key", StringComparison.Ordinal)));
 
-    private readonly Option<string?> config = new("--config")
-    {
-        Description = "Read these settings from a file too; the default is COFFER_CONFIG.",
-        HelpName = "FILE",
-    };
+    private readonly Option<string?> config = RunningServer.Config();
 
     public IEnumerable<Option> All => flags.Append(config);
 

@@ -84,8 +84,8 @@ internal sealed class StoreProof(
             if (row.Number(2) is not (0 or 1))
                 Add($"the tenant {row.Number(0)} is damaged: its livemode is {row.Number(2)}, neither 0 nor 1");
             var id = new TenantId(row.Text(1), row.Number(2) != 0, row.Text(3));
-            var read = new ReadRow([row.Number(0), row.Bytes(5), row.Number(6), row.Number(7)]);
-            var tenant = OpenTenant(instance, id, TenantRow.From(read));
+            var own = new ReadRow([row.Number(0), row.Bytes(5), row.Number(6), row.Number(7)]);
+            var tenant = OpenTenant(instance, id, TenantRow.From(own));
             for (; hasSecret && (long)secrets.Current[0]! == row.Number(0); hasSecret = secrets.MoveNext())
             {
                 if (tenant is not null)

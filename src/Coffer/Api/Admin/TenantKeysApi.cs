@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Coffer.Access;
 using Coffer.Http;
 using Coffer.Management;
 using static Coffer.Api.ManagementWire;
