@@ -184,7 +184,7 @@ function checkControl(c) {
   if (text.toString('hex') !== c.opened) throw new Error('control');
 }
 
-// A back-up of a store with the keys of the control case: two tables of the data, and the keys of one tenant. Frames are
+// A back-up of a store with the keys of the control case: tables of the data, and the keys of one tenant. Frames are
 // cut where a table begins, and one in the middle of a row.
 function controlSecrets(c) {
   const [text, found] = [hex(c.opened), {}];

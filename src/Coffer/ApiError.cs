@@ -298,8 +298,8 @@ internal sealed partial class ApiError : Exception
 
     /// <summary>The store was restored, and its operator has not said yet what came after its back-up.</summary>
     public static ApiError StoreHeld() =>
-        new(503, "The store was restored from a back-up and is held until its operator has finished that (coffer restore "
-            + "--finish). Nothing of this request was stored.", "store_held", type: "api_error")
+        new(503, "The store was restored from a back-up and is held until its operator has finished that (coffer "
+            + "restore --finish). Nothing of this request was stored.", "store_held", type: "api_error")
         { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(60) };
 
     public static ApiError StorageUnavailable(Exception inner) => new(503,

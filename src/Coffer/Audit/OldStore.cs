@@ -23,7 +23,9 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
     }
 
     /// <summary>Holds what the checkpoints say against the store.</summary>
-    /// <param name="accepted">What the operator accepts as lost; null is all of it, of a store that was restored.</param>
+    /// <param name="accepted">
+    /// What the operator accepts as lost; null is all of it, of a store that was restored.
+    /// </param>
     /// <returns>
     /// What records the acceptance, to be committed first, and the greatest number of a generation of the store that
     /// checkpoints name; null if nothing is lost.

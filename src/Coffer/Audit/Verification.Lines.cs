@@ -65,7 +65,9 @@ internal sealed partial class Verification
         }
     }
 
-    /// <summary>The same, if all its fields are what a field of an entry is: text or a number, or what was changed.</summary>
+    /// <summary>
+    /// The same, if all its fields are what a field of an entry is: text or a number, or what was changed.
+    /// </summary>
     public static JsonDocument? ParseWhole(ReadOnlyMemory<byte> line)
     {
         var json = Parse(line);

@@ -28,6 +28,7 @@ internal static class Checkup
         new("anchor", 5, AnchorCheck.LookAsync),
         new("clock", 30, ClockCheck.LookAsync),
         new("disk", 60, DiskCheck.LookAsync),
+        new("backup", 30, BackupCheck.LookAsync) { Applies = options => options.Backups.Directory is not null },
         new("checkpoints", 30, CheckpointsCheck.LookAsync),
         new("rows", 120, RowsCheck.LookAsync),
         new("chain", 600, ChainCheck.LookAsync),

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Globalization;
 using Coffer.Hosting;
 using Coffer.Transfer;
@@ -27,31 +28,37 @@ internal static class RestoreVerb
         {
             Description = "With --finish: nobody knows what was changed after the back-up. All its keys are ended.",
         };
+        var log = Parameters.Literal(new Option<string?>("--audit")
+        {
+            Description = "With --finish: an export of the lost store's audit log (coffer audit export). What it shows "
+                + "as ended, forgotten, deleted or narrowed after the back-up is done again.",
+            HelpName = "FILE",
+        });
         var settings = new StoreSettings();
         var command = new Command("restore",
             "Create a store out of a back-up, in an empty data directory or database of either kind, and prove it. It "
                 + "is held until --finish: it answers no app, and accepts only the admin key that is printed.\n\n"
                 + "Example: coffer restore /backup/coffer-2026-11-29 --data /var/lib/coffer")
-        { file, keys, anchor, finish, nothing, unknown };
+        { file, keys, anchor, finish, log, nothing, unknown };
         settings.AddTo(command);
         command.Validators.Add(parsed =>
         {
             var isFinish = parsed.GetValue(finish);
             if (isFinish == (parsed.GetValue(file) is not null))
                 parsed.AddError("Give the FILE of a back-up, or --finish");
-            else if (isFinish && parsed.GetValue(nothing) == parsed.GetValue(unknown))
-                parsed.AddError("Give --nothing-later or --unknown with --finish");
-            else if (!isFinish && (parsed.GetValue(nothing) || parsed.GetValue(unknown)))
-                parsed.AddError("Give --nothing-later and --unknown with --finish only");
+            else if (Said(parsed) != (isFinish ? 1 : 0))
+                parsed.AddError("Give one of --audit, --nothing-later and --unknown with --finish, and none without");
         });
         command.SetAction(async (parsed, ct) =>
         {
             var options = settings.Read(parsed);
             if (parsed.GetValue(finish))
             {
-                var ended = await RestoredStore.FinishAsync(options,
-                    parsed.GetValue(unknown) ? RestoredStore.Later.Unknown : RestoredStore.Later.Nothing,
+                var (ended, shown) = await RestoredStore.FinishAsync(options, LaterOf(parsed), parsed.GetValue(log),
                     TimeProvider.System, ct);
+                if (shown is not null)
+                    Console.WriteLine($"{shown.Entries} entries are later than the back-up. {shown.Sets} secrets were "
+                        + "set later: their apps have to set them again.");
                 Console.WriteLine($"the store is not held any more, {ended} keys were ended");
                 return ExitCode.Ok;
             }
@@ -67,6 +74,16 @@ internal static class RestoreVerb
             }
         });
         return command;
+
+        int Said(CommandResult parsed) => (parsed.GetValue(log) is null ? 0 : 1)
+            + (parsed.GetValue(nothing) ? 1 : 0) + (parsed.GetValue(unknown) ? 1 : 0);
+
+        RestoredStore.Later LaterOf(ParseResult parsed) => (parsed.GetValue(log), parsed.GetValue(unknown)) switch
+        {
+            (not null, _) => RestoredStore.Later.Shown,
+            (_, true) => RestoredStore.Later.Unknown,
+            _ => RestoredStore.Later.Nothing,
+        };
     }
 
     private static int Conclude(RestoredStore.Outcome outcome)

@@ -57,8 +57,7 @@ internal sealed class OfflineStore : IAsyncDisposable
             wrapping.Anchor.Check(instance);
             var around = new Surroundings(time, NullLoggerFactory.Instance, opened);
             var log = await AuditParts.OpenAsync(storage, instance, wrapping.Anchor, options, around, ct);
-            await Upgrade.RunAsync(storage.Engine, log.Committer, instance, wrapping.Wrappers,
-                time.GetUtcNow().ToUnixTimeSeconds(), ct);
+            await Upgrade.RunAsync(storage.Engine, log, instance, wrapping.Wrappers, time, ct);
             wrapping.Anchor.Write(instance);
             if (instance.Level < Control.SecondKeyRows)
                 throw new ConfigurationException("nodes of an earlier release run on this store, and know no such key",

@@ -22,6 +22,9 @@ internal static class RestoredStore
 
         /// <summary>Nobody knows: every key of the back-up is ended.</summary>
         Unknown,
+
+        /// <summary>What an exported log of the lost store shows.</summary>
+        Shown,
     }
 
     private const int Batch = 200;
@@ -69,12 +72,15 @@ internal static class RestoredStore
     /// <summary>Ends the holding of a store.</summary>
     /// <param name="options">The settings of its server.</param>
     /// <param name="later">What came after the back-up.</param>
+    /// <param name="log">An exported log that shows it, or null.</param>
     /// <param name="time">The clock.</param>
     /// <param name="ct">Ends the wait for a database or a key service.</param>
-    /// <returns>How many keys were ended.</returns>
-    /// <exception cref="ConfigurationException">The store is not held, or a server runs on it.</exception>
-    public static async Task<int> FinishAsync(
-        CofferOptions options, Later later, TimeProvider time, CancellationToken ct)
+    /// <returns>How many keys were ended, and what the log shows; no log shows anything else.</returns>
+    /// <exception cref="ConfigurationException">
+    /// The store is not held, a server runs on it, or the log is not of what came after the back-up.
+    /// </exception>
+    public static async Task<(int Ended, LaterLog? Shown)> FinishAsync(
+        CofferOptions options, Later later, string? log, TimeProvider time, CancellationToken ct)
     {
         await using var store = await OfflineStore.OpenAsync(options, time, ct);
         if (!store.Instance.IsHeld)
@@ -83,16 +89,34 @@ internal static class RestoredStore
                 "Start the server.");
         }
 
-        var ended = later == Later.Unknown ? await EndKeysAsync(store, ct) : 0;
+        var shown = log is null ? null : LaterLog.Read(log, store);
+        var ended = (later, shown) switch
+        {
+            (Later.Unknown, _) => await EndKeysAsync(store, ct),
+            (_, not null) => await shown.ApplyAsync(store, ct),
+            _ => 0,
+        };
         var entry = new AuditEntry("finish_restore", "ok")
         {
-            Reason = later == Later.Unknown ? "unknown" : "nothing later",
+            Reason = later switch
+            {
+                Later.Unknown => "unknown",
+                Later.Shown => $"a log with {shown!.Entries} entries",
+                _ => "nothing later",
+            },
             Count = ended,
         };
         await store.CommitAsync(
             new ControlChange(store.Instance, static control => control with { IsHeld = false }, [], [entry]));
-        return ended;
+        return (ended, shown);
     }
+
+    /// <summary>Ends a key of the back-up.</summary>
+    public static RowWrite[] End(OfflineStore store, ApiKeyRow row) =>
+        [EndedKey.Put(store.Instance, row, store.Now, EndedKeyRow.Revoked), new RowWrite.DeleteApiKey(row.Id)];
+
+    /// <summary>What is recorded of that.</summary>
+    public static AuditEntry Entry(ApiKeyRow row) => ApiKey.Entry("end_key", row) with { Reason = "restored" };
 
     // Keys that were made beside the server before the back-up are ended: one key opens the store, and it is this one.
     private static async Task<JsonElement> EnterAsync(
@@ -114,11 +138,8 @@ internal static class RestoredStore
             if (keys.Count == 0)
                 return ended;
             await store.CommitAsync([.. keys.SelectMany(row => End(store, row))],
-                [.. keys.Select(row => ApiKey.Entry("end_key", row) with { Reason = "restored" })]);
+                [.. keys.Select(Entry)]);
             ended += keys.Count;
         }
     }
-
-    private static RowWrite[] End(OfflineStore store, ApiKeyRow row) =>
-        [EndedKey.Put(store.Instance, row, store.Now, EndedKeyRow.Revoked), new RowWrite.DeleteApiKey(row.Id)];
 }

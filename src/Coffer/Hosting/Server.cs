@@ -65,9 +65,7 @@ internal sealed class Server : IAsyncDisposable
             var clock = new ClockWatch(time, lastCommit, around.Log<ClockWatch>());
             var mark = await IdMark.OpenAsync(storage.Engine, ct);
             await audit.Committer.CommitAsync(first.Change);
-            await Upgrade.RunAsync(
-                storage.Engine, audit.Committer, instance, keys.Wrappers, time.GetUtcNow().ToUnixTimeSeconds(), ct);
-            await audit.BridgeAsync(storage.Engine, instance, time, ct);
+            await Upgrade.RunAsync(storage.Engine, audit, instance, keys.Wrappers, time, ct);
             keys.Follow(storage.Engine, instance, around);
             audit.Refusals.Start(audit.Committer);
 

@@ -17,12 +17,17 @@ internal static class Upgrade
 
     /// <exception cref="ConfigurationException">What was written is not there: something undoes writes.</exception>
     /// <exception cref="KeyServiceException">A key wrapper could not wrap.</exception>
-    public static async Task RunAsync(
-        Engine engine, Committer committer, Instance instance, KeyWrappers wrappers, long now, CancellationToken ct)
+    public static async Task RunAsync(Engine engine, AuditParts audit, Instance instance, KeyWrappers wrappers,
+        TimeProvider time, CancellationToken ct)
     {
         if (instance.Facts is null)
-            await RaiseAsync(engine, committer, instance, wrappers, now, ct);
-        await new KeyRowUpgrade(engine, committer, instance).RunAsync(ct);
+        {
+            var now = time.GetUtcNow().ToUnixTimeSeconds();
+            await RaiseAsync(engine, audit.Committer, instance, wrappers, now, ct);
+            await audit.BridgeAsync(engine, instance, time, ct); // before anything else is recorded
+        }
+
+        await new KeyRowUpgrade(engine, audit.Committer, instance).RunAsync(ct);
     }
 
     private static async Task RaiseAsync(

@@ -60,7 +60,8 @@ internal sealed record RecoveryShares(
             pair.ExportSubjectPublicKeyInfo(), anchorMark, shares[0].Set.Identifier, threshold, count, []);
         using var sealing = new SealingKey(1, key.Span);
         using var bound = made.Bound(store);
-        return (made with { SealedKey = Envelope.Seal(SealedKind.Shares, sealing, privateKey.Span, bound.Span) }, shares);
+        var half = Envelope.Seal(SealedKind.Shares, sealing, privateKey.Span, bound.Span);
+        return (made with { SealedKey = half }, shares);
     }
 
     /// <summary>Reads what <c>meta</c> holds.</summary>

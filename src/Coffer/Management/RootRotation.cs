@@ -110,7 +110,8 @@ internal sealed class RootRotation(Engine engine, Committer committer, Instance 
         // In the same table; in the row that each step seals again; nowhere; or outside the store, where the root key
         // that it names is beside it.
         _ when kind == SealedKind.TenantKeysOne || kind == SealedKind.Control || kind == SealedKind.IdentityOne
-            || kind == SealedKind.SigningKeyOne || kind == SealedKind.Proof || kind == SealedKind.BackupKey => Task.CompletedTask,
+            || kind == SealedKind.SigningKeyOne || kind == SealedKind.Proof || kind == SealedKind.BackupKey =>
+            Task.CompletedTask,
         _ => throw new InvalidOperationException($"nothing seals a {kind.Name} again when the root key rotates"),
     };
 

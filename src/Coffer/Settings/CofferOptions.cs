@@ -170,7 +170,9 @@ internal sealed record CofferOptions
     /// <summary>What this one start accepts as lost of the audit log, and of the store with it.</summary>
     public IReadOnlyList<AcceptedRollback> AcceptedRollbacks { get; init; } = [];
 
-    /// <summary>Whether whatever the log lost is accepted: a store that was restored is older than what was there.</summary>
+    /// <summary>
+    /// Whether whatever the log lost is accepted: a store that was restored is older than what was there.
+    /// </summary>
     public bool IsRestored { get; init; }
 
     /// <summary>How long audit entries are kept, in days, 1 to 36,500; null keeps them all.</summary>

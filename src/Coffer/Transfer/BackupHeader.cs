@@ -68,7 +68,8 @@ internal sealed record BackupHeader
         using var fresh = SecretBytes.Rent(SealingKey.Size);
         RandomNumberGenerator.Fill(fresh.Span);
         using var bound = BoundToKey();
-        return (this with { SealedKey = roots.Seal(SealedKind.BackupKey, fresh.Span, bound.Span) }, new SealingKey(1, fresh.Span));
+        var key = roots.Seal(SealedKind.BackupKey, fresh.Span, bound.Span);
+        return (this with { SealedKey = key }, new SealingKey(1, fresh.Span));
     }
 
     /// <summary>Opens the key of this part, by the root key that it is sealed under.</summary>

@@ -73,7 +73,18 @@ internal static class BackupRows
     /// <param name="Position">Of a table that begins here: the greatest number that its rows have had.</param>
     /// <param name="Row">A row, or null.</param>
     /// <param name="Closing">The closing text, or null.</param>
-    public readonly record struct Record(Table? Table, long Position, object?[]? Row, string? Closing);
+    public readonly record struct Record(Table? Table, long Position, object?[]? Row, string? Closing)
+    {
+        /// <summary>The value of a row in a column, wherever the program that wrote it had that.</summary>
+        public object? this[string column]
+        {
+            get
+            {
+                var (columns, name) = (Table!.Columns, column);
+                return Row![Enumerable.Range(0, columns.Count).First(at => columns[at].Name == name)];
+            }
+        }
+    }
 
     /// <summary>Reads record after record, from where the reader stands: the beginning of a table.</summary>
     /// <exception cref="BackupDamagedException">It is not as it was written.</exception>

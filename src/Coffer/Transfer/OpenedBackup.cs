@@ -155,8 +155,8 @@ internal sealed class OpenedBackup : IDisposable
                 places.Add(record.Table!.Name, (record.Table, record.Position, first.Frame));
             else if (record.Table!.Name == MetaRow.Table.Name && Instance.MetaKeys.Contains((string)record.Row[0]!))
                 meta.Add((string)record.Row[0]!, (byte[])record.Row[1]!);
-            else if (record.Table.Name == AuditRow.Table.Name && AuditRow.From(new ReadRow(record.Row)) is var entries)
-                heads[entries.Node] = (entries.Last, entries.Mac);
+            else if (record.Table.Name == AuditRow.Table.Name)
+                heads[(string)record["node"]!] = ((long)record["last"]!, (byte[])record["mac"]!);
         });
         var stored = new StoredKeys(first.Header.Roots, first.Header.Wrappings, meta);
         var instance = await Instance.OpenAsync(stored, wrappers, ct);

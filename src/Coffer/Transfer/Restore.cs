@@ -39,7 +39,8 @@ internal static class Restore
         using (var target = await OpenAsync(isCurrent ? null : backup.Header.Schema))
         {
             Hold(target, to);
-            StoreCopy.Claim(target, backup.Header.Backup, to.Shown);
+            Table[] tables = [.. backup.Tables.Select(each => each.Table), RootKeyRow.Table, WrappingRow.Table];
+            StoreCopy.Claim(target, tables, backup.Header.Backup, to.Shown);
             foreach (var (table, _) in backup.Tables)
                 rows += Write(backup, table, target, watch);
         }

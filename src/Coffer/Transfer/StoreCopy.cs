@@ -78,7 +78,7 @@ internal sealed class StoreCopy : IDisposable
             if (!copy.TryHold())
                 throw new ConfigurationException($"a server or another migration uses {to.Shown}",
                     "Stop it first, or choose another target.");
-            Claim(copy, opened.Id, to.Shown);
+            Claim(copy, Tables.All, opened.Id, to.Shown);
             if (to.Keys is not { Urls.Count: > 0 } && !File.Exists(directory.KeyFile))
                 KeyFile.Create(directory.KeyFile, time.GetUtcNow());
 
@@ -117,10 +117,11 @@ internal sealed class StoreCopy : IDisposable
 
     /// <summary>Marks an empty target; takes one that this work has marked.</summary>
     /// <param name="target">What is to become a store.</param>
+    /// <param name="tables">The tables that it has.</param>
     /// <param name="mark">What tells this work from others.</param>
     /// <param name="shown">The target, in words that may be shown.</param>
     /// <exception cref="ConfigurationException">It is not empty, or marked by another work.</exception>
-    public static void Claim(StoredTables target, byte[] mark, string shown)
+    public static void Claim(StoredTables target, IEnumerable<Table> tables, byte[] mark, string shown)
     {
         if (target.Meta(Instance.MigrationMetaKey) is { } found)
         {
@@ -134,7 +135,7 @@ internal sealed class StoreCopy : IDisposable
             return;
         }
 
-        if (Tables.All.Any(table => target.Count(table) > 0))
+        if (tables.Any(table => target.Count(table) > 0))
             throw new ConfigurationException($"there is already a store in {shown}",
                 "Choose an empty target. Nothing was changed.");
         target.Write(MetaRow.Table, [], [[Instance.MigrationMetaKey, mark]]);

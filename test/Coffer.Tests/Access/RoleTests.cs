@@ -41,6 +41,10 @@ public sealed class RoleTests : ServerTests
         DELETE /admin/v1/root_keys/{version}                 |owner   |
         POST   /admin/v1/root_keys/wrappers                  |owner   |wrapper=file:/absent
         POST   /admin/v1/root_keys/wrappers/remove           |owner   |wrapper=file:/absent
+        GET    /admin/v1/root_keys/shares                    |owner   |
+        POST   /admin/v1/root_keys/shares                    |owner   |shares=absent
+        GET    /admin/v1/tenant_keys                         |owner   |
+        POST   /admin/v1/tenant_keys/rotate                  |owner   |app=app_absent
         GET    /admin/v1/settings                            |owner   |
         GET    /admin/v1/status                              |viewer  |
         """;

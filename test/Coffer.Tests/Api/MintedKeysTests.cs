@@ -317,6 +317,7 @@ public sealed class MintedKeysTests : ServerTests
     }
 
     [Fact]
+    [Trait("Engine", "SQLite")] // its rows are edited
     [Trait("Keys", "S4")]
     public async Task One_that_a_release_before_has_minted_lives_for_a_day_after_the_upgrade_and_not_after_a_step_back()
     {

@@ -5,6 +5,7 @@ using Coffer.Cli;
 using Coffer.Hosting;
 using Coffer.Settings;
 using Coffer.Storage;
+using Coffer.Transfer;
 
 namespace Coffer.Tests.Checks;
 
@@ -250,6 +251,26 @@ public sealed class CheckupTests : IAsyncLifetime
         await File.WriteAllTextAsync(Checkpoints, kept, TestContext.Current.CancellationToken);
         (await CheckAsync()).AndNothingElseBut("process", "checkpoints")
             .Says(Grade.Warning, "checkpoints", "the log has grown since", "the server's log");
+    }
+
+    [Fact]
+    public async Task A_scheduled_back_up_that_is_missing_too_old_or_without_its_keys_is_named()
+    {
+        var backups = new CofferOptions.BackupOptions(Path.Combine(server.Data, "backups"), null);
+        await server.StopAsync();
+        (await CheckAsync(With)).Says(Grade.Problem, "backup", "no back-up was made");
+        Directory.CreateDirectory(backups.Directory!);
+        (await CheckAsync(With)).Says(Grade.Problem, "backup", "has no back-up of this store");
+        var file = Path.Combine(backups.Directory!, "made.backup");
+        await BackupFiles.CreateAsync(
+            server.Location, file, null, file + ".keys", static _ => { }, server.Time.Seconds, default);
+        (await CheckAsync(With)).Says(Grade.Ok, "backup", "is 0 hours old");
+        server.Time.Move(TimeSpan.FromHours(49));
+        (await CheckAsync(With)).Says(Grade.Problem, "backup", "is 49 hours old");
+        File.Delete(file + ".keys");
+        (await CheckAsync(With)).Says(Grade.Problem, "backup", "has no keys");
+
+        CofferOptions With(CofferOptions options) => options with { Backups = backups };
     }
 
     [Fact]

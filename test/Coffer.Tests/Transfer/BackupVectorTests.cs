@@ -33,8 +33,7 @@ public sealed class BackupVectorTests : IDisposable
         var tenant = Assert.Single(backup.Read(TenantRow.Table));
         Assert.Equal([7L, "app_1", 0L, "acct_1", 1_795_247_460L], tenant[..5]);
         Assert.Equal("sealed"u8.ToArray(), (byte[])tenant[5]!);
-        var row = AuditRow.From(new ReadRow(Assert.Single(backup.Read(AuditRow.Table))));
-        Assert.Equal(("node_1", 1L, 2L), (row.Node, row.First, row.Last));
+        Assert.Equal(["node_1", 1L, 2L], Assert.Single(backup.Read(AuditRow.Table))[..3]);
         Assert.Equal([("meta", 0L), ("tenants", 9L), ("audit", 3L)],
             backup.Tables.Select(each => (each.Table.Name, each.Position)));
     }

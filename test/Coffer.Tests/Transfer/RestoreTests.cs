@@ -43,7 +43,10 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
             Assert.Equal(503, ready.Status);
             Assert.Contains("is held: run coffer restore --finish", ready.Text, StringComparison.Ordinal);
             if (!intoDatabase)
-                await RefusedAsync(() => FinishAsync(options, RestoredStore.Later.Nothing), "a server runs on the store");
+            {
+                await RefusedAsync(
+                    () => FinishAsync(options, RestoredStore.Later.Nothing), "a server runs on the store");
+            }
         }
 
         Assert.Equal(0, await FinishAsync(options, RestoredStore.Later.Nothing));
@@ -75,6 +78,51 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
             server.Keys.TestSecretKey, server.Keys.LiveSecretKey!, server.OtherAppKey, server.Keys.AdminKey!])
             Assert.Equal(401, (await node.Get(ended, "/v1/apps/secrets?scope[type]=account")).Status);
         (await node.Get(key, "/admin/v1/apps")).IsOk();
+    }
+
+    [Fact]
+    public async Task What_a_later_log_shows_as_ended_forgotten_deleted_or_narrowed_does_not_come_back()
+    {
+        await using var server = await FilledAsync();
+        var app = await server.AppIdAsync();
+        var (revoked, live) = (await server.KeyAsync("secret", livemode: false), server.Keys.LiveSecretKey!);
+        await server.StopAsync();
+        var file = await BackupAsync(server);
+        await server.StartAgainAsync(secretsPerScope: 1_000);
+        (await server.Client(account: "acct_1").Delete("name 3")).IsOk();
+        (await server.Client(account: "acct_1").Set("name 4", "later")).IsOk();
+        (await server.Admin.Post($"/admin/v1/apps/{app}/accounts/acct_2/forget", [])).IsOk();
+        (await server.Admin.Post($"/admin/v1/apps/{server.OtherApp}", [("disabled", "true")])).IsOk();
+        (await server.Admin.Post($"/admin/v1/api_keys/{revoked["id"]}/revoke", [])).IsOk();
+        await server.StopAsync();
+        var log = directory.File("later.jsonl");
+        await using (var writer = new StreamWriter(log) { NewLine = "\n" })
+            await AuditArchive.ExportAsync(server.Location, writer, default);
+
+        var options = await NewAsync(server);
+        await RestoreAsync(file, options);
+        var lines = await File.ReadAllLinesAsync(log);
+        foreach (var broken in (string[][])[[.. lines[..^3], .. lines[^1..]], lines[..^1], [lines[0], .. lines[^4..]]])
+        {
+            var path = directory.File("broken.jsonl");
+            await File.WriteAllLinesAsync(path, broken);
+            await RefusedAsync(
+                () => FinishAsync(options, RestoredStore.Later.Shown, path), "does not show what came after");
+        }
+
+        Assert.Equal(1, await FinishAsync(options, RestoredStore.Later.Shown, log));
+        await using (var node = await StartAsync(options))
+        {
+            Assert.Equal(401, (await node.Find(server.Keys.TestSecretKey, "name 77", "acct_1")).Status);
+            Assert.Equal("live", (await node.Find(live, "k", "acct_1")).IsOk().Payload);
+            Assert.Equal(403, (await node.Find(server.OtherAppKey, "k", "acct_3")).Status);
+        }
+
+        var dump = await StoreContents.DumpAsync(new(options.Data, null));
+        Assert.Contains("secrets 623", dump, StringComparison.Ordinal); // without name 3, and acct_2's
+        Assert.Contains("tenants 3", dump, StringComparison.Ordinal);
+        var report = await AuditArchive.VerifyStoreAsync(new(options.Data, null), null, default);
+        Assert.Empty(report.Problems);
     }
 
     [Fact]
@@ -124,7 +172,8 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         }
 
         Assert.False(Directory.Exists(backups));
-        Assert.Contains("secrets 625", await StoreContents.DumpAsync(new(options.Data, null)), StringComparison.Ordinal);
+        Assert.Contains(
+            "secrets 625", await StoreContents.DumpAsync(new(options.Data, null)), StringComparison.Ordinal);
         Assert.NotNull(outcome.Key);
     }
 
@@ -221,6 +270,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
     private static Task<RestoredStore.Outcome> RestoreAsync(string file, CofferOptions options) =>
         RestoredStore.RestoreAsync(file, null, options, anchor: null, static _ => { }, TimeProvider.System, default);
 
-    private static Task<int> FinishAsync(CofferOptions options, RestoredStore.Later later) =>
-        RestoredStore.FinishAsync(options, later, TimeProvider.System, default);
+    private static async Task<int> FinishAsync(
+        CofferOptions options, RestoredStore.Later later, string? log = null) =>
+        (await RestoredStore.FinishAsync(options, later, log, TimeProvider.System, default)).Ended;
 }

@@ -1,0 +1,40 @@
+using System.Globalization;
+using Coffer.Hosting;
+using Coffer.Transfer;
+
+namespace Coffer.Checks;
+
+/// <summary>How old the newest scheduled back-up is, and whether its keys are beside it.</summary>
+internal static class BackupCheck
+{
+    private const string Why = "The server's log says why. Make one by hand: coffer backup create.";
+
+    public static Task LookAsync(Installation at, Findings found, CancellationToken ct)
+    {
+        var backups = at.Options.Backups;
+        var directory = backups.Directory!;
+        if (!Directory.Exists(directory))
+        {
+            found.Problem($"there is no directory {directory}: no back-up was made", Why);
+            return Task.CompletedTask;
+        }
+
+        if (BackupSchedule.List(directory, at.Instance.Id) is not [.., var newest])
+        {
+            found.Problem($"{directory} has no back-up of this store", Why);
+            return Task.CompletedTask;
+        }
+
+        var keys = Path.Combine(
+            backups.KeysDirectory ?? directory, Path.GetFileName(newest.File) + BackupKeys.Suffix);
+        var age = at.Time.GetUtcNow() - DateTimeOffset.FromUnixTimeSeconds(newest.Header.Created);
+        var shown = string.Create(CultureInfo.InvariantCulture, $"{age.TotalHours:0} hours");
+        if (!File.Exists(keys))
+            found.Problem($"the newest back-up has no keys: {keys} is missing", "Nothing of an account opens without.");
+        else if (age > 2 * TimeSpan.FromHours(backups.Hours))
+            found.Problem($"the newest back-up is {shown} old, and one is due every {backups.Hours} hours", Why);
+        else
+            found.Ok($"the newest back-up is {shown} old");
+        return Task.CompletedTask;
+    }
+}

@@ -1,0 +1,191 @@
+using System.Text.Json;
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Management;
+using Coffer.Storage;
+
+namespace Coffer.Hosting;
+
+/// <summary>
+/// What an exported log shows that was done to a store after its back-up, and what of it is done again in the restored
+/// one: what was ended, forgotten, deleted, switched off or narrowed does not come back. Nothing is made or widened.
+/// </summary>
+internal sealed class LaterLog
+{
+    private readonly HashSet<string> endedKeys = [];
+    private readonly HashSet<(string App, string Account)> forgotten = [];
+    private readonly HashSet<(TenantId Tenant, string Name)> deleted = [];
+    private readonly Dictionary<string, bool> disabled = [];
+    private readonly Dictionary<string, string> changed = [];
+    private readonly HashSet<(string App, bool Livemode)> rolledSecrets = [];
+
+    /// <summary>How many entries are later than the back-up.</summary>
+    public long Entries { get; private set; }
+
+    /// <summary>How many secrets were set later: those are as they were in the back-up, or not there.</summary>
+    public long Sets { get; private set; }
+
+    /// <summary>Reads and proves an export of the store's log, and keeps what is later than the store.</summary>
+    /// <exception cref="ConfigurationException">
+    /// It does not verify, is another store's, or lacks entries between the back-up and its own first.
+    /// </exception>
+    public static LaterLog Read(string file, OfflineStore store)
+    {
+        using var exported = new ExportedLog(file);
+        var proof = AuditKeys.Of(store.Instance).Proof;
+        var (verification, later, shared) = (new Verification(proof), new LaterLog(), new HashSet<string>());
+        foreach (var (key, value) in exported.Stored.Meta)
+            verification.AddMeta(key, value);
+        foreach (var row in exported.Rows())
+        {
+            verification.Add(row);
+            if (store.Engine.FindAudit(row.Node, row.First) is { } own && own.Mac.AsSpan().SequenceEqual(row.Mac))
+                shared.Add(row.Node);
+            else if (row.First > 1 && !shared.Contains(row.Node))
+                throw Refused(file, $"it lacks what {row.Node} wrote between the back-up and entry {row.First}");
+            else
+                later.Add(row);
+        }
+
+        verification.Finish();
+        if (verification.Problems.Count > 0 || exported.Trouble is not null)
+            throw Refused(file, exported.Trouble?.Text ?? verification.Problems[0]);
+        return later;
+    }
+
+    /// <summary>Does it again in the store.</summary>
+    /// <returns>How many keys were ended.</returns>
+    public async Task<int> ApplyAsync(OfflineStore store, CancellationToken ct)
+    {
+        var ended = 0;
+        foreach (var id in endedKeys)
+        {
+            if (await store.Engine.FindApiKeyAsync(id, ct) is not { IsOffline: false } key)
+                continue;
+            await store.CommitAsync(RestoredStore.End(store, key), [RestoredStore.Entry(key)]);
+            ended++;
+        }
+
+        foreach (var id in disabled.Keys.Union(changed.Keys).Union(rolledSecrets.Select(each => each.App)))
+            await ChangeAppAsync(store, id, ct);
+        foreach (var (app, account) in forgotten)
+            await ForgetAsync(store, app, account, ct);
+        foreach (var of in deleted.GroupBy(each => each.Tenant))
+            await DeleteAsync(store, of.Key, [.. of.Select(each => each.Name)], ct);
+        return ended;
+    }
+
+    private static ConfigurationException Refused(string file, string why) => new(
+        $"{file} does not show what came after the back-up: {why}",
+        "Give the whole export of the lost store, or finish with --unknown. Nothing was changed.");
+
+    private void Add(AuditRow row)
+    {
+        foreach (var line in Verification.Lines(row))
+        {
+            Entries++;
+            using var entry = Verification.Parse(line);
+            if (Field("outcome") is "ok" or "expired" && Field("verb") is { } verb)
+                Add(verb, Field);
+
+            string? Field(string name) => Verification.Field(entry, name);
+        }
+    }
+
+    private void Add(string verb, Func<string, string?> field)
+    {
+        var (app, account, target) = (field("app"), field("account"), field("target"));
+        switch (verb)
+        {
+            case "revoke_key" or "roll_key" or "end_key" or "expire_key" when target is not null:
+                endedKeys.Add(target);
+                break;
+            case "forget_account" when app is not null && account is not null:
+                forgotten.Add((app, account));
+                break;
+            case "disable_app" or "delete_app" or "enable_app" when app is not null:
+                disabled[app] = verb != "enable_app";
+                break;
+            case "change_app" when app is not null && field("changed") is { } what:
+                changed[app] = what;
+                break;
+            case "roll_signing_secret" when app is not null:
+                rolledSecrets.Add((app, field("mode") != "test"));
+                break;
+            case "set":
+                Sets++;
+                break;
+            case "delete" when app is not null && account is not null && field("name") is { } name:
+                deleted.Add((new TenantId(app, field("mode") != "test", account), name));
+                break;
+        }
+    }
+
+    private async Task ChangeAppAsync(OfflineStore store, string id, CancellationToken ct)
+    {
+        if (await store.Engine.FindAppAsync(id, ct) is not { } row
+            || App.Inspect(row, store.Instance) is not { IsDamaged: false } app)
+            return;
+        var next = app with { IsDisabled = disabled.GetValueOrDefault(id, app.IsDisabled) };
+        if (changed.TryGetValue(id, out var what))
+            next = Narrowed(next, what);
+        if (rolledSecrets.Contains((id, true)))
+            next = next with { LiveSigningSecrets = [] };
+        if (rolledSecrets.Contains((id, false)))
+            next = next with { TestSigningSecrets = [] };
+        await store.CommitAsync([new RowWrite.PutApp(next.ToRow(store.Instance))],
+            [new AuditEntry("change_app", "ok") { App = id, Reason = "restored", Changed = App.Changed(app, next) }]);
+    }
+
+    private static App Narrowed(App app, string changed)
+    {
+        using var fields = JsonDocument.Parse(changed);
+        if (After("origins") is { ValueKind: JsonValueKind.Array } origins)
+            app = app with { Origins = [.. origins.EnumerateArray().Select(origin => origin.GetString()!)] };
+        if (After("secrets_per_scope") is { } quota)
+            app = app with { SecretsPerScope = quota.ValueKind == JsonValueKind.Number ? quota.GetInt32() : null };
+        return app;
+
+        JsonElement? After(string name) =>
+            fields.RootElement.TryGetProperty(name, out var pair) && pair.GetArrayLength() == 2 ? pair[1] : null;
+    }
+
+    private static async Task ForgetAsync(OfflineStore store, string app, string account, CancellationToken ct)
+    {
+        var rows = new List<RowWrite>();
+        foreach (var livemode in (bool[])[false, true])
+        {
+            var id = new TenantId(app, livemode, account);
+            if (await store.Engine.FindTenantAsync(id, ct) is { } tenant)
+                rows.Add(new RowWrite.ShredTenant(tenant.Id, id));
+        }
+
+        if (rows.Count > 0)
+        {
+            rows.Add(new RowWrite.DeleteReplies(ManagementWriter.OwnerOf(store.Instance, app, account)));
+            await store.CommitAsync(rows,
+                [new AuditEntry("forget_account", "ok") { App = app, Account = account, Reason = "restored" }]);
+        }
+    }
+
+    private static async Task DeleteAsync(
+        OfflineStore store, TenantId id, IReadOnlyList<string> names, CancellationToken ct)
+    {
+        if (await store.Engine.FindTenantAsync(id, ct) is not { } tenant)
+            return;
+        foreach (var some in names.Chunk(200))
+        {
+            await store.CommitAsync(
+                [.. some.Select(name => new RowWrite.DeleteSecret(
+                    new SecretKey(tenant.Id, Convert.FromHexString(name))))],
+                [
+                    .. some.Select(name => new AuditEntry("delete", "ok")
+                    {
+                        Tenant = id,
+                        Name = Convert.FromHexString(name),
+                        Reason = "restored",
+                    }),
+                ]);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+using System.Text.RegularExpressions;
+
+namespace Coffer.EndToEnd;
+
+/// <summary>
+/// <c>coffer backup</c> and <c>coffer restore</c> as they are typed: beside a server, killed, by a pipe.
+/// </summary>
+public sealed class BackupCliTests
+{
+    private const int Killed = 128 + 9;
+
+    [Fact]
+    public async Task A_store_is_backed_up_beside_its_server_and_restored_where_there_is_nothing()
+    {
+        using var data = new TemporaryDirectory();
+        using var folder = new TemporaryDirectory();
+        var (file, piped, log) = (folder.File("back-up"), folder.File("piped"), folder.File("log"));
+        string key;
+        await using (var coffer = await CofferProcess.ServeAsync(data, "--secrets-per-scope", "100"))
+        {
+            key = coffer.TestKey;
+            using var client = new WireClient(coffer.Url, key, "acct_1");
+            for (var i = 0; i < 60; i++)
+                (await client.SetAsync($"name {i}", $"payload {i}")).Is(200);
+
+            var made = (await Ran.CofferAsync("backup", "create", file, "--data", data.Path)).EndedWith(0);
+            Assert.Matches("back-up [0-9a-f]{32}: [0-9]+ rows, 60 secrets, [0-9]+ bytes and [0-9]+ bytes of keys",
+                made.Stderr);
+            Assert.Empty(made.Stdout);
+            (await Ran.CofferAsync("backup", "create", file, "--data", data.Path)).Refused(78, "is there already");
+            (await Ran.ShellAsync($"{Needs.Program} backup create - --keys {piped}.keys --data {data.Path} > {piped}"))
+                .EndedWith(0);
+            foreach (var path in (string[])[file, piped])
+            {
+                var proven = (await Ran.CofferAsync("backup", "verify", path, "--data", data.Path)).EndedWith(0);
+                Assert.Contains("60 secrets opened, 0 tenants taken out, 0 problems", proven.Stdout,
+                    StringComparison.Ordinal);
+                Assert.Contains("it is of the store that the anchor names", proven.Stdout, StringComparison.Ordinal);
+            }
+
+            (await client.DeleteAsync("name 3")).Is(200);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        await File.WriteAllTextAsync(log, (await Ran.CofferAsync("audit", "export", "--data", data.Path)).EndedWith(0)
+            .Stdout, TestContext.Current.CancellationToken);
+        var to = Keyed(folder, data, "restored");
+        await KillAsync(file, to, 1); // there is nothing of the store in the target yet
+        foreach (var nth in (int[])[3, 6, 9])
+        {
+            await KillAsync(file, to, nth);
+            (await Ran.CofferAsync("serve", "--data", to, "--listen", "http://127.0.0.1:0")).Refused(
+                78, "the target of an unfinished migration or restoration", "coffer restore");
+        }
+
+        var restored = (await Ran.CofferAsync("restore", file, "--data", to)).EndedWith(0);
+        Assert.Contains(" rows, 60 secrets opened, 0 tenants taken out", restored.Stdout, StringComparison.Ordinal);
+        var admin = Regex.Match(restored.Stdout, "ak_[0-9A-Za-z]+").Value;
+        await using (var coffer = await CofferProcess.StartAsync(["serve", "--data", to]))
+        {
+            using var client = new WireClient(coffer.Url, key, "acct_1");
+            (await client.FindAsync("name 7")).Is(503);
+            using var operating = new WireClient(coffer.Url, admin);
+            (await operating.GetAsync("/admin/v1/apps")).Is(200);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        var finished = (await Ran.CofferAsync("restore", "--finish", "--audit", log, "--data", to)).EndedWith(0);
+        Assert.Contains(" entries are later than the back-up. 0 secrets were set later", finished.Stdout,
+            StringComparison.Ordinal);
+        await using (var coffer = await CofferProcess.StartAsync(["serve", "--data", to]))
+        {
+            using var client = new WireClient(coffer.Url, key, "acct_1");
+            Assert.Equal("payload 7", (await client.FindAsync("name 7")).Is(200).Payload);
+            (await client.FindAsync("name 3")).Is(404);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        (await Ran.CofferAsync("audit", "verify", "--data", to)).EndedWith(0);
+    }
+
+    [Fact]
+    public async Task What_cannot_be_backed_up_or_restored_is_refused_and_says_what_to_do()
+    {
+        using var data = new TemporaryDirectory();
+        using var folder = new TemporaryDirectory();
+        var file = folder.File("back-up");
+        (await Ran.CofferAsync("backup", "create", file, "--data", folder.File("none"))).EndedWith(78);
+        (await Ran.CofferAsync("backup", "create", "-", "--data", data.Path)).Refused(64, "Give --keys FILE");
+        await using (var coffer = await CofferProcess.ServeAsync(data))
+        {
+            (await Ran.CofferAsync("backup", "create", file, "--data", data.Path)).EndedWith(0);
+            (await Ran.CofferAsync("restore", file, "--data", data.Path)).EndedWith(78);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        (await Ran.CofferAsync("restore", file, "--data", data.Path)).Refused(78, "there is already a store in");
+        (await Ran.CofferAsync("restore", "--finish", "--data", data.Path)).Refused(64, "Give one of --audit");
+        (await Ran.CofferAsync("restore", "--finish", "--unknown", "--data", data.Path)).Refused(
+            78, "the store is not held");
+        (await Ran.CofferAsync("backup", "verify", file)).Refused(78, "nothing is named that opens the back-up");
+
+        // Cut by a byte, it is no back-up.
+        var whole = await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken);
+        await File.WriteAllBytesAsync(file, whole[..^1], TestContext.Current.CancellationToken);
+        (await Ran.CofferAsync("backup", "verify", file, "--data", data.Path)).Refused(2, "was cut off");
+        var to = Keyed(folder, data, "restored");
+        (await Ran.CofferAsync("restore", file, "--data", to)).Refused(2, "was cut off");
+    }
+
+    [Fact]
+    public async Task A_disk_that_is_full_leaves_no_half_of_a_back_up()
+    {
+        using var data = new TemporaryDirectory();
+        await using var coffer = await CofferProcess.ServeAsync(data, "--secrets-per-scope", "100");
+        using var client = new WireClient(coffer.Url, coffer.TestKey, "acct_1");
+        for (var i = 0; i < 60; i++)
+            (await client.SetAsync($"name {i}", new string('p', 30_000))).Is(200);
+        await using var disk = await SmallDisk.MountAsync("1m");
+        var full = await Ran.CofferAsync(
+            "backup", "create", Path.Combine(disk.Path, "back-up"), "--data", data.Path);
+        full.EndedWith(74);
+        Assert.Empty(Directory.GetFiles(disk.Path));
+        (await client.SetAsync("after", "p")).Is(200);
+    }
+
+    private static async Task KillAsync(string file, string to, int nth)
+    {
+        var under = Strace.Under("fdatasync,fsync", $"signal=SIGKILL:when={nth}", Path.Combine(to, "coffer.db-wal"));
+        var killed = await Ran.ProgramAsync(under[0],
+            [.. under[1..], Needs.Program, "restore", file, "--data", to]);
+        Assert.SkipWhen(killed.Stderr.Contains("ptrace", StringComparison.Ordinal),
+            $"strace may not trace here: {killed.Stderr}");
+        killed.EndedWith(Killed);
+    }
+
+    private static string Keyed(TemporaryDirectory folder, TemporaryDirectory data, string name)
+    {
+        var path = folder.File(name);
+        Directory.CreateDirectory(path);
+        File.Copy(data.File("coffer.key"), Path.Combine(path, "coffer.key"));
+        return path;
+    }
+}
