@@ -42,17 +42,16 @@ internal static class OfflineKey
         }
 
         await using var store = await OfflineStore.OpenAsync(options, time, ct);
-        return await CreateAsync(store, end.ToUnixTimeSeconds(), [], [], ct);
+        return await CreateAsync(store, end.ToUnixTimeSeconds(), [], ct);
     }
 
-    /// <summary>Makes one in a store that is open, in one transaction with what else is to be written.</summary>
+    /// <summary>Makes one in a store that is open.</summary>
     /// <param name="store">The store.</param>
     /// <param name="end">From this Unix second on it is refused.</param>
-    /// <param name="more">What else is written.</param>
     /// <param name="notes">What is recorded before it.</param>
     /// <param name="ct">Ends the wait for a database.</param>
     public static async Task<JsonElement> CreateAsync(
-        OfflineStore store, long end, IReadOnlyList<RowWrite> more, IReadOnlyList<Note> notes, CancellationToken ct)
+        OfflineStore store, long end, IReadOnlyList<Note> notes, CancellationToken ct)
     {
         var instance = store.Instance;
         var order = await CreationOrder.OpenAsync(store.Engine, instance, ct);
@@ -64,7 +63,7 @@ internal static class OfflineKey
             IsOffline = true,
         });
         var entry = ApiKey.Entry("create_key", row) with { Reason = Reason, Changed = ApiKey.Made(row) };
-        await store.CommitAsync([.. more, new RowWrite.PutApiKey(row)], [.. notes, entry]);
+        await store.CommitAsync([new RowWrite.PutApiKey(row)], [.. notes, entry]);
         return Shown(new KeyRing.KeyAnswer(new ApiKey(row), token));
     }
 

@@ -118,15 +118,13 @@ internal static class RestoredStore
     /// <summary>What is recorded of that.</summary>
     public static AuditEntry Entry(ApiKeyRow row) => ApiKey.Entry("end_key", row) with { Reason = "restored" };
 
-    // Keys that were made beside the server before the back-up are ended: one key opens the store, and it is this one.
     private static async Task<JsonElement> EnterAsync(
         CofferOptions options, BackupHeader backup, long rows, TimeProvider time, CancellationToken ct)
     {
         await using var store = await OfflineStore.OpenAsync(options with { IsRestored = true }, time, ct);
         var entry = new AuditEntry("restore", "ok") { Target = backup.Id, Count = rows };
-        var old = await store.Engine.ListOfflineKeysAsync(0, ct);
-        return await OfflineKey.CreateAsync(store, store.Now + (long)OfflineKey.Life.TotalSeconds,
-            [.. old.SelectMany(row => End(store, row))], [entry], ct);
+        var end = store.Now + (long)OfflineKey.Life.TotalSeconds;
+        return await OfflineKey.CreateAsync(store, end, [entry], ct);
     }
 
     private static async Task<int> EndKeysAsync(OfflineStore store, CancellationToken ct)

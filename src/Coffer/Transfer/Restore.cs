@@ -1,3 +1,4 @@
+using Coffer.Access;
 using Coffer.Keys;
 using Coffer.Storage;
 using Coffer.Storage.Postgres;
@@ -58,6 +59,7 @@ internal static class Restore
         var keys = await backup.Instance.RestoreAsync(backup.Stored, wrappers, anchor.Serial, now, ct);
         keys.Replace(store);
         var instance = await Instance.OpenAsync(StoredKeys.Read(store), wrappers, ct);
+        EndOfflineKeys(store, instance, now);
         var proof = new StoreProof(store.Read, store.Count, watch);
         proof.Run(instance, []);
         if (proof.Problems.Count == 0)
@@ -71,6 +73,26 @@ internal static class Restore
         async Task<StoredTables> OpenAsync((int Sqlite, int Postgres)? schema) => to.Store is { } database
             ? await PostgresTables.OpenAsync(database, isNew: true, ct, schema?.Postgres)
             : SqliteTables.Open(directory.StoreFile, schema?.Sqlite);
+    }
+
+    // Those that were made beside the server would open the held store: only the one that comes with it does.
+    private static void EndOfflineKeys(StoredTables store, Instance instance, long now)
+    {
+        var (gone, ended) = (new List<object?[]>(), new List<object?[]>());
+        foreach (var row in store.Read(ApiKeyRow.Table))
+        {
+            // As it is read for a caller: the account of its app after the app, and its end last.
+            var key = ApiKeyRow.From(new ReadRow([.. row[..3], null, .. row[3..], null, null]));
+            if (!key.IsOffline)
+                continue;
+            gone.Add(row);
+            var end = EndedKey.Put(instance, key, now, EndedKeyRow.Revoked).Row;
+            ended.Add([end.Mac, end.Id, end.App, end.Kind, end.Livemode ? 1L : 0L, end.Created, end.Ended, end.How,
+                end.Proof]);
+        }
+
+        store.Write(EndedKeyRow.Table, [], ended);
+        store.Write(ApiKeyRow.Table, gone, []);
     }
 
     private static void Hold(StoredTables target, StoreLocation to)

@@ -17,6 +17,7 @@ public sealed class TemporaryDirectory : IDisposable
 
     /// <summary>Every file's name, hash and mode, one a line: what must not change when a start is refused.</summary>
     public string Fingerprint() => string.Join('\n', Contents()
+        .Where(file => !file.Key.EndsWith("-shm", StringComparison.Ordinal)) // whoever reads beside changes it
         .OrderBy(file => file.Key, StringComparer.Ordinal)
         .Select(
             file =>

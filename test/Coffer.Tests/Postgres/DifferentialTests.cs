@@ -14,7 +14,9 @@ namespace Coffer.Tests.Postgres;
 /// </summary>
 public sealed class DifferentialTests(PostgresServer server) : IDisposable
 {
-    private const int Batches = 400;
+    // make proof runs many more.
+    private static readonly int Batches =
+        int.Parse(Environment.GetEnvironmentVariable("DIFFERENTIAL_BATCHES") ?? "200", CultureInfo.InvariantCulture);
 
     private static readonly TenantId[] Owners =
         [.. from app in (string[])["app_a", "app_b"] from livemode in (bool[])[false,

@@ -81,6 +81,20 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
     }
 
     [Fact]
+    public async Task A_key_that_was_made_beside_the_server_before_the_back_up_opens_nothing_of_the_restored_store()
+    {
+        await using var server = await FilledAsync();
+        await server.StopAsync();
+        var made = await OfflineKey.CreateAsync(
+            new CofferOptions { Data = server.Data }, null, TimeProvider.System, default);
+        var options = await NewAsync(server);
+        var outcome = await RestoreAsync(await BackupAsync(server), options);
+        await using var node = await StartAsync(options);
+        Assert.Equal(401, (await node.Get(made.GetProperty("secret").GetString()!, "/admin/v1/apps")).Status);
+        (await node.Get(outcome.Key!.Value.GetProperty("secret").GetString()!, "/admin/v1/apps")).IsOk();
+    }
+
+    [Fact]
     public async Task What_a_later_log_shows_as_ended_forgotten_deleted_or_narrowed_does_not_come_back()
     {
         await using var server = await FilledAsync();
