@@ -7,8 +7,6 @@ namespace Coffer.EndToEnd;
 /// </summary>
 public sealed class BackupCliTests
 {
-    private const int Killed = 128 + 9;
-
     [Fact]
     public async Task A_store_is_backed_up_beside_its_server_and_restored_where_there_is_nothing()
     {
@@ -124,15 +122,8 @@ public sealed class BackupCliTests
         (await client.SetAsync("after", "p")).Is(200);
     }
 
-    private static async Task KillAsync(string file, string to, int nth)
-    {
-        var under = Strace.Under("fdatasync,fsync", $"signal=SIGKILL:when={nth}", Path.Combine(to, "coffer.db-wal"));
-        var killed = await Ran.ProgramAsync(under[0],
-            [.. under[1..], Needs.Program, "restore", file, "--data", to]);
-        Assert.SkipWhen(killed.Stderr.Contains("ptrace", StringComparison.Ordinal),
-            $"strace may not trace here: {killed.Stderr}");
-        killed.EndedWith(Killed);
-    }
+    private static Task KillAsync(string file, string to, int nth) =>
+        Strace.KillAsync("fdatasync,fsync", nth, Path.Combine(to, "coffer.db-wal"), ["restore", file, "--data", to]);
 
     private static string Keyed(TemporaryDirectory folder, TemporaryDirectory data, string name)
     {

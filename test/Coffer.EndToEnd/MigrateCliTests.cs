@@ -3,8 +3,6 @@ namespace Coffer.EndToEnd;
 /// <summary><c>coffer migrate</c> as it is typed: beside a running server, killed in the middle, resumed.</summary>
 public sealed class MigrateCliTests
 {
-    private const int Killed = 128 + 9;
-
     [Fact]
     public async Task A_store_is_copied_beside_its_server_and_is_the_store_once_that_is_stopped()
     {
@@ -77,15 +75,9 @@ public sealed class MigrateCliTests
         }
     }
 
-    private static async Task KillAsync(string from, string to, int nth)
-    {
-        var under = Strace.Under("fdatasync,fsync", $"signal=SIGKILL:when={nth}", Path.Combine(to, "coffer.db-wal"));
-        var killed = await Ran.ProgramAsync(under[0],
-            [.. under[1..], Needs.Program, "migrate", "--from", from, "--to", to]);
-        Assert.SkipWhen(killed.Stderr.Contains("ptrace", StringComparison.Ordinal),
-            $"strace may not trace here: {killed.Stderr}");
-        killed.EndedWith(Killed);
-    }
+    private static Task KillAsync(string from, string to, int nth) =>
+        Strace.KillAsync(
+            "fdatasync,fsync", nth, Path.Combine(to, "coffer.db-wal"), ["migrate", "--from", from, "--to", to]);
 
     private static async Task RefusesAsync(string to)
     {

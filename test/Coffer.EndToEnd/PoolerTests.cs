@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
@@ -11,8 +10,6 @@ namespace Coffer.EndToEnd;
 [Trait("Right behind any pooler", "1")]
 public sealed class PoolerTests
 {
-    private const int SigStop = 19, SigCont = 18;
-
     private const string Running =
         "SELECT string_agg('node_' || number, ',' ORDER BY number) FROM nodes WHERE until > now()";
 
@@ -115,7 +112,7 @@ public sealed class PoolerTests
         await using var store = await FailoverStore.StartAsync(cluster.Store(bouncer.Port));
         await store.UntilAcknowledgedAsync();
         var sleeper = store.Nodes[0];
-        Assert.Equal(0, Kill(sleeper.Process.Pid, SigStop));
+        sleeper.Process.Suspend();
         using var third = sleeper.CopyOfData();
         try
         {
@@ -129,7 +126,7 @@ public sealed class PoolerTests
             await using var heir = await CofferProcess.ServeAsync(third, "--store", sleeper.Store);
             using var clients = new AccountClients(heir.Url, sleeper.Key);
             (await clients["acct_heir"].SetAsync("of the heir", "p")).Is(200);
-            Assert.Equal(0, Kill(sleeper.Process.Pid, SigCont));
+            sleeper.Process.Resume();
             for (var waited = Stopwatch.StartNew();
                 await cluster.AskAsync(cluster.Primary, Running) != "node_1,node_2,node_3";)
             {
@@ -143,7 +140,7 @@ public sealed class PoolerTests
         }
         finally
         {
-            _ = Kill(sleeper.Process.Pid, SigCont);
+            sleeper.Process.Resume();
         }
 
         await store.RunAsync(0.5);
@@ -164,7 +161,7 @@ public sealed class PoolerTests
         File.Copy(olderData.File("coffer.key"), newerData.File("coffer.key"));
         // It loses its session, and with it its name, while it stands still. It knows nothing of leases: it takes
         // the name that no session has locked, whoever has that by now.
-        Assert.Equal(0, Kill(older.Pid, SigStop));
+        older.Suspend();
         await cluster.AskAsync(cluster.Primary, """
             SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
             WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
@@ -172,7 +169,7 @@ public sealed class PoolerTests
         await cluster.AskAsync(cluster.Primary, "UPDATE nodes SET until = now() RETURNING 1");
         await using var newer = await CofferProcess.ServeAsync(newerData, "--store", store);
         Assert.Equal("node_1", await cluster.AskAsync(cluster.Primary, Running));
-        Assert.Equal(0, Kill(older.Pid, SigCont));
+        older.Resume();
         using (var settled = new WireClient(newer.Url, older.TestKey))
         {
             for (var waited = Stopwatch.StartNew();
@@ -197,8 +194,4 @@ public sealed class PoolerTests
         Assert.Equal(0, await newer.StopAsync());
         await AuditVerb.VerifiedAsync(newerData, "--store", store);
     }
-
-    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int Kill(int pid, int signal);
 }

@@ -210,12 +210,8 @@ public sealed class RecoveryCliTests
             await new AdminCli(coffer).OkAsync("root-keys", "shares", "create", "--out", shares.File("0"));
         foreach (var lost in (string[])["coffer.key", "coffer.anchor"])
             File.Delete(data.File(lost));
-        var under = Strace.Under(calls, $"signal=SIGKILL:when={nth}", data.File(file));
-        var killed = await Ran.ProgramAsync(under[0],
-            [.. under[1..], Needs.Program, "root-keys", "recover", "--data", data.Path],
-            input: Encoding.ASCII.GetBytes(Texts(shares.File("0"), 2, 3, 4)));
-        Assert.SkipWhen(killed.Stderr.Contains("ptrace", StringComparison.Ordinal), "strace may not trace here");
-        killed.EndedWith(128 + 9);
+        await Strace.KillAsync(calls, nth, data.File(file), ["root-keys", "recover", "--data", data.Path],
+            Encoding.ASCII.GetBytes(Texts(shares.File("0"), 2, 3, 4)));
         if (!mayBeDone)
             Assert.Equal(78, (await Assert.ThrowsAsync<EndedException>(() => CofferProcess.ServeAsync(data))).Exit);
         (await RecoverAsync(data, Texts(shares.File("0"), 5, 3, 1))).EndedWith(0);

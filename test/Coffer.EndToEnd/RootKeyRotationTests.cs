@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 
 namespace Coffer.EndToEnd;
 
@@ -85,7 +84,6 @@ public sealed class RootKeyRotationTests
     [Fact]
     public async Task A_node_that_slept_through_a_rotation_reads_and_writes_under_the_new_root_key_at_once()
     {
-        const int SigStop = 19, SigCont = 18;
         await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
         using var data = new TemporaryDirectory();
         await using var first = await CofferProcess.ServeAsync(data, "--store", cluster.Store(cluster.Primary.Port));
@@ -95,11 +93,11 @@ public sealed class RootKeyRotationTests
         File.Copy(data.File("coffer.key"), copy.File("coffer.key"));
         File.Copy(data.File("coffer.anchor"), copy.File("coffer.anchor"));
         await using var second = await CofferProcess.ServeAsync(copy, "--store", cluster.Store(cluster.Primary.Port));
-        Assert.Equal(0, Kill(second.Pid, SigStop));
+        second.Suspend();
         using (var operating = new WireClient(first.Url, first.AdminKey))
             (await operating.PostAsync($"{Root}/rotate", [])).Is(200);
         await DoneAsync(first, first.AdminKey); // once the lease of the other has run out
-        Assert.Equal(0, Kill(second.Pid, SigCont));
+        second.Resume();
         await AssertWholeAsync(second, first.TestKey);
         await SetAsync(second, first.TestKey, Accounts);
         Assert.Equal("0", await cluster.AskAsync(cluster.Primary,
@@ -200,8 +198,4 @@ public sealed class RootKeyRotationTests
 
         Assert.Fail("the rotation is not done");
     }
-
-    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int Kill(int pid, int signal);
 }

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 
 namespace Coffer.EndToEnd;
 
@@ -91,7 +90,6 @@ public sealed class TenantKeyRotationTests
     [Fact]
     public async Task A_node_that_slept_through_a_rotation_finds_and_stores_by_the_new_keys_at_once()
     {
-        const int SigStop = 19, SigCont = 18;
         await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
         using var data = new TemporaryDirectory();
         await using var first = await CofferProcess.ServeAsync(data, "--store", cluster.Store(cluster.Primary.Port));
@@ -102,9 +100,9 @@ public sealed class TenantKeyRotationTests
         File.Copy(data.File("coffer.anchor"), copy.File("coffer.anchor"));
         await using var second = await CofferProcess.ServeAsync(copy, "--store", cluster.Store(cluster.Primary.Port));
         await AssertWholeAsync(second, first.TestKey); // it keeps all these keys
-        Assert.Equal(0, Kill(second.Pid, SigStop));
+        second.Suspend();
         await RotateAsync(first, first.AdminKey);
-        Assert.Equal(0, Kill(second.Pid, SigCont));
+        second.Resume();
         await AssertWholeAsync(second, first.TestKey);
         using (var client = new WireClient(second.Url, first.TestKey, "acct_0"))
             (await client.SetAsync("new", "by the late one")).Is(200);
@@ -224,8 +222,4 @@ public sealed class TenantKeyRotationTests
 
         Assert.Fail("the rotation is not done");
     }
-
-    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int Kill(int pid, int signal);
 }

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Security.Cryptography;
 using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Storage;
@@ -20,7 +19,10 @@ internal static class AuditCut
         WholeSize = PlainSize + PublicChain.HashSize + StoreGeneration.Size;
 
     // What follows that, and what did before.
-    private const int Tail = Signature.Size + MacKey.Size, ShortTail = MacKey.Size;
+    private const int Tail = SignedStatement.Proof, ShortTail = SignedStatement.ProofBefore;
+
+    private static readonly SignedStatement Statement =
+        new("coffer v2 audit cut"u8.ToArray(), "coffer v1 audit cut"u8.ToArray());
 
     public static RowWrite.PutMeta Write(AuditKeys keys, string node, ChainPosition at)
     {
@@ -34,9 +36,7 @@ internal static class AuditCut
             known.Generation.ToBytes().CopyTo(value, PlainSize + PublicChain.HashSize);
         }
 
-        using (var signed = Bound(keys.Store, node, value.AsSpan(..size), isSigned: true))
-            Signature.Write(keys.Signing, signed.Span, value.AsSpan(size, Signature.Size));
-        Tag(keys.Proof, node, value).CopyTo(value, value.Length - MacKey.Size);
+        Statement.Prove(keys, node, value);
         return new RowWrite.PutMeta(MetaPrefix + node, value);
     }
 
@@ -46,7 +46,8 @@ internal static class AuditCut
     public static ChainPosition? Read(LogProof proof, string node, byte[] value)
     {
         if (value.Length is not (PlainSize + ShortTail or PlainSize + Tail or WholeSize + Tail)
-            || BinaryPrimitives.ReadInt64BigEndian(value) <= 0 || !IsProven(proof, node, value))
+            || BinaryPrimitives.ReadInt64BigEndian(value) <= 0
+            || !Statement.IsProven(proof, node, value, IsSigned(value)))
             return null;
         var at = new ChainPosition(BinaryPrimitives.ReadInt64BigEndian(value), value[sizeof(long)..PlainSize]);
         return value.Length != WholeSize + Tail ? at : at with
@@ -58,44 +59,4 @@ internal static class AuditCut
 
     /// <summary>Whether a stored cut is signed too, so that it can be proven without the key.</summary>
     public static bool IsSigned(byte[] value) => value.Length != PlainSize + ShortTail;
-
-    private static bool IsProven(LogProof proof, string node, byte[] value)
-    {
-        if (proof.Key is not null)
-            return CryptographicOperations.FixedTimeEquals(value.AsSpan(^MacKey.Size..), Tag(proof, node, value));
-        if (!IsSigned(value))
-            return false;
-        using var signed = Bound(proof.Store, node, value.AsSpan(..^Tail), isSigned: true);
-        return Signature.Verify(proof.Signers, signed.Span, value.AsSpan(value.Length - Tail, Signature.Size));
-    }
-
-    private static byte[] Tag(LogProof proof, string node, byte[] value)
-    {
-        using var bound = Bound(proof.Store, node, value.AsSpan(..^MacKey.Size), IsSigned(value));
-        return proof.Key!.Compute(bound.Span);
-    }
-
-    private static AssociatedData Bound(byte[] store, string node, ReadOnlySpan<byte> value, bool isSigned)
-    {
-        var bound = new AssociatedData(isSigned ? "coffer v2 audit cut"u8 : "coffer v1 audit cut"u8);
-        bound.Add(store);
-        bound.Add(node);
-        bound.Add(value);
-        return bound;
-    }
-}
-
-/// <summary>A signature in a stored form: the number of the key, then r and s.</summary>
-internal static class Signature
-{
-    public const int Size = sizeof(uint) + 64;
-
-    public static void Write(SigningKeys keys, ReadOnlySpan<byte> signed, Span<byte> to)
-    {
-        BinaryPrimitives.WriteUInt32BigEndian(to, keys.Number);
-        keys.Sign(signed).CopyTo(to[sizeof(uint)..]);
-    }
-
-    public static bool Verify(PublicKeys keys, ReadOnlySpan<byte> signed, ReadOnlySpan<byte> stored) =>
-        keys.Verify(BinaryPrimitives.ReadUInt32BigEndian(stored), signed, stored[sizeof(uint)..]);
 }

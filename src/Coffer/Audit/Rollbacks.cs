@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Security.Cryptography;
 using Coffer.Crypto;
 using Coffer.Storage;
 
@@ -29,7 +28,10 @@ internal static class Rollbacks
     private const int Size = 5 * sizeof(long) + MacKey.Size;
 
     // What follows the records, of one that is signed and of one that is not: no multiple of a record apart.
-    private const int Tail = Signature.Size + MacKey.Size, ShortTail = MacKey.Size;
+    private const int Tail = SignedStatement.Proof, ShortTail = SignedStatement.ProofBefore;
+
+    private static readonly SignedStatement Statement =
+        new("coffer v2 audit rollbacks"u8.ToArray(), "coffer v1 audit rollbacks"u8.ToArray());
 
     public static RowWrite.PutMeta Write(AuditKeys keys, string node, IReadOnlyList<Rollback> rollbacks)
     {
@@ -46,9 +48,7 @@ internal static class Rollbacks
             BinaryPrimitives.WriteInt64BigEndian(record[64..], rollback.Time.ToUnixTimeSeconds());
         }
 
-        using (var signed = Bound(keys.Store, node, value.AsSpan(..^Tail), isSigned: true))
-            Signature.Write(keys.Signing, signed.Span, value.AsSpan(value.Length - Tail, Signature.Size));
-        Tag(keys.Proof, node, value).CopyTo(value, value.Length - MacKey.Size);
+        Statement.Prove(keys, node, value);
         return new RowWrite.PutMeta(MetaPrefix + node, value);
     }
 
@@ -59,7 +59,7 @@ internal static class Rollbacks
         if (value is null)
             return [];
         if (value.Length < ShortTail || !(IsSigned(value) || value.Length % Size == ShortTail)
-            || !IsProven(proof, node, value))
+            || !Statement.IsProven(proof, node, value, IsSigned(value)))
             return null;
         var rollbacks = new Rollback[(value.Length - (IsSigned(value) ? Tail : ShortTail)) / Size];
         for (var i = 0; i < rollbacks.Length; i++)
@@ -93,30 +93,4 @@ internal static class Rollbacks
 
     /// <summary>Whether a stored list is signed too, so that it can be proven without the key.</summary>
     public static bool IsSigned(byte[] value) => value.Length >= Tail && value.Length % Size == Tail % Size;
-
-    private static bool IsProven(LogProof proof, string node, byte[] value)
-    {
-        if (proof.Key is not null)
-            return CryptographicOperations.FixedTimeEquals(value.AsSpan(^MacKey.Size..), Tag(proof, node, value));
-        if (!IsSigned(value))
-            return false;
-        using var signed = Bound(proof.Store, node, value.AsSpan(..^Tail), isSigned: true);
-        return Signature.Verify(proof.Signers, signed.Span, value.AsSpan(value.Length - Tail, Signature.Size));
-    }
-
-    private static byte[] Tag(LogProof proof, string node, byte[] value)
-    {
-        using var bound = Bound(proof.Store, node, value.AsSpan(..^MacKey.Size), IsSigned(value));
-        return proof.Key!.Compute(bound.Span);
-    }
-
-    private static AssociatedData Bound(byte[] store, string node, ReadOnlySpan<byte> value, bool isSigned)
-    {
-        var bound = new AssociatedData(
-            isSigned ? "coffer v2 audit rollbacks"u8 : "coffer v1 audit rollbacks"u8);
-        bound.Add(store);
-        bound.Add(node);
-        bound.Add(value);
-        return bound;
-    }
 }

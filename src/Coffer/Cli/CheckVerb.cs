@@ -22,21 +22,17 @@ internal static class CheckVerb
 
     public static Command Command()
     {
-        var flags = RunningServer.Flags(SettingsTable.All.Where(setting => setting.InServe));
-        var config = RunningServer.Config();
+        var settings = ServeSettings.OfServer();
         var command = new Command("check",
             "Look at settings, files, root keys, schema, audit log, clock, disk, certificate and database, and say "
                 + "all that is wrong, or will be, with what to do. It takes the settings of coffer serve, runs beside "
                 + "a server or without one, and changes nothing. The exit code is 0, 1 if there are warnings, or 2 if "
                 + "there is a problem.\n\nExample: coffer check --data /var/lib/coffer")
-        { config, Parameters.Json };
-        foreach (var flag in flags)
-            command.Options.Add(flag);
+        { Parameters.Json };
+        settings.AddTo(command);
         command.SetAction(async (parsed, ct) =>
         {
-            var options = Configuration.ForServe(RunningServer.Given(parsed, flags), parsed.GetValue(config),
-                Environment.GetEnvironmentVariables());
-            var found = await Checkup.RunAsync(options, TimeProvider.System, ct);
+            var found = await Checkup.RunAsync(settings.Read(parsed), TimeProvider.System, ct);
             if (parsed.GetValue(Parameters.Json))
                 Terminal.WriteRaw(Json(found));
             else if (AnsiConsole.Profile.Capabilities.Interactive && !Console.IsOutputRedirected)

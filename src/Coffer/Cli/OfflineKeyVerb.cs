@@ -16,7 +16,7 @@ internal static class OfflineKeyVerb
             + "them.",
     };
 
-    private static readonly StoreSettings Settings = new();
+    private static readonly ServeSettings Settings = ServeSettings.OfStore("audit-checkpoints");
 
     public static void AddTo(Command command, params Option[] unused)
     {

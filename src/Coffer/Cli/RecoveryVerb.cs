@@ -127,23 +127,18 @@ internal static class RecoveryVerb
 
     public static Command Recover()
     {
-        var flags = RunningServer.Flags(SettingsTable.All.Where(setting => setting.InServe
-            && (setting.Name is "data" or "store" || setting.Name.StartsWith("root-key", StringComparison.Ordinal))));
-        var config = RunningServer.Config();
+        var settings = ServeSettings.OfStore();
         var accept = RunningServer.AcceptRollback();
         var command = new Command("recover",
             "Open a store with recovery shares when what wraps its root keys is lost, and have what --root-key names "
                 + "wrap them from now on: a new key file is made if it is not there. No server may run on the data "
                 + "directory. Shares are asked for one at a time and not shown, or read from standard input, one a "
                 + "line.\n\nExample: coffer root-keys recover --data /var/lib/coffer")
-        { config, accept };
-        foreach (var flag in flags)
-            command.Options.Add(flag);
+        { accept };
+        settings.AddTo(command);
         command.SetAction(async (parsed, ct) =>
         {
-            var options = Configuration.ForServe(RunningServer.Given(parsed, flags), parsed.GetValue(config),
-                Environment.GetEnvironmentVariables());
-            options = options with { AcceptedRollbacks = parsed.GetValue(accept)! };
+            var options = settings.Read(parsed) with { AcceptedRollbacks = parsed.GetValue(accept)! };
             var outcome = await Recovery.RunAsync(options, SharePrompt.GatherAsync, TimeProvider.System, ct);
             Console.WriteLine(
                 $"The store opens. Its root keys are wrapped by {string.Join(" and ", outcome.Wrappers)} from now on, "

@@ -34,7 +34,7 @@ internal static class RestoreVerb
                 + "as ended, forgotten, deleted or narrowed after the back-up is done again.",
             HelpName = "FILE",
         });
-        var settings = new StoreSettings();
+        var settings = ServeSettings.OfStore("audit-checkpoints");
         var command = new Command("restore",
             "Create a store out of a back-up, in an empty data directory or database of either kind, and prove it. It "
                 + "is held until --finish: it answers no app, and accepts only the admin key that is printed.\n\n"
@@ -54,8 +54,8 @@ internal static class RestoreVerb
             var options = settings.Read(parsed);
             if (parsed.GetValue(finish))
             {
-                var (ended, shown) = await RestoredStore.FinishAsync(options, LaterOf(parsed), parsed.GetValue(log),
-                    TimeProvider.System, ct);
+                var (ended, shown) = await RestoredStore.FinishAsync(options, parsed.GetValue(unknown),
+                    parsed.GetValue(log), TimeProvider.System, ct);
                 if (shown is not null)
                     Console.WriteLine($"{shown.Entries} entries are later than the back-up. {shown.Sets} secrets were "
                         + "set later: their apps have to set them again.");
@@ -77,13 +77,6 @@ internal static class RestoreVerb
 
         int Said(CommandResult parsed) => (parsed.GetValue(log) is null ? 0 : 1)
             + (parsed.GetValue(nothing) ? 1 : 0) + (parsed.GetValue(unknown) ? 1 : 0);
-
-        RestoredStore.Later LaterOf(ParseResult parsed) => (parsed.GetValue(log), parsed.GetValue(unknown)) switch
-        {
-            (not null, _) => RestoredStore.Later.Shown,
-            (_, true) => RestoredStore.Later.Unknown,
-            _ => RestoredStore.Later.Nothing,
-        };
     }
 
     private static int Conclude(RestoredStore.Outcome outcome)

@@ -22,13 +22,6 @@ internal static class RunningServer
         Arity = setting.IsSwitch ? ArgumentArity.ZeroOrOne : ArgumentArity.ExactlyOne,
     })];
 
-    /// <summary>A file of settings.</summary>
-    public static Option<string?> Config() => new("--config")
-    {
-        Description = "Read settings from this file too; the default is COFFER_CONFIG.",
-        HelpName = "FILE",
-    };
-
     /// <summary>The values of the flags that were given, by the settings' names.</summary>
     public static IReadOnlyDictionary<string, string> Given(ParseResult parsed, IEnumerable<Option<string?>> flags) =>
         flags.Where(flag => parsed.GetResult(flag) is not null)

@@ -11,22 +11,18 @@ internal static class ServeVerb
 {
     public static Command Command()
     {
-        var flags = RunningServer.Flags(SettingsTable.All.Where(setting => setting.InServe));
-        var config = RunningServer.Config();
+        var settings = ServeSettings.OfServer();
         var accept = RunningServer.AcceptRollback();
         var command = new Command("serve",
             "Run a server on a permanent store. The first start creates the store, its key file and the first keys, "
                 + "and prints these keys once. " +
             "Each flag can also be an environment variable or a line of the --config file: see coffer settings.\n\n" +
             "Example: coffer serve --data /var/lib/coffer")
-        { config, accept };
-        foreach (var flag in flags)
-            command.Options.Add(flag);
+        { accept };
+        settings.AddTo(command);
         command.SetAction((parsed, ct) =>
         {
-            var options = Configuration.ForServe(RunningServer.Given(parsed, flags), parsed.GetValue(config),
-                Environment.GetEnvironmentVariables());
-            options = options with { AcceptedRollbacks = parsed.GetValue(accept)! };
+            var options = settings.Read(parsed) with { AcceptedRollbacks = parsed.GetValue(accept)! };
             return RunningServer.RunAsync(options, server => Announce(server, options.Data), ct);
         });
         return command;

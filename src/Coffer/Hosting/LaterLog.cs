@@ -62,7 +62,7 @@ internal sealed class LaterLog
         {
             if (await store.Engine.FindApiKeyAsync(id, ct) is not { IsOffline: false } key)
                 continue;
-            await store.CommitAsync(RestoredStore.End(store, key), [RestoredStore.Entry(key)]);
+            await RestoredStore.EndAsync(store, [key]);
             ended++;
         }
 

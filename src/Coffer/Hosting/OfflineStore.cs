@@ -28,8 +28,6 @@ internal sealed class OfflineStore : IAsyncDisposable
 
     public required Instance Instance { get; init; }
 
-    public KeyWrappers Wrappers => keys.Wrappers;
-
     /// <summary>Unix seconds.</summary>
     public long Now => time.GetUtcNow().ToUnixTimeSeconds();
 

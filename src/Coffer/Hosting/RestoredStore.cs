@@ -14,19 +14,6 @@ namespace Coffer.Hosting;
 /// </summary>
 internal static class RestoredStore
 {
-    /// <summary>What came after the back-up of a held store, in the operator's words.</summary>
-    public enum Later
-    {
-        /// <summary>Nothing: the store was stopped when it was backed up, or nothing was changed after.</summary>
-        Nothing,
-
-        /// <summary>Nobody knows: every key of the back-up is ended.</summary>
-        Unknown,
-
-        /// <summary>What an exported log of the lost store shows.</summary>
-        Shown,
-    }
-
     private const int Batch = 200;
 
     /// <summary>What came of a restoration.</summary>
@@ -71,8 +58,11 @@ internal static class RestoredStore
 
     /// <summary>Ends the holding of a store.</summary>
     /// <param name="options">The settings of its server.</param>
-    /// <param name="later">What came after the back-up.</param>
-    /// <param name="log">An exported log that shows it, or null.</param>
+    /// <param name="isUnknown">
+    /// Whether nobody knows what came after the back-up: every key of it is ended. If not, and there is no log, nothing
+    /// came after.
+    /// </param>
+    /// <param name="log">An exported log of the lost store that shows what came after, or null.</param>
     /// <param name="time">The clock.</param>
     /// <param name="ct">Ends the wait for a database or a key service.</param>
     /// <returns>How many keys were ended, and what the log shows; no log shows anything else.</returns>
@@ -80,7 +70,7 @@ internal static class RestoredStore
     /// The store is not held, a server runs on it, or the log is not of what came after the back-up.
     /// </exception>
     public static async Task<(int Ended, LaterLog? Shown)> FinishAsync(
-        CofferOptions options, Later later, string? log, TimeProvider time, CancellationToken ct)
+        CofferOptions options, bool isUnknown, string? log, TimeProvider time, CancellationToken ct)
     {
         await using var store = await OfflineStore.OpenAsync(options, time, ct);
         if (!store.Instance.IsHeld)
@@ -90,33 +80,25 @@ internal static class RestoredStore
         }
 
         var shown = log is null ? null : LaterLog.Read(log, store);
-        var ended = (later, shown) switch
+        var (ended, reason) = (isUnknown, shown) switch
         {
-            (Later.Unknown, _) => await EndKeysAsync(store, ct),
-            (_, not null) => await shown.ApplyAsync(store, ct),
-            _ => 0,
+            (true, _) => (await EndKeysAsync(store, ct), "unknown"),
+            (_, not null) => (await shown.ApplyAsync(store, ct), $"a log with {shown.Entries} entries"),
+            _ => (0, "nothing later"),
         };
-        var entry = new AuditEntry("finish_restore", "ok")
-        {
-            Reason = later switch
-            {
-                Later.Unknown => "unknown",
-                Later.Shown => $"a log with {shown!.Entries} entries",
-                _ => "nothing later",
-            },
-            Count = ended,
-        };
+        var entry = new AuditEntry("finish_restore", "ok") { Reason = reason, Count = ended };
         await store.CommitAsync(
             new ControlChange(store.Instance, static control => control with { IsHeld = false }, [], [entry]));
         return (ended, shown);
     }
 
-    /// <summary>Ends a key of the back-up.</summary>
-    public static RowWrite[] End(OfflineStore store, ApiKeyRow row) =>
-        [EndedKey.Put(store.Instance, row, store.Now, EndedKeyRow.Revoked), new RowWrite.DeleteApiKey(row.Id)];
-
-    /// <summary>What is recorded of that.</summary>
-    public static AuditEntry Entry(ApiKeyRow row) => ApiKey.Entry("end_key", row) with { Reason = "restored" };
+    /// <summary>Ends keys of the back-up, and records it.</summary>
+    public static Task EndAsync(OfflineStore store, IReadOnlyList<ApiKeyRow> keys) => store.CommitAsync(
+        [
+            .. keys.SelectMany(row => (RowWrite[])[
+                EndedKey.Put(store.Instance, row, store.Now, EndedKeyRow.Revoked), new RowWrite.DeleteApiKey(row.Id)]),
+        ],
+        [.. keys.Select(row => ApiKey.Entry("end_key", row) with { Reason = "restored" })]);
 
     private static async Task<JsonElement> EnterAsync(
         CofferOptions options, BackupHeader backup, long rows, TimeProvider time, CancellationToken ct)
@@ -135,8 +117,7 @@ internal static class RestoredStore
             var keys = await store.Engine.ListOnlineKeysAsync(Batch, ct);
             if (keys.Count == 0)
                 return ended;
-            await store.CommitAsync([.. keys.SelectMany(row => End(store, row))],
-                [.. keys.Select(Entry)]);
+            await EndAsync(store, keys);
             ended += keys.Count;
         }
     }

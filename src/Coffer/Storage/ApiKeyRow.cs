@@ -111,6 +111,10 @@ internal sealed record ApiKeyRow(
     /// <inheritdoc cref="AppRow.IsSound"/>
     public bool IsSound { get; init; } = true;
 
+    /// <summary>From a row of <see cref="Table"/>, which has neither the account of the app nor the end.</summary>
+    public static ApiKeyRow Alone(object?[] row, string? account) =>
+        From(new ReadRow([.. row[..3], account, .. row[3..], null, null]));
+
     public static ApiKeyRow From(IRow row)
     {
         var isSound = row.Has("btTTtnnNbTTTNNTTTnNT") && row.Number(5) is 0 or 1 && UnixTime.IsStorable(row.Number(6))

@@ -63,7 +63,8 @@ internal static class Backup
         };
         var roots = instance.Roots.SealingBy(stored.SealingOf(instance));
         var made = WriteData(store, instance, header.WithKey(roots), data, watch);
-        var keyBytes = WriteKeys(store, instance, (header with { Part = BackupHeader.Keys }).WithKey(roots), keys);
+        var keyBytes = BackupKeys.Write(keys, (header with { Part = BackupHeader.Keys }).WithKey(roots), instance,
+            store.Read(TenantRow.Table).Select(BackupKeys.Of));
         store.Leave();
         return made with { KeyBytes = keyBytes };
     }
@@ -94,23 +95,5 @@ internal static class Backup
 
         BackupRows.WriteClosing(writer, new BackupClosing(rows, heads).ToText(instance, writer.Hash));
         return new Made(with.Header, rows.Values.Sum(), rows[SecretRow.Table.Name], writer.Written, 0);
-    }
-
-    private static long WriteKeys(
-        StoredTables store, Instance instance, (BackupHeader Header, Crypto.SealingKey Key) with, Stream to)
-    {
-        using var writer = new BackupWriter(to, with.Header, with.Key);
-        BackupRows.WriteTable(writer, BackupKeys.Table, 0);
-        var count = 0L;
-        foreach (var row in store.Read(TenantRow.Table))
-        {
-            BackupRows.WriteRow(writer, BackupKeys.Of(row));
-            count++;
-        }
-
-        var rows = new Dictionary<string, long> { [BackupKeys.Table.Name] = count };
-        BackupRows.WriteClosing(writer,
-            new BackupClosing(rows, new Dictionary<string, (long, byte[])>()).ToText(instance, writer.Hash));
-        return writer.Written;
     }
 }

@@ -1,3 +1,4 @@
+using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Storage;
 
@@ -51,26 +52,47 @@ internal static class BackupKeys
     public static (BackupHeader Header, int Gone) Rewrite(
         BackupReader from, Stream to, Instance instance, Func<string, string, bool> isForgotten)
     {
-        var (header, key) = (from.Header with { Number = from.Header.Number + 1 }).WithKey(instance.Roots);
-        using var writer = new BackupWriter(to, header, key);
-        BackupRows.WriteTable(writer, Table, 0);
-        var (kept, gone) = (0L, 0);
-        foreach (var record in BackupRows.Read(from).Where(record => record.Row is not null))
-        {
-            if (isForgotten((string)record.Row![1]!, (string)record.Row[3]!))
-            {
-                gone++;
-                continue;
-            }
+        var with = (from.Header with { Number = from.Header.Number + 1 }).WithKey(instance.Roots);
+        var gone = 0;
+        Write(to, with, instance, Kept());
+        return (with.Header, gone);
 
-            BackupRows.WriteRow(writer, record.Row);
-            kept++;
+        IEnumerable<object?[]> Kept()
+        {
+            foreach (var record in BackupRows.Read(from))
+            {
+                if (record.Row is not { } row)
+                    continue;
+                if (isForgotten((string)row[1]!, (string)row[3]!))
+                    gone++;
+                else
+                    yield return row;
+            }
+        }
+    }
+
+    /// <summary>Writes a keys part.</summary>
+    /// <param name="to">Where it goes.</param>
+    /// <param name="with">Its header, and the key that seals it.</param>
+    /// <param name="instance">The store's identity, to prove it.</param>
+    /// <param name="rows">Those of <see cref="Table"/>.</param>
+    /// <returns>How many bytes were written.</returns>
+    public static long Write(
+        Stream to, (BackupHeader Header, SealingKey Key) with, Instance instance, IEnumerable<object?[]> rows)
+    {
+        using var writer = new BackupWriter(to, with.Header, with.Key);
+        BackupRows.WriteTable(writer, Table, 0);
+        var count = 0L;
+        foreach (var row in rows)
+        {
+            BackupRows.WriteRow(writer, row);
+            count++;
         }
 
-        var rows = new Dictionary<string, long> { [Table.Name] = kept };
+        var counts = new Dictionary<string, long> { [Table.Name] = count };
         BackupRows.WriteClosing(writer,
-            new BackupClosing(rows, new Dictionary<string, (long, byte[])>()).ToText(instance, writer.Hash));
-        return (header, gone);
+            new BackupClosing(counts, new Dictionary<string, (long, byte[])>()).ToText(instance, writer.Hash));
+        return writer.Written;
     }
 
     private static int At { get; } = ColumnOf(SealedKeys);

@@ -81,8 +81,7 @@ internal static class Restore
         var (gone, ended) = (new List<object?[]>(), new List<object?[]>());
         foreach (var row in store.Read(ApiKeyRow.Table))
         {
-            // As it is read for a caller: the account of its app after the app, and its end last.
-            var key = ApiKeyRow.From(new ReadRow([.. row[..3], null, .. row[3..], null, null]));
+            var key = ApiKeyRow.Alone(row, account: null);
             if (!key.IsOffline)
                 continue;
             gone.Add(row);

@@ -209,9 +209,11 @@ internal sealed class StoreCopy : IDisposable
             proof.Add("the identity is not the same in the source and the target");
         proof.Run(copied, File.Exists(copiedCheckpoints) ? File.ReadAllLines(copiedCheckpoints) : []);
         if (proof.Problems.Count == 0)
+        {
             new Anchor(directory.AnchorFile).Write(copied);
-        if (proof.Problems.Count == 0)
             target.Write(MetaRow.Table, [[Instance.MigrationMetaKey, null]], []);
+        }
+
         return new CopyReport(proof.Problems.Count == 0, proof.Problems,
             Tables.All.Sum(target.Count) - (proof.Problems.Count == 0 ? 0 : 1), written, proof.Secrets);
     }

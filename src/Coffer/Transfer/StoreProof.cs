@@ -52,9 +52,7 @@ internal sealed class StoreProof(
 
         foreach (var row in read(ApiKeyRow.Table))
         {
-            // As it is read for a caller, the account of its app stands after the app, and its end last.
-            var key = ApiKeyRow.From(new ReadRow(
-                [.. row[..3], row[2] is string app ? accounts.GetValueOrDefault(app) : null, .. row[3..], null, null]));
+            var key = ApiKeyRow.Alone(row, row[2] is string app ? accounts.GetValueOrDefault(app) : null);
             if (key.App is not null && key.Account is null)
                 Add($"the app {key.App} of the API key {key.Id} does not exist");
             else if (ApiKey.Inspect(instance, key).Fault is { } fault)
@@ -76,7 +74,7 @@ internal sealed class StoreProof(
 
     private void OpenSecrets(Instance instance)
     {
-        var done = 0L;
+        var (done, total) = (0L, count(SecretRow.Table));
         using var secrets = read(SecretRow.Table).GetEnumerator();
         var hasSecret = secrets.MoveNext();
         foreach (var row in read(TenantRow.Table).Select(values => new ReadRow(values)))
@@ -91,7 +89,7 @@ internal sealed class StoreProof(
                 if (tenant is not null)
                     OpenSecret(instance, tenant, SecretRow.From(new ReadRow(secrets.Current)));
                 if (++done % Step.Stride == 0)
-                    watch(new Step("opening", SecretRow.Table.Name, done, count(SecretRow.Table)));
+                    watch(new Step("opening", SecretRow.Table.Name, done, total));
             }
 
             tenant?.Keys.Dispose();
@@ -99,7 +97,7 @@ internal sealed class StoreProof(
 
         if (hasSecret)
             Add($"{SecretRow.Table.Shown(secrets.Current)} belongs to no tenant");
-        watch(new Step("opening", SecretRow.Table.Name, done, count(SecretRow.Table)));
+        watch(new Step("opening", SecretRow.Table.Name, done, total));
     }
 
     private Tenant? OpenTenant(Instance instance, TenantId id, TenantRow row)
@@ -137,16 +135,16 @@ internal sealed class StoreProof(
         foreach (var (key, value) in read(MetaRow.Table).Select(row => MetaRow.ToMeta(new ReadRow(row))))
             verification.AddMeta(key, value);
 
-        var done = 0L;
+        var (done, total) = (0L, count(AuditRow.Table));
         foreach (var row in read(AuditRow.Table))
         {
             verification.Add(AuditRow.From(new ReadRow(row)));
             if (++done % Step.Stride == 0)
-                watch(new Step("verifying", AuditRow.Table.Name, done, count(AuditRow.Table)));
+                watch(new Step("verifying", AuditRow.Table.Name, done, total));
         }
 
         verification.Finish();
-        watch(new Step("verifying", AuditRow.Table.Name, done, count(AuditRow.Table)));
+        watch(new Step("verifying", AuditRow.Table.Name, done, total));
         foreach (var problem in verification.Problems)
             Add(problem);
     }

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 
@@ -10,7 +9,6 @@ namespace Coffer.EndToEnd;
 /// </summary>
 public sealed class CofferProcess : IAsyncDisposable
 {
-    private const int SigTerm = 15;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
 
@@ -118,7 +116,17 @@ public sealed class CofferProcess : IAsyncDisposable
     public void Signal()
     {
         if (!process.HasExited)
-            Assert.Equal(0, Kill(process.Id, SigTerm));
+            Assert.Equal(0, Signals.Send(process.Id, Signals.Term));
+    }
+
+    /// <summary>Has it stand still (SIGSTOP) until it is resumed.</summary>
+    public void Suspend() => Assert.Equal(0, Signals.Send(process.Id, Signals.Stop));
+
+    /// <summary>Has it continue (SIGCONT), unless it has ended.</summary>
+    public void Resume()
+    {
+        if (!process.HasExited)
+            Assert.Equal(0, Signals.Send(process.Id, Signals.Cont));
     }
 
     /// <summary>Ends it as a crash does: SIGKILL, which no program sees coming.</summary>
@@ -166,10 +174,6 @@ public sealed class CofferProcess : IAsyncDisposable
                 throw new TimeoutException(complaint());
         }
     }
-
-    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int Kill(int pid, int signal);
 }
 
 /// <summary>A server ended before it was ready.</summary>

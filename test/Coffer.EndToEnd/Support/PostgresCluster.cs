@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using Coffer.Shared;
 using Npgsql;
 
@@ -11,8 +10,6 @@ namespace Coffer.EndToEnd;
 /// </summary>
 public sealed class PostgresCluster : IAsyncDisposable
 {
-    private const int SigKill = 9, SigStop = 19;
-
     private readonly string directory;
 
     private PostgresCluster(string directory) => this.directory = directory;
@@ -77,11 +74,11 @@ public sealed class PostgresCluster : IAsyncDisposable
     public void Crash(PostgresMember member)
     {
         var postmaster = int.Parse(File.ReadLines(PidFile(member)).First());
-        Assert.Equal(0, Kill(postmaster, SigStop)); // so that it starts no more while they are counted
+        Assert.Equal(0, Signals.Send(postmaster, Signals.Stop)); // so that it starts no more while they are counted
         var children = File.ReadAllText($"/proc/{postmaster}/task/{postmaster}/children").Split(' ',
             StringSplitOptions.RemoveEmptyEntries);
         foreach (var process in (int[])[postmaster, .. children.Select(int.Parse)])
-            _ = Kill(process, SigKill);
+            _ = Signals.Send(process, Signals.Kill);
     }
 
     /// <summary>The first value of what a statement gives, as text.</summary>
@@ -160,10 +157,6 @@ public sealed class PostgresCluster : IAsyncDisposable
     private string Folder(PostgresMember member) => Path.Combine(directory, member.Name);
 
     private string PidFile(PostgresMember member) => Path.Combine(Folder(member), "postmaster.pid");
-
-    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int Kill(int pid, int signal);
 }
 
 /// <summary>One server of a cluster.</summary>

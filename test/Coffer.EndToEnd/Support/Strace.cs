@@ -49,6 +49,17 @@ public sealed class Strace : IAsyncDisposable
         // -D: the program stays our own child, with its exit code
         [Needs.Strace(), "-D", .. Options(calls, fault, files), "--"];
 
+    /// <summary>Runs Coffer, which is killed in the nth of the calls on a file.</summary>
+    public static async Task KillAsync(
+        string calls, int nth, string file, string[] arguments, byte[]? input = null)
+    {
+        var under = Under(calls, $"signal=SIGKILL:when={nth}", file);
+        var killed = await Ran.ProgramAsync(under[0], [.. under[1..], Needs.Program, .. arguments], input: input);
+        Assert.SkipWhen(killed.Stderr.Contains("ptrace", StringComparison.Ordinal),
+            $"strace may not trace here: {killed.Stderr}");
+        killed.EndedWith(128 + Signals.Kill);
+    }
+
     public async ValueTask DisposeAsync()
     {
         // SIGTERM makes it let go; after SIGKILL what it traces would be left stopped. It has ended by itself when what

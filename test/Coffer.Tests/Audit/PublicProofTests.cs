@@ -12,18 +12,8 @@ namespace Coffer.Tests.Audit;
 /// the first place that was changed; nobody without the root key is believed about the rest.
 /// </summary>
 [Trait("Keys", "S13")]
-public sealed class PublicProofTests : ServerTests
+public sealed class PublicProofTests : ProvenLogTests
 {
-    private string Checkpoints => Path.Combine(Server.Data, "audit-checkpoints.jsonl");
-
-    // Eleven entries: three of the first start, in one row, and a row for each of eight more.
-    public override async ValueTask InitializeAsync()
-    {
-        Assert.SkipWhen(PostgresServer.IsChosen, "rows of a file are edited");
-        await base.InitializeAsync();
-        await SetAsync(8);
-    }
-
     [Fact]
     public async Task All_up_to_the_last_checkpoint_is_proven_to_who_has_the_public_key_alone()
     {
@@ -287,17 +277,5 @@ public sealed class PublicProofTests : ServerTests
         PublicProofs.Execute(Server.StoreFile, "UPDATE audit SET public = NULL; DELETE FROM meta WHERE key IN "
             + $"('{PublicKeys.MetaKey}')");
         File.Delete(Checkpoints);
-    }
-
-    private async Task<string> StopAsync()
-    {
-        await Server.StopAsync();
-        return await PublicProofs.KeepAsync(Server.Data);
-    }
-
-    private async Task SetAsync(int count)
-    {
-        for (var i = 0; i < count; i++)
-            (await Server.Client().Set($"k{i}")).IsOk();
     }
 }

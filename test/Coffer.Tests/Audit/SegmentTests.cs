@@ -12,18 +12,8 @@ namespace Coffer.Tests.Audit;
 /// that sign follow each other, so that an early one proves what a later one has signed.
 /// </summary>
 [Trait("Keys", "S13 S14")]
-public sealed class SegmentTests : ServerTests
+public sealed class SegmentTests : ProvenLogTests
 {
-    private string Checkpoints => Path.Combine(Server.Data, "audit-checkpoints.jsonl");
-
-    // Eleven entries.
-    public override async ValueTask InitializeAsync()
-    {
-        Assert.SkipWhen(PostgresServer.IsChosen, "a file is copied");
-        await base.InitializeAsync();
-        await SetAsync(8);
-    }
-
     [Fact]
     public async Task An_accepted_roll_back_begins_a_segment_that_anybody_sees_and_nobody_can_hide()
     {
@@ -224,17 +214,5 @@ public sealed class SegmentTests : ServerTests
         await SetAsync(1);
         await Server.StopAsync();
         return key;
-    }
-
-    private async Task<string> StopAsync()
-    {
-        await Server.StopAsync();
-        return await PublicProofs.KeepAsync(Server.Data);
-    }
-
-    private async Task SetAsync(int count)
-    {
-        for (var i = 0; i < count; i++)
-            (await Server.Client().Set($"k{i}")).IsOk();
     }
 }

@@ -28,8 +28,8 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         var ephemeral = await StoreContents.FillAsync(server);
         await server.StopAsync();
-        var (file, database, back) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(),
-            await postgres.NewDatabaseAsync(way)), new StoreLocation(NewPath(), null));
+        var (file, database, back) = (new StoreLocation(server.Data, null), new StoreLocation(directory.NewPath(),
+            await postgres.NewDatabaseAsync(way)), new StoreLocation(directory.NewPath(), null));
 
         await FinishAsync(file, database);
         Assert.Equal(await StoreContents.DumpAsync(file), await StoreContents.DumpAsync(database));
@@ -50,12 +50,12 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         var from = new StoreLocation(server.Data, null);
         var expected = await StoreContents.DumpAsync(from);
         var steps = 0;
-        await StoreCopy.RunAsync(from, new(NewPath(), null), _ => steps++, server.Time, default);
+        await StoreCopy.RunAsync(from, new(directory.NewPath(), null), _ => steps++, server.Time, default);
         Assert.InRange(steps, 20, 1_000);
         for (var step = 1; step <= steps; step += 2)
         {
             // Each third into a database.
-            var to = new StoreLocation(NewPath(), step % 6 == 1 ? await postgres.NewDatabaseAsync() : null);
+            var to = new StoreLocation(directory.NewPath(), step % 6 == 1 ? await postgres.NewDatabaseAsync() : null);
             await InterruptedAsync(from, to, step);
             await IsRefusedAsync(server, to);
             await InterruptedAsync(from, to, Math.Max(1, step / 2));
@@ -71,7 +71,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         await StoreContents.FillAsync(server);
         await server.StopAsync();
-        var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(), null));
+        var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(directory.NewPath(), null));
         await Assert.ThrowsAsync<InterruptedException>(
             () => StoreCopy.RunAsync(from, to, step => Throw(step.Work == "comparing"), server.Time, default));
         // The root key, what wraps it, the store's id and the control row.
@@ -85,7 +85,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     {
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
         await StoreContents.FillAsync(server);
-        var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(),
+        var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(directory.NewPath(),
             intoDatabase ? await postgres.NewDatabaseAsync() : null));
         await UnfinishedAsync(from, to);
         await IsRefusedAsync(server, to);
@@ -114,7 +114,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     {
         await using var nodes = await Nodes.StartAsync(await postgres.NewDatabaseAsync(way), count: 1);
         (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "before")).IsOk();
-        var (from, to) = (new StoreLocation(nodes[0].Data, nodes.Store), new StoreLocation(NewPath(), null));
+        var (from, to) = (new StoreLocation(nodes[0].Data, nodes.Store), new StoreLocation(directory.NewPath(), null));
         await UnfinishedAsync(from, to);
         (await nodes[0].Set(nodes.Keys.TestSecretKey, "k", "after")).IsOk();
         await nodes.StopAsync(0);
@@ -136,7 +136,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var server = await TestServer.StartAsync();
         await server.StopAsync();
         await using var nodes = await Nodes.StartAsync(await postgres.NewDatabaseAsync(way), count: 1);
-        var refused = await RefusedAsync(new(server.Data, null), new(NewPath(), nodes.Store));
+        var refused = await RefusedAsync(new(server.Data, null), new(directory.NewPath(), nodes.Store));
         Assert.Contains("a server or another migration uses", refused.Message, StringComparison.Ordinal);
     }
 
@@ -153,17 +153,19 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
             "there is already a store in", (await RefusedAsync(from, stranger)).Message, StringComparison.Ordinal);
         Assert.Equal(before, await StoreContents.DumpAsync(stranger));
 
-        var unfinished = new StoreLocation(NewPath(), null);
+        var unfinished = new StoreLocation(directory.NewPath(), null);
         await InterruptedAsync(stranger, unfinished, 5);
         Assert.Contains("the unfinished target of another migration",
             (await RefusedAsync(from, unfinished)).Message, StringComparison.Ordinal);
-        Assert.Contains("unfinished", (await RefusedAsync(unfinished, new(NewPath(), null))).Message,
+        Assert.Contains("unfinished", (await RefusedAsync(unfinished, new(directory.NewPath(), null))).Message,
             StringComparison.Ordinal);
         Assert.Contains("the same data directory", (await RefusedAsync(from, from)).Message, StringComparison.Ordinal);
         Assert.Contains("there is no store in",
-            (await RefusedAsync(new(NewKeyed(server), null), new(NewPath(), null))).Message, StringComparison.Ordinal);
+            (await RefusedAsync(new(directory.NewKeyed(server.Data), null), new(directory.NewPath(), null))).Message,
+            StringComparison.Ordinal);
         File.Copy(Path.Combine(other.Data, "coffer.key"), Path.Combine(server.Data, "coffer.key"), overwrite: true);
-        Assert.Contains("the key file cannot open this store", (await RefusedAsync(from, new(NewPath(), null))).Message,
+        Assert.Contains("the key file cannot open this store",
+            (await RefusedAsync(from, new(directory.NewPath(), null))).Message,
             StringComparison.Ordinal);
     }
 
@@ -184,7 +186,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         (await server.Admin.Post("/admin/v1/api_keys",
             [("type", "restricted"), ("app", await server.AppIdAsync()), ("permissions[]", "secret_read")])).IsOk();
         await server.StopAsync();
-        var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(NewPath(), null));
+        var (from, to) = (new StoreLocation(server.Data, null), new StoreLocation(directory.NewPath(), null));
         await ExecuteAsync(from, edit);
         var report = await StoreCopy.RunAsync(from, to, static _ => { }, server.Time, default);
         Assert.False(report.IsFinished);
@@ -215,7 +217,8 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await server.StopAsync();
         var from = new StoreLocation(server.Data, null);
         await ExecuteAsync(from, edit);
-        foreach (var to in (StoreLocation[])[new(NewPath(), null), new(NewPath(), await postgres.NewDatabaseAsync())])
+        foreach (var to in (StoreLocation[])[
+            new(directory.NewPath(), null), new(directory.NewPath(), await postgres.NewDatabaseAsync())])
             Assert.Contains(named, (await RefusedAsync(from, to)).Message, StringComparison.Ordinal);
     }
 
@@ -225,7 +228,7 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
         await using var server = await TestServer.StartAsync();
         (await server.Admin.Post("/admin/v1/apps", [("name", "an\0app")])).IsOk();
         await server.StopAsync();
-        await FinishAsync(new(server.Data, null), new(NewPath(), await postgres.NewDatabaseAsync()));
+        await FinishAsync(new(server.Data, null), new(directory.NewPath(), await postgres.NewDatabaseAsync()));
     }
 
     [Fact]
@@ -350,16 +353,6 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     }
 
     private static string KeyOf(StoreLocation place) => File.ReadAllText(Path.Combine(place.Data, "coffer.key"));
-
-    private string NewPath() => directory.File(Guid.NewGuid().ToString("n"));
-
-    private string NewKeyed(TestServer server)
-    {
-        var path = NewPath();
-        Directory.CreateDirectory(path);
-        File.Copy(Path.Combine(server.Data, "coffer.key"), Path.Combine(path, "coffer.key"));
-        return path;
-    }
 
     private static async Task ExecuteAsync(StoreLocation place, string sql)
     {

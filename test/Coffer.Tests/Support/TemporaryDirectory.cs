@@ -7,5 +7,17 @@ internal sealed class TemporaryDirectory : IDisposable
 
     public string File(string name) => System.IO.Path.Combine(Path, name);
 
+    /// <summary>Of a name that nothing has.</summary>
+    public string NewPath() => File(Guid.NewGuid().ToString("n"));
+
+    /// <summary>Makes a data directory with nothing but a copy of the key file of another.</summary>
+    public string NewKeyed(string data)
+    {
+        var path = NewPath();
+        Directory.CreateDirectory(path);
+        System.IO.File.Copy(System.IO.Path.Combine(data, "coffer.key"), System.IO.Path.Combine(path, "coffer.key"));
+        return path;
+    }
+
     public void Dispose() => Directory.Delete(Path, recursive: true);
 }

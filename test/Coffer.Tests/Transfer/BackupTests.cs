@@ -27,12 +27,13 @@ public sealed class BackupTests(PostgresServer postgres) : IDisposable
         var from = server.Location;
         if (fromDatabase)
         {
-            from = new StoreLocation(NewKeyed(server), await postgres.NewDatabaseAsync());
+            from = new StoreLocation(directory.NewKeyed(server.Data), await postgres.NewDatabaseAsync());
             await StoreCopy.RunAsync(server.Location, from, static _ => { }, server.Time, default);
         }
 
         var file = await BackupAsync(from);
-        var to = new StoreLocation(NewKeyed(server), toDatabase ? await postgres.NewDatabaseAsync() : null);
+        var to = new StoreLocation(
+            directory.NewKeyed(server.Data), toDatabase ? await postgres.NewDatabaseAsync() : null);
         var restored = await RestoreAsync(file, to);
         Assert.Empty(restored.Problems);
         Assert.Equal(625, restored.Secrets);
@@ -177,7 +178,7 @@ public sealed class BackupTests(PostgresServer postgres) : IDisposable
         var proof = again.Prove(static _ => { });
         Assert.Empty(proof.Problems);
         Assert.Equal(2, proof.Secrets);
-        var to = new StoreLocation(NewKeyed(server), null);
+        var to = new StoreLocation(directory.NewKeyed(server.Data), null);
         Assert.Empty((await RestoreAsync(file, to)).Problems);
         var dump = await StoreContents.DumpAsync(to);
         Assert.Contains("secrets 2", dump, StringComparison.Ordinal);
@@ -192,10 +193,11 @@ public sealed class BackupTests(PostgresServer postgres) : IDisposable
         var file = await BackupAsync(server.Location);
         var expected = await StoreContents.DumpAsync(server.Location, Own);
         var steps = 0;
-        await RestoreAsync(file, new StoreLocation(NewKeyed(server), null), _ => steps++);
+        await RestoreAsync(file, new StoreLocation(directory.NewKeyed(server.Data), null), _ => steps++);
         for (var step = 1; step <= steps; step += 4)
         {
-            var to = new StoreLocation(NewKeyed(server), step % 3 == 1 ? await postgres.NewDatabaseAsync() : null);
+            var to = new StoreLocation(
+                directory.NewKeyed(server.Data), step % 3 == 1 ? await postgres.NewDatabaseAsync() : null);
             var left = step;
             await Assert.ThrowsAsync<OperationCanceledException>(
                 () => RestoreAsync(file, to, _ =>
@@ -222,7 +224,7 @@ public sealed class BackupTests(PostgresServer postgres) : IDisposable
         Assert.Contains("there is already a store", refused.Message, StringComparison.Ordinal);
         Assert.Equal(before, await StoreContents.DumpAsync(server.Location));
 
-        var to = new StoreLocation(NewKeyed(server), null);
+        var to = new StoreLocation(directory.NewKeyed(server.Data), null);
         await Assert.ThrowsAsync<OperationCanceledException>(
             () => RestoreAsync(file, to, static _ => throw new OperationCanceledException()));
         var mixed = await Assert.ThrowsAsync<ConfigurationException>(() => RestoreAsync(other, to));
@@ -254,7 +256,7 @@ public sealed class BackupTests(PostgresServer postgres) : IDisposable
 
     private async Task<string> BackupAsync(StoreLocation from, string? path = null, Action<Step>? watch = null)
     {
-        path ??= NewPath();
+        path ??= directory.NewPath();
         await BackupFiles.WriteAsync(from, stored => Instance.OpenAsync(stored, KeysOf(from), default), path, null,
             path + BackupKeys.Suffix, watch ?? (static _ => { }), 1_900_000_000, default);
         return path;
@@ -302,14 +304,4 @@ public sealed class BackupTests(PostgresServer postgres) : IDisposable
 
     private static KeyWrappers KeysOf(StoreLocation place) =>
         KeyWrappers.OfFile(Path.Combine(place.Data, "coffer.key"));
-
-    private string NewPath() => directory.File(Guid.NewGuid().ToString("n"));
-
-    private string NewKeyed(TestServer server)
-    {
-        var path = NewPath();
-        Directory.CreateDirectory(path);
-        File.Copy(Path.Combine(server.Data, "coffer.key"), Path.Combine(path, "coffer.key"));
-        return path;
-    }
 }

@@ -45,12 +45,12 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
             if (!intoDatabase)
             {
                 await RefusedAsync(
-                    () => FinishAsync(options, RestoredStore.Later.Nothing), "a server runs on the store");
+                    () => FinishAsync(options), "a server runs on the store");
             }
         }
 
-        Assert.Equal(0, await FinishAsync(options, RestoredStore.Later.Nothing));
-        await RefusedAsync(() => FinishAsync(options, RestoredStore.Later.Nothing), "the store is not held");
+        Assert.Equal(0, await FinishAsync(options));
+        await RefusedAsync(() => FinishAsync(options), "the store is not held");
         await using (var node = await StartAsync(options))
         {
             Assert.Equal("payload 77", (await node.Find(keys.TestSecretKey, "name 77", "acct_1")).IsOk().Payload);
@@ -72,7 +72,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         var options = await NewAsync(server);
         var outcome = await RestoreAsync(await BackupAsync(server), options);
         var key = outcome.Key!.Value.GetProperty("secret").GetString()!;
-        Assert.InRange(await FinishAsync(options, RestoredStore.Later.Unknown), 5, 100);
+        Assert.InRange(await FinishAsync(options, isUnknown: true), 5, 100);
         await using var node = await StartAsync(options);
         foreach (var ended in (string[])[
             server.Keys.TestSecretKey, server.Keys.LiveSecretKey!, server.OtherAppKey, server.Keys.AdminKey!])
@@ -121,10 +121,10 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
             var path = directory.File("broken.jsonl");
             await File.WriteAllLinesAsync(path, broken);
             await RefusedAsync(
-                () => FinishAsync(options, RestoredStore.Later.Shown, path), "does not show what came after");
+                () => FinishAsync(options, log: path), "does not show what came after");
         }
 
-        Assert.Equal(1, await FinishAsync(options, RestoredStore.Later.Shown, log));
+        Assert.Equal(1, await FinishAsync(options, log: log));
         await using (var node = await StartAsync(options))
         {
             Assert.Equal(401, (await node.Find(server.Keys.TestSecretKey, "name 77", "acct_1")).Status);
@@ -155,7 +155,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
             File.Copy(Path.Combine(server.Data, name), Path.Combine(options.Data, name));
         var outcome = await RestoreAsync(file, options);
         Assert.True(outcome.IsAnchored);
-        await FinishAsync(options, RestoredStore.Later.Nothing);
+        await FinishAsync(options);
         await using (var node = await StartAsync(options))
             (await node.Find(server.Keys.TestSecretKey, "later", "acct_1")).IsError(404, "resource_missing", "name");
         var report = await AuditArchive.VerifyStoreAsync(new(options.Data, null), null, default);
@@ -219,15 +219,13 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         var fixture = Repository.File("test/fixtures/sqlite-5");
         foreach (var store in (string?[])[null, await postgres.NewDatabaseAsync()])
         {
-            var data = directory.File(Guid.NewGuid().ToString("n"));
-            Directory.CreateDirectory(data);
-            File.Copy(Path.Combine(fixture, "coffer.key"), Path.Combine(data, "coffer.key"));
+            var data = directory.NewKeyed(fixture);
             if (!OperatingSystem.IsWindows())
                 File.SetUnixFileMode(
                     Path.Combine(data, "coffer.key"), UnixFileMode.UserRead | UnixFileMode.UserWrite);
             var options = new CofferOptions { Data = data, Store = store, Listen = "http://127.0.0.1:0" };
             Assert.Empty((await RestoreAsync(Path.Combine(fixture, "back-up"), options)).Restored.Problems);
-            await FinishAsync(options, RestoredStore.Later.Nothing);
+            await FinishAsync(options);
             using var contents = JsonDocument.Parse(
                 await File.ReadAllTextAsync(Path.Combine(fixture, "contents.json")));
             await using var node = new Nodes.Node(await Server.StartAsync(options, TimeProvider.System, default), data);
@@ -257,7 +255,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
 
     private async Task<string> BackupAsync(TestServer server)
     {
-        var path = directory.File(Guid.NewGuid().ToString("n"));
+        var path = directory.NewPath();
         await BackupFiles.CreateAsync(server.Location, path, null, path + BackupKeys.Suffix, static _ => { },
             TimeProvider.System.GetUtcNow().ToUnixTimeSeconds(), default);
         return path;
@@ -265,12 +263,9 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
 
     private async Task<CofferOptions> NewAsync(TestServer server, bool inDatabase = false)
     {
-        var path = directory.File(Guid.NewGuid().ToString("n"));
-        Directory.CreateDirectory(path);
-        File.Copy(Path.Combine(server.Data, "coffer.key"), Path.Combine(path, "coffer.key"));
         return new CofferOptions
         {
-            Data = path,
+            Data = directory.NewKeyed(server.Data),
             Store = inDatabase ? await postgres.NewDatabaseAsync() : null,
             Listen = "http://127.0.0.1:0",
             SecretsPerScope = 1_000,
@@ -285,6 +280,6 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         RestoredStore.RestoreAsync(file, null, options, anchor: null, static _ => { }, TimeProvider.System, default);
 
     private static async Task<int> FinishAsync(
-        CofferOptions options, RestoredStore.Later later, string? log = null) =>
-        (await RestoredStore.FinishAsync(options, later, log, TimeProvider.System, default)).Ended;
+        CofferOptions options, bool isUnknown = false, string? log = null) =>
+        (await RestoredStore.FinishAsync(options, isUnknown, log, TimeProvider.System, default)).Ended;
 }
