@@ -52,6 +52,24 @@ public abstract class LeaseTests(PostgresServer server, Way way) : IAsyncLifetim
     }
 
     [Fact]
+    public async Task What_a_node_reads_is_not_believed_of_one_of_before_that_takes_over_its_row()
+    {
+        var store = await server.NewDatabaseAsync(way);
+        var node = await JoinAsync(store);
+        Assert.Equal((Engine.KnownLevel, true), await ReadAsync());
+        await PostgresServer.ExecuteAsync(store,
+            "UPDATE nodes SET holder = 'one of before', until = now() + interval '1 hour' WHERE number = 1");
+        Assert.Equal((0L, false), await ReadAsync());
+
+        async Task<(long, bool)> ReadAsync()
+        {
+            var said = (await node.ListNodesAsync(TestContext.Current.CancellationToken))
+                .Single(each => each.Name == "node_1");
+            return (said.Level, said.ReadsFormatTwo);
+        }
+    }
+
+    [Fact]
     public async Task A_node_gives_way_to_one_of_before_that_locks_its_name_and_takes_no_name_that_is_locked()
     {
         var store = await server.NewDatabaseAsync(way);

@@ -28,16 +28,16 @@ internal static class PostgresNames
     // The lowest of a range that is free. A node of before that takes it at the same moment leaves none.
     private static readonly string Take = string.Create(CultureInfo.InvariantCulture, $"""
         INSERT INTO nodes
-            (number, holder, until, version, address, started, seen, clock_offset, draining, reads_format_2)
-        SELECT n, $3, now() + interval '{Lease.TotalSeconds} s', $4, $5, now(), now(), 0, 0, $3
+            (number, holder, until, version, address, started, seen, clock_offset, draining, level, reads_format_2)
+        SELECT n, $3, now() + interval '{Lease.TotalSeconds} s', $4, $5, now(), now(), 0, 0,
+            {Engine.KnownLevel}, $3
         FROM generate_series($1, $2) AS n
         WHERE n NOT IN (SELECT number FROM nodes WHERE holder <> $3 AND until > now() UNION ALL {Locked})
         ORDER BY n LIMIT 1
         ON CONFLICT (number) DO UPDATE SET holder = $3, until = excluded.until, version = $4, address = $5,
             started = CASE WHEN nodes.holder = $3 THEN nodes.started ELSE excluded.started END,
-            seen = excluded.seen, draining = 0, reads_format_2 = $3,
-            opened = CASE WHEN nodes.holder = $3 THEN nodes.opened ELSE 0 END,
-            level = CASE WHEN nodes.holder = $3 THEN nodes.level ELSE 0 END
+            seen = excluded.seen, draining = 0, level = excluded.level, reads_format_2 = $3,
+            opened = CASE WHEN nodes.holder = $3 THEN nodes.opened ELSE 0 END
         WHERE nodes.holder = $3 OR nodes.until <= now()
         RETURNING number
         """);
@@ -45,13 +45,13 @@ internal static class PostgresNames
     /// <summary>Lives on as the holder of a name; gives a row if it still is.</summary>
     public static readonly string Renew = string.Create(CultureInfo.InvariantCulture, $"""
         UPDATE nodes SET until = now() + interval '{Lease.TotalSeconds} s', seen = now(), clock_offset = $3,
-            opened = $4, level = {Engine.KnownLevel}
+            opened = $4
         WHERE number = $1 AND holder = $2
             AND number NOT IN ({Locked})
         RETURNING number
         """);
 
-    // What stands there of another holder says nothing of this one.
+    // What stands there of another holder says nothing of this one: a program of before leaves both columns alone.
     private const string ReadsFormatTwo = "coalesce(reads_format_2 = holder, false)";
 
     /// <summary>How many processes have a name and do not read tenant keys of format 2.</summary>
@@ -66,7 +66,8 @@ internal static class PostgresNames
     /// whether it reads tenant keys of format 2.
     /// </summary>
     public static readonly string Live = $"""
-        SELECT number, opened, level, CASE WHEN {ReadsFormatTwo} THEN 1 ELSE 0 END FROM nodes WHERE until > now()
+        SELECT number, opened, CASE WHEN {ReadsFormatTwo} THEN level ELSE 0 END,
+            CASE WHEN {ReadsFormatTwo} THEN 1 ELSE 0 END FROM nodes WHERE until > now()
         UNION SELECT l.objid, 0, 0, 0 FROM ({Locked}) AS l (objid)
             WHERE l.objid NOT IN (SELECT number FROM nodes WHERE until > now())
         ORDER BY number
