@@ -129,11 +129,13 @@ public sealed class PostgresServer : IAsyncDisposable
         }
     }
 
+    // With hundreds of databases a worker of autovacuum would be started each tenth of a second.
     public Task StartAgainAsync() =>
         PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-l",
             Path.Combine(directory!, "log"), "-o",
         $"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} "
-            + $"-c fsync={(IsSynced ? "on" : "off")} -c max_connections=400 -c wal_level=logical", "start");
+            + $"-c fsync={(IsSynced ? "on" : "off")} -c autovacuum=off -c max_connections=400 "
+            + "-c wal_level=logical", "start");
 
     public Task StopAsync() =>
         PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-m", "immediate", "stop");
