@@ -40,9 +40,11 @@ internal static class AdminAnswers
         Thing("engine", Text("name"), Text("version")), Text("node"), Number("started"), Number("uptime"),
         Text("version"), Things("settings", Text("name"), Text("source"), Text("value").OrNull()));
 
+    private static readonly AnswerField Wrappers = Things("wrappers", Text("id"), Text("url").OrNull());
+
     private static readonly AnswerForm RootKeys = new("root_keys", Texts("damaged"),
-        Things("keys", Number("version"), Number("created"), Text("state"),
-            Things("wrappers", Text("id"), Text("url").OrNull())),
+        Things("keys", Number("version"), Number("created"), Text("state"), Wrappers),
+        Things("back_ups", Token("id"), Number("created"), Text("file"), Wrappers).OrNull(),
         Number("left"), Number("serial"), Texts("waiting_for"));
 
     private static readonly AnswerForm Shares = new("recovery_shares", Token("anchor"), Token("store"),

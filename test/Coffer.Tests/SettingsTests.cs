@@ -83,6 +83,7 @@ public sealed class SettingsTests : IDisposable
     [InlineData("audit-metadata-reads", "true")]
     [InlineData("audit-retention-days", "36500")]
     [InlineData("audit-checkpoints", "/c")]
+    [InlineData("receipts", "/s")]
     [InlineData("backup-directory", "/b")]
     [InlineData("backup-keys-directory", "/k")]
     [InlineData("backup-every", "8760")]

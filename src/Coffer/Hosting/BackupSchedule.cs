@@ -2,6 +2,8 @@ using System.Diagnostics;
 using System.Globalization;
 using Coffer.Audit;
 using Coffer.Keys;
+using Coffer.Management;
+using Coffer.Settings;
 using Coffer.Storage;
 using Coffer.Transfer;
 
@@ -18,7 +20,10 @@ internal sealed class BackupSchedule(
     /// <summary>How long it rests between looks at the directory.</summary>
     public static readonly TimeSpan Rest = TimeSpan.FromMinutes(1);
 
-    private const string Suffix = ".backup";
+    private const string Suffix = ".backup", Unfinished = BackupFiles.Unfinished, Prefix = "coffer-";
+
+    /// <summary>One that is written is touched more often.</summary>
+    private static readonly TimeSpan Abandoned = TimeSpan.FromHours(1);
 
     private static readonly TimeSpan LongestBreath = TimeSpan.FromMilliseconds(20);
 
@@ -31,7 +36,36 @@ internal sealed class BackupSchedule(
     /// <param name="Keys">Where their keys of tenants go.</param>
     /// <param name="Every">How long after the last one the next is due.</param>
     /// <param name="Keep">How long one is kept; the newest is kept in any case.</param>
-    public sealed record Plan(string Directory, string Keys, TimeSpan Every, TimeSpan Keep);
+    public sealed record Plan(string Directory, string Keys, TimeSpan Every, TimeSpan Keep)
+    {
+        /// <summary>Null if nothing is set.</summary>
+        public static Plan? Of(CofferOptions.BackupOptions set) => set.Directory is not { } directory ? null : new Plan(
+            directory, set.KeysDirectory ?? directory, TimeSpan.FromHours(set.Hours), TimeSpan.FromDays(set.Days));
+
+        /// <summary>What is in the directory of a store's, for those who have to speak of it.</summary>
+        public KnownBackups Known(byte[] store)
+        {
+            var known = new KnownBackups(Every, Keep);
+            try
+            {
+                // In this order: what gets its name between the two is in the list.
+                var isUnderWay = System.IO.Directory.EnumerateFiles(Directory, "*" + Suffix + Unfinished).Any();
+                return known with
+                {
+                    IsUnderWay = isUnderWay,
+                    Files = [.. List(Directory, store).Select(Known)],
+                };
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                return known;
+            }
+        }
+
+        private static KnownBackup Known(Kept kept) => new(kept.Header.Id, Path.GetFileName(kept.File),
+            kept.Header.Created, [.. kept.Header.Wrappings.Where(row => row.Version == kept.Header.RootVersion)
+                .Select(row => row.Wrapper)]);
+    }
 
     /// <summary>A back-up in the directory.</summary>
     /// <param name="File">Its data.</param>
@@ -79,6 +113,8 @@ internal sealed class BackupSchedule(
         if (kept.Count > 0 && kept[^1].Header.Created > now - (long)plan.Every.TotalSeconds
             && kept[^1].Header.Created <= now)
             return null;
+        RemoveUnfinished(plan.Directory);
+        RemoveUnfinished(plan.Keys);
         var made = await MakeAsync(now, ct);
         foreach (var old in kept.Where(each => each.Header.Created < now - (long)plan.Keep.TotalSeconds))
         {
@@ -100,7 +136,7 @@ internal sealed class BackupSchedule(
     private async Task<Backup.Made> MakeAsync(long now, CancellationToken ct)
     {
         var at = DateTimeOffset.FromUnixTimeSeconds(now).UtcDateTime;
-        var name = string.Create(CultureInfo.InvariantCulture, $"coffer-{at:yyyyMMdd'T'HHmmss'Z'}{Suffix}");
+        var name = string.Create(CultureInfo.InvariantCulture, $"{Prefix}{at:yyyyMMdd'T'HHmmss'Z'}{Suffix}");
         var file = Path.Combine(plan.Directory, name);
         var made = await BackupFiles.WriteAsync(store, OpenAsync, file, null, KeysOf(file), Breathing(ct), now, ct);
         await RecordAsync("create_backup", made.Header, made.Rows);
@@ -113,6 +149,16 @@ internal sealed class BackupSchedule(
             if (!instance.Roots.MayOpen(stored.Meta[Control.MetaKey]))
                 await instance.Reload(ct);
             return instance;
+        }
+    }
+
+    // What a process that was killed had begun: no run continues it.
+    private void RemoveUnfinished(string directory)
+    {
+        foreach (var file in Directory.EnumerateFiles(directory, $"{Prefix}*{Suffix}*{Unfinished}"))
+        {
+            if (time.GetUtcNow().UtcDateTime - File.GetLastWriteTimeUtc(file) > Abandoned)
+                File.Delete(file);
         }
     }
 

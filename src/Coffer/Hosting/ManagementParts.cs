@@ -12,6 +12,9 @@ namespace Coffer.Hosting;
 /// <summary>Writes of the management plane, with the routes that lead to them.</summary>
 internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> AdminRoutes)
 {
+    /// <summary>Where receipts outlive the store, or null.</summary>
+    public ReceiptFolder? Folder { get; private init; }
+
     public static async Task<ManagementParts> OpenAsync(
         StorageParts storage, Instance instance, KeyParts keys, AuditParts audit, AccessParts access,
         SecretsParts secrets, CofferOptions options, Surroundings around, CancellationToken ct)
@@ -19,8 +22,14 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
         var (engine, gate, time) = (storage.Engine, access.Gate, around.Time);
         var order = await CreationOrder.OpenAsync(engine, instance, ct);
         var writer = new ManagementWriter(audit.Committer, secrets.Tenants, time, order, access.Budgets);
+        var folder = options.Receipts is { } path ? new ReceiptFolder(path, around.Log<ReceiptFolder>()) : null;
+        var plan = BackupSchedule.Plan.Of(options.Backups);
         var receipts = around.Parts.Add(
-            new Receipts(engine, audit.Committer, instance, gate, time, around.Log<Receipts>()));
+            new Receipts(engine, audit.Committer, instance, gate, time, around.Log<Receipts>())
+            {
+                Folder = folder,
+                Backups = KnownBackups,
+            });
         receipts.Start();
         var rotation = new RootRotation(engine, audit.Committer, instance);
         keys.Rotate(rotation);
@@ -42,9 +51,17 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
             .. new AuditApi(new AuditTrail(engine, scans, gate)).Routes,
             .. new SettingsApi(gate, receipts, options).Routes,
             .. new RootKeysApi(
-                new ManagedRootKeys(engine, instance, keys.Wrappers, rotation, gate, writer)).Routes,
+                new ManagedRootKeys(engine, instance, keys.Wrappers, rotation, gate, writer)
+                {
+                    Backups = KnownBackups,
+                }).Routes,
             .. new TenantKeysApi(new ManagedTenantKeys(engine, instance, tenantKeys, gate, writer)).Routes,
             .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,
-        ]);
+        ])
+        {
+            Folder = folder,
+        };
+
+        KnownBackups? KnownBackups() => plan?.Known(instance.Id);
     }
 }

@@ -64,6 +64,7 @@ internal sealed class Readiness(
                     new Check("audit", auditTrouble()),
                     .. warning is null ? [] : (Check[])[new Check("clock", null, warning)],
                     .. BackupTrouble() is { } trouble ? (Check[])[new Check("backup", null, trouble)] : [],
+                    .. ReceiptTrouble() is { } away ? (Check[])[new Check("receipts", null, away)] : [],
                 ];
                 proven = time.GetUtcNow(); // who waited while a proof took long does not wait for another
             }
@@ -78,6 +79,9 @@ internal sealed class Readiness(
 
     /// <summary>Why the last back-up could not be made, or null: the node does its work, so it stays ready.</summary>
     public Func<string?> BackupTrouble { get; init; } = static () => null;
+
+    /// <summary>Why receipts are not where they outlive the store, or null.</summary>
+    public Func<string?> ReceiptTrouble { get; init; } = static () => null;
 
     public void Dispose() => proving.Dispose();
 

@@ -81,6 +81,7 @@ internal sealed class Server : IAsyncDisposable
                 audit.Committer, instance, () => keys.Health, () => audit.Trouble, time, clock)
             {
                 BackupTrouble = () => backups?.Trouble,
+                ReceiptTrouble = () => management.Folder?.Trouble,
             }));
             waiting.Open(Doors.Open(
                 secrets, management, access, health, new AuditKeyApi(instance), url, options, around));
@@ -140,10 +141,8 @@ internal sealed class Server : IAsyncDisposable
     private static BackupSchedule? StartBackups(
         Instance instance, AuditParts audit, CofferOptions options, Surroundings around)
     {
-        if (options.Backups is not { Directory: { } directory } backups)
+        if (BackupSchedule.Plan.Of(options.Backups) is not { } plan)
             return null;
-        var plan = new BackupSchedule.Plan(directory, backups.KeysDirectory ?? directory,
-            TimeSpan.FromHours(backups.Hours), TimeSpan.FromDays(backups.Days));
         var schedule = around.Parts.Add(new BackupSchedule(new StoreLocation(options.Data, options.Store), instance,
             audit.Committer, plan, around.Time, around.Log<BackupSchedule>()));
         schedule.Start();

@@ -26,7 +26,21 @@ internal sealed partial class ManagedRootKeys(
 
         /// <summary>Rows that do not open under the root key that they name.</summary>
         public IReadOnlyList<DamagedRow> Damaged { get; init; } = [];
+
+        /// <summary>The back-ups that this node makes by itself; null where they are not known.</summary>
+        public IReadOnlyList<ShownBackup>? Backups { get; init; }
     }
+
+    /// <summary>A back-up as it is shown.</summary>
+    /// <param name="Known">What is known of it.</param>
+    /// <param name="Wrappers">
+    /// What wraps its root key and still wraps one of the store or is set, each with how this node's settings write it:
+    /// without any of these it does not open.
+    /// </param>
+    public sealed record ShownBackup(KnownBackup Known, IReadOnlyList<(string Id, string? Url)> Wrappers);
+
+    /// <summary>What is known of the back-ups that this node makes by itself; null if it makes none.</summary>
+    public Func<KnownBackups?> Backups { get; init; } = static () => null;
 
     /// <summary>A root key as it is shown.</summary>
     /// <param name="Version">From 1.</param>
@@ -47,7 +61,17 @@ internal sealed partial class ManagedRootKeys(
             ? await rotation.WaitingForAsync(made.Version, ct)
             : [];
         var left = facts.Rotating is null ? 0 : await rotation.CountLeftAsync(ct);
-        return Shown(facts) with { WaitingFor = waiting, Left = left, Damaged = rotation.Damaged };
+        return this.Shown(facts) with
+        {
+            WaitingFor = waiting,
+            Left = left,
+            Damaged = rotation.Damaged,
+            Backups = Backups()?.Files?.Select(Shown).ToList(),
+        };
+
+        ShownBackup Shown(KnownBackup backup) => new(backup,
+            [.. backup.Wrappers.Select(id => (Id: id, Url: wrappers.UrlOf(id))).Where(each => each.Url is not null
+                || facts.Roots.Any(root => root.Wrappers.Contains(each.Id)))]);
     }
 
     /// <summary>Has a wrapper wrap every root key, beside those that do.</summary>

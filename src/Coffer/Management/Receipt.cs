@@ -1,6 +1,4 @@
 using System.Buffers.Binary;
-using System.Buffers.Text;
-using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
 using Coffer.Access;
@@ -44,7 +42,7 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
     public Reach? SignedFor { get; private init; }
 
     public static Receipt New(string app, string account, long test, long live, long at) =>
-        new("rcpt_" + RandomNumberGenerator.GetString(Base62.Alphabet, 24), app, account, test, live, at);
+        new(SignedReceipt.NewId(), app, account, test, live, at);
 
     /// <summary>
     /// What is true by now, what has to become so before it is signed, and what it does not speak of.
@@ -56,39 +54,30 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
         return Text is null ? (atOnce, later, never) : ([.. atOnce, .. later], [], never);
     }
 
-    /// <summary>
-    /// RFC 7515, compact serialisation, ES256: any JOSE library verifies it with the store's public key.
-    /// </summary>
-    public Receipt Signed(Instance instance, Reach reach, long now)
+    /// <param name="instance">Whose key signs.</param>
+    /// <param name="reach">How far the engine reaches.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="backups">What is known of back-ups that the server makes by itself; null if it makes none.</param>
+    public Receipt Signed(Instance instance, Reach reach, long now, KnownBackups? backups)
     {
         var (atOnce, later, never) = Words[reach];
-        var payload = new JsonObject
+        var statement = new JsonObject
         {
             ["account"] = Account,
             ["app"] = App,
             ["done"] = Strings([.. atOnce, .. later]),
             ["forgotten_at"] = At,
-            ["generation"] = instance.Facts?.Generation.ToString(),
             ["id"] = Id,
-            ["instance"] = Convert.ToHexStringLower(instance.Id),
             ["not_reached"] = Strings(never),
-            ["object"] = "account.forgotten",
+            ["object"] = SignedReceipt.Forgotten,
             ["secrets"] = new JsonObject { ["live"] = Live, ["test"] = Test },
             ["signed_at"] = now,
-            ["signing_key"] = instance.Signing.Number,
         };
-        if (instance.Signing.Public.Later is { Count: > 0 } successors)
-            payload["signing_keys"] = new JsonArray([.. successors.Select(key => key.ToJson())]);
-        var signed = $"{Base64("""{"alg":"ES256","typ":"JWT"}""")}.{Base64(payload.ToJsonString())}";
-        var signature = instance.AuditSigningKey.SignData(
-            Encoding.ASCII.GetBytes(signed), HashAlgorithmName.SHA256,
-            DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
-        var text = $"{signed}.{Base64Url.EncodeToString(signature)}";
-        return this with { SignedAt = now, SignedFor = reach, Text = text };
+        if (backups is not null)
+            statement["back_ups"] = backups.Holding(At);
+        return this with { SignedAt = now, SignedFor = reach, Text = SignedReceipt.Sign(instance, statement) };
 
         static JsonArray Strings(string[] words) => [.. words.Select(word => (JsonNode?)word)];
-
-        static string Base64(string json) => Base64Url.EncodeToString(Encoding.UTF8.GetBytes(json));
     }
 
     public RowWrite.PutReceipt ToRow(Instance instance)

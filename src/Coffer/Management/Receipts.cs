@@ -53,6 +53,12 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
     /// <summary>What their signatures are verified with: a point of P-256.</summary>
     public ECPoint PublicKey => instance.AuditSigningKey.ExportParameters(includePrivateParameters: false).Q;
 
+    /// <summary>What is known of the back-ups that this node makes by itself; null if it makes none.</summary>
+    public Func<KnownBackups?> Backups { get; init; } = static () => null;
+
+    /// <summary>Where receipts outlive the store, or null.</summary>
+    public ReceiptFolder? Folder { get; init; }
+
     public void Start() => running = Task.Run(RunAsync);
 
     /// <exception cref="ApiError">404: there is no such receipt. 500: it was changed outside Coffer.</exception>
@@ -112,20 +118,22 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
         // What was removed before this call is gone after it: all that is due was.
         if (due.Count > 0 && !await engine.EraseAsync(ct))
             return true;
+        var backups = due.Count > 0 ? Backups() : null;
         foreach (var receipt in due)
         {
-            var signed = receipt.Signed(instance, engine.Reach, time.GetUtcNow().ToUnixTimeSeconds());
+            var signed = receipt.Signed(instance, engine.Reach, time.GetUtcNow().ToUnixTimeSeconds(), backups);
             await committer.CommitAsync(new Change.Plain(signed.ToRow(instance))
             {
                 Notes = [new AuditEntry("sign_receipt", "ok") { App = receipt.App, Account = receipt.Account,
                     Target = receipt.Id }],
             });
+            Folder?.Write(signed);
             seen.Remove(receipt.Id);
             lock (locking)
                 mine.Remove(receipt.Id);
         }
 
-        await PruneAsync();
+        await PruneAsync(ct);
         return left > 0;
     }
 
@@ -225,10 +233,14 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
             return mine.Contains(id) || (take && mine.Add(id));
     }
 
-    private async Task PruneAsync()
+    // One that is in no directory yet, where there is to be one, stays.
+    private async Task PruneAsync(CancellationToken ct)
     {
         var now = time.GetUtcNow().ToUnixTimeSeconds();
-        if (now - pruned < (long)PruneRest.TotalSeconds && now >= pruned)
+        var isDue = now - pruned >= (long)PruneRest.TotalSeconds || now < pruned;
+        if (Folder is not null && (isDue || Folder.IsBehind))
+            await Folder.CatchUpAsync(engine, instance, ct);
+        if (!isDue || Folder?.IsBehind == true)
             return;
         await committer
             .CommitAsync(

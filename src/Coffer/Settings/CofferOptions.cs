@@ -181,6 +181,9 @@ internal sealed record CofferOptions
     /// <summary>Which back-ups a server makes by itself.</summary>
     public BackupOptions Backups { get; init; } = new(null, null);
 
+    /// <summary>A directory in which receipts outlive the store; null has none.</summary>
+    public string? Receipts { get; init; }
+
     /// <summary>
     /// How reads are recorded: <c>durable</c> before they are answered, or <c>buffered</c> within one commit of it.
     /// Never off.

@@ -170,6 +170,9 @@ internal static class SettingsTable
         Text("audit-checkpoints", "FILE", "audit-checkpoints.jsonl in the data directory", "File for the checkpoints "
             + "of the audit log, best on another disk. Its directory must exist.",
             (options, text) => options with { Checkpoints = text }),
+        Text("receipts", "DIR", "none", "Directory in which a signed receipt of each forgotten account is kept too, "
+            + "best on another disk. It must exist.",
+            (options, text) => options with { Receipts = text }),
         Text("backup-directory", "DIR", "none", "Directory for back-ups that the server makes by itself; it is created "
             + "if it does not exist.",
             (options, text) => options with { Backups = options.Backups with { Directory = text } }),

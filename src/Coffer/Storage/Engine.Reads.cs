@@ -228,6 +228,11 @@ internal abstract partial class Engine
         (long Created, string Id)? after, int limit, CancellationToken ct) =>
         ListAsync(ReceiptRow.Pending, ct, after?.Created ?? long.MinValue, after?.Id ?? "", limit);
 
+    /// <summary>A page of the receipts that are signed, in the order of their ids.</summary>
+    public ValueTask<IReadOnlyList<ReceiptRow>> ListSignedReceiptsAsync(
+        string after, int limit, CancellationToken ct) =>
+        ListAsync(ReceiptRow.SignedAfter, ct, after, limit);
+
     /// <summary>
     /// Audit rows in the order in which they were written, or the other way round, with their numbers: at least one if
     /// there is one, and otherwise as many as are within a size.

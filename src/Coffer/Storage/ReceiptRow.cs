@@ -17,6 +17,10 @@ internal sealed record ReceiptRow(string Id, long Created, long? Signed, byte[] 
         ORDER BY created, id LIMIT $3
         """, From);
 
+    /// <summary>Those that are signed after an id, in the order of ids.</summary>
+    public static readonly Query<ReceiptRow> SignedAfter = new(
+        $"{Columns} WHERE signed IS NOT NULL AND id > $1 ORDER BY id LIMIT $2", From);
+
     public const string Put = """
         INSERT INTO receipts (id, created, signed, sealed) VALUES ($1, $2, $3, $4)
         ON CONFLICT (id) DO UPDATE SET signed = $3, sealed = $4

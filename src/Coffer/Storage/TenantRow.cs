@@ -30,6 +30,10 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
     public static readonly Query<long> CounterByNumber = new(
         "SELECT counter FROM tenants WHERE id = $1", static row => row.Number(0));
 
+    /// <summary>When one was made, by its number, in Unix seconds.</summary>
+    public static readonly Query<long> CreatedByNumber = new(
+        "SELECT created FROM tenants WHERE id = $1", static row => row.Number(0));
+
     /// <summary>1 or nothing.</summary>
     public static readonly Query<long> OfApp = new(
         "SELECT CAST(1 AS BIGINT) FROM tenants WHERE app = $1 LIMIT 1", static row => row.Number(0));

@@ -1,4 +1,7 @@
+using System.Text;
+using System.Text.Json.Nodes;
 using Coffer.Keys;
+using Coffer.Management;
 using Coffer.Storage;
 using Coffer.Storage.Postgres;
 using Coffer.Storage.Sqlite;
@@ -8,6 +11,9 @@ namespace Coffer.Transfer;
 /// <summary>The two files of a back-up: under their names they are there whole and durable, or not at all.</summary>
 internal static class BackupFiles
 {
+    /// <summary>What the name of a file ends in until it is whole.</summary>
+    public const string Unfinished = ".new";
+
     /// <summary>The same by whatever wraps the root keys of the store.</summary>
     /// <inheritdoc cref="WriteAsync"/>
     /// <exception cref="KeyServiceException">A wrapper could not be asked.</exception>
@@ -67,17 +73,58 @@ internal static class BackupFiles
     }
 
     /// <summary>
-    /// Takes accounts out of a back-up's keys: the file is replaced by one without them, and what it had is overwritten
-    /// where the medium allows.
+    /// Takes an account out of a back-up's keys: the file is replaced by one without it, and what it had is overwritten
+    /// where the medium allows. Then a receipt for that is written, signed by the key of the store in the back-up.
+    /// Where a run ended between the two, the next one writes the receipt.
     /// </summary>
-    /// <returns>The header of the new file, and how many tenants were taken out.</returns>
-    public static (BackupHeader Header, int Gone) Forget(
+    /// <param name="backup">The back-up.</param>
+    /// <param name="keysFile">Its keys of tenants.</param>
+    /// <param name="app">The app.</param>
+    /// <param name="account">The account.</param>
+    /// <param name="receipts">The directory for the receipt.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <returns>
+    /// The number of the keys that have the account no more, how many tenants were taken out of them by this run, and
+    /// the file of the receipt; null if the account is not in the back-up.
+    /// </returns>
+    /// <exception cref="IOException">A file cannot be written.</exception>
+    public static (long Part, int Gone, string Receipt)? Forget(
+        OpenedBackup backup, string keysFile, string app, string account, string receipts, long now)
+    {
+        if (!backup.HasAccount(app, account))
+            return null;
+        var (header, gone) = Rewrite(backup, keysFile, (its, one) => its == app && one == account);
+        var part = gone > 0 ? header.Number : backup.KeysHeader.Number;
+        var id = SignedReceipt.NewId();
+        var statement = new JsonObject
+        {
+            ["account"] = account,
+            ["app"] = app,
+            ["backup"] = header.Id,
+            ["done"] = new JsonArray("keys_taken_out"),
+            ["forgotten_at"] = now,
+            ["id"] = id,
+            ["not_reached"] = new JsonArray("copies", "storage_medium"),
+            ["object"] = SignedReceipt.TakenOut,
+            ["part"] = part,
+            ["part_before"] = backup.KeysHeader.Number,
+            ["signed_at"] = now,
+            ["tenants"] = gone,
+        };
+        var file = Path.Combine(receipts, id + SignedReceipt.Suffix);
+        var text = SignedReceipt.Sign(backup.Instance, statement) + "\n";
+        DurableFile.Write(file, Encoding.ASCII.GetBytes(text), overwrite: false);
+        return (part, gone, file);
+    }
+
+    private static (BackupHeader Header, int Gone) Rewrite(
         OpenedBackup backup, string keysFile, Func<string, string, bool> isForgotten)
     {
-        var next = keysFile + ".new";
-        using (var from = backup.AgainKeys())
-        using (var to = DurableFile.Open(next, FileMode.Create, FileAccess.Write, FileShare.None))
+        var next = keysFile + Unfinished;
+        try
         {
+            using var from = backup.AgainKeys();
+            using var to = DurableFile.Open(next, FileMode.Create, FileAccess.Write, FileShare.None);
             var rewritten = BackupKeys.Rewrite(from, to, backup.Instance, isForgotten);
             if (rewritten.Gone > 0)
             {
@@ -87,12 +134,12 @@ internal static class BackupFiles
                 DurableFile.SyncDirectoryOf(keysFile);
                 Overwrite(old);
             }
-            else
-            {
-                File.Delete(next);
-            }
 
             return rewritten;
+        }
+        finally
+        {
+            File.Delete(next);
         }
     }
 
@@ -114,17 +161,17 @@ internal static class BackupFiles
         public NewFile(string path)
         {
             this.path = path;
-            Content = DurableFile.Open(Unfinished, FileMode.Create, FileAccess.Write, FileShare.None);
+            Content = DurableFile.Open(Written, FileMode.Create, FileAccess.Write, FileShare.None);
         }
 
         public FileStream Content { get; }
 
-        private string Unfinished => path + ".new";
+        private string Written => path + Unfinished;
 
         public void Keep()
         {
             DurableFile.Sync(Content);
-            File.Move(Unfinished, path, overwrite: false);
+            File.Move(Written, path, overwrite: false);
             isKept = true;
             DurableFile.SyncDirectoryOf(path);
         }
@@ -133,7 +180,7 @@ internal static class BackupFiles
         {
             Content.Dispose();
             if (!isKept)
-                File.Delete(Unfinished);
+                File.Delete(Written);
         }
     }
 }

@@ -55,6 +55,9 @@ internal sealed record BackupHeader
     /// <summary>The key of this part, sealed under the root key that sealed when it was made.</summary>
     public byte[] SealedKey { get; init; } = [];
 
+    /// <summary>The root key that the key of this part is sealed under; null if it names none.</summary>
+    public uint? RootVersion => Envelope.KeyVersionOf(SealedKey);
+
     /// <summary>The schema of this program.</summary>
     public static (int Sqlite, int Postgres) CurrentSchema { get; } =
         (Migrations.Of("sqlite").Count, Migrations.Of("postgres").Count);
@@ -78,7 +81,7 @@ internal sealed record BackupHeader
     /// <exception cref="BackupDamagedException">It does not open.</exception>
     public async Task<SealingKey> OpenKeyAsync(KeyWrappers wrappers, CancellationToken ct)
     {
-        if (Envelope.KeyVersionOf(SealedKey) is not { } version)
+        if (RootVersion is not { } version)
             throw new BackupDamagedException("its first line names no root key");
         var stored = new StoredKeys(Roots, Wrappings, new Dictionary<string, byte[]>());
         using var root = await stored.UnwrapAsync(wrappers, new RootKeyName(Store, version), ct);

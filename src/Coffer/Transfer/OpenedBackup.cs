@@ -48,9 +48,10 @@ internal sealed class OpenedBackup : IDisposable
     /// <param name="by">What wraps its root keys, and the data directory with the key file and the anchor.</param>
     /// <param name="anchor">An anchor that must be there; null is that of the data directory, if there is one.</param>
     /// <param name="ct">Ends the wait for a wrapper.</param>
+    /// <param name="wrappers">What opens it instead of what wraps its root keys; null is that.</param>
     /// <inheritdoc cref="OpenAsync(string, string, KeyWrappers, Anchor?, CancellationToken)" path="/exception"/>
-    public static Task<OpenedBackup> OpenAsync(
-        string file, string? keysFile, StoreLocation by, string? anchor, CancellationToken ct)
+    public static Task<OpenedBackup> OpenAsync(string file, string? keysFile, StoreLocation by, string? anchor,
+        CancellationToken ct, KeyWrappers? wrappers = null)
     {
         if (anchor is not null && !File.Exists(anchor))
         {
@@ -58,7 +59,7 @@ internal sealed class OpenedBackup : IDisposable
                 "Give a copy of a node's coffer.anchor, or leave --anchor out.");
         }
 
-        return OpenAsync(file, keysFile ?? file + BackupKeys.Suffix, by.OpenWrappers(),
+        return OpenAsync(file, keysFile ?? file + BackupKeys.Suffix, wrappers ?? by.OpenWrappers(),
             new Anchor(anchor ?? Path.Combine(by.Data, DataDirectory.Anchor)), ct);
     }
 
@@ -115,6 +116,14 @@ internal sealed class OpenedBackup : IDisposable
         if (table.Name == TenantRow.Table.Name)
             return OfKnown(read, BackupKeys.Joined);
         return Forgotten > 0 && known.Table.Columns[0].Name == Owner ? OfKnown(read, static (row, _) => row) : read;
+    }
+
+    /// <summary>Whether an account had tenants when the back-up was made, with keys here or not.</summary>
+    public bool HasAccount(string app, string account)
+    {
+        var own = data.Again();
+        own.MoveTo(tables[TenantRow.Table.Name].Place);
+        return Rows(own, TenantRow.Table.Name).Any(row => (string)row[1]! == app && (string)row[3]! == account);
     }
 
     /// <summary>Opens every record, and verifies the log. No payload is kept.</summary>

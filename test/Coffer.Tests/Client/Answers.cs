@@ -46,8 +46,9 @@ internal static class Answers
         """;
 
     private const string RootKeys = """
-        {"object": "root_keys", "damaged": [], "left": 0, "serial": 1, "waiting_for": [], "keys": [{"version": 1,
-        "created": 1, "state": "done", "wrappers": [{"id": "file:1", "url": null}]}]}
+        {"object": "root_keys", "back_ups": [{"id": "b1", "created": 1, "file": "f", "wrappers": []}], "damaged": [],
+        "left": 0, "serial": 1, "waiting_for": [], "keys": [{"version": 1, "created": 1, "state": "done",
+        "wrappers": [{"id": "file:1", "url": null}]}]}
         """;
 
     private static readonly Dictionary<string, string> All = new()

@@ -19,7 +19,7 @@ public sealed class HouseTests
     private static readonly string[] Access = ["Audit", .. Audit];
     private static readonly string[] Secrets = ["Access", .. Access];
     private static readonly string[] Management = ["Secrets", .. Secrets];
-    private static readonly string[] Transfer = [.. Engines, .. Management];
+    private static readonly string[] Transfer = [.. Engines, "Management", .. Management];
 
     private static readonly Dictionary<string, string[]> Allowed = new()
     {
@@ -38,8 +38,8 @@ public sealed class HouseTests
         ["Api"] = ["Http", "Management", "Secrets", "Access", "Settings"],
         ["Api.Admin"] = ["Api", "Http", "Management", "Secrets", "Access", "Settings"],
         ["Transfer"] = Transfer,
-        ["Hosting"] = ["Api", "Api.Admin", "Http", "Management", "Settings", "Transfer", .. Transfer],
-        ["Checks"] = ["Hosting", "Settings", "Transfer", "Management", .. Transfer],
+        ["Hosting"] = ["Api", "Api.Admin", "Http", "Settings", "Transfer", .. Transfer],
+        ["Checks"] = ["Hosting", "Settings", "Transfer", .. Transfer],
         ["Cli"] = ["Checks", "Hosting", "Settings", "Transfer"],
     };
 

@@ -8,7 +8,7 @@ public abstract class ServerTests(int secretsPerScope = 10) : IAsyncLifetime
 
     public virtual async ValueTask InitializeAsync() => Server = await TestServer.StartAsync(secretsPerScope);
 
-    public ValueTask DisposeAsync()
+    public virtual ValueTask DisposeAsync()
     {
         GC.SuppressFinalize(this);
         return Server.DisposeAsync();

@@ -56,6 +56,40 @@ public sealed class BackupScheduleTests : IDisposable
     }
 
     [Fact]
+    public async Task What_a_run_that_was_killed_had_begun_is_removed_and_what_may_be_under_way_is_not()
+    {
+        await using var server = await TestServer.StartAsync();
+        await server.StopAsync();
+        var (begun, keys, under, other) = (Path.Combine(Data, "coffer-1.backup.new"),
+            Path.Combine(Keys, "coffer-1.backup.keys.new"), Path.Combine(Data, "coffer-2.backup.new"),
+            Path.Combine(Data, "mine.new"));
+        Directory.CreateDirectory(Data);
+        Directory.CreateDirectory(Keys);
+        foreach (var file in (string[])[begun, keys, under, other])
+            await File.WriteAllTextAsync(file, "begun");
+        foreach (var file in (string[])[begun, keys, other])
+            File.SetLastWriteTimeUtc(file, server.Time.GetUtcNow().UtcDateTime.AddHours(-2));
+        File.SetLastWriteTimeUtc(under, server.Time.GetUtcNow().UtcDateTime);
+        await server.OnStoreAsync(async (_, committer, instance) =>
+        {
+            var plan = new BackupSchedule.Plan(Data, Keys, TimeSpan.FromHours(24), TimeSpan.FromDays(30));
+            using var schedule = new BackupSchedule(server.Location, instance, committer, plan, server.Time,
+                NullLogger<BackupSchedule>.Instance);
+            Assert.Equal((true, 0), (plan.Known(instance.Id).IsUnderWay, plan.Known(instance.Id).Files!.Count));
+            Assert.NotNull(await schedule.RunOnceAsync(default));
+            Assert.Equal((false, false, true, true),
+                (File.Exists(begun), File.Exists(keys), File.Exists(under), File.Exists(other)));
+            File.Delete(under);
+            var known = plan.Known(instance.Id);
+            Assert.Equal((false, 1), (known.IsUnderWay, known.Files!.Count));
+            Assert.StartsWith("file:", Assert.Single(known.Files[0].Wrappers), StringComparison.Ordinal);
+            Directory.Delete(Data, recursive: true);
+            Assert.Null(plan.Known(instance.Id).Files);
+            return 0;
+        });
+    }
+
+    [Fact]
     public async Task A_server_makes_the_first_at_once_and_says_in_readyz_when_it_cannot()
     {
         await using var server = await TestServer.StartAsync();

@@ -120,20 +120,12 @@ internal sealed class RootKeysApi(ManagedRootKeys keys)
             json.WriteString("object"u8, "root_key"u8);
             json.WriteNumber("created"u8, root.Created);
             json.WriteString("state"u8, root.State);
-            json.WriteStartArray("wrappers"u8);
-            foreach (var (id, url) in root.Wrappers)
-            {
-                json.WriteStartObject();
-                json.WriteString("id"u8, id);
-                json.WriteString("url"u8, url);
-                json.WriteEndObject();
-            }
-
-            json.WriteEndArray();
+            WriteWrappers(json, root.Wrappers);
             json.WriteEndObject();
         }
 
         json.WriteEndArray();
+        WriteBackups(json, answer.Backups);
         json.WriteStartArray("damaged"u8);
         foreach (var row in answer.Damaged)
             json.WriteStringValue(row.ToString());
@@ -145,5 +137,41 @@ internal sealed class RootKeysApi(ManagedRootKeys keys)
             json.WriteStringValue(node);
         json.WriteEndArray();
         json.WriteEndObject();
+    }
+
+    private static void WriteBackups(Utf8JsonWriter json, IReadOnlyList<ManagedRootKeys.ShownBackup>? backups)
+    {
+        if (backups is null)
+        {
+            json.WriteNull("back_ups"u8);
+            return;
+        }
+
+        json.WriteStartArray("back_ups"u8);
+        foreach (var (known, wrappers) in backups)
+        {
+            json.WriteStartObject();
+            json.WriteString("id"u8, known.Id);
+            json.WriteNumber("created"u8, known.Created);
+            json.WriteString("file"u8, known.File);
+            WriteWrappers(json, wrappers);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+    }
+
+    private static void WriteWrappers(Utf8JsonWriter json, IReadOnlyList<(string Id, string? Url)> wrappers)
+    {
+        json.WriteStartArray("wrappers"u8);
+        foreach (var (id, url) in wrappers)
+        {
+            json.WriteStartObject();
+            json.WriteString("id"u8, id);
+            json.WriteString("url"u8, url);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
     }
 }

@@ -1,0 +1,140 @@
+using System.Text.Json.Nodes;
+using Coffer.Management;
+using Coffer.Settings;
+
+namespace Coffer.Tests.Api.Management;
+
+/// <summary>Receipts outlive the store in a directory, and say what they know of back-ups.</summary>
+[Trait("Keys", "S11")]
+public sealed class ReceiptFolderTests : ServerTests
+{
+    private readonly TemporaryDirectory directory = new();
+
+    private string Folder => directory.File("receipts");
+
+    private string Backups => directory.File("backups");
+
+    [Fact]
+    public async Task Each_receipt_is_in_the_directory_too_and_none_is_lost_while_that_is_away()
+    {
+        var before = (await Server.ForgetAsync("acct_before")).IsOk().Json;
+        await SignedAsync(before);
+        await Server.StopAsync();
+        Directory.CreateDirectory(Folder);
+        await StartAsync();
+        await UntilAsync(() => Task.FromResult(File.Exists(FileOf(before)))); // the store had it
+        var first = (await Server.ForgetAsync("acct_1")).IsOk().Json;
+        var signed = await SignedAsync(first);
+        await UntilAsync(() => Task.FromResult(File.Exists(FileOf(first))));
+        Assert.Equal($"{signed["receipt"]}\n", await File.ReadAllTextAsync(FileOf(first)));
+        if (!OperatingSystem.IsWindows())
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(FileOf(first)));
+        Assert.DoesNotContain("receipts", (await ReadyAsync()).Text, StringComparison.Ordinal);
+
+        // Away for longer than the store keeps receipts.
+        Directory.Delete(Folder, recursive: true);
+        var away = (await Server.ForgetAsync("acct_away")).IsOk().Json;
+        await SignedAsync(away);
+        await UntilAsync(async () => (await ReadyAsync()).Text.Contains(
+            "\"receipts\":\"receipts cannot be written to their directory", StringComparison.Ordinal));
+        Assert.Equal(200, (await ReadyAsync()).Status);
+        Server.Time.Move(TimeSpan.FromDays(100));
+        await SignedAsync((await Server.ForgetAsync("acct_later")).IsOk().Json);
+
+        Directory.CreateDirectory(Folder);
+        await Server.ForgetAsync("acct_back");
+        await UntilAsync(() => Task.FromResult(File.Exists(FileOf(away))));
+        await UntilAsync(async () => !(await ReadyAsync()).Text.Contains("receipts", StringComparison.Ordinal));
+        Assert.Empty(Directory.GetFiles(Folder, "*.new"));
+    }
+
+    [Fact]
+    public async Task A_receipt_names_the_back_ups_of_the_schedule_that_may_hold_the_account_and_until_when()
+    {
+        await Server.StopAsync();
+        Directory.CreateDirectory(Folder);
+        await StartAsync(new CofferOptions.BackupOptions(Backups, null, Hours: 6, Days: 7));
+        await UntilAsync(() => Task.FromResult(
+            Directory.Exists(Backups) && Directory.GetFiles(Backups, "*.backup").Length == 1));
+        var made = Server.Time.Seconds;
+        Server.Time.Move(TimeSpan.FromMinutes(5));
+        var signed = await SignedAsync((await Server.ForgetAsync("acct_1")).IsOk().Json);
+        var statement = JsonNode.Parse(
+            SignedReceipt.Read((string)signed["receipt"]!, null, await KeysAsync()).Statement)!["back_ups"]!;
+        var name = Path.GetFileName(Directory.GetFiles(Backups, "*.backup").Single());
+        Assert.Equal((1, name), ((int)statement["count"]!, (string?)Assert.Single(statement["files"]!.AsArray())));
+        // As long as one is kept, until the next is made that removes it, and an hour for that.
+        Assert.Equal(made + (7 * 86_400) + (6 * 3_600) + 3_600, (long)statement["until"]!);
+        Assert.Contains("back_ups", signed["not_reached"]!.AsArray().Select(word => (string)word!));
+    }
+
+    [Fact]
+    public void What_is_not_known_of_back_ups_is_not_claimed()
+    {
+        var known = new KnownBackups(TimeSpan.FromHours(1), TimeSpan.FromDays(1))
+        {
+            Files = [.. Enumerable.Range(1, 150).Select(i => new KnownBackup($"{i}", $"file {i}", i * 1_000, []))],
+        };
+        const long Kept = 86_400 + 3_600 + 3_600;
+        Assert.Equal((100, "file 149", 149, 149_000 + Kept), Stated(known, 149_999));
+        Assert.Equal((1, "file 1", 1, 1_000 + Kept), Stated(known, 1_000)); // of the same second: it may
+        Assert.Equal((0, null, 0, null), Stated(known, 999));
+        // One that is being written holds it for as long as one of that moment.
+        Assert.Equal((0, null, 0, 999 + Kept), Stated(known with { IsUnderWay = true }, 999));
+        // A directory that cannot be read may have any.
+        Assert.Equal((0, null, null, 5_000 + Kept), Stated(known with { Files = null }, 5_000));
+
+        static (int, string?, int?, long?) Stated(KnownBackups known, long at)
+        {
+            var json = known.Holding(at);
+            var files = json["files"]?.AsArray();
+            return (files?.Count ?? 0, (string?)files?.FirstOrDefault(), (int?)json["count"], (long?)json["until"]);
+        }
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        await base.DisposeAsync();
+        directory.Dispose();
+    }
+
+    private Task StartAsync(CofferOptions.BackupOptions? backups = null) => Server.StartAgainAsync(
+        with: options => options with { Receipts = Folder, Backups = backups ?? options.Backups });
+
+    private string FileOf(JsonNode forgotten) =>
+        Path.Combine(Folder, $"{forgotten["receipt_id"]}{SignedReceipt.Suffix}");
+
+    private async Task<Coffer.Keys.PublicKeys> KeysAsync()
+    {
+        using var http = new HttpClient();
+        var pem = await http.GetStringAsync(new Uri(Server.Url, "/.well-known/coffer-audit-key"));
+        return Coffer.Keys.PublicKeys.FromPem(pem)!;
+    }
+
+    // What was proven is believed for a moment.
+    private Task<Answer> ReadyAsync()
+    {
+        Server.Time.Move(TimeSpan.FromSeconds(1));
+        return Server.Client().Get("/readyz");
+    }
+
+    private async Task<JsonNode> SignedAsync(JsonNode forgotten)
+    {
+        JsonNode receipt = forgotten;
+        await UntilAsync(async () =>
+        {
+            receipt = (await Server.Admin.Get($"/admin/v1/receipts/{forgotten["receipt_id"]}")).IsOk().Json;
+            return (string?)receipt["status"] == "signed";
+        });
+        return receipt;
+    }
+
+    private static async Task UntilAsync(Func<Task<bool>> isSo)
+    {
+        for (var tries = 0; !await isSo(); tries++)
+        {
+            Assert.True(tries < 400, "it did not come to it within 20 seconds");
+            await Task.Delay(50);
+        }
+    }
+}
