@@ -30,6 +30,9 @@ internal static class AuditArchive
         /// <summary>The segments of logs, but for those that begin with a log, in words.</summary>
         public IReadOnlyList<string> Segments { get; init; } = [];
 
+        /// <summary>Whether the store was compared with an anchor, which needs the root key.</summary>
+        public bool IsAnchored { get; init; }
+
         /// <summary>
         /// Whether nothing but public keys was there: then <see cref="Proven"/> is proven, and nothing else.
         /// </summary>
@@ -81,8 +84,10 @@ internal static class AuditArchive
     /// <param name="checkpoints">The checkpoint file, if it is not the one of the data directory.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <param name="publicKeys">A file with the public keys; null asks for the root key.</param>
-    public static async Task<AuditReport> VerifyStoreAsync(
-        StoreLocation source, string? checkpoints, CancellationToken ct, string? publicKeys = null)
+    /// <param name="anchor">An anchor to compare the store with; null is that of the data directory, if any.</param>
+    /// <exception cref="ConfigurationException">The anchor is of another store, or not there.</exception>
+    public static async Task<AuditReport> VerifyStoreAsync(StoreLocation source, string? checkpoints,
+        CancellationToken ct, string? publicKeys = null, string? anchor = null)
     {
         var (_, keyFile, checkpointFile) = DataDirectory.FilesOf(source.Data);
         // Read before the store is opened: one that a running server adds meanwhile would speak of entries that are
@@ -91,11 +96,16 @@ internal static class AuditArchive
             ? File.ReadAllLines(checkpoints ?? checkpointFile)
             : [];
         using var engine = await OpenAsync(source, ct);
-        var proof = publicKeys is null
-            ? AuditKeys.Of(await Instance.OpenAsync(engine, KeyWrappers.Open(source.KeysOr(keyFile)), ct)).Proof
-            : ProofOf(publicKeys, await engine.FindMetaAsync(Control.StoreMetaKey, ct),
-                await engine.FindMetaAsync(PublicKeys.MetaKey, ct));
-        return await VerifyAsync(engine, proof, signed, ct);
+        if (publicKeys is not null)
+        {
+            return await VerifyAsync(engine, ProofOf(publicKeys, await engine.FindMetaAsync(Control.StoreMetaKey, ct),
+                await engine.FindMetaAsync(PublicKeys.MetaKey, ct)), signed, ct);
+        }
+
+        var instance = await Instance.OpenAsync(engine, KeyWrappers.Open(source.KeysOr(keyFile)), ct);
+        var isAnchored = IsAnchored(anchor, Path.Combine(source.Data, DataDirectory.Anchor), instance);
+        var report = await VerifyAsync(engine, AuditKeys.Of(instance).Proof, signed, ct);
+        return report with { IsAnchored = isAnchored };
     }
 
     /// <summary>Verifies the log of a store that is open.</summary>
@@ -123,15 +133,20 @@ internal static class AuditArchive
     /// <param name="checkpoints">The checkpoint file, or null.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <param name="publicKeys">A file with the public keys; null asks for the root key.</param>
-    /// <exception cref="ConfigurationException">The file is no export, or the wrapper is not the store's.</exception>
-    public static async Task<AuditReport> VerifyExportAsync(
-        string file, KeySettings? keys, string? checkpoints, CancellationToken ct, string? publicKeys = null)
+    /// <param name="anchor">An anchor to compare the store with, or null.</param>
+    /// <exception cref="ConfigurationException">
+    /// The file is no export, the wrapper is not the store's, or the anchor is of another store.
+    /// </exception>
+    public static async Task<AuditReport> VerifyExportAsync(string file, KeySettings? keys, string? checkpoints,
+        CancellationToken ct, string? publicKeys = null, string? anchor = null)
     {
         using var exported = new ExportedLog(file);
         var meta = exported.Stored.Meta;
-        var proof = publicKeys is null
-            ? AuditKeys.Of(await exported.OpenAsync(KeyWrappers.Open(keys!), ct)).Proof
-            : ProofOf(publicKeys, meta.GetValueOrDefault(Control.StoreMetaKey),
+        var instance = publicKeys is null ? await exported.OpenAsync(KeyWrappers.Open(keys!), ct) : null;
+        var isAnchored = instance is not null && IsAnchored(anchor, own: null, instance);
+        var proof = instance is not null
+            ? AuditKeys.Of(instance).Proof
+            : ProofOf(publicKeys!, meta.GetValueOrDefault(Control.StoreMetaKey),
                 meta.GetValueOrDefault(PublicKeys.MetaKey));
         var verification = new Verification(proof, checkpoints is null ? [] : File.ReadAllLines(checkpoints));
         foreach (var (key, value) in meta)
@@ -140,18 +155,19 @@ internal static class AuditArchive
             verification.Add(row);
         if (exported.Trouble is { IsSeal: true } changed)
             return new AuditReport([changed.Text], verification.Entries, 0);
-        var report = Finish(verification, proof);
+        var report = Finish(verification, proof) with { IsAnchored = isAnchored };
         return exported.Trouble is not { } cut ? report : report with { Problems = [.. report.Problems, cut.Text] };
     }
 
+    /// <summary>Public keys as <see cref="PublicKeyAsync"/> shows them.</summary>
+    /// <exception cref="ConfigurationException">There are none.</exception>
+    public static PublicKeys PublicKeysIn(string text, string shown) => PublicKeys.FromPem(text)
+        ?? throw new ConfigurationException($"{shown} is not a public key as coffer audit public-key shows it",
+            "Give the file that holds what coffer audit public-key has shown.");
+
     private static LogProof ProofOf(string file, byte[]? store, byte[]? known)
     {
-        if (PublicKeys.FromPem(File.ReadAllText(file)) is not { } keys)
-        {
-            throw new ConfigurationException($"{file} is not a public key as coffer audit public-key shows it",
-                "Give the file that holds what coffer audit public-key has shown.");
-        }
-
+        var keys = PublicKeysIn(File.ReadAllText(file), file);
         if (store is null)
         {
             throw new ConfigurationException("the log is of a store that no release with public keys has opened",
@@ -160,6 +176,17 @@ internal static class AuditArchive
 
         keys.Learn(store, PublicKeys.FromMeta(known));
         return new LogProof(Key: null, keys, store);
+    }
+
+    private static bool IsAnchored(string? anchor, string? own, Instance instance)
+    {
+        if (anchor is not null && !File.Exists(anchor))
+        {
+            throw new ConfigurationException($"there is no anchor at {anchor}",
+                "Give a copy of a node's coffer.anchor, or leave --anchor out.");
+        }
+
+        return (anchor ?? own) is { } path && new Anchor(path).Check(instance);
     }
 
     private static AuditReport Finish(Verification verification, LogProof proof)

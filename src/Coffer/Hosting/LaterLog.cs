@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Coffer.Access;
 using Coffer.Audit;
-using Coffer.Management;
 using Coffer.Storage;
 
 namespace Coffer.Hosting;
@@ -69,7 +68,7 @@ internal sealed class LaterLog
         foreach (var id in disabled.Keys.Union(changed.Keys).Union(rolledSecrets.Select(each => each.App)))
             await ChangeAppAsync(store, id, ct);
         foreach (var (app, account) in forgotten)
-            await ForgetAsync(store, app, account, ct);
+            await RestoredStore.ForgetAsync(store, app, account, receipt: null, ct);
         foreach (var of in deleted.GroupBy(each => each.Tenant))
             await DeleteAsync(store, of.Key, [.. of.Select(each => each.Name)], ct);
         return ended;
@@ -148,24 +147,6 @@ internal sealed class LaterLog
 
         JsonElement? After(string name) =>
             fields.RootElement.TryGetProperty(name, out var pair) && pair.GetArrayLength() == 2 ? pair[1] : null;
-    }
-
-    private static async Task ForgetAsync(OfflineStore store, string app, string account, CancellationToken ct)
-    {
-        var rows = new List<RowWrite>();
-        foreach (var livemode in (bool[])[false, true])
-        {
-            var id = new TenantId(app, livemode, account);
-            if (await store.Engine.FindTenantAsync(id, ct) is { } tenant)
-                rows.Add(new RowWrite.ShredTenant(tenant.Id, id));
-        }
-
-        if (rows.Count > 0)
-        {
-            rows.Add(new RowWrite.DeleteReplies(ManagementWriter.OwnerOf(store.Instance, app, account)));
-            await store.CommitAsync(rows,
-                [new AuditEntry("forget_account", "ok") { App = app, Account = account, Reason = "restored" }]);
-        }
     }
 
     private static async Task DeleteAsync(

@@ -3,6 +3,7 @@ using Coffer.Audit;
 using Coffer.Keys;
 using Coffer.Settings;
 using Coffer.Storage;
+using Coffer.Transfer;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Hosting;
@@ -102,6 +103,65 @@ internal static class Recovery
 
     private static bool IsHex(string text, int bytes) => text.Length == 2 * bytes && text.All(char.IsAsciiHexDigit);
 
+    /// <summary>Opens a back-up with the shares that the store had when it was made, and nothing else.</summary>
+    /// <param name="file">The data.</param>
+    /// <param name="keysFile">The keys of tenants; null is beside the data.</param>
+    /// <param name="by">The data directory with the anchor.</param>
+    /// <param name="anchor">An anchor that must be there; null is that of the data directory, if there is one.</param>
+    /// <param name="gather">Asks for shares until there are enough.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="ConfigurationException">It has no shares, or these do not open it.</exception>
+    /// <exception cref="BackupDamagedException">A part is not as it was written.</exception>
+    public static async Task<OpenedBackup> OpenAsync(string file, string? keysFile, StoreLocation by, string? anchor,
+        Func<ShareGathering, CancellationToken, Task> gather, CancellationToken ct)
+    {
+        BackupHeader header;
+        using (var reader = BackupReader.Open(file, BackupHeader.Data))
+            header = reader.Header;
+        if (header.RecoveryShares is not { } row)
+        {
+            throw new ConfigurationException($"no recovery shares had been made when {file} was",
+                "Only what wrapped its root keys opens it. A later back-up may have shares.");
+        }
+
+        if (RecoveryShares.Read(row) is not { } shares)
+            throw new BackupDamagedException($"{file} is damaged: its recovery shares are");
+        using var wrapper = await GatherAsync(header.Store, shares, gather, ct);
+        var backup = await OpenedBackup.OpenAsync(file, keysFile, by, anchor, ct, KeyWrappers.Of(wrapper));
+        try
+        {
+            using var control = Control.Open(header.Store, backup.Stored.Meta[Control.MetaKey], backup.Instance.Roots);
+            RequireSame(control!, shares);
+            return backup;
+        }
+        catch
+        {
+            backup.Dispose();
+            throw;
+        }
+    }
+
+    private static async Task<SharesWrapper> GatherAsync(byte[] store, RecoveryShares shares,
+        Func<ShareGathering, CancellationToken, Task> gather, CancellationToken ct)
+    {
+        using var gathering = new ShareGathering(store, shares);
+        await gather(gathering, ct);
+        return gathering.Open() ?? throw new ConfigurationException(
+            "these shares do not open this store: they do not belong together, or what belongs to them was changed",
+            "Check where each share comes from. Nothing was changed.");
+    }
+
+    // Anybody can wrap a root key of their own by a public key, and seal a control row under it.
+    private static void RequireSame(Control control, RecoveryShares shares)
+    {
+        if (!control.Peppers.Any(
+            pepper => Anchor.MarkOf(pepper.Secret.Span).AsSpan().SequenceEqual(shares.AnchorMark)))
+        {
+            throw new ConfigurationException("this is not the store that the shares were made for",
+                "Its rows were replaced by those of another. Restore a back-up. Nothing was changed.");
+        }
+    }
+
     private static async Task<Instance> OpenAsync(
         Engine engine, Func<ShareGathering, CancellationToken, Task> gather, CancellationToken ct)
     {
@@ -116,23 +176,10 @@ internal static class Recovery
         var shares = RecoveryShares.Read(row) ?? throw new ConfigurationException(
             "the recovery shares in the store's meta table are damaged",
             "Restore the store from a back-up: its shares are those of its time. Nothing was changed.");
-        using var gathering = new ShareGathering(store, shares);
-        await gather(gathering, ct);
-        using var wrapper = gathering.Open() ?? throw new ConfigurationException(
-            "these shares do not open this store: they do not belong together, or what belongs to them was changed",
-            "Check where each share comes from. Nothing was changed.");
+        using var wrapper = await GatherAsync(store, shares, gather, ct);
         var (_, control, _) = await stored.OpenAsync(KeyWrappers.Of(wrapper), ct);
         using (control)
-        {
-            // Anybody can wrap a root key of their own by a public key, and seal a control row under it.
-            if (!control.Peppers.Any(
-                pepper => Anchor.MarkOf(pepper.Secret.Span).AsSpan().SequenceEqual(shares.AnchorMark)))
-            {
-                throw new ConfigurationException("this is not the store that the shares were made for",
-                    "Its rows were replaced by those of another. Restore a back-up. Nothing was changed.");
-            }
-        }
-
+            RequireSame(control, shares);
         return await Instance.OpenAsync(stored, KeyWrappers.Of(wrapper), ct);
     }
 

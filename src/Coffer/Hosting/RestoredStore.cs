@@ -2,6 +2,7 @@ using System.Text.Json;
 using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Keys;
+using Coffer.Management;
 using Coffer.Settings;
 using Coffer.Storage;
 using Coffer.Transfer;
@@ -25,28 +26,42 @@ internal static class RestoredStore
     public sealed record Outcome(
         BackupHeader Backup, Restore.Restored Restored, bool IsAnchored, long Forgotten, JsonElement? Key);
 
+    /// <summary>What is restored, and what it is held against.</summary>
+    /// <param name="File">The back-up.</param>
+    /// <param name="KeysFile">Its keys of tenants; null is beside it.</param>
+    /// <param name="Anchor">An anchor to compare it with; null is that of the target or of the receipts.</param>
+    public sealed record Source(string File, string? KeysFile = null, string? Anchor = null)
+    {
+        /// <summary>A directory with receipts, or null.</summary>
+        public string? Receipts { get; init; }
+
+        /// <summary>Asks for recovery shares, which open it then instead of what is set; null asks for none.</summary>
+        public Func<ShareGathering, CancellationToken, Task>? Gather { get; init; }
+    }
+
     /// <summary>Restores into an empty directory or database.</summary>
-    /// <param name="file">The back-up.</param>
-    /// <param name="keysFile">Its keys of tenants; null is beside it.</param>
+    /// <param name="source">What is restored.</param>
     /// <param name="options">The settings of the server that will serve it.</param>
-    /// <param name="anchor">An anchor to compare it with, or null.</param>
     /// <param name="watch">Told after each batch.</param>
     /// <param name="time">The clock.</param>
     /// <param name="ct">Ends the wait for a database or a key service.</param>
     /// <exception cref="ConfigurationException">
-    /// No wrapper opens the back-up, the anchor is of another store, or the target is not empty.
+    /// Nothing opens the back-up, the anchor is of another store, a receipt is not of this store or says that the keys
+    /// of tenants are old, or the target is not empty.
     /// </exception>
     /// <exception cref="BackupDamagedException">The back-up is not as it was written.</exception>
-    public static async Task<Outcome> RestoreAsync(string file, string? keysFile, CofferOptions options,
-        string? anchor, Action<Step> watch, TimeProvider time, CancellationToken ct)
+    public static async Task<Outcome> RestoreAsync(
+        Source source, CofferOptions options, Action<Step> watch, TimeProvider time, CancellationToken ct)
     {
         Preflight.Require(options);
         var to = new StoreLocation(
             options.Data, options.Store, options.RootKey.Urls.Count > 0 ? options.RootKey : null);
-        using var backup = await OpenedBackup.OpenAsync(file, keysFile, to, anchor, ct);
+        using var backup = await OpenAsync(source, to, ct);
         Restore.Restored restored;
         using (var directory = DataDirectory.Open(options.Data, holdsStore: options.Store is null))
         {
+            if (source.Gather is not null)
+                KeyParts.CreateFiles(to.KeysOr(directory.KeyFile), time.GetUtcNow());
             restored = await Restore.RunAsync(backup, to, directory, to.OpenWrappers(), watch,
                 time.GetUtcNow().ToUnixTimeSeconds(), ct);
         }
@@ -54,6 +69,35 @@ internal static class RestoredStore
         var key = restored.Problems.Count > 0 ? (JsonElement?)null
             : await EnterAsync(options, backup.Header, restored.Rows, time, ct);
         return new Outcome(backup.Header, restored, backup.IsAnchored, backup.Forgotten, key);
+    }
+
+    /// <summary>
+    /// Opens a back-up to be verified or restored: by what is set or by recovery shares, and held against an anchor and
+    /// receipts if there are any.
+    /// </summary>
+    /// <param name="source">The back-up.</param>
+    /// <param name="by">What is set, and the data directory with the key file and the anchor.</param>
+    /// <param name="ct">Ends the wait for a key service.</param>
+    /// <inheritdoc cref="RestoreAsync" path="/exception"/>
+    public static async Task<OpenedBackup> OpenAsync(Source source, StoreLocation by, CancellationToken ct)
+    {
+        var own = Path.Combine(by.Data, DataDirectory.Anchor);
+        var kept = source.Receipts is null ? null : Path.Combine(source.Receipts, DataDirectory.Anchor);
+        var anchor = source.Anchor ?? (File.Exists(own) || !File.Exists(kept) ? null : kept);
+        var backup = source.Gather is null
+            ? await OpenedBackup.OpenAsync(source.File, source.KeysFile, by, anchor, ct)
+            : await Recovery.OpenAsync(source.File, source.KeysFile, by, anchor, source.Gather, ct);
+        try
+        {
+            if (source.Receipts is not null)
+                KnownReceipts.Read(source.Receipts, backup.Instance).RequireNewest(backup);
+            return backup;
+        }
+        catch
+        {
+            backup.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Ends the holding of a store.</summary>
@@ -65,12 +109,16 @@ internal static class RestoredStore
     /// <param name="log">An exported log of the lost store that shows what came after, or null.</param>
     /// <param name="time">The clock.</param>
     /// <param name="ct">Ends the wait for a database or a key service.</param>
-    /// <returns>How many keys were ended, and what the log shows; no log shows anything else.</returns>
+    /// <param name="receipts">A directory with receipts of accounts that were forgotten, or null.</param>
+    /// <returns>
+    /// How many keys were ended, what the log shows, and how many accounts were forgotten again by receipts.
+    /// </returns>
     /// <exception cref="ConfigurationException">
-    /// The store is not held, a server runs on it, or the log is not of what came after the back-up.
+    /// The store is not held, a server runs on it, the log is not of what came after the back-up, or a receipt is not
+    /// of this store.
     /// </exception>
-    public static async Task<(int Ended, LaterLog? Shown)> FinishAsync(
-        CofferOptions options, bool isUnknown, string? log, TimeProvider time, CancellationToken ct)
+    public static async Task<(int Ended, LaterLog? Shown, int Forgotten)> FinishAsync(CofferOptions options,
+        bool isUnknown, string? log, TimeProvider time, CancellationToken ct, string? receipts = null)
     {
         await using var store = await OfflineStore.OpenAsync(options, time, ct);
         if (!store.Instance.IsHeld)
@@ -80,16 +128,22 @@ internal static class RestoredStore
         }
 
         var shown = log is null ? null : LaterLog.Read(log, store);
+        var known = receipts is null ? null : KnownReceipts.Read(receipts, store.Instance);
+        var forgotten = known is null ? 0 : await known.ApplyAsync(store, ct);
         var (ended, reason) = (isUnknown, shown) switch
         {
             (true, _) => (await EndKeysAsync(store, ct), "unknown"),
             (_, not null) => (await shown.ApplyAsync(store, ct), $"a log with {shown.Entries} entries"),
             _ => (0, "nothing later"),
         };
+        if (known is not null)
+            reason += $", and {known.Count} receipts";
         var entry = new AuditEntry("finish_restore", "ok") { Reason = reason, Count = ended };
         await store.CommitAsync(
             new ControlChange(store.Instance, static control => control with { IsHeld = false }, [], [entry]));
-        return (ended, shown);
+        if (shown is not null || known is not null)
+            await store.Engine.EraseAsync(ct);
+        return (ended, shown, forgotten);
     }
 
     /// <summary>Ends keys of the back-up, and records it.</summary>
@@ -99,6 +153,44 @@ internal static class RestoredStore
                 EndedKey.Put(store.Instance, row, store.Now, EndedKeyRow.Revoked), new RowWrite.DeleteApiKey(row.Id)]),
         ],
         [.. keys.Select(row => ApiKey.Entry("end_key", row) with { Reason = "restored" })]);
+
+    /// <summary>Forgets an account of the back-up that was forgotten after it, and records it.</summary>
+    /// <param name="store">The restored store.</param>
+    /// <param name="app">The app.</param>
+    /// <param name="account">The account.</param>
+    /// <param name="receipt">The receipt that says so; then what came after it stays. Null is a log.</param>
+    /// <param name="ct">Ends the wait for a database.</param>
+    /// <returns>Whether there was something to forget.</returns>
+    public static async Task<bool> ForgetAsync(
+        OfflineStore store, string app, string account, SignedReceipt? receipt, CancellationToken ct)
+    {
+        var rows = new List<RowWrite>();
+        foreach (var livemode in (bool[])[false, true])
+        {
+            var id = new TenantId(app, livemode, account);
+            if (await store.Engine.FindTenantAsync(id, ct) is { } tenant
+                && (receipt is null || await IsBeforeAsync(store, tenant, receipt, ct)))
+                rows.Add(new RowWrite.ShredTenant(tenant.Id, id));
+        }
+
+        if (rows.Count == 0)
+            return false;
+        rows.Add(new RowWrite.DeleteReplies(ManagementWriter.OwnerOf(store.Instance, app, account)));
+        var entry = new AuditEntry("forget_account", "ok")
+        {
+            App = app,
+            Account = account,
+            Target = receipt?.Id,
+            Reason = "restored",
+        };
+        await store.CommitAsync(rows, [entry]);
+        return true;
+    }
+
+    private static async Task<bool> IsBeforeAsync(
+        OfflineStore store, TenantRow tenant, SignedReceipt receipt, CancellationToken ct) =>
+        await store.Engine.ListAsync(TenantRow.CreatedByNumber, ct, tenant.Id) is [var created]
+        && created <= receipt.ForgottenAt;
 
     private static async Task<JsonElement> EnterAsync(
         CofferOptions options, BackupHeader backup, long rows, TimeProvider time, CancellationToken ct)

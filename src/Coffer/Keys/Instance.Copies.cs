@@ -52,7 +52,9 @@ internal sealed partial class Instance
 
     /// <summary>
     /// What a store that was restored is to hold of its keys: a new root key seals, those of the back-up open what was
-    /// sealed under them until it is sealed again, and the store is another life of itself, and held.
+    /// sealed under them until it is sealed again, and the store is another life of itself, and held. As in a copy, all
+    /// are wrapped by those that are given and the recovery shares, and by nothing else: what wrapped them before may
+    /// be lost.
     /// </summary>
     /// <param name="stored">What the back-up holds.</param>
     /// <param name="wrappers">Those of the restored store.</param>
@@ -67,15 +69,11 @@ internal sealed partial class Instance
         using var control = Control.Open(Id, stored.Meta.GetValueOrDefault(Control.MetaKey), Roots) ?? throw Changed();
         var (kept, gone) = (control.Roots.Where(Opens).ToList(), control.Roots.Where(root => !Opens(root)).ToList());
         var fresh = RootKeys.Generate(ControlFacts.Of(control, [], stored.Roots).NewestVersion + 1);
-        var wrappings = stored.Wrappings.Where(row => kept.Exists(root => root.Version == row.Version)).ToList();
         using var shares = stored.SharesOf(control)?.Wrapper();
         KeyWrapper[] by = shares is null ? [.. wrappers.All] : [.. wrappers.All, shares];
+        var wrappings = new List<WrappingRow>();
         foreach (var key in kept.Select(root => Roots.Find(root.Version)!).Append(fresh))
-        {
-            var lacking = by.Where(wrapper => !wrappings.Exists(
-                row => row.Version == key.Version && wrapper.Holds(row.Wrapper)));
-            wrappings.AddRange(await WrapAsync(Id, key, lacking, now, ct));
-        }
+            wrappings.AddRange(await WrapAsync(Id, key, by, now, ct));
 
         var restored = control with
         {

@@ -236,6 +236,36 @@ public sealed class VerificationTests : ServerTests
         });
     }
 
+    [Fact]
+    public async Task A_log_is_of_the_store_that_an_anchor_names_or_nothing_is_said_of_which_it_is()
+    {
+        await Server.StopAsync();
+        await ExportAsync();
+        await using var other = await TestServer.StartAsync(isOther: true);
+        var (own, kept) = (Path.Combine(Server.Data, DataDirectory.Anchor), Path.Combine(Server.Data, "kept"));
+        var foreign = Path.Combine(other.Data, DataDirectory.Anchor);
+        Assert.True((await VerifyAsync()).IsAnchored);
+        File.Move(own, kept);
+        Assert.False((await VerifyAsync()).IsAnchored);
+        Assert.False((await OfExportAsync(null)).IsAnchored);
+        Assert.True((await OfStoreAsync(kept)).IsAnchored);
+        Assert.True((await OfExportAsync(kept)).IsAnchored);
+        foreach (var (anchor, why) in ((string, string)[])
+        [
+            (foreign, $"the store is not the one that {foreign} names"), (own, $"there is no anchor at {own}"),
+        ])
+        {
+            foreach (var verify in (Func<string?, Task<AuditArchive.AuditReport>>[])[OfStoreAsync, OfExportAsync])
+                Assert.Equal(why, (await Assert.ThrowsAsync<ConfigurationException>(() => verify(anchor))).Message);
+        }
+
+        Task<AuditArchive.AuditReport> OfStoreAsync(string? anchor) =>
+            AuditArchive.VerifyStoreAsync(Server.Data, null, default, anchor: anchor);
+
+        Task<AuditArchive.AuditReport> OfExportAsync(string? anchor) => AuditArchive.VerifyExportAsync(Export,
+            new KeySettings([WrapperUrl.Of(Path.Combine(Server.Data, "coffer.key"))]), null, default, anchor: anchor);
+    }
+
     private Retention NewRetention(Engine engine, Committer committer, Instance instance) => new(
         engine, committer, AuditKeys.Of(instance),
         TimeSpan.FromDays(30), Server.Time, NullLogger<Retention>.Instance);

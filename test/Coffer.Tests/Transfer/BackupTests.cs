@@ -1,6 +1,9 @@
 using System.Buffers.Binary;
-using System.Text;
+using System.Text.Json.Nodes;
+using Coffer.Hosting;
 using Coffer.Keys;
+using Coffer.Management;
+using Coffer.Settings;
 using Coffer.Storage;
 using Coffer.Transfer;
 
@@ -163,26 +166,55 @@ public sealed class BackupTests(PostgresServer postgres) : IDisposable
         var app = await server.AppIdAsync();
         await server.StopAsync();
         var file = await BackupAsync(server.Location);
+        var (keys, receipts) = (file + BackupKeys.Suffix, Directory.CreateDirectory(directory.NewPath()).FullName);
+        File.Copy(keys, keys + ".old");
         using (var backup = await OpenAsync(file, server.Location))
-        {
-            var (header, gone) = BackupFiles.Forget(backup, file + BackupKeys.Suffix,
-                (its, account) => (its, account) == (app, "acct_1"));
-            Assert.Equal((2L, 2), (header.Number, gone));
-        }
+            Assert.Equal((2L, 2), Forget(backup, "acct_1"));
 
+        // A run that ended before its receipt was written leaves an account that is not there, and gets one.
         using var again = await OpenAsync(file, server.Location);
-        var forgotten = await File.ReadAllBytesAsync(file + BackupKeys.Suffix);
-        Assert.Equal(0, BackupFiles.Forget(again, file + BackupKeys.Suffix, (_, account) => account == "no").Gone);
-        Assert.Equal(forgotten, await File.ReadAllBytesAsync(file + BackupKeys.Suffix));
+        var forgotten = await File.ReadAllBytesAsync(keys);
+        Assert.Equal((2L, 0), Forget(again, "acct_1"));
+        Assert.Null(BackupFiles.Forget(again, keys, app, "acct_none", receipts, 1_900_000_000));
+        Assert.Equal(forgotten, await File.ReadAllBytesAsync(keys));
         Assert.Equal((2L, 2L), (again.KeysHeader.Number, again.Forgotten));
         var proof = again.Prove(static _ => { });
         Assert.Empty(proof.Problems);
         Assert.Equal(2, proof.Secrets);
+
+        // The receipts are signed by the store, and name what they are about.
+        Assert.Equal(2, Directory.GetFiles(receipts).Length);
+        var known = KnownReceipts.Read(receipts, again.Instance);
+        known.RequireNewest(again);
+        var stated = Directory.GetFiles(receipts).Select(path => JsonNode.Parse(SignedReceipt.ReadFile(
+            path, again.Instance.Id, again.Instance.Signing.Public).Statement)!);
+        var first = stated.Single(each => (int)each["tenants"]! == 2);
+        Assert.Equal((again.Header.Id, app, "acct_1", 1L, 2L, 1_900_000_000L),
+            ((string?)first["backup"], (string?)first["app"], (string?)first["account"], (long)first["part_before"]!,
+                (long)first["part"]!, (long)first["forgotten_at"]!));
+
+        // An old copy of the keys opens as before, and is refused where a receipt is known.
+        using var old = await OpenAsync(file, server.Location, keys + ".old");
+        Assert.Equal(0, old.Forgotten);
+        var options = new CofferOptions { Data = directory.NewKeyed(server.Data) };
+        var source = new RestoredStore.Source(file, keys + ".old") { Receipts = receipts };
+        var refused = await Assert.ThrowsAsync<ConfigurationException>(() => RestoredStore.RestoreAsync(
+            source, options, static _ => { }, TimeProvider.System, default));
+        Assert.Contains($"are an old copy, number 1: {receipts}", refused.Message, StringComparison.Ordinal);
+        Assert.Contains($"acct_1 of {app} was taken out of number 2", refused.Message, StringComparison.Ordinal);
+        Assert.False(File.Exists(Path.Combine(options.Data, "coffer.db")));
+
         var to = new StoreLocation(directory.NewKeyed(server.Data), null);
         Assert.Empty((await RestoreAsync(file, to)).Problems);
         var dump = await StoreContents.DumpAsync(to);
         Assert.Contains("secrets 2", dump, StringComparison.Ordinal);
         Assert.Contains("tenants 2", dump, StringComparison.Ordinal);
+
+        (long, int) Forget(OpenedBackup backup, string account)
+        {
+            var done = BackupFiles.Forget(backup, keys, app, account, receipts, 1_900_000_000)!.Value;
+            return (done.Part, done.Gone);
+        }
     }
 
     [Fact]
@@ -206,7 +238,7 @@ public sealed class BackupTests(PostgresServer postgres) : IDisposable
                         throw new OperationCanceledException();
                 }));
             var refused = await Assert.ThrowsAsync<ConfigurationException>(
-                () => Coffer.Hosting.AuditArchive.VerifyStoreAsync(to, null, default));
+                () => AuditArchive.VerifyStoreAsync(to, null, default));
             Assert.Contains("unfinished migration or restoration", refused.Message, StringComparison.Ordinal);
             Assert.Empty((await RestoreAsync(file, to)).Problems);
             Assert.Equal(expected, await StoreContents.DumpAsync(to, Own));

@@ -277,7 +277,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         new(await Server.StartAsync(options, TimeProvider.System, default), options.Data);
 
     private static Task<RestoredStore.Outcome> RestoreAsync(string file, CofferOptions options) =>
-        RestoredStore.RestoreAsync(file, null, options, anchor: null, static _ => { }, TimeProvider.System, default);
+        RestoredStore.RestoreAsync(new(file), options, static _ => { }, TimeProvider.System, default);
 
     private static async Task<int> FinishAsync(
         CofferOptions options, bool isUnknown = false, string? log = null) =>
