@@ -122,6 +122,77 @@ public sealed class BackupCliTests
         (await client.SetAsync("after", "p")).Is(200);
     }
 
+    [Fact]
+    public async Task A_back_up_that_is_killed_at_its_first_a_middle_or_its_last_write_is_none()
+    {
+        using var data = new TemporaryDirectory();
+        using var folder = new TemporaryDirectory();
+        var (file, keys) = (folder.File("back-up"), folder.File("back-up.keys"));
+        await using (var coffer = await CofferProcess.ServeAsync(data, "--secrets-per-scope", "100"))
+        {
+            using var client = new WireClient(coffer.Url, coffer.TestKey, "acct_1");
+            for (var i = 0; i < 60; i++)
+                (await client.SetAsync($"name {i}", $"payload {i}")).Is(200);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        string[] create = ["backup", "create", file, "--data", data.Path];
+        foreach (var (calls, nth, on) in ((string, int, string)[])
+            [("pwrite64,write", 1, file), ("pwrite64,write", 4, file), ("fsync", 1, keys), ("rename", 1, file)])
+        {
+            await Strace.KillAsync(calls, nth, on + ".new", create);
+            Assert.False(File.Exists(file), $"killed in {calls} {nth} of {on}");
+            (await Ran.CofferAsync("backup", "verify", file, "--data", data.Path)).EndedWith(74);
+        }
+
+        // In the last the keys had their name already: nobody overwrites them.
+        (await Ran.CofferAsync(create)).Refused(78, $"{keys} is there already");
+        File.Delete(keys);
+        (await Ran.CofferAsync(create)).EndedWith(0);
+        Assert.Equal(2, Directory.GetFiles(folder.Path).Length);
+
+        // Taking an account out: the old file or the new one, and the receipt by the next run.
+        var app = Regex.Match((await Ran.CofferAsync("audit", "list", "--data", data.Path, "--verb", "set", "--json",
+            "--limit", "1")).EndedWith(0).Stdout, "\"app\":\"(app_[0-9A-Za-z]+)\"").Groups[1].Value;
+        string[] forget =
+            ["backup", "forget", file, "--app", app, "--account", "acct_1", "--data", data.Path, "--yes"];
+        await Strace.KillAsync("pwrite64,write", 1, keys + ".new", forget);
+        var before = (await Ran.CofferAsync("backup", "verify", file, "--data", data.Path)).EndedWith(0);
+        Assert.Contains("keys 1: 60 secrets opened", before.Stdout, StringComparison.Ordinal);
+        await Strace.KillAsync("fsync", 1, folder.Path, forget);
+        Assert.Empty(Directory.GetFiles(folder.Path, "*.jws"));
+        var again = (await Ran.CofferAsync(forget)).EndedWith(0);
+        Assert.Contains("keys 2: 0 tenants taken out. The receipt is ", again.Stdout, StringComparison.Ordinal);
+        Assert.Single(Directory.GetFiles(folder.Path, "*.jws"));
+        var after = (await Ran.CofferAsync("backup", "verify", file, "--data", data.Path)).EndedWith(0);
+        Assert.Contains("keys 2: 0 secrets opened, 1 tenants taken out", after.Stdout, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_disk_that_is_full_leaves_no_store_and_the_same_command_continues_on_a_larger_one()
+    {
+        using var data = new TemporaryDirectory();
+        using var folder = new TemporaryDirectory();
+        var file = folder.File("back-up");
+        await using (var coffer = await CofferProcess.ServeAsync(data, "--secrets-per-scope", "301"))
+        {
+            using var client = new WireClient(coffer.Url, coffer.TestKey, "acct_1");
+            for (var i = 0; i < 300; i++)
+                (await client.SetAsync($"name {i}", new string('p', 4_900))).Is(200);
+            Assert.Equal(0, await coffer.StopAsync());
+        }
+
+        (await Ran.CofferAsync("backup", "create", file, "--data", data.Path)).EndedWith(0);
+        await using var disk = await SmallDisk.MountAsync("2m");
+        File.Copy(data.File("coffer.key"), Path.Combine(disk.Path, "coffer.key"));
+        (await Ran.CofferAsync("restore", file, "--data", disk.Path)).EndedWith(74);
+        (await Ran.CofferAsync("serve", "--data", disk.Path, "--listen", "http://127.0.0.1:0")).Refused(
+            78, "the target of an unfinished migration or restoration", "coffer restore");
+        await disk.ResizeAsync("20m");
+        var restored = (await Ran.CofferAsync("restore", file, "--data", disk.Path)).EndedWith(0);
+        Assert.Contains("300 secrets opened", restored.Stdout, StringComparison.Ordinal);
+    }
+
     private static Task KillAsync(string file, string to, int nth) =>
         Strace.KillAsync("fdatasync,fsync", nth, Path.Combine(to, "coffer.db-wal"), ["restore", file, "--data", to]);
 

@@ -25,12 +25,15 @@ internal static class AuditVerb
         var rootKey = Parameters.RootKey("--root-key", "COFFER_ROOT_KEY");
         var publicKey = FileOption("--public-key",
             "What coffer audit public-key has shown: verify as far as checkpoints prove it, without the root key.");
+        var anchor = FileOption("--anchor",
+            "A copy of a node's coffer.anchor, to prove that the log is of that store; the default is the one in the "
+                + "data directory, if there is one.");
         var command = new Command("verify",
             "Prove that no entry was changed, moved or removed, and compare the log with its checkpoints. With "
                 + "--public-key that needs no root key, and proves the log up to the last checkpoint. If it fails, "
                 + "the exit code is 2 and the first bad entry of each node is shown.\n\n" +
             "Example: coffer audit verify --data /var/lib/coffer")
-        { data, store, file, key, rootKey, publicKey, checkpoints };
+        { data, store, file, key, rootKey, publicKey, checkpoints, anchor };
         command.Validators.Add(parsed =>
         {
             var hasFile = parsed.GetResult(file) is not null;
@@ -40,6 +43,8 @@ internal static class AuditVerb
                 parsed.AddError("Give --data, or --file with --key-file or --public-key");
             else if (isPublic && (hasKeyFile || hasWrapper))
                 parsed.AddError("Give --public-key, or --key-file or --root-key, not both");
+            else if (isPublic && parsed.GetResult(anchor) is not null)
+                parsed.AddError("Give --anchor with the root key: a public key does not show whether it is that store");
             else if (hasKeyFile && (!hasFile || hasWrapper))
                 parsed.AddError("Give --file and --key-file together, or --root-key");
             else if (hasFile && !isPublic && !hasKeyFile && !hasWrapper && Parameters.KeysOfEnvironment() is null)
@@ -52,9 +57,11 @@ internal static class AuditVerb
                 keys = new KeySettings([WrapperUrl.Of(keyFile)]);
             var (checkpointFile, known) = (parsed.GetValue(checkpoints), parsed.GetValue(publicKey));
             var report = parsed.GetValue(file) is { } exported
-                ? await AuditArchive.VerifyExportAsync(exported, keys, checkpointFile, ct, known)
+                ? await AuditArchive.VerifyExportAsync(
+                    exported, keys, checkpointFile, ct, known, parsed.GetValue(anchor))
                 : await AuditArchive.VerifyStoreAsync(
-                    Parameters.At(parsed, data, store) with { Keys = keys }, checkpointFile, ct, known);
+                    Parameters.At(parsed, data, store) with { Keys = keys }, checkpointFile, ct, known,
+                    parsed.GetValue(anchor));
             return Report(report);
         });
         return command;
@@ -80,6 +87,8 @@ internal static class AuditVerb
         var how = report.IsPublic ? "hold together by the public key alone" : "verify with the root key";
         Console.WriteLine(
             $"{report.Entries} entries {how}, {report.Checkpoints} checkpoints, {report.Problems.Count} problems");
+        if (!report.IsPublic)
+            Console.WriteLine(BackupVerb.AnchorLine(report.IsAnchored));
         return report.Problems.Count == 0 ? ExitCode.Ok : ExitCode.Unverified;
     }
 

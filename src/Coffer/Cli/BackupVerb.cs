@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Coffer.Hosting;
 using Coffer.Transfer;
 
 namespace Coffer.Cli;
@@ -56,15 +57,22 @@ internal static class BackupVerb
     {
         var (file, keys, data, rootKey, anchor) = (FileArgument(), KeysOption("The file with the keys of tenants; the "
             + "default is FILE.keys."), KeyData(), RootKey(), Anchor());
+        var (receipts, shares) = (Receipts(), Shares());
         var command = new Command("verify",
             "Open every record of a back-up, prove its log, and compare its counts. If anything is in doubt, the exit "
                 + "code is 2.\n\nExample: coffer backup verify /backup/coffer-2026-11-29 --data /var/lib/coffer")
-        { file, keys, data, rootKey, anchor };
+        { file, keys, data, rootKey, shares, anchor, receipts };
         command.SetAction(async (parsed, ct) =>
         {
             try
             {
-                using var backup = await OpenAsync(parsed, file, keys, data, rootKey, anchor, ct);
+                var source = new RestoredStore.Source(
+                    parsed.GetValue(file)!, parsed.GetValue(keys), parsed.GetValue(anchor))
+                {
+                    Receipts = parsed.GetValue(receipts),
+                    Gather = parsed.GetValue(shares) ? SharePrompt.GatherAsync : null,
+                };
+                using var backup = await RestoredStore.OpenAsync(source, By(parsed, data, rootKey, shares), ct);
                 var proof = await Progress.RunAsync(step => Task.FromResult(backup.Prove(step)));
                 foreach (var problem in proof.Problems)
                     Console.Error.WriteLine($"coffer: error: {Terminal.Shown(problem)}");
@@ -85,12 +93,18 @@ internal static class BackupVerb
     {
         var (file, keys, data, rootKey) = (FileArgument(), KeysOption("The file with the keys of tenants, which is "
             + "replaced; the default is FILE.keys."), KeyData(), RootKey());
+        var receipts = Parameters.Literal(new Option<string?>("--receipts")
+        {
+            Description = "The directory for the receipt; the default is that of the file with the keys of tenants.",
+            HelpName = "DIR",
+        });
         var app = Parameters.Id("--app", "APP", "The app.", required: true);
         var account = Parameters.Id("--account", "ACCT", "The account.", required: true);
         var command = new Command("forget",
-            "Take an account out of a back-up: FILE.keys is written again without its keys. Replace every copy of it."
-                + "\n\nExample: coffer backup forget /backup/coffer-2026-11-29 --app app_1 --account acct_1 --data "
-                + "/var/lib/coffer") { file, keys, app, account, data, rootKey, Parameters.Yes };
+            "Take an account out of a back-up: FILE.keys is written again without its keys, and a signed receipt "
+                + "beside it. Replace every copy of FILE.keys.\n\nExample: coffer backup forget "
+                + "/backup/coffer-2026-11-29 --app app_1 --account acct_1 --data /var/lib/coffer")
+        { file, keys, app, account, receipts, data, rootKey, Parameters.Yes };
         command.SetAction(async (parsed, ct) =>
         {
             var (of, named) = (parsed.GetValue(app)!, parsed.GetValue(account)!);
@@ -98,16 +112,18 @@ internal static class BackupVerb
                 return ExitCode.Usage;
             try
             {
-                using var backup = await OpenAsync(parsed, file, keys, data, rootKey, anchor: null, ct);
-                var (header, gone) = BackupFiles.Forget(backup, KeysPath(parsed, file, keys),
-                    (its, one) => its == of && one == named);
-                if (gone == 0)
+                var keysFile = KeysPath(parsed, file, keys);
+                using var backup = await OpenedBackup.OpenAsync(
+                    parsed.GetValue(file)!, keysFile, By(parsed, data, rootKey, null), anchor: null, ct);
+                var folder = parsed.GetValue(receipts) ?? Path.GetDirectoryName(Path.GetFullPath(keysFile))!;
+                if (BackupFiles.Forget(backup, keysFile, of, named, folder, Now()) is not var (part, gone, receipt))
                 {
-                    return new Failure(ExitCode.Absent, $"the back-up has no keys of {named} of {of}",
+                    return new Failure(ExitCode.Absent, $"the back-up has nothing of {named} of {of}",
                         "Check the ids. Nothing was changed.").Report();
                 }
 
-                Console.WriteLine($"back-up {header.Id}, keys {header.Number}: {gone} tenants taken out. Replace every "
+                Console.WriteLine($"back-up {backup.Header.Id}, keys {part}: {gone} tenants taken out. The receipt is "
+                    + $"{Terminal.Shown(receipt)}. Replace every "
                     + "copy of the file of keys, and destroy the old ones.");
                 return ExitCode.Ok;
             }
@@ -148,21 +164,30 @@ internal static class BackupVerb
     public static string KeysPath(ParseResult parsed, Argument<string> file, Option<string?> keys) =>
         parsed.GetValue(keys) ?? parsed.GetValue(file)! + BackupKeys.Suffix;
 
-    /// <summary>Opens a back-up that is named on the command line.</summary>
-    public static Task<OpenedBackup> OpenAsync(ParseResult parsed, Argument<string> file, Option<string?> keys,
-        Option<string?> data, Option<KeySettings?> rootKey, Option<string?>? anchor, CancellationToken ct)
+    public static Option<string?> Receipts() => Parameters.Literal(new Option<string?>("--receipts")
     {
-        var directory = parsed.GetValue(data);
-        var wrappers = KeysOf(parsed, rootKey);
-        if (wrappers is null && directory is null)
+        Description = "A directory with receipts. A file of keys that one says is old is refused.",
+        HelpName = "DIR",
+    });
+
+    public static Option<bool> Shares() => new("--shares")
+    {
+        Description = "Open the back-up with the recovery shares of its time. They are asked for one at a time and not "
+            + "shown, or read from standard input, one a line.",
+    };
+
+    // What opens a back-up that is named on the command line.
+    private static StoreLocation By(
+        ParseResult parsed, Option<string?> data, Option<KeySettings?> rootKey, Option<bool>? shares)
+    {
+        var (directory, wrappers) = (parsed.GetValue(data), KeysOf(parsed, rootKey));
+        if (wrappers is null && directory is null && (shares is null || !parsed.GetValue(shares)))
         {
             throw new ConfigurationException("nothing is named that opens the back-up",
                 "Give --root-key, or the --data directory whose coffer.key opens it.");
         }
 
-        var named = anchor is null ? null : parsed.GetValue(anchor);
-        return OpenedBackup.OpenAsync(parsed.GetValue(file)!, KeysPath(parsed, file, keys),
-            new StoreLocation(directory ?? ".", null, wrappers), named, ct);
+        return new StoreLocation(directory ?? ".", null, wrappers);
     }
 
     private static Option<string?> KeyData() => Parameters.Literal(new Option<string?>("--data")

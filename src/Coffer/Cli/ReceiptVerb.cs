@@ -2,11 +2,13 @@ using System.CommandLine;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Coffer.Client;
+using Coffer.Hosting;
 
 namespace Coffer.Cli;
 
 /// <summary>
-/// <c>coffer receipt show</c>, on the management plane: what is proven of an account that was forgotten.
+/// <c>coffer receipt show</c>, on the management plane: what is proven of an account that was forgotten; and
+/// <c>coffer receipt verify</c>, which needs a public key and no server.
 /// </summary>
 internal static class ReceiptVerb
 {
@@ -27,7 +29,10 @@ internal static class ReceiptVerb
 
     public static Command Command() =>
         new("receipt",
-        "Show the receipts of forgotten accounts. The admin key is read from COFFER_ADMIN_KEY.") { Show() };
+        "Show the receipts of forgotten accounts, and prove them. The admin key is read from COFFER_ADMIN_KEY.")
+        {
+            Show(), Verify(),
+        };
 
     /// <summary>
     /// The answer to someone who has an account forgotten, with its signed receipt if that is there within some
@@ -81,6 +86,47 @@ internal static class ReceiptVerb
                 Print(found);
             return ExitCode.Ok;
         });
+    }
+
+    private static Command Verify()
+    {
+        var file = new Argument<string>("file") { Description = "The file with the receipt.", HelpName = "FILE" };
+        var publicKey = Parameters.Literal(new Option<string?>("--public-key")
+        {
+            Description = "What coffer audit public-key has shown.",
+            HelpName = "FILE",
+        });
+        var (data, store) = (Parameters.Data(required: false), Parameters.Store());
+        var rootKey = Parameters.RootKey("--root-key", "COFFER_ROOT_KEY");
+        var command = new Command("verify",
+            "Prove that a store has signed a receipt, of a forgotten account or of one that was taken out of a "
+                + "back-up, and print what it states as JSON. If it does not verify, the exit code is 2.\n\n"
+                + "Example: coffer receipt verify rcpt_1.jws --public-key coffer-audit-key.pem")
+        { file, publicKey, data, store, rootKey };
+        command.Validators.Add(parsed =>
+        {
+            if ((parsed.GetResult(data) is not null) == (parsed.GetResult(publicKey) is not null))
+                parsed.AddError("Give --public-key, or the --data directory of the store");
+        });
+        command.SetAction(async (parsed, ct) =>
+        {
+            var keys = parsed.GetValue(rootKey) ?? Parameters.KeysOfEnvironment();
+            var (path, known) = (parsed.GetValue(file)!, parsed.GetValue(publicKey));
+            var pem = known is not null
+                ? await File.ReadAllTextAsync(known, ct)
+                : await AuditArchive.PublicKeyAsync(Parameters.At(parsed, data, store) with { Keys = keys }, ct);
+            try
+            {
+                Terminal.WriteRaw(KnownReceipts.Verify(path, pem, known ?? "the key of the store") + "\n");
+                return ExitCode.Ok;
+            }
+            catch (InvalidDataException e)
+            {
+                return new Failure(ExitCode.Unverified, $"{path} does not verify: {e.Message}",
+                    "Ask for the receipt again, and check which store the public key is of.").Report();
+            }
+        });
+        return command;
     }
 
     private static bool IsPending(JsonElement thing, string status) => Listing.Text(status)(thing) == "pending";

@@ -18,7 +18,13 @@ internal static class RestoreVerb
             Arity = ArgumentArity.ZeroOrOne,
         };
         var keys = BackupVerb.KeysOption("The file with the keys of tenants; the default is FILE.keys.");
-        var anchor = BackupVerb.Anchor();
+        var (anchor, shares) = (BackupVerb.Anchor(), BackupVerb.Shares());
+        var receipts = Parameters.Literal(new Option<string?>("--receipts")
+        {
+            Description = "A directory with receipts of this store. A file of keys that one says is old is refused; "
+                + "with --finish, accounts that were forgotten after the back-up are forgotten again.",
+            HelpName = "DIR",
+        });
         var finish = new Option<bool>("--finish") { Description = "End the holding of a restored store." };
         var nothing = new Option<bool>("--nothing-later")
         {
@@ -39,7 +45,7 @@ internal static class RestoreVerb
             "Create a store out of a back-up, in an empty data directory or database of either kind, and prove it. It "
                 + "is held until --finish: it answers no app, and accepts only the admin key that is printed.\n\n"
                 + "Example: coffer restore /backup/coffer-2026-11-29 --data /var/lib/coffer")
-        { file, keys, anchor, finish, log, nothing, unknown };
+        { file, keys, shares, anchor, receipts, finish, log, nothing, unknown };
         settings.AddTo(command);
         command.Validators.Add(parsed =>
         {
@@ -48,25 +54,37 @@ internal static class RestoreVerb
                 parsed.AddError("Give the FILE of a back-up, or --finish");
             else if (Said(parsed) != (isFinish ? 1 : 0))
                 parsed.AddError("Give one of --audit, --nothing-later and --unknown with --finish, and none without");
+            else if (isFinish && parsed.GetValue(nothing) && parsed.GetValue(receipts) is not null)
+                parsed.AddError("Give --receipts with --audit or --unknown: --nothing-later says that there are none");
+            else if (isFinish && parsed.GetValue(shares))
+                parsed.AddError("Give --shares with the FILE of a back-up");
         });
         command.SetAction(async (parsed, ct) =>
         {
             var options = settings.Read(parsed);
             if (parsed.GetValue(finish))
             {
-                var (ended, shown) = await RestoredStore.FinishAsync(options, parsed.GetValue(unknown),
-                    parsed.GetValue(log), TimeProvider.System, ct);
+                var (ended, shown, forgotten) = await RestoredStore.FinishAsync(options, parsed.GetValue(unknown),
+                    parsed.GetValue(log), TimeProvider.System, ct, parsed.GetValue(receipts));
                 if (shown is not null)
                     Console.WriteLine($"{shown.Entries} entries are later than the back-up. {shown.Sets} secrets were "
                         + "set later: their apps have to set them again.");
+                if (parsed.GetValue(receipts) is not null)
+                    Console.WriteLine($"{forgotten} accounts were forgotten again, as their receipts say");
                 Console.WriteLine($"the store is not held any more, {ended} keys were ended");
                 return ExitCode.Ok;
             }
 
             try
             {
-                return Conclude(await Progress.RunAsync(step => RestoredStore.RestoreAsync(parsed.GetValue(file)!,
-                    parsed.GetValue(keys), options, parsed.GetValue(anchor), step, TimeProvider.System, ct)));
+                var source = new RestoredStore.Source(
+                    parsed.GetValue(file)!, parsed.GetValue(keys), parsed.GetValue(anchor))
+                {
+                    Receipts = parsed.GetValue(receipts),
+                    Gather = parsed.GetValue(shares) ? SharePrompt.GatherAsync : null,
+                };
+                return Conclude(await Progress.RunAsync(
+                    step => RestoredStore.RestoreAsync(source, options, step, TimeProvider.System, ct)));
             }
             catch (BackupDamagedException e)
             {

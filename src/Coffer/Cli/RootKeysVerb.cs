@@ -29,7 +29,13 @@ internal static class RootKeysVerb
         new Command("status",
             "Show the root keys, what wraps them, and how far a rotation has come.\n\nExample: coffer root-keys "
                 + "status"),
-        async (admin, parsed, ct) => Show(parsed, await admin.FindAsync("root_keys", ct)));
+        async (admin, parsed, ct) =>
+        {
+            var keys = await admin.FindAsync("root_keys", ct);
+            var code = Show(parsed, keys);
+            NameLost(keys);
+            return code;
+        });
 
     private static Command Add()
     {
@@ -58,7 +64,9 @@ internal static class RootKeysVerb
                     Tell(keys);
                 }
 
-                return Show(parsed, keys);
+                var code = Show(parsed, keys);
+                NameLost(keys);
+                return code;
             });
     }
 
@@ -90,6 +98,8 @@ internal static class RootKeysVerb
         {
             var (named, number) = (parsed.GetValue(wrapper), parsed.GetValue(version));
             var what = named ?? $"root key {number}";
+            if (named is not null)
+                NameLost(await admin.FindAsync("root_keys", ct), named);
             if (!Terminal.Confirmed(parsed.GetValue(Parameters.Yes),
                 $"Remove {what}? A back-up that nothing else opens is lost with it."))
                 return ExitCode.Usage;
@@ -127,6 +137,23 @@ internal static class RootKeysVerb
         foreach (var row in keys.GetProperty("damaged").EnumerateArray())
             Console.WriteLine($"Damaged, and left as it is: {Terminal.Shown(row.ToString())}");
         return ExitCode.Ok;
+    }
+
+    // On standard error: with --json the answer says it too.
+    private static void NameLost(JsonElement keys, string? removed = null)
+    {
+        if (keys.GetProperty("back_ups") is not { ValueKind: JsonValueKind.Array } backups)
+            return;
+        foreach (var backup in backups.EnumerateArray())
+        {
+            var opening = backup.GetProperty("wrappers").EnumerateArray()
+                .Where(each => Listing.Text("id")(each) != removed && Listing.Text("url")(each) != removed);
+            if (!opening.Any())
+            {
+                Console.Error.WriteLine($"Nothing that remains opens the back-up {Terminal.Shown(
+                    Listing.Text("file")(backup))} of {Listing.Time("created")(backup)}.");
+            }
+        }
     }
 
     // A line that replaces itself at a terminal, and nothing elsewhere: standard output is for the answer.
