@@ -6,4 +6,7 @@ namespace Coffer;
 internal sealed class KeyServiceException(string message, bool mayPass) : Exception(message)
 {
     public bool MayPass { get; } = mayPass;
+
+    /// <summary>How long the service wants to be left alone; zero if it says nothing of it.</summary>
+    public TimeSpan RetryAfter { get; init; }
 }

@@ -6,19 +6,20 @@ namespace Coffer;
 internal sealed record WrapperUrl(string Scheme, string Rest)
 {
     public const string KeyFile = "file:", Credential = "credential:", Exec = "exec:", Vault = "vault:",
-        AwsKms = "awskms:";
+        AwsKms = "awskms:", AzureKeyVault = "azurekv:", GoogleKms = "gcpkms:";
 
     /// <summary>What one may be, to end a sentence.</summary>
     public const string Forms = "file:/PATH, credential:NAME, exec:/PATH, "
-        + "vault:https://HOST/MOUNT/KEY or awskms:KEY_ARN";
+        + "vault:https://HOST/MOUNT/KEY, awskms:KEY_ARN, azurekv:https://HOST/keys/NAME/VERSION or "
+        + "gcpkms:projects/ID/locations/PLACE/keyRings/RING/cryptoKeys/KEY";
 
     private const string SystemdVariable = "CREDENTIALS_DIRECTORY", OfContainers = "/run/secrets";
 
     /// <returns>Null if the text is no such URL.</returns>
     public static WrapperUrl? Parse(string text)
     {
-        if (((string[])[KeyFile, Credential, Exec, Vault, AwsKms]).FirstOrDefault(
-            known => text.StartsWith(known, StringComparison.Ordinal)) is not { } scheme)
+        string[] all = [KeyFile, Credential, Exec, Vault, AwsKms, AzureKeyVault, GoogleKms];
+        if (all.FirstOrDefault(known => text.StartsWith(known, StringComparison.Ordinal)) is not { } scheme)
             return null;
         var rest = text[scheme.Length..];
         var isSound = scheme switch
@@ -28,6 +29,9 @@ internal sealed record WrapperUrl(string Scheme, string Rest)
             AwsKms => rest.Split(':') is ["arn", { Length: > 0 }, "kms", { Length: > 0 }, { Length: > 0 }, var key]
                 && (key.StartsWith("key/", StringComparison.Ordinal)
                     || key.StartsWith("alias/", StringComparison.Ordinal)),
+            AzureKeyVault => IsService(rest) && Parts(rest) is ["keys", _, _] && !rest.EndsWith('/'),
+            GoogleKms => rest.Split('/') is ["projects", _, "locations", _, "keyRings", _, "cryptoKeys", _]
+                && rest.Split('/').All(IsPlain),
             _ => rest.StartsWith('/') && rest.Length > 1,
         };
         return isSound ? new WrapperUrl(scheme, rest) : null;
@@ -41,9 +45,14 @@ internal sealed record WrapperUrl(string Scheme, string Rest)
         && (url.Scheme == Uri.UriSchemeHttps || (url.Scheme == Uri.UriSchemeHttp && url.IsLoopback))
         && url is { UserInfo: "", Query: "", Fragment: "" };
 
-    private static bool IsService(string rest) => IsSafe(rest)
-        && new Uri(rest).AbsolutePath.Trim('/').Split('/') is { Length: >= 2 } parts
-        && parts.All(part => part.Length > 0);
+    private static bool IsService(string rest) =>
+        IsSafe(rest) && Parts(rest) is { Length: >= 2 } parts && parts.All(part => part.Length > 0);
+
+    private static string[] Parts(string rest) => new Uri(rest).AbsolutePath.Trim('/').Split('/');
+
+    // A colon is in the projects of a domain: example.com:project.
+    private static bool IsPlain(string part) =>
+        part.Any(char.IsAsciiLetterOrDigit) && part.All(c => char.IsAsciiLetterOrDigit(c) || "-_.:".Contains(c));
 
     /// <summary>A key file, by a path that may begin anywhere.</summary>
     public static WrapperUrl Of(string keyFile) => new(KeyFile, Path.GetFullPath(keyFile));
@@ -87,6 +96,12 @@ internal sealed record KeySettings(IReadOnlyList<WrapperUrl> Urls)
 
     /// <summary>The address of AWS KMS; null is that of the key's region.</summary>
     public string? AwsEndpoint { get; init; }
+
+    /// <summary>The address of Google Cloud KMS; null is the public one.</summary>
+    public string? GoogleEndpoint { get; init; }
+
+    /// <summary>How long one call to a key service may take in all, signing in aside.</summary>
+    public TimeSpan CallPatience { get; init; } = TimeSpan.FromSeconds(15);
 
     /// <summary>How long a start waits for a wrapper that is away.</summary>
     public TimeSpan Patience { get; init; }

@@ -54,6 +54,7 @@ public sealed class SettingsTests : IDisposable
     [InlineData("root-key-exec-arguments", "a b")]
     [InlineData("root-key-exec-environment", "TOKEN")]
     [InlineData("root-key-aws-endpoint", "https://kms.example")]
+    [InlineData("root-key-gcp-endpoint", "https://cloudkms.example")]
     [InlineData("root-key-wait", "3600")]
     [InlineData("root-key-vault-token-file", "/t")]
     [InlineData("root-key-vault-role", "r")]

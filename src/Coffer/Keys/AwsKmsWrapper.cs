@@ -12,8 +12,8 @@ namespace Coffer.Keys;
 /// key as its encryption context. Credentials come from where AWS's own programs have them.
 /// </summary>
 /// <param name="url">As the operator writes it: the ARN of the key, or of an alias of it.</param>
-/// <param name="endpoint">The address of the service; null is the region's.</param>
-internal sealed class AwsKmsWrapper(WrapperUrl url, string? endpoint) : KeyWrapper
+/// <param name="settings">Where it is, and how long it may take.</param>
+internal sealed class AwsKmsWrapper(WrapperUrl url, KeySettings settings) : KeyWrapper
 {
     private const int Region = 3; // arn:aws:kms:eu-central-1:111122223333:key/…
 
@@ -25,12 +25,12 @@ internal sealed class AwsKmsWrapper(WrapperUrl url, string? endpoint) : KeyWrapp
         using var plaintext = new MemoryStream(bytes);
         try
         {
-            var answer = await AskAsync(client => client.EncryptAsync(new EncryptRequest
+            var answer = await AskAsync((client, limit) => client.EncryptAsync(new EncryptRequest
             {
                 KeyId = url.Rest,
                 Plaintext = plaintext,
                 EncryptionContext = Context(name),
-            }, ct), ct);
+            }, limit), ct);
             RequireKey(answer.KeyId);
             return answer.CiphertextBlob.ToArray();
         }
@@ -43,12 +43,12 @@ internal sealed class AwsKmsWrapper(WrapperUrl url, string? endpoint) : KeyWrapp
     public override async Task<SecretBytes?> UnwrapAsync(RootKeyName name, byte[] wrapped, CancellationToken ct)
     {
         using var ciphertext = new MemoryStream(wrapped);
-        var answer = await AskAsync(client => client.DecryptAsync(new DecryptRequest
+        var answer = await AskAsync((client, limit) => client.DecryptAsync(new DecryptRequest
         {
             KeyId = url.Rest,
             CiphertextBlob = ciphertext,
             EncryptionContext = Context(name),
-        }, ct), ct);
+        }, limit), ct);
         RequireKey(answer.KeyId);
         var bytes = answer.Plaintext.ToArray();
         var text = SecretBytes.Copy(bytes);
@@ -59,7 +59,7 @@ internal sealed class AwsKmsWrapper(WrapperUrl url, string? endpoint) : KeyWrapp
     public override async Task<IReadOnlyList<KeyTrouble>> FindTroublesAsync(CancellationToken ct)
     {
         var answer = await AskAsync(
-            client => client.DescribeKeyAsync(new DescribeKeyRequest { KeyId = url.Rest }, ct), ct);
+            (client, limit) => client.DescribeKeyAsync(new DescribeKeyRequest { KeyId = url.Rest }, limit), ct);
         var key = answer.KeyMetadata;
         RequireKey(key.Arn);
         if (key.KeyState == KeyState.Enabled)
@@ -80,18 +80,25 @@ internal sealed class AwsKmsWrapper(WrapperUrl url, string? endpoint) : KeyWrapp
             throw new KeyServiceException($"AWS KMS answered for another key, {answered}", mayPass: false);
     }
 
-    private async Task<T> AskAsync<T>(Func<AmazonKeyManagementServiceClient, Task<T>> ask, CancellationToken ct)
+    private async Task<T> AskAsync<T>(
+        Func<AmazonKeyManagementServiceClient, CancellationToken, Task<T>> ask, CancellationToken ct)
     {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
+        limit.CancelAfter(settings.CallPatience);
         try
         {
             using var client = new AmazonKeyManagementServiceClient(Configuration());
-            return await ask(client);
+            return await ask(client, limit.Token);
         }
         catch (AmazonServiceException e) when ((int)e.StatusCode > 0)
         {
             throw new KeyServiceException($"AWS KMS answered {(int)e.StatusCode} {e.ErrorCode}: {e.Message}",
                 mayPass: e is LimitExceededException or KMSInternalException or DependencyTimeoutException
                     || (int)e.StatusCode is 429 or >= 500 || e.ErrorCode == "ThrottlingException");
+        }
+        catch (Exception e) when (limit.IsCancellationRequested && !ct.IsCancellationRequested)
+        {
+            throw new KeyServiceException($"AWS KMS has not answered in time ({e.GetType().Name})", mayPass: true);
         }
         catch (Exception e) when (!ct.IsCancellationRequested
             && e is AmazonClientException or AmazonServiceException or HttpRequestException or WebException
@@ -107,11 +114,11 @@ internal sealed class AwsKmsWrapper(WrapperUrl url, string? endpoint) : KeyWrapp
         var region = url.Rest.Split(':')[Region];
         var configuration = new AmazonKeyManagementServiceConfig
         {
-            Timeout = TimeSpan.FromSeconds(15),
+            Timeout = settings.CallPatience,
             MaxErrorRetry = 1,
             HttpClientFactory = new DirectClients(),
         };
-        if (endpoint is null)
+        if (settings.AwsEndpoint is not { } endpoint)
             configuration.RegionEndpoint = Amazon.RegionEndpoint.GetBySystemName(region);
         else
             (configuration.ServiceURL, configuration.AuthenticationRegion) = (endpoint, region);

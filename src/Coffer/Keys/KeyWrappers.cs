@@ -59,7 +59,9 @@ internal sealed class KeyWrappers
     {
         WrapperUrl.Exec => new ExecWrapper(url.Rest, settings.ExecArguments, settings.ExecEnvironment),
         WrapperUrl.Vault => new VaultWrapper(url, settings),
-        WrapperUrl.AwsKms => new AwsKmsWrapper(url, settings.AwsEndpoint),
+        WrapperUrl.AwsKms => new AwsKmsWrapper(url, settings),
+        WrapperUrl.AzureKeyVault => new AzureKeyVaultWrapper(url, settings),
+        WrapperUrl.GoogleKms => new GoogleKmsWrapper(url, settings),
         _ => KeyFile.Load(url.File!, isCredential: url.Scheme == WrapperUrl.Credential),
     };
 
@@ -68,7 +70,7 @@ internal sealed class KeyWrappers
 
     /// <summary>
     /// Asks wrappers, in their order, until one gives what is asked for. Where all fail and it may pass, they are asked
-    /// again, with growing pauses, for as long as the operator has set.
+    /// again, with growing pauses or those that a service asks for, for as long as the operator has set.
     /// </summary>
     /// <param name="ask">Gives null where a wrapper has nothing to do with it.</param>
     /// <param name="waits">Whether they are asked again.</param>
@@ -82,7 +84,7 @@ internal sealed class KeyWrappers
         var began = Stopwatch.GetTimestamp();
         for (var pause = FirstPause; ; pause = pause < LongestPause ? pause * 2 : LongestPause)
         {
-            var (troubles, mayPass) = (new List<string>(), false);
+            var (troubles, mayPass, wait) = (new List<string>(), false, pause);
             foreach (var (url, wrapper) in all)
             {
                 try
@@ -94,14 +96,15 @@ internal sealed class KeyWrappers
                 {
                     troubles.Add($"{url}: {e.Message}");
                     mayPass |= e.MayPass;
+                    wait = e.RetryAfter > wait ? e.RetryAfter : wait;
                 }
             }
 
             if (troubles.Count == 0)
                 return (null, troubles);
-            if (!mayPass || !waits || Stopwatch.GetElapsedTime(began) + pause > patience)
+            if (!mayPass || !waits || Stopwatch.GetElapsedTime(began) + wait > patience)
                 throw new KeyServiceException(string.Join("; ", troubles), mayPass);
-            await Task.Delay(pause, ct);
+            await Task.Delay(wait, ct);
         }
     }
 }

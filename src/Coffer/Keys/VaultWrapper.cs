@@ -37,7 +37,7 @@ internal sealed class VaultWrapper(WrapperUrl url, KeySettings settings) : KeyWr
     public override async Task<IReadOnlyList<KeyTrouble>> FindTroublesAsync(CancellationToken ct)
     {
         using var answer = await KeyServiceCall.FindAsync(
-            Transit("keys"), Headers(await TokenAsync(ct)), ct);
+            Transit("keys"), Headers(await TokenAsync(ct)), settings.CallPatience, ct);
         return Find(answer, "deletion_allowed") is { ValueKind: JsonValueKind.True }
             ? [new($"{address.Host} lets the key be deleted (deletion_allowed)",
                 "Set deletion_allowed of the transit key to false.", IsFatal: false)]
@@ -49,7 +49,7 @@ internal sealed class VaultWrapper(WrapperUrl url, KeySettings settings) : KeyWr
     {
         using var body = Body(name, field, value, isText);
         var token = await TokenAsync(ct);
-        return await KeyServiceCall.PostAsync(Transit(operation), Headers(token), body, ct);
+        return await KeyServiceCall.PostAsync(Transit(operation), Headers(token), body, settings.CallPatience, ct);
     }
 
     // https://vault.example/transit/coffer: the last part is the key, what comes before it the mount.
@@ -71,7 +71,7 @@ internal sealed class VaultWrapper(WrapperUrl url, KeySettings settings) : KeyWr
                 json.WriteString("secret_id"u8, secret);
             });
             using var answer = await KeyServiceCall.PostAsync(
-                new Uri(address, "/v1/auth/approle/login"), Headers(token: null), login, ct);
+                new Uri(address, "/v1/auth/approle/login"), Headers(token: null), login, settings.CallPatience, ct);
             return answer.RootElement.TryGetProperty("auth", out var auth)
                 && auth.ValueKind == JsonValueKind.Object && auth.TryGetProperty("client_token", out var token)
                 && token.ValueKind == JsonValueKind.String

@@ -92,6 +92,9 @@ internal static class SettingsTable
         new("root-key-aws-endpoint", "URL", "that of the key's region", "Address of AWS KMS, https, or http on "
             + "loopback.",
             (options, text) => options with { RootKey = options.RootKey with { AwsEndpoint = Endpoint(text) } }),
+        new("root-key-gcp-endpoint", "URL", "the public one", "Address of Google Cloud KMS, https, or http on "
+            + "loopback.",
+            (options, text) => options with { RootKey = options.RootKey with { GoogleEndpoint = Endpoint(text) } }),
         Number("root-key-wait", CofferOptions.DefaultRootKeyWait, 0, 3_600, "Seconds for which a start waits for what "
             + "wraps the root keys if it is away.",
             (options, number) =>

@@ -99,6 +99,15 @@ public sealed class HouseTests
         Assert.All(Sources(), file => Assert.InRange(File.ReadAllLines(file).Length, 1, 400));
     }
 
+    /// <summary>A build that does without a cloud's library leaves out a file.</summary>
+    [Theory]
+    [InlineData("Azure.", "AzureKeyVaultWrapper.cs")]
+    [InlineData("Google.", "GoogleKmsWrapper.cs")]
+    [InlineData("Amazon.", "AwsKmsWrapper.cs")]
+    public void A_clouds_library_is_behind_one_file(string library, string file) =>
+        Assert.Equal([file], Sources().Where(each => File.ReadLines(each).Any(
+            line => line.StartsWith($"using {library}", StringComparison.Ordinal))).Select(Path.GetFileName));
+
     [Fact]
     public void The_program_is_a_table_of_verbs() =>
         Assert.InRange(File.ReadAllLines(Repository.File("src/Coffer/Cli/Program.cs")).Length, 1, 60);

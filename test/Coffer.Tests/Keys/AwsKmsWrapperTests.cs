@@ -131,8 +131,23 @@ public sealed class AwsKmsWrapperTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_service_that_is_away_may_come_back()
+    public async Task A_service_that_is_slow_or_away_may_come_back()
     {
+        using var ended = new CancellationTokenSource();
+        fault = async _ =>
+        {
+            await Task.Delay(Timeout.Infinite, ended.Token);
+            return true;
+        };
+        var hasty = KeyWrappers.Open(Settings() with { CallPatience = TimeSpan.FromMilliseconds(400) }).All.Single();
+        using (var slow = SecretBytes.Copy("abc"u8))
+        {
+            var late = await Assert.ThrowsAsync<KeyServiceException>(() => hasty.WrapAsync(Name, slow, default));
+            Assert.Contains("has not answered in time", late.Message, StringComparison.Ordinal);
+            Assert.True(late.MayPass);
+        }
+
+        await ended.CancelAsync();
         await kms.DisposeAsync();
         using var text = SecretBytes.Copy("abc"u8);
         var refused = await Assert.ThrowsAsync<KeyServiceException>(() => Open().WrapAsync(Name, text, default));

@@ -168,10 +168,21 @@ public sealed class VaultWrapperTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_service_that_is_away_an_endless_answer_and_a_missing_token_are_said_too()
+    public async Task A_service_that_is_slow_or_away_an_endless_answer_and_a_missing_token_are_said_too()
     {
         using var text = SecretBytes.Copy("abc"u8);
         var settings = Settings() with { VaultTokenFile = directory.File("token") };
+        using var ended = new CancellationTokenSource();
+        fault = async _ =>
+        {
+            await Task.Delay(Timeout.Infinite, ended.Token);
+            return true;
+        };
+        var hasty = Open(settings with { CallPatience = TimeSpan.FromMilliseconds(400) });
+        var late = await Assert.ThrowsAsync<KeyServiceException>(() => hasty.WrapAsync(Name, text, default));
+        Assert.Contains("has not answered in time", late.Message, StringComparison.Ordinal);
+        Assert.True(late.MayPass);
+        await ended.CancelAsync();
         fault = async context =>
         {
             await context.Response.WriteAsync(new string('x', 200_000));
