@@ -75,7 +75,8 @@ internal static class RootKeysCheck
         public async Task AtAsync(ControlFacts.Root root, CancellationToken ct)
         {
             var (opened, troubles) = (0, new List<string>());
-            foreach (var row in stored.Wrappings.Where(row => row.Version == root.Version))
+            foreach (var row in stored.Wrappings.Where(
+                row => row.Version == root.Version && !RecoveryShares.IsName(row.Wrapper)))
             {
                 if (wrappers.All.FirstOrDefault(wrapper => wrapper.Holds(row.Wrapper)) is not { } wrapper)
                 {
@@ -120,7 +121,8 @@ internal static class RootKeysCheck
                 catch (KeyServiceException e)
                 {
                     found.Warn($"{url}: the state of the key is not known: {e.Message}",
-                        "Allow kms:DescribeKey, or read of the transit key, to be warned before the key is deleted.");
+                        "Allow what it asks with, to be warned before the key is gone: read of the transit key, "
+                        + "kms:DescribeKey, keys/get or cloudkms.cryptoKeyVersions.list.");
                 }
             }
         }

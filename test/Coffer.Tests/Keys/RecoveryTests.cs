@@ -1,6 +1,7 @@
 using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
+using Coffer.Checks;
 using Coffer.Hosting;
 using Coffer.Keys;
 using Coffer.Settings;
@@ -43,6 +44,15 @@ public sealed class RecoveryTests : ServerTests
         await RecoverAsync(made, 1, 2, 3);
         await Server.StartAgainAsync();
         await AssertKeptAsync();
+    }
+
+    [Fact]
+    public async Task A_check_does_not_miss_a_setting_for_what_people_keep()
+    {
+        using var made = await CreateAsync(2, 3);
+        await Server.StopAsync();
+        var options = new CofferOptions { Data = Server.Data, Store = Server.Location.Store };
+        (await Checked.RunAsync(options, Server.Time)).Says(Grade.Ok, "root_keys", "every wrapper opens", "");
     }
 
     [Fact]
