@@ -120,6 +120,65 @@ public sealed class BackupCliTests
         full.EndedWith(74);
         Assert.Empty(Directory.GetFiles(disk.Path));
         (await client.SetAsync("after", "p")).Is(200);
+
+        // Nor of a store that is restored: no server starts on it, and with room the same command continues.
+        using var folder = new TemporaryDirectory();
+        var (file, to) = (folder.File("back-up"), Path.Combine(disk.Path, "restored"));
+        (await Ran.CofferAsync("backup", "create", file, "--data", data.Path)).EndedWith(0);
+        Directory.CreateDirectory(to);
+        File.Copy(data.File("coffer.key"), Path.Combine(to, "coffer.key"));
+        var stopped = await Ran.CofferAsync("restore", file, "--data", to);
+        Assert.Contains(stopped.ExitCode, (int[])[74, 78]);
+        Assert.Contains("SQLite", stopped.Stderr, StringComparison.Ordinal);
+        (await Ran.CofferAsync("serve", "--data", to, "--listen", "http://127.0.0.1:0")).EndedWith(78);
+        await disk.ResizeAsync("32m");
+        var restored = (await Ran.CofferAsync("restore", file, "--data", to)).EndedWith(0);
+        Assert.Contains("301 secrets opened", restored.Stdout, StringComparison.Ordinal);
+    }
+
+    /// <summary>At the first, a middle and the last write of each; what is there is whole, or not there.</summary>
+    [Fact]
+    public async Task Killed_while_a_back_up_is_made_changed_or_finished_it_is_done_again()
+    {
+        using var data = new TemporaryDirectory();
+        using var folder = new TemporaryDirectory();
+        var (file, app) = (folder.File("back-up"), "");
+        await using (var coffer = await CofferProcess.ServeAsync(data))
+        {
+            using (var client = new WireClient(coffer.Url, coffer.TestKey, "acct_1"))
+                (await client.SetAsync("k", "p")).Is(200);
+            using var operating = new WireClient(coffer.Url, coffer.AdminKey);
+            app = (await operating.GetAsync("/admin/v1/apps")).Is(200).Body.GetProperty("data")[0].GetProperty("id")
+                .GetString()!;
+        }
+
+        string[] create = ["backup", "create", file, "--data", data.Path],
+            forget = ["backup", "forget", file, "--app", app, "--account", "acct_1", "--data", data.Path, "--yes"];
+        await Strace.KillAsync("write,pwrite64", 1, $"{file}.new", create);
+        await Strace.KillAsync("fdatasync,fsync", 1, $"{file}.keys.new", create);
+        Assert.False(File.Exists(file) || File.Exists($"{file}.keys"));
+        await Strace.KillAsync("fdatasync,fsync", 1, $"{file}.new", create);
+        Assert.False(File.Exists(file));
+        (await Ran.CofferAsync(create)).Refused(78, "back-up.keys is there already");
+        File.Delete($"{file}.keys");
+        (await Ran.CofferAsync(create)).EndedWith(0);
+
+        await Strace.KillAsync("fdatasync,fsync", 1, $"{file}.keys.new", forget);
+        Assert.Contains("1 secrets opened, 0 tenants", (await Ran.CofferAsync("backup", "verify", file, "--data",
+            data.Path)).EndedWith(0).Stdout, StringComparison.Ordinal);
+        await Strace.KillAsync("fdatasync,fsync", 1, folder.Path, forget); // of the directory: it is replaced
+        Assert.Contains("0 secrets opened, 1 tenants", (await Ran.CofferAsync("backup", "verify", file, "--data",
+            data.Path)).EndedWith(0).Stdout, StringComparison.Ordinal);
+
+        var to = Keyed(folder, data, "restored");
+        (await Ran.CofferAsync("restore", file, "--data", to)).EndedWith(0);
+        string[] finish = ["restore", "--finish", "--nothing-later", "--data", to];
+        await Strace.KillAsync("pwrite64", 1, Path.Combine(to, "coffer.db-wal"), finish);
+        await Strace.KillAsync("fdatasync,fsync", 2, Path.Combine(to, "coffer.db-wal"), finish);
+        var again = await Ran.CofferAsync(finish);
+        if (again.ExitCode != 0)
+            again.Refused(78, "the store is not held");
+        await using var served = await CofferProcess.StartAsync(["serve", "--data", to]);
     }
 
     [Fact]

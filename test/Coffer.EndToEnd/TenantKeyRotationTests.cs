@@ -9,7 +9,7 @@ namespace Coffer.EndToEnd;
 [Trait("Keys", "S2")]
 public sealed class TenantKeyRotationTests
 {
-    private const string Root = "/admin/v1/tenant_keys";
+    private const string Root = "/admin/v1/tenant_keys", RootKeys = "/admin/v1/root_keys";
     private const int Accounts = 25;
 
     private static readonly int Rounds =
@@ -149,6 +149,26 @@ public sealed class TenantKeyRotationTests
 
         disk.Free();
         await DoneAsync(coffer, coffer.AdminKey);
+        await AssertWholeAsync(coffer, coffer.TestKey);
+
+        // And that of a root key: it is refused while there is no room, or is finished when there is.
+        disk.Fill();
+        var status = (await operating.PostAsync(RootKeys + "/rotate", [])).Status;
+        Assert.Contains(status, (int[])[200, 503]);
+        using (var client = new WireClient(coffer.Url, coffer.TestKey, "acct_0"))
+            (await client.FindBareAsync("k")).Is(200);
+        disk.Free();
+        if (status == 503)
+            (await operating.PostAsync(RootKeys + "/rotate", [])).Is(200);
+        for (var tries = 0; ; tries++)
+        {
+            var last = (await operating.GetAsync(RootKeys)).Is(200).Body.GetProperty("keys").EnumerateArray().Last();
+            if (last.GetProperty("version").GetInt32() > 1 && last.GetProperty("state").GetString() == "done")
+                break;
+            Assert.InRange(tries, 0, 300);
+            await Task.Delay(100, TestContext.Current.CancellationToken);
+        }
+
         await AssertWholeAsync(coffer, coffer.TestKey);
     }
 

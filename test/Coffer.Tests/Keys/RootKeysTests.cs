@@ -127,6 +127,26 @@ public sealed class RootKeysTests : ServerTests
         Assert.All(answers, status => Assert.Contains(status, (int[])[200, 400]));
     }
 
+    /// <summary>Each got an answer that is true of the store, and it opens.</summary>
+    [Fact]
+    public async Task Two_operators_who_rotate_and_remove_at_once_leave_a_store_that_opens()
+    {
+        var (own, other) = (WrapperUrl.Of(KeyFilePath), WrapperUrl.Of(NewKeyFile()));
+        await RestartAsync(own, other);
+        (await Server.Admin.Post(Wrappers, [("wrapper", $"{other}")])).IsOk();
+        var removed = await Task.WhenAll(((WrapperUrl[])[own, other]).Select(
+            url => Server.Admin.Post($"{Wrappers}/remove", [("wrapper", $"{url}")])));
+        Assert.Equal([200, 400], removed.Select(answer => answer.Status).Order());
+        var rotated = await Task.WhenAll(Enumerable.Range(0, 2).Select(_ => Server.Admin.Post($"{Root}/rotate", [])));
+        Assert.All(rotated, answer => Assert.Contains(answer.Status, (int[])[200, 400]));
+        var made = rotated.Count(answer => answer.Status == 200);
+        Assert.InRange(made, 1, 2);
+        await DoneAsync(version: 1 + made);
+        Assert.Equal(1 + made, (await ShowAsync())["keys"]!.AsArray().Count);
+        await RestartAsync(own, other);
+        (await Server.Client().Set("k")).IsOk();
+    }
+
     [Fact]
     public async Task A_row_that_opens_under_no_root_key_is_named_and_keeps_no_rotation_from_its_end()
     {
