@@ -12,9 +12,9 @@ internal static class AuditKeyPage
 
     /// <summary>Asks a server for them.</summary>
     /// <exception cref="CofferException">It does not answer, or with something else.</exception>
-    public static async Task<string> FindAsync(Uri url, CancellationToken ct)
+    public static async Task<string> FindAsync(Uri url, CofferConnection? connection, CancellationToken ct)
     {
-        using var http = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false })
+        using var http = new HttpClient(CofferConnection.Handler(url, connection))
         {
             BaseAddress = new Uri(url.ToString().TrimEnd('/') + "/"),
             Timeout = TimeSpan.FromSeconds(80),
@@ -30,7 +30,7 @@ internal static class AuditKeyPage
         }
         catch (HttpRequestException e)
         {
-            throw new CofferException($"no answer from {http.BaseAddress}: {e.Message}", e);
+            throw new CofferException($"no answer from {http.BaseAddress}: {CofferConnection.Why(e)}", e);
         }
         catch (OperationCanceledException e) when (!ct.IsCancellationRequested)
         {

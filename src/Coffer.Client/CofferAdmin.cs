@@ -10,6 +10,7 @@ namespace Coffer.Client;
 /// <param name="url">Where the management plane is, such as <c>http://127.0.0.1:26333</c>.</param>
 /// <param name="adminKey">An admin key, <c>ak_…</c>.</param>
 /// <param name="time">For the waits between retries; null is the system's clock.</param>
+/// <param name="connection">A proxy, or whose certificates are trusted; null is neither.</param>
 /// <remarks>
 /// Every path is relative to <c>/admin/v1/</c>, such as <c>apps/app_1</c>. One that has more than letters, digits,
 /// <c>_</c>, <c>-</c> and single slashes between them is an <see cref="ArgumentException"/>, so that no id can lead
@@ -18,9 +19,10 @@ namespace Coffer.Client;
 /// says another <c>object</c> or <c>id</c>, or lacks a field) is a <see cref="CofferException"/>; what is not there has
 /// <see cref="CofferException.IsAbsent"/>.
 /// </remarks>
-public sealed class CofferAdmin(Uri url, string adminKey, TimeProvider? time = null) : IDisposable
+public sealed class CofferAdmin(
+    Uri url, string adminKey, TimeProvider? time = null, CofferConnection? connection = null) : IDisposable
 {
-    private readonly Transport transport = new(url, adminKey, account: null, time);
+    private readonly Transport transport = new(url, adminKey, account: null, time, connection);
 
     /// <summary>One thing: a GET.</summary>
     /// <exception cref="CofferException">The server refused or could not be used.</exception>

@@ -29,8 +29,9 @@ public sealed class CofferClient : IDisposable
     /// </param>
     /// <param name="account">The account to act in; null is the key's own, or the app's.</param>
     /// <param name="time">For the waits between retries; null is the system's clock.</param>
-    public CofferClient(Uri url, string apiKey, string? account = null, TimeProvider? time = null) =>
-        transport = new Transport(url, apiKey, account, time);
+    /// <param name="connection">A proxy, or whose certificates are trusted; null is neither.</param>
+    public CofferClient(Uri url, string apiKey, string? account = null, TimeProvider? time = null,
+        CofferConnection? connection = null) => transport = new Transport(url, apiKey, account, time, connection);
 
     /// <summary>Creates a secret, or replaces the one of that name in that scope.</summary>
     /// <param name="scope">Where it stands.</param>

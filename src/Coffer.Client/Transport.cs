@@ -31,7 +31,8 @@ internal sealed class Transport : IDisposable
     private readonly HttpClient http;
     private readonly TimeProvider time;
 
-    public Transport(Uri url, string key, string? account, TimeProvider? time)
+    public Transport(
+        Uri url, string key, string? account, TimeProvider? time, CofferConnection? connection = null)
     {
         ArgumentNullException.ThrowIfNull(url);
         ArgumentException.ThrowIfNullOrWhiteSpace(key);
@@ -42,7 +43,7 @@ internal sealed class Transport : IDisposable
                 IsHeaderText(key) ? nameof(account) : nameof(key));
         this.time = time ?? TimeProvider.System;
         // A redirect would take the payload to another host.
-        http = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false })
+        http = new HttpClient(CofferConnection.Handler(url, connection))
         {
             BaseAddress = new Uri(url.ToString().TrimEnd('/') + "/"),
             Timeout = TimeSpan.FromSeconds(80),
@@ -90,10 +91,10 @@ internal sealed class Transport : IDisposable
                     throw CofferException.From(response, body);
             }
             catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.ConnectionError
-                || attempt == Retries)
+                || CofferConnection.IsOfCertificate(e) || attempt == Retries)
             {
                 // Where nothing listens, trying again would only delay the news.
-                throw new CofferException($"no answer from {http.BaseAddress}: {e.Message}", e);
+                throw new CofferException($"no answer from {http.BaseAddress}: {CofferConnection.Why(e)}", e);
             }
             catch (HttpRequestException)
             {

@@ -19,10 +19,13 @@ internal static class DurableFile
     /// <exception cref="IOException">It cannot be written or synced, or exists and is not to be replaced.</exception>
     public static void Write(string path, ReadOnlySpan<byte> content, bool overwrite)
     {
+        if (FileStatus.SpecialAt(path) is { } special and not "a link")
+            throw new IOException($"{path} is {special}, and would be lost");
         var written = path + ".new";
         try
         {
-            using (var file = Open(written, FileMode.Create, FileAccess.Write, FileShare.None))
+            File.Delete(written); // what a crash left behind, or a link that somebody put there
+            using (var file = Open(written, FileMode.CreateNew, FileAccess.Write, FileShare.None))
             {
                 file.Write(content);
                 Sync(file);

@@ -24,12 +24,13 @@ public sealed class ServeTests
         Assert.StartsWith("sk_live_", coffer.LiveKey, StringComparison.Ordinal);
         Assert.StartsWith("ak_", coffer.AdminKey, StringComparison.Ordinal);
 
-        var printed = await coffer.PrintedAsync("Keep a copy of");
+        // Once is enough: what is printed is often kept where others read it.
+        var printed = await coffer.PrintedAsync("Its keys are in");
         var signing = coffer.Ready.GetProperty("signing_secret_test").GetString()!;
         var liveSigning = coffer.Ready.GetProperty("signing_secret_live").GetString()!;
         Assert.NotEqual(signing, liveSigning);
         foreach (var key in (string[])[coffer.TestKey, coffer.LiveKey, coffer.AdminKey, signing, liveSigning])
-            Assert.Contains($" {key}\n", printed, StringComparison.Ordinal);
+            Assert.DoesNotContain(key, printed, StringComparison.Ordinal);
         Assert.Empty(coffer.Stderr);
     }
 

@@ -3,6 +3,7 @@
 // nothing, never waits without an end, and never shows a secret, a name, a user or a payload.
 
 using Coffer.Settings;
+using Coffer.Transfer;
 
 namespace Coffer.Checks;
 
@@ -103,8 +104,7 @@ internal static class Checkup
         }
         catch (ApiError e)
         {
-            found.Problem($"the store cannot be read: {(e.InnerException ?? e).Message}",
-                "Check the disk or the database; if the store is damaged, restore it from a back-up.");
+            found.Problem($"the store cannot be read: {Cause.Of(e)}", StoreTrouble.HintOn(e.InnerException));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -101,7 +101,8 @@ internal static class AuditVerb
                 + "of a store that opens with its root key. Keep it where who can write the store cannot: it is what "
                 + "audit verify --public-key believes.\n\n" +
             "Example: coffer audit public-key > coffer-audit-key.pem")
-        { data, store, rootKey, Connection.AdminUrl };
+        { data, store, rootKey };
+        Connection.AddTo(command, Connection.AdminUrl);
         command.Validators.Add(parsed =>
         {
             if (parsed.GetResult(data) is not null && parsed.GetResult(Connection.AdminUrl) is { Implicit: false })
@@ -134,7 +135,8 @@ internal static class AuditVerb
             "Show the newest entries, newest first, of a running server or, with --data, of a data directory. With "
                 + "--json each entry is a line. The admin key is read from COFFER_ADMIN_KEY.\n\n" +
             "Example: coffer audit list --account acct_1 --verb find")
-        { data, store, app, account, verb, outcome, key, since, until, limit, Connection.AdminUrl, Parameters.Json };
+        { data, store, app, account, verb, outcome, key, since, until, limit, Parameters.Json };
+        Connection.AddTo(command, Connection.AdminUrl);
         command.Validators.Add(parsed =>
         {
             if (parsed.GetResult(data) is not null && parsed.GetResult(Connection.AdminUrl) is { Implicit: false })
@@ -189,7 +191,7 @@ internal static class AuditVerb
         { data, store };
         command.SetAction(async (parsed, ct) =>
         {
-            await using var output = new StreamWriter(Console.OpenStandardOutput()) { NewLine = "\n" };
+            await using var output = new StreamWriter(StandardStream.Output, bufferSize: 1 << 16) { NewLine = "\n" };
             await AuditArchive.ExportAsync(Parameters.At(parsed, data, store), output, ct);
             return ExitCode.Ok;
         });

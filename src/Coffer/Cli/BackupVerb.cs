@@ -42,7 +42,7 @@ internal static class BackupVerb
         {
             var path = parsed.GetValue(file)!;
             var from = Parameters.At(parsed, data, store) with { Keys = KeysOf(parsed, rootKey) };
-            using var pipe = path == Pipe ? Console.OpenStandardOutput() : null;
+            var pipe = path == Pipe ? StandardStream.Output : null;
             var made = await Progress.RunAsync(step => BackupFiles.CreateAsync(
                 from, pipe is null ? path : null, pipe, KeysPath(parsed, file, keys), step, Now(), ct));
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,

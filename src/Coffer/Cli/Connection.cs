@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using Coffer.Client;
 using Coffer.Hosting;
 using Coffer.Settings;
@@ -14,26 +16,52 @@ internal static class Connection
 
     public static readonly Option<string> AdminUrl = UrlOption("COFFER_ADMIN_URL", "COFFER_URL");
 
+    private const string ProxyVariable = "COFFER_PROXY", AuthoritiesVariable = "COFFER_CA";
+
+    private static readonly Option<string?> Proxy = new("--proxy")
+    {
+        Description = $"The http proxy to the server, never used for one on this machine; also read from "
+            + $"{ProxyVariable}. Nothing else sets one.",
+        HelpName = "URL",
+    };
+
+    private static readonly Option<string?> Authorities = Parameters.Literal(new Option<string?>("--ca")
+    {
+        Description = "A PEM file with the certificates of the authority that the server's certificate is from, if the "
+            + $"system does not trust it; also read from {AuthoritiesVariable}.",
+        HelpName = "FILE",
+    });
+
+    /// <summary>What a command takes that speaks to a server.</summary>
+    /// <param name="command">The command.</param>
+    /// <param name="url">Where the server is: <see cref="Url"/> or <see cref="AdminUrl"/>.</param>
+    public static void AddTo(Command command, Option<string> url)
+    {
+        foreach (var option in (Option[])[url, Proxy, Authorities])
+            command.Add(option);
+    }
+
     /// <summary>A client with the key of an app.</summary>
     public static CofferClient Client(ParseResult parsed, string? account) =>
         new(Server(parsed.GetRequiredValue(Url), "COFFER_URL"),
-            Key("COFFER_API_KEY", "a secret key, sk_test_… or sk_live_…"), account);
+            Key("COFFER_API_KEY", "a secret key, sk_test_… or sk_live_…"), account, connection: Way(parsed));
 
     /// <summary>A client with an admin key.</summary>
     public static CofferAdmin Admin(ParseResult parsed) =>
         new(Server(parsed.GetRequiredValue(AdminUrl), "COFFER_ADMIN_URL"),
-            Key("COFFER_ADMIN_KEY", "an admin key, ak_…"));
+            Key("COFFER_ADMIN_KEY", "an admin key, ak_…"), connection: Way(parsed));
 
     /// <summary>Asks a server for what it says to everybody: no key is sent.</summary>
     public static Task<string> AuditKeyAsync(ParseResult parsed, CancellationToken ct) =>
-        AuditKeyPage.FindAsync(Server(parsed.GetRequiredValue(AdminUrl), "COFFER_ADMIN_URL"), ct);
+        AuditKeyPage.FindAsync(
+        Server(parsed.GetRequiredValue(AdminUrl), "COFFER_ADMIN_URL"), Way(parsed), ct);
 
     /// <summary>
     /// Makes a command one of the management plane: it takes <c>--url</c> and <c>--json</c>, and its action a client.
     /// </summary>
     public static Command OnAdmin(Command command, Func<CofferAdmin, ParseResult, CancellationToken, Task<int>> action)
     {
-        command.Add(AdminUrl);
+        AddTo(command, AdminUrl);
         command.Add(Parameters.Json);
         command.SetAction(async (parsed, ct) =>
         {
@@ -42,6 +70,46 @@ internal static class Connection
         });
         return command;
     }
+
+    private static CofferConnection Way(ParseResult parsed) => new()
+    {
+        Proxy = Given(parsed, Proxy, ProxyVariable) is { } proxy ? ProxyAt(proxy) : null,
+        Authorities = Given(parsed, Authorities, AuthoritiesVariable) is { } file ? AuthoritiesIn(file) : null,
+    };
+
+    private static string? Given(ParseResult parsed, Option<string?> option, string variable)
+    {
+        if (parsed.GetValue(option) is { } given)
+            return given;
+        return Environment.GetEnvironmentVariable(variable) is { Length: > 0 } set ? Meant(set, variable) : null;
+    }
+
+    // What may hold a password is not shown.
+    private static Uri ProxyAt(string text) => Uri.TryCreate(text, UriKind.Absolute, out var url)
+        && url is { Scheme: "http" or "https", PathAndQuery: "/", Fragment.Length: 0 }
+        ? url
+        : throw new ConfigurationException("the proxy is not the URL of one",
+            $"Give --proxy or {ProxyVariable} as http://HOST:PORT.");
+
+    private static X509Certificate2Collection AuthoritiesIn(string file)
+    {
+        var found = new X509Certificate2Collection();
+        try
+        {
+            found.ImportFromPemFile(file);
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
+        {
+            throw new ConfigurationException($"the certificates in {file} cannot be read: {Cause.Of(e)}", Pem);
+        }
+
+        return found.Count > 0
+            ? found
+            : throw new ConfigurationException($"there is no certificate in {file}", Pem);
+    }
+
+    private const string Pem =
+        $"Give --ca or {AuthoritiesVariable} a PEM file with the certificate of the authority.";
 
     private static Option<string> UrlOption(params string[] variables) => new("--url")
     {

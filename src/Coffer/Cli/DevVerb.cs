@@ -18,8 +18,9 @@ internal static class DevVerb
         { accept };
         foreach (var flag in flags)
             command.Options.Add(flag);
-        command.SetAction(async (parsed, ct) =>
+        command.SetAction(async (parsed, _) =>
         {
+            using var signals = new StopSignals(reloads: false);
             var options = Configuration.ForDev(RunningServer.Given(parsed, flags));
             options = options with { AcceptedRollbacks = parsed.GetValue(accept)! };
             var kept = options.Data.Length > 0;
@@ -27,8 +28,8 @@ internal static class DevVerb
                 options = options with { Data = Directory.CreateTempSubdirectory("coffer-dev-").FullName };
             try
             {
-                return await RunningServer.RunAsync(options, server => Announce(server, kept ? options.Data : null),
-                    ct);
+                return await RunningServer.RunAsync(options with { Drain = TimeSpan.Zero },
+                    started => Announce(started, kept ? options.Data : null), showKeys: null, signals);
             }
             finally
             {
@@ -39,19 +40,19 @@ internal static class DevVerb
         return command;
     }
 
-    private static void Announce(Server server, string? kept)
+    private static void Announce(Started started, string? kept)
     {
-        var (url, key) = (server.Url.ToString().TrimEnd('/'), server.FirstKeys!.TestSecretKey);
+        var (url, key) = (started.Url.ToString().TrimEnd('/'), started.FirstKeys!.TestSecretKey);
         const string scope = "-d \"scope[type]=account\"";
         // None if the key is that of another app, whose signing secrets are its own.
-        var secret = server.FirstKeys.SigningSecretTest;
+        var secret = started.FirstKeys.SigningSecretTest;
         var signing = secret is null ? "" : $"\n  export COFFER_SIGNING_SECRET={secret}";
         Console.WriteLine($"""
             Coffer dev serves {url} {(kept is null ? "(a temporary store, deleted when this stops)" : $"from {kept}")}
 
               export COFFER_URL={url}
               export COFFER_API_KEY={key}
-              export COFFER_ADMIN_KEY={server.FirstKeys.AdminKey}{signing}
+              export COFFER_ADMIN_KEY={started.FirstKeys.AdminKey}{signing}
 
             Set a secret:
 

@@ -25,7 +25,10 @@ internal static class ExitCode
     /// <summary>The server cannot be reached or cannot answer now; trying later may help.</summary>
     public const int Unavailable = 69;
 
-    /// <summary>A file cannot be read or written.</summary>
+    /// <summary>A fault of Coffer.</summary>
+    public const int Bug = 70;
+
+    /// <summary>A file, or a standard stream, cannot be read or written.</summary>
     public const int Io = 74;
 
     /// <summary>What wraps the root keys cannot be asked now; starting again later may help.</summary>

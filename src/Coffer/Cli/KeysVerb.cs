@@ -194,7 +194,8 @@ internal static class KeysVerb
             "Mint an ephemeral key for the browser of one user, and show it once. The app's key is read from "
                 + "COFFER_API_KEY.\n\n" +
             "Example: coffer keys mint --user usr_1 --account acct_1 --for 15m")
-        { user, account, life, permissions, Connection.Url, Parameters.Json };
+        { user, account, life, permissions, Parameters.Json };
+        Connection.AddTo(command, Connection.Url);
         command.SetAction(async (parsed, ct) =>
         {
             using var client = Connection.Client(parsed, parsed.GetValue(account));
@@ -213,7 +214,8 @@ internal static class KeysVerb
         var command = new Command("expire",
             "End an ephemeral key before it expires. The app's key is read from COFFER_API_KEY. The exit code is 1 "
                 + "if there is none.\n\nExample: coffer keys expire ephkey_1 --account acct_1")
-        { key, account, Connection.Url };
+        { key, account };
+        Connection.AddTo(command, Connection.Url);
         command.SetAction(async (parsed, ct) =>
         {
             using var client = Connection.Client(parsed, parsed.GetValue(account));

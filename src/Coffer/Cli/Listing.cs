@@ -57,12 +57,10 @@ internal sealed class Listing(params (string Title, Func<JsonElement, string> Ce
         string[] there = [.. shownOnce.Where(field => thing.TryGetProperty(field, out _))];
         if (there.Length == 0)
             return;
-        Console.WriteLine();
-        foreach (var field in there)
-            Console.WriteLine($"  {field.Replace('_', ' ')}  {Terminal.Shown(Text(field)(thing))}");
-        Console.WriteLine(there.Length == 1
-            ? "\nKeep it now: it is not shown again."
-            : "\nKeep them now: they are not shown again.");
+        var lines = there.Select(field => $"  {field.Replace('_', ' ')}  {Terminal.Shown(Text(field)(thing))}\n");
+        Terminal.WriteRaw($"\n{string.Concat(lines)}\n" + (there.Length == 1
+            ? "Keep it now: it is not shown again.\n"
+            : "Keep them now: they are not shown again.\n"));
     }
 
     private static string Text(JsonElement value, string none) => value.ValueKind switch

@@ -4,6 +4,10 @@ using Coffer;
 using Coffer.Cli;
 using Coffer.Hosting;
 
+SameProcess.OpenStreams();
+StandardStream.Use();
+if (SameProcess.FirstForeign(args) is { } foreign)
+    return Failure.Foreign(foreign).Report();
 args = ProcessPrivacy.Enter(args);
 
 var root = new RootCommand(
@@ -12,6 +16,7 @@ var root = new RootCommand(
 {
     DevVerb.Command(),
     ServeVerb.Command(),
+    InitVerb.Command(),
     StatusVerb.Command(),
     CheckVerb.Command(),
     SettingsVerb.Command(),
@@ -28,11 +33,12 @@ var root = new RootCommand(
     MigrateVerb.Command(),
 };
 VersionFlag.Replace(root);
+Arguments.AreData(root);
 
 ParseResult parsed;
 try
 {
-    parsed = root.Parse(args);
+    parsed = root.Parse(args, Arguments.Rules);
 }
 catch (InvalidOperationException e) // a validator asked for a value that could not be read
 {
@@ -48,7 +54,7 @@ try
     return await parsed.InvokeAsync(
         new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
 }
-catch (Exception e) when (Failure.Of(e) is { } failure)
+catch (Exception e)
 {
-    return failure.Report();
+    return (Failure.Of(e) ?? Failure.Bug(e)).Report();
 }

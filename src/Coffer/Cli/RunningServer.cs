@@ -1,6 +1,4 @@
 using System.CommandLine;
-using System.Text;
-using System.Text.Json.Nodes;
 using Coffer.Hosting;
 using Coffer.Settings;
 
@@ -11,6 +9,9 @@ namespace Coffer.Cli;
 /// </summary>
 internal static class RunningServer
 {
+    /// <summary>How long a start that is told to stop may take to end what it has begun.</summary>
+    private static readonly TimeSpan Farewell = TimeSpan.FromSeconds(2);
+
     /// <summary>
     /// A flag for each of the settings. Their values are text: flags, environment and file are read alike.
     /// </summary>
@@ -45,37 +46,87 @@ internal static class RunningServer
         DefaultValueFactory = static _ => [],
     };
 
-    public static async Task<int> RunAsync(CofferOptions options, Action<Server> announce, CancellationToken ct)
+    /// <summary>Starts a server and has it run until it is told to stop.</summary>
+    /// <param name="options">How.</param>
+    /// <param name="announce">Says that it serves, once it does.</param>
+    /// <param name="showKeys">
+    /// Shows the keys of a new store before it is stored; null if a ready file is to have them, or else nobody.
+    /// </param>
+    /// <param name="signals">What tells it to stop.</param>
+    public static async Task<int> RunAsync(
+        CofferOptions options, Action<Started> announce, Action<Started>? showKeys, StopSignals signals)
     {
-        // A file of an earlier run would make a script believe in a server that is not there yet.
-        if (options.ReadyFile is { } stale)
-            File.Delete(stale);
-        await using var server = await Server.StartAsync(options, TimeProvider.System, ct);
-        // First what is shown once, then what can fail.
-        announce(server);
-        if (options.ReadyFile is { } path)
-            WriteReadyFile(path, server);
-        await server.WaitForStopAsync(ct);
-        return ExitCode.Ok;
+        var ready = ReadyFile.At(options.ReadyFile);
+        var steps = new StartSteps
+        {
+            DirectoryIsHeld = () => ready?.RemoveStale(),
+            KeysAreMade = started => Keep(started, ready, showKeys),
+            KeysAreStored = () => ready?.KeysAreStored(),
+        };
+        // On a thread of its own: what blocks it blocks no stop.
+        var starting = Task.Run(() => Server.StartAsync(options, TimeProvider.System, signals.Stop, steps),
+            CancellationToken.None);
+        try
+        {
+            var server = await starting.WaitAsync(signals.Stop);
+            return await ServeAsync(server, options, announce, ready, signals);
+        }
+        catch (OperationCanceledException) when (signals.Stop.IsCancellationRequested)
+        {
+            // It takes back what it has begun; what it may hang on is not waited for.
+            await Task.WhenAny(starting, Task.Delay(Farewell, signals.Hurry));
+            if (starting.IsCompletedSuccessfully)
+                await starting.Result.StopAsync(options.StopWithin);
+            ready?.TakeBack();
+            return ExitCode.Ok;
+        }
+        catch
+        {
+            ready?.TakeBack();
+            throw;
+        }
     }
 
-    private static void WriteReadyFile(string path, Server server)
+    private static void Keep(Started started, ReadyFile? ready, Action<Started>? showKeys)
     {
-        var ready = new JsonObject { ["url"] = server.Url.ToString().TrimEnd('/') };
-        if (server.AdminUrl is { } admin)
-            ready["admin_url"] = admin.ToString().TrimEnd('/');
-        ready["pid"] = Environment.ProcessId;
-        foreach (var (name, key) in ((string, string?)[])[
-            ("test_secret_key", server.FirstKeys?.TestSecretKey), ("live_secret_key", server.FirstKeys?.LiveSecretKey),
-                ("admin_key", server.FirstKeys?.AdminKey),
-            ("signing_secret_test", server.FirstKeys?.SigningSecretTest),
-            ("signing_secret_live", server.FirstKeys?.SigningSecretLive)])
+        try
         {
-            if (key is not null)
-                ready[name] = key;
+            if (ready is not null)
+                ready.Keep(started.FirstKeys!);
+            else
+                showKeys?.Invoke(started);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StandardStreamException($"the first keys of the store cannot be shown: {Cause.Of(e)}",
+                "The store was not made: the next start makes it, with other keys. Give --ready-file, or run coffer "
+                    + "init first.");
+        }
+    }
+
+    private static async Task<int> ServeAsync(
+        Server server, CofferOptions options, Action<Started> announce, ReadyFile? ready, StopSignals signals)
+    {
+        try
+        {
+            signals.OnReload(server.Reload);
+            announce(server.Started);
+            ready?.Write(server.Started);
+            await Task.Delay(Timeout.InfiniteTimeSpan, signals.Stop).ContinueWith(static _ => { },
+                TaskScheduler.Default);
+            if (signals.IsDraining)
+                await server.DrainAsync(options.Drain, signals.Hurry);
+        }
+        finally
+        {
+            if (!await server.StopAsync(options.StopWithin))
+            {
+                await Console.Error.WriteLineAsync(
+                    $"coffer: note: not all was finished within {options.StopWithin.TotalSeconds:0} seconds, and was "
+                    + "cut off. Nothing that was answered is lost");
+            }
         }
 
-        // Whole or not there: it appears under its name only once it is written.
-        DurableFile.Write(path, Encoding.UTF8.GetBytes(ready.ToJsonString() + "\n"), overwrite: true);
+        return ExitCode.Ok;
     }
 }

@@ -233,7 +233,8 @@ internal static class SecretsVerb
     private static Command OnSecrets(Command command,
         Func<CofferClient, ParseResult, CancellationToken, Task<int>> action)
     {
-        foreach (var option in (Option[])[Connection.Url, Account, User, Parameters.Json])
+        Connection.AddTo(command, Connection.Url);
+        foreach (var option in (Option[])[Account, User, Parameters.Json])
             command.Add(option);
         command.SetAction(async (parsed, ct) =>
         {
@@ -250,7 +251,7 @@ internal static class SecretsVerb
         if (!Console.IsInputRedirected)
             return await Terminal.AskAsync("Payload:", "use --payload-file or standard input", ct);
         using var all = new MemoryStream();
-        await using var input = Console.OpenStandardInput();
+        await using var input = StandardStream.OpenInput();
         await input.CopyToAsync(all, ct);
         return Decode(all.ToArray());
     }

@@ -20,33 +20,39 @@ internal static class ServeVerb
             "Example: coffer serve --data /var/lib/coffer")
         { accept };
         settings.AddTo(command);
-        command.SetAction((parsed, ct) =>
+        command.SetAction(async (parsed, _) =>
         {
+            using var signals = new StopSignals(reloads: true);
             var options = settings.Read(parsed) with { AcceptedRollbacks = parsed.GetValue(accept)! };
-            return RunningServer.RunAsync(options, server => Announce(server, options.Data), ct);
+            return await RunningServer.RunAsync(options, started => Announce(started, options.ReadyFile),
+                started => ShowKeys(started.FirstKeys!, options), signals);
         });
         return command;
     }
 
-    private static void Announce(Server server, string data)
+    private static void Announce(Started started, string? readyFile)
     {
-        var management = server.AdminUrl is { } admin ? $", the management plane at {admin}" : "";
-        Console.WriteLine($"Coffer serves {server.Url} from {server.Store}{management}");
-        if (server.FirstKeys is { } keys)
-        {
-            var keyFile = Path.Combine(data, "coffer.key");
-            Console.WriteLine($"""
+        var management = started.AdminUrl is { } admin ? $", the management plane at {admin}" : "";
+        Console.WriteLine($"Coffer serves {started.Url} from {started.Store}{management}");
+        if (started.FirstKeys is not null && readyFile is not null)
+            Console.WriteLine($"This is a new store. Its keys are in {readyFile}, and nowhere else.");
+    }
 
-                This is a new store. Its keys are shown once, now:
+    private static void ShowKeys(FirstKeys keys, CofferOptions options)
+    {
+        var keyFile = Path.Combine(options.Data, "coffer.key");
+        Terminal.WriteRaw($"""
+            This is a new store. Its keys are shown once, now:
 
-                  test secret key      {keys.TestSecretKey}
-                  live secret key      {keys.LiveSecretKey}
-                  admin key            {keys.AdminKey}
-                  test signing secret  {keys.SigningSecretTest}
-                  live signing secret  {keys.SigningSecretLive}
+              test secret key      {keys.TestSecretKey}
+              live secret key      {keys.LiveSecretKey}
+              admin key            {keys.AdminKey}
+              test signing secret  {keys.SigningSecretTest}
+              live signing secret  {keys.SigningSecretLive}
 
-                Keep a copy of {keyFile} apart from the store: without it the store cannot be opened.
-                """);
-        }
+            Keep a copy of {keyFile} apart from the store: without it the store cannot be opened.
+
+
+            """);
     }
 }

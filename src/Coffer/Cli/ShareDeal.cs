@@ -88,7 +88,7 @@ internal sealed class ShareDeal(IReadOnlyList<SecretBytes> shares, int threshold
     // Numbered, as a word is asked for on the telephone.
     private static void WriteWords(ReadOnlySpan<byte> words)
     {
-        using var output = Console.OpenStandardOutput();
+        var output = StandardStream.Output;
         var number = 0;
         foreach (var part in words.Split((byte)' '))
         {

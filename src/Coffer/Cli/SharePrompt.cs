@@ -45,7 +45,7 @@ internal static class SharePrompt
     private static async Task ReadAsync(ShareGathering gathering, CancellationToken ct)
     {
         using var text = SecretBytes.Rent(MostBytes);
-        await using var input = Console.OpenStandardInput();
+        await using var input = StandardStream.OpenInput();
         var length = await input.ReadAtLeastAsync(text.Memory, MostBytes, throwOnEndOfStream: false, ct);
         if (length == MostBytes)
             throw new InvalidDataException("standard input has more than shares: give one a line");

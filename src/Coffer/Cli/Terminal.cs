@@ -45,13 +45,15 @@ internal static class Terminal
     public static string JsonLine<T>(T value) => JsonSerializer.Serialize(value, Json);
 
     /// <summary>
-    /// Exactly this in UTF-8: past <see cref="Console.Out"/>, which would write it in the locale's encoding.
+    /// Exactly this in UTF-8, at once: past <see cref="Console.Out"/>, which would write it in the locale's encoding.
     /// </summary>
-    public static void WriteRaw(string text)
-    {
-        using var output = Console.OpenStandardOutput();
-        output.Write(Encoding.UTF8.GetBytes(text));
-    }
+    public static void WriteRaw(string text) => StandardStream.Output.Write(Encoding.UTF8.GetBytes(text));
+
+    /// <summary>
+    /// Whether somebody is there to be asked: a terminal on both sides, and no job of a build server (CI).
+    /// </summary>
+    public static bool IsAttended => !Console.IsInputRedirected && !Console.IsErrorRedirected
+        && Environment.GetEnvironmentVariable("CI") is null or "" or "false" or "0";
 
     /// <summary>
     /// Asks for one line that is not shown. The question goes to standard error: standard output is for the answer.
@@ -59,13 +61,20 @@ internal static class Terminal
     /// <param name="question">What is asked for.</param>
     /// <param name="instead">What to do with more than a line, to end a sentence.</param>
     /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="UsageException">Nobody is there to be asked.</exception>
     /// <exception cref="InvalidDataException">
     /// More than that line was given, as when a key of several lines is pasted. All of it is read away, so that a shell
     /// does not run it.
     /// </exception>
     public static async Task<string> AskAsync(string question, string instead, CancellationToken ct)
     {
-        var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+        if (!IsAttended)
+            throw new UsageException($"there is no terminal to ask at: {instead}");
+        var console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Out = new AnsiConsoleOutput(Console.Error),
+            Interactive = InteractionSupport.Yes,
+        });
         var line = await new TextPrompt<string>(question).Secret(null).AllowEmpty().ShowAsync(console, ct);
         var isMore = false;
         // What is pasted arrives within moments.
@@ -89,7 +98,7 @@ internal static class Terminal
     {
         if (yes)
             return true;
-        if (Console.IsInputRedirected)
+        if (!IsAttended)
         {
             new Failure(ExitCode.Usage, "this cannot be undone, and there is no terminal to ask at",
                 "Give --yes to confirm it.").Report();

@@ -7,18 +7,24 @@ namespace Coffer.Hosting;
 /// <c>/healthz</c>: the process answers. <c>/readyz</c>: it can do its work. No key is needed, so no secret is said,
 /// and nothing of where the store is: a path in what a driver or the system says is shown as <c>…</c>.
 /// </summary>
-internal sealed partial class HealthApi(Readiness readiness)
+internal sealed partial class HealthApi(Readiness readiness, Draining draining)
 {
     public const string Alive = "/healthz";
     public const string Ready = "/readyz";
+
+    private static readonly Readiness.Check Stopping =
+        new("server", "it is about to stop, and answers requests until then");
 
     // What a path begins with: / ./ ../ ~/ C:\ \\
     private const string Root = """(\.{0,2}/|~/|[A-Za-z]:\\|\\\\)""";
 
     public static Task WriteAliveAsync(HttpContext context) => WriteAsync(context, []);
 
-    public async Task WriteReadyAsync(HttpContext context) =>
-        await WriteAsync(context, await readiness.ProveAsync(context.RequestAborted));
+    public async Task WriteReadyAsync(HttpContext context)
+    {
+        var checks = await readiness.ProveAsync(context.RequestAborted);
+        await WriteAsync(context, draining.IsOn ? [.. checks, Stopping] : checks);
+    }
 
     private static async Task WriteAsync(HttpContext context, IReadOnlyList<Readiness.Check> checks)
     {

@@ -47,32 +47,51 @@ internal static class Listeners
     private static readonly FrozenSet<string> Silent = FrozenSet.Create(StringComparer.Ordinal,
         "Microsoft.Extensions.Hosting.Internal.Host", "Microsoft.AspNetCore.Hosting.Diagnostics");
 
+    /// <summary>Lines of the log that may wait to be read.</summary>
+    private const int LinesWaiting = 1_024;
+
+    private static LogLevel LeastOf(string category) =>
+        category == typeof(TlsCertificate).FullName ? LogLevel.Information : LogLevel.Warning;
+
     /// <summary>Whether the request came in at <see cref="CofferOptions.AdminListen"/>.</summary>
     public static bool IsAdmin(HttpContext context) =>
         context.Features.Get<IConnectionItemsFeature>()?.Items.ContainsKey(AdminMark) ?? false;
 
     /// <param name="options">Validated ones.</param>
     /// <param name="time">When the certificate is looked at again.</param>
-    public static WebApplication Build(CofferOptions options, TimeProvider time)
+    /// <param name="draining">Whether the server is about to stop; null never is.</param>
+    public static WebApplication Build(CofferOptions options, TimeProvider time, Draining? draining = null)
     {
         // Nothing of the framework's own configuration (appsettings.json, ASPNETCORE_URLS) is read: settings are ours
         // alone.
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions
+        {
+            ContentRootPath = AppContext.BaseDirectory, // the current directory may be gone
+        });
         builder.Logging.AddSimpleConsole(
             console =>
                 (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) =
                     (true, "yyyy-MM-ddTHH:mm:ssZ ", true))
-            .AddFilter((category, level) => level >= LogLevel.Warning && !Silent.Contains(category!));
-        builder.Services.Configure<ConsoleLoggerOptions>(
-            console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+            .AddFilter((category, level) => level >= LeastOf(category!) && !Silent.Contains(category!));
+        builder.Services.Configure<ConsoleLoggerOptions>(console =>
+        {
+            console.LogToStandardErrorThreshold = LogLevel.Trace;
+            // Nobody waits for whoever reads the log: what does not fit is counted, and the count is a line of it.
+            (console.MaxQueueLength, console.QueueFullMode) = (LinesWaiting, ConsoleLoggerQueueFullMode.DropWrite);
+        });
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = options.StopWithin);
+        builder.Services.AddSingleton<IHostLifetime>(new NoSignals());
+        if (options is { TlsCert: { } cert, TlsKey: { } key })
+        {
+            builder.Services.AddSingleton(services =>
+                new TlsCertificate(cert, key, time, services.GetRequiredService<ILogger<TlsCertificate>>()));
+        }
+
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
             Limit(kestrel.Limits, options);
-            var tls = options is { TlsCert: { } cert, TlsKey: { } key }
-                ? new TlsCertificate(cert, key, time,
-                    kestrel.ApplicationServices.GetRequiredService<ILogger<TlsCertificate>>())
-                : null;
+            var tls = kestrel.ApplicationServices.GetService<TlsCertificate>();
             // Where there is a second address, health and the management plane are there, and need no reserve at the
             // first.
             Listen(kestrel, options.Listen, tls, admin: false, Gate(options, options.AdminListen is null, time));
@@ -81,6 +100,8 @@ internal static class Listeners
         });
 
         var app = builder.Build();
+        if (draining is not null)
+            app.Use(next => context => draining.AnswerAsync(context, next));
         app.Use(next => context => ConnectionGate.RunAsync(context, next));
         if (options.TrustedProxies.Count > 0)
             app.UseForwardedHeaders(Forwarded(options.TrustedProxies));
@@ -208,5 +229,13 @@ internal static class Listeners
         foreach (var proxy in proxies)
             forwarded.KnownIPNetworks.Add(proxy);
         return forwarded;
+    }
+
+    // What ends the process is the command line's to decide.
+    private sealed class NoSignals : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 }

@@ -16,7 +16,7 @@ internal static class ProcessPrivacy
     /// <summary>
     /// Verbs that hold what opens a store. The others have an API key for a moment, and start faster.
     /// </summary>
-    private static readonly string[] Holders = ["serve", "dev", "migrate", "audit", "check"];
+    private static readonly string[] Holders = ["serve", "init", "dev", "migrate", "audit", "check"];
 
     /// <summary>Options whose value may hold a password or a key; <c>--key</c> is one of dev's only.</summary>
     private static readonly string[] Private = ["--store", "--from-store", "--to-store", "--key"];
@@ -95,13 +95,9 @@ internal static class ProcessPrivacy
     // The same process, with the same arguments and the same open files. It returns only if it cannot be done.
     private static void BeginAgain(string[] args)
     {
-        if (Environment.ProcessPath is not { } program || SetVariable(Asked, "0", 1) != 0)
+        if (SetVariable(Asked, "0", 1) != 0)
             return;
-        // To the byte: what is no UTF-8 may be a path all the same. Each argument ends in a zero.
-        var line = File.ReadAllBytes("/proc/self/cmdline");
-        var words = new List<byte[]>();
-        for (var at = 0; at < line.Length; at += words[^1].Length)
-            words.Add(line[at..(Array.IndexOf(line, (byte)0, at) + 1)]);
+        var words = SameProcess.Words();
         var before = words.Count - args.Length; // the program itself
         for (var i = 0; i < args.Length; i++)
         {
@@ -109,16 +105,7 @@ internal static class ProcessPrivacy
                 words[before + i] = Encoding.UTF8.GetBytes($"{args[i][..start]}{Hidden}\0");
         }
 
-        var held = words.ConvertAll(word => GCHandle.Alloc(word, GCHandleType.Pinned));
-        try
-        {
-            _ = Execute(program, [.. held.Select(word => word.AddrOfPinnedObject()), 0]);
-        }
-        finally
-        {
-            foreach (var word in held)
-                word.Free();
-        }
+        SameProcess.BeginAgain([.. words]);
     }
 
     // What the runtime had made before the program began again; nobody listens there now.
@@ -146,8 +133,4 @@ internal static class ProcessPrivacy
         [MarshalAs(UnmanagedType.LPUTF8Str)] string name,
         [MarshalAs(UnmanagedType.LPUTF8Str)] string value,
         int overwrite);
-
-    [DllImport("libc", EntryPoint = "execv")]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int Execute([MarshalAs(UnmanagedType.LPUTF8Str)] string program, nint[] arguments);
 }

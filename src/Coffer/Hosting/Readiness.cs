@@ -95,7 +95,7 @@ internal sealed class Readiness(
         }
         catch (ApiError e)
         {
-            return (e.InnerException ?? e).Message;
+            return Cause.Of(e);
         }
         catch (TimeoutException)
         {

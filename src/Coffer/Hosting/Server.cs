@@ -1,12 +1,12 @@
 // The composition root: the rooms of the server, in the order in which they are opened.
 
+using System.Data.Common;
 using Coffer.Api;
 using Coffer.Audit;
 using Coffer.Keys;
 using Coffer.Secrets;
 using Coffer.Settings;
 using Coffer.Storage;
-using Coffer.Storage.Postgres;
 using Coffer.Transfer;
 
 namespace Coffer.Hosting;
@@ -14,37 +14,49 @@ namespace Coffer.Hosting;
 /// <summary>A running Coffer. Disposing of it finishes what runs, stores what waits and closes the store.</summary>
 internal sealed class Server : IAsyncDisposable
 {
+    // Of the time to stop in, what running requests may use; the rest is for the changes that wait, and the store.
+    private const double OfRequests = 0.75;
+
     private readonly WebApplication web;
     private readonly Parts parts;
+    private readonly Draining draining;
 
-    private Server(WebApplication web, Parts parts) => (this.web, this.parts) = (web, parts);
+    private Server(WebApplication web, Parts parts, Draining draining) =>
+        (this.web, this.parts, this.draining) = (web, parts, draining);
+
+    /// <summary>What there is to be said of it.</summary>
+    public required Started Started { get; init; }
 
     /// <summary>Where it listens: never port 0.</summary>
-    public required Uri Url { get; init; }
+    public Uri Url => Started.Url;
 
     /// <summary>Where the management plane is reached, if it has an address of its own: never port 0.</summary>
-    public Uri? AdminUrl { get; init; }
-
-    /// <summary>Where the store is, in words that may be shown.</summary>
-    public required string Store { get; init; }
+    public Uri? AdminUrl => Started.AdminUrl;
 
     /// <summary>The keys that this start made; null if the store had its keys already. They are nowhere else.</summary>
-    public FirstKeys? FirstKeys { get; init; }
+    public FirstKeys? FirstKeys => Started.FirstKeys;
 
     /// <summary>Starts, and returns once requests are answered.</summary>
+    /// <param name="options">Validated here.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="ct">Ends the start, whatever it waits for.</param>
+    /// <param name="steps">What is done at its points; null is nothing.</param>
     /// <exception cref="ConfigurationException">It cannot start with these settings; nothing was changed.</exception>
-    public static async Task<Server> StartAsync(CofferOptions options, TimeProvider time, CancellationToken ct)
+    public static async Task<Server> StartAsync(
+        CofferOptions options, TimeProvider time, CancellationToken ct, StartSteps? steps = null)
     {
         Preflight.Require(options);
+        steps ??= new StartSteps();
         var shown = new StoreLocation(options.Data, options.Store).Shown;
-        var (parts, waiting) = (new Parts(), new WaitingDoor());
+        var (parts, waiting, draining) = (new Parts(), new WaitingDoor(), new Draining());
         WebApplication? app = null;
         try
         {
             var storage = await StorageParts.OpenAsync(options, parts, ct);
+            steps.DirectoryIsHeld();
 
             // It listens before a first start makes keys: keys that nobody sees would make the store useless.
-            app = Listeners.Build(options, time);
+            app = Listeners.Build(options, time, draining);
             app.Run(waiting.AnswerAsync);
             var (url, adminUrl) = await Listeners.ListenAsync(app, options, ct);
             var around = new Surroundings(time, app.Services.GetRequiredService<ILoggerFactory>(), parts);
@@ -64,7 +76,13 @@ internal sealed class Server : IAsyncDisposable
             var lastCommit = await IdMark.LastCommitAsync(storage.Engine, ct);
             var clock = new ClockWatch(time, lastCommit, around.Log<ClockWatch>());
             var mark = await IdMark.OpenAsync(storage.Engine, ct);
+            var started = new Started(url, adminUrl,
+                storage.Engine.Connections is { } connections ? $"{shown} ({connections.Shown})" : shown, first.Keys);
+            if (first.Keys is not null)
+                steps.KeysAreMade(started);
             await audit.Committer.CommitAsync(first.Change);
+            if (first.Keys is not null)
+                steps.KeysAreStored();
             await Upgrade.RunAsync(storage.Engine, audit, instance, keys.Wrappers, time, ct);
             keys.Follow(storage.Engine, instance, around);
             audit.Refusals.Start(audit.Committer);
@@ -82,39 +100,64 @@ internal sealed class Server : IAsyncDisposable
             {
                 BackupTrouble = () => backups?.Trouble,
                 ReceiptTrouble = () => management.Folder?.Trouble,
-            }));
+            }), draining);
             waiting.Open(Doors.Open(
                 secrets, management, access, health, new AuditKeyApi(instance), url, options, around));
-            return new Server(app, parts)
-            {
-                Url = url,
-                AdminUrl = adminUrl,
-                Store = storage.Engine.Connections is { } connections ? $"{shown} ({connections.Shown})" : shown,
-                FirstKeys = first.Keys,
-            };
+            return new Server(app, parts, draining) { Started = started };
         }
         catch (Exception e)
         {
             if (app is not null)
                 await app.DisposeAsync();
             parts.Dispose();
-            if (e is not ApiError { IsFault: true })
+            if (e is not (ApiError { IsFault: true } or DbException or TimeoutException))
                 throw;
             throw new ConfigurationException(
-                $"the store in {shown} cannot be used: {(e.InnerException ?? e).Message}",
-                options.Store is null
-                    ? "Check the disk; if the store is damaged, restore it from a back-up."
-                    : PostgresEngine.HintOn(e.InnerException));
+                $"the store in {shown} cannot be used: {Cause.Of(e)}", StoreTrouble.HintOn(e));
         }
     }
 
-    /// <summary>Returns when the process is told to end (SIGTERM, SIGINT) or the token is cancelled.</summary>
-    public Task WaitForStopAsync(CancellationToken ct) => web.WaitForShutdownAsync(ct);
+    /// <summary>Looks at the certificate again now, and says so in the log.</summary>
+    public void Reload() => web.Services.GetService<TlsCertificate>()?.Reload();
 
-    public async ValueTask DisposeAsync()
+    /// <summary>
+    /// Answers for so long what still comes, and says that it is about to stop: see <see cref="Draining"/>.
+    /// </summary>
+    /// <param name="most">How long.</param>
+    /// <param name="ct">Ends it earlier.</param>
+    public async Task DrainAsync(TimeSpan most, CancellationToken ct)
     {
-        // Running requests first, then the changes they handed in, then the store.
-        await web.StopAsync(CancellationToken.None);
+        draining.Begin();
+        await Task.Delay(most, ct).ContinueWith(static _ => { }, TaskScheduler.Default);
+    }
+
+    /// <summary>
+    /// Stops within a time, whatever clients and the database do: what is not finished by then is cut off. Nothing that
+    /// was answered is lost by that.
+    /// </summary>
+    /// <returns>Whether all was finished.</returns>
+    public async Task<bool> StopAsync(TimeSpan most)
+    {
+        using var requests = new CancellationTokenSource(most * OfRequests);
+        var stopping = Task.Run(() => StopAsync(requests.Token), CancellationToken.None);
+        try
+        {
+            await stopping.WaitAsync(most);
+            return true;
+        }
+        catch (TimeoutException)
+        {
+            _ = stopping.ContinueWith(static ended => ended.Exception, TaskScheduler.Default); // nobody is left to know
+            return false;
+        }
+    }
+
+    public async ValueTask DisposeAsync() => await StopAsync(CancellationToken.None);
+
+    // Running requests first, until the token ends them, then the changes they handed in, then the store.
+    private async Task StopAsync(CancellationToken ct)
+    {
+        await web.StopAsync(ct);
         await web.DisposeAsync();
         parts.Dispose();
     }

@@ -77,6 +77,28 @@ internal sealed class TlsCertificate
         };
     }
 
+    /// <summary>Reads the files now, whether or not they seem to have changed.</summary>
+    public void Reload()
+    {
+        lock (looking)
+        {
+            try
+            {
+                (looked, seen) = (time.GetUtcNow(), (StampOf(certFile), StampOf(keyFile)));
+                served = Load();
+                log.LogInformation("The TLS certificate was read again, and is good until {Until:yyyy-MM-ddTHH:mm:ssZ}",
+                    served.TargetCertificate.NotAfter.ToUniversalTime());
+            }
+            catch (ConfigurationException e)
+            {
+                Complain(e);
+            }
+        }
+    }
+
+    private void Complain(ConfigurationException e) => log.LogError(
+        "The changed TLS certificate cannot be used, so the previous one stays in use: {Problem}", e.Message);
+
     private void LookAgain()
     {
         // One handshake looks, the others continue with what there is.
@@ -97,8 +119,7 @@ internal sealed class TlsCertificate
         }
         catch (ConfigurationException e)
         {
-            log.LogError("The changed TLS certificate cannot be used, so the previous one stays in use: {Problem}",
-                e.Message);
+            Complain(e);
         }
         finally
         {

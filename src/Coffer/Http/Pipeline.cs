@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text.RegularExpressions;
 using Coffer.Access;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Coffer.Http;
@@ -74,7 +75,8 @@ internal sealed partial class Pipeline
         {
             error = refused;
         }
-        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        catch (OperationCanceledException e) when (context.RequestAborted.IsCancellationRequested
+            || Cause.Find<ConnectionAbortedException>(e) is not null)
         {
             return; // nobody is there to answer
         }

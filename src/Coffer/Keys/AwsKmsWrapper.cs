@@ -104,7 +104,7 @@ internal sealed class AwsKmsWrapper(WrapperUrl url, KeySettings settings) : KeyW
             && e is AmazonClientException or AmazonServiceException or HttpRequestException or WebException
                 or SocketException or OperationCanceledException)
         {
-            var why = (e.InnerException ?? e).Message.TrimEnd('.');
+            var why = Cause.Of(e.InnerException ?? e);
             throw new KeyServiceException($"AWS KMS cannot be asked: {why}", mayPass: true);
         }
     }

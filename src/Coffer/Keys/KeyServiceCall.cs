@@ -83,7 +83,7 @@ internal static class KeyServiceCall
         catch (HttpRequestException e)
         {
             var isOfTls = e.HttpRequestError == HttpRequestError.SecureConnectionError;
-            var why = (e.InnerException ?? e).Message.TrimEnd('.');
+            var why = Cause.Of(e.InnerException ?? e);
             throw new KeyServiceException($"{url.Host} cannot be asked: {why}", mayPass: !isOfTls);
         }
         catch (OperationCanceledException) when (!ct.IsCancellationRequested)

@@ -35,6 +35,11 @@ internal sealed record CofferOptions
     /// </summary>
     public const int DefaultConnectionsPerAddress = 1_000;
 
+    /// <summary>
+    /// Seconds: enough for a balancer that asks twice a second; and what is left of the 10 that containers get.
+    /// </summary>
+    public const int DefaultDrain = 2, DefaultStopWithin = 7;
+
     /// <summary>Requests a second that no honest app sends with one key.</summary>
     public const int DefaultRatePerKey = 5_000;
 
@@ -201,6 +206,12 @@ internal sealed record CofferOptions
     /// use. A request to another one opens them first.
     /// </summary>
     public int OpenTenants { get; init; } = DefaultOpenTenants;
+
+    /// <summary>How long a server that is told to stop still answers, so that others turn to another node.</summary>
+    public TimeSpan Drain { get; init; } = TimeSpan.FromSeconds(DefaultDrain);
+
+    /// <summary>How long the stop takes at most, after <see cref="Drain"/>.</summary>
+    public TimeSpan StopWithin { get; init; } = TimeSpan.FromSeconds(DefaultStopWithin);
 
     /// <summary>Dev mode; null serves.</summary>
     public DevOptions? Dev { get; init; }

@@ -18,7 +18,8 @@ internal sealed partial class Configuration
     /// <summary>Variables of the command line's clients, which may well be set where a server is started.</summary>
     private static readonly string[] NoSettings =
     [
-        "COFFER_URL", "COFFER_API_KEY", "COFFER_ADMIN_URL", "COFFER_ADMIN_KEY", "COFFER_SIGNING_SECRET", ConfigVariable,
+        "COFFER_URL", "COFFER_API_KEY", "COFFER_ADMIN_URL", "COFFER_ADMIN_KEY", "COFFER_SIGNING_SECRET", "COFFER_PROXY",
+        "COFFER_CA", ConfigVariable,
     ];
 
     private readonly List<string> problems = [];

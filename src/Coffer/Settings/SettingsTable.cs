@@ -191,6 +191,12 @@ internal static class SettingsTable
         Text("ready-file", "FILE", "none", "JSON file to write (mode 0600) once the server answers requests: url, "
             + "pid, and the keys if they were just created.",
             (options, text) => options with { ReadyFile = text }) with { InDev = true },
+        Number("drain", CofferOptions.DefaultDrain, 0, 3_600, "Seconds for which a server that is told to stop "
+            + "(SIGTERM) still answers requests, while /readyz says 503.",
+            (options, number) => options with { Drain = TimeSpan.FromSeconds(number) }),
+        Number("stop-within", CofferOptions.DefaultStopWithin, 1, 3_600, "Seconds that the stop takes at most, after "
+            + "drain: what runs longer is cut off.",
+            (options, number) => options with { StopWithin = TimeSpan.FromSeconds(number) }) with { InDev = true },
         new("key", "KEY", "a new one at each start", "The test key, such as sk_test_anything: letters, digits or "
             + "'_', at most 255 characters.",
             (options, text) => IsTestKey(text) ? options with { Dev = options.Dev! with { Key = text } }

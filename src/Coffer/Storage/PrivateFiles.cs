@@ -93,17 +93,15 @@ internal static class PrivateFiles
     /// </summary>
     public static int? LockerOf(string path)
     {
-        const int NumberAt = 32;
-        const uint Number = 0x100;
         const string Locks = "/proc/locks";
         try
         {
             // 1: FLOCK  ADVISORY  WRITE 4711 08:01:131090 0 EOF
-            return Status(path, Number) is { } status && System.IO.File.Exists(Locks)
+            return FileStatus.NumberOf(path) is { } number && System.IO.File.Exists(Locks)
                 ? System.IO.File.ReadLines(Locks)
                     .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
                     .Where(parts => parts is [_, "FLOCK", _, "WRITE", _, var file, ..]
-                        && file.EndsWith($":{BitConverter.ToUInt64(status, NumberAt)}", StringComparison.Ordinal))
+                        && file.EndsWith($":{number}", StringComparison.Ordinal))
                     .Select(parts => int.TryParse(parts[4], out var process) ? process : (int?)null)
                     .FirstOrDefault()
                 : null;
@@ -115,35 +113,9 @@ internal static class PrivateFiles
     }
 
     /// <summary>The number of the user who owns a file; null where this system does not tell.</summary>
-    public static uint? Owner(string path)
-    {
-        const int UserAt = 20;
-        const uint User = 0x8;
-        return Status(path, User) is { } status ? BitConverter.ToUInt32(status, UserAt) : null;
-    }
-
-    private static byte[]? Status(string path, uint what)
-    {
-        const int CurrentDirectory = -100, AsStored = 0, SizeOfStatx = 256;
-        if (!OperatingSystem.IsLinux())
-            return null;
-        try
-        {
-            var status = new byte[SizeOfStatx];
-            return Statx(CurrentDirectory, path, AsStored, what, status) == 0 ? status : null;
-        }
-        catch (EntryPointNotFoundException)
-        {
-            return null;
-        }
-    }
+    public static uint? Owner(string path) => FileStatus.OwnerOf(path);
 
     private static string Octal(UnixFileMode mode) => "0" + Convert.ToString((int)mode, 8).PadLeft(3, '0');
-
-    [DllImport("libc", EntryPoint = "statx")]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int Statx(
-        int directory, [MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags, uint mask, [Out] byte[] status);
 
     [DllImport("libc", EntryPoint = "geteuid")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

@@ -74,8 +74,12 @@ public sealed class CofferProcess : IAsyncDisposable
         IReadOnlyDictionary<string, string>? environment = null, string? program = null)
     {
         string[] listen = arguments.Contains("--listen") ? [] : ["--listen", "http://127.0.0.1:0"];
-        var coffer = new CofferProcess([.. under ?? [], program ?? Needs.Program, .. arguments, .. listen], folder,
-            environment);
+        // Nobody is in front of it who would have to turn to another; older releases know no such setting.
+        string[] drain = program is null && arguments[0] == "serve" && !arguments.Contains("--drain")
+            ? ["--drain", "0"]
+            : [];
+        var coffer = new CofferProcess([.. under ?? [], program ?? Needs.Program, .. arguments, .. listen, .. drain],
+            folder, environment);
         coffer.process.Start();
         coffer.process.StandardInput.Close();
         coffer.process.BeginOutputReadLine();
@@ -112,11 +116,11 @@ public sealed class CofferProcess : IAsyncDisposable
         return ExitAsync();
     }
 
-    /// <summary>Sends SIGTERM and does not wait.</summary>
-    public void Signal()
+    /// <summary>Sends a signal, SIGTERM if no other, and does not wait.</summary>
+    public void Signal(int signal = Signals.Term)
     {
         if (!process.HasExited)
-            Assert.Equal(0, Signals.Send(process.Id, Signals.Term));
+            Assert.Equal(0, Signals.Send(process.Id, signal));
     }
 
     /// <summary>Has it stand still (SIGSTOP) until it is resumed.</summary>

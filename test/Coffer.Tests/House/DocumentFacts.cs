@@ -14,6 +14,7 @@ internal static partial class DocumentFacts
     private static readonly string[] Variables =
     [
         "COFFER_URL", "COFFER_API_KEY", "COFFER_ADMIN_URL", "COFFER_ADMIN_KEY", "COFFER_CONFIG",
+        "COFFER_PROXY", "COFFER_CA",
         "COFFER_SIGNING_SECRET", "COFFER_SERVICE_HOST", "COFFER_PORT", "COFFER_",
     ];
 

@@ -377,7 +377,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     [InlineData("XX001", "restore it from a back-up")]
     public void A_start_that_fails_for_sessions_that_are_shared_names_the_pooler(string code, string hint) =>
         Assert.Contains(
-            hint, PostgresEngine.HintOn(new PostgresException("said by the server", "ERROR", "ERROR", code)),
+            hint, PostgresTrouble.HintOn(new PostgresException("said by the server", "ERROR", "ERROR", code)),
             StringComparison.Ordinal);
 
     [Theory]

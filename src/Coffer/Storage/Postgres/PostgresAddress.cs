@@ -52,6 +52,13 @@ internal sealed class PostgresAddress
     /// <summary>Whether statements are prepared, which what stands in between has to know about.</summary>
     public bool Prepares => given.MaxAutoPrepare > 0;
 
+    /// <summary>Whether it or the environment names files of a client certificate or of an authority.</summary>
+    public bool NamesCertificates => new[]
+    {
+        given.SslCertificate, given.SslKey, given.RootCertificate, Environment.GetEnvironmentVariable("PGSSLCERT"),
+        Environment.GetEnvironmentVariable("PGSSLKEY"), Environment.GetEnvironmentVariable("PGSSLROOTCERT"),
+    }.Any(file => !string.IsNullOrEmpty(file));
+
     /// <summary>The file that the password is in, or null.</summary>
     public string? Passfile => given.Passfile;
 

@@ -238,18 +238,9 @@ internal sealed partial class PostgresEngine : Engine
                 await connection.DisposeAsync();
             if (source is not null)
                 await source.DisposeAsync();
-            if (e is NpgsqlException)
-            {
-                var reason = e is PostgresException { SqlState: var state, MessageText: var text }
-                    ? $"{text} ({state})"
-                    : (e.InnerException ?? e).Message;
-                throw new ConfigurationException($"{at.Shown} cannot be used: {reason}", HintOnOpening(e));
-            }
-
-            if (e is ArgumentException) // of the driver, which may quote what it refuses
-                throw new ConfigurationException($"{at.Shown} cannot be used with this connection string",
-                    PostgresAddress.Form);
-            throw;
+            if (e is ConfigurationException or ApiError or OperationCanceledException)
+                throw;
+            throw PostgresTrouble.OnOpening(e, at);
         }
     }
 
@@ -345,24 +336,6 @@ internal sealed partial class PostgresEngine : Engine
     {
         SqlState: PostgresErrorCodes.InvalidSqlStatementName or PostgresErrorCodes.DuplicatePreparedStatement,
     };
-
-    private static string HintOnOpening(Exception failure) => failure switch
-    {
-        _ when IsUnprepared(failure) => SharedSessions,
-        PostgresException { SqlState: PostgresErrorCodes.ReadOnlySqlTransaction } =>
-            "Name the server that accepts writes; or default_transaction_read_only is on, for the role, the database "
-            + "or this connection.",
-        _ => "Check that PostgreSQL runs there, and that the role may connect and may create tables in its schema.",
-    };
-
-    private const string SharedSessions =
-        "What stands between Coffer and PostgreSQL shares sessions and knows nothing of prepared statements: have none "
-        + "prepared with Max Auto Prepare=0 in the connection string.";
-
-    /// <summary>What to do about a database that fails a start.</summary>
-    public static string HintOn(Exception? failure) => failure is not null && IsUnprepared(failure)
-        ? SharedSessions
-        : "Check the database; if it is damaged, restore it from a back-up.";
 
     /// <summary>The connection ended without a word on the statement: a commit may have been carried out.</summary>
     private static bool IsSilent(NpgsqlException e) => e is not PostgresException { InvariantSeverity: "ERROR" };

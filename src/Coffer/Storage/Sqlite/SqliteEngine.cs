@@ -35,8 +35,7 @@ internal sealed partial class SqliteEngine : Engine
             session?.Dispose();
             throw new ConfigurationException(
                 $"the store {file} cannot be opened: SQLite error {e.SqliteErrorCode} ({e.SqliteExtendedErrorCode})",
-                "Check that it is a Coffer store, that it is whole, and that this user may read and write it and its "
-                + "directory.");
+                HintOn(e)!);
         }
         catch
         {
@@ -141,6 +140,22 @@ internal sealed partial class SqliteEngine : Engine
             rows.Add(query.Map(row));
         return rows;
     }
+
+    /// <summary>What to do about what SQLite met; null if it is not SQLite's.</summary>
+    public static string? HintOn(Exception? failure) => Cause.Find<SqliteException>(failure)?.SqliteErrorCode switch
+    {
+        null => null,
+        SQLitePCL.raw.SQLITE_BUSY or SQLitePCL.raw.SQLITE_LOCKED =>
+            "Another program uses the store: end it, or wait until it has done its work.",
+        SQLitePCL.raw.SQLITE_FULL => "Free space on its disk. Nothing that was stored is lost.",
+        SQLitePCL.raw.SQLITE_READONLY or SQLitePCL.raw.SQLITE_CANTOPEN or SQLitePCL.raw.SQLITE_PERM =>
+            "Check that this user may read and write the store and its directory, and that the disk may be written.",
+        SQLitePCL.raw.SQLITE_CORRUPT or SQLitePCL.raw.SQLITE_NOTADB =>
+            "Check that it is a Coffer store and that it is whole; if it is damaged, restore it from a back-up.",
+        SQLitePCL.raw.SQLITE_IOERR => "Check the disk, and what the system's log says of it.",
+        _ => "Check that it is a Coffer store, that it is whole, and that this user may read and write it and its "
+            + "directory.",
+    };
 
     // Whatever the medium's trouble, nothing was stored or given out and the request may be tried again.
     private static ApiError Translated(SqliteException e) => ApiError.StorageUnavailable(e);

@@ -1,0 +1,45 @@
+using System.Data.Common;
+
+namespace Coffer;
+
+/// <summary>What an exception says of its cause: the one place that looks for it among those that wrap it.</summary>
+internal static class Cause
+{
+    // ENOSPC and EDQUOT; on Windows ERROR_DISK_FULL.
+    private const int NoSpace = 28, OverQuota = 122, OverQuotaOnMacOS = 69, DiskFullOnWindows = 0x70;
+
+    /// <summary>The text of what an operator can do something about, without a full stop.</summary>
+    /// <remarks>
+    /// Of a driver's exception with another in it that one speaks: the outer one says no more than that something
+    /// failed. So it is with all that refer to it themselves.
+    /// </remarks>
+    public static string Of(Exception e)
+    {
+        while (e.InnerException is { } inner && (IsWrapper(e) || Refers(e)))
+            e = inner;
+        // Nothing is known but the sort of it.
+        return Refers(e) ? e.GetType().Name : e.Message.ReplaceLineEndings(" ").TrimEnd('.', ' ');
+    }
+
+    /// <summary>Whether such an exception is this one or stands anywhere in it.</summary>
+    public static T? Find<T>(Exception? e) where T : Exception
+    {
+        for (; e is not null; e = e.InnerException)
+        {
+            if (e is T found)
+                return found;
+        }
+
+        return null;
+    }
+
+    /// <summary>Whether the disk was full.</summary>
+    public static bool IsFull(Exception? e) => Find<IOException>(e) is { HResult: var code }
+        && (code & 0xFFFF) is NoSpace or OverQuota or OverQuotaOnMacOS or DiskFullOnWindows;
+
+    private static bool IsWrapper(Exception e) =>
+        e is AggregateException or DbException or TypeInitializationException or ApiError;
+
+    private static bool Refers(Exception e) =>
+        e.Message.Contains("inner exception", StringComparison.OrdinalIgnoreCase);
+}

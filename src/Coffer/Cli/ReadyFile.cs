@@ -1,0 +1,142 @@
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Coffer.Hosting;
+
+namespace Coffer.Cli;
+
+/// <summary>
+/// The file that says where a server answers, for whoever waits for it. It appears whole under its name, readable by
+/// its owner alone. It belongs to the process that wrote it: no other removes it while that one runs.
+/// </summary>
+internal sealed class ReadyFile
+{
+    private const string Pid = "pid";
+
+    private readonly string path;
+    private bool isKept;
+    private bool areStored;
+
+    private ReadyFile(string path) => this.path = path;
+
+    /// <exception cref="ConfigurationException">Something else has that name: it would be lost.</exception>
+    public static ReadyFile? At(string? path) => path is null ? null : new ReadyFile(Path.GetFullPath(path)).Checked();
+
+    /// <summary>
+    /// Removes one that was left by a process that has ended: a script would believe in a server that is not there.
+    /// </summary>
+    public void RemoveStale()
+    {
+        if (File.Exists(path) && !IsOfAnother())
+            File.Delete(path);
+    }
+
+    /// <summary>
+    /// Puts first keys beside it, until the server is ready: whatever happens in between, they are not lost.
+    /// </summary>
+    /// <exception cref="IOException">They cannot be written.</exception>
+    public void Keep(FirstKeys keys)
+    {
+        var kept = new JsonObject();
+        AddKeys(kept, keys);
+        Write(KeysPath, kept);
+        isKept = true;
+    }
+
+    /// <summary>From now on these keys are good.</summary>
+    public void KeysAreStored() => areStored = true;
+
+    /// <summary>Of a start that came to nothing: keys of no store are no use.</summary>
+    public void TakeBack()
+    {
+        if (isKept && !areStored)
+            File.Delete(KeysPath);
+    }
+
+    /// <summary>
+    /// Says that the server is ready. What a first start that was killed had put beside it is in it too.
+    /// </summary>
+    /// <exception cref="IOException">It cannot be written.</exception>
+    public void Write(Started started)
+    {
+        var ready = new JsonObject { ["url"] = started.Url.ToString().TrimEnd('/') };
+        if (started.AdminUrl is { } admin)
+            ready["admin_url"] = admin.ToString().TrimEnd('/');
+        ready[Pid] = Environment.ProcessId;
+        if (started.FirstKeys is { } keys)
+            AddKeys(ready, keys);
+        else
+            AddKept(ready);
+        _ = Checked();
+        Write(path, ready);
+        File.Delete(KeysPath);
+    }
+
+    private string KeysPath => path + ".keys";
+
+    private static void Write(string path, JsonObject json) =>
+        DurableFile.Write(path, Encoding.UTF8.GetBytes(json.ToJsonString() + "\n"), overwrite: true);
+
+    private void AddKept(JsonObject ready)
+    {
+        if (!File.Exists(KeysPath) || FileStatus.SpecialAt(KeysPath) is not null)
+            return;
+        try
+        {
+            foreach (var (name, key) in JsonNode.Parse(File.ReadAllBytes(KeysPath))!.AsObject())
+                ready[name] = key?.DeepClone();
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            // It is none of ours, or was not written whole: then the store does not know its keys.
+        }
+    }
+
+    /// <summary>The keys under their names.</summary>
+    public static void AddKeys(JsonObject json, FirstKeys keys)
+    {
+        foreach (var (name, key) in ((string, string?)[])[
+            ("test_secret_key", keys.TestSecretKey), ("live_secret_key", keys.LiveSecretKey),
+            ("admin_key", keys.AdminKey), ("signing_secret_test", keys.SigningSecretTest),
+            ("signing_secret_live", keys.SigningSecretLive)])
+        {
+            if (key is not null)
+                json[name] = key;
+        }
+    }
+
+    // Only a file that can have been such a one before is ever replaced.
+    private ReadyFile Checked() => FileStatus.SpecialAt(path) is { } special
+        ? throw new ConfigurationException($"the ready file {path} is {special}, which it would replace",
+            "Give --ready-file the name of a file of its own.")
+        : this;
+
+    // A number that this process has is not another's: in a container each start has the same.
+    private bool IsOfAnother()
+    {
+        try
+        {
+            using var ready = JsonDocument.Parse(File.ReadAllBytes(path));
+            return ready.RootElement.TryGetProperty(Pid, out var pid) && pid.TryGetInt32(out var process)
+                && process != Environment.ProcessId && IsRunning(process);
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
+    private static bool IsRunning(int process)
+    {
+        try
+        {
+            using var found = System.Diagnostics.Process.GetProcessById(process);
+            return !found.HasExited;
+        }
+        catch (Exception e) when (e is ArgumentException or InvalidOperationException
+            or System.ComponentModel.Win32Exception)
+        {
+            return false;
+        }
+    }
+}

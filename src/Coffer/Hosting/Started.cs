@@ -1,0 +1,29 @@
+namespace Coffer.Hosting;
+
+/// <summary>What there is to be said of a server that has started.</summary>
+/// <param name="Url">Where it listens: never port 0.</param>
+/// <param name="AdminUrl">Where the management plane is reached, if it has an address of its own: never port 0.</param>
+/// <param name="Store">Where the store is, in words that may be shown.</param>
+/// <param name="FirstKeys">
+/// The keys that this start made; null if the store had its keys already. They are nowhere else.
+/// </param>
+internal sealed record Started(Uri Url, Uri? AdminUrl, string Store, FirstKeys? FirstKeys)
+{
+    public override string ToString() => Url.ToString();
+}
+
+/// <summary>What somebody outside does at the points of a start; what is thrown there ends it.</summary>
+internal sealed record StartSteps
+{
+    /// <summary>The data directory is this process's alone.</summary>
+    public Action DirectoryIsHeld { get; init; } = static () => { };
+
+    /// <summary>
+    /// There are new keys, and they are stored only once this returns: keys that nobody has would make the store
+    /// useless.
+    /// </summary>
+    public Action<Started> KeysAreMade { get; init; } = static _ => { };
+
+    /// <summary>From now on the store knows them.</summary>
+    public Action KeysAreStored { get; init; } = static () => { };
+}

@@ -1,0 +1,127 @@
+namespace Coffer.EndToEnd;
+
+/// <summary>Arguments that are no text, and standard streams that are closed, full, or read by nobody.</summary>
+[Trait("Firm edges", "1 2")]
+public sealed class StreamsTests(ServedStore store) : IClassFixture<ServedStore>
+{
+    [Fact]
+    public async Task Arguments_that_are_not_UTF_8_are_refused_and_none_takes_the_place_of_another()
+    {
+        // Each differs from the other in one byte that is no text; the last one is U+FFFD itself, which is.
+        const string Line = """
+            for line in 'set \351 --payload p' 'set \350 --payload p' 'set k --payload \351' 'set k --user \351' \
+              'find k --account \351' 'set k --payload-file /\351' 'reveal s --app a --account b --reason \351'; do
+              set -- $(printf "$line"); "$coffer" secrets "$@"; echo "$? "
+            done
+            "$coffer" serve --data "$(printf '/tmp/\351')"; echo "$? "
+            "$coffer" secrets set "$(printf '\357\277\275')" --payload p --json >/dev/null; echo "$?"
+            """;
+        var ran = await ShellAsync(Line);
+        Assert.Equal(string.Concat(Enumerable.Repeat("64 \n", 8)) + "0\n", ran.Stdout);
+        Assert.Equal(8, ran.Stderr.Split("is not UTF-8 text").Length - 1);
+        Assert.Contains("argument 3 is not UTF-8", ran.Stderr, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_closed_or_full_stream_ends_a_command_with_a_code_and_in_words()
+    {
+        var ran = await ShellAsync("""
+            "$coffer" secrets set closed <&- ; echo "in $?"
+            "$coffer" secrets find none 2>&- ; echo "error $?"
+            "$coffer" secrets find none 2>/dev/full ; echo "error $?"
+            "$coffer" secrets list --json >/dev/full ; echo "out $?"
+            "$coffer" secrets list >&- ; echo "out $?"
+            "$coffer" keys mint --user usr_1 --json | true ; echo "out ${PIPESTATUS[0]}"
+            "$coffer" keys mint --user usr_1 | true ; echo "out ${PIPESTATUS[0]}"
+            "$coffer" --help | true ; echo "help ${PIPESTATUS[0]}"
+            "$coffer" secrets list <&- >&- 2>&- ; echo "all $?"
+            """);
+        Assert.Equal("in 74\nerror 1\nerror 1\nout 74\nout 74\nout 74\nout 74\nhelp 0\nall 74\n", ran.Stdout);
+        Assert.Contains("standard input is closed", ran.Stderr, StringComparison.Ordinal);
+        Assert.Contains("standard output cannot be written: No space left on device", ran.Stderr,
+            StringComparison.Ordinal);
+        Assert.DoesNotContain("Unhandled exception", ran.Stderr, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Trait("Firm edges", "2 3")]
+    public async Task A_first_start_whose_keys_cannot_be_printed_makes_no_store()
+    {
+        using var data = new TemporaryDirectory();
+        var ran = await ShellAsync($"""
+            for out in /dev/full closed "pipe"; do
+              case $out in
+                closed) "$coffer" serve --data {data.Path} --listen http://127.0.0.1:0 >&- ; echo "$?" ;;
+                pipe) "$coffer" serve --data {data.Path} --listen http://127.0.0.1:0 | true
+                  echo "$(({"${PIPESTATUS[0]}"}))" ;;
+                *) "$coffer" serve --data {data.Path} --listen http://127.0.0.1:0 >$out ; echo "$?" ;;
+              esac
+            done
+            """);
+        Assert.Equal("74\n74\n74\n", ran.Stdout);
+        Assert.Equal(3, ran.Stderr.Split("the first keys of the store cannot be shown").Length - 1);
+        await using var coffer = await CofferProcess.ServeAsync(data);
+        using var client = new WireClient(coffer.Url, coffer.TestKey); // it has keys now, and has shown them
+        (await client.SetAsync("k", "p")).Is(200);
+    }
+
+    [Fact]
+    public async Task Nobody_is_asked_where_nobody_is()
+    {
+        var script = Needs.OnPath("script");
+        var ran = await ShellAsync($"""
+            CI=true {script} -qec '"$coffer" secrets set asked' /dev/null; echo "$?"
+            {script} -qec '"$coffer" secrets set asked 2>/dev/null' /dev/null; echo "$?"
+            CI=true {script} -qec '"$coffer" accounts forget acct_1 --app app_1' /dev/null; echo "$?"
+            "$coffer" accounts forget acct_1 --app app_1 </dev/null; echo "$?"
+            """);
+        Assert.Equal(4, ran.Stdout.Split('\n').Count(line => line == "64"));
+        Assert.Contains("there is no terminal to ask at", ran.Stdout, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_log_that_nobody_reads_delays_no_answer_and_no_stop_and_what_it_lacks_is_counted()
+    {
+        const int Faults = 1_500; // more than wait, and than a pipe holds
+        using var data = new TemporaryDirectory();
+        var pipe = data.File("log");
+        (await Ran.ProgramAsync(Needs.OnPath("mkfifo"), [pipe])).EndedWith(0);
+        await using var log = new FileStream(pipe, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite, 1);
+        await using var coffer = await CofferProcess.StartAsync(["serve", "--data", data.Path],
+            under: ["/bin/sh", "-c", $"exec \"$0\" \"$@\" 2>{pipe}"]);
+        using var client = new WireClient(coffer.Url, coffer.TestKey);
+        (await client.SetAsync("k", "p")).Is(200);
+        await data.SqlAsync("CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'gone'); END");
+        await Parallel.ForAsync(0, Faults, new ParallelOptions { MaxDegreeOfParallelism = 32 }, async (_, _) =>
+            (await client.SetAsync("k", "p")).Is(503));
+        await data.SqlAsync("DROP TRIGGER broken");
+        (await client.SetAsync("k", "p")).Is(200);
+
+        // Once it is read again, the next line comes after one that counts those that are not there.
+        var text = new System.Text.StringBuilder();
+        var reading = Task.Run(async () =>
+        {
+            var bytes = new byte[1 << 16];
+            while (!text.ToString().Contains("dropped", StringComparison.Ordinal))
+                text.Append(System.Text.Encoding.UTF8.GetString(bytes, 0, await log.ReadAsync(bytes)));
+        }, TestContext.Current.CancellationToken);
+        await data.SqlAsync("CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'gone'); END");
+        while (!reading.IsCompleted)
+            (await client.SetAsync("k", "p")).Is(503);
+        await reading;
+        Assert.Matches("[0-9]+ message\\(s\\) dropped", text.ToString());
+        await Parallel.ForAsync(0, Faults, new ParallelOptions { MaxDegreeOfParallelism = 32 }, async (_, _) =>
+            (await client.SetAsync("k", "p")).Is(503));
+        Assert.Equal(0, await coffer.StopAsync()); // within what its log never gets
+    }
+
+    private Task<Ran> ShellAsync(string lines) => Ran.ProgramAsync(Needs.OnPath("bash"), ["-c", lines],
+        new Dictionary<string, string>
+        {
+            ["coffer"] = Needs.Program,
+            ["COFFER_URL"] = store.Coffer.Url.ToString(),
+            ["COFFER_API_KEY"] = store.Coffer.TestKey,
+            ["COFFER_ADMIN_KEY"] = store.Coffer.AdminKey,
+            ["LC_ALL"] = "C.UTF-8",
+        });
+}
