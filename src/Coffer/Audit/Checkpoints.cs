@@ -7,8 +7,7 @@ namespace Coffer.Audit;
 /// Appends a checkpoint to a file outside the database, every minute in which the chain grew, and at shutdown. It names
 /// the other nodes whose logs have grown since this process last named them.
 /// </summary>
-internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys keys, string file, TimeProvider time,
-    ILogger<Checkpoints> log) : IDisposable
+internal sealed class Checkpoints : IDisposable
 {
     /// <summary>
     /// How many other nodes are looked at for a checkpoint. Of more, each has its turn within as many minutes as it
@@ -21,12 +20,28 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
     /// <summary>How long the other nodes may be asked for: a checkpoint without them is worth more than none.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
 
+    private readonly AuditChain chain;
+    private readonly Engine engine;
+    private readonly AuditKeys keys;
+    private readonly string file;
+    private readonly TimeProvider time;
+    private readonly ILogger<Checkpoints> log;
     private readonly Lock writing = new();
     private readonly Dictionary<string, ChainPlace> named = [];
-    private ITimer? timer;
+    private bool hasStarted;
     private (string Node, long Sequence) written;
     private string lastHead = "";
     private string? trouble;
+
+    public Checkpoints(AuditChain chain, Engine engine, AuditKeys keys, string file, TimeProvider time,
+        ILogger<Checkpoints> log)
+    {
+        (this.chain, this.engine, this.keys, this.file) = (chain, engine, keys, file);
+        (this.time, this.log) = (time, log);
+        Loop = new Loop("checkpoints", RoundAsync, time, log);
+    }
+
+    public Loop Loop { get; }
 
     /// <summary>Why the last checkpoint could not be written, or null.</summary>
     public string? Trouble => Volatile.Read(ref trouble);
@@ -35,7 +50,8 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
     {
         written = (chain.At.Node, chain.Position.Sequence);
         chain.WhenLost = KeepEvidence;
-        timer = time.CreateTimer(_ => Write(), null, Interval, Interval);
+        hasStarted = true;
+        Loop.Start(Interval);
     }
 
     /// <summary>Writes a checkpoint if the chain grew since the last.</summary>
@@ -51,9 +67,15 @@ internal sealed class Checkpoints(AuditChain chain, Engine engine, AuditKeys key
 
     public void Dispose()
     {
-        timer?.Dispose();
-        if (timer is not null)
+        Loop.Dispose();
+        if (hasStarted)
             Write();
+    }
+
+    private Task<TimeSpan> RoundAsync(CancellationToken ct)
+    {
+        Write();
+        return Task.FromResult(Interval);
     }
 
     // What this process alone knows by now: without it, the next start would not miss what the database has lost.

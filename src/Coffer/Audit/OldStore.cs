@@ -10,14 +10,18 @@ namespace Coffer.Audit;
 /// </summary>
 internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeProvider time, ILogger<OldStore> log)
 {
+    /// <summary>Why there has to be a store, in words; null if there are no checkpoints that say so.</summary>
+    public static string? Expected(string file) => Read(file) is { Count: > 0 } checkpoints
+        ? $"there is no store, but {file} has checkpoints of one, the last of {Shown(checkpoints[^1].Time)}"
+        : null;
+
     /// <summary>Refuses a new store where checkpoints say that there was one.</summary>
     /// <exception cref="ConfigurationException">There are some.</exception>
     public static void RequireNone(string file)
     {
-        if (Read(file) is { Count: > 0 } checkpoints)
+        if (Expected(file) is { } expected)
         {
-            throw new ConfigurationException(
-                $"there is no store, but {file} has checkpoints of one, the last of {Shown(checkpoints[^1].Time)}",
+            throw new ConfigurationException(expected,
                 "Restore the store from a back-up. To create a new store, move that file away first.");
         }
     }

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Coffer.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Audit;
 
@@ -7,7 +8,7 @@ namespace Coffer.Audit;
 /// Counts refusals at the door, where anyone may knock, and writes an entry a second for each kind with how many there
 /// were: a flood of bad keys is recorded and cannot fill the disk.
 /// </summary>
-internal sealed class Refusals(TimeProvider time) : IDisposable
+internal sealed class Refusals : IDisposable
 {
     public static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
@@ -17,12 +18,16 @@ internal sealed class Refusals(TimeProvider time) : IDisposable
     private readonly ConcurrentDictionary<(string Outcome, string? Key),
         (AuditEntry First, long Count)> counted = new();
     private Committer? committer;
-    private ITimer? timer;
+
+    public Refusals(TimeProvider time, ILogger<Refusals>? log = null) =>
+        Loop = new Loop("refusals", RoundAsync, time, log ?? NullLogger<Refusals>.Instance);
+
+    public Loop Loop { get; }
 
     public void Start(Committer to)
     {
         committer = to;
-        timer = time.CreateTimer(_ => _ = FlushAsync(), null, Interval, Interval);
+        Loop.Start(Interval);
     }
 
     /// <param name="outcome">Why, in one word.</param>
@@ -40,6 +45,7 @@ internal sealed class Refusals(TimeProvider time) : IDisposable
     }
 
     /// <summary>Writes what was counted since the last time.</summary>
+    /// <exception cref="ApiError">The storage is away; what was counted is written the next time.</exception>
     public async Task FlushAsync()
     {
         foreach (var kind in counted.Keys)
@@ -50,19 +56,31 @@ internal sealed class Refusals(TimeProvider time) : IDisposable
             {
                 await committer!.CommitAsync(new Change.Noted(refused.First with { Count = refused.Count }));
             }
-            catch (ApiError)
+            catch
             {
-                // The storage is away: they are recorded when it is back.
                 counted.AddOrUpdate(kind, refused, (_, later) => (refused.First, refused.Count + later.Count));
-                return;
+                throw;
             }
         }
     }
 
     public void Dispose()
     {
-        timer?.Dispose();
-        if (committer is not null)
-            FlushAsync().Wait();
+        Loop.Dispose();
+        try
+        {
+            if (committer is not null)
+                FlushAsync().GetAwaiter().GetResult();
+        }
+        catch (ApiError)
+        {
+            // The storage is away, and there is no next time.
+        }
+    }
+
+    private async Task<TimeSpan> RoundAsync(CancellationToken ct)
+    {
+        await FlushAsync();
+        return Interval;
     }
 }

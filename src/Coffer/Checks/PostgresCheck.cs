@@ -74,8 +74,8 @@ internal static class PostgresCheck
         if (server.IsStandby)
             found.Problem("this server follows another one and accepts no writes", "Name the primary in --store.");
         if (server["default_transaction_read_only"] == "on")
-            found.Problem("default_transaction_read_only is on: nothing can be written",
-                "Turn it off for the role, the database and this connection.");
+            found.Warn("default_transaction_read_only is on for this role; Coffer overrules that for what it writes",
+                "Turn it off for the role and the database, so that nothing depends on it.");
         if (server.IsArchivingFailing)
             found.Warn("the last file of the write-ahead log could not be archived",
                 "See the log of PostgreSQL: its disk fills up, and a restore ends where the archive does.");

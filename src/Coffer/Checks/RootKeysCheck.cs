@@ -16,6 +16,7 @@ internal static class RootKeysCheck
     {
         var engine = at.Engine;
         await Instance.RequireWholeAsync(engine, ct);
+        await Instance.RequireNotMovedAsync(engine, ct);
         if (!await Instance.ExistsAsync(engine, ct))
         {
             found.Warn("the store has no root key yet", "The first start of coffer serve creates it.");

@@ -68,15 +68,22 @@ internal static class MigrateVerb
         {
             var keys = to.Keys is null ? $"Keep a copy of {Path.Combine(to.Data, "coffer.key")} apart from it, and "
                 : $"Serve it with --root-key {string.Join(' ', to.Keys.Urls)}, and ";
-            Console.WriteLine($"{to.Shown} is the store now. {keys}start no server on {from.Shown} again.");
-            return ExitCode.Ok;
+            Console.WriteLine($"{to.Shown} is the store now. {keys}destroy {from.Shown} when you trust it: "
+                + "no server starts on that again.");
+            return report.Open is not { } trouble ? ExitCode.Ok : new Failure(ExitCode.Unavailable,
+                $"{to.Shown} is the store now, but {from.Shown} could not be closed: {trouble}",
+                $"Start no server on {from.Shown} again: destroy it, or it lives on as a second store.").Report();
         }
 
-        return (report.Problems.Count > 0
-            ? new Failure(ExitCode.Unverified, $"the copy in {to.Shown} does not verify and cannot be used",
-                "Repair in the source what is named above, and run the same command again.")
-            : new Failure(
-                ExitCode.Unavailable, $"a server uses {from.Shown}, so the copy in {to.Shown} is not finished",
-                "Stop the server and run the same command again to finish.")).Report();
+        if (report.Problems.Count > 0)
+        {
+            return new Failure(ExitCode.Unverified, $"the copy in {to.Shown} does not verify and cannot be used",
+                "Repair in the source what is named above, and run the same command again.").Report();
+        }
+
+        // As foreseen: the first of two runs.
+        Console.WriteLine($"{to.Shown} has what {from.Shown} had when this run began. A server uses that, so the copy "
+            + "is not finished: stop the server and run the same command again.");
+        return ExitCode.Ok;
     }
 }

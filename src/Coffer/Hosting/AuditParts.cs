@@ -31,7 +31,7 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
     {
         var (engine, time) = (storage.Engine, around.Time);
         var keys = AuditKeys.Of(instance);
-        var file = CheckpointFile(storage, options);
+        var file = CheckpointFile(options);
         var acceptance = new OldStore(engine, keys, file, time, around.Log<OldStore>())
             .Check(options.IsRestored ? null : options.AcceptedRollbacks);
         if (acceptance is null)
@@ -42,6 +42,7 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
         var checkpoints = around.Parts.Add(
             new Checkpoints(chain, engine, keys, file, time, around.Log<Checkpoints>()));
         checkpoints.Start();
+        around.Loops.Add(checkpoints.Loop);
         var committer = around.Parts.Add(new Committer(engine, Waiting(options), inLoop));
         var bridge = new Bridge(engine, keys, around.Log<Bridge>());
         if (acceptance is { } accepted)
@@ -70,7 +71,8 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
             checkpoints.Write(); // from now on a copy of before the acceptance is an old one
         }
 
-        var refusals = around.Parts.Add(new Refusals(time));
+        var refusals = around.Parts.Add(new Refusals(time, around.Log<Refusals>()));
+        around.Loops.Add(refusals.Loop);
         var policy = new AuditPolicy(options.Audit == "buffered", options.AuditMetadataReads);
         var parts = new AuditParts(chain, checkpoints, committer)
         {
@@ -112,8 +114,8 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
     }
 
     /// <summary>Where checkpoints are appended.</summary>
-    public static string CheckpointFile(StorageParts storage, CofferOptions options) =>
-        options.Checkpoints ?? storage.Directory.CheckpointFile;
+    public static string CheckpointFile(CofferOptions options) =>
+        options.Checkpoints ?? DataDirectory.FilesOf(options.Data).Checkpoints;
 
     private static Turns.Bounds Waiting(CofferOptions options) =>
         new(CofferOptions.WaitingChanges, options.WaitingPerApp, options.WaitingPerEphemeralKey);

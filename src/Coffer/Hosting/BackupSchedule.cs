@@ -13,9 +13,7 @@ namespace Coffer.Hosting;
 /// Writes a back-up into a directory at intervals, while requests are served, and removes those that are too old. What
 /// is due is decided by the back-ups that are there, so a restart neither skips one nor makes one too many.
 /// </summary>
-internal sealed class BackupSchedule(
-    StoreLocation store, Instance instance, Committer committer, BackupSchedule.Plan plan, TimeProvider time,
-    ILogger<BackupSchedule> log) : IDisposable
+internal sealed class BackupSchedule : IDisposable
 {
     /// <summary>How long it rests between looks at the directory.</summary>
     public static readonly TimeSpan Rest = TimeSpan.FromMinutes(1);
@@ -27,9 +25,23 @@ internal sealed class BackupSchedule(
 
     private static readonly TimeSpan LongestBreath = TimeSpan.FromMilliseconds(20);
 
-    private readonly CancellationTokenSource stop = new();
-    private Task running = Task.CompletedTask;
+    private readonly StoreLocation store;
+    private readonly Instance instance;
+    private readonly Committer committer;
+    private readonly Plan plan;
+    private readonly TimeProvider time;
+    private readonly ILogger<BackupSchedule> log;
     private string? trouble;
+
+    public BackupSchedule(StoreLocation store, Instance instance, Committer committer, Plan plan, TimeProvider time,
+        ILogger<BackupSchedule> log)
+    {
+        (this.store, this.instance, this.committer) = (store, instance, committer);
+        (this.plan, this.time, this.log) = (plan, time, log);
+        Loop = new Loop("backups", RoundAsync, time, log);
+    }
+
+    public Loop Loop { get; }
 
     /// <summary>What the operator has set.</summary>
     /// <param name="Directory">Where back-ups go.</param>
@@ -75,7 +87,7 @@ internal sealed class BackupSchedule(
     /// <summary>Why the last back-up could not be made, or null.</summary>
     public string? Trouble => Volatile.Read(ref trouble);
 
-    public void Start() => running = Task.Run(RunAsync);
+    public void Start() => Loop.Start();
 
     /// <summary>The back-ups of a store in a directory, oldest first.</summary>
     public static IReadOnlyList<Kept> List(string directory, byte[] store)
@@ -126,12 +138,7 @@ internal sealed class BackupSchedule(
         return made;
     }
 
-    public void Dispose()
-    {
-        stop.Cancel();
-        running.Wait();
-        stop.Dispose();
-    }
+    public void Dispose() => Loop.Dispose();
 
     private async Task<Backup.Made> MakeAsync(long now, CancellationToken ct)
     {
@@ -180,31 +187,21 @@ internal sealed class BackupSchedule(
         };
     }
 
-    private async Task RunAsync()
+    private async Task<TimeSpan> RoundAsync(CancellationToken ct)
     {
-        using var timer = new PeriodicTimer(Rest, time);
         try
         {
-            do
-            {
-                try
-                {
-                    await RunOnceAsync(stop.Token);
-                    Volatile.Write(ref trouble, null);
-                }
-                catch (Exception e) when (e is IOException or UnauthorizedAccessException or ApiError
-                    or ConfigurationException)
-                {
-                    // What is wrong names files: that is for the log, not for a caller of /readyz.
-                    Volatile.Write(ref trouble, "the last back-up could not be made; the server's log says why");
-                    log.LogError(e, "A back-up could not be made");
-                }
-            }
-            while (await timer.WaitForNextTickAsync(stop.Token));
+            await RunOnceAsync(ct);
+            Volatile.Write(ref trouble, null);
         }
-        catch (OperationCanceledException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ApiError
+            or ConfigurationException)
         {
-            // stopped
+            // What is wrong names files: that is for the log, not for a caller of /readyz.
+            Volatile.Write(ref trouble, "the last back-up could not be made; the server's log says why");
+            log.LogError(e, "A back-up could not be made");
         }
+
+        return Rest;
     }
 }

@@ -9,16 +9,26 @@ namespace Coffer.Hosting;
 /// its anchor and tells the others which root key it has opened. It also takes the steps of a rotation that is under
 /// way.
 /// </summary>
-internal sealed class ControlWatch(Engine engine, Instance instance, KeyParts keys, ILogger<ControlWatch> log)
-    : IDisposable
+internal sealed class ControlWatch : IDisposable
 {
     /// <summary>How long it rests between steps that wait for something, and after a failure.</summary>
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1), PauseOfWarning = TimeSpan.FromSeconds(5);
 
+    private readonly Engine engine;
+    private readonly Instance instance;
+    private readonly KeyParts keys;
+    private readonly ILogger<ControlWatch> log;
     private readonly SemaphoreSlim following = new(1);
-    private readonly SemaphoreSlim changed = new(1, 1);
     private readonly CancellationTokenSource stop = new();
-    private Task running = Task.CompletedTask;
+    private RootRotation? rotation;
+
+    public ControlWatch(Engine engine, Instance instance, KeyParts keys, ILogger<ControlWatch> log)
+    {
+        (this.engine, this.instance, this.keys, this.log) = (engine, instance, keys, log);
+        Loop = new Loop("root_keys", RoundAsync, TimeProvider.System, log);
+    }
+
+    public Loop Loop { get; }
 
     /// <summary>Why the store is not to be believed, or null.</summary>
     public string? Trouble { get; private set; }
@@ -26,24 +36,18 @@ internal sealed class ControlWatch(Engine engine, Instance instance, KeyParts ke
     /// <summary>Why a root key that does not seal yet is not open here, or null.</summary>
     public string? Warning { get; private set; }
 
-    public void Start(RootRotation rotation)
+    public void Start(RootRotation steps)
     {
+        rotation = steps;
         Tell();
-        running = Task.Run(() => RunAsync(rotation));
+        Loop.Start();
     }
 
     /// <summary>Sees whether the control row may have been changed.</summary>
     public void Note(News news)
     {
-        try
-        {
-            if (news.HasControl && changed.CurrentCount == 0)
-                changed.Release();
-        }
-        catch (Exception e) when (e is SemaphoreFullException or ObjectDisposedException)
-        {
-            // It is to be read again already, or never again.
-        }
+        if (news.HasControl)
+            Loop.Wake();
     }
 
     /// <summary>Reads the control row, and goes by it when this returns.</summary>
@@ -97,39 +101,29 @@ internal sealed class ControlWatch(Engine engine, Instance instance, KeyParts ke
         // What still waits to be stored is refused as locked, and not by what is gone.
         engine.ControlMoved = static () => { };
         stop.Cancel();
-        running.Wait();
+        Loop.Dispose();
         stop.Dispose();
-        changed.Dispose();
         following.Dispose();
     }
 
     private void Tell() => engine.OpenedRoot = instance.Roots.Newest;
 
-    private async Task RunAsync(RootRotation rotation)
+    private async Task<TimeSpan> RoundAsync(CancellationToken ct)
     {
-        try
-        {
-            while (true)
-            {
-                var isIdle = Trouble is null && Warning is null && instance.Facts?.Rotating is null;
-                var pause = isIdle ? Timeout.InfiniteTimeSpan : Pause;
-                await changed.WaitAsync(Warning is null ? pause : PauseOfWarning, stop.Token);
-                await FollowAsync(asksForNew: true, stop.Token);
-                while (Trouble is null && await StepAsync(rotation))
-                    continue;
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // It stops.
-        }
+        await FollowAsync(asksForNew: true, ct);
+        while (Trouble is null && await StepAsync(ct))
+            continue;
+        if (Warning is not null)
+            return PauseOfWarning;
+        var isIdle = Trouble is null && instance.Facts?.Rotating is null;
+        return isIdle ? Timeout.InfiniteTimeSpan : Pause;
     }
 
-    private async Task<bool> StepAsync(RootRotation rotation)
+    private async Task<bool> StepAsync(CancellationToken ct)
     {
         try
         {
-            var hasStepped = await rotation.StepAsync(stop.Token);
+            var hasStepped = await rotation!.StepAsync(ct);
             keys.Anchor.Write(instance);
             return hasStepped;
         }

@@ -79,6 +79,7 @@ internal sealed class KeyParts(KeyWrappers wrappers, Anchor anchor)
     {
         Anchor.Write(instance);
         watch = around.Parts.Add(new ControlWatch(engine, instance, this, around.Log<ControlWatch>()));
+        around.Loops.Add(watch.Loop);
         instance.Reload = watch.FollowAsync;
         engine.KnownControl = () => instance.Facts?.Row;
         engine.ControlMoved = watch.FollowNow;

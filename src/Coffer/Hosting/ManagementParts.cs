@@ -31,11 +31,13 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
                 Backups = KnownBackups,
             });
         receipts.Start();
+        around.Loops.Add(receipts.Loop);
         var rotation = new RootRotation(engine, audit.Committer, instance);
         keys.Rotate(rotation);
         var tenantKeys = around.Parts.Add(new TenantKeyRotation(
             engine, audit.Committer, secrets.Tenants, gate, time, around.Log<TenantKeyRotation>()));
         tenantKeys.Start();
+        around.Loops.Add(tenantKeys.Loop);
         var scans = around.Parts.Add(new Scans());
         var accounts = new Accounts(engine, instance, gate, writer, secrets.Tenants, time)
         {

@@ -29,7 +29,7 @@ internal static class NewStore
                     + "--offline.");
         }
 
-        OldStore.RequireNone(AuditParts.CheckpointFile(storage, options));
+        OldStore.RequireNone(AuditParts.CheckpointFile(options));
         var keys = KeyParts.Open(storage, options, isNew: true, time.GetUtcNow());
         var first = await FirstStart.OpenAsync(storage.Engine, keys.Wrappers, options, time, ct);
         keys.Anchor.Check(first.Instance);

@@ -5,8 +5,8 @@ using Coffer.Storage;
 namespace Coffer.Hosting;
 
 /// <summary>
-/// Proves, and does not assume, that this node can do its work: a row is written durably, and the key opens what it
-/// sealed.
+/// Proves, and does not assume, that this node can do its work: a row is written durably, what a set writes is accepted
+/// by the database, and the key opens what it sealed.
 /// </summary>
 /// <param name="committer">What writes.</param>
 /// <param name="instance">Whose key it is.</param>
@@ -63,6 +63,8 @@ internal sealed class Readiness(
                     .. instance.IsHeld ? (Check[])[new Check("restore", Held)] : [],
                     new Check("audit", auditTrouble()),
                     .. warning is null ? [] : (Check[])[new Check("clock", null, warning)],
+                    .. Loops.Where(loop => loop.Trouble is not null)
+                        .Select(loop => new Check(loop.Name, null, loop.Trouble)),
                     .. BackupTrouble() is { } trouble ? (Check[])[new Check("backup", null, trouble)] : [],
                     .. ReceiptTrouble() is { } away ? (Check[])[new Check("receipts", null, away)] : [],
                 ];
@@ -83,6 +85,14 @@ internal sealed class Readiness(
     /// <summary>Why receipts are not where they outlive the store, or null.</summary>
     public Func<string?> ReceiptTrouble { get; init; } = static () => null;
 
+    /// <summary>
+    /// What is done beside requests. One that is behind is named, and the node stays ready: it does its work.
+    /// </summary>
+    public IReadOnlyList<Loop> Loops { get; init; } = [];
+
+    /// <summary>Tries, and undoes, a write to each table that a set writes.</summary>
+    public Func<CancellationToken, ValueTask> TryWrites { get; init; } = static _ => ValueTask.CompletedTask;
+
     public void Dispose() => proving.Dispose();
 
     private async Task<string?> StorageTroubleAsync()
@@ -91,6 +101,7 @@ internal sealed class Readiness(
         {
             await committer.CommitAsync(
                 new Change.Plain(new RowWrite.PutMeta("ready", new byte[ProofSize]))).WaitAsync(Patience);
+            await TryWrites(CancellationToken.None).AsTask().WaitAsync(Patience);
             return null;
         }
         catch (ApiError e)

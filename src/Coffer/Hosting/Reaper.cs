@@ -11,10 +11,7 @@ namespace Coffer.Hosting;
 /// that are too old, in small batches between other changes. Nothing depends on it but disk space: what is past its
 /// time is absent whether or not it came.
 /// </summary>
-internal sealed class Reaper(
-    Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log,
-    ClockWatch? clock = null)
-    : IDisposable
+internal sealed class Reaper : IDisposable
 {
     /// <summary>How long it rests between sweeps.</summary>
     public static readonly TimeSpan Rest = TimeSpan.FromSeconds(10);
@@ -34,9 +31,22 @@ internal sealed class Reaper(
     /// <summary>How long it leaves kept replies and revocations alone.</summary>
     private static readonly TimeSpan ManagementRest = TimeSpan.FromHours(1);
 
-    private readonly CancellationTokenSource stop = new();
+    private readonly Engine engine;
+    private readonly Committer committer;
+    private readonly Retention? retention;
+    private readonly TimeProvider time;
+    private readonly ClockWatch? clock;
     private long pruned;
-    private Task running = Task.CompletedTask;
+
+    public Reaper(Engine engine, Committer committer, Retention? retention, TimeProvider time, ILogger<Reaper> log,
+        ClockWatch? clock = null)
+    {
+        (this.engine, this.committer, this.retention) = (engine, committer, retention);
+        (this.time, this.clock) = (time, clock);
+        Loop = new Loop("reaper", RoundAsync, time, log);
+    }
+
+    public Loop Loop { get; }
 
     /// <summary>What else is done at each sweep, for keys; null is nothing.</summary>
     public Func<CancellationToken, Task>? SweepsMore { get; init; }
@@ -47,7 +57,7 @@ internal sealed class Reaper(
     /// <summary>Whether the store was restored, and nothing is removed from it yet.</summary>
     public Func<bool> IsHeld { get; init; } = static () => false;
 
-    public void Start() => running = Task.Run(RunAsync);
+    public void Start() => Loop.Start(Rest);
 
     /// <summary>Removes all that is past its time now, unless the clock is not to be trusted with it.</summary>
     public async Task SweepAsync(CancellationToken ct)
@@ -97,12 +107,7 @@ internal sealed class Reaper(
             await retention.SweepAsync(moment, ct);
     }
 
-    public void Dispose()
-    {
-        stop.Cancel();
-        running.Wait();
-        stop.Dispose();
-    }
+    public void Dispose() => Loop.Dispose();
 
     private async Task SweepRevocationsAsync(long now, CancellationToken ct)
     {
@@ -118,28 +123,11 @@ internal sealed class Reaper(
     private Task BackgroundAsync(RowWrite row, int rows) =>
         committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = rows });
 
-    private async Task RunAsync()
+    // What a sweep has left, the next one takes.
+    private async Task<TimeSpan> RoundAsync(CancellationToken ct)
     {
-        using var timer = new PeriodicTimer(Rest, time);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(stop.Token))
-            {
-                try
-                {
-                    await SweepAsync(stop.Token);
-                }
-                catch (ApiError e)
-                {
-                    // The storage is away or busy: the next sweep takes what this one left.
-                    log.LogWarning(e.InnerException, "A sweep of expired secrets was postponed: {Message}", e.Message);
-                }
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // stopped
-        }
+        await SweepAsync(ct);
+        return Rest;
     }
 
     /// <summary>

@@ -60,11 +60,12 @@ internal sealed class Server : IAsyncDisposable
             app.Run(waiting.AnswerAsync);
             var (url, adminUrl) = await Listeners.ListenAsync(app, options, ct);
             var around = new Surroundings(time, app.Services.GetRequiredService<ILoggerFactory>(), parts);
+            storage.Engine.Log = around.Log<Engine>();
 
             await using var start = await storage.JoinAsync(url, ct);
             var isNew = !await Instance.ExistsAsync(storage.Engine, ct);
             if (isNew)
-                OldStore.RequireNone(AuditParts.CheckpointFile(storage, options));
+                OldStore.RequireNone(AuditParts.CheckpointFile(options));
             var keys = KeyParts.Open(storage, options, isNew, time.GetUtcNow());
             var first = await FirstStart.OpenAsync(storage.Engine, keys.Wrappers, options, time, ct);
             var instance = first.Instance;
@@ -100,6 +101,8 @@ internal sealed class Server : IAsyncDisposable
             {
                 BackupTrouble = () => backups?.Trouble,
                 ReceiptTrouble = () => management.Folder?.Trouble,
+                Loops = [.. around.Loops, .. storage.Engine.Loop is { } node ? (Loop[])[node] : []],
+                TryWrites = storage.Engine.TryWritesAsync,
             }), draining);
             waiting.Open(Doors.Open(
                 secrets, management, access, health, new AuditKeyApi(instance), url, options, around));
@@ -168,7 +171,7 @@ internal sealed class Server : IAsyncDisposable
     {
         var rows = new KeyRowUpgrade(storage.Engine, audit.Committer, instance);
         var ended = new EndedKeys(storage.Engine, audit.Committer, instance);
-        around.Parts.Add(new Reaper(
+        var reaper = around.Parts.Add(new Reaper(
             storage.Engine, audit.Committer, audit.Retention, around.Time, around.Log<Reaper>(), clock)
         {
             SweepsMore = async ct =>
@@ -178,7 +181,9 @@ internal sealed class Server : IAsyncDisposable
             },
             SweepsKeys = ended.SweepAsync,
             IsHeld = () => instance.IsHeld,
-        }).Start();
+        });
+        reaper.Start();
+        around.Loops.Add(reaper.Loop);
     }
 
     private static BackupSchedule? StartBackups(
@@ -189,6 +194,7 @@ internal sealed class Server : IAsyncDisposable
         var schedule = around.Parts.Add(new BackupSchedule(new StoreLocation(options.Data, options.Store), instance,
             audit.Committer, plan, around.Time, around.Log<BackupSchedule>()));
         schedule.Start();
+        around.Loops.Add(schedule.Loop);
         return schedule;
     }
 

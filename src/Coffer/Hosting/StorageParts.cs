@@ -1,4 +1,5 @@
 using Coffer.Access;
+using Coffer.Audit;
 using Coffer.Keys;
 using Coffer.Settings;
 using Coffer.Storage;
@@ -12,14 +13,29 @@ internal sealed record StorageParts(DataDirectory Directory, Engine Engine, Epoc
 {
     public static async Task<StorageParts> OpenAsync(CofferOptions options, Parts parts, CancellationToken ct)
     {
+        var expected = new Anchor(DataDirectory.AnchorOf(options.Data)).Expected
+            ?? OldStore.Expected(AuditParts.CheckpointFile(options));
+        if (options.Store is null)
+            RequireFile(options, expected);
         var directory = parts.Add(DataDirectory.Open(options.Data, holdsStore: options.Store is null));
         var engine = parts.Add<Engine>(options.Store is { } database
-            ? await PostgresEngine.OpenAsync(database, ct)
+            ? await PostgresEngine.OpenAsync(database, ct, upTo: null, expected)
             : SqliteEngine.Open(directory.StoreFile));
         await Instance.RequireWholeAsync(engine, ct); // before it waits for a node that may be migrating
+        await Instance.RequireNotMovedAsync(engine, ct);
         var epoch = new Epoch();
         engine.Changed = epoch.Advance;
         return new StorageParts(directory, engine, epoch);
+    }
+
+    // Before one is made: that it is empty does not say that it is new.
+    private static void RequireFile(CofferOptions options, string? expected)
+    {
+        var file = new FileInfo(DataDirectory.FilesOf(options.Data).Store);
+        if (expected is null || file is { Exists: true, Length: > 0 })
+            return;
+        throw new ConfigurationException($"{expected}, and {file.FullName} is {(file.Exists ? "empty" : "not there")}",
+            "Restore the store from a back-up. To create a new store, move that file away first. Nothing was changed.");
     }
 
     /// <summary>Takes a name among the nodes of the store.</summary>

@@ -33,13 +33,19 @@ internal sealed class Anchor(string path)
     /// <summary>Whether there is one.</summary>
     public bool Exists => File.Exists(path);
 
+    /// <summary>Why there has to be a store, in words; null if there is no anchor that says so.</summary>
+    /// <exception cref="ConfigurationException">It is damaged.</exception>
+    public string? Expected => Exists
+        ? $"there is no store, but {path} says that there was one ({Convert.ToHexStringLower(Read().Store)})"
+        : null;
+
     /// <summary>Refuses a new store where an anchor says that there was one.</summary>
     /// <exception cref="ConfigurationException">There is one.</exception>
     public void RequireNone()
     {
-        if (Exists)
+        if (Expected is { } expected)
         {
-            throw new ConfigurationException($"there is no store, but {path} says that there was one",
+            throw new ConfigurationException(expected,
                 "Restore the store from a back-up. To create a new store, move that file away first.");
         }
     }

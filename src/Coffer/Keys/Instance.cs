@@ -1,6 +1,7 @@
 // Keys: root keys, what wraps them, and the store's own identity. This room never decides who may do what.
 
 using System.Security.Cryptography;
+using System.Text;
 using Coffer.Access;
 using Coffer.Crypto;
 using Coffer.Storage;
@@ -18,6 +19,11 @@ internal sealed partial class Instance
     /// store's id.
     /// </summary>
     public const string MigrationMetaKey = "migration";
+
+    /// <summary>
+    /// Where <c>meta</c> says that the store was migrated: the value is when and where to, as UTF-8. It is not copied.
+    /// </summary>
+    public const string MovedMetaKey = "moved";
 
     private const int IdSize = Control.StoreIdSize;
     private const int PepperSize = Control.PepperSize;
@@ -123,6 +129,19 @@ internal sealed partial class Instance
         if (await engine.FindMetaAsync(MigrationMetaKey, ct) is not null)
             throw Unfinished();
     }
+
+    /// <summary>Refuses a store that was migrated: it would live on as a second one.</summary>
+    /// <exception cref="ConfigurationException">It was.</exception>
+    public static async Task RequireNotMovedAsync(Engine engine, CancellationToken ct)
+    {
+        if (await engine.FindMetaAsync(MovedMetaKey, ct) is { } where)
+            throw Moved(where);
+    }
+
+    public static ConfigurationException Moved(byte[] where) =>
+        new($"this store was migrated {Encoding.UTF8.GetString(where)}, and is closed",
+        "Use that one; if it is lost, restore a back-up of it. To go back, migrate it into an empty directory or "
+            + "database. Nothing was changed.");
 
     public static ConfigurationException Unfinished() =>
         new("the store is the target of an unfinished migration or restoration and cannot be used",

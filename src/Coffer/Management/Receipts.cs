@@ -12,9 +12,7 @@ namespace Coffer.Management;
 /// background, at once after an account was forgotten, and then more and more seldom; nobody who writes waits for it.
 /// What a stopped process left unsigned is in the store, and is gone on with at the next start.
 /// </summary>
-internal sealed class Receipts(Engine engine, Committer committer, Instance instance, Gate gate, TimeProvider time,
-    ILogger<Receipts> log)
-    : IDisposable
+internal sealed class Receipts : IDisposable
 {
     /// <summary>How long a receipt is kept after it was signed. One that waits is kept until it is.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromDays(90);
@@ -35,8 +33,11 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
     /// <summary>More that wait are not looked at in a round: those that were, are signed first.</summary>
     private const int MostInARound = 10_000;
 
-    private readonly CancellationTokenSource stop = new();
-    private readonly SemaphoreSlim asked = new(0, 1);
+    private readonly Engine engine;
+    private readonly Committer committer;
+    private readonly Instance instance;
+    private readonly Gate gate;
+    private readonly TimeProvider time;
     private readonly Lock locking = new();
     private List<TaskCompletionSource> waiting = [];
     private readonly HashSet<string> mine = [];
@@ -45,7 +46,18 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
     private readonly Dictionary<string, long> seen = [];
     private bool isFirst = true;
     private long pruned;
-    private Task running = Task.CompletedTask;
+    private TimeSpan pause = ShortestPause;
+
+    public Receipts(Engine engine, Committer committer, Instance instance, Gate gate, TimeProvider time,
+        ILogger<Receipts> log)
+    {
+        (this.engine, this.committer, this.instance) = (engine, committer, instance);
+        (this.gate, this.time) = (gate, time);
+        // Whoever forgets an account wakes it.
+        Loop = new Loop("receipts", RoundAsync, TimeProvider.System, log) { Pauses = (ShortestPause, LongestPause) };
+    }
+
+    public Loop Loop { get; }
 
     /// <summary>The id of the store whose receipts these are.</summary>
     public byte[] Instance => instance.Id;
@@ -59,7 +71,7 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
     /// <summary>Where receipts outlive the store, or null.</summary>
     public ReceiptFolder? Folder { get; init; }
 
-    public void Start() => running = Task.Run(RunAsync);
+    public void Start() => Loop.Start();
 
     /// <exception cref="ApiError">404: there is no such receipt. 500: it was changed outside Coffer.</exception>
     public async Task<Receipt> ShowAsync(Caller caller, string id, CancellationToken ct)
@@ -86,9 +98,9 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
         {
             mine.Add(id);
             waiting.Add(round);
-            if (asked.CurrentCount == 0)
-                asked.Release();
         }
+
+        Loop.Wake();
 
         await Task.WhenAny(round.Task, Task.Delay(LongestSettling, time, ct));
         return await engine.FindReceiptAsync(id, ct) is { } row ? Receipt.From(row, instance) : null;
@@ -137,56 +149,29 @@ internal sealed class Receipts(Engine engine, Committer committer, Instance inst
         return left > 0;
     }
 
-    public void Dispose()
-    {
-        stop.Cancel();
-        running.Wait();
-        stop.Dispose();
-        asked.Dispose();
-    }
+    public void Dispose() => Loop.Dispose();
 
-    private async Task RunAsync()
+    private async Task<TimeSpan> RoundAsync(CancellationToken ct)
     {
-        var pause = ShortestPause;
-        while (!stop.IsCancellationRequested)
+        List<TaskCompletionSource> round;
+        lock (locking)
+            (round, waiting) = (waiting, []);
+        try
         {
-            List<TaskCompletionSource> round;
-            lock (locking)
-                (round, waiting) = (waiting, []);
-            var isLeft = true;
-            try
-            {
-                isLeft = await SignAsync(stop.Token);
-            }
-            catch (Exception e) when (e is not OperationCanceledException)
-            {
-                // The storage is away or busy: the next round takes what this one left.
-                log.LogWarning(e.InnerException ?? e, "The signing of receipts was postponed: {Message}", e.Message);
-            }
-            catch (OperationCanceledException)
-            {
-                // stopped
-            }
-
-            foreach (var one in round)
-                one.SetResult();
+            var isLeft = await SignAsync(ct);
             pause = (isLeft, round.Count) switch
             {
                 (false, _) => LongestPause,
                 (true, > 0) => ShortestPause,
-                _ => Min(pause * 2, LongestPause),
+                _ => pause * 2 < LongestPause ? pause * 2 : LongestPause,
             };
-            try
-            {
-                await asked.WaitAsync(pause, stop.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                // stopped
-            }
+            return pause;
         }
-
-        static TimeSpan Min(TimeSpan one, TimeSpan other) => one < other ? one : other;
+        finally
+        {
+            foreach (var one in round)
+                one.SetResult();
+        }
     }
 
     // At the first look all that there are: who left them is gone, or was this store's one process.

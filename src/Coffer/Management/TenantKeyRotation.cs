@@ -12,9 +12,7 @@ namespace Coffer.Management;
 /// that finds nothing left under it. How far it has come is in the store, so whoever runs continues it; requests are
 /// served meanwhile, by whichever keys are stored.
 /// </summary>
-internal sealed class TenantKeyRotation(
-    Engine engine, Committer committer, Tenants tenants, Gate gate, TimeProvider time, ILogger<TenantKeyRotation> log)
-    : IDisposable
+internal sealed class TenantKeyRotation : IDisposable
 {
     /// <summary>
     /// How many tenants are between two keys at a time, and how many rows are sealed again at a time.
@@ -30,27 +28,30 @@ internal sealed class TenantKeyRotation(
     /// <summary>After each batch it rests as long as that took, but no longer than one may take.</summary>
     private static readonly TimeSpan LongestRest = TimeSpan.FromMilliseconds(50);
 
-    private readonly CancellationTokenSource stop = new();
-    private readonly SemaphoreSlim asked = new(0, 1);
-    private Task running = Task.CompletedTask;
+    private readonly Engine engine;
+    private readonly Committer committer;
+    private readonly Tenants tenants;
+    private readonly Gate gate;
+    private readonly TimeProvider time;
+
+    public TenantKeyRotation(Engine engine, Committer committer, Tenants tenants, Gate gate, TimeProvider time,
+        ILogger<TenantKeyRotation> log)
+    {
+        (this.engine, this.committer, this.tenants) = (engine, committer, tenants);
+        (this.gate, this.time) = (gate, time);
+        Loop = new Loop("tenant_keys", async ct => await StepAsync(ct) ? TimeSpan.Zero : Period, TimeProvider.System,
+            log);
+    }
+
+    public Loop Loop { get; }
 
     /// <summary>The most rows that are sealed again in a second, however fast the disk is.</summary>
     public int MostRowsASecond { get; init; } = 2_000;
 
-    public void Start() => running = Task.Run(RunAsync);
+    public void Start() => Loop.Start();
 
     /// <summary>That a rotation was asked for.</summary>
-    public void Wake()
-    {
-        try
-        {
-            asked.Release();
-        }
-        catch (Exception e) when (e is SemaphoreFullException or ObjectDisposedException)
-        {
-            // It is awake already, or never again.
-        }
-    }
+    public void Wake() => Loop.Wake();
 
     /// <summary>The nodes that do not read what a rotation writes; it waits for them to be gone.</summary>
     public async Task<IReadOnlyList<string>> WaitingForAsync(CancellationToken ct) =>
@@ -93,43 +94,7 @@ internal sealed class TenantKeyRotation(
         });
     }
 
-    public void Dispose()
-    {
-        stop.Cancel();
-        running.Wait();
-        stop.Dispose();
-        asked.Dispose();
-    }
-
-    private async Task RunAsync()
-    {
-        try
-        {
-            while (true)
-            {
-                while (await TryStepAsync())
-                    stop.Token.ThrowIfCancellationRequested();
-                await asked.WaitAsync(Period, stop.Token);
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // It stops.
-        }
-    }
-
-    private async Task<bool> TryStepAsync()
-    {
-        try
-        {
-            return await StepAsync(stop.Token);
-        }
-        catch (ApiError e)
-        {
-            log.LogWarning(e.InnerException ?? e, "The rotation of tenant keys waits: {Message}", e.Message);
-            return false;
-        }
-    }
+    public void Dispose() => Loop.Dispose();
 
     // Null if some tenant is not done: it is continued with the next step.
     private async Task<Turn?> RotateAsync(IReadOnlyList<OwnedTenantRow> page, CancellationToken ct)

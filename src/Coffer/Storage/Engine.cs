@@ -1,5 +1,7 @@
 // Storage: rows in, rows out. This room sees ciphertext and blind indexes only and never meets Crypto.
 
+using Microsoft.Extensions.Logging.Abstractions;
+
 namespace Coffer.Storage;
 
 /// <summary>
@@ -31,6 +33,20 @@ internal abstract partial class Engine : IDisposable
     /// Called in the committer's loop when another one is stored: it is to be read before anything else.
     /// </summary>
     public Action ControlMoved { get; set; } = static () => { };
+
+    /// <summary>What is said of work beside requests.</summary>
+    public ILogger Log { get; set; } = NullLogger.Instance;
+
+    /// <summary>What tells this node of what others changed; null of an embedded store.</summary>
+    public virtual Loop? Loop => null;
+
+    /// <summary>
+    /// Writes to each table that a set writes, by statements of the same kind, and undoes it: what a database refuses
+    /// to some of them alone, a right or a lock for example, is found. Of an embedded store, one write is as good as
+    /// another.
+    /// </summary>
+    /// <exception cref="ApiError">503: a set would be refused.</exception>
+    public virtual ValueTask TryWritesAsync(CancellationToken ct) => ValueTask.CompletedTask;
 
     /// <summary>The newest level of stored forms that this program reads and writes.</summary>
     public const long KnownLevel = 4;

@@ -15,6 +15,7 @@ internal abstract class StoredTables(DbConnection connection) : IDisposable
     private const long MostBytes = 4 << 20;
 
     private readonly Dictionary<string, DbCommand> prepared = [];
+    private bool isInTransaction;
 
     /// <summary>How many rows a statement writes.</summary>
     protected abstract int RowsAStatement { get; }
@@ -28,13 +29,22 @@ internal abstract class StoredTables(DbConnection connection) : IDisposable
 
     /// <summary>From here on all is read as it is at this moment, until <see cref="Leave"/>.</summary>
     /// <param name="still">Whether nobody may write meanwhile, where the engine can see to that.</param>
-    public void Freeze(bool still) => Guarded(() =>
+    public void Freeze(bool still)
     {
-        Begin(still);
-        return Number("SELECT count(*) FROM root_keys"); // SQLite takes its snapshot at the first read
-    });
+        isInTransaction = true;
+        Guarded(() =>
+        {
+            Begin(still);
+            return Number("SELECT count(*) FROM root_keys"); // SQLite takes its snapshot at the first read
+        });
+    }
 
-    public void Leave() => Guarded(() => Execute("COMMIT"));
+    /// <summary>Ends it; what was written meanwhile is durable.</summary>
+    public void Leave()
+    {
+        Guarded(() => Execute("COMMIT"));
+        isInTransaction = false;
+    }
 
     public long Count(Table table) => Guarded(() => Number($"SELECT count(*) FROM {table.Name}"));
 
@@ -56,23 +66,14 @@ internal abstract class StoredTables(DbConnection connection) : IDisposable
     /// <summary>Removes rows and puts others in one transaction, whatever was there under their keys.</summary>
     public void Write(Table table, IReadOnlyList<object?[]> gone, IReadOnlyList<object?[]> put) => Guarded(() =>
     {
-        Execute("BEGIN");
-        try
-        {
-            foreach (var (below, row) in table.Below.SelectMany(below => gone.Select(row => (below, row))))
-                Command(below, Values(table, table.Key, row)).ExecuteNonQuery();
-            Each(gone, rows => Delete(table, table.Key, rows));
-            if (table.Other.Count > 0)
-                Each(put, rows => Delete(table, table.Other, rows));
-            Each(put, rows => Put(table, rows));
-            return Execute("COMMIT");
-        }
-        catch
-        {
-            Execute("ROLLBACK");
-            throw;
-        }
-    });
+        foreach (var (below, row) in table.Below.SelectMany(below => gone.Select(row => (below, row))))
+            Command(below, Values(table, table.Key, row)).ExecuteNonQuery();
+        Each(gone, rows => Delete(table, table.Key, rows));
+        if (table.Other.Count > 0 && IsUnique(table))
+            Each(put, rows => Delete(table, table.Other, rows));
+        Each(put, rows => Put(table, rows));
+        return put.Count;
+    }, writes: true);
 
     /// <summary>The greatest number that a table's rows have had, as far as the engine remembers.</summary>
     public long Position(Table table) => Guarded(() =>
@@ -94,6 +95,18 @@ internal abstract class StoredTables(DbConnection connection) : IDisposable
 
     /// <summary>Begins a transaction that reads one state of the store.</summary>
     protected abstract void Begin(bool still);
+
+    /// <summary>
+    /// Whether the engine has <see cref="Table.Other"/> in an index that no two rows share. Without one, to look for
+    /// each row by it reads the whole table, and what is there of another key is removed by that.
+    /// </summary>
+    protected virtual bool IsUnique(Table table) => true;
+
+    /// <summary>Begins a transaction of one step.</summary>
+    protected virtual void BeginOne() => Execute("BEGIN");
+
+    /// <summary>Whether a step that only reads needs a transaction too, for what that sets.</summary>
+    protected virtual bool SetsEach => false;
 
     /// <summary>The greatest number that the engine remembers for a table beside its rows; 0 if it does not.</summary>
     protected abstract long Remembered(Table table);
@@ -242,15 +255,36 @@ internal abstract class StoredTables(DbConnection connection) : IDisposable
 
     private static object Boxed(SqlValue value) => value.Type == SqlType.Number ? value.Number : value.Reference!;
 
-    protected T Guarded<T>(Func<T> work)
+    protected T Guarded<T>(Func<T> work, bool writes = false)
     {
         try
         {
-            return work();
+            return isInTransaction || !(writes || SetsEach) ? work() : Alone(work);
         }
         catch (Exception e) when (IsOfMedium(e))
         {
             throw ApiError.StorageUnavailable(e);
+        }
+    }
+
+    private T Alone<T>(Func<T> work)
+    {
+        BeginOne();
+        isInTransaction = true;
+        try
+        {
+            var done = work();
+            Execute("COMMIT");
+            return done;
+        }
+        catch
+        {
+            Execute("ROLLBACK");
+            throw;
+        }
+        finally
+        {
+            isInTransaction = false;
         }
     }
 }

@@ -40,6 +40,8 @@ internal static class Backup
         store.Freeze(still: false);
         if (store.Meta(Instance.MigrationMetaKey) is not null)
             throw Instance.Unfinished();
+        if (store.Meta(Instance.MovedMetaKey) is { } where)
+            throw Instance.Moved(where);
         var stored = StoredKeys.Read(store);
         if (!stored.Meta.ContainsKey(Control.MetaKey))
         {

@@ -2,6 +2,8 @@
 // are, and the root keys wrapped again. Until all of it is proven the target says of itself that it is no store.
 
 
+using System.Globalization;
+using System.Text;
 using Coffer.Keys;
 using Coffer.Storage;
 using Coffer.Storage.Postgres;
@@ -40,7 +42,11 @@ internal sealed class StoreCopy : IDisposable
     /// <param name="Written">How many were put or removed by this run.</param>
     /// <param name="Secrets">How many secrets were opened.</param>
     public sealed record CopyReport(bool IsFinished, IReadOnlyList<string> Problems, long Rows, long Written,
-        long Secrets);
+        long Secrets)
+    {
+        /// <summary>Why the source could not be closed, so that it has to be destroyed; null is closed.</summary>
+        public string? Open { get; init; }
+    }
 
     /// <summary>
     /// Copies, and once no server uses the source proves the copy and makes it a store. While one does, the target is
@@ -78,12 +84,16 @@ internal sealed class StoreCopy : IDisposable
             if (!copy.TryHold())
                 throw new ConfigurationException($"a server or another migration uses {to.Shown}",
                     "Stop it first, or choose another target.");
+            // Closed by this work before it was interrupted, or by another.
+            if (store.Meta(Instance.MovedMetaKey) is { } moved
+                && copy.Meta(Instance.MigrationMetaKey)?.AsSpan().SequenceEqual(opened.Id) != true)
+                throw Instance.Moved(moved);
             Claim(copy, Tables.All, opened.Id, to.Shown);
             if (to.Keys is not { Urls.Count: > 0 } && !File.Exists(directory.KeyFile))
                 KeyFile.Create(directory.KeyFile, time.GetUtcNow());
 
             var toKeys = KeyWrappers.Open(to.KeysOr(directory.KeyFile));
-            using var migration = new StoreCopy(store, copy, opened, toKeys, watch);
+            using var migration = new StoreCopy(store, copy, opened, toKeys, watch) { To = to.Shown };
             using var held = Hold(store, from);
             var written = migration.Copy(isStill: held is not null);
             if (held is not null)
@@ -101,6 +111,8 @@ internal sealed class StoreCopy : IDisposable
             store.Dispose();
         }
     }
+
+    private string To { get; init; } = "";
 
     public void Dispose() => target.Dispose();
 
@@ -208,14 +220,30 @@ internal sealed class StoreCopy : IDisposable
             || !copied.AnchorMark.AsSpan().SequenceEqual(instance.AnchorMark))
             proof.Add("the identity is not the same in the source and the target");
         proof.Run(copied, File.Exists(copiedCheckpoints) ? File.ReadAllLines(copiedCheckpoints) : []);
-        if (proof.Problems.Count == 0)
-        {
-            new Anchor(directory.AnchorFile).Write(copied);
-            target.Write(MetaRow.Table, [[Instance.MigrationMetaKey, null]], []);
-        }
+        if (proof.Problems.Count > 0)
+            return new CopyReport(false, proof.Problems, Tables.All.Sum(target.Count) - 1, written, proof.Secrets);
 
-        return new CopyReport(proof.Problems.Count == 0, proof.Problems,
-            Tables.All.Sum(target.Count) - (proof.Problems.Count == 0 ? 0 : 1), written, proof.Secrets);
+        // In this order: whenever it ends, at most one of the two is open.
+        var trouble = Close(time.GetUtcNow());
+        new Anchor(directory.AnchorFile).Write(copied);
+        target.Write(MetaRow.Table, [[Instance.MigrationMetaKey, null]], []);
+        return new CopyReport(true, [], Tables.All.Sum(target.Count), written, proof.Secrets) { Open = trouble };
+    }
+
+    // A source that cannot be written, on a medium that is read only for example, is nobody's to close.
+    private string? Close(DateTimeOffset now)
+    {
+        try
+        {
+            var where = string.Create(CultureInfo.InvariantCulture, $"on {now:yyyy-MM-dd HH:mm:ss'Z'} to {To}");
+            source.Write(MetaRow.Table, [], [[Instance.MovedMetaKey, Encoding.UTF8.GetBytes(where)]]);
+            source.Leave();
+            return null;
+        }
+        catch (ApiError e)
+        {
+            return (e.InnerException ?? e).Message;
+        }
     }
 
     /// <summary>
@@ -267,8 +295,8 @@ internal sealed class StoreCopy : IDisposable
     // Without the mark, and without what hangs on how the root keys are wrapped.
     private static IEnumerable<object?[]> Rows(Table table, StoredTables tables) => table != MetaRow.Table
         ? tables.Read(table)
-        : tables.Read(table).Where(row => (string)row[0]! is var key && key != Instance.MigrationMetaKey
-            && !Instance.MetaKeys.Contains(key));
+        : tables.Read(table).Where(row => (string)row[0]! is var key
+            && key is not (Instance.MigrationMetaKey or Instance.MovedMetaKey) && !Instance.MetaKeys.Contains(key));
 
     private static long Count(Table table, StoredTables tables) =>
         table == MetaRow.Table ? Rows(table, tables).Count() : tables.Count(table);

@@ -33,6 +33,8 @@ public sealed class ContradictionTests(PostgresServer server)
     [InlineData("Options=-c synchronous_commit=off -c jit=on -c enable_indexscan=off")]
     [InlineData("Options=-c lc_messages=C -c DateStyle=German -c bytea_output=escape")]
     [InlineData("Options=-c idle_in_transaction_session_timeout=1s")]
+    [InlineData("Options=-c default_transaction_read_only=on")]
+    [InlineData("Server Compatibility Mode=Redshift")]
     [InlineData("Application Name=")]
     public async Task A_node_works_with_it(string more)
     {
@@ -50,7 +52,6 @@ public sealed class ContradictionTests(PostgresServer server)
     }
 
     [Theory]
-    [InlineData("Options=-c default_transaction_read_only=on", "default_transaction_read_only")]
     [InlineData("Search Path=nowhere", "schema")]
     [InlineData("Options=-c no_such_setting=1", "no_such_setting")]
     [InlineData("Database=nowhere", "nowhere")]

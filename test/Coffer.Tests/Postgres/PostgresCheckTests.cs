@@ -92,7 +92,7 @@ public sealed class PostgresCheckTests(PostgresCheckTests.SyncedServer synced)
             """);
         (await CheckAsync(As("careless"))).AndNothingElseBut("process", "postgresql")
             .Says(Grade.Warning, "postgresql", "synchronous_commit is off", "for the role")
-            .Says(Grade.Problem, "postgresql", "default_transaction_read_only is on", "Turn it off");
+            .Says(Grade.Warning, "postgresql", "default_transaction_read_only is on", "Turn it off");
     }
 
     [Fact]

@@ -38,8 +38,8 @@ internal static class StoreContents
         : new NpgsqlConnection(place.Store + ";Pooling=False");
 
     /// <summary>
-    /// All rows of all tables as text, but for the control row and what it vouches for, which are a copy's own: read
-    /// without the program's own lists.
+    /// All rows of all tables as text, but for the control row and what it vouches for, which are a copy's own, and for
+    /// the mark of a store that was migrated: read without the program's own lists.
     /// </summary>
     /// <param name="place">The store.</param>
     /// <param name="without">Tables that are left out.</param>
@@ -53,7 +53,8 @@ internal static class StoreContents
         foreach (var table in tables.Except(without))
         {
             await using var command = connection.CreateCommand();
-            command.CommandText = $"SELECT * FROM {table}" + (table == "meta" ? " WHERE key <> 'control'" : "");
+            command.CommandText = $"SELECT * FROM {table}"
+                + (table == "meta" ? " WHERE key NOT IN ('control', 'moved')" : "");
             await using var reader = await command.ExecuteReaderAsync();
             var lines = new List<string>();
             while (await reader.ReadAsync())

@@ -15,14 +15,17 @@ internal sealed class PostgresAddress
     private const int Kept = 3;
 
     private readonly NpgsqlConnectionStringBuilder given;
+    private readonly string label;
 
     private PostgresAddress(NpgsqlConnectionStringBuilder given)
     {
         this.given = given;
         var own = new NpgsqlConnectionStringBuilder();
-        given.ApplicationName ??= "coffer";
+        label = given.ApplicationName is { Length: > 0 } named ? named : "coffer";
+        given.ApplicationName = label;
         given.NoResetOnClose = true; // nothing is set on connections
         given.IncludeErrorDetail = false;
+        given.Remove("Server Compatibility Mode"); // as below
         given.Multiplexing = false; // each transaction has a connection of its own
         SaysWhetherToPrepare = given.ShouldSerialize("Max Auto Prepare");
         if (!SaysWhetherToPrepare)
@@ -93,6 +96,28 @@ internal sealed class PostgresAddress
         }
     }
 
+    /// <summary>
+    /// The schema of the store, quoted, where each transaction has to say it; null where connections do.
+    /// </summary>
+    public string? Schema { get; private set; }
+
+    /// <summary>
+    /// Keeps to a schema from now on, whatever is set for the role or made beside it later. A pooler does not pass it
+    /// on for a connection.
+    /// </summary>
+    /// <param name="schema">Its name, quoted.</param>
+    /// <param name="isPooled">Whether sessions are shared.</param>
+    public void Pin(string schema, bool isPooled)
+    {
+        if (isPooled)
+            Schema = schema;
+        else
+            given.SearchPath = schema;
+    }
+
+    /// <summary>Names a node in <c>application_name</c>, in connections that are opened from now on.</summary>
+    public void Call(string node) => given.ApplicationName = $"{label} {node}";
+
     /// <summary>From now on, in connections that are opened.</summary>
     public void PrepareNothing() => given.MaxAutoPrepare = 0;
 
@@ -126,6 +151,7 @@ internal sealed class PostgresAddress
             MinPoolSize = fewest,
             TargetSessionAttributes = null,
         }.ConnectionString);
+        builder.ConfigureTypeLoading(static types => types.EnableTypeLoading(false)); // PostgreSQL's own are enough
         return given.Host!.Contains(',', StringComparison.Ordinal)
             ? builder.BuildMultiHost().WithTargetSession(TargetSessionAttributes.Primary)
             : builder.Build();

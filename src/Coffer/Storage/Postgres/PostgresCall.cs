@@ -1,3 +1,5 @@
+using Npgsql;
+
 namespace Coffer.Storage.Postgres;
 
 /// <summary>
@@ -28,6 +30,20 @@ internal static class PostgresCall
                 connection?.Dispose();
             }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
             throw;
+        }
+    }
+
+    /// <summary>Opens a connection: the one place that does.</summary>
+    /// <exception cref="NpgsqlException">None could be opened, whatever the driver ended with.</exception>
+    public static async Task<NpgsqlConnection> OpenAsync(NpgsqlDataSource source, CancellationToken ct)
+    {
+        try
+        {
+            return await source.OpenConnectionAsync(ct);
+        }
+        catch (Exception e) when (e is not (NpgsqlException or OperationCanceledException))
+        {
+            throw new UnopenedException(e);
         }
     }
 }

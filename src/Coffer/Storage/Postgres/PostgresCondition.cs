@@ -69,7 +69,7 @@ internal sealed record PostgresCondition(Version Version, IReadOnlyDictionary<st
     public static async Task<PostgresCondition> FindAsync(
         NpgsqlDataSource source, TimeProvider time, CancellationToken ct)
     {
-        await using var connection = await source.OpenConnectionAsync(ct);
+        await using var connection = await PostgresCall.OpenAsync(source, ct);
         var unseen = new List<string>();
         var settings = new Dictionary<string, string>();
         foreach (var (name, value) in await ListAsync("SELECT name, setting FROM pg_settings WHERE name = ANY ($1)",

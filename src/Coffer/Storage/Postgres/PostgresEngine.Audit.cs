@@ -51,8 +51,11 @@ internal sealed partial class PostgresEngine
             }
             catch (NpgsqlException e) when (!isInTransaction)
             {
-                if (!Follows(e) || tries == MostTries)
+                var mayRepeat = Follows(e) || (tries == 1 && PostgresFailures.IsBroken(e));
+                if (!mayRepeat || tries == MostTries)
                     throw Translated(e);
+                if (PostgresFailures.IsBroken(e))
+                    Disconnect();
             }
             catch (TimeoutException e) when (!isInTransaction)
             {

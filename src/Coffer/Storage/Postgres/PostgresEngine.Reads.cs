@@ -109,25 +109,36 @@ internal sealed partial class PostgresEngine
                 SnapshotPatience, ct: ct));
         }
 
+        return await RepeatedAsync(async (used, server) =>
+        {
+            await using var connection = await PostgresCall.OpenAsync(isLookup ? used.ByKey : used.Others, ct);
+            var first = isLookup ? settings.OfLookups : settings.OfReads;
+            return await RowsAsync(Batch(connection.CreateBatch(), first, server, text, values), map, ct);
+        }, ct);
+    }
+
+    // What changes nothing, and so may be asked again.
+    private async ValueTask<T> RepeatedAsync<T>(Func<PostgresPools, PostgresPrimary, Task<T>> ask, CancellationToken ct)
+    {
         for (var tries = 1; ; tries++)
         {
             var (used, server) = (Volatile.Read(ref pools), servers.Current);
-            var batch = isLookup
-                ? Batch(used.ByKey.CreateBatch(), settings.OfLookups, server, text, values)
-                : Batch(used.Others.CreateBatch(), settings.OfReads, server, text, values);
             try
             {
-                return await PostgresCall.BoundAsync(RowsAsync(batch, map, ct), address.Patience, ct: ct);
+                return await PostgresCall.BoundAsync(ask(used, server), address.Patience, ct: ct);
             }
             catch (NpgsqlException e) when (tries < MostTries && PostgresServers.Named(e) is { } other)
             {
                 if (!servers.FollowIfNewer(other))
                     used.Clear();
             }
-            catch (NpgsqlException e) when (tries == 1 && (IsBroken(e) || IsUnprepared(e)))
+            catch (NpgsqlException e) when (tries == 1
+                && (PostgresFailures.IsBroken(e) || PostgresFailures.IsUnprepared(e)))
             {
                 // One broken connection is seldom the only one: the others go too, and the read is tried on a new one.
-                used.Clear();
+                // Where none could be opened, those that are open are worth all the more.
+                if (!PostgresFailures.IsOfOpening(e))
+                    used.Clear();
             }
             catch (NpgsqlException e)
             {

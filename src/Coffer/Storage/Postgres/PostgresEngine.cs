@@ -23,7 +23,8 @@ internal sealed partial class PostgresEngine : Engine
     private readonly PostgresAddress address;
     private readonly PostgresServers servers;
     private readonly PostgresSettings settings;
-    private readonly NpgsqlDataSource lasting;
+    private readonly List<NpgsqlDataSource> retired = [];
+    private NpgsqlDataSource lasting;
     private readonly NpgsqlConnection? snapshot;
     private PostgresPools pools;
     private NpgsqlConnection? writer;
@@ -37,7 +38,7 @@ internal sealed partial class PostgresEngine : Engine
         (address, servers, Connections, lasting) = database;
         this.snapshot = snapshot;
         pools = address.Pools();
-        settings = new PostgresSettings(servers, address.Patience);
+        settings = new PostgresSettings(servers, address);
         (secrets, tenants) = (Secrets(), Tenants());
         servers.Moved = () =>
         {
@@ -51,6 +52,8 @@ internal sealed partial class PostgresEngine : Engine
         PostgresAddress Address, PostgresServers Servers, Connections Connections, NpgsqlDataSource Lasting);
 
     public override string Name => "postgresql";
+
+    public override Loop? Loop => node?.Loop;
 
     public override string Node => node?.Name ?? base.Node;
 
@@ -71,13 +74,15 @@ internal sealed partial class PostgresEngine : Engine
     /// <param name="store">An Npgsql connection string.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <param name="upTo">The schema to stop at; null is the newest.</param>
+    /// <param name="expected">Why there has to be a store already, in words; null is that it may be a new one.</param>
     /// <exception cref="ConfigurationException">
-    /// It cannot be reached, is not Coffer's, or was written by a newer Coffer.
+    /// It cannot be reached, is not Coffer's, was written by a newer Coffer, or is empty although it has to be there.
     /// </exception>
-    public static Task<PostgresEngine> OpenAsync(string store, CancellationToken ct, int? upTo = null) =>
+    public static Task<PostgresEngine> OpenAsync(
+        string store, CancellationToken ct, int? upTo = null, string? expected = null) =>
         OpenAsync(store, async (connection, database) =>
         {
-            await PostgresSchema.MigrateAsync(connection, database.Address.Shown, ct, upTo);
+            await PostgresSchema.MigrateAsync(connection, database.Address.Shown, ct, upTo, expected);
             await connection.DisposeAsync();
             return new PostgresEngine(database);
         }, ct);
@@ -90,8 +95,7 @@ internal sealed partial class PostgresEngine : Engine
     public static Task<PostgresEngine> OpenSnapshotAsync(string store, CancellationToken ct) =>
         OpenAsync(store, async (connection, database) =>
         {
-            await using var begin = new NpgsqlCommand("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", connection);
-            await begin.ExecuteNonQueryAsync(ct);
+            await PostgresSettings.BeginAsync(connection, PostgresSettings.ToRead, ct);
             await PostgresSchema.RequireAsync(connection, database.Address.Shown, ct);
             return new PostgresEngine(database, connection);
         }, ct);
@@ -101,8 +105,7 @@ internal sealed partial class PostgresEngine : Engine
     public static Task<PostgresEngine> OpenToReadAsync(string store, CancellationToken ct) =>
         OpenAsync(store, async (connection, database) =>
         {
-            await using var begin = new NpgsqlCommand("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", connection);
-            await begin.ExecuteNonQueryAsync(ct);
+            await PostgresSettings.BeginAsync(connection, PostgresSettings.ToRead, ct);
             return new PostgresEngine(database, connection);
         }, ct);
 
@@ -112,12 +115,14 @@ internal sealed partial class PostgresEngine : Engine
 
     public override async ValueTask<(long Found, long Known)> ProveSchemaAsync(CancellationToken ct)
     {
-        await using var own = snapshot is null ? await lasting.OpenConnectionAsync(ct) : null;
+        await using var own = snapshot is null ? await PostgresCall.OpenAsync(lasting, ct) : null;
         return await TranslatedAsync(PostgresSchema.ProveAsync(own ?? snapshot!, address.Shown, ct));
     }
 
     public override async Task JoinAsync(CancellationToken ct) =>
-        node = await TranslatedAsync(PostgresNode.JoinAsync(lasting, address.Patience, servers, this, ct));
+        node = await TranslatedAsync(PostgresNode.JoinAsync(
+            token => PostgresCall.OpenAsync(Volatile.Read(ref lasting), token), address.Patience, servers, settings,
+            this, ct));
 
     public override async ValueTask<IAsyncDisposable?> HoldStartAsync(CancellationToken ct) =>
         await TranslatedAsync(PostgresHold.TakeAsync(lasting, PostgresLocks.Start, ct));
@@ -169,14 +174,14 @@ internal sealed partial class PostgresEngine : Engine
                 }
 
                 var isElsewhere = Follows(e);
-                var isUnprepared = IsUnprepared(e);
+                var isUnprepared = PostgresFailures.IsUnprepared(e);
                 if (isUnprepared)
                     Disconnect();
-                var mayRepeat = isElsewhere || isUnprepared || IsCollision(e)
-                    || (IsBroken(e) && transaction?.IsCommitting == false);
+                var mayRepeat = isElsewhere || isUnprepared || PostgresFailures.IsCollision(e)
+                    || (PostgresFailures.IsBroken(e) && transaction?.IsCommitting == false) || HasMovedOn(e);
                 if (tries == MostTries || transaction is null || !mayRepeat)
                 {
-                    var isUncertain = transaction?.IsCommitting == true && IsSilent(e);
+                    var isUncertain = transaction?.IsCommitting == true && PostgresFailures.IsSilent(e);
                     throw isUncertain ? ApiError.StorageUncertain(e) : Translated(e);
                 }
             }
@@ -198,6 +203,14 @@ internal sealed partial class PostgresEngine : Engine
         }
     }
 
+    /// <summary>Has connections that are opened from now on say whose they are.</summary>
+    public void Call(string name)
+    {
+        address.Call(name);
+        retired.Add(Interlocked.Exchange(ref lasting, address.Lasting())); // somebody may be opening one by it
+        GiveUp(Volatile.Read(ref pools));
+    }
+
     public override void Dispose()
     {
         node?.Dispose();
@@ -206,6 +219,7 @@ internal sealed partial class PostgresEngine : Engine
         snapshot?.Dispose();
         pools.Dispose();
         lasting.Dispose();
+        retired.ForEach(static source => source.Dispose());
     }
 
     private static async Task<PostgresEngine> OpenAsync(
@@ -218,18 +232,19 @@ internal sealed partial class PostgresEngine : Engine
         try
         {
             source = at.Lasting();
-            connection = await source.OpenConnectionAsync(ct);
+            connection = await PostgresCall.OpenAsync(source, ct);
             var found = await PostgresServers.FindAsync(connection, ct);
             var prepares = at.Prepares;
             var ways = await PostgresSessions.FindAsync(connection, at, ct);
-            if (at.Prepares != prepares)
-            {
+            if (await PostgresSchema.ScalarAsync(connection, "SELECT quote_ident(current_schema())", ct) is string own)
+                at.Pin(own, ways.ArePooled);
+            var isWrong = at.Prepares != prepares;
+            if (isWrong)
                 await connection.DisposeAsync();
-                await source.DisposeAsync();
-                source = at.Lasting();
-                connection = await source.OpenConnectionAsync(ct);
-            }
-
+            await source.DisposeAsync(); // what it has opened stays open
+            source = at.Lasting();
+            if (isWrong)
+                connection = await PostgresCall.OpenAsync(source, ct);
             return await open(connection, new Database(at, found, ways, source));
         }
         catch (Exception e)
@@ -250,7 +265,7 @@ internal sealed partial class PostgresEngine : Engine
             return writer;
         writer?.Dispose();
         writer = null;
-        var connection = Wait(lasting.OpenConnectionAsync().AsTask());
+        var connection = Wait(PostgresCall.OpenAsync(lasting, CancellationToken.None));
         // A commit that stopped waiting for the standby is a success with a warning, and is not one here.
         connection.Notice += (_, sent) =>
             warning = sent.Notice.InvariantSeverity == "WARNING" ? sent.Notice.MessageText : warning;
@@ -268,6 +283,31 @@ internal sealed partial class PostgresEngine : Engine
             return false;
         servers.Follow(other);
         return true;
+    }
+
+    // Rows that clash with others of their number may be written once the numbering has come past those.
+    private bool HasMovedOn(NpgsqlException failure)
+    {
+        if (failure is not PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } clash)
+            return false;
+        try
+        {
+            var connection = Writer();
+            return Wait(MoveOnAsync(connection), connection);
+        }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException)
+        {
+            Disconnect();
+            return false;
+        }
+
+        async Task<bool> MoveOnAsync(NpgsqlConnection by)
+        {
+            await PostgresSettings.BeginAsync(by, PostgresSettings.ToWrite, CancellationToken.None, address);
+            var hasMoved = await PostgresNumbers.MoveOnAsync(by, clash, CancellationToken.None);
+            await PostgresSchema.ScalarAsync(by, "COMMIT", CancellationToken.None);
+            return hasMoved;
+        }
     }
 
     private bool IsProven(NpgsqlConnection connection)
@@ -317,28 +357,6 @@ internal sealed partial class PostgresEngine : Engine
 
     private T Wait<T>(Task<T> call, NpgsqlConnection? on = null) =>
         PostgresCall.BoundAsync(call, address.Patience, on).GetAwaiter().GetResult();
-
-    /// <summary>Two transactions were in each other's way, and this one was to give in.</summary>
-    private static bool IsCollision(NpgsqlException e) =>
-        e.SqlState is PostgresErrorCodes.SerializationFailure or PostgresErrorCodes.DeadlockDetected;
-
-    /// <summary>The connection is gone, or the server ends it: another one may reach it, or its successor.</summary>
-    private static bool IsBroken(NpgsqlException e) => e is PostgresException { SqlState: var state }
-        ? state is PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown
-            or PostgresErrorCodes.ReadOnlySqlTransaction
-        : e.InnerException is not TimeoutException;
-
-    /// <summary>
-    /// The server does not have a statement that the driver takes for prepared, as after a batch that ended before it
-    /// came to preparing it: nothing was carried out, and on this connection nothing will be.
-    /// </summary>
-    public static bool IsUnprepared(Exception e) => e is PostgresException
-    {
-        SqlState: PostgresErrorCodes.InvalidSqlStatementName or PostgresErrorCodes.DuplicatePreparedStatement,
-    };
-
-    /// <summary>The connection ended without a word on the statement: a commit may have been carried out.</summary>
-    private static bool IsSilent(NpgsqlException e) => e is not PostgresException { InvariantSeverity: "ERROR" };
 
     // Whatever the database's trouble, nothing was stored or given out and the request may be tried again.
     private static ApiError Translated(NpgsqlException e) => ApiError.StorageUnavailable(e);

@@ -8,9 +8,6 @@ namespace Coffer.Storage.Postgres;
 /// </summary>
 internal sealed class PostgresHold : IAsyncDisposable, IDisposable
 {
-    // However long the step takes, the transaction does nothing meanwhile.
-    private const string Rest = "SELECT set_config('idle_in_transaction_session_timeout', '0', true)";
-
     private const int LongestWait = 60; // seconds
 
     private readonly NpgsqlConnection connection;
@@ -48,13 +45,13 @@ internal sealed class PostgresHold : IAsyncDisposable, IDisposable
     private static async Task<PostgresHold?> AskAsync(
         NpgsqlDataSource source, string sql, int step, CancellationToken ct)
     {
-        var opened = await source.OpenConnectionAsync(ct);
+        var opened = await PostgresCall.OpenAsync(source, ct);
         PostgresHold? hold = null;
         var isTaken = false;
         try
         {
             hold = new PostgresHold(opened, await opened.BeginTransactionAsync(ct));
-            await PostgresSchema.ScalarAsync(opened, Rest, ct);
+            await PostgresSchema.ScalarAsync(opened, PostgresSettings.Long, ct);
             await using var command = new NpgsqlCommand(sql, opened) { CommandTimeout = LongestWait };
             PostgresParameters.Add(command.Parameters, PostgresLocks.Steps, step);
             isTaken = await command.ExecuteScalarAsync(ct) is not false;

@@ -9,7 +9,9 @@ namespace Coffer.Storage.Postgres;
 /// who both take themselves for its holder do not fork it is seen to by the log itself, where no two rows of a node
 /// begin at the same entry.
 /// </summary>
-internal static class PostgresNames
+/// <param name="servers">Where the database is.</param>
+/// <param name="settings">What each transaction sets.</param>
+internal sealed class PostgresNames(PostgresServers servers, PostgresSettings settings)
 {
     public const int Most = 1_000;
 
@@ -79,13 +81,13 @@ internal static class PostgresNames
     /// <param name="connection">Open, and in no transaction.</param>
     /// <param name="number">The number in it; 0 is none.</param>
     /// <param name="row">What it says of itself.</param>
-    public static async Task<bool> TakeAgainAsync(NpgsqlConnection connection, int number, NodeRow row) =>
+    public async Task<bool> TakeAgainAsync(NpgsqlConnection connection, int number, NodeRow row) =>
         number > 0 && await TakeAsync(connection, number, number, row) is not null;
 
     /// <summary>Takes the lowest name that is free, and lets go of others.</summary>
     /// <returns>The number in it.</returns>
     /// <exception cref="InvalidOperationException">None is free.</exception>
-    public static async Task<int> TakeAsync(NpgsqlConnection connection, NodeRow row)
+    public async Task<int> TakeAsync(NpgsqlConnection connection, NodeRow row)
     {
         for (var tries = 0; tries < 10; tries++)
         {
@@ -103,29 +105,38 @@ internal static class PostgresNames
     /// <param name="connection">Open, and in no transaction.</param>
     /// <param name="holder">Whose names.</param>
     /// <param name="but">The number of the one that is kept; 0 is none.</param>
-    public static async Task<bool> LetGoAsync(NpgsqlConnection connection, string holder, int but = 0)
+    public async Task<bool> LetGoAsync(NpgsqlConnection connection, string holder, int but = 0)
     {
-        await using var batch = Lightly(connection);
+        await using var batch = Begin(connection);
         PostgresSettings.Add(batch, LetGo, holder, (long)but);
+        PostgresSettings.Add(batch, "COMMIT");
         return await batch.ExecuteNonQueryAsync() > 0;
     }
 
-    private static async Task<int?> TakeAsync(NpgsqlConnection connection, long lowest, long highest, NodeRow row)
+    private async Task<int?> TakeAsync(NpgsqlConnection connection, long lowest, long highest, NodeRow row)
     {
-        await using var batch = Lightly(connection);
+        await using var batch = Begin(connection);
         // One at a time, so that of many who start at once each gets one at its first try.
         PostgresSettings.Add(batch, PostgresLocks.Take, PostgresLocks.Steps, PostgresLocks.Naming);
         PostgresSettings.Add(batch, Take, lowest, highest, row.Holder, row.Version, row.Address);
+        PostgresSettings.Add(batch, "COMMIT");
         await using var reader = await batch.ExecuteReaderAsync();
         await reader.NextResultAsync();
         await reader.NextResultAsync();
-        return await reader.ReadAsync() ? (int)reader.GetInt64(0) : null;
+        var taken = await reader.ReadAsync() ? (int)reader.GetInt64(0) : (int?)null;
+        while (await reader.NextResultAsync())
+        {
+            // The commit: what it has to say is whether it failed.
+        }
+
+        return taken;
     }
 
-    private static NpgsqlBatch Lightly(NpgsqlConnection connection)
+    private NpgsqlBatch Begin(NpgsqlConnection connection)
     {
         var batch = new NpgsqlBatch(connection);
-        PostgresSettings.Add(batch, PostgresSettings.Lightly);
+        PostgresSettings.Add(batch, PostgresSettings.ToWrite);
+        batch.BatchCommands.Add(PostgresSettings.Command(settings.OfNode, servers.Current));
         return batch;
     }
 }

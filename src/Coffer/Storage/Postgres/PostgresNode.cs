@@ -37,14 +37,15 @@ internal sealed class PostgresNode : IDisposable
     /// </summary>
     private static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(5);
 
-    private readonly NpgsqlDataSource source;
+    private readonly Func<CancellationToken, Task<NpgsqlConnection>> connect;
     private readonly TimeSpan patience;
     private readonly PostgresServers servers;
-    private readonly Engine owner;
+    private readonly PostgresEngine owner;
+    private readonly PostgresNames names;
     private readonly NodeRow row;
     private readonly PostgresPoll poll;
     private readonly List<string> bells = [];
-    private readonly CancellationTokenSource stop = new();
+    private NpgsqlConnection? connection;
     private int number;
     private bool hasName;
     private bool hasBell;
@@ -52,15 +53,18 @@ internal sealed class PostgresNode : IDisposable
     private bool hasOlderNodes;
     private bool hasNodesOfFormatOne;
     private (PostgresPrimary Server, long Since)? elsewhere;
-    private Task running = Task.CompletedTask;
 
-    private PostgresNode(NpgsqlDataSource source, TimeSpan patience, PostgresServers servers, Engine owner)
+    private PostgresNode(Func<CancellationToken, Task<NpgsqlConnection>> connect, TimeSpan patience,
+        PostgresServers servers, PostgresSettings settings, PostgresEngine owner)
     {
-        (this.source, this.patience, this.servers, this.owner) = (source, patience, servers, owner);
+        (this.connect, this.patience, this.servers, this.owner) = (connect, patience, servers, owner);
         row = new NodeRow(Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)),
             typeof(PostgresNode).Assembly.GetName().Version!.ToString(3), owner.Address);
-        poll = new PostgresPoll(servers);
+        (poll, names) = (new PostgresPoll(servers, settings), new PostgresNames(servers, settings));
+        Loop = new Loop("notifications", RoundAsync, TimeProvider.System, owner.Log) { Pauses = (Pause, Pause) };
     }
+
+    public Loop Loop { get; }
 
     public bool IsBehind => Stopwatch.GetElapsedTime(Volatile.Read(ref lastProven)) > LongestSilence;
 
@@ -75,67 +79,66 @@ internal sealed class PostgresNode : IDisposable
     /// <summary>False from when another process was found to have its name until it has another.</summary>
     public bool HasName => Volatile.Read(ref hasName);
 
-    /// <param name="source">Where its connection comes from.</param>
+    /// <param name="connect">Opens a connection.</param>
     /// <param name="patience">How long a statement may take.</param>
     /// <param name="servers">Where the database is.</param>
+    /// <param name="settings">What each transaction sets.</param>
     /// <param name="owner">Who is notified of what another node, or this one, has changed; and that something may have
     /// been missed.</param>
     /// <param name="ct">Ends the wait.</param>
-    public static async Task<PostgresNode> JoinAsync(NpgsqlDataSource source, TimeSpan patience,
-        PostgresServers servers, Engine owner, CancellationToken ct)
+    public static async Task<PostgresNode> JoinAsync(Func<CancellationToken, Task<NpgsqlConnection>> connect,
+        TimeSpan patience, PostgresServers servers, PostgresSettings settings, PostgresEngine owner,
+        CancellationToken ct)
     {
-        var node = new PostgresNode(source, patience, servers, owner);
-        var connection = await node.ConnectAsync(ct);
-        node.running = Task.Run(() => node.RunAsync(connection), CancellationToken.None);
+        var node = new PostgresNode(connect, patience, servers, settings, owner);
+        node.connection = await node.ConnectAsync(ct);
+        node.Loop.Start();
         return node;
     }
 
     public void Dispose()
     {
-        stop.Cancel();
-        running.Wait();
-        stop.Dispose();
+        Loop.Dispose();
+        if (connection is { FullState: ConnectionState.Open })
+            LeaveAsync(connection).Wait();
     }
 
-    private async Task RunAsync(NpgsqlConnection? connection)
+    private async Task<TimeSpan> RoundAsync(CancellationToken ct)
     {
-        while (!stop.IsCancellationRequested)
+        try
         {
-            try
+            if (connection is null)
             {
-                if (connection is null)
-                {
-                    connection = await ConnectAsync(stop.Token);
-                    Volatile.Write(ref lastProven, Stopwatch.GetTimestamp());
-                }
-
-                // A bell that never rings, on a link that is gone for example, is not waited for: what is read, is read
-                // all the same.
-                await connection.WaitAsync(Period, stop.Token);
-                await PostgresCall.BoundAsync(PollAsync(connection, isFirst: false), patience, connection, stop.Token);
+                connection = await ConnectAsync(ct);
                 Volatile.Write(ref lastProven, Stopwatch.GetTimestamp());
-                await Task.Delay(Pace, stop.Token);
             }
-            catch (OperationCanceledException) when (stop.IsCancellationRequested)
-            {
-                break;
-            }
-            catch (TimeoutException)
-            {
-                connection = null; // it is closed when the call that hangs on it ends
-            }
-            catch (Exception e) when (e is NpgsqlException or OperationCanceledException or InvalidOperationException)
-            {
-                FollowIfLasting(e);
-                if (connection is not null)
-                    await connection.DisposeAsync();
-                connection = null;
-                await Task.Delay(Pause, stop.Token).ContinueWith(static _ => { }, TaskScheduler.Default);
-            }
-        }
 
-        if (connection is { FullState: ConnectionState.Open })
-            await LeaveAsync(connection);
+            // A bell that never rings, on a link that is gone for example, is not waited for: what is read, is read
+            // all the same.
+            await connection.WaitAsync(Period, ct);
+            await PostgresCall.BoundAsync(PollAsync(connection, isFirst: false), patience, connection, ct);
+            Volatile.Write(ref lastProven, Stopwatch.GetTimestamp());
+            await Task.Delay(Pace, ct);
+            return TimeSpan.Zero;
+        }
+        catch (OperationCanceledException) when (ct.IsCancellationRequested)
+        {
+            throw;
+        }
+        catch (TimeoutException)
+        {
+            connection = null; // it is closed when the call that hangs on it ends
+            throw;
+        }
+        catch (Exception e)
+        {
+            FollowIfLasting(e);
+            var broken = connection;
+            connection = null;
+            if (broken is not null)
+                await broken.DisposeAsync();
+            throw;
+        }
     }
 
     private Task<NpgsqlConnection> ConnectAsync(CancellationToken ct) =>
@@ -144,34 +147,40 @@ internal sealed class PostgresNode : IDisposable
     private async Task<NpgsqlConnection> OpenAsync()
     {
         var ct = CancellationToken.None;
-        var connection = await source.OpenConnectionAsync(ct);
+        var opened = await connect(ct);
         try
         {
-            await TakeNameAsync(connection);
-            hasBell = await PostgresSessions.IsOwnAsync(connection, ct);
+            if (await TakeNameAsync(opened))
+            {
+                // One that says its name.
+                await opened.DisposeAsync();
+                opened = await connect(ct);
+            }
+
+            hasBell = await PostgresSessions.IsOwnAsync(opened, ct);
             if (hasBell)
             {
-                connection.Notification += (_, sent) => bells.Add(sent.Payload);
-                await using var listen = new NpgsqlCommand($"LISTEN {Channel}", connection);
+                opened.Notification += (_, sent) => bells.Add(sent.Payload);
+                await using var listen = new NpgsqlCommand($"LISTEN {Channel}", opened);
                 await listen.ExecuteNonQueryAsync(ct);
             }
 
-            await PollAsync(connection, isFirst: true);
-            return connection;
+            await PollAsync(opened, isFirst: true);
+            return opened;
         }
         catch
         {
-            await connection.DisposeAsync();
+            await opened.DisposeAsync();
             throw;
         }
     }
 
-    private async Task<bool> PollAsync(NpgsqlConnection connection, bool isFirst)
+    private async Task<bool> PollAsync(NpgsqlConnection by, bool isFirst)
     {
-        var answer = await poll.AskAsync(connection, isFirst, number, row.Holder, owner.OpenedRoot);
+        var answer = await poll.AskAsync(by, isFirst, number, row.Holder, owner.OpenedRoot);
         elsewhere = null;
         if (!answer.HasName)
-            await TakeNameAsync(connection);
+            await TakeNameAsync(by);
         // What older nodes change is in no row: it arrives as they send it. As long as they are there, this
         // node listens in their way too.
         var followsOlder = answer.HasOlderNodes || HasOlderNodes;
@@ -192,14 +201,16 @@ internal sealed class PostgresNode : IDisposable
         return true;
     }
 
-    // The one that it had if that can be: until it is known to be another's, it is this node's.
-    private async Task TakeNameAsync(NpgsqlConnection connection)
+    // The one that it had if that can be: until it is known to be another's, it is this node's. True if it is another.
+    private async Task<bool> TakeNameAsync(NpgsqlConnection by)
     {
-        if (await PostgresNames.TakeAgainAsync(connection, number, row))
-            return;
+        if (await names.TakeAgainAsync(by, number, row))
+            return false;
         Volatile.Write(ref hasName, false);
-        Volatile.Write(ref number, await PostgresNames.TakeAsync(connection, row));
+        Volatile.Write(ref number, await names.TakeAsync(by, row));
         Volatile.Write(ref hasName, true);
+        owner.Call(Name);
+        return true;
     }
 
     // A server that is before the one that is known is the database's again if it is all that this node finds for a
@@ -215,12 +226,11 @@ internal sealed class PostgresNode : IDisposable
             servers.Follow(other);
     }
 
-    private async Task LeaveAsync(NpgsqlConnection connection)
+    private async Task LeaveAsync(NpgsqlConnection by)
     {
         try
         {
-            await PostgresCall.BoundAsync(
-                PostgresNames.LetGoAsync(connection, row.Holder), LongestFarewell, connection);
+            await PostgresCall.BoundAsync(names.LetGoAsync(by, row.Holder), LongestFarewell, by);
         }
         catch (TimeoutException)
         {
@@ -231,7 +241,7 @@ internal sealed class PostgresNode : IDisposable
             // It is closed all the same.
         }
 
-        await connection.DisposeAsync();
+        await by.DisposeAsync();
     }
 
     /// <summary>That a tenant was removed. Ids hold no line breaks.</summary>

@@ -3,13 +3,17 @@ using Npgsql;
 namespace Coffer.Storage.Postgres;
 
 /// <summary>
-/// Where the database numbers rows by itself. Logical replication copies rows and not that, so a database that was made
-/// by it begins at 1 again: new rows would clash with those that are there, or count as the oldest.
+/// Where the database numbers rows by itself. Logical replication copies rows and not that, and a dump of the rows
+/// alone does not hold it, so such a database begins at 1 again: new rows would clash with those that are there, or
+/// count as the oldest. A start moves the numbering on, and so does a node that meets the clash.
 /// </summary>
 internal static class PostgresNumbers
 {
-    // A role that may not see it did not create the tables: it is proven when one that did starts.
-    private const string MaySee = "SELECT has_sequence_privilege('{0}_{1}_seq', 'SELECT')";
+    private const int AtOnce = 50_000;
+
+    // A role that may not see it finds out by a clash.
+    private const string MaySee = "SELECT has_sequence_privilege('{0}_{1}_seq', 'SELECT')",
+        MayMove = "SELECT has_sequence_privilege('{0}_{1}_seq', 'UPDATE')";
 
     private const string IsBehind = """
         SELECT coalesce((SELECT max({1}) FROM {0})
@@ -22,32 +26,78 @@ internal static class PostgresNumbers
         SELECT setval('{0}_{1}_seq', (SELECT max({1}) FROM {0}))
         """;
 
-    /// <summary>Moves on what is behind the rows.</summary>
+    private const string Last = "SELECT coalesce(max({1}), 0) FROM {0}";
+
+    // A row that is there already is not added, and its number is used up: that needs no right but to add rows.
+    private const string UseUp = """
+        INSERT INTO {0} ({2}) SELECT {2} FROM (SELECT * FROM {0} LIMIT 1) AS one, generate_series(1, $1)
+        ON CONFLICT DO NOTHING
+        """;
+
+    private const string IsOfNumber = """
+        SELECT count(*) FROM pg_constraint k
+        JOIN pg_attribute a ON a.attrelid = k.conrelid AND k.conkey = ARRAY[a.attnum]
+        WHERE k.conname = $1 AND k.conrelid = to_regclass('{0}') AND a.attname = '{1}'
+        """;
+
+    private static IEnumerable<Table> Numbered => Tables.All.Where(table => table.Numbered is not null);
+
+    /// <summary>Moves on what is behind the rows, as far as this role may see it.</summary>
     /// <param name="connection">In a transaction.</param>
-    /// <param name="shown">Which database it is, for messages.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <exception cref="ConfigurationException">It is behind, and this role may not move it.</exception>
-    public static async Task CatchUpAsync(NpgsqlConnection connection, string shown, CancellationToken ct)
+    public static async Task CatchUpAsync(NpgsqlConnection connection, CancellationToken ct)
     {
-        foreach (var table in Tables.All.Where(table => table.Numbered is not null))
+        foreach (var table in Numbered)
         {
-            if (await PostgresSchema.ScalarAsync(connection, Of(MaySee, table), ct) is not true
-                || await PostgresSchema.ScalarAsync(connection, Of(IsBehind, table), ct) is not true)
-                continue;
-            try
-            {
-                await PostgresSchema.ScalarAsync(connection, Of(CatchUp, table), ct);
-            }
-            catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.InsufficientPrivilege)
-            {
-                throw new ConfigurationException(
-                    $"the numbers of new rows of {table.Name} in {shown} are behind those of its rows",
-                    "A copy by logical replication is such. Start once as the role that owns the tables.");
-            }
+            if (await IsAsync(connection, MaySee, table, ct) && await IsAsync(connection, IsBehind, table, ct))
+                await MoveOnAsync(connection, table, ct);
         }
     }
 
-    private static string Of(string sql, Table table) =>
-        sql.Replace("{0}", table.Name, StringComparison.Ordinal)
-            .Replace("{1}", table.Numbered!, StringComparison.Ordinal);
+    /// <summary>Moves all numbering on if a row clashed with another one of its number.</summary>
+    /// <param name="connection">In a transaction, which is committed after it.</param>
+    /// <param name="clash">What the database said of the row.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <returns>Whether that is what clashed.</returns>
+    public static async Task<bool> MoveOnAsync(
+        NpgsqlConnection connection, PostgresException clash, CancellationToken ct)
+    {
+        if (Numbered.FirstOrDefault(table => table.Name == clash.TableName) is not { } clashed)
+            return false;
+        await using var command = new NpgsqlCommand(Of(IsOfNumber, clashed), connection);
+        PostgresParameters.Add(command.Parameters, clash.ConstraintName);
+        if (await command.ExecuteScalarAsync(ct) is not 1L)
+            return false;
+        foreach (var table in Numbered)
+            await MoveOnAsync(connection, table, ct);
+        return true;
+    }
+
+    private static async Task MoveOnAsync(NpgsqlConnection connection, Table table, CancellationToken ct)
+    {
+        if (await IsAsync(connection, MaySee, table, ct) && await IsAsync(connection, MayMove, table, ct))
+        {
+            if (await IsAsync(connection, IsBehind, table, ct))
+                await PostgresSchema.ScalarAsync(connection, Of(CatchUp, table), ct);
+            return;
+        }
+
+        var left = (long)(await PostgresSchema.ScalarAsync(connection, Of(Last, table), ct))!;
+        for (; left > 0; left -= AtOnce)
+        {
+            await using var command = new NpgsqlCommand(Of(UseUp, table), connection) { CommandTimeout = 0 };
+            PostgresParameters.Add(command.Parameters, Math.Min(left, AtOnce));
+            await command.ExecuteNonQueryAsync(ct);
+        }
+    }
+
+    private static async Task<bool> IsAsync(
+        NpgsqlConnection connection, string sql, Table table, CancellationToken ct) =>
+        await PostgresSchema.ScalarAsync(connection, Of(sql, table), ct) is true;
+
+    private static string Of(string sql, Table table) => sql
+        .Replace("{0}", table.Name, StringComparison.Ordinal)
+        .Replace("{1}", table.Numbered!, StringComparison.Ordinal)
+        .Replace("{2}", table.Names(Enumerable.Range(0, table.Columns.Count)
+            .Where(at => table.Columns[at].Name != table.Numbered)), StringComparison.Ordinal);
 }

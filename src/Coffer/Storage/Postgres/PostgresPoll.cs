@@ -9,7 +9,8 @@ namespace Coffer.Storage.Postgres;
 /// tells nothing in rows, and every few seconds its own row, in which it lives on.
 /// </summary>
 /// <param name="servers">Where the database is.</param>
-internal sealed class PostgresPoll(PostgresServers servers)
+/// <param name="settings">What each transaction sets.</param>
+internal sealed class PostgresPoll(PostgresServers servers, PostgresSettings settings)
 {
     private const int MostTold = 1_000;
 
@@ -30,7 +31,6 @@ internal sealed class PostgresPoll(PostgresServers servers)
     private const string PruneTold = "DELETE FROM told WHERE at < now() - interval '10 minutes'";
     private const string PruneNodes = "DELETE FROM nodes WHERE until < now() - interval '1 day'";
 
-    private readonly string here = $"SELECT {servers.Proof}";
     private long last = -1;
     private long offset;
     private long renewed;
@@ -56,11 +56,10 @@ internal sealed class PostgresPoll(PostgresServers servers)
         var renews = isFirst || Stopwatch.GetElapsedTime(renewed) >= PostgresNames.Renewal;
         var tidies = Stopwatch.GetElapsedTime(tidied) >= Tidying;
         await using var batch = new NpgsqlBatch(connection);
-        batch.BatchCommands.Add(PostgresSettings.Command(here, servers.Current));
+        PostgresSettings.Add(batch, PostgresSettings.ToWrite);
+        batch.BatchCommands.Add(PostgresSettings.Command(settings.OfNode, servers.Current));
         PostgresSettings.Add(batch, State);
         PostgresSettings.Add(batch, Told, isFirst ? long.MaxValue : last);
-        if (renews || tidies)
-            PostgresSettings.Add(batch, PostgresSettings.Lightly);
         if (renews)
             PostgresSettings.Add(batch, PostgresNames.Renew, number, holder, offset, opened);
         if (tidies)
@@ -68,6 +67,8 @@ internal sealed class PostgresPoll(PostgresServers servers)
             PostgresSettings.Add(batch, PruneTold);
             PostgresSettings.Add(batch, PruneNodes);
         }
+
+        PostgresSettings.Add(batch, "COMMIT");
 
         var sent = Stopwatch.GetTimestamp();
         await using var reader = await batch.ExecuteReaderAsync();
@@ -80,8 +81,6 @@ internal sealed class PostgresPoll(PostgresServers servers)
         var told = new List<(long Number, string What)>();
         while (await reader.ReadAsync())
             told.Add((reader.GetInt64(0), reader.GetString(1)));
-        if (renews || tidies)
-            await reader.NextResultAsync();
         var hasName = !renews || (await reader.NextResultAsync() && await reader.ReadAsync());
         while (await reader.NextResultAsync())
         {

@@ -15,13 +15,14 @@ internal static class PostgresSchema
     /// <param name="shown">Which database it is, for messages.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <param name="upTo">The schema to stop at, for rows of an earlier release; null is the newest.</param>
+    /// <param name="expected">Why there has to be a store already, in words; null is that it may be a new one.</param>
     /// <exception cref="ConfigurationException">
     /// The database is another program's, too old, was written by a newer Coffer, or its schema was changed.
     /// </exception>
     public static async Task MigrateAsync(
-        NpgsqlConnection connection, string shown, CancellationToken ct, int? upTo = null)
+        NpgsqlConnection connection, string shown, CancellationToken ct, int? upTo = null, string? expected = null)
     {
-        await using var transaction = await connection.BeginTransactionAsync(ct);
+        await PostgresSettings.BeginAsync(connection, PostgresSettings.ToWrite, ct);
         const string Lock = "SELECT pg_advisory_xact_lock";
         await ExecuteAsync(connection, $"{Lock}({PostgresLocks.Steps}, {PostgresLocks.Migration})", ct);
         var migrations = Migrations.Of("postgres");
@@ -29,13 +30,14 @@ internal static class PostgresSchema
         if (found == migrations.Count)
         {
             await PostgresFacts.RequireAsync(connection, shown, ct);
-            await PostgresNumbers.CatchUpAsync(connection, shown, ct);
-            await transaction.CommitAsync(ct);
+            await PostgresNumbers.CatchUpAsync(connection, ct);
+            await ExecuteAsync(connection, "COMMIT", ct);
             return;
         }
 
         if (found == 0)
         {
+            await RequireNewAsync(connection, shown, expected, ct);
             await ExecuteAsync(connection,
                 "CREATE TABLE coffer_schema (version BIGINT NOT NULL); INSERT INTO coffer_schema VALUES (0)", ct);
         }
@@ -59,10 +61,10 @@ internal static class PostgresSchema
         if (upTo is null)
         {
             await PostgresFacts.RequireAsync(connection, shown, ct); // if it is refused, all of this is rolled back
-            await PostgresNumbers.CatchUpAsync(connection, shown, ct);
+            await PostgresNumbers.CatchUpAsync(connection, ct);
         }
 
-        await transaction.CommitAsync(ct);
+        await ExecuteAsync(connection, "COMMIT", ct);
     }
 
     /// <summary>Takes a schema that is up to date, and changes nothing.</summary>
@@ -91,6 +93,33 @@ internal static class PostgresSchema
         if (found == known)
             await PostgresFacts.RequireAsync(connection, shown, ct);
         return (found, known);
+    }
+
+    // Empty is not new: the store may stand in a schema that was first in the search path until another was made.
+    private static async Task RequireNewAsync(
+        NpgsqlConnection connection, string shown, string? expected, CancellationToken ct)
+    {
+        const string Elsewhere = """
+            SELECT string_agg(n.nspname, ', ' ORDER BY n.nspname)
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relname = 'coffer_schema' AND n.nspname <> current_schema()
+            AND ($1 = 1 OR n.nspname = ANY (current_schemas(false)))
+            """;
+        if (await ScalarAsync(connection, "SELECT current_schema()", ct) is not string schema)
+            return; // there is none, as the database is about to say
+        await using var command = new NpgsqlCommand(Elsewhere, connection);
+        PostgresParameters.Add(command.Parameters, expected is null ? 0 : 1);
+        var elsewhere = await command.ExecuteScalarAsync(ct) as string;
+        if (expected is null && elsewhere is null)
+            return;
+        var found = $"the schema {schema} of {shown} is empty"
+            + (elsewhere is null ? "" : $", and there is a store in the schema {elsewhere}");
+        throw new ConfigurationException(expected is null ? found : $"{expected}, and {found}",
+            elsewhere is null
+                ? "Check --data and --store, or restore the store from a back-up. To create a new store, move that "
+                    + "file away first. Nothing was changed."
+                : $"Say which: Search Path={elsewhere} in the connection string, or for the role. "
+                    + "Nothing was changed.");
     }
 
     /// <returns>The version of the schema; 0 if there is none yet.</returns>

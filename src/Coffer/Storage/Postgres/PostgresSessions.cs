@@ -44,7 +44,7 @@ internal static class PostgresSessions
             await transaction.CommitAsync(ct);
             return !isKept;
         }
-        catch (PostgresException e) when (PostgresEngine.IsUnprepared(e))
+        catch (PostgresException e) when (PostgresFailures.IsUnprepared(e))
         {
             return false; // somebody else has one of this name in this session
         }

@@ -15,12 +15,6 @@ internal sealed class PostgresSettings
     private const string LongestLockWait = "500ms";
 
     /// <summary>
-    /// The first statement where nothing can be lost but some seconds of a lease: its commit waits for no disk and no
-    /// standby.
-    /// </summary>
-    public const string Lightly = "SELECT set_config('synchronous_commit', 'off', true)";
-
-    /// <summary>
     /// Of what looks up by key what it reads: a plan that was made when the tables were empty, and read them whole,
     /// would be kept as they grow.
     /// </summary>
@@ -35,24 +29,79 @@ internal sealed class PostgresSettings
     // it out.
     private const string OnePlan = "set_config('plan_cache_mode', 'force_generic_plan', true)";
 
+    // Releases before 17 do not have it.
+    private const string NoEnd = """
+        CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL
+            THEN set_config('transaction_timeout', '0', true) END
+        """;
+
+    /// <summary>
+    /// How a transaction begins that writes, or that only reads and sees one state: whatever is set for the role or the
+    /// database.
+    /// </summary>
+    public const string ToWrite = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+        ToRead = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        ToCopy = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE";
+
+    /// <summary>
+    /// What a transaction sets that may last and rest: a start, a migration, a copy, an export. How definitions are
+    /// written is compared with what a release knows.
+    /// </summary>
+    public const string Long = $"""
+        SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true),
+            set_config('idle_in_transaction_session_timeout', '0', true),
+            set_config('quote_all_identifiers', 'off', true), {NoEnd}
+        """;
+
     /// <param name="servers">What the proof is of.</param>
-    /// <param name="patience">How long a statement may take.</param>
-    public PostgresSettings(PostgresServers servers, TimeSpan patience)
+    /// <param name="address">How long a statement may take, and which schema has to be said.</param>
+    public PostgresSettings(PostgresServers servers, PostgresAddress address)
     {
         // A read that is slow is ended by the server, a moment before it would be given up, and gives its connection
-        // back.
-        var timeout = $"set_config('statement_timeout', '{(long)patience.TotalMilliseconds - 500}', true)";
-        OfLookups = $"SELECT {ByIndex}, {OnePlan}, {timeout}, {servers.Proof}";
-        OfReads = $"SELECT {ByKey}, {timeout}, {servers.Proof}";
+        // back. One that meets a lock waits as long.
+        var timeouts = $"""
+            set_config('statement_timeout', '{(long)address.Patience.TotalMilliseconds - 500}', true),
+            set_config('lock_timeout', '0', true)
+            """;
+        var schema = SchemaOf(address);
+        OfLookups = $"SELECT {schema}{ByIndex}, {OnePlan}, {timeouts}, {servers.Proof}";
+        OfReads = $"SELECT {schema}{ByKey}, {timeouts}, {servers.Proof}";
         OfWrites = $"""
-            SELECT {ByKey}, {OnePlan},
+            SELECT {schema}{ByKey}, {OnePlan},
                 set_config('idle_in_transaction_session_timeout', '5s', true),
                 set_config('lock_timeout', '{LongestLockWait}', true), set_config('statement_timeout', '0', true),
-                set_config('client_min_messages', 'warning', true),
+                set_config('client_min_messages', 'warning', true), {NoEnd},
                 CASE WHEN current_setting('synchronous_commit') = 'off'
                     THEN set_config('synchronous_commit', 'on', true) END,
                 {servers.Proof}
             """;
+        OfNode = $"""
+            SELECT {schema}set_config('idle_in_transaction_session_timeout', '5s', true),
+                set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true),
+                set_config('synchronous_commit', 'off', true), {NoEnd}, {servers.Proof}
+            """;
+    }
+
+    /// <summary>
+    /// The first statement of what a node says of itself and asks of others. Nothing can be lost but some seconds of a
+    /// lease: its commit waits for no disk and no standby.
+    /// </summary>
+    public string OfNode { get; }
+
+    /// <summary>Begins a transaction that may last.</summary>
+    /// <param name="connection">Open, and in no transaction.</param>
+    /// <param name="how"><see cref="ToWrite"/> or another.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <param name="address">Which schema has to be said; null is the session's own.</param>
+    public static async Task BeginAsync(
+        NpgsqlConnection connection, string how, CancellationToken ct, PostgresAddress? address = null)
+    {
+        await using var batch = new NpgsqlBatch(connection);
+        Add(batch, how);
+        Add(batch, Long);
+        if (address?.Schema is not null)
+            Add(batch, $"SELECT {SchemaOf(address)} 0");
+        await batch.ExecuteNonQueryAsync(ct);
     }
 
     /// <summary>The first statement of a look-up that requests share.</summary>
@@ -67,6 +116,10 @@ internal sealed class PostgresSettings
     /// one that waits for standbys is not.
     /// </summary>
     public string OfWrites { get; }
+
+    private static string SchemaOf(PostgresAddress address) => address.Schema is { } own
+        ? $"set_config('search_path', '{own.Replace("'", "''", StringComparison.Ordinal)}', true), "
+        : "";
 
     /// <summary>One of these statements, to be sent before the others.</summary>
     /// <param name="statement">Its text.</param>

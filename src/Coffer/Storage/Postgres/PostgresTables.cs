@@ -33,7 +33,7 @@ internal sealed class PostgresTables : StoredTables
             lasting = engine.Way.Lasting();
         try
         {
-            return new PostgresTables(await lasting.OpenConnectionAsync(ct), lasting);
+            return new PostgresTables(await PostgresCall.OpenAsync(lasting, ct), lasting);
         }
         catch (NpgsqlException e)
         {
@@ -61,12 +61,16 @@ internal sealed class PostgresTables : StoredTables
 
     protected override void Begin(bool still)
     {
-        Execute("BEGIN ISOLATION LEVEL REPEATABLE READ");
+        Execute($"{(still ? PostgresSettings.ToCopy : PostgresSettings.ToRead)}; {PostgresSettings.Long}");
         if (!still)
             return;
         var tables = string.Join(", ", Tables.All.Select(table => table.Name));
         Execute($"SELECT set_config('lock_timeout', '10s', true); LOCK TABLE {tables} IN SHARE MODE");
     }
+
+    protected override void BeginOne() => Execute($"{PostgresSettings.ToWrite}; {PostgresSettings.Long}");
+
+    protected override bool SetsEach => true;
 
     protected override long Remembered(Table table) =>
         Number($"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {table.Name}_{table.Numbered}_seq");

@@ -62,7 +62,7 @@ internal sealed partial class PostgresTransaction
         catch (NullReferenceException e)
         {
             // Npgsql 10 ends so where PostgreSQL refuses a statement with 0A000 at once, one under a rule for example.
-            throw new NpgsqlException("the statement was refused", e);
+            throw new RefusedException(e);
         }
 
         pending.Clear();

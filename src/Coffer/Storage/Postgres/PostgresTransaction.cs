@@ -317,7 +317,7 @@ internal sealed partial class PostgresTransaction(
         if (!hasBegun)
         {
             hasBegun = true;
-            pending.Add((new NpgsqlBatchCommand("BEGIN ISOLATION LEVEL READ COMMITTED"), null));
+            pending.Add((new NpgsqlBatchCommand(PostgresSettings.ToWrite), null));
             pending.Add((settings, Nothing));
         }
 

@@ -11,6 +11,8 @@ internal static class PostgresTrouble
     /// <summary>Of a database that cannot be opened, whatever the driver has thrown.</summary>
     public static ConfigurationException OnOpening(Exception e, PostgresAddress at)
     {
+        e = e is UnopenedException ? e.InnerException! : e;
+
         // Of the driver, which may quote what it refuses.
         if (e is ArgumentException or FormatException)
         {
@@ -32,9 +34,10 @@ internal static class PostgresTrouble
         _ when Cause.Find<AuthenticationException>(failure) is not null =>
             "Check the certificates on both sides, and SSL Mode and Root Certificate in the connection string.",
         UnauthorizedAccessException or CryptographicException or IOException => CertificateFiles,
-        PostgresException { SqlState: PostgresErrorCodes.ReadOnlySqlTransaction } =>
-            "Name the server that accepts writes; or default_transaction_read_only is on, for the role, the database "
-            + "or this connection.",
+        RefusedException or PostgresException
+        {
+            SqlState: PostgresErrorCodes.ReadOnlySqlTransaction or PostgresErrorCodes.FeatureNotSupported,
+        } => "Name the server that accepts writes.",
         _ => "Check that PostgreSQL runs there, and that the role may connect and may create tables in its schema.",
     };
 
@@ -50,7 +53,7 @@ internal static class PostgresTrouble
     public static string? HintOn(Exception? failure) => failure switch
     {
         null => null,
-        _ when PostgresEngine.IsUnprepared(failure) => SharedSessions,
+        _ when PostgresFailures.IsUnprepared(failure) => SharedSessions,
         _ when Cause.Find<TimeoutException>(failure) is not null =>
             "It did not answer in time: check that PostgreSQL runs there and is not overloaded, and the network to it.",
         PostgresException { SqlState: PostgresErrorCodes.InvalidPassword } =>

@@ -49,6 +49,8 @@ internal sealed class SqliteTables : StoredTables
         Command("INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)", table.Name, position).ExecuteNonQuery();
     }
 
+    protected override bool IsUnique(Table table) => table != AuditRow.Table;
+
     protected override bool IsOfMedium(Exception e) => e is SqliteException;
 
     protected override bool IsText(DbDataReader reader, int column, string text) =>
