@@ -452,7 +452,11 @@ function tenantCase() {
   const c = { store_id: store.toString('hex'), app: 'app_1', livemode: 0, account: 'acct_1', counter: 2, keys: 2 };
   const text = Buffer.concat([Buffer.from([2]), u64(c.counter), seed, Buffer.from([0]), u32(1), first, u32(2), second]);
   const name = list(utf8('name'), utf8('account'), Buffer.alloc(0), utf8('my-api-key'));
-  const index = (canonical) => hmac(expand(seed, 'coffer v1 blind index'), canonical).subarray(0, 16);
+  const index = (canonical, of = seed) => hmac(expand(of, 'coffer v1 blind index'), canonical).subarray(0, 16);
+  // The same after a compromise: the seed of before finds records, recognises ids and names in the log.
+  const retired = counting(160, 32);
+  const renewed = Buffer.concat([Buffer.from([2]), u64(c.counter), seed, Buffer.from([1]), retired, Buffer.from([7]),
+    u64(1795247460), u32(1), first, u32(2), second]);
   const scope = index(list(utf8('scope'), utf8('account'), Buffer.alloc(0)));
   const bound = list(utf8('coffer v1 secret'), store, utf8(c.app), u64(c.livemode), utf8(c.account), scope, index(name),
     utf8('appsecret_08gquz5kun2FV9sAUaeAXxdpEGLTkw'), u64(1), u64(1795247460), Buffer.alloc(0));
@@ -472,6 +476,10 @@ function tenantCase() {
     secret: seal(second, 2, counting(11, 24), payload, bound).toString('hex'),
     older_secret: seal(first, 1, counting(33, 24), payload, bound).toString('hex'),
     secret_opened: payload.toString('hex'),
+    renewed: renewed.toString('hex'),
+    renewed_since: 1795247460,
+    retired_marks: 7,
+    retired_name_index: index(name, retired).toString('hex'),
   };
 }
 
@@ -494,6 +502,12 @@ function checkTenant(c) {
   }
   const index = hmac(expand(text.subarray(9, 41), 'coffer v1 blind index'), hex(c.name)).subarray(0, 16);
   if (index.toString('hex') !== c.name_index) throw new Error('name');
+  const renewed = hex(c.renewed);
+  if (renewed[41] !== 1 || renewed[74] !== c.retired_marks) throw new Error('retired seed');
+  if (renewed.readBigInt64BE(75) !== BigInt(c.renewed_since)) throw new Error('since');
+  if (renewed.subarray(83).compare(text.subarray(42)) !== 0) throw new Error('keys after retired seeds');
+  const old = hmac(expand(renewed.subarray(42, 74), 'coffer v1 blind index'), hex(c.name)).subarray(0, 16);
+  if (old.toString('hex') !== c.retired_name_index) throw new Error('name under a retired seed');
 }
 
 export { list, oaep, open, seal, sharesId, tlv, u64, utf8 };

@@ -229,6 +229,11 @@ internal sealed partial class ApiError : Exception
     public static ApiError TooManyRotations(int most) =>
         new(400, $"{most} rotations of tenant keys wait already. Wait until one is done (GET /admin/v1/tenant_keys).");
 
+    public static ApiError LevelTooLow() =>
+        new(400, "A server of an earlier release runs on the store, or ran a minute ago, and would not read what a "
+            + "rotation for a compromise writes. Stop it, and try again in a minute (GET /admin/v1/status).",
+            param: "compromised");
+
     public static ApiError RootKeyInUse(uint version) =>
         new(400, $"Root key {version} is in use. Only one whose state is unused or made can be removed; rotating "
             + "makes the last one unused.");

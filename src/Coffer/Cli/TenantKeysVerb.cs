@@ -10,14 +10,18 @@ namespace Coffer.Cli;
 /// </summary>
 internal static class TenantKeysVerb
 {
+    private const string Question = "It makes new root keys, and removes those of before: a back-up of before is "
+        + "opened by what wrapped them then, and by nothing else. Rotate?";
+
     private static readonly TimeSpan Between = TimeSpan.FromMilliseconds(500);
 
     private static readonly Listing Rotations = new(
         ("ID", Listing.Text("id")),
-        ("APP", Listing.Text("app")),
+        ("APP", Listing.Text("app", "all")),
         ("ACCOUNT", Listing.Text("account", "all")),
         ("MODE", Mode),
         ("STATE", Listing.Text("state")),
+        ("COMPROMISED", rotation => rotation.GetProperty("compromised").GetBoolean() ? "yes" : "no"),
         ("TENANTS", rotation => $"{Listing.Text("tenants_done")(rotation)} of {Listing.Text("tenants")(rotation)}"),
         ("ROWS", Listing.Text("rows")),
         ("DAMAGED", Listing.Text("damaged")),
@@ -42,12 +46,16 @@ internal static class TenantKeysVerb
         var account = Parameters.Id("--account", "ACCT", "Only those of this account.");
         var live = new Option<bool>("--live") { Description = "Only live mode." };
         var test = new Option<bool>("--test") { Description = "Only test mode." };
+        var compromised = new Option<bool>("--compromised")
+        {
+            Description = "Others may know the keys: names are moved as well, and the root keys of before are removed.",
+        };
         var noWait = new Option<bool>("--no-wait") { Description = "Do not wait until it is done." };
         var command = new Command("rotate",
             "Give accounts new keys, and seal under them all that is under the last ones, while requests go through. "
                 + "It continues by itself after a restart.\n\n"
                 + "Example: coffer tenant-keys rotate --app app_1 --account acct_1")
-        { app, account, live, test, noWait };
+        { app, account, live, test, compromised, noWait, Parameters.Yes };
         command.Validators.Add(parsed =>
         {
             if (parsed.GetValue(live) && parsed.GetValue(test))
@@ -58,8 +66,13 @@ internal static class TenantKeysVerb
             var livemode = parsed.GetValue(live) ? "true" : null;
             if (parsed.GetValue(test))
                 livemode = "false";
+            if (parsed.GetValue(compromised) && !Terminal.Confirmed(parsed.GetValue(Parameters.Yes), Question))
+                return ExitCode.Usage;
             var keys = await admin.ChangeAsync("tenant_keys/rotate",
-                [("app", parsed.GetValue(app)), ("account", parsed.GetValue(account)), ("livemode", livemode)], ct);
+                [
+                    ("app", parsed.GetValue(app)), ("account", parsed.GetValue(account)), ("livemode", livemode),
+                    ("compromised", parsed.GetValue(compromised) ? "true" : null),
+                ], ct);
             var id = Listing.Text("id")(keys.GetProperty("rotations").EnumerateArray().Last());
             while (!parsed.GetValue(noWait) && Find(keys, id) is { } rotation && State(rotation) != "done")
             {

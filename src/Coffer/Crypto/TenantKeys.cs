@@ -4,33 +4,37 @@ using System.Security.Cryptography;
 namespace Coffer.Crypto;
 
 /// <summary>
-/// The keys of one tenant: versioned keys that seal its records, and from one lasting seed the keys of its blind
-/// indexes, its fingerprints and its cursors. Stored sealed under a root key, in the form that docs/envelope.md fixes.
+/// The keys of one tenant: versioned keys that seal its records, and the seed that names hang on, with those that were
+/// its seed before a compromise. Stored sealed under a root key, in the form that docs/envelope.md fixes.
 /// </summary>
 internal sealed class TenantKeys : IDisposable
 {
-    public const int IndexSize = 16;
+    /// <summary>How many retired seeds are kept at most: their number is one byte.</summary>
+    private const int MostRetired = byte.MaxValue;
+
     private const byte FormatOne = 1, FormatTwo = 2;
-    private const int SeedSize = 32;
+    private const int SeedSize = TenantSeed.Size;
+    private const int RetiredSize = SeedSize + 1 + sizeof(long);
     private const int EntrySize = sizeof(uint) + SealingKey.Size;
     private const int CounterAt = 1, SeedAt = CounterAt + sizeof(long), RetiredAt = SeedAt + SeedSize;
 
-    // All that is secret here, in one place that is cleared at once: the seed, the key of blind indexes, the sealing
-    // keys.
+    // All that is secret here, in one place that is cleared at once: seeds with their keys of blind indexes, and the
+    // sealing keys.
     private readonly SecretBytes memory;
     private readonly SealingKey[] sealing;
-    private readonly MacKey index;
 
-    // Not every request needs these: they are derived when one does.
-    private MacKey? fingerprint;
-    private MacKey? cursor;
+    private TenantKeys(
+        SecretBytes memory, TenantSeed seed, IReadOnlyList<TenantSeed> retired, SealingKey[] sealing, long counter) =>
+        (this.memory, Seed, Retired, this.sealing, Counter) = (memory, seed, retired, sealing, counter);
 
-    private TenantKeys(SecretBytes memory, ReadOnlySpan<byte> seed, SealingKey[] sealing, long counter)
-    {
-        (this.memory, this.sealing, Counter) = (memory, sealing, counter);
-        seed.CopyTo(memory.Span);
-        index = MacKey.Derived(seed, "coffer v1 blind index"u8, memory, SeedSize);
-    }
+    /// <summary>What blind indexes, fingerprints and ids hang on.</summary>
+    public TenantSeed Seed { get; }
+
+    /// <summary>Its seeds of before a compromise, oldest first.</summary>
+    public IReadOnlyList<TenantSeed> Retired { get; }
+
+    /// <summary>Whether names may still stand under a retired seed.</summary>
+    public bool HasOldNames => Retired.Any(static seed => seed.HasNames);
 
     /// <summary>One more at each change of the keys; 0 in format 1, which has none.</summary>
     public long Counter { get; }
@@ -72,24 +76,41 @@ internal sealed class TenantKeys : IDisposable
     {
         [FormatOne, ..] when stored.Length > 1 + SeedSize =>
             Parse(stored.Slice(1, SeedSize), stored[(1 + SeedSize)..], 0),
-        // Who does not know what a retired seed is for would not find what stands under it.
-        [FormatTwo, ..] when stored.Length > RetiredAt + 1 && stored[RetiredAt] == 0
+        [FormatTwo, ..] when stored.Length > RetiredAt + 1
+            && stored.Length > RetiredAt + 1 + stored[RetiredAt] * RetiredSize
             && BinaryPrimitives.ReadInt64BigEndian(stored[CounterAt..]) is > 0 and var counter =>
-            Parse(stored.Slice(SeedAt, SeedSize), stored[(RetiredAt + 1)..], counter),
+            Parse(stored.Slice(SeedAt, SeedSize), stored[(RetiredAt + 1 + stored[RetiredAt] * RetiredSize)..], counter,
+                stored.Slice(RetiredAt + 1, stored[RetiredAt] * RetiredSize)),
         _ => null,
     };
 
     /// <summary>The same with a fresh key, which seals from then on, in the form in which they are stored.</summary>
     public SecretBytes WithNewKey()
     {
-        using var fresh = SecretBytes.Rent(SealingKey.Size);
-        RandomNumberGenerator.Fill(fresh.Span);
-        using var added = new SealingKey(sealing[^1].Version + 1, fresh.Span);
-        return Stored([.. sealing, added]);
+        using var added = FreshKey();
+        return Stored([.. sealing, added], Seed.Span, Retired);
+    }
+
+    /// <summary>
+    /// The same with a fresh key and a fresh seed, in the form in which they are stored: what stands under the seed of
+    /// before is to be moved, and is under another key than what does not. Of more than 255 the oldest is no more.
+    /// </summary>
+    /// <param name="now">Unix seconds.</param>
+    public SecretBytes WithNewSeed(long now)
+    {
+        using var added = FreshKey();
+        using var seed = SecretBytes.Rent(SeedSize);
+        RandomNumberGenerator.Fill(seed.Span);
+        var stored = Stored([.. sealing, added], seed.Span,
+            [.. Retired.TakeLast(MostRetired - 1), Seed.As(SeedMarks.All, now)]);
+        GC.KeepAlive(memory);
+        return stored;
     }
 
     /// <summary>The same without the keys that do not seal any more, in the form in which they are stored.</summary>
-    public SecretBytes WithNewestOnly() => Stored([sealing[^1]]);
+    /// <param name="hasOldNames">Whether something still stands under a retired seed, and cannot be moved.</param>
+    public SecretBytes WithNewestOnly(bool hasOldNames = false) => Stored([sealing[^1]], Seed.Span,
+        hasOldNames ? Retired : [.. Retired.Select(seed => seed.As(seed.Marks & ~SeedMarks.Names, seed.Since))]);
 
     /// <summary>Seals under the newest key what is a tenant's.</summary>
     public byte[] Seal(SealedKind kind, ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> associatedData)
@@ -123,28 +144,18 @@ internal sealed class TenantKeys : IDisposable
     /// <summary>Whether an envelope is under the key that seals.</summary>
     public bool IsUnderNewest(ReadOnlySpan<byte> envelope) => Envelope.KeyVersionOf(envelope) == sealing[^1].Version;
 
-    /// <summary>A deterministic pseudonym of 16 bytes, different in every tenant.</summary>
-    public byte[] BlindIndex(ReadOnlySpan<byte> canonical) => index.Compute(canonical, IndexSize);
-
-    /// <summary>16 bytes that tell whether two requests are the same, without keeping either.</summary>
-    public byte[] Fingerprint(ReadOnlySpan<byte> canonical) =>
-        Derived(ref fingerprint, "coffer v1 fingerprint"u8).Compute(canonical, IndexSize);
-
-    /// <summary>The first 8 bytes of the MAC that shows an id to be of this tenant.</summary>
-    public ulong CursorMac(ReadOnlySpan<byte> canonical) =>
-        BinaryPrimitives.ReadUInt64BigEndian(Derived(ref cursor, "coffer v1 cursor"u8).Compute(canonical));
-
     public void Dispose()
     {
-        index.Dispose();
-        fingerprint?.Dispose();
-        cursor?.Dispose();
+        Seed.Dispose();
+        foreach (var seed in Retired)
+            seed.Dispose();
         foreach (var key in sealing)
             key.Dispose();
         memory.Dispose();
     }
 
-    private static TenantKeys? Parse(ReadOnlySpan<byte> seed, ReadOnlySpan<byte> entries, long counter)
+    private static TenantKeys? Parse(
+        ReadOnlySpan<byte> seed, ReadOnlySpan<byte> entries, long counter, ReadOnlySpan<byte> retired = default)
     {
         if (entries.Length < EntrySize || entries.Length % EntrySize != 0)
             return null;
@@ -157,27 +168,58 @@ internal sealed class TenantKeys : IDisposable
             last = version;
         }
 
-        var keys = new SealingKey[entries.Length / EntrySize];
-        var room = SecretBytes.ForKeys(SeedSize + MacKey.Size + keys.Length * SealingKey.Room);
+        // Who does not know what a retired seed is for would not find what stands under it.
+        for (var at = 0; at < retired.Length; at += RetiredSize)
+        {
+            if ((retired[at + SeedSize] & ~(byte)SeedMarks.All) != 0
+                || BinaryPrimitives.ReadInt64BigEndian(retired[(at + SeedSize + 1)..]) < 0)
+                return null;
+        }
+
+        var (keys, seeds) = (new SealingKey[entries.Length / EntrySize], new TenantSeed[retired.Length / RetiredSize]);
+        var room = SecretBytes.ForKeys((1 + seeds.Length) * TenantSeed.Room + keys.Length * SealingKey.Room);
+        for (var i = 0; i < seeds.Length; i++)
+        {
+            var entry = retired.Slice(i * RetiredSize, RetiredSize);
+            seeds[i] = new TenantSeed(entry[..SeedSize], room, (1 + i) * TenantSeed.Room, (SeedMarks)entry[SeedSize],
+                BinaryPrimitives.ReadInt64BigEndian(entry[(SeedSize + 1)..]));
+        }
+
         for (var i = 0; i < keys.Length; i++)
         {
             var entry = entries.Slice(i * EntrySize, EntrySize);
             keys[i] = new SealingKey(BinaryPrimitives.ReadUInt32BigEndian(entry), entry[sizeof(uint)..], room,
-                SeedSize + MacKey.Size + i * SealingKey.Room);
+                (1 + seeds.Length) * TenantSeed.Room + i * SealingKey.Room);
         }
 
-        return new TenantKeys(room, seed, keys, counter);
+        return new TenantKeys(room, new TenantSeed(seed, room, 0), seeds, keys, counter);
     }
 
-    private SecretBytes Stored(ReadOnlySpan<SealingKey> keys)
+    private SealingKey FreshKey()
     {
-        var stored = SecretBytes.Rent(RetiredAt + 1 + keys.Length * EntrySize);
+        using var fresh = SecretBytes.Rent(SealingKey.Size);
+        RandomNumberGenerator.Fill(fresh.Span);
+        return new SealingKey(sealing[^1].Version + 1, fresh.Span);
+    }
+
+    private SecretBytes Stored(
+        ReadOnlySpan<SealingKey> keys, ReadOnlySpan<byte> seed, IReadOnlyList<TenantSeed> retired)
+    {
+        var stored = SecretBytes.Rent(RetiredAt + 1 + retired.Count * RetiredSize + keys.Length * EntrySize);
         stored.Span[0] = FormatTwo;
         BinaryPrimitives.WriteInt64BigEndian(stored.Span[CounterAt..], Counter + 1);
-        memory.Span[..SeedSize].CopyTo(stored.Span[SeedAt..]);
-        GC.KeepAlive(memory);
-        stored.Span[RetiredAt] = 0;
+        seed.CopyTo(stored.Span[SeedAt..]);
+        stored.Span[RetiredAt] = (byte)retired.Count;
         var rest = stored.Span[(RetiredAt + 1)..];
+        foreach (var old in retired)
+        {
+            old.Span.CopyTo(rest);
+            rest[SeedSize] = (byte)old.Marks;
+            BinaryPrimitives.WriteInt64BigEndian(rest[(SeedSize + 1)..], old.Since);
+            rest = rest[RetiredSize..];
+        }
+
+        GC.KeepAlive(memory);
         foreach (var key in keys)
         {
             using var copy = key.Copy();
@@ -194,17 +236,5 @@ internal sealed class TenantKeys : IDisposable
     {
         var version = Envelope.KeyVersionOf(envelope);
         return Array.Find(sealing, key => key.Version == version);
-    }
-
-    private MacKey Derived(ref MacKey? key, ReadOnlySpan<byte> label)
-    {
-        if (Volatile.Read(ref key) is { } ready)
-            return ready;
-        var fresh = MacKey.Derived(memory.Span[..SeedSize], label);
-        GC.KeepAlive(memory);
-        if (Interlocked.CompareExchange(ref key, fresh, null) is not { } first)
-            return fresh;
-        fresh.Dispose();
-        return first;
     }
 }

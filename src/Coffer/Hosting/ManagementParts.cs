@@ -32,10 +32,13 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
             });
         receipts.Start();
         around.Loops.Add(receipts.Loop);
-        var rotation = new RootRotation(engine, audit.Committer, instance);
+        var rotation = new RootRotation(engine, audit.Committer, instance, keys.Wrappers, time);
         keys.Rotate(rotation);
         var tenantKeys = around.Parts.Add(new TenantKeyRotation(
-            engine, audit.Committer, secrets.Tenants, gate, time, around.Log<TenantKeyRotation>()));
+            engine, audit.Committer, secrets.Tenants, gate, time, around.Log<TenantKeyRotation>())
+        {
+            Roots = rotation,
+        });
         tenantKeys.Start();
         around.Loops.Add(tenantKeys.Loop);
         var scans = around.Parts.Add(new Scans());

@@ -169,7 +169,7 @@ internal sealed class Server : IAsyncDisposable
         StorageParts storage, Instance instance, AuditParts audit, AccessParts access, ClockWatch clock,
         Surroundings around)
     {
-        var rows = new KeyRowUpgrade(storage.Engine, audit.Committer, instance);
+        var rows = new LevelUpgrade(storage.Engine, audit.Committer, instance);
         var ended = new EndedKeys(storage.Engine, audit.Committer, instance);
         var reaper = around.Parts.Add(new Reaper(
             storage.Engine, audit.Committer, audit.Retention, around.Time, around.Log<Reaper>(), clock)

@@ -27,7 +27,7 @@ internal static class Upgrade
             await audit.BridgeAsync(engine, instance, time, ct); // before anything else is recorded
         }
 
-        await new KeyRowUpgrade(engine, audit.Committer, instance).RunAsync(ct);
+        await new LevelUpgrade(engine, audit.Committer, instance).RunAsync(ct);
     }
 
     private static async Task RaiseAsync(

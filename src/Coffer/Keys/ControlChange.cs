@@ -1,3 +1,4 @@
+using Coffer.Crypto;
 using Coffer.Storage;
 
 namespace Coffer.Keys;
@@ -14,6 +15,9 @@ internal sealed class ControlChange(
     Instance instance, Func<Control, Control?> next, IReadOnlyList<RowWrite> rows, IReadOnlyList<Note> notes) : Change
 {
     private (RootKeys Roots, ControlFacts Facts)? decided;
+
+    /// <summary>The root key that the change makes, or null.</summary>
+    public (RootKeyRow Row, SealingKey Key)? Made { get; init; }
 
     // Not in one transaction with what is sealed under a root key, which the change may be about.
     public override Lane Lane => Lane.Urgent;
@@ -33,8 +37,8 @@ internal sealed class ControlChange(
             ?? throw new InvalidOperationException("the control row that is known does not open");
         if (next(control) is not { } changed)
             return [];
-        var (roots, row, now) = Write(instance, control, changed, facts);
-        decided = (roots, now);
+        var (roots, row, now) = Write(instance, control, changed, Made is null ? facts : facts.With(Made.Value.Row));
+        decided = (Made is null ? roots : roots.With(Made.Value.Key), now);
         return [.. rows, row];
     }
 

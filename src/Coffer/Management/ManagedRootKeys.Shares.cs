@@ -61,7 +61,7 @@ internal sealed partial class ManagedRootKeys
         {
             if (shares?.AnchorMark.AsSpan().SequenceEqual(instance.AnchorMark) != true)
                 throw ApiError.SharesUnusable();
-            rows.AddRange(await WrapAsync(
+            rows.AddRange(await rotation.WrapAsync(
                 [.. facts.Roots.Where(root => root.State != RootState.Unused)
                     .Select(root => instance.Roots.Find(root.Version) ?? throw ApiError.RootKeysMoved())],
                 shares, ct));
@@ -89,43 +89,17 @@ internal sealed partial class ManagedRootKeys
             ]);
     }
 
-    // By the public key alone: nobody here can unwrap.
-    private async Task<IReadOnlyList<WrappingRow>> WrapAsync(
-        IReadOnlyList<SealingKey> keys, RecoveryShares shares, CancellationToken ct)
-    {
-        using var wrapper = shares.Wrapper();
-        var rows = new List<WrappingRow>();
-        foreach (var key in keys)
-            rows.AddRange(await Instance.WrapAsync(instance.Id, key, [wrapper], management.Now, ct));
-        return rows;
-    }
-
-    // Read each time that it is used, and held against what the control row names.
-    private async Task<RecoveryShares?> FindSharesAsync(ControlFacts facts, CancellationToken ct)
-    {
-        try
-        {
-            return RecoveryShares.Of(await engine.FindMetaAsync(RecoveryShares.MetaKey, ct),
-                facts.Roots.SelectMany(root => root.Wrappers));
-        }
-        catch (InvalidDataException)
-        {
-            throw ApiError.RecordDamaged(
-                "recovery shares", new DamagedRow("meta", RecoveryShares.MetaKey, "its public key"));
-        }
-    }
-
     // Another node may have made others a moment ago.
     private async Task<RecoveryShares?> FindKnownSharesAsync(CancellationToken ct)
     {
         try
         {
-            return await FindSharesAsync(Facts(), ct);
+            return await rotation.FindSharesAsync(Facts(), ct);
         }
         catch (ApiError)
         {
             await instance.Reload(ct);
-            return await FindSharesAsync(Facts(), ct);
+            return await rotation.FindSharesAsync(Facts(), ct);
         }
     }
 

@@ -115,31 +115,14 @@ internal sealed partial class ManagedRootKeys(
     private async Task<Reply> RotateOnceAsync(ManagementWriter.Request<Answer> request, CancellationToken ct)
     {
         var facts = Facts();
-        var key = RootKeys.Generate(facts.NewestVersion + 1);
-        var rows = new List<WrappingRow>();
-        var refusal = await RefusalAsync(async () =>
-        {
-            if (facts.Rotating is not null)
-                throw ApiError.RotationUnderWay();
-            if (facts.Roots[^1].Wrappers.FirstOrDefault(id => !RecoveryShares.IsName(id) && wrappers.UrlOf(id) is null)
-                is { } unset)
-                throw ApiError.WrapperUnset(unset);
-            // By what wraps the last one: what is set besides is added by name.
-            rows.AddRange(await WrapAsync(
-                [key], wrappers.All.Where(wrapper => facts.Roots[^1].Wrappers.Any(wrapper.Holds)), ct));
-            if (await FindSharesAsync(facts, ct) is { } shares)
-                rows.AddRange(await WrapAsync([key], shares, ct));
-        });
-        var row = new RootKeyRow(key.Version, management.Now, []);
+        NewRoot? made = null;
+        var refusal = await RefusalAsync(async () => made = await rotation.MakeAsync(facts, ct));
         var entry = request.Caller.Entry("rotate_root_key", RootRotation.Word(RootState.Made)) with
         {
-            Version = key.Version,
+            Version = facts.NewestVersion + 1,
         };
-        return await WriteAsync(request, facts, refusal, entry, control => control with
-        {
-            Roots = [.. control.Roots, new Control.Root(key.Version, RootState.Made, key.Hash())],
-            Wrappings = [.. control.Wrappings, .. rows.Select(ControlFacts.Of)],
-        }, [new RowWrite.PutRootKey(row), .. rows.Select(wrapping => new RowWrite.PutWrapping(wrapping))], row, key);
+        return await WriteAsync(request, facts, refusal, entry, control => made!.AddTo(control), made?.Writes ?? [],
+            made);
     }
 
     /// <summary>Has all wrappers of this node wrap every root key again, by the newest keys that they have.</summary>
@@ -237,21 +220,7 @@ internal sealed partial class ManagedRootKeys(
         };
         var entry = request.Caller.Entry("remove_root_key", "ok") with { Version = version };
         return await WriteAsync(request, facts, refusal, entry,
-            control => control with
-            {
-                Roots = [.. control.Roots.Where(root => root.Version != version)],
-                Wrappings = [.. control.Wrappings.Where(wrapping => wrapping.Version != version)],
-                RemovedRoots =
-                [
-                    .. control.RemovedRoots, .. control.Roots.Where(root => root.Version == version)
-                        .Select(root => new Control.Removed(root.Version, root.Hash)),
-                ],
-            },
-            gone is null ? [] :
-            [
-                .. gone.Wrappers.Select(id => new RowWrite.DeleteWrapping(gone.Version, id)),
-                new RowWrite.DeleteRootKey(gone.Version),
-            ]);
+            control => RootRotation.Without(control, version), gone is null ? [] : RootRotation.Removal(gone));
     }
 
     // A step of a rotation, or another node, may come between what was prepared and what is stored.
@@ -289,7 +258,7 @@ internal sealed partial class ManagedRootKeys(
 
     private async Task<Reply> WriteAsync(
         ManagementWriter.Request<Answer> request, ControlFacts facts, ApiError? refusal, AuditEntry entry,
-        Func<Control, Control> next, IReadOnlyList<RowWrite> rows, RootKeyRow? added = null, SealingKey? key = null)
+        Func<Control, Control> next, IReadOnlyList<RowWrite> rows, NewRoot? made = null)
     {
         (RootKeys Roots, ControlFacts Facts)? now = null;
         var reply = await management.WriteAsync(request, new Change.ManagementKey { Meta = Control.MetaKey }, entry,
@@ -303,8 +272,8 @@ internal sealed partial class ManagedRootKeys(
                 using var control = Control.Open(instance.Id, stored, instance.Roots)
                     ?? throw new InvalidOperationException("the control row that is known does not open");
                 var (roots, row, changed) = ControlChange.Write(
-                    instance, control, next(control), added is null ? facts : facts.With(added));
-                now = (key is null ? roots : roots.With(key), changed);
+                    instance, control, next(control), made is null ? facts : facts.With(made.Row));
+                now = (made is null ? roots : roots.With(made.Key), changed);
                 return new(Shown(changed), [.. rows, row], entry);
             });
         if (now is { } current)
@@ -313,29 +282,8 @@ internal sealed partial class ManagedRootKeys(
     }
 
     private Task<IReadOnlyList<WrappingRow>> WrapAsync(
-        IEnumerable<uint> versions, IReadOnlyList<KeyWrapper> by, CancellationToken ct) =>
-        WrapAsync([.. versions.Select(version => instance.Roots.Find(version) ?? throw ApiError.RootKeysMoved())],
-            by, ct);
-
-    private async Task<IReadOnlyList<WrappingRow>> WrapAsync(
-        IReadOnlyList<SealingKey> keys, IEnumerable<KeyWrapper> by, CancellationToken ct)
-    {
-        var rows = new List<WrappingRow>();
-        try
-        {
-            foreach (var key in keys)
-            {
-                foreach (var wrapper in by)
-                    rows.Add(await wrapper.WrapProvenAsync(instance.Id, key, management.Now, ct));
-            }
-        }
-        catch (KeyServiceException e)
-        {
-            throw ApiError.KeyServiceUnavailable(e);
-        }
-
-        return rows;
-    }
+        IEnumerable<uint> versions, IReadOnlyList<KeyWrapper> by, CancellationToken ct) => rotation.WrapAsync(
+            [.. versions.Select(version => instance.Roots.Find(version) ?? throw ApiError.RootKeysMoved())], by, ct);
 
     // By what is stored: who can wrap again may have lost the key that it wrapped with then.
     private async Task<bool> IsOpenedWithoutAsync(ControlFacts.Root root, string id, CancellationToken ct)

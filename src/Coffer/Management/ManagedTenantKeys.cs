@@ -34,20 +34,34 @@ internal sealed class ManagedTenantKeys(
     /// <param name="app">The app.</param>
     /// <param name="account">The account, or null.</param>
     /// <param name="livemode">The mode, or null.</param>
+    /// <param name="isCompromised">
+    /// Whether others may know the keys: seeds are renewed too, and root keys before and after.
+    /// </param>
     /// <param name="ct">Ends reading.</param>
     /// <exception cref="ApiError">
-    /// 404: there is no such app, or nothing is stored for the account. 400: too many rotations wait.
+    /// 404: there is no such app, or nothing is stored for the account. 400: too many rotations wait; or nodes run that
+    /// do not read what one for a compromise writes.
     /// </exception>
-    public async Task<Reply> RotateAsync(
-        ManagementWriter.Request<Answer> request, string app, string? account, bool? livemode, CancellationToken ct)
+    public async Task<Reply> RotateAsync(ManagementWriter.Request<Answer> request, string app, string? account,
+        bool? livemode, bool isCompromised, CancellationToken ct)
     {
         gate.Require(request.Caller, Acts.RotateTenantKeys);
+        if (isCompromised)
+            gate.Require(request.Caller, Acts.ChangeRootKeys);
         var mode = TenantRotation.ModeOf(livemode);
         var (count, last) = (await engine.ListAsync(TenantRow.CountOfAppAfter, ct, app, 0, account, mode))[0];
         var waiting = await rotation.WaitingForAsync(ct);
         var asked = new TenantRotation(
-            TenantRotation.NewId(), app, account, livemode, management.Now, count, last);
-        var entry = request.Caller.Entry("rotate_tenant_keys", "ok") with { App = app, Account = account };
+            TenantRotation.NewId(), app, account, livemode, management.Now, count, last)
+        {
+            IsCompromised = isCompromised,
+        };
+        var entry = request.Caller.Entry("rotate_tenant_keys", "ok") with
+        {
+            App = app,
+            Account = account,
+            Reason = isCompromised ? "compromised" : null,
+        };
         var reply = await management.WriteAsync(request,
             new Change.ManagementKey { App = app, Meta = TenantRotations.MetaKey }, entry, (found, _) =>
             {
@@ -55,6 +69,8 @@ internal sealed class ManagedTenantKeys(
                     throw ApiError.NoSuch("app", app);
                 if (account is not null && count == 0)
                     throw ApiError.NoSuch("account", account);
+                if (isCompromised && instance.Level < Control.RetiredSeeds)
+                    throw ApiError.LevelTooLow();
                 var next = TenantRotations.Read(instance, found.Meta).With(asked);
                 return new(Shown(next, waiting), [next.Write(instance)],
                     entry with { Target = asked.Id, Count = count });
@@ -72,13 +88,17 @@ internal sealed class ManagedTenantKeys(
                 : [],
         };
 
-    private static string State(
-        TenantRotation each, TenantRotation? current, IReadOnlyList<string> waiting)
+    private bool HasReplacedRoots(TenantRotation each) =>
+        each.Root is { } oldest && instance.Facts?.Roots.All(root => root.Version >= oldest) == true;
+
+    private string State(TenantRotation each, TenantRotation? current, IReadOnlyList<string> waiting)
     {
         if (each.Ended is not null)
             return "done";
         if (each != current || waiting.Count > 0)
             return "waiting";
+        if (each.IsCompromised && !HasReplacedRoots(each))
+            return "replacing_root_key";
         return each.Place >= each.UpTo ? "erasing" : "sealing";
     }
 }

@@ -13,7 +13,8 @@ namespace Coffer.Management;
 /// step is decided against what is stored, so any node may take it, and one that was killed is continued by another or
 /// by the next start. Requests are served meanwhile.
 /// </summary>
-internal sealed class RootRotation(Engine engine, Committer committer, Instance instance)
+internal sealed partial class RootRotation(
+    Engine engine, Committer committer, Instance instance, KeyWrappers wrappers, TimeProvider time)
 {
     /// <summary>How many rows are sealed again at a time.</summary>
     private const int Batch = 200;

@@ -9,8 +9,10 @@ namespace Coffer.Management;
 /// <summary>
 /// Carries out the rotations of tenant keys that were asked for, one after the other, in the background: each tenant is
 /// given another key, all that is sealed under the one before is sealed again, and that is dropped in the transaction
-/// that finds nothing left under it. How far it has come is in the store, so whoever runs continues it; requests are
-/// served meanwhile, by whichever keys are stored.
+/// that finds nothing left under it. After a compromise there is another root key first, which nobody has; each tenant
+/// is given another seed as well, and all names are moved under that one; and in the end the root keys of before are no
+/// more, so that no older row of its keys opens. How far it has come is in the store, so whoever runs continues it;
+/// requests are served meanwhile, by whichever keys are stored.
 /// </summary>
 internal sealed class TenantKeyRotation : IDisposable
 {
@@ -28,25 +30,31 @@ internal sealed class TenantKeyRotation : IDisposable
     /// <summary>After each batch it rests as long as that took, but no longer than one may take.</summary>
     private static readonly TimeSpan LongestRest = TimeSpan.FromMilliseconds(50);
 
+    /// <summary>How often it looks whether root keys have come so far.</summary>
+    private static readonly TimeSpan PeriodOfRoots = TimeSpan.FromMilliseconds(200);
+
     private readonly Engine engine;
     private readonly Committer committer;
     private readonly Tenants tenants;
     private readonly Gate gate;
     private readonly TimeProvider time;
+    private bool waitsForRoots;
 
     public TenantKeyRotation(Engine engine, Committer committer, Tenants tenants, Gate gate, TimeProvider time,
         ILogger<TenantKeyRotation> log)
     {
         (this.engine, this.committer, this.tenants) = (engine, committer, tenants);
         (this.gate, this.time) = (gate, time);
-        Loop = new Loop("tenant_keys", async ct => await StepAsync(ct) ? TimeSpan.Zero : Period, TimeProvider.System,
-            log);
+        Loop = new Loop("tenant_keys", NextAsync, TimeProvider.System, log);
     }
 
     public Loop Loop { get; }
 
     /// <summary>The most rows that are sealed again in a second, however fast the disk is.</summary>
     public int MostRowsASecond { get; init; } = 2_000;
+
+    /// <summary>Root keys, with which a rotation for a compromise begins and ends.</summary>
+    public required RootRotation Roots { get; init; }
 
     public void Start() => Loop.Start();
 
@@ -62,9 +70,13 @@ internal sealed class TenantKeyRotation : IDisposable
     /// <exception cref="ApiError">The storage cannot be used.</exception>
     public async Task<bool> StepAsync(CancellationToken ct)
     {
+        waitsForRoots = false;
         var stored = await engine.FindMetaAsync(TenantRotations.MetaKey, ct);
         if (stored is null || TenantRotations.Read(tenants.Instance, stored).Current is not { } rotation
             || !await engine.LeadsAsync(ct) || (await WaitingForAsync(ct)).Count > 0)
+            return false;
+        waitsForRoots = rotation.IsCompromised && !await ReplaceRootsAsync(rotation, ct);
+        if (waitsForRoots)
             return false;
         if (rotation.Place >= rotation.UpTo)
         {
@@ -80,10 +92,12 @@ internal sealed class TenantKeyRotation : IDisposable
                 });
         }
 
-        var read = await engine.ListAsync(TenantRow.OfAppAfter, ct,
-            rotation.App, rotation.Place, rotation.Account, TenantRotation.ModeOf(rotation.Livemode), TenantsAtOnce);
+        var read = rotation.App is { } app
+            ? await engine.ListAsync(TenantRow.OfAppAfter, ct,
+                app, rotation.Place, rotation.Account, TenantRotation.ModeOf(rotation.Livemode), TenantsAtOnce)
+            : await engine.ListAsync(TenantRow.AllAfter, ct, rotation.Place, TenantsAtOnce);
         List<OwnedTenantRow> page = [.. read.Where(owned => owned.Id <= rotation.UpTo)];
-        if (await RotateAsync(page, ct) is not { } turn)
+        if (await RotateAsync(rotation, page, ct) is not { } turn)
             return false;
         return await SaveAsync(rotation, rotation with
         {
@@ -96,8 +110,26 @@ internal sealed class TenantKeyRotation : IDisposable
 
     public void Dispose() => Loop.Dispose();
 
+    private async Task<TimeSpan> NextAsync(CancellationToken ct)
+    {
+        if (await StepAsync(ct))
+            return TimeSpan.Zero;
+        return waitsForRoots ? PeriodOfRoots : Period;
+    }
+
+    // False until the root keys of before are no more.
+    private async Task<bool> ReplaceRootsAsync(TenantRotation rotation, CancellationToken ct)
+    {
+        if (rotation.Root is not null)
+            return await Roots.ReplaceAsync(rotation.Root.Value, ct);
+        var root = Roots.NextVersion;
+        await SaveAsync(stored => stored.All.Contains(rotation) ? stored.With(rotation, root) : null);
+        return false;
+    }
+
     // Null if some tenant is not done: it is continued with the next step.
-    private async Task<Turn?> RotateAsync(IReadOnlyList<OwnedTenantRow> page, CancellationToken ct)
+    private async Task<Turn?> RotateAsync(
+        TenantRotation rotation, IReadOnlyList<OwnedTenantRow> page, CancellationToken ct)
     {
         var (turn, left) = (new Turn(), page);
         for (var rounds = 0; rounds < MostRounds && left.Count > 0; rounds++)
@@ -105,8 +137,8 @@ internal sealed class TenantKeyRotation : IDisposable
             turn.Damaged.Clear();
             // Those whose keys have one more already were begun before a crash.
             var begun = await OpenAsync(left, turn, ct);
-            await CommitAsync([.. begun.Where(tenant => tenant.Keys.Count == 1)
-                .Select(tenant => new TenantResealing.Beginning(tenants, tenant))], turn, ct);
+            await CommitAsync([.. begun.Where(tenant => tenant.Keys.Count == 1 && !HasNewSeed(tenant, rotation))
+                .Select(tenant => new TenantResealing.Beginning(tenants, tenant, Retired(rotation)))], turn, ct);
             var opened = await OpenAsync(left, turn, ct);
             var between = opened.Where(tenant => tenant.Keys.Count > 1).ToList();
             foreach (var kind in SealedKind.All.Where(kind => kind.Under == SealedKind.Key.Tenant))
@@ -114,7 +146,9 @@ internal sealed class TenantKeyRotation : IDisposable
             List<TenantResealing.Ending> endings =
                 [.. between.Select(tenant => new TenantResealing.Ending(tenants, tenant, turn.DamagedOf(tenant)))];
             await CommitAsync(endings, turn, ct);
-            var done = between.Where((_, i) => endings[i].HasChanged).Select(tenant => tenant.Number).ToHashSet();
+            var done = between.Where((tenant, i) => endings[i].HasChanged && IsOf(rotation, tenant))
+                .Concat(opened.Where(tenant => tenant.Keys.Count == 1 && HasNewSeed(tenant, rotation)))
+                .Select(tenant => tenant.Number).ToHashSet();
             left = [.. left.Where(owned => !done.Contains(owned.Id)
                 && opened.Exists(tenant => tenant.Number == owned.Id))];
         }
@@ -122,6 +156,19 @@ internal sealed class TenantKeyRotation : IDisposable
         await gate.ReportAsync([.. turn.Damaged.Select(each => each.Row)], "");
         return left.Count == 0 ? turn : null;
     }
+
+    private long? Retired(TenantRotation rotation) => rotation.IsCompromised
+        ? Math.Max(time.GetUtcNow().ToUnixTimeSeconds(), rotation.Created)
+        : null;
+
+    // Whether this rotation has given it one and ended, before a crash. Of the same second nobody knows: it gets
+    // another.
+    private static bool HasNewSeed(Tenant tenant, TenantRotation rotation) =>
+        rotation.IsCompromised && tenant.Keys.Retired.Any(seed => seed.Since > rotation.Created);
+
+    // Whether this rotation has added the key that it has more: one of before keeps a seed that this one is to renew.
+    private static bool IsOf(TenantRotation rotation, Tenant tenant) => !rotation.IsCompromised
+        || (tenant.Keys.Retired is [.., { HasNames: true, Since: var since }] && since >= rotation.Created);
 
     // Of all these tenants, so that those with little share a commit.
     private async Task ResealAsync(
@@ -147,23 +194,33 @@ internal sealed class TenantKeyRotation : IDisposable
         kind switch
         {
             _ when kind == SealedKind.Secret => ListAsync(SecretRow.NotUnder, tenant, key => key.Name,
-                key => new TenantResealing.OfSecret(tenants, tenant, key), ct),
+                key => OfSecretAsync(tenant, key, ct), ct),
             _ when kind == SealedKind.Outcome => ListAsync(IdempotencyRow.NotUnder, tenant, key => key.Key,
-                key => new TenantResealing.OfOutcome(tenants, tenant, key), ct),
+                key => new(new TenantResealing.OfOutcome(tenants, tenant, key)), ct),
             _ when kind == SealedKind.Reply => ListAsync(ReplyRow.NotUnder, tenant, key => key,
-                key => new TenantResealing.OfReply(tenants, tenant, key), ct),
+                key => new(new TenantResealing.OfReply(tenants, tenant, key)), ct),
             _ => throw new InvalidOperationException($"nothing seals a {kind.Name} again when a tenant's keys rotate"),
         };
 
+    // Where it goes is known once it is opened, and what stands there is read with it when it is moved.
+    private async ValueTask<TenantResealing> OfSecretAsync(Tenant tenant, SecretKey key, CancellationToken ct)
+    {
+        if (tenant.Keys.HasOldNames && (await engine.LookUpSecretAsync(key, ct))?.Row is { } row
+            && SealedSecret.Reseal(tenants.Instance, tenant, row) is { Key: var to }
+            && !to.Name.AsSpan().SequenceEqual(key.Name))
+            return new TenantResealing.OfMovedSecret(tenants, tenant, key, to);
+        return new TenantResealing.OfSecret(tenants, tenant, key);
+    }
+
     private async IAsyncEnumerable<TenantResealing> ListAsync<TKey>(
-        Query<TKey> query, Tenant tenant, Func<TKey, byte[]> place, Func<TKey, TenantResealing> change,
+        Query<TKey> query, Tenant tenant, Func<TKey, byte[]> place, Func<TKey, ValueTask<TenantResealing>> change,
         [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)
     {
         var (after, newest) = ((byte[])[], tenant.Keys.NewestVersion);
         while (await engine.ListAsync(query, ct, tenant.Number, after, newest, RowsAtOnce) is { Count: > 0 } keys)
         {
             foreach (var key in keys)
-                yield return change(key);
+                yield return await change(key);
             after = place(keys[^1]);
         }
     }
@@ -202,9 +259,13 @@ internal sealed class TenantKeyRotation : IDisposable
         return opened;
     }
 
-    private async Task<bool> SaveAsync(TenantRotation before, TenantRotation after, params Note[] notes)
+    // Only from where it stands: another node may have been quicker.
+    private Task<bool> SaveAsync(TenantRotation before, TenantRotation after, params Note[] notes) =>
+        SaveAsync(stored => stored.All.Contains(before) ? stored.Replacing(after) : null, notes);
+
+    private async Task<bool> SaveAsync(Func<TenantRotations, TenantRotations?> next, params Note[] notes)
     {
-        var change = new Saving(tenants, before, after, notes);
+        var change = new Saving(tenants, next, notes);
         await committer.CommitAsync(change);
         return change.HasChanged;
     }
@@ -233,9 +294,8 @@ internal sealed class TenantKeyRotation : IDisposable
         public long DamagedOf(Tenant tenant) => Damaged.Count(each => each.Tenant == tenant.Number);
     }
 
-    // Only from where it stands: another node may have been quicker.
     private sealed class Saving(
-        Tenants tenants, TenantRotation before, TenantRotation after, IReadOnlyList<Note> notes) : Change
+        Tenants tenants, Func<TenantRotations, TenantRotations?> next, IReadOnlyList<Note> notes) : Change
     {
         public bool HasChanged { get; private set; }
 
@@ -245,9 +305,9 @@ internal sealed class TenantKeyRotation : IDisposable
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
-            var stored = TenantRotations.Read(tenants.Instance, found.Management!.Meta);
-            HasChanged = stored.All.Contains(before);
-            return HasChanged ? [stored.Replacing(after).Write(tenants.Instance)] : [];
+            var changed = next(TenantRotations.Read(tenants.Instance, found.Management!.Meta));
+            HasChanged = changed is not null;
+            return changed is null ? [] : [changed.Write(tenants.Instance)];
         }
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) => HasChanged ? notes : [];

@@ -26,26 +26,31 @@ internal abstract class TenantResealing(Tenants tenants, Tenant tenant) : Change
     public sealed override IReadOnlyList<RowWrite> Decide(Found found)
     {
         (HasChanged, Damaged) = (false, null);
-        var row = found.Counter == tenant.Counter ? Next(found) : null;
-        HasChanged = row is not null;
-        return row is null ? [] : [row];
+        var rows = found.Counter == tenant.Counter ? Next(found) : [];
+        HasChanged = rows.Count > 0;
+        return rows;
     }
 
-    /// <summary>The row that is written, or null.</summary>
-    protected abstract RowWrite? Next(Found found);
+    /// <summary>The rows that are written, if any.</summary>
+    protected abstract IReadOnlyList<RowWrite> Next(Found found);
 
-    protected RowWrite? Left(DamagedRow row)
+    protected IReadOnlyList<RowWrite> Left(DamagedRow row)
     {
         Damaged = row with { App = tenant.Id.App, Account = tenant.Id.Account };
-        return null;
+        return [];
     }
 
-    /// <summary>Adds a key, which seals from then on.</summary>
-    public sealed class Beginning(Tenants tenants, Tenant tenant) : TenantResealing(tenants, tenant)
+    /// <summary>Adds a key, which seals from then on; after a compromise with a seed of its own.</summary>
+    /// <param name="tenants">All of them.</param>
+    /// <param name="tenant">Whose keys these are.</param>
+    /// <param name="retired">Since when the seed that it has is retired, in Unix seconds; null keeps it.</param>
+    public sealed class Beginning(Tenants tenants, Tenant tenant, long? retired) : TenantResealing(tenants, tenant)
     {
-        protected override RowWrite Next(Found found) => Keys(Of.Keys.WithNewKey());
+        protected override IReadOnlyList<RowWrite> Next(Found found) =>
+            [Keys(retired is { } since ? Of.Keys.WithNewSeed(since) : Of.Keys.WithNewKey())];
 
-        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => Note("sealing", null);
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
+            Note("sealing", null, retired is null ? null : "compromised");
     }
 
     /// <summary>Drops the keys that do not seal any more, once nothing is under them but what is damaged.</summary>
@@ -55,24 +60,53 @@ internal abstract class TenantResealing(Tenants tenants, Tenant tenant) : Change
 
         public override byte[] CountsNotUnder => newest;
 
-        protected override RowWrite? Next(Found found) =>
-            found.NotUnder <= damaged ? Keys(Of.Keys.WithNewestOnly()) : null;
+        protected override IReadOnlyList<RowWrite> Next(Found found) =>
+            found.NotUnder <= damaged ? [Keys(Of.Keys.WithNewestOnly(hasOldNames: damaged > 0))] : [];
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
             Note("done", damaged > 0 ? damaged : null);
     }
 
-    /// <summary>Seals a secret again.</summary>
+    /// <summary>Seals a secret again, where it stands.</summary>
     public sealed class OfSecret(Tenants tenants, Tenant tenant, SecretKey key) : TenantResealing(tenants, tenant)
     {
         public override SecretKey? SecretAt => key;
 
-        protected override RowWrite? Next(Found found)
+        protected override IReadOnlyList<RowWrite> Next(Found found)
         {
             if (found.Secret is not { } row || Of.Keys.IsUnderNewest(row.Sealed))
-                return null;
+                return [];
+            return SealedSecret.Reseal(Own.Instance, Of, row) switch
+            {
+                null => Left(SealedSecret.Damaged(Of.Id, row).Damage!),
+                // It did not open when it was looked up: the next look finds where it goes.
+                { Key.Name: var name } when !name.AsSpan().SequenceEqual(key.Name) => [],
+                var again => [new RowWrite.PutSecret(again)],
+            };
+        }
+    }
+
+    /// <summary>Seals a secret again, and moves it from where it stands under a retired seed.</summary>
+    /// <param name="tenants">All of them.</param>
+    /// <param name="tenant">Whose secret it is.</param>
+    /// <param name="from">Where it stands.</param>
+    /// <param name="to">Where it is to stand.</param>
+    public sealed class OfMovedSecret(Tenants tenants, Tenant tenant, SecretKey from, SecretKey to)
+        : TenantResealing(tenants, tenant)
+    {
+        public override SecretKey? SecretAt => to;
+
+        public override IReadOnlyList<OlderPlace> OlderAt { get; } = [new(from, null, null)];
+
+        protected override IReadOnlyList<RowWrite> Next(Found found)
+        {
+            if (found.Older[0].Secret is not { } row || Of.Keys.IsUnderNewest(row.Sealed))
+                return [];
+            // Who stored it since has removed the old row: one that is there beside it was put back.
+            if (found.Secret is not null)
+                return [new RowWrite.DeleteSecret(from)];
             return SealedSecret.Reseal(Own.Instance, Of, row) is { } again
-                ? new RowWrite.PutSecret(again)
+                ? [new RowWrite.DeleteSecret(from), new RowWrite.PutSecret(again)]
                 : Left(SealedSecret.Damaged(Of.Id, row).Damage!);
         }
     }
@@ -82,12 +116,12 @@ internal abstract class TenantResealing(Tenants tenants, Tenant tenant) : Change
     {
         public override IdempotencyKey? IdempotencyAt => key;
 
-        protected override RowWrite? Next(Found found)
+        protected override IReadOnlyList<RowWrite> Next(Found found)
         {
             if (found.Idempotency is not { } row || Of.Keys.IsUnderNewest(row.Sealed))
-                return null;
+                return [];
             return Idempotency.Reseal(Own.Instance, Of, row) is { } again
-                ? new RowWrite.ResealIdempotency(row, again)
+                ? [new RowWrite.ResealIdempotency(row, again)]
                 : Left(new DamagedRow("idempotency",
                     $"tenant {key.Tenant}, key {Convert.ToHexStringLower(key.Key)}", "its proof"));
         }
@@ -98,13 +132,13 @@ internal abstract class TenantResealing(Tenants tenants, Tenant tenant) : Change
     {
         public override ManagementKey ManagementAt { get; } = new() { Reply = key };
 
-        protected override RowWrite? Next(Found found)
+        protected override IReadOnlyList<RowWrite> Next(Found found)
         {
             if (found.Management!.Reply is not { } row || row.Tenant != Of.Number
                 || Of.Keys.IsUnderNewest(row.Sealed))
-                return null;
+                return [];
             return ManagementWriter.Reseal(Own.Instance, Of, row) is { } again
-                ? new RowWrite.ResealReply(row, again)
+                ? [new RowWrite.ResealReply(row, again)]
                 : Left(new DamagedRow("replies", $"key {Convert.ToHexStringLower(key)}", "its proof"));
         }
     }
@@ -120,7 +154,16 @@ internal abstract class TenantResealing(Tenants tenants, Tenant tenant) : Change
 
     private long next;
 
-    private IReadOnlyList<Note> Note(string outcome, long? count) => HasChanged
-        ? [new AuditEntry("rotate_tenant_keys", outcome) { Tenant = tenant.Id, Version = next, Count = count }]
+    private IReadOnlyList<Note> Note(string outcome, long? count, string? reason = null) => HasChanged
+        ?
+        [
+            new AuditEntry("rotate_tenant_keys", outcome)
+            {
+                Tenant = tenant.Id,
+                Version = next,
+                Count = count,
+                Reason = reason,
+            },
+        ]
         : [];
 }

@@ -9,14 +9,14 @@ namespace Coffer.Management;
 
 /// <summary>A rotation of the keys of tenants, as it was asked for and how far it has come.</summary>
 /// <param name="Id"><c>tkr_…</c></param>
-/// <param name="App">Whose tenants.</param>
+/// <param name="App">Whose tenants, or null for those of all apps.</param>
 /// <param name="Account">Of this account, or null for all.</param>
 /// <param name="Livemode">In this mode, or null for both.</param>
 /// <param name="Created">When it was asked for, in Unix seconds.</param>
 /// <param name="Tenants">How many tenants there were then.</param>
 /// <param name="UpTo">The greatest number of theirs: those that came later have fresh keys.</param>
 internal sealed record TenantRotation(
-    string Id, string App, string? Account, bool? Livemode, long Created, long Tenants, long UpTo)
+    string Id, string? App, string? Account, bool? Livemode, long Created, long Tenants, long UpTo)
 {
     /// <summary>The tenants of numbers up to this one are done.</summary>
     public long Place { get; init; }
@@ -29,6 +29,24 @@ internal sealed record TenantRotation(
 
     /// <summary>How many rows did not open, and were left as they are.</summary>
     public long Damaged { get; init; }
+
+    /// <summary>Whether others may know the keys: seeds are renewed too, and root keys before and after.</summary>
+    public bool IsCompromised { get; init; }
+
+    /// <summary>
+    /// The oldest root key that may be left when its first tenant is begun: who has one of those before it does not
+    /// open what is renewed. Null until it is its turn, and of a rotation that is for no compromise.
+    /// </summary>
+    public long? FirstRoot { get; init; }
+
+    /// <summary>
+    /// The oldest root key that may be left at its end: under those before it are rows with keys of before. Null until
+    /// all its tenants are done, and of a rotation that is for no compromise.
+    /// </summary>
+    public long? LastRoot { get; init; }
+
+    /// <summary>The oldest root key that may be left for its next step, or null.</summary>
+    public long? Root => Place < UpTo ? FirstRoot : LastRoot;
 
     /// <summary>When nothing was left to do, in Unix seconds.</summary>
     public long? Ended { get; init; }
@@ -58,10 +76,16 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
     private const byte RotationTag = 1;
 
     private const byte IdTag = 1, AppTag = 2, AccountTag = 3, ModeTag = 4, CreatedTag = 5, TenantsTag = 6, UpToTag = 7,
-        PlaceTag = 8, DoneTag = 9, RowsTag = 10, DamagedTag = 11, EndedTag = 12;
+        PlaceTag = 8, DoneTag = 9, RowsTag = 10, DamagedTag = 11, EndedTag = 12, CompromisedTag = 13, FirstRootTag = 14,
+        LastRootTag = 15;
 
-    /// <summary>The one whose turn it is, or null.</summary>
-    public TenantRotation? Current => All.FirstOrDefault(rotation => rotation.Ended is null);
+    /// <summary>
+    /// The one whose turn it is, or null: first those whose tenants are not done, so that one root key at the end is
+    /// enough for all of them.
+    /// </summary>
+    public TenantRotation? Current => All.FirstOrDefault(
+            rotation => rotation.Ended is null && rotation.Place < rotation.UpTo)
+        ?? All.FirstOrDefault(rotation => rotation.Ended is null);
 
     /// <summary>With one more; the oldest that are done make room.</summary>
     /// <exception cref="ApiError">400: too many wait.</exception>
@@ -76,6 +100,23 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
     /// <summary>With one of them as it is now.</summary>
     public TenantRotations Replacing(TenantRotation changed) =>
         new([.. All.Select(rotation => rotation.Id == changed.Id ? changed : rotation)]);
+
+    /// <summary>As if all were done: another one does what they had to do.</summary>
+    /// <param name="now">Unix seconds.</param>
+    public TenantRotations Ended(long now) =>
+        new([.. All.Select(rotation => rotation with { Place = rotation.UpTo, Ended = rotation.Ended ?? now })]);
+
+    /// <summary>
+    /// With a root key for the next step of a rotation, and of those that are as far: one is enough for all.
+    /// </summary>
+    public TenantRotations With(TenantRotation waiting, long root) => new([.. All.Select(rotation =>
+        (rotation is { IsCompromised: true, Ended: null, Root: null }, rotation.Place < rotation.UpTo) switch
+        {
+            (false, _) => rotation,
+            (_, var hasTenants) when hasTenants != waiting.Place < waiting.UpTo => rotation,
+            (_, true) => rotation with { FirstRoot = root },
+            _ => rotation with { LastRoot = root },
+        })]);
 
     /// <summary>The row that holds them.</summary>
     public RowWrite.PutMeta Write(Instance instance)
@@ -110,13 +151,17 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
     {
         List<(byte Tag, byte[] Value)> fields =
         [
-            (IdTag, Utf8(rotation.Id)), (AppTag, Utf8(rotation.App)),
+            (IdTag, Utf8(rotation.Id)),
+            .. rotation.App is { } app ? ((byte, byte[])[])[(AppTag, Utf8(app))] : [],
             .. rotation.Account is { } account ? ((byte, byte[])[])[(AccountTag, Utf8(account))] : [],
             .. rotation.Livemode is { } mode ? ((byte, byte[])[])[(ModeTag, [mode ? (byte)1 : (byte)0])] : [],
             (CreatedTag, Number(rotation.Created)), (TenantsTag, Number(rotation.Tenants)),
             (UpToTag, Number(rotation.UpTo)), (PlaceTag, Number(rotation.Place)), (DoneTag, Number(rotation.Done)),
             (RowsTag, Number(rotation.Rows)), (DamagedTag, Number(rotation.Damaged)),
             .. rotation.Ended is { } ended ? ((byte, byte[])[])[(EndedTag, Number(ended))] : [],
+            .. rotation.IsCompromised ? ((byte, byte[])[])[(CompromisedTag, [])] : [],
+            .. rotation.FirstRoot is { } first ? ((byte, byte[])[])[(FirstRootTag, Number(first))] : [],
+            .. rotation.LastRoot is { } last ? ((byte, byte[])[])[(LastRootTag, Number(last))] : [],
         ];
         var text = new byte[fields.Sum(field => Tlv.SizeOf(field.Value))];
         var rest = text.AsSpan();
@@ -128,17 +173,21 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
     private static TenantRotation Parse(ReadOnlySpan<byte> text)
     {
         if (!Tlv.AreSound(text, [IdTag, AppTag, AccountTag, ModeTag, CreatedTag, TenantsTag, UpToTag, PlaceTag, DoneTag,
-            RowsTag, DamagedTag, EndedTag]) || Tlv.Text(text, IdTag) is not { } id
-            || Tlv.Text(text, AppTag) is not { } app || !Tlv.IsTextOrNone(text, AccountTag))
+            RowsTag, DamagedTag, EndedTag, CompromisedTag, FirstRootTag, LastRootTag])
+            || Tlv.Text(text, IdTag) is not { } id
+            || !Tlv.IsTextOrNone(text, AppTag) || !Tlv.IsTextOrNone(text, AccountTag))
             throw Damaged();
         bool? livemode = Tlv.Find(text, ModeTag) is { } mode ? text[mode] is [1] : null;
-        return new(id, app, Tlv.Text(text, AccountTag), livemode, NumberIn(text, CreatedTag),
+        return new(id, Tlv.Text(text, AppTag), Tlv.Text(text, AccountTag), livemode, NumberIn(text, CreatedTag),
             NumberIn(text, TenantsTag), NumberIn(text, UpToTag))
         {
             Place = NumberIn(text, PlaceTag),
             Done = NumberIn(text, DoneTag),
             Rows = NumberIn(text, RowsTag),
             Damaged = NumberIn(text, DamagedTag),
+            IsCompromised = Tlv.Find(text, CompromisedTag) is not null,
+            FirstRoot = Tlv.Find(text, FirstRootTag) is null ? null : NumberIn(text, FirstRootTag),
+            LastRoot = Tlv.Find(text, LastRootTag) is null ? null : NumberIn(text, LastRootTag),
             Ended = Tlv.Find(text, EndedTag) is null ? null : NumberIn(text, EndedTag),
         };
     }

@@ -25,8 +25,13 @@ internal sealed record WriteOutcome(Secret? Secret, ApiError? Error, string? Ori
 /// as the change. A kept secret leaves out what the repeated request, being the same, says again: name, scope, and the
 /// payload of a set.
 /// </summary>
+/// <param name="instance">Whose store it is.</param>
+/// <param name="tenant">For whom it is claimed.</param>
+/// <param name="caller">Who claims it.</param>
+/// <param name="claim">The key.</param>
+/// <param name="fingerprintOf">Tells by a seed whether two requests are the same.</param>
 internal sealed class Idempotency(Instance instance, Tenant tenant, Caller caller, IdempotencyClaim claim,
-    byte[] fingerprint)
+    Func<TenantSeed, byte[]> fingerprintOf)
 {
     /// <summary>How long an outcome is kept; afterwards the key is as new.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromHours(24);
@@ -49,7 +54,10 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
 
     public string Key => claim.Key;
 
-    public IdempotencyKey Row { get; } = new(tenant.Number, IndexOf(tenant, caller, claim.Key));
+    public IdempotencyKey Row { get; } = new(tenant.Number, IndexOf(tenant.Keys.Seed, caller, claim.Key));
+
+    /// <summary>Where an outcome of before stands that was kept under a seed which is retired.</summary>
+    public IdempotencyKey OlderRow(TenantSeed seed) => new(tenant.Number, IndexOf(seed, caller, claim.Key));
 
     /// <summary>The row that keeps an outcome.</summary>
     public RowWrite.PutIdempotency Keep(WriteOutcome outcome, long now)
@@ -79,6 +87,7 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
         var rest = plaintext.Span;
         foreach (var (tag, value) in fields)
             rest = Tlv.Write(rest, tag, value.Span);
+        var fingerprint = fingerprintOf(tenant.Keys.Seed);
         using var bound = Bind(instance, tenant.Id, Row.Key, fingerprint, now);
         var outcomeBytes = tenant.Keys.Seal(SealedKind.Outcome, plaintext.Span, bound.Span);
         return new RowWrite.PutIdempotency(new IdempotencyRow(Row, fingerprint, now, outcomeBytes));
@@ -99,6 +108,7 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
 
     /// <summary>The outcome that is kept under the key, if it is of the same request and not yet too old.</summary>
     /// <param name="kept">What is stored under the key, or null.</param>
+    /// <param name="seed">The seed that it stands under.</param>
     /// <param name="request">
     /// The secret as the repeated request names it: name, scope, mode, and for a set its payload.
     /// </param>
@@ -106,24 +116,24 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
     /// <exception cref="ApiError">
     /// The key was first used for another request, or the record was changed outside Coffer.
     /// </exception>
-    public WriteOutcome? Replay(IdempotencyRow? kept, Secret request, long now)
+    public WriteOutcome? Replay(IdempotencyRow? kept, TenantSeed seed, Secret request, long now)
     {
         if (kept is null || (kept.IsSound && kept.Created + (long)KeptFor.TotalSeconds <= now))
             return null;
 
-        using var bound = Bind(instance, tenant.Id, Row.Key, kept.Fingerprint, kept.Created);
+        using var bound = Bind(instance, tenant.Id, kept.Key.Key, kept.Fingerprint, kept.Created);
         var plaintext = kept.IsSound ? tenant.Keys.Open(kept.Sealed, bound.Span) : null;
         if (plaintext is null)
-            throw Damaged();
+            throw Damaged(kept.Key);
 
         var owner = plaintext;
         try
         {
-            if (!kept.Fingerprint.AsSpan().SequenceEqual(fingerprint))
+            if (!kept.Fingerprint.AsSpan().SequenceEqual(fingerprintOf(seed)))
                 throw ApiError.IdempotencyMismatch(claim.Key);
 
             if (Read(plaintext, request) is not { } outcome)
-                throw Damaged();
+                throw Damaged(kept.Key);
             if (outcome.Secret?.Owner is not null)
                 owner = null;
             return outcome;
@@ -177,22 +187,22 @@ internal sealed class Idempotency(Instance instance, Tenant tenant, Caller calle
             ? number
             : null;
 
-    private ApiError Damaged() => ApiError.RecordDamaged("idempotency record",
-        new DamagedRow("idempotency", $"tenant {Row.Tenant}, key {Convert.ToHexStringLower(Row.Key)}", "its proof")
+    private ApiError Damaged(IdempotencyKey at) => ApiError.RecordDamaged("idempotency record",
+        new DamagedRow("idempotency", $"tenant {at.Tenant}, key {Convert.ToHexStringLower(at.Key)}", "its proof")
         {
             App = tenant.Id.App,
             Account = tenant.Id.Account,
         });
 
     // Backends of an app share what their keys claim; what a browser claims is its user's.
-    private static byte[] IndexOf(Tenant tenant, Caller caller, string key)
+    private static byte[] IndexOf(TenantSeed seed, Caller caller, string key)
     {
         if (caller.Kind != KeyKind.Ephemeral)
-            return tenant.Keys.BlindIndex(Encoding.UTF8.GetBytes("idempotency key " + key));
+            return seed.BlindIndex(Encoding.UTF8.GetBytes("idempotency key " + key));
         using var bound = new AssociatedData("idempotency key of a user"u8);
         bound.Add(caller.User.Span);
         bound.Add(key);
-        return tenant.Keys.BlindIndex(bound.Span);
+        return seed.BlindIndex(bound.Span);
     }
 
     private static AssociatedData Bind(

@@ -15,23 +15,32 @@ internal static class SealedSecret
     private const byte NameTag = 1, UserTag = 2, PayloadTag = 3;
 
     /// <summary>Where a secret stands: the blind index of its name within its scope.</summary>
-    public static SecretKey KeyOf(Tenant tenant, Scope scope, SecretName name)
+    /// <param name="tenant">Whose it is.</param>
+    /// <param name="seed">The seed of that tenant which it stands under.</param>
+    /// <param name="scope">Its scope.</param>
+    /// <param name="name">Its name.</param>
+    public static SecretKey KeyOf(Tenant tenant, TenantSeed seed, Scope scope, SecretName name)
     {
         using var bound = new AssociatedData("name"u8);
         bound.Add(scope.Type);
         bound.Add(scope.User.Span);
         bound.Add(name.Utf8.Span);
-        return new SecretKey(tenant.Number, tenant.Keys.BlindIndex(bound.Span));
+        return new SecretKey(tenant.Number, seed.BlindIndex(bound.Span));
     }
 
     /// <summary>The blind index of a scope, under which its secrets are listed and counted.</summary>
-    public static byte[] ScopeOf(Tenant tenant, Scope scope)
+    public static byte[] ScopeOf(TenantSeed seed, Scope scope)
     {
         using var bound = new AssociatedData("scope"u8);
         bound.Add(scope.Type);
         bound.Add(scope.User.Span);
-        return tenant.Keys.BlindIndex(bound.Span);
+        return seed.BlindIndex(bound.Span);
     }
+
+    /// <summary>Whether an id was made for a scope of a tenant, by the id alone.</summary>
+    public static bool IsOf(Tenant tenant, Scope scope, string id) =>
+        tenant.Keys.Retired.Where(static seed => seed.Marks.HasFlag(SeedMarks.Ids)).Append(tenant.Keys.Seed)
+            .Any(seed => SecretId.BelongsTo(seed, ScopeOf(seed, scope), id));
 
     /// <param name="instance">Whose store it is.</param>
     /// <param name="tenant">Whose secret it is.</param>
@@ -111,12 +120,35 @@ internal static class SealedSecret
             Account = tenant.Account,
         });
 
-    /// <summary>The row under the tenant's newest key; null if it does not open.</summary>
+    /// <summary>
+    /// The row under the tenant's newest key, and where its name stands under the seed that is in use; null if it does
+    /// not open.
+    /// </summary>
     public static SecretRow? Reseal(Instance instance, Tenant tenant, SecretRow row)
     {
+        if (tenant.Keys.HasOldNames)
+            return Move(instance, tenant, row);
         using var bound = Bind(instance, tenant, row);
         var again = row.IsSound ? tenant.Keys.Reseal(SealedKind.Secret, row.Sealed, bound.Span) : null;
         return again is null ? null : row with { Sealed = again };
+    }
+
+    private static SecretRow? Move(Instance instance, Tenant tenant, SecretRow row)
+    {
+        try
+        {
+            using var secret = Open(instance, tenant, row, scope: null, wantsPayload: true);
+            var moved = row with
+            {
+                Key = KeyOf(tenant, tenant.Keys.Seed, secret.Scope, secret.Name),
+                Scope = ScopeOf(tenant.Keys.Seed, secret.Scope),
+            };
+            return Seal(instance, tenant, moved, secret);
+        }
+        catch (ApiError e) when (e.Damage is not null)
+        {
+            return null;
+        }
     }
 
     private static AssociatedData Bind(Instance instance, Tenant tenant, SecretRow row)

@@ -1,5 +1,6 @@
 
 using Coffer.Access;
+using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Storage;
 
@@ -12,11 +13,13 @@ namespace Coffer.Secrets;
 internal abstract class SecretChange : Change
 {
     private readonly long? ifVersion;
+    private List<TenantSeed>? seeds;
+    private List<OlderPlace>? older;
 
     private SecretChange(Terms terms, Secret request, long? ifVersion)
     {
         (Given, Request, this.ifVersion) = (terms, request, ifVersion);
-        SecretAt = SealedSecret.KeyOf(terms.Tenant, request.Scope, request.Name);
+        SecretAt = SealedSecret.KeyOf(terms.Tenant, terms.Tenant.Keys.Seed, request.Scope, request.Name);
     }
 
     /// <summary>What a change decides by.</summary>
@@ -48,6 +51,15 @@ internal abstract class SecretChange : Change
 
     public override IdempotencyKey? IdempotencyAt => Claim?.Row;
 
+    public sealed override IReadOnlyList<OlderPlace> OlderAt => older ??= [.. OlderSeeds.Select(seed => new OlderPlace(
+        seed.HasNames ? SealedSecret.KeyOf(Given.Tenant, seed, Request.Scope, Request.Name) : null,
+        seed.HasNames && ScopeAt is { } at ? at with { Scope = SealedSecret.ScopeOf(seed, Request.Scope) } : null,
+        Claim?.OlderRow(seed)))];
+
+    // Those that are retired, and under which the secret or what is kept under the claim may stand.
+    private List<TenantSeed> OlderSeeds => seeds ??= Given.Tenant.Keys.Retired.Count == 0 ? [] :
+        [.. Given.Tenant.Keys.Retired.Where(seed => seed.HasNames || (Claim is not null && seed.HasRecordsAt(Now())))];
+
     protected Terms Given { get; }
 
     /// <summary>
@@ -58,21 +70,33 @@ internal abstract class SecretChange : Change
     public sealed override IReadOnlyList<RowWrite> Decide(Found found)
     {
         Tenants.RequireCurrent(Given.Tenant, found);
-        var now = Given.Time.GetUtcNow().ToUnixTimeSeconds();
+        var now = Now();
         Mark = null; // of an earlier try
-        Outcome = Claim?.Replay(found.Idempotency, Request, now);
+        Outcome = Claim?.Replay(found.Idempotency, Given.Tenant.Keys.Seed, Request, now);
+        for (var i = 0; i < found.Older.Count; i++)
+            Outcome ??= Claim?.Replay(found.Older[i].Idempotency, OlderSeeds[i], Request, now);
         if (Outcome is not null)
             return [];
 
+        List<SecretRow> old = [.. found.Older.Select(static rows => rows.Secret).OfType<SecretRow>()];
         // Of a damaged row nothing is known, nor whether it has expired: it is refused below, and not replaced.
-        var live = found.Secret is { } row && (!row.IsSound || row.IsLiveAt(now)) ? row : null;
+        var live = (found.Secret ?? old.LastOrDefault()) is { } row && (!row.IsSound || row.IsLiveAt(now)) ? row : null;
         if (ifVersion is { } wanted && wanted != (live?.Version ?? 0) && (live is not null || !IsNothingWithoutSecret))
             throw ApiError.VersionMismatch(wanted, live?.Version ?? 0);
         (Outcome, var write) = Execute(live, found, now);
         var outcome = Claim?.Keep(Outcome, now);
         Kept = outcome?.Row.Sealed.Length ?? 0;
-        RowWrite?[] rows = [write, outcome, Mark];
-        return [.. rows.OfType<RowWrite>()];
+        // What is written stands under the seed that is in use, and nowhere else.
+        List<RowWrite> rows = [];
+        if (write is not null)
+        {
+            rows.AddRange(old.Where(each => write is RowWrite.PutSecret || each != live)
+                .Select(each => new RowWrite.DeleteSecret(each.Key)));
+            rows.Add(write);
+        }
+
+        rows.AddRange(((RowWrite?[])[outcome, Mark]).OfType<RowWrite>());
+        return rows;
     }
 
     public sealed override IReadOnlyList<Note> NotesOn(Exception? refusal) => refusal is Tenants.MovedException ? [] :
@@ -101,13 +125,16 @@ internal abstract class SecretChange : Change
 
     protected abstract (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now);
 
+    private long Now() => Given.Time.GetUtcNow().ToUnixTimeSeconds();
+
     /// <summary>Creates or replaces.</summary>
     public sealed class Set(Terms terms, Secret request, long? ifVersion) : SecretChange(terms, request, ifVersion)
     {
         private ScopeKey? scope;
 
         public override ScopeKey? ScopeAt =>
-            scope ??= new ScopeKey(Given.Tenant.Number, SealedSecret.ScopeOf(Given.Tenant, Request.Scope));
+            scope ??= new ScopeKey(Given.Tenant.Number,
+                SealedSecret.ScopeOf(Given.Tenant.Keys.Seed, Request.Scope));
 
         protected override string Verb => "set";
 
@@ -120,14 +147,20 @@ internal abstract class SecretChange : Change
             {
                 // What is carried over from the old row is proven first: a replacement must not launder an edit.
                 SealedSecret.Prove(Given.Instance, Given.Tenant, live, Request.Scope, Request.Name);
-                row = live with { Version = live.Version + 1, ExpiresAt = Request.ExpiresAt };
+                row = live with
+                {
+                    Key = SecretAt!.Value,
+                    Scope = ScopeAt!.Value.Scope,
+                    Version = live.Version + 1,
+                    ExpiresAt = Request.ExpiresAt,
+                };
             }
             else
             {
                 if (found.LiveInScope(now) >= Given.Quota)
                     return (new WriteOutcome(null, ApiError.QuotaReached(Given.Quota)), null);
                 var blind = ScopeAt!.Value.Scope;
-                (var id, Mark) = Given.Ids.Next(Given.Tenant.Keys, blind);
+                (var id, Mark) = Given.Ids.Next(Given.Tenant.Keys.Seed, blind);
                 row = new SecretRow(SecretAt!.Value, blind, id, 1, now, Request.ExpiresAt, []);
             }
 
@@ -159,7 +192,7 @@ internal abstract class SecretChange : Change
                 throw ApiError.PayloadTooLargeToKeep(Idempotency.LargestPayload);
             }
 
-            return (new WriteOutcome(secret, null), new RowWrite.DeleteSecret(SecretAt!.Value));
+            return (new WriteOutcome(secret, null), new RowWrite.DeleteSecret(live.Key));
         }
     }
 }

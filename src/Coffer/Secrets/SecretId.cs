@@ -6,7 +6,7 @@ namespace Coffer.Secrets;
 
 /// <summary>
 /// Ids of secrets: <c>appsecret_</c> and 30 base62 characters, which are 11 of time (48 bits of Unix milliseconds, 16
-/// of a counter), 8 of randomness, and 11 of a MAC under the tenant's key over the scope and the rest. Text order is
+/// of a counter), 8 of randomness, and 11 of a MAC under the tenant's seed over the scope and the rest. Text order is
 /// order of creation, and an id of another tenant or scope is recognised without a look-up, even when its secret is
 /// long gone.
 /// </summary>
@@ -29,7 +29,7 @@ internal sealed class SecretId(TimeProvider time, IdMark? mark = null)
     /// for use by several threads at once.
     /// </summary>
     /// <returns>The id, and the row that has to be committed with it, if any.</returns>
-    public (string Id, RowWrite.PutMeta? Mark) Next(TenantKeys keys, ReadOnlySpan<byte> scope)
+    public (string Id, RowWrite.PutMeta? Mark) Next(TenantSeed seed, ReadOnlySpan<byte> scope)
     {
         last = Math.Max(last + 1, TimeOf(time.GetUtcNow()));
 
@@ -38,7 +38,7 @@ internal sealed class SecretId(TimeProvider time, IdMark? mark = null)
         var rest = id[Prefix.Length..];
         Base62.Write(last, rest[..TimeLength]);
         RandomNumberGenerator.GetItems(Base62.Alphabet, rest.Slice(TimeLength, RandomLength));
-        Base62.Write(Mac(keys, scope, id[..^MacLength]), rest[^MacLength..]);
+        Base62.Write(Mac(seed, scope, id[..^MacLength]), rest[^MacLength..]);
         return (new string(id), mark?.Cover(last));
     }
 
@@ -50,20 +50,20 @@ internal sealed class SecretId(TimeProvider time, IdMark? mark = null)
     /// </summary>
     public static ulong TimeOf(DateTimeOffset moment) => (ulong)Math.Max(moment.ToUnixTimeMilliseconds(), 0) << 16;
 
-    /// <summary>Whether an id was made for this scope of this tenant, by the id alone.</summary>
-    public static bool BelongsTo(TenantKeys keys, ReadOnlySpan<byte> scope, string id)
+    /// <summary>Whether an id was made for this scope under this seed, by the id alone.</summary>
+    public static bool BelongsTo(TenantSeed seed, ReadOnlySpan<byte> scope, string id)
     {
         if (id.Length != Length || !id.StartsWith(Prefix, StringComparison.Ordinal)
             || id.AsSpan(Prefix.Length).ContainsAnyExcept(Base62.Characters))
             return false;
-        return Base62.FixedTimeIs(Mac(keys, scope, id.AsSpan(0, Length - MacLength)), id.AsSpan(Length - MacLength));
+        return Base62.FixedTimeIs(Mac(seed, scope, id.AsSpan(0, Length - MacLength)), id.AsSpan(Length - MacLength));
     }
 
-    private static ulong Mac(TenantKeys keys, ReadOnlySpan<byte> scope, ReadOnlySpan<char> head)
+    private static ulong Mac(TenantSeed seed, ReadOnlySpan<byte> scope, ReadOnlySpan<char> head)
     {
         using var bound = new AssociatedData("id"u8);
         bound.Add(scope);
         bound.Add(new string(head));
-        return keys.CursorMac(bound.Span);
+        return seed.CursorMac(bound.Span);
     }
 }

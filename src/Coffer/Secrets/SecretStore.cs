@@ -10,7 +10,7 @@ using Coffer.Storage;
 namespace Coffer.Secrets;
 
 /// <summary>Set, find, list and delete, for whoever the caller is.</summary>
-internal sealed class SecretStore(
+internal sealed partial class SecretStore(
     Engine engine, Committer committer, Gate gate, Tenants tenants, SecretId ids, TimeProvider time)
 {
     /// <summary>Why what was read again and again is not given out.</summary>
@@ -53,8 +53,8 @@ internal sealed class SecretStore(
             var failovers = engine.Failovers;
             if (await tenants.FindAsync(id, ct) is not { } tenant)
                 return null;
-            var key = SealedSecret.KeyOf(tenant, scope, name);
-            var found = await engine.LookUpSecretAsync(key, ct);
+            var key = SealedSecret.KeyOf(tenant, tenant.Keys.Seed, scope, name);
+            var found = await LookUpAsync(tenant, key, scope, name, ct);
             if (found?.Counter != tenant.Counter)
             {
                 // By other keys than those that are stored neither a row nor its absence says anything.
@@ -114,13 +114,20 @@ internal sealed class SecretStore(
     public async ValueTask<Page> ListAsync(Caller caller, Scope scope, Cursor? after, Cursor? before, int limit,
         bool wantsPayload, CancellationToken ct)
     {
-        var tenant = await tenants.FindAsync(gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span), ct);
-        var blind = tenant is null ? [] : SealedSecret.ScopeOf(tenant, scope);
-        foreach (var cursor in (Cursor?[])[after, before])
+        var id = gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span);
+        var tenant = await tenants.FindAsync(id, ct);
+        foreach (var cursor in ((Cursor?[])[after, before]).OfType<Cursor>())
         {
-            if (cursor is not null && (tenant is null || !SecretId.BelongsTo(tenant.Keys, blind, cursor.Id)))
+            if (tenant is null || SealedSecret.IsOf(tenant, scope, cursor.Id))
+                continue;
+            // It may have been given out by another node, under a seed that is not known here yet.
+            tenant = await tenants.RereadAsync(id, ct);
+            if (tenant is null || !SealedSecret.IsOf(tenant, scope, cursor.Id))
                 throw ApiError.UnknownPosition("secret", cursor.Id, cursor.Param);
         }
+
+        if (tenant is null && (after ?? before) is { } position)
+            throw ApiError.UnknownPosition("secret", position.Id, position.Param);
 
         if (after is not null && before is not null)
             throw ApiError.BothCursors();
@@ -132,20 +139,22 @@ internal sealed class SecretStore(
         var (bound, newer) = ((after ?? before)?.Id, before is not null);
         if (!wantsPayload)
             return await ReadAsync(null);
-        var size = await engine.SizeOfListAsync(tenant.Number, blind, bound, newer, Now(), limit, ct);
+        var size = 0L;
+        foreach (var blind in BlindsOf(tenant, scope))
+            size += await engine.SizeOfListAsync(tenant.Number, blind, bound, newer, Now(), limit, ct);
         return await Room.EnterAsync(size, ReadAsync, ct);
 
         async Task<Page> ReadAsync(IDisposable? room) =>
-            await ListAsync(caller, tenant, scope, blind, after, before, limit, wantsPayload, ct) with { Room = room };
+            await ListAsync(caller, tenant, scope, after, before, limit, wantsPayload, ct) with { Room = room };
     }
 
-    private async ValueTask<Page> ListAsync(Caller caller, Tenant tenant, Scope scope, byte[] blind, Cursor? after,
+    private async ValueTask<Page> ListAsync(Caller caller, Tenant tenant, Scope scope, Cursor? after,
         Cursor? before, int limit, bool wantsPayload, CancellationToken ct)
     {
         for (var tries = 0; tries < MostTries; tries++)
         {
             var failovers = engine.Failovers;
-            var read = await ReadPageAsync(caller, tenant, scope, blind, after, before, limit, wantsPayload, ct);
+            var read = await ReadPageAsync(caller, tenant, scope, after, before, limit, wantsPayload, ct);
             if (wantsPayload && read.Secrets.Count > 0)
             {
                 if (!await PassAsync(caller, "list", failovers, read.Rows, read.Secrets))
@@ -166,8 +175,8 @@ internal sealed class SecretStore(
 
     // A damaged row is left out and reported, and those after it take its place: a page that is not full is the last.
     private async ValueTask<(List<SecretRow> Rows, List<Secret> Secrets, bool HasMore, int Damaged)> ReadPageAsync(
-        Caller caller, Tenant tenant, Scope scope, byte[] blind, Cursor? after, Cursor? before, int limit,
-        bool wantsPayload, CancellationToken ct)
+        Caller caller, Tenant tenant, Scope scope, Cursor? after, Cursor? before, int limit, bool wantsPayload,
+        CancellationToken ct)
     {
         var (rows, secrets, damaged) = (new List<SecretRow>(), new List<Secret>(), new List<DamagedRow>());
         var newer = before is not null;
@@ -175,9 +184,12 @@ internal sealed class SecretStore(
         for (var isEnd = false; !isEnd;)
         {
             var wanted = limit - secrets.Count + 1;
-            var found = await engine.ListSecretsAsync(tenant.Number, blind, bound, newer, Now(), wanted, ct);
-            if (await tenants.MovedAsync(tenant, found, ct) is { } now)
+            var (counter, found) = await ReadScopeAsync(tenant, scope, bound, newer, wanted, ct);
+            if (counter != tenant.Counter)
             {
+                // Read by other keys than those that are stored.
+                if (await tenants.RereadAsync(tenant.Id, ct) is not { } now)
+                    break;
                 tenant = now;
                 continue;
             }
@@ -287,7 +299,7 @@ internal sealed class SecretStore(
                     claim is null
                         ? null
                         : new Idempotency(instance, tenant, caller, claim,
-                            Fingerprint(tenant, verb, request, ifVersion, claim)));
+                            seed => Fingerprint(seed, verb, request, ifVersion, claim)));
             }
             catch (Tenants.MovedException)
             {
@@ -337,7 +349,7 @@ internal sealed class SecretStore(
 
     // All that a request says, under the tenant's key: a guess at a payload cannot be tested against the database. With
     // the idempotency key in it, not even that two requests said the same can be seen there.
-    private static byte[] Fingerprint(Tenant tenant, string verb, Secret request, long? ifVersion,
+    private static byte[] Fingerprint(TenantSeed seed, string verb, Secret request, long? ifVersion,
         IdempotencyClaim claim)
     {
         using var canonical = new AssociatedData("request"u8);
@@ -349,7 +361,7 @@ internal sealed class SecretStore(
         canonical.Add(request.Payload is { } payload ? payload.Span : default);
         canonical.Add(request.ExpiresAt);
         canonical.Add(ifVersion);
-        return tenant.Keys.Fingerprint(canonical.Span);
+        return seed.Fingerprint(canonical.Span);
     }
 
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();

@@ -30,6 +30,12 @@ internal abstract class Change
     /// <summary>The idempotency record that is read before <see cref="Decide"/>, or null.</summary>
     public virtual IdempotencyKey? IdempotencyAt => null;
 
+    /// <summary>
+    /// Where the same secret, scope and record may stand from before, oldest first: they are read, and the scopes
+    /// counted, like those above. All are of <see cref="TenantAt"/>.
+    /// </summary>
+    public virtual IReadOnlyList<OlderPlace> OlderAt => [];
+
     /// <summary>What of the management plane is read before <see cref="Decide"/>, or null.</summary>
     public virtual ManagementKey? ManagementAt => null;
 
@@ -69,6 +75,12 @@ internal abstract class Change
 
     public void Fail(Exception reason) => committed.TrySetException(reason);
 
+    /// <summary>A place of before; what is null is not asked for.</summary>
+    public readonly record struct OlderPlace(SecretKey? Secret, ScopeKey? Scope, IdempotencyKey? Idempotency);
+
+    /// <summary>What stands in one.</summary>
+    public readonly record struct OlderRows(SecretRow? Secret, IdempotencyRow? Idempotency);
+
     /// <summary>What is stored when a change decides.</summary>
     /// <param name="Counter">
     /// That of the keys of <see cref="TenantAt"/>, or null: it may have been shredded since it was looked up.
@@ -87,9 +99,12 @@ internal abstract class Change
         /// </summary>
         public long NotUnder { get; init; }
 
+        /// <summary>What stands in <see cref="OlderAt"/>, in its order.</summary>
+        public IReadOnlyList<OlderRows> Older { get; init; } = [];
+
         /// <summary>
-        /// Counts the secrets in <see cref="ScopeAt"/> that are not expired at a Unix second: for a change that may add
-        /// one. Where the secret is there and never expires, the others are not read.
+        /// Counts the secrets in <see cref="ScopeAt"/>, and where it was before, that are not expired at a Unix second:
+        /// for a change that may add one. Where the secret is there and never expires, the others are not read.
         /// </summary>
         public int LiveInScope(long now) => MayAdd(Secret)
             ? Count(now)

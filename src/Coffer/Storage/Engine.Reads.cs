@@ -154,10 +154,16 @@ internal abstract partial class Engine
     /// <param name="now">Unix seconds; a row with <c>expires_at</c> at or before it is absent.</param>
     /// <param name="limit">The most rows to give.</param>
     /// <param name="ct">Ends the wait.</param>
-    public ValueTask<IReadOnlyList<SecretRow>> ListSecretsAsync(
-        long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct) =>
-        ListScopeAsync((SecretRow.Newest, SecretRow.Older, SecretRow.Newer),
+    /// <returns>
+    /// The rows, and the counter of the tenant's keys as of the same moment; null if the tenant is gone.
+    /// </returns>
+    public async ValueTask<(long? Counter, IReadOnlyList<SecretRow> Rows)> ListSecretsAsync(
+        long tenant, byte[] scope, string? bound, bool newer, long now, int limit, CancellationToken ct)
+    {
+        var found = await ListScopeAsync((SecretRow.Newest, SecretRow.Older, SecretRow.Newer),
             tenant, scope, bound, newer, now, limit, ct);
+        return (found.Count > 0 ? found[0].Counter : null, [.. found.Select(each => each.Row).OfType<SecretRow>()]);
+    }
 
     /// <summary>How many bytes are sealed in the rows that <see cref="ListSecretsAsync"/> would give.</summary>
     public async ValueTask<long> SizeOfListAsync(

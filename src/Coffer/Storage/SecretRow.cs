@@ -54,9 +54,10 @@ internal sealed record SecretRow(
         ORDER BY id DESC LIMIT $4
         """;
 
-    public static readonly Query<SecretRow> Newest = new($"{Columns} {NewestInScope}", From);
-    public static readonly Query<SecretRow> Older = new($"{Columns} {OlderInScope}", From);
-    public static readonly Query<SecretRow> Newer = new($"{Columns} {NewerInScope}", From);
+    // Each with the counter of the tenant's keys, of which there is a row if nothing else is found.
+    public static readonly Query<SecretLookup> Newest = Page(NewestInScope, "DESC");
+    public static readonly Query<SecretLookup> Older = Page(OlderInScope, "DESC");
+    public static readonly Query<SecretLookup> Newer = Page(NewerInScope, "ASC");
     public static readonly Query<SecretRow> OfTenant = new($"{Columns} {InTenant}", From);
 
     /// <summary>The same rows: only how large what is sealed in them is.</summary>
@@ -85,6 +86,11 @@ internal sealed record SecretRow(
     /// Whether the secret is there at a Unix second: it is gone the second it expires, whether or not its row is.
     /// </summary>
     public bool IsLiveAt(long now) => ExpiresAt is null || ExpiresAt > now;
+
+    private static Query<SecretLookup> Page(string found, string order) => new($"""
+        SELECT t.counter, {Table.Names(before: "s.")} FROM tenants t
+        LEFT JOIN ({Columns} {found}) s ON true WHERE t.id = $1 ORDER BY s.id {order}
+        """, SecretLookup.From);
 
     private static long SizeFrom(IRow row) => row.Number(0);
 

@@ -81,6 +81,13 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
     public static readonly Query<(long Count, long Last)> CountOfAppAfter = new(
         $"SELECT count(*), coalesce(max(id), 0) {Chosen}", static row => (row.Number(0), row.Number(1)));
 
+    /// <summary>The same of all apps.</summary>
+    public static readonly Query<OwnedTenantRow> AllAfter = new(
+        $"SELECT {OwnedTenantRow.Columns} FROM tenants WHERE id > $1 ORDER BY id LIMIT $2", OwnedTenantRow.From);
+
+    public static readonly Query<(long Count, long Last)> CountOfAll = new(
+        "SELECT count(*), coalesce(max(id), 0) FROM tenants", static row => (row.Number(0), row.Number(1)));
+
     /// <summary>
     /// How many rows of a tenant are not under one of its keys, given as the 4 bytes of its version: of each kind that
     /// is sealed under them.

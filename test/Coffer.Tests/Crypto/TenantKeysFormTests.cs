@@ -28,7 +28,67 @@ public sealed class TenantKeysFormTests
         Assert.Equal(Hex("secret_opened"), older!.Span.ToArray());
         Assert.False(keys.IsUnderNewest(Hex("older_secret")));
         Assert.True(keys.IsUnderNewest(Hex("secret")));
-        Assert.Equal(Hex("name_index"), keys.BlindIndex(Hex("name")));
+        Assert.Equal(Hex("name_index"), keys.Seed.BlindIndex(Hex("name")));
+    }
+
+    [Fact]
+    public void Known_answers_of_a_retired_seed_hold()
+    {
+        using var keys = TenantKeys.Parse(Hex("renewed"))!;
+        var retired = Assert.Single(keys.Retired);
+        var since = Vector.GetProperty("renewed_since").GetInt64();
+        Assert.Equal((Vector.GetProperty("retired_marks").GetInt32(), since), ((int)retired.Marks, retired.Since));
+        Assert.Equal(Hex("retired_name_index"), retired.BlindIndex(Hex("name")));
+        Assert.Equal(Hex("name_index"), keys.Seed.BlindIndex(Hex("name")));
+        Assert.Equal((2, false), (keys.Count, keys.HasOldNames));
+        Assert.Equal((true, false),
+            (retired.HasRecordsAt(since + 24 * 3_600), retired.HasRecordsAt(since + 25 * 3_600)));
+        byte[] unknown = Hex("renewed"), before = Hex("renewed");
+        (unknown[74], before[75]) = (16, 0x80);
+        Assert.Null(TenantKeys.Parse(unknown)); // a mark that this program does not know
+        Assert.Null(TenantKeys.Parse(before)); // a negative time
+        for (var length = 42; length < unknown.Length; length++)
+        {
+            // Without the last key it is that of a tenant with one.
+            if (length != unknown.Length - 36)
+                Assert.Null(TenantKeys.Parse(Hex("renewed").AsSpan(0, length)));
+        }
+    }
+
+    [Fact]
+    public void A_new_seed_comes_with_a_new_key_and_the_one_before_finds_names_until_all_are_moved()
+    {
+        using var fresh = TenantKeys.Generate();
+        using var first = TenantKeys.Parse(fresh.Span)!;
+        using var stored = first.WithNewSeed(now: 7);
+        using var second = TenantKeys.Parse(stored.Span)!;
+        Assert.Equal((2L, 2, true), (second.Counter, second.Count, second.HasOldNames));
+        Assert.NotEqual(first.Seed.BlindIndex([1]), second.Seed.BlindIndex([1]));
+        Assert.Equal(first.Seed.BlindIndex([1]), second.Retired[0].BlindIndex([1]));
+        Assert.Equal((SeedMarks.All, 7L), (second.Retired[0].Marks, second.Retired[0].Since));
+        using var left = second.WithNewestOnly(hasOldNames: true);
+        using var withLeft = TenantKeys.Parse(left.Span)!;
+        Assert.True(withLeft.HasOldNames);
+        using var end = withLeft.WithNewestOnly();
+        using var last = TenantKeys.Parse(end.Span)!;
+        Assert.Equal((4L, 1, false), (last.Counter, last.Count, last.HasOldNames));
+        Assert.Equal(SeedMarks.Records | SeedMarks.Ids | SeedMarks.Audit, last.Retired[0].Marks);
+        Assert.Equal(first.Seed.CursorMac([1]), last.Retired[0].CursorMac([1]));
+    }
+
+    [Fact]
+    public void Of_more_than_255_retired_seeds_the_oldest_is_no_more()
+    {
+        var form = Hex("renewed");
+        var full = (byte[])[.. form[..41], 255, .. Enumerable.Repeat(form[42..83], 255).SelectMany(seed => seed),
+            .. form[83..]];
+        full[42] ^= 1; // the oldest is another one
+        using var keys = TenantKeys.Parse(full)!;
+        using var next = keys.WithNewSeed(now: 7);
+        using var many = TenantKeys.Parse(next.Span)!;
+        Assert.Equal((255, 7L), (many.Retired.Count, many.Retired[^1].Since));
+        Assert.NotEqual(keys.Retired[0].BlindIndex([1]), many.Retired[0].BlindIndex([1]));
+        Assert.Equal(keys.Retired[1].BlindIndex([1]), many.Retired[0].BlindIndex([1]));
     }
 
     [Fact]
@@ -42,7 +102,7 @@ public sealed class TenantKeysFormTests
         using var third = TenantKeys.Parse(end.Span)!;
         Assert.Equal([(1L, 1), (2L, 2), (3L, 1)],
             ((TenantKeys[])[first, second, third]).Select(keys => (keys.Counter, keys.Count)));
-        Assert.Equal(first.BlindIndex([1, 2]), third.BlindIndex([1, 2]));
+        Assert.Equal(first.Seed.BlindIndex([1, 2]), third.Seed.BlindIndex([1, 2]));
         using var bound = SealedKind.Secret.Bind();
         var before = first.Seal(SealedKind.Secret, [7], bound.Span);
         Assert.Null(third.Open(before, bound.Span));
@@ -58,7 +118,7 @@ public sealed class TenantKeysFormTests
     {
         var good = Hex("opened");
         Assert.Null(TenantKeys.Parse(Edited(0, 3)));
-        Assert.Null(TenantKeys.Parse(Edited(41, 1))); // a retired seed
+        Assert.Null(TenantKeys.Parse(Edited(41, 1))); // a retired seed that is not there
         Assert.Null(TenantKeys.Parse(Edited(1, 0x80))); // a negative counter
         Assert.Null(TenantKeys.Parse([.. good[..1], .. new byte[8], .. good[9..]]));
         Assert.Null(TenantKeys.Parse([.. good, 0]));
@@ -93,7 +153,7 @@ public sealed class TenantKeysFormTests
         Assert.Equal(2, next.Span[0]);
         using var changed = TenantKeys.Parse(next.Span)!;
         Assert.Equal((1L, 2), (changed.Counter, changed.Count));
-        Assert.Equal(keys.BlindIndex([3]), changed.BlindIndex([3]));
+        Assert.Equal(keys.Seed.BlindIndex([3]), changed.Seed.BlindIndex([3]));
     }
 
     private static byte[] Hex(string name) => Convert.FromHexString(Vector.GetProperty(name).GetString()!);

@@ -82,7 +82,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         var (value, number, refuses) = (Bytes(1000 + Next(100)), clock, Next(12) == 0);
         var (app, token, account) = (Next(2) == 0 ? "app_a" : "app_b", Next(5), Next(2) == 0 ? "acct_1" : "acct_2");
         var (asksAll, keepsId, limit) = (Next(2) == 0, Next(2) == 0, Next(5));
-        switch (Next(34))
+        switch (Next(36))
         {
             case < 8: // set, as SecretChange does: its scope is counted
                 return side => new Probe(side, refuses)
@@ -142,6 +142,24 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                 };
             case 13:
                 return side => new Probe(side, refuses) { Decides = _ => [new RowWrite.PruneIdempotency(now, limit)] };
+            case 34 or 35: // moves to where a secret is stored now from where it was before, as SecretChange does
+                return side => new Probe(side, refuses)
+                {
+                    Secret = side.Key(owner, name),
+                    Scope = side.Scope(owner, scope),
+                    Older = [new(side.Key(owner, stranger), side.Scope(owner, Bytes(101)),
+                        asksAll ? new IdempotencyKey(side.Number(owner), key) : null)],
+                    CountAt = now,
+                    Decides = found => (found.Counter is not null, found.Older[0].Secret) switch
+                    {
+                        (true, { } old) when !old.Key.Name.AsSpan().SequenceEqual(name) =>
+                        [
+                            new RowWrite.DeleteSecret(old.Key),
+                            new RowWrite.PutSecret(old with { Key = side.Key(owner, name), Scope = scope, Id = id }),
+                        ],
+                        _ => [],
+                    },
+                };
             case 31: // gives a tenant other keys
                 return side => new Probe(side, refuses)
                 {
@@ -320,8 +338,12 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         await SameAsync(
             sides,
             async side =>
-                await side.Engine.ListSecretsAsync(side.Number(owner), scope, Next(side, 3) == 0 ? null : bound, newer,
-                    now, limit, default));
+            {
+                var (counter, rows) = await side.Engine.ListSecretsAsync(
+                    side.Number(owner), scope, Next(side, 3) == 0 ? null : bound, newer, now, limit, default);
+                side.Note(counter);
+                return rows;
+            });
         await SameAsync(
             sides,
             async side =>
@@ -491,6 +513,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         public void Note(Change.Found found, long? countAt) => log.Add(string.Join(" | ",
             found.Counter, found.Secret is { } secret ? Shown(secret) : "",
                 found.Idempotency is { } kept ? $"{kept.Created} {Convert.ToHexString(kept.Fingerprint)}" : "",
+            string.Join(' ', found.Older.Select(rows => $"{(rows.Secret is { } old ? Shown(old) : "")} "
+                + Convert.ToHexString(rows.Idempotency?.Fingerprint ?? []))),
             countAt is { } now && Change.Found.MayAdd(found.Secret)
                 ? found.LiveInScope(now)
                 : "", found.Management is { } m
@@ -530,6 +554,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
 
         public ManagementKey? Management { get; init; }
 
+        public IReadOnlyList<OlderPlace> Older { get; init; } = [];
+
         public long? CountAt { get; init; }
 
         public required Func<Found, RowWrite[]> Decides { get; init; }
@@ -541,6 +567,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         public override IdempotencyKey? IdempotencyAt => Idempotency;
 
         public override ManagementKey? ManagementAt => Management;
+
+        public override IReadOnlyList<OlderPlace> OlderAt => Older;
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {

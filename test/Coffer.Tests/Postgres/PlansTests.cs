@@ -27,7 +27,7 @@ public sealed partial class PlansTests(PostgresServer server)
             {
                 var key = new SecretKey(i, BitConverter.GetBytes(i));
                 Assert.NotNull(await engine.FindSecretAsync(new SecretKey(i, await NameAsync(store, i)), default));
-                Assert.NotEmpty(await engine.ListSecretsAsync(i, [8], null, false, 0, 3, default));
+                Assert.NotEmpty((await engine.ListSecretsAsync(i, [8], null, false, 0, 3, default)).Rows);
                 Assert.NotEmpty(await engine.ListExpiredAsync(2_000, 10, default));
                 Assert.NotNull(await engine.FindOldestIdempotencyAsync(default));
                 var set = new Setting(key);

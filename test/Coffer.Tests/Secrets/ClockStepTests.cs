@@ -201,7 +201,8 @@ public sealed class ClockStepTests : IDisposable
             new RowWrite.PutSecret(new SecretRow(new SecretKey(1, id.ToByteArray()), [0], $"{id}", 1, 0, at, [1]))));
     }
 
-    private async Task<int> CountAsync() => (await engine.ListSecretsAsync(1, [0], null, false, 0, 100, default)).Count;
+    private async Task<int> CountAsync() =>
+        (await engine.ListSecretsAsync(1, [0], null, false, 0, 100, default)).Rows.Count;
 
     private sealed class Lines : ILogger<ClockWatch>
     {

@@ -31,7 +31,7 @@ public sealed class ReaperTests : IDisposable
         time.Move(TimeSpan.FromSeconds(3));
 
         await reaper.SweepAsync(default);
-        var left = await engine.ListSecretsAsync(1, [0], null, false, 0, 1_000, default);
+        var left = (await engine.ListSecretsAsync(1, [0], null, false, 0, 1_000, default)).Rows;
         Assert.Equal(301, left.Count);
         Assert.All(left, row => Assert.True(row.IsLiveAt(time.Seconds)));
     }

@@ -23,7 +23,7 @@ public abstract partial class EngineContract
             var ids = new SecretId(time, mark);
             for (var i = 0; i < 3; i++)
             {
-                var (id, row) = ids.Next(keys, Scope);
+                var (id, row) = ids.Next(keys.Seed, Scope);
                 var secret = NewSecret(id);
                 Write(row is null ? [new RowWrite.PutSecret(secret)] : [new RowWrite.PutSecret(secret), row]);
                 if (row is not null)
@@ -33,7 +33,7 @@ public abstract partial class EngineContract
         }
 
         Assert.Equal(made.Order(StringComparer.Ordinal), made);
-        var listed = await engine.ListSecretsAsync(tenant, Scope, null, false, 0, 100, default);
+        var listed = (await engine.ListSecretsAsync(tenant, Scope, null, false, 0, 100, default)).Rows;
         Assert.Equal(made, listed.Select(row => row.Id).Reverse());
     }
 
@@ -48,10 +48,10 @@ public abstract partial class EngineContract
         var rows = 0;
         for (var i = 0; i < 4_000; i++)
         {
-            if (ids.Next(keys, Scope).Mark is { } row)
+            if (ids.Next(keys.Seed, Scope).Mark is { } row)
             {
                 // All of a batch bring the row, until it is committed.
-                Write(row, ids.Next(keys, Scope).Mark!);
+                Write(row, ids.Next(keys.Seed, Scope).Mark!);
                 ids.Keep(row);
                 rows++;
             }

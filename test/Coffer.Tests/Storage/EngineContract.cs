@@ -35,7 +35,7 @@ public abstract partial class EngineContract : IAsyncLifetime
         Assert.Null(await engine.FindApiKeyAsync([1], default));
         Assert.Null(await engine.FindTenantAsync(Tenant with { Livemode = true }, default));
         Assert.Null(await engine.FindSecretAsync(new SecretKey(tenant, [1]), default));
-        Assert.Empty(await engine.ListSecretsAsync(tenant, [1], null, false, 0, 10, default));
+        Assert.Empty((await engine.ListSecretsAsync(tenant, [1], null, false, 0, 10, default)).Rows);
         Assert.Empty(await engine.ListRootKeysAsync(default));
     }
 
@@ -196,7 +196,7 @@ public abstract partial class EngineContract : IAsyncLifetime
             string.Join(
                 ' ',
                 (await engine.ListSecretsAsync(tenant, Scope, bound, newer, now, limit,
-                    default)).Select(row => row.Id));
+                    default)).Rows.Select(row => row.Id));
     }
 
     [Fact]
@@ -266,7 +266,7 @@ public abstract partial class EngineContract : IAsyncLifetime
         {
             while (!stop.IsCancellationRequested)
             {
-                var page = await engine.ListSecretsAsync(tenant, Scope, null, false, 0, 10, default);
+                var page = (await engine.ListSecretsAsync(tenant, Scope, null, false, 0, 10, default)).Rows;
                 Assert.Single(page.Select(row => row.Version).DefaultIfEmpty(0).Distinct());
                 Assert.NotEqual(1, page.Count);
             }

@@ -111,7 +111,8 @@ public sealed class SqliteStressTests : IDisposable
             var key = Key(random.Next(Writers), random.Next(NamesOfAWriter));
             if (await engine.FindSecretAsync(key, default) is { } found)
                 RequireWhole(found);
-            foreach (var row in await engine.ListSecretsAsync(tenant, key.Name[..1], null, false, 0, 20, default))
+            foreach (var row in (await engine.ListSecretsAsync(
+                tenant, key.Name[..1], null, false, 0, 20, default)).Rows)
                 RequireWhole(row);
             Interlocked.Increment(ref reads);
         }

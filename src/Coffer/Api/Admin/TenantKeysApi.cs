@@ -26,11 +26,13 @@ internal sealed class TenantKeysApi(ManagedTenantKeys keys)
 
     private ValueTask<ApiError?> RotateAsync(ApiRequest request)
     {
-        request.Form.Only("app", "account", "livemode");
+        request.Form.Only("app", "account", "compromised", "livemode");
         var app = Id(request.Form, "app") ?? throw ApiError.ParameterMissing("app");
         var (account, livemode) = (Id(request.Form, "account"), request.Form.Boolean("livemode"));
+        var isCompromised = request.Form.Boolean("compromised") == true;
         return AnswerAsync<ManagedTenantKeys.Answer>(
-            request, Write, write => keys.RotateAsync(write, app, account, livemode, request.Cancelled));
+            request, Write, write => keys.RotateAsync(
+                write, app, account, livemode, isCompromised, request.Cancelled));
     }
 
     private static void Write(Utf8JsonWriter json, ManagedTenantKeys.Answer answer)
@@ -46,6 +48,7 @@ internal sealed class TenantKeysApi(ManagedTenantKeys keys)
             json.WriteString("object"u8, "tenant_key_rotation"u8);
             json.WriteString("account"u8, rotation.Account);
             json.WriteString("app"u8, rotation.App);
+            json.WriteBoolean("compromised"u8, rotation.IsCompromised);
             json.WriteNumber("created"u8, rotation.Created);
             json.WriteNumber("damaged"u8, rotation.Damaged);
             WriteTime(json, "ended", rotation.Ended);

@@ -58,7 +58,13 @@ internal sealed class PostgresOverlay
         && (change.SecretAt is not { } secret || secrets.ContainsKey(Slot.Of(secret)))
         && (change.IdempotencyAt is not { } key || idempotency.ContainsKey(Slot.Of(key)))
         && (change.ScopeAt is not { } scope || !MayAdd(change) || expiries.ContainsKey(Slot.Of(scope)))
+        && change.OlderAt.All(older => Knows(change, older))
         && (change.ManagementAt is not { } at || Knows(change, at));
+
+    private bool Knows(Change change, Change.OlderPlace older) =>
+        (older.Secret is not { } secret || secrets.ContainsKey(Slot.Of(secret)))
+        && (older.Idempotency is not { } key || idempotency.ContainsKey(Slot.Of(key)))
+        && (older.Scope is not { } scope || !MayAdd(change) || expiries.ContainsKey(Slot.Of(scope)));
 
     private bool Knows(Change change, Change.ManagementKey at)
     {
@@ -74,13 +80,21 @@ internal sealed class PostgresOverlay
         change.SecretAt is { } secret ? secrets[Slot.Of(secret)] : null,
         change.IdempotencyAt is { } key ? idempotency[Slot.Of(key)] : null,
         now => change.ScopeAt is { } scope
-            ? expiries[Slot.Of(scope)].Sum(second => second.Key > now ? second.Value : 0)
+            ? CountLive(scope, now) + change.OlderAt.Sum(older => older.Scope is { } at ? CountLive(at, now) : 0)
             : throw new InvalidOperationException("a change counts in the scope that it names in ScopeAt"),
         change.ManagementAt is not { } at ? null
             : FindFor(management.GetValueOrDefault(change) ?? new Management(), at))
     {
         NotUnder = change is { TenantAt: { } of, CountsNotUnder: not null } ? notUnder[of] : 0,
+        Older = change.OlderAt.Count == 0 ? [] : [.. change.OlderAt.Select(FindFor)],
     };
+
+    private Change.OlderRows FindFor(Change.OlderPlace at) => new(
+        at.Secret is { } secret ? secrets[Slot.Of(secret)] : null,
+        at.Idempotency is { } key ? idempotency[Slot.Of(key)] : null);
+
+    private int CountLive(ScopeKey scope, long now) =>
+        expiries[Slot.Of(scope)].Sum(second => second.Key > now ? second.Value : 0);
 
     /// <summary>Forgets all, and takes as absent what is about to be read, until a row says otherwise.</summary>
     public void Expect(
@@ -116,19 +130,19 @@ internal sealed class PostgresOverlay
 
     public void Read(ReplyRow row) => replies[Slot.Of(row.Key)] = row;
 
-    /// <summary>That the scope of a change holds so many secrets that expire at a Unix second, or never.</summary>
-    public void Read(Change change, long? expiresAt, long count)
+    /// <summary>That a scope holds so many secrets that expire at a Unix second, or never.</summary>
+    public void Read(ScopeKey scope, long? expiresAt, long count)
     {
-        if (!expiries.TryGetValue(Slot.Of(change.ScopeAt!.Value), out var seconds))
-            expiries.Add(Slot.Of(change.ScopeAt.Value), seconds = []);
+        if (!expiries.TryGetValue(Slot.Of(scope), out var seconds))
+            expiries.Add(Slot.Of(scope), seconds = []);
         seconds[expiresAt ?? long.MaxValue] = (int)count;
     }
 
-    /// <summary>That the scope of a change was read, if the change may add to it.</summary>
-    public void ReadScope(Change change)
+    /// <summary>That a scope of a change was read, if the change may add to it.</summary>
+    public void ReadScope(Change change, ScopeKey scope)
     {
         if (MayAdd(change))
-            expiries.TryAdd(Slot.Of(change.ScopeAt!.Value), []);
+            expiries.TryAdd(Slot.Of(scope), []);
     }
 
     public Management ReadFor(Change change)

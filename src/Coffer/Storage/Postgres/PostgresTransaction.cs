@@ -107,7 +107,8 @@ internal sealed partial class PostgresTransaction(
     private void Read(IReadOnlyList<Change> changes, int from)
     {
         Flush();
-        var (secrets, keys, scopes) = (new List<SecretKey>(), new List<IdempotencyKey>(), new List<Change>());
+        var (secrets, keys) = (new List<SecretKey>(), new List<IdempotencyKey>());
+        var scopes = new List<(Change Change, ScopeKey At)>();
         var (management, replies) = (new List<(Change Change, Change.ManagementKey At)>(), new List<byte[]>());
         var (held, counting, needsNumber) = (new List<long>(), new List<Change>(), false);
         for (var i = from; i < changes.Count; i++)
@@ -121,8 +122,18 @@ internal sealed partial class PostgresTransaction(
                 counting.Add(change);
             if (change.IdempotencyAt is { } key)
                 keys.Add(key);
-            if (change.ScopeAt is not null)
-                scopes.Add(change);
+            if (change.ScopeAt is { } scope)
+                scopes.Add((change, scope));
+            foreach (var older in change.OlderAt)
+            {
+                if (older.Secret is { } oldSecret)
+                    secrets.Add(oldSecret);
+                if (older.Idempotency is { } oldKey)
+                    keys.Add(oldKey);
+                if (older.Scope is { } oldScope)
+                    scopes.Add((change, oldScope));
+            }
+
             if (change.ManagementAt is not { } at)
                 continue;
             if (PostgresOverlay.SourcesOf(at) != Sources.None)
@@ -135,7 +146,7 @@ internal sealed partial class PostgresTransaction(
         SortedSet<long> tenants =
         [
             .. held, .. keys.Select(key => key.Tenant),
-            .. scopes.Select(change => change.ScopeAt!.Value.Tenant),
+            .. scopes.Select(scope => scope.At.Tenant),
         ];
         overlay.Expect(tenants, secrets, keys, replies);
         Lock(tenants, [.. management.Where(asked => asked.At.Mint is null)], replies);
@@ -149,9 +160,9 @@ internal sealed partial class PostgresTransaction(
             Ask(IdempotencyByKey, overlay.Read, Each(keys, key => key.Tenant), Each(keys, key => key.Key));
         if (scopes.Count > 0)
         {
-            Ask(LiveInScopes, live => overlay.Read(scopes[(int)live.Place - 1], live.ExpiresAt, live.Count),
-                Each(scopes, change => change.ScopeAt!.Value.Tenant),
-                Each(scopes, change => change.ScopeAt!.Value.Scope), Each(scopes, NameInScope));
+            Ask(LiveInScopes, live => overlay.Read(scopes[(int)live.Place - 1].At, live.ExpiresAt, live.Count),
+                Each(scopes, scope => scope.At.Tenant), Each(scopes, scope => scope.At.Scope),
+                Each(scopes, scope => NameInScope(scope.Change)));
         }
 
         foreach (var reply in replies)
@@ -170,8 +181,8 @@ internal sealed partial class PostgresTransaction(
         Send();
         if (needsNumber && overlay.Number is null)
             throw WriteProof.Broken("epoch");
-        foreach (var change in scopes)
-            overlay.ReadScope(change);
+        foreach (var (change, at) in scopes)
+            overlay.ReadScope(change, at);
     }
 
     // Which secret a change may replace in its scope.

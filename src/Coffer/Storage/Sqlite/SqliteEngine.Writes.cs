@@ -83,14 +83,21 @@ internal sealed partial class SqliteEngine
         change.SecretAt is { } secret ? First(writer, SecretRow.ByKey, secret.Tenant, secret.Name) : null,
         change.IdempotencyAt is { } key ? First(writer, IdempotencyRow.ByKey, key.Tenant, key.Key) : null,
         now => change.ScopeAt is { } at
-            ? (int)Number(SecretRow.LiveInScope, at.Tenant, at.Scope, now)
+            ? CountLive(at, now) + change.OlderAt.Sum(older => older.Scope is { } scope ? CountLive(scope, now) : 0)
             : throw new InvalidOperationException("a change counts in the scope that it names in ScopeAt"),
         change.ManagementAt is { } management ? FindFor(management) : null)
     {
         NotUnder = change is { TenantAt: { } of, CountsNotUnder: { } version }
             ? Number(TenantRow.CountNotUnderNewest, of, version)
             : 0,
+        Older = change.OlderAt.Count == 0 ? [] : [.. change.OlderAt.Select(FindFor)],
     };
+
+    private Change.OlderRows FindFor(Change.OlderPlace at) => new(
+        at.Secret is { } secret ? First(writer, SecretRow.ByKey, secret.Tenant, secret.Name) : null,
+        at.Idempotency is { } key ? First(writer, IdempotencyRow.ByKey, key.Tenant, key.Key) : null);
+
+    private int CountLive(ScopeKey at, long now) => (int)Number(SecretRow.LiveInScope, at.Tenant, at.Scope, now);
 
     private Change.ManagementFound FindFor(Change.ManagementKey at) => new(
         at.App is { } app ? First(writer, AppRow.ById, app) : null,

@@ -6,11 +6,11 @@ using Coffer.Storage;
 namespace Coffer.Hosting;
 
 /// <summary>
-/// Brings the rows of API keys into their second form, by two levels of the store: from the first on they are written
-/// in it, once no node runs that does not know it; from the second on they are believed in no other, once all are. An
-/// admin key of before becomes an owner's.
+/// Raises the level of stored forms, once no node runs that does not know them. Rows of API keys come into their second
+/// form by two levels: from the first on they are written in it; from the second on they are believed in no other, once
+/// all are. An admin key of before becomes an owner's. From the last level on a tenant may have seeds that are retired.
 /// </summary>
-internal sealed class KeyRowUpgrade(Engine engine, Committer committer, Instance instance)
+internal sealed class LevelUpgrade(Engine engine, Committer committer, Instance instance)
 {
     private const int Batch = 200;
 
@@ -20,12 +20,16 @@ internal sealed class KeyRowUpgrade(Engine engine, Committer committer, Instance
     public async Task RunAsync(CancellationToken ct)
     {
         if (instance.Level == Control.FirstLevel
-            && (engine.HasOlderNodes || (await engine.ListNodesAsync(ct)).Any(node => node.Level < Engine.KnownLevel)
-                || !await RaiseAsync(Control.SecondKeyRows, null)))
+            && (await HasNodesOfBeforeAsync(ct) || !await RaiseAsync(Control.SecondKeyRows, null)))
             return;
         if (instance.Level == Control.SecondKeyRows)
             await RaiseAsync(Control.OnlySecondKeyRows, await RewriteAsync(ct));
+        if (instance.Level == Control.OnlySecondKeyRows && !await HasNodesOfBeforeAsync(ct))
+            await RaiseAsync(Control.RetiredSeeds, null);
     }
+
+    private async Task<bool> HasNodesOfBeforeAsync(CancellationToken ct) => engine.HasOlderNodes
+        || (await engine.ListNodesAsync(ct)).Any(node => node.Level < Engine.KnownLevel);
 
     private async Task<bool> RaiseAsync(long level, long? count)
     {
