@@ -71,6 +71,9 @@ internal static class RestoreVerb
                         + "set later: their apps have to set them again.");
                 if (parsed.GetValue(receipts) is not null)
                     Console.WriteLine($"{forgotten} accounts were forgotten again, as their receipts say");
+                if (shown is { IsCompromised: true })
+                    Console.WriteLine("Keys of accounts were rotated for a compromise later: the next start rotates "
+                        + $"all. Up to {shown.Unmatched} secrets that were deleted after that may be there again.");
                 Console.WriteLine($"the store is not held any more, {ended} keys were ended");
                 return ExitCode.Ok;
             }

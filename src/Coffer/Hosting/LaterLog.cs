@@ -24,6 +24,14 @@ internal sealed class LaterLog
     /// <summary>How many secrets were set later: those are as they were in the back-up, or not there.</summary>
     public long Sets { get; private set; }
 
+    /// <summary>Whether the keys of tenants were rotated because others may have known them.</summary>
+    public bool IsCompromised { get; private set; }
+
+    /// <summary>
+    /// How many secrets may have been deleted after that, by names that the back-up has not: they are there again.
+    /// </summary>
+    public long Unmatched { get; private set; }
+
     /// <summary>Reads and proves an export of the store's log, and keeps what is later than the store.</summary>
     /// <exception cref="ConfigurationException">
     /// It does not verify, is another store's, or lacks entries between the back-up and its own first.
@@ -114,6 +122,9 @@ internal sealed class LaterLog
             case "set":
                 Sets++;
                 break;
+            case "rotate_tenant_keys" when field("reason") is "compromised":
+                IsCompromised = true;
+                break;
             case "delete" when app is not null && account is not null && field("name") is { } name:
                 deleted.Add((new TenantId(app, field("mode") != "test", account), name));
                 break;
@@ -149,11 +160,18 @@ internal sealed class LaterLog
             fields.RootElement.TryGetProperty(name, out var pair) && pair.GetArrayLength() == 2 ? pair[1] : null;
     }
 
-    private static async Task DeleteAsync(
+    private async Task DeleteAsync(
         OfflineStore store, TenantId id, IReadOnlyList<string> names, CancellationToken ct)
     {
         if (await store.Engine.FindTenantAsync(id, ct) is not { } tenant)
             return;
+        foreach (var name in IsCompromised ? names : [])
+        {
+            var key = new SecretKey(tenant.Id, Convert.FromHexString(name));
+            if ((await store.Engine.LookUpSecretAsync(key, ct))?.Row is null)
+                Unmatched++;
+        }
+
         foreach (var some in names.Chunk(200))
         {
             await store.CommitAsync(

@@ -139,11 +139,36 @@ internal static class RestoredStore
         if (known is not null)
             reason += $", and {known.Count} receipts";
         var entry = new AuditEntry("finish_restore", "ok") { Reason = reason, Count = ended };
-        await store.CommitAsync(
-            new ControlChange(store.Instance, static control => control with { IsHeld = false }, [], [entry]));
+        var (rows, notes) = isUnknown || shown?.IsCompromised == true
+            ? await RotateTenantsAsync(store, ct)
+            : ([], []);
+        await store.CommitAsync(new ControlChange(
+            store.Instance, static control => control with { IsHeld = false }, rows, [entry, .. notes]));
         if (shown is not null || known is not null)
             await store.Engine.EraseAsync(ct);
         return (ended, shown, forgotten);
+    }
+
+    // The next start carries it out. Nobody says which keys others may know: they are those of all tenants.
+    private static async Task<(RowWrite[] Rows, Note[] Notes)> RotateTenantsAsync(
+        OfflineStore store, CancellationToken ct)
+    {
+        if (store.Instance.Level < Control.RetiredSeeds)
+            throw new ConfigurationException("nodes of an earlier release run on this store, and know no other seeds",
+                "Stop them first. Nothing was changed but for keys that were ended.");
+        var (count, last) = (await store.Engine.ListAsync(TenantRow.CountOfAll, ct))[0];
+        var stored = await store.Engine.FindMetaAsync(TenantRotations.MetaKey, ct);
+        var asked = new TenantRotation(TenantRotation.NewId(), null, null, null, store.Now, count, last)
+        {
+            IsCompromised = true,
+            FirstRoot = store.Instance.Facts!.NewestVersion, // which the restoration has made
+        };
+        // What waited when the back-up was made is among them.
+        var rotations = TenantRotations.Read(store.Instance, stored).Ended(store.Now).With(asked);
+        return ([rotations.Write(store.Instance)],
+        [
+            new AuditEntry("rotate_tenant_keys", "ok") { Target = asked.Id, Count = count, Reason = "compromised" },
+        ]);
     }
 
     /// <summary>Ends keys of the back-up, and records it.</summary>

@@ -78,6 +78,44 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
             server.Keys.TestSecretKey, server.Keys.LiveSecretKey!, server.OtherAppKey, server.Keys.AdminKey!])
             Assert.Equal(401, (await node.Get(ended, "/v1/apps/secrets?scope[type]=account")).Status);
         (await node.Get(key, "/admin/v1/apps")).IsOk();
+
+        // Nor does anybody know who has read the back-up: every tenant gets another seed, under another root key.
+        var rotation = await RotatedAsync(node, key);
+        Assert.Equal((null, true, 0), ((string?)rotation["app"], (bool)rotation["compromised"]!,
+            (int)rotation["damaged"]!));
+        Assert.Equal((int)rotation["tenants"]!, (int)rotation["tenants_done"]!);
+        Assert.InRange((int)rotation["tenants"]!, 2, 1_000);
+        var root = Assert.Single((await node.Get(key, "/admin/v1/root_keys")).IsOk().Json["keys"]!.AsArray())!;
+        Assert.Equal((3, "done"), ((int)root["version"]!, (string?)root["state"]));
+    }
+
+    [Fact]
+    public async Task A_rotation_for_a_compromise_that_a_later_log_shows_is_repeated()
+    {
+        await using var server = await FilledAsync();
+        await server.StopAsync();
+        var file = await BackupAsync(server);
+        await server.StartAgainAsync(secretsPerScope: 1_000);
+        (await server.Admin.Post("/admin/v1/tenant_keys/rotate", [("app", await server.AppIdAsync()),
+            ("compromised", "true")])).IsOk();
+        for (var tries = 0; (string?)(await server.Admin.Get("/admin/v1/tenant_keys")).IsOk()
+            .Json["rotations"]![0]!["state"] != "done"; tries++)
+        {
+            Assert.InRange(tries, 0, 300);
+            await Task.Delay(50);
+        }
+
+        (await server.Client(account: "acct_1").Delete("name 3")).IsOk();
+        await server.StopAsync();
+        var log = directory.File("rotated.jsonl");
+        await using (var writer = new StreamWriter(log) { NewLine = "\n" })
+            await AuditArchive.ExportAsync(server.Location, writer, default);
+        var options = await NewAsync(server);
+        var key = (await RestoreAsync(file, options)).Key!.Value.GetProperty("secret").GetString()!;
+        var (_, shown, _) = await RestoredStore.FinishAsync(options, false, log, TimeProvider.System, default);
+        Assert.Equal((true, 1L), (shown!.IsCompromised, shown.Unmatched));
+        await using var node = await StartAsync(options);
+        Assert.True((bool)(await RotatedAsync(node, key))["compromised"]!);
     }
 
     [Fact]
@@ -271,6 +309,18 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
             SecretsPerScope = 1_000,
             RatePerKey = 0,
         };
+    }
+
+    private static async Task<System.Text.Json.Nodes.JsonNode> RotatedAsync(Nodes.Node node, string key)
+    {
+        for (var tries = 0; ; tries++)
+        {
+            var last = (await node.Get(key, "/admin/v1/tenant_keys")).IsOk().Json["rotations"]!.AsArray()[^1]!;
+            if ((string?)last["state"] == "done")
+                return last;
+            Assert.InRange(tries, 0, 300);
+            await Task.Delay(50);
+        }
     }
 
     private static async Task<Nodes.Node> StartAsync(CofferOptions options) =>
