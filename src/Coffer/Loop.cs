@@ -91,13 +91,13 @@ internal sealed class Loop(
     // What was foreseen has a message that may be shown; anything else is for the log alone.
     private void Failed(Exception e)
     {
-        var cause = e is ApiError ? e.InnerException ?? e : e;
         var isForeseen = e is ApiError or ConfigurationException or KeyServiceException or DbException
             or TimeoutException;
-        var found = isForeseen ? $"behind: {cause.Message}" : "behind: a round failed; the server's log says why";
+        var cause = Cause.Of(e);
+        var found = isForeseen ? $"behind: {cause}" : "behind: a round failed; the server's log says why";
         var isNew = Interlocked.Exchange(ref trouble, found) != found;
         if (isNew && isForeseen)
-            log.LogWarning("{Loop} is behind, and tries again: {Cause}", name, cause.Message);
+            log.LogWarning("{Loop} is behind, and tries again: {Cause}", name, cause);
         else if (isNew)
             log.LogError(e, "{Loop} is behind, and tries again", name);
     }

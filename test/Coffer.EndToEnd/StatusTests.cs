@@ -30,7 +30,7 @@ public sealed partial class StatusTests : IDisposable
         var cli = new AdminCli(coffer);
         var status = await cli.JsonAsync("status");
         var settings = Settings(status);
-        Assert.Equal(["data", "listen", "ready-file", "secrets-per-scope"], settings.Keys.Order());
+        Assert.Equal(["data", "drain", "listen", "ready-file", "secrets-per-scope"], settings.Keys.Order());
         Assert.Equal(("7", data.Path), (settings["secrets-per-scope"], settings["data"]));
 
         var shown = await cli.OkAsync("status");

@@ -182,11 +182,12 @@ public sealed class TenantKeyRotationTests
         var cli = new AdminCli(coffer);
         using var operating = new WireClient(coffer.Url, coffer.AdminKey);
         var app = await AppAsync(operating);
-        Assert.Matches($@"\ntkr_\S+ +{app} +all +both +done +2 of 2 +6 +0 ",
+        Assert.Matches($@"\ntkr_\S+ +{app} +all +both +done +no +2 of 2 +6 +0 ",
             await cli.OkAsync("tenant-keys", "rotate", "--app", app));
-        Assert.Matches($@"\ntkr_\S+ +{app} +acct_1 +test +done +1 of 1 +3 +0 ",
+        Assert.Matches($@"\ntkr_\S+ +{app} +acct_1 +test +done +no +1 of 1 +3 +0 ",
             await cli.OkAsync("tenant-keys", "rotate", "--app", app, "--account", "acct_1", "--test"));
-        Assert.Matches(@"^ID +APP +ACCOUNT +MODE +STATE +TENANTS +ROWS +DAMAGED +CREATED +ENDED *\n(tkr_.*\n){2}",
+        Assert.Matches(
+            @"^ID +APP +ACCOUNT +MODE +STATE +COMPROMISED +TENANTS +ROWS +DAMAGED +CREATED +ENDED *\n(tkr_.*\n){2}",
             await cli.OkAsync("tenant-keys", "status"));
         (await cli.RunAsync("tenant-keys", "rotate", "--app", app, "--account", "acct_1", "--live"))
             .EndedWith(1);

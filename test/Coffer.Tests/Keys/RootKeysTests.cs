@@ -20,7 +20,7 @@ public sealed class RootKeysTests : ServerTests
     public async Task A_new_store_has_one_root_key_that_its_key_file_wraps()
     {
         var keys = await ShowAsync();
-        Assert.Equal("object keys damaged left serial waiting_for", keys.Fields());
+        Assert.Equal("object keys back_ups damaged left serial waiting_for", keys.Fields());
         var root = Assert.Single(keys["keys"]!.AsArray())!;
         Assert.Equal("version object created state wrappers", root.Fields());
         Assert.Equal((1, "done"), ((int)root["version"]!, (string?)root["state"]));

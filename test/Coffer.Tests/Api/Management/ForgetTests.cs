@@ -115,11 +115,10 @@ public sealed class ForgetTests : ServerTests
         var settings = (await Server.Admin.Get("/admin/v1/settings")).IsOk().Json;
         Assert.Equal($$$"""
             {"account":"acct_1","app":"{{{app}}}","done":{{{forgotten["done"]!.ToJsonString()}}},
-            "forgotten_at":{{{Server.Time.Seconds}}},"generation":"{{{payload["generation"]}}}",
-            "id":"{{{forgotten["receipt_id"]}}}",
-            "instance":"{{{settings["instance"]}}}","not_reached":{{{payload["not_reached"]!.ToJsonString()}}},
-            "object":"account.forgotten","secrets":{"live":0,"test":1},"signed_at":{{{Server.Time.Seconds}}},
-            "signing_key":1}
+            "forgotten_at":{{{Server.Time.Seconds}}},"id":"{{{forgotten["receipt_id"]}}}",
+            "not_reached":{{{payload["not_reached"]!.ToJsonString()}}},"object":"account.forgotten",
+            "secrets":{"live":0,"test":1},"signed_at":{{{Server.Time.Seconds}}},
+            "generation":"{{{payload["generation"]}}}","instance":"{{{settings["instance"]}}}","signing_key":1}
             """.ReplaceLineEndings(""), payload.ToJsonString());
 
         // A receipt of which anything was changed does not verify.
