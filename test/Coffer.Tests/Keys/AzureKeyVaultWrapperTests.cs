@@ -181,7 +181,7 @@ public sealed class AzureKeyVaultWrapperTests : IAsyncLifetime
                 await answer(context);
                 return true;
             };
-            var refused = await RefusedAsync(Settings() with { CallPatience = TimeSpan.FromMilliseconds(400) });
+            var refused = await RefusedAsync(Settings() with { CallPatience = TimeSpan.FromSeconds(2) });
             Assert.Contains(says, refused.Message, StringComparison.Ordinal);
             Assert.Equal(mayPass, refused.MayPass);
         }
@@ -197,7 +197,7 @@ public sealed class AzureKeyVaultWrapperTests : IAsyncLifetime
         var refused = await RefusedAsync();
         Assert.Contains("Azure gives no token: ", refused.Message, StringComparison.Ordinal);
         await vault.DisposeAsync();
-        refused = await RefusedAsync(Settings() with { CallPatience = TimeSpan.FromMilliseconds(400) });
+        refused = await RefusedAsync(Settings() with { CallPatience = TimeSpan.FromSeconds(2) });
         Assert.True(refused.MayPass, refused.Message);
         vault = await WebServer.StartAsync(new CofferOptions { Data = ".", Listen = "http://127.0.0.1:0" });
     }
