@@ -16,6 +16,24 @@ internal sealed partial class ApiError
         "Invalid account in the Stripe-Context header: send one account id of 1 to 255 letters, digits, '_' and '-', "
             + "or the app's own account before it and a slash between.", param: "Stripe-Context");
 
+    /// <summary>What a program sends in place of an account when a variable of it is empty.</summary>
+    /// <param name="header">The header that names the account.</param>
+    /// <param name="sent">What it says.</param>
+    public static ApiError AccidentalAccount(string header, string sent) => new(400,
+        $"The {header} header says '{Shown(sent)}', which is what a program sends when it has no account. Send the "
+            + "id of the account that the request is about, or leave the header out to act in the app's own account.",
+        param: header);
+
+    public static ApiError AccountRequired() => new(400,
+        "This app acts only in accounts that requests name, and this one names none. Send the Stripe-Account header "
+            + "with the id of the account that it is about.", param: "Stripe-Account");
+
+    /// <param name="account">What the header says.</param>
+    /// <param name="pattern">What the app's accounts look like.</param>
+    public static ApiError AccountNotOfPattern(string account, string pattern) => new(400,
+        $"Invalid account: '{Shown(account)}' is not one of this app, whose accounts look like '{pattern}'. Send the "
+            + "id of the account that the request is about.", param: "Stripe-Account");
+
     public static ApiError ConflictingAccounts() => new(400,
         "The Stripe-Account and Stripe-Context headers name different accounts. Send one of "
             + "them.", param: "Stripe-Account");

@@ -17,6 +17,8 @@ internal sealed partial class ApiError : Exception
     /// <summary>The code of a change of root keys that another one came before.</summary>
     public const string RootKeysChanged = "root_keys_changed";
 
+    private const string MorePermissionsForSession = "more_permissions_required_for_session";
+
     private ApiError(int status, string message, string? code = null, string? param = null,
         string type = "invalid_request_error", Exception? inner = null)
         : base(message, inner)
@@ -70,8 +72,9 @@ internal sealed partial class ApiError : Exception
     public static ApiError KeyEnded() =>
         new(401, "The provided key was revoked or expired while the request was carried out. Use another key.");
 
-    public static ApiError OlderNodesRun() => new(400,
-        "Nodes of an earlier release run on this store, and do not know roles. Update all nodes first.");
+    /// <param name="what">What they do not know.</param>
+    public static ApiError OlderNodesRun(string what) => new(400,
+        $"Nodes of an earlier release run on this store, and do not know {what}. Update all nodes first.");
 
     public static ApiError PublishableKey() => new(401,
         "This API call cannot be made with a publishable API key. Please use a secret API key.", "secret_key_required");
@@ -106,14 +109,15 @@ internal sealed partial class ApiError : Exception
             "This request needs an ephemeral key, because it signs the user of the key. Use an ephemeral key of that "
                 + "user (ek_test_… or ek_live_…).");
 
-    public static ApiError PermissionMissing(string permission) => new(403,
+    /// <param name="permission">What the request needs.</param>
+    /// <param name="ofSession">Of an ephemeral key: programs of pages and of backends branch on other codes.</param>
+    public static ApiError PermissionMissing(string permission, bool ofSession) => new(403,
         $"The provided key does not have the permission '{permission}', which this request needs. Use a key that "
-            + "has it.");
+            + "has it.", ofSession ? MorePermissionsForSession : "more_permissions_required");
 
     public static ApiError AnotherUser() => new(403,
         "The provided key reaches only the account scope and the scope of its own user. Name that user in "
-            + "'scope[user]', or use a key of the app's backend.",
-        param: "scope[user]");
+            + "'scope[user]', or use a key of the app's backend.", MorePermissionsForSession, "scope[user]");
 
     public static ApiError AnotherAccount() => new(403,
         "The provided key does not reach the account that the Stripe-Account or Stripe-Context header names. Leave the "

@@ -21,7 +21,7 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
         { "apps", "command" },
         { "apps create", "argument" },
         { "apps show", "argument" },
-        { "apps set app_1", "--secrets-per-scope, --origin or --any-origin" },
+        { "apps set app_1", "--secrets-per-scope, --origin, --any-origin, --account-pattern" },
         { "apps set app_1 --origin https://a.example --any-origin", "not both" },
         { "apps set app_1 --secrets-per-scope many", "'many'" },
         { "apps create x --secrets-per-scope default", "'default'" },

@@ -41,7 +41,13 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
                 .GetInt32());
         Assert.Equal(["https://c.example"],
             Words(await Cli.JsonAsync("apps", "set", app, "--origin", "https://c.example"), "origins"));
-        var back = await Cli.JsonAsync("apps", "set", app, "--secrets-per-scope", "default", "--any-origin");
+        var ruled = await Cli.JsonAsync("apps", "set", app, "--account-pattern", "acct_*", "--account-required", "yes");
+        Assert.Equal(("acct_*", true),
+            (Text(ruled, "account_pattern"), ruled.GetProperty("account_required").GetBoolean()));
+        var back = await Cli.JsonAsync("apps", "set", app, "--secrets-per-scope", "default", "--any-origin",
+            "--account-pattern", "*", "--account-required", "no");
+        Assert.Equal(JsonValueKind.Null, back.GetProperty("account_pattern").ValueKind);
+        Assert.False(back.GetProperty("account_required").GetBoolean());
         Assert.Equal(JsonValueKind.Null, back.GetProperty("secrets_per_scope").ValueKind);
         Assert.Empty(Words(back, "origins"));
         Assert.Equal("Acme 2", Text(back, "name"));

@@ -58,8 +58,11 @@ internal sealed record ApiKey(ApiKeyRow Row)
     /// <summary>Whether it was made beside the server, by someone with the root key.</summary>
     public bool IsOffline => Row.IsOffline;
 
-    /// <summary>The Unix second at which the hour of its last use began, or null.</summary>
-    public long? LastUsed => Row.LastUsed;
+    /// <summary>
+    /// The Unix second at which the hour of its last use began, or when it was made if that was later; null before it
+    /// is used.
+    /// </summary>
+    public long? LastUsed => Row.LastUsed is { } at ? Math.Max(at, Row.Created) : null;
 
     /// <summary>Null if the row names none: then it is damaged.</summary>
     public KeyKind? Kind => Row.Kind switch
@@ -133,7 +136,7 @@ internal sealed record ApiKey(ApiKeyRow Row)
         if (instance.Level >= Control.SecondKeyRows)
             return row with { Proof = ProofOf(instance, row) };
         if (row is { Apps: not null } or { IsOffline: true } or { Role: not (null or RoleWords.Owner) })
-            throw ApiError.OlderNodesRun();
+            throw ApiError.OlderNodesRun("roles");
         row = row with { Role = null, CreatedBy = null };
         return row with { Proof = FirstProofOf(instance, row) };
     }

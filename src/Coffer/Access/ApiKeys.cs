@@ -57,6 +57,7 @@ internal sealed class ApiKeys(
         {
             App = key.App,
             Permissions = key.Permissions,
+            IsPinned = row.PinnedAccount is not null,
             Role = key.Role,
             Apps = key.Apps,
         };

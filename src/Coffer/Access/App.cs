@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.Buffers.Binary;
+using System.IO.Enumeration;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Unicode;
@@ -18,13 +20,15 @@ internal sealed record App(string Id, string Name, string Account, long Created)
 {
     public const int LongestName = 200;
     public const int MostOrigins = 20;
+    public const int LongestAccountPattern = 255, MostStars = 4;
 
     private const int MostSigningSecrets = 2;
 
     // Programs before there were two modes read and write 1 to 4 only: to them a test secret is not there.
     private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, LiveSigningTag = 4, TestSigningTag = 6,
-        GenerationTag = 16;
-    private static ReadOnlySpan<byte> OnceTags => [DisabledTag, QuotaTag, GenerationTag];
+        GenerationTag = 16, AccountPatternTag = 17, AccountRequiredTag = 18;
+    private static ReadOnlySpan<byte> OnceTags =>
+        [DisabledTag, QuotaTag, GenerationTag, AccountPatternTag, AccountRequiredTag];
     private static ReadOnlySpan<byte> OftenTags => [OriginTag, LiveSigningTag, TestSigningTag];
 
     /// <summary>While it is true every key of the app is refused.</summary>
@@ -32,6 +36,15 @@ internal sealed record App(string Id, string Name, string Account, long Created)
 
     /// <summary>How many secrets a scope may hold; null is the server's own quota.</summary>
     public int? SecretsPerScope { get; init; }
+
+    /// <summary>
+    /// What the accounts that requests name look like: characters of an account's id, and <c>*</c> for any number of
+    /// them. Null is any.
+    /// </summary>
+    public string? AccountPattern { get; init; }
+
+    /// <summary>Whether requests have to name an account, and so never mean the app's own by leaving it out.</summary>
+    public bool IsAccountRequired { get; init; }
 
     /// <summary>The web origins from which browsers may use the app's keys; empty is any.</summary>
     public IReadOnlyList<string> Origins { get; init; } = [];
@@ -48,6 +61,17 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     public IReadOnlyList<SigningSecret> TestSigningSecrets { get; init; } = [];
 
     public const string IdPrefix = "app_";
+
+    private static readonly SearchValues<char> PatternCharacters =
+        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-*");
+
+    /// <summary>Whether a text can be an <see cref="AccountPattern"/>.</summary>
+    public static bool IsAccountPattern(string text) => text.Length is > 0 and <= LongestAccountPattern
+        && text.AsSpan().Count('*') <= MostStars && !text.AsSpan().ContainsAnyExcept(PatternCharacters);
+
+    /// <summary>Whether requests may name an account: its own always.</summary>
+    public bool Takes(string account) => AccountPattern is null || account == Account
+        || FileSystemName.MatchesSimpleExpression(AccountPattern, account, ignoreCase: false);
 
     /// <summary>An app with an account of its own and a first signing secret of each mode.</summary>
     public static (App App, NewSigningSecrets Secrets) Create(Instance instance, string name, long now)
@@ -90,10 +114,16 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     public static string? Changed(App? before, App after) => new Changes()
         .Flag("disabled", before?.IsDisabled ?? false, after.IsDisabled)
         .Number("secrets_per_scope", before?.SecretsPerScope, after.SecretsPerScope)
-        .Texts("origins", before?.Origins, after.Origins).Json;
+        .Texts("origins", before?.Origins, after.Origins)
+        .Text("account_pattern", before?.AccountPattern, after.AccountPattern)
+        .Flag("account_required", before?.IsAccountRequired ?? false, after.IsAccountRequired).Json;
 
+    /// <exception cref="ApiError">400: nodes of the release before run, and do not know what it is set to.</exception>
     public AppRow ToRow(Instance instance)
     {
+        // To a program that does not know these fields the app is damaged, and its keys are refused.
+        if ((AccountPattern is not null || IsAccountRequired) && instance.Level < Control.AccountRules)
+            throw ApiError.OlderNodesRun("rules for accounts");
         var fields = new List<(byte Tag, ReadOnlyMemory<byte> Value)>();
         if (IsDisabled)
             fields.Add((DisabledTag, default));
@@ -114,6 +144,11 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             BinaryPrimitives.WriteInt64BigEndian(value, Generation);
             fields.Add((GenerationTag, value));
         }
+
+        if (AccountPattern is { } pattern)
+            fields.Add((AccountPatternTag, Encoding.UTF8.GetBytes(pattern)));
+        if (IsAccountRequired)
+            fields.Add((AccountRequiredTag, default));
 
         using var plaintext = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value.Span)));
         var rest = plaintext.Span;
@@ -186,6 +221,12 @@ internal sealed record App(string Id, string Name, string Account, long Created)
                 return null;
         }
 
+        var hasPattern = Tlv.Find(fields.Span, AccountPatternTag) is not null;
+        var pattern = Tlv.Text(fields.Span, AccountPatternTag);
+        if (hasPattern && (pattern is null || !IsAccountPattern(pattern)))
+            return null;
+        if (Tlv.Find(fields.Span, AccountRequiredTag) is { } required && !fields.Span[required].IsEmpty)
+            return null;
         var origins = Tlv.All(fields.Span, OriginTag);
         if (origins.Count > MostOrigins || !origins.All(origin => IsText(fields.Span[origin])))
             return null;
@@ -195,6 +236,8 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         {
             IsDisabled = Tlv.Find(fields.Span, DisabledTag) is not null,
             SecretsPerScope = quota,
+            AccountPattern = pattern,
+            IsAccountRequired = Tlv.Find(fields.Span, AccountRequiredTag) is not null,
             Origins = [.. origins.Select(origin => Encoding.UTF8.GetString(fields.Span[origin]))],
             LiveSigningSecrets = live,
             TestSigningSecrets = test,

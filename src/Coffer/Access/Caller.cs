@@ -86,6 +86,9 @@ internal sealed record Caller(string KeyId, KeyKind Kind, TenantId? Tenant, Orig
 
     public Permissions Permissions { get; init; } = Permissions.All;
 
+    /// <summary>Whether the key is for one account, in which it acts without being told.</summary>
+    public bool IsPinned { get; init; }
+
     /// <summary>Of an admin key: what it may do. Null of another key.</summary>
     public Role? Role { get; init; }
 
@@ -108,6 +111,9 @@ internal sealed record Caller(string KeyId, KeyKind Kind, TenantId? Tenant, Orig
 
     /// <summary>Whose turn and bounds its changes take; null for an admin key.</summary>
     public Payer? Payer => Tenant is null ? null : new Payer(Tenant.App, Kind == KeyKind.Ephemeral ? KeyId : null);
+
+    /// <summary>Whether it acts in the same account of the same app and mode as another.</summary>
+    public bool IsBeside(Caller other) => Tenant == other.Tenant;
 
     /// <summary>An audit entry about something that this caller asked for.</summary>
     public AuditEntry Entry(string verb, string outcome) => new(verb, outcome)

@@ -47,4 +47,20 @@ internal sealed class Callers(
             ? (null, gate.Refuse("another_account", caller.KeyId, origin, ApiError.AnotherAccount()))
             : found;
     }
+
+    /// <summary>What the app's own rules for accounts refuse: 400, or null.</summary>
+    /// <param name="caller">Who asks.</param>
+    /// <param name="account">The account that the request names, or null.</param>
+    public ApiError? RefusalOf(Caller caller, string? account)
+    {
+        if (caller is not { App: { } app, Kind: KeyKind.Secret or KeyKind.Restricted })
+            return null; // of an ephemeral key the account was looked at when it was minted
+        // A key that is pinned to an account acts there, which its maker has said.
+        if (account is null && app.IsAccountRequired && !caller.IsPinned)
+            return gate.Refuse("account_missing", caller.KeyId, caller.Origin, ApiError.AccountRequired());
+        return account is not null && !app.Takes(account)
+            ? gate.Refuse("account_not_of_pattern", caller.KeyId, caller.Origin,
+                ApiError.AccountNotOfPattern(account, app.AccountPattern!))
+            : null;
+    }
 }

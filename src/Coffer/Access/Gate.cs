@@ -124,7 +124,11 @@ internal sealed class Gate(
         if (caller.Tenant is not { } tenant)
             throw Refuse("admin_key_on_secrets", caller, ApiError.AdminKeyOnSecrets());
         if ((needed & ~caller.Permissions) is not Permissions.None and var missing)
-            throw Refuse("permission_missing", caller, ApiError.PermissionMissing(missing.Words().First()));
+        {
+            throw Refuse("permission_missing", caller,
+                ApiError.PermissionMissing(missing.Words().First(), caller.Kind == KeyKind.Ephemeral));
+        }
+
         if (caller.Kind == KeyKind.Ephemeral && !user.IsEmpty && !user.SequenceEqual(caller.User.Span))
             throw Refuse("another_user", caller, ApiError.AnotherUser());
         return tenant;

@@ -87,15 +87,18 @@ internal static class AppsVerb
         {
             Description = "Accept the app's keys from pages of any origin again.",
         };
+        var (pattern, required) = (PatternOption(), RequiredOption());
         var command = new Command("set",
-            "Change the quota of an app, or the web origins from which its keys are accepted: the given origins "
-                + "replace all earlier ones.\n\n" +
-            "Example: coffer apps set app_1 --secrets-per-scope 50 --origin https://app.example.com")
-        { app, quota, origins, any };
+            "Change the quota of an app, the accounts that its requests may name, or the web origins from which its "
+                + "keys are accepted: the given origins replace all earlier ones.\n\n" +
+            "Example: coffer apps set app_1 --account-pattern \"acct_*\" --account-required yes")
+        { app, quota, origins, any, pattern, required };
         command.Validators.Add(parsed =>
         {
-            if (parsed.GetResult(quota) is null && parsed.GetResult(origins) is null && !parsed.GetValue(any))
-                parsed.AddError("Give --secrets-per-scope, --origin or --any-origin");
+            if (((Option[])[quota, origins, pattern, required]).All(option => parsed.GetResult(option) is null)
+                && !parsed.GetValue(any))
+                parsed.AddError("Give --secrets-per-scope, --origin, --any-origin, --account-pattern or "
+                    + "--account-required");
             else if (parsed.GetResult(origins) is not null && parsed.GetValue(any))
                 parsed.AddError("Give --origin or --any-origin, not both");
         });
@@ -104,8 +107,12 @@ internal static class AppsVerb
             ("secrets_per_scope", parsed.GetValue(quota) is "default" ? "" : parsed.GetValue(quota)),
             ("origins", parsed.GetValue(any) ? "" : null), // an empty value clears
             .. Parameters.Elements("origins", parsed.GetValue(origins)),
+            ("account_pattern", parsed.GetValue(pattern) is "*" ? "" : parsed.GetValue(pattern)),
+            ("account_required", RequiredValue(parsed.GetValue(required))),
         ]);
     }
+
+    private static string? RequiredValue(string? word) => word switch { null => null, "yes" => "true", _ => "false" };
 
     private static Command Switch(string name, string description, string disabled)
     {
@@ -223,6 +230,24 @@ internal static class AppsVerb
                 result.AddError($"--secrets-per-scope '{token.Value}' is not a number");
         });
         return quota;
+    }
+
+    private static Option<string?> PatternOption() => new("--account-pattern")
+    {
+        Description = "What the accounts that requests name look like, such as acct_*: each * is any number of "
+            + "letters, digits, _ and -. Others are refused; * alone is any account.",
+        HelpName = "PATTERN",
+    };
+
+    private static Option<string?> RequiredOption()
+    {
+        var required = new Option<string?>("--account-required")
+        {
+            Description = "Whether requests have to name an account: with yes one that forgets it is refused, and "
+                + "stores nothing in the app's own account.",
+            HelpName = "yes|no",
+        };
+        return required.AcceptOnlyFromAmong("yes", "no");
     }
 
     private static Option<string[]> OriginsOption() => new("--origin")

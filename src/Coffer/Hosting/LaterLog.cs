@@ -154,6 +154,10 @@ internal sealed class LaterLog
             app = app with { Origins = [.. origins.EnumerateArray().Select(origin => origin.GetString()!)] };
         if (After("secrets_per_scope") is { } quota)
             app = app with { SecretsPerScope = quota.ValueKind == JsonValueKind.Number ? quota.GetInt32() : null };
+        if (After("account_pattern") is { } pattern)
+            app = app with { AccountPattern = pattern.GetString() };
+        if (After("account_required") is { } required)
+            app = app with { IsAccountRequired = required.ValueKind == JsonValueKind.True };
         return app;
 
         JsonElement? After(string name) =>

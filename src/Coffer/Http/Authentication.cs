@@ -51,12 +51,25 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
             return (null, refused);
         }
 
+        malformed ??= readsAccount ? callers.RefusalOf(caller!, account) : null;
         if (!isAgain && !limits.TakeForKey(caller!.KeyId, isUrgent))
             return (null, ApiError.RateLimited(caller!.Livemode));
         if (malformed is null && readsAccount && IsOfAnotherMode(caller!, headers["Stripe-Livemode"]))
             malformed = ApiError.AnotherMode();
         return malformed is not null ? (null, malformed) : (caller, null);
     }
+
+    /// <summary>
+    /// Whether a text is what languages write for a variable that is empty. As an account it would be shared by all
+    /// whose account was forgotten.
+    /// </summary>
+    public static bool IsAccident(string account) => account.AsSpan().Trim() is var text
+        && (text.IsEmpty || text.Equals("undefined", StringComparison.OrdinalIgnoreCase)
+            || text.Equals("null", StringComparison.OrdinalIgnoreCase)
+            || text.Equals("none", StringComparison.OrdinalIgnoreCase)
+            || text.Equals("nil", StringComparison.OrdinalIgnoreCase)
+            || text.Equals("nan", StringComparison.OrdinalIgnoreCase)
+            || text.StartsWith("[object ", StringComparison.Ordinal));
 
     /// <summary>Whether a text has the form of an account's id.</summary>
     public static bool IsAccount(string id) =>
@@ -106,9 +119,16 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
         if (account.Count == 1 && context.Count == 1)
             return Malformed(account == context ? ApiError.TwoAccounts() : ApiError.ConflictingAccounts());
         if (account.Count == 1)
+        {
+            if (IsAccident(account.ToString()))
+                return Malformed(ApiError.AccidentalAccount("Stripe-Account", account.ToString()));
             return IsAccount(account.ToString()) ? (account, null, null) : Malformed(ApiError.MalformedAccount());
+        }
+
         if (context.Count == 0)
             return default;
+        if (context.ToString().Split('/').Any(IsAccident))
+            return Malformed(ApiError.AccidentalAccount("Stripe-Context", context.ToString()));
         return context.ToString().Split('/') switch
         {
             [var id] when IsAccount(id) => (id, null, null),

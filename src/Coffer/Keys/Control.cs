@@ -23,9 +23,9 @@ internal sealed record Control : IDisposable
 
     /// <summary>
     /// The first level with this row; from which on rows of API keys are proven in their second form; from which on
-    /// they are believed in no other; and from which on tenants may have retired seeds.
+    /// they are believed in no other; and from which on tenants may have retired seeds, and apps rules for accounts.
     /// </summary>
-    public const long FirstLevel = 2, SecondKeyRows = 3, OnlySecondKeyRows = 4, RetiredSeeds = 5;
+    public const long FirstLevel = 2, SecondKeyRows = 3, OnlySecondKeyRows = 4, RetiredSeeds = 5, AccountRules = 5;
 
     private const byte SerialTag = 1, LevelTag = 2, GenerationTag = 3, HeldTag = 4, RootTag = 5, WrappingTag = 6,
         RemovedTag = 7, PepperTag = 8, SigningKeyTag = 9;

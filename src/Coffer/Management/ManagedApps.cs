@@ -16,7 +16,10 @@ internal sealed class ManagedApps(
     /// <param name="SecretsPerScope">The quota of each scope; 0 takes it back to the server's own.</param>
     /// <param name="Origins">The web origins, as browsers send them; empty is any.</param>
     /// <param name="IsDisabled">Whether its keys are refused.</param>
-    public sealed record Edit(string? Name, int? SecretsPerScope, IReadOnlyList<string>? Origins, bool? IsDisabled)
+    /// <param name="AccountPattern">What accounts that requests name look like; empty is any.</param>
+    /// <param name="IsAccountRequired">Whether requests have to name an account.</param>
+    public sealed record Edit(string? Name, int? SecretsPerScope, IReadOnlyList<string>? Origins, bool? IsDisabled,
+        string? AccountPattern, bool? IsAccountRequired)
     {
         public App ApplyTo(App app) => app with
         {
@@ -29,6 +32,13 @@ internal sealed class ManagedApps(
             },
             Origins = Origins ?? app.Origins,
             IsDisabled = IsDisabled ?? app.IsDisabled,
+            AccountPattern = AccountPattern switch
+            {
+                null => app.AccountPattern,
+                "" => null,
+                var pattern => pattern,
+            },
+            IsAccountRequired = IsAccountRequired ?? app.IsAccountRequired,
         };
     }
 

@@ -8,6 +8,8 @@ namespace Coffer.Tests.Api;
 /// <summary>What a backend hands to a browser: how it is minted, what it reaches, how it ends.</summary>
 public sealed class EphemeralKeysTests : ServerTests
 {
+    private const string ForSession = "more_permissions_required_for_session";
+
     private const string Secrets = "/v1/apps/secrets";
 
     private TestServer.Caller Client => Server.Client(account: "acct_1");
@@ -98,7 +100,7 @@ public sealed class EphemeralKeysTests : ServerTests
             Assert.Equal("mine", (await Client.Find("k", id, ("expand[]", "payload"))).IsOk().Payload);
             foreach (var other in (string[])[id + " ", id.ToUpperInvariant() + "!",
                 id.Normalize() == id ? id.Normalize(NormalizationForm.FormD) + "\u0301" : id.Normalize()])
-                (await browser.Find("k", other)).IsError(403, null, "scope[user]");
+                (await browser.Find("k", other)).IsError(403, ForSession, "scope[user]");
         }
     }
 
@@ -181,8 +183,8 @@ public sealed class EphemeralKeysTests : ServerTests
                     browser.Set("k", "p", user, ("if_version", "7")), user =>
                         browser.List(user, ("starting_after", "appsecret_none"))])
         {
-            var stored = (await ask("usr_2")).IsError(403, null, "scope[user]");
-            Assert.Equal(stored.Text, (await ask("usr_3")).IsError(403, null, "scope[user]").Text);
+            var stored = (await ask("usr_2")).IsError(403, ForSession, "scope[user]");
+            Assert.Equal(stored.Text, (await ask("usr_3")).IsError(403, ForSession, "scope[user]").Text);
         }
 
         Assert.Equal("another's", (await Client.Find("k", "usr_2", ("expand[]", "payload"))).Payload);
@@ -249,12 +251,12 @@ public sealed class EphemeralKeysTests : ServerTests
         Assert.Equal("""["secret_read"]""", minted["permissions"]!.ToJsonString());
         var reader = Server.Client(minted.Secret());
         (await reader.Find("k", "usr_1", ("expand[]", "payload"))).IsOk();
-        (await reader.Set("k", "p", "usr_1")).IsError(403, null, null);
-        (await reader.Delete("k", "usr_1")).IsError(403, null, null);
+        (await reader.Set("k", "p", "usr_1")).IsError(403, ForSession, null);
+        (await reader.Delete("k", "usr_1")).IsError(403, ForSession, null);
         var writer = Server.Client(await Server.MintAsync("usr_1", "acct_1", ("permissions", "secret_write")));
-        (await writer.Find("k", "usr_1")).IsError(403, null, null);
-        (await writer.List("usr_1")).IsError(403, null, null);
-        (await writer.Delete("k", "usr_1", ("expand[]", "payload"))).IsError(403, null, null);
+        (await writer.Find("k", "usr_1")).IsError(403, ForSession, null);
+        (await writer.List("usr_1")).IsError(403, ForSession, null);
+        (await writer.Delete("k", "usr_1", ("expand[]", "payload"))).IsError(403, ForSession, null);
         (await writer.Set("k", "p", "usr_1")).IsOk();
         (await writer.Delete("k", "usr_1")).IsOk();
     }

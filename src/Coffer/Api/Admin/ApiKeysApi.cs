@@ -21,6 +21,12 @@ internal sealed class ApiKeysApi(KeyRing keys)
         new("POST", $"{One}/revoke", RevokeAsync) { Act = Acts.RevokeKey, IsUrgent = true },
     ];
 
+    // The account that a key is for.
+    private static string? AccountOf(StripeForm form) =>
+        Id(form, "account") is { } account && Authentication.IsAccident(account)
+            ? throw ApiError.Unusable("account", $"'{account}' is what a program sends when it has no account")
+            : Id(form, "account");
+
     private ValueTask<ApiError?> CreateAsync(ApiRequest request)
     {
         var form = request.Form;
@@ -47,7 +53,7 @@ internal sealed class ApiKeysApi(KeyRing keys)
             isAdmin ? null : RequiredText(form, "app"),
             isAdmin || (form.Boolean("livemode") ?? false),
             PermissionsOf(form, kind),
-            Id(form, "account"),
+            AccountOf(form),
             ReadNetworks(form),
             form.Integer("expires_at"),
             isAdmin ? RoleOf(form) : null,

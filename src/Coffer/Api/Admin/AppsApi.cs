@@ -35,7 +35,7 @@ internal sealed class AppsApi(ManagedApps apps)
 
     private ValueTask<ApiError?> CreateAsync(ApiRequest request)
     {
-        request.Form.Only("name", "secrets_per_scope", "origins");
+        request.Form.Only("name", "secrets_per_scope", "origins", "account_pattern", "account_required");
         var settings = ReadSettings(request.Form);
         if (settings.Name is null)
             throw ApiError.ParameterMissing("name");
@@ -59,7 +59,7 @@ internal sealed class AppsApi(ManagedApps apps)
 
     private ValueTask<ApiError?> ChangeAsync(ApiRequest request)
     {
-        request.Form.Only("name", "secrets_per_scope", "origins", "disabled");
+        request.Form.Only("name", "secrets_per_scope", "origins", "account_pattern", "account_required", "disabled");
         var settings = ReadSettings(request.Form) with { IsDisabled = request.Form.Boolean("disabled") };
         return AnswerAsync<ManagedApps.AppAnswer>(request, Write,
             write => apps.ChangeAsync(write, request.Target.Id("app"), settings));
@@ -89,7 +89,19 @@ internal sealed class AppsApi(ManagedApps apps)
             _ => throw ApiError.OutOfRange("secrets_per_scope", 1, CofferOptions.MostSecretsPerScope),
         };
         return new ManagedApps.Edit(Text(form, "name", App.LongestName), quota,
-            form.Has("origins") ? ReadOrigins(form) : null, null);
+            form.Has("origins") ? ReadOrigins(form) : null, null, ReadPattern(form), form.Boolean("account_required"));
+    }
+
+    // An empty value takes it back to any.
+    private static string? ReadPattern(StripeForm form)
+    {
+        if (form.IsEmpty("account_pattern"))
+            return "";
+        return Text(form, "account_pattern") is { } pattern && !App.IsAccountPattern(pattern)
+            ? throw ApiError.Unusable("account_pattern", "it must be what an account's id looks like, such as acct_*: "
+                + $"at most {App.LongestAccountPattern} letters, digits, '_' and '-', and at most {App.MostStars} '*', "
+                + "each for any number of them")
+            : Text(form, "account_pattern");
     }
 
     private static List<string> ReadOrigins(StripeForm form)
@@ -118,6 +130,8 @@ internal sealed class AppsApi(ManagedApps apps)
         json.WriteString("id"u8, app.Id);
         json.WriteString("object"u8, "app"u8);
         json.WriteString("account"u8, app.Account);
+        json.WriteString("account_pattern"u8, app.AccountPattern);
+        json.WriteBoolean("account_required"u8, app.IsAccountRequired);
         json.WriteNumber("created"u8, app.Created);
         if (app.IsDamaged)
             json.WriteBoolean("damaged"u8, true);

@@ -188,7 +188,7 @@ public sealed class ApiKeysTests : ServerTests
         Assert.Equal(writes, (await caller.Delete("k")).Status);
         if (reads == 403)
             (await caller.Find("not there")).IsError(
-                403, null, null,
+                403, "more_permissions_required", null,
                 "The provided key does not have the permission 'secret_read', which this request needs. Use a key "
                     + "that has it.");
     }
@@ -279,7 +279,7 @@ public sealed class ApiKeysTests : ServerTests
         (await Server.Client(old.Secret()).List()).IsOk();
         (await Server.Client(rolled.Secret()).List()).IsOk();
         (await Server.Client(rolled.Secret(), "acct_2").List()).IsError(403, "account_invalid", null);
-        (await Server.Client(rolled.Secret()).Set("k")).IsError(403, null, null);
+        (await Server.Client(rolled.Secret()).Set("k")).IsError(403, "more_permissions_required", null);
         Server.Time.Move(TimeSpan.FromSeconds(59));
         (await Server.Client(old.Secret()).List()).IsOk();
         Server.Time.Move(TimeSpan.FromSeconds(1));
