@@ -11,7 +11,7 @@ internal sealed class LastUses(Committer committer, TimeProvider time)
     public void Note(ApiKeyRow row)
     {
         var now = time.GetUtcNow().ToUnixTimeSeconds();
-        var hour = now - now % 3_600;
+        var hour = Math.Max(now - now % 3_600, row.Created); // it is not used before it is made
         if (row.LastUsed >= hour || row.ExpiresAt <= now)
             return;
         try

@@ -47,11 +47,12 @@ internal sealed class Signatures(Gate gate, TimeProvider time)
     {
         var (app, tenant) = gate.RequireKind(caller, KeyKind.Ephemeral);
         var now = time.GetUtcNow().ToUnixTimeSeconds();
+        // What was sent is looked at before what is stored.
+        var complete = Complete(payload, Encoding.UTF8.GetString(caller.User.Span), tenant.Account);
         var secrets = app.SigningSecretsAt(tenant.Livemode, now).ToList();
         if (secrets.Count == 0)
             throw ApiError.NoSigningSecret(app.Id, tenant.Livemode);
         var at = now.ToString(CultureInfo.InvariantCulture);
-        var complete = Complete(payload, Encoding.UTF8.GetString(caller.User.Span), tenant.Account);
         var signed = Encoding.UTF8.GetBytes($"{at}.{complete}");
         var signatures = secrets.Select(secret => $"v1={Convert.ToHexStringLower(secret.Sign(signed))}");
         return $"t={at},{string.Join(',', signatures)}";

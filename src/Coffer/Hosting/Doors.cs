@@ -37,6 +37,8 @@ internal sealed class Doors(
             .. new EphemeralKeysApi(management.Minting, signatures).Routes,
         ];
         var log = around.Log<Pipeline>();
+        if (options.Dev is { SeedFixtures: true })
+            routes = around.Parts.Add(new Fixtures(secrets.Store, FirstStart.DevCaller)).Keep(routes);
         return new Doors(
             new Pipeline(routes, authentication, access.Gate, isAdmin: false, docs, log),
             new Pipeline(management.AdminRoutes, authentication, access.Gate, isAdmin: true, docs, log),
@@ -47,6 +49,7 @@ internal sealed class Doors(
     {
         (DocsApi.Path, _) => DocsApi.WriteErrorsAsync(context),
         (AuditKeyApi.Path, _) => auditKey.WriteAsync(context),
+        (HealthApi.Check, _) => HealthApi.WriteCheckAsync(context),
         (HealthApi.Alive, not Planes.Public) => HealthApi.WriteAliveAsync(context),
         (HealthApi.Ready, not Planes.Public) => health.WriteReadyAsync(context),
         ("/", not Planes.Admin) when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),

@@ -15,11 +15,11 @@ internal static class FirstStart
     public const string DevAppId = "app_dev";
 
     private const string DevKeyId = "key_dev", DevAdminKeyId = "key_dev_admin";
-    private static readonly App DevApp = new(DevAppId, "dev", "acct_dev", 0);
+    private const string DevAccount = "acct_dev";
 
     /// <summary>Who a developer's requests come from when they name no account.</summary>
     public static Caller DevCaller { get; } = new(DevKeyId, KeyKind.Secret,
-        new TenantId(DevApp.Id, Livemode: false, DevApp.Account), Origin.Internal);
+        new TenantId(DevAppId, Livemode: false, DevAccount), Origin.Internal);
 
     /// <summary>
     /// The keys that <c>coffer dev</c> has left in a store, from when it opened those of <c>serve</c>.
@@ -83,7 +83,7 @@ internal static class FirstStart
             if (chosen is not null && await ApiKey.FindIdAsync(engine, instance, chosen, ct) is { } known
                 && known != DevKeyId)
                 return new FirstKeys(chosen, null, admin, null, null);
-            var found = DevAppIn(await engine.FindAppAsync(DevApp.Id, ct));
+            var found = DevAppIn(await engine.FindAppAsync(DevAppId, ct));
             var (app, secrets) = found.RollSigningSecret(livemode: false, lastUntil: null);
             var row = app.ToRow(instance);
             rows.Add(new RowWrite.PutApp(row));
@@ -95,7 +95,7 @@ internal static class FirstStart
         App DevAppIn(AppRow? row)
         {
             if (row is null)
-                return DevApp;
+                return new App(DevAppId, "dev", DevAccount, now.ToUnixTimeSeconds());
             return App.Inspect(row, instance) is { IsDamaged: false } app ? app : throw new ConfigurationException(
                 $"the app {row.Id} of the store in {options.Data} is damaged",
                 "Use another --data directory, or none: dev then creates a temporary store.");

@@ -12,6 +12,9 @@ internal sealed partial class HealthApi(Readiness readiness, Draining draining)
     public const string Alive = "/healthz";
     public const string Ready = "/readyz";
 
+    /// <summary>Where Stripe's API says that it is there, which some programs ask first.</summary>
+    public const string Check = "/healthcheck";
+
     private static readonly Readiness.Check Stopping =
         new("server", "it is about to stop, and answers requests until then");
 
@@ -19,6 +22,13 @@ internal sealed partial class HealthApi(Readiness readiness, Draining draining)
     private const string Root = """(\.{0,2}/|~/|[A-Za-z]:\\|\\\\)""";
 
     public static Task WriteAliveAsync(HttpContext context) => WriteAsync(context, []);
+
+    public static Task WriteCheckAsync(HttpContext context)
+    {
+        context.Response.ContentType = "text/plain; charset=utf-8";
+        context.Response.Headers.CacheControl = "no-cache, no-store";
+        return context.Response.WriteAsync("ok\n", context.RequestAborted);
+    }
 
     public async Task WriteReadyAsync(HttpContext context)
     {

@@ -90,6 +90,9 @@ internal static class Listeners
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
+            // A field may have any byte from 0x80 (RFC 9110, 5.5). As UTF-8, which few of them are, a request would be
+            // refused without a body before it is known what is wrong.
+            kestrel.RequestHeaderEncodingSelector = static _ => System.Text.Encoding.Latin1;
             Limit(kestrel.Limits, options);
             var tls = kestrel.ApplicationServices.GetService<TlsCertificate>();
             // Where there is a second address, health and the management plane are there, and need no reserve at the

@@ -130,6 +130,9 @@ internal sealed partial class Pipeline
             target = WithoutAuthority(target);
         var mark = target.IndexOf('?', StringComparison.Ordinal);
         var path = mark < 0 ? target : target[..mark];
+        // Generated documents put a base that ends in a slash before paths that begin with one.
+        if (path.StartsWith("//v1/", StringComparison.Ordinal))
+            path = path[1..];
         if (routes.Find(request.Method, path) is not var (route, about))
             return ApiError.UnknownRoute(request.Method, path);
 

@@ -319,7 +319,13 @@ internal sealed partial class SecretStore(
         change.Claim = claim;
         var key = (claim.Row.Tenant, new Guid(claim.Row.Key));
         if (!inFlight.TryAdd(key, true))
-            throw ApiError.IdempotencyKeyInUse(claim.Key);
+        {
+            // The other request may be a repetition too: what is kept is replayed to all of them.
+            return await IsKeptAsync(change)
+                ? await StoreAsync(change)
+                : throw ApiError.IdempotencyKeyInUse(claim.Key);
+        }
+
         try
         {
             return await StoreAsync(change);
@@ -328,6 +334,19 @@ internal sealed partial class SecretStore(
         {
             inFlight.TryRemove(key, out _);
         }
+    }
+
+    private async ValueTask<bool> IsKeptAsync(SecretChange change)
+    {
+        IEnumerable<IdempotencyKey?> places =
+            [change.IdempotencyAt, .. change.OlderAt.Select(each => each.Idempotency)];
+        foreach (var place in places.OfType<IdempotencyKey>())
+        {
+            if (await engine.FindIdempotencyAsync(place, CancellationToken.None) is not null)
+                return true;
+        }
+
+        return false;
     }
 
     private async Task<WriteOutcome> StoreAsync(SecretChange change)

@@ -216,6 +216,10 @@ internal abstract partial class Engine
     public ValueTask<IReadOnlyList<SecretKey>> ListExpiredAsync(long now, int limit, CancellationToken ct) =>
         ListAsync(SecretRow.Expired, ct, now, limit);
 
+    /// <summary>What is kept under an idempotency key, however old, or null.</summary>
+    public ValueTask<IdempotencyRow?> FindIdempotencyAsync(IdempotencyKey key, CancellationToken ct) =>
+        FindAsync(IdempotencyRow.ByKey, ct, key.Tenant, key.Key);
+
     /// <summary>When the oldest idempotency record was made (Unix seconds), or null if there is none.</summary>
     public ValueTask<long?> FindOldestIdempotencyAsync(CancellationToken ct) =>
         FindNumberAsync(IdempotencyRow.Oldest, ct);

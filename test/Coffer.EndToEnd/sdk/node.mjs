@@ -241,4 +241,18 @@ const scenarios = {
   },
 };
 
+// What the SDKs' own suites call, in their order and in the app's own account: those secrets are there before any set.
+scenarios.suite = async () => {
+  const { secrets } = connect(COFFER_API_KEY, {}).apps;
+  for (let i = 0; i < 2; i++) {
+    assert.equal((await secrets.find({ scope, name: 'sec_123' })).name, 'sec_123');
+    assert.equal((await secrets.deleteWhere({ scope, name: 'my-api-key' })).deleted, true);
+    assert.equal((await secrets.list({ scope, limit: 2 })).data.length, 2);
+    await secrets.create({ scope, name: 'sec_123', payload: 'very secret string' });
+    await secrets.create({ scope, name: 'my-api-key', payload: 'secret_key_xxxxxx' });
+    await secrets.deleteWhere({ scope, name: 'my-api-key' });
+    await secrets.deleteWhere({ scope, name: 'my-api-key' });
+  }
+};
+
 await scenarios[name]();

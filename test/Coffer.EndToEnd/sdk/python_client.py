@@ -133,7 +133,21 @@ def idempotency():
     assert Secret.find(name="k", expand=["payload"], **at_account).payload == "p"
 
 
+def suite():
+    """What the SDKs' own suites call, in their order and in the app's own account."""
+    here = {"scope": {"type": "account"}}
+    for _ in range(2):
+        assert Secret.find(name="sec_123", **here).name == "sec_123"
+        assert Secret.delete_where(name="my-api-key", **here).deleted
+        assert len(Secret.list(limit=2, **here).data) == 2
+        Secret.create(name="sec_123", payload="very secret string", **here)
+        Secret.create(name="my-api-key", payload="secret_key_xxxxxx", **here)
+        Secret.delete_where(name="my-api-key", **here)
+        Secret.delete_where(name="my-api-key", **here)
+
+
 {
+    "suite": suite,
     "set": set_a_secret, "find": find, "user_scope": user_scope, "account": account, "pages": pages, "delete": delete,
     "authentication_error": authentication_error, "permission_error": permission_error,
     "invalid_request_error": invalid_request_error, "idempotency": idempotency,

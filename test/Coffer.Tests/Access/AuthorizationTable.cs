@@ -179,7 +179,7 @@ internal static class AuthorizationTable
 
     /// <summary>What is answered without a key; in dev mode <c>GET /</c> too.</summary>
     public static readonly IReadOnlyList<string> Open =
-        ["/healthz", "/readyz", "/docs/errors", "/.well-known/coffer-audit-key"];
+        ["/healthz", "/readyz", "/healthcheck", "/docs/errors", "/.well-known/coffer-audit-key"];
 
     public static readonly IReadOnlyList<RouteRow> Routes = [.. Read(RouteRows).Select(row =>
     {

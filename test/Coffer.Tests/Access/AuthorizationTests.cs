@@ -227,7 +227,7 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
             var path = Fill(row.Path, Absent);
             var last = path.LastIndexOf('/') + 1;
             foreach (var target in (string[])[
-                path + "/", "/" + path, path.ToUpperInvariant(),
+                path + "/", "//" + path, path.ToUpperInvariant(),
                     $"{path[..last]}%{(int)path[last]:x2}{path[(last + 1)..]}", $"{path[..last]}./{path[last..]}",
                 $"/v1/..{path}", $"/admin/v1/..{path}", path.Insert(last, "/"), path + ";a=b", path
                     + "%2f", path.Replace("v1", "v2", StringComparison.Ordinal),

@@ -77,7 +77,7 @@ public sealed class WireTests : ServerTests
     [InlineData("GET", "/v1/apps/Secrets")]
     [InlineData("GET", "/v1/apps/secrets%2Ffind")]
     [InlineData("GET", "/v1/apps/%73ecrets")]
-    [InlineData("GET", "//v1/apps/secrets")]
+    [InlineData("GET", "///v1/apps/secrets")]
     [InlineData("DELETE", "/v1/apps/secrets")]
     [InlineData("POST", "/v1/apps/secrets/find")]
     [InlineData("GET", "/v1/apps/secrets/delete")]
