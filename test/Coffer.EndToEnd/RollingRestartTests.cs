@@ -98,7 +98,8 @@ public sealed class RollingRestartTests
                     scgi_temp_path {{files.File("scgi")}};
 
                     """
-                    + block.Replace("listen 443 ssl;", $"listen 127.0.0.1:{port};", StringComparison.Ordinal) + "}\n";
+                    + block.Replace("listen 443 ssl;", $"listen 127.0.0.1:{port};", StringComparison.Ordinal)
+                        .Replace("/var/log/nginx/coffer.log", "stderr", StringComparison.Ordinal) + "}\n";
             await File.WriteAllTextAsync(files.File(name + ".conf"), whole, TestContext.Current.CancellationToken);
             return files.File(name + ".conf");
         }
