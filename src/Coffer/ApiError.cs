@@ -203,6 +203,11 @@ internal sealed partial class ApiError : Exception
             "The app still has accounts with stored data. List them (GET /admin/v1/apps/{app}/accounts) and forget "
                 + "them first.");
 
+    /// <param name="end">The end of its grace period, in Unix seconds.</param>
+    public static ApiError RolledAlready(long end) =>
+        new(400, $"Invalid id: the key was rolled already, and ends at {UnixTime.Shown(end)}. Roll the key that "
+            + "replaced it, or revoke this one to end it now.", param: "id");
+
     public static ApiError LastAdminKey() =>
         new(
             400,
@@ -232,6 +237,10 @@ internal sealed partial class ApiError : Exception
 
     public static ApiError TooManyRotations(int most) =>
         new(400, $"{most} rotations of tenant keys wait already. Wait until one is done (GET /admin/v1/tenant_keys).");
+
+    public static ApiError SettingsWait() =>
+        new(400, "A server of an earlier release runs on the store, or ran a minute ago, and goes by its own settings. "
+            + "Stop it, and try again in a minute (GET /admin/v1/status).", param: "name");
 
     public static ApiError LevelTooLow() =>
         new(400, "A server of an earlier release runs on the store, or ran a minute ago, and would not read what a "

@@ -141,11 +141,13 @@ internal static class KeysVerb
     {
         var key = KeyArgument();
         var grace = Parameters.Duration("--grace",
-            "How long the old key is accepted too, at most 7d; use 0 if it may have leaked", required: true);
+            "How long the old key is accepted too, and what it minted, at most 7d; 0 ends both at once: use it if the "
+                + "key may have leaked", required: true);
         var command = new Command(
             "roll",
-            "Replace a key by a new one that may do the same, and show the new key once. The exit code is 1 if there "
-                + "is none.\n\nExample: coffer keys roll key_1 --grace 24h") { key, grace };
+            "Replace a key by a new one that may do the same, and show the new key once. One that was rolled already "
+                + "is refused: roll the new one. The exit code is 1 if there is none.\n\n"
+                + "Example: coffer keys roll key_1 --grace 24h") { key, grace };
         return Connection.OnAdmin(command, async (admin, parsed, ct) =>
         {
             Keys.Print(

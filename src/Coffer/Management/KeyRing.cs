@@ -105,7 +105,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// <param name="request">Who asks.</param>
     /// <param name="id">The key to be replaced.</param>
     /// <param name="grace">How much longer it is valid, in seconds.</param>
-    /// <exception cref="ApiError">404: there is no such key.</exception>
+    /// <exception cref="ApiError">
+    /// 404: there is no such key. 400: it has expired, or was rolled already and is in its grace period.
+    /// </exception>
     public Task<Reply> RollAsync(ManagementWriter.Request<KeyAnswer> request, string id, long grace)
     {
         gate.Require(request.Caller, Acts.RollKey);
@@ -116,6 +118,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             var old = ApiKey.From(instance, Require(request.Caller, found, id)).Row;
             if (new ApiKey(old).EndsAt <= now)
                 throw ApiError.Unusable("id", "the key has expired; create another");
+            // Its end is that of a grace period: a successor would have it too.
+            if (old is { How: EndedKeyRow.Rolled, Ended: not null })
+                throw ApiError.RolledAlready(old.Ended.Value);
             var made = management.CreatedAt(now);
             var newId = ApiKey.NewId(instance, made);
             var successor = old with

@@ -339,6 +339,66 @@ public sealed class ApiKeysTests : ServerTests
         (await third.Get(KeysPath)).IsOk();
     }
 
+    [Theory]
+    [Trait("Firm edges", "24")]
+    [InlineData("addresses[]", "127.0.0.1/32")]
+    [InlineData("role", "operator")]
+    [InlineData("expires_at", "4102444800")]
+    [InlineData(null, null)] // it was rolled, and is in its grace
+    public async Task A_key_that_works_only_from_somewhere_for_a_while_or_for_less_is_no_way_in(
+        string? param, string? value)
+    {
+        var first = (await Server.KeyAsync("admin", null)).Id();
+        var key = await Server.NewKeyAsync("admin", null, param is null ? [] : [(param, value!)]);
+        if (param is null)
+        {
+            var next = (await Admin.Post($"{KeysPath}/{key.Id()}/roll", [("grace_period", "604800")])).IsOk().Json;
+            (await Admin.Post($"{KeysPath}/{next.Id()}/revoke", [])).IsOk();
+        }
+
+        (await Admin.Post($"{KeysPath}/{first}/revoke", [])).IsError(400, null, null);
+        (await Admin.Post($"{KeysPath}/{key.Id()}/revoke", [])).IsOk();
+    }
+
+    [Fact]
+    [Trait("Firm edges", "25")]
+    public async Task What_a_key_minted_ends_with_it_at_once_or_at_the_end_of_its_grace()
+    {
+        foreach (var grace in (int[])[0, 60])
+        {
+            var key = await Server.NewKeyAsync("secret", app);
+            var minted = (string)(await Server.Client(key.Secret()).Post(Ephemeral, [("user", "usr_1")])).IsOk()
+                .Json["secret"]!;
+            (await Server.Client(minted).List("usr_1")).IsOk();
+            (await Admin.Post($"{KeysPath}/{key.Id()}/roll", [("grace_period", $"{grace}")])).IsOk();
+            if (grace > 0)
+            {
+                (await Server.Client(minted).List("usr_1")).IsOk();
+                Server.Time.Move(TimeSpan.FromSeconds(grace));
+            }
+
+            Assert.Equal(401, (await Server.Client(minted).List("usr_1")).Status);
+        }
+    }
+
+    [Theory]
+    [Trait("Firm edges", "25")]
+    [InlineData("secret", "60")]
+    [InlineData("secret", "0")]
+    [InlineData("admin", "604800")]
+    public async Task A_key_in_its_grace_is_not_rolled_again_and_the_one_that_replaced_it_is(string type, string grace)
+    {
+        var old = await Server.NewKeyAsync(type, type == "admin" ? null : app);
+        var end = UnixTime.Shown(Server.Time.Seconds + 100);
+        var next = (await Admin.Post($"{KeysPath}/{old.Id()}/roll", [("grace_period", "100")])).IsOk().Json;
+        var refused = (await Admin.Post($"{KeysPath}/{old.Id()}/roll", [("grace_period", grace)]))
+            .IsError(400, null, "id");
+        Assert.Contains($"ends at {end}", refused.Text, StringComparison.Ordinal);
+        var last = (await Admin.Post($"{KeysPath}/{next.Id()}/roll", [("grace_period", grace)])).IsOk().Json;
+        Assert.Null((string?)last["expires_at"]);
+        (await Admin.Post($"{KeysPath}/{old.Id()}/revoke", [])).IsOk();
+    }
+
     [Fact]
     public async Task Two_admin_keys_that_revoke_themselves_at_once_leave_one()
     {
