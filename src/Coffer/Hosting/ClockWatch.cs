@@ -19,7 +19,13 @@ internal sealed class ClockWatch
     /// <summary>How long ago the last change may be at a start: longer may be a clock that is wrong.</summary>
     public static readonly TimeSpan LongestRest = TimeSpan.FromDays(1);
 
+    /// <summary>
+    /// By how much it may differ from the database's before that is said, and before the node is not ready.
+    /// </summary>
+    public static readonly TimeSpan LeastOffset = TimeSpan.FromSeconds(2), MostOffset = TimeSpan.FromSeconds(30);
+
     private readonly TimeProvider time;
+    private readonly Func<TimeSpan?> ahead;
     private readonly Func<TimeSpan> steady;
     private readonly ILogger<ClockWatch> log;
     private readonly DateTimeOffset? lastCommit;
@@ -28,24 +34,54 @@ internal sealed class ClockWatch
     private TimeSpan measured;
     private TimeSpan? heldUntil;
     private string? trouble;
+    private TimeSpan said;
 
     /// <param name="time">The clock.</param>
     /// <param name="lastCommit">When the store was last changed before this start, or null.</param>
     /// <param name="log">Receives each trouble once.</param>
-    public ClockWatch(TimeProvider time, DateTimeOffset? lastCommit, ILogger<ClockWatch> log)
+    /// <param name="ahead">By how much it is ahead of the clock of the database, where that has one.</param>
+    public ClockWatch(TimeProvider time, DateTimeOffset? lastCommit, ILogger<ClockWatch> log,
+        Func<TimeSpan?>? ahead = null)
     {
         (this.time, this.lastCommit, this.log, steady) = (time, lastCommit, log, SteadyClock.Of(time));
+        this.ahead = ahead ?? (static () => null);
         Measure(time.GetUtcNow(), steady());
         if (lastCommit is { } last && time.GetUtcNow() - last > LongestRest)
             Suspect($"the clock says {Shown(time.GetUtcNow())}, and the last change of the store was at {Shown(last)}");
         Look();
     }
 
+    /// <summary>
+    /// Why this node is not ready: other nodes and the database go by another time. Null if they do not.
+    /// </summary>
+    public string? Trouble => Offset is var by && by.Duration() > MostOffset
+        ? $"{Differs(by)}: nothing is removed, and this node is not ready until it is set right"
+        : null;
+
+    /// <summary>What is to be looked at although this node does its work, or null.</summary>
+    public string? Warning
+    {
+        get
+        {
+            if (Look() is { } held)
+                return Trouble is null ? held : null;
+            return Offset is var by && by.Duration() > LeastOffset ? Differs(by) : null;
+        }
+    }
+
+    /// <summary>The earlier of a moment by this clock and the same moment by the database's.</summary>
+    public DateTimeOffset ByBoth(DateTimeOffset moment) => Offset is var by && by > TimeSpan.Zero
+        ? moment - by
+        : moment;
+
     /// <summary>Why nothing is removed now, or null if it may be.</summary>
     public string? Look()
     {
         lock (looking)
         {
+            SayOffset();
+            if (Trouble is { } away)
+                return away;
             var (now, ticks) = (time.GetUtcNow(), steady());
             var step = now.UtcDateTime - DateTime.UnixEpoch - ticks - offset;
             if (step.Duration() >= LeastStep)
@@ -76,6 +112,22 @@ internal sealed class ClockWatch
     }
 
     private const string Behind = "the clock is before the last change of the store";
+
+    private TimeSpan Offset => ahead() ?? TimeSpan.Zero;
+
+    private static string Differs(TimeSpan by) => string.Create(CultureInfo.InvariantCulture,
+        $"the clock is {by.Duration().TotalSeconds:0} seconds {(by > TimeSpan.Zero ? "ahead of" : "behind")} ")
+        + "that of the database";
+
+    // Each time that it becomes worse, and again after it was right.
+    private void SayOffset()
+    {
+        var by = Offset.Duration();
+        var grade = new[] { MostOffset, LeastOffset }.FirstOrDefault(bound => by > bound);
+        if (grade > said)
+            log.LogWarning("{Trouble}. Check the clock of this machine", Trouble ?? Differs(Offset));
+        said = grade;
+    }
 
     private void Suspect(string what)
     {

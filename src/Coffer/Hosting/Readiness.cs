@@ -13,7 +13,9 @@ namespace Coffer.Hosting;
 /// <param name="keys">What is wrong with the root keys, or is to be looked at.</param>
 /// <param name="auditTrouble">What is wrong with the audit log, or null.</param>
 /// <param name="time">How long a proof is believed.</param>
-/// <param name="clock">What is told of the clock: the node does its work, so it stays ready.</param>
+/// <param name="clock">
+/// What is known of the clock: of one that was set the node stays ready, of one that is not the database's it does not.
+/// </param>
 internal sealed class Readiness(
     Committer committer, Instance instance, Func<(string? Trouble, string? Warning)> keys,
     Func<string?> auditTrouble, TimeProvider time, ClockWatch? clock = null)
@@ -55,14 +57,14 @@ internal sealed class Readiness(
             var now = time.GetUtcNow();
             if (proven is null || now < proven || now - proven >= Believed)
             {
-                var warning = clock?.Look();
+                var (wrong, warning) = (clock?.Trouble, clock?.Warning);
                 last =
                 [
                     new Check("storage", await StorageTroubleAsync()),
                     KeyCheck(),
                     .. instance.IsHeld ? (Check[])[new Check("restore", Held)] : [],
                     new Check("audit", auditTrouble()),
-                    .. warning is null ? [] : (Check[])[new Check("clock", null, warning)],
+                    .. (wrong ?? warning) is null ? [] : (Check[])[new Check("clock", wrong, warning)],
                     .. Loops.Where(loop => loop.Trouble is not null)
                         .Select(loop => new Check(loop.Name, null, loop.Trouble)),
                     .. BackupTrouble() is { } trouble ? (Check[])[new Check("backup", null, trouble)] : [],

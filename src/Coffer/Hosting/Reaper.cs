@@ -67,11 +67,14 @@ internal sealed class Reaper : IDisposable
         var moment = time.GetUtcNow();
         if (clock?.Look() is not null || IsHeld())
             return;
+        moment = clock?.ByBoth(moment) ?? moment;
         var now = moment.ToUnixTimeSeconds();
         for (var rounds = 0; rounds < MostRounds; rounds++)
         {
             var expired = await engine.ListExpiredAsync(now, Batch, ct);
-            List<Reaping> reapings = [.. expired.Select(key => new Reaping(key, now))];
+            var owners = await OwnersAsync(expired, ct);
+            List<Reaping> reapings =
+                [.. expired.Select(key => new Reaping(key, owners.GetValueOrDefault(key.Tenant), now))];
             await Task.WhenAll(reapings.Select(committer.CommitAsync));
             // Another node may have been quicker, or all were set again: otherwise the storage lists what it does not
             // hold.
@@ -108,6 +111,20 @@ internal sealed class Reaper : IDisposable
     }
 
     public void Dispose() => Loop.Dispose();
+
+    // Whose each was, for its entry; nobody's if the tenant is gone meanwhile.
+    private async Task<Dictionary<long, TenantId>> OwnersAsync(IReadOnlyList<SecretKey> keys, CancellationToken ct)
+    {
+        var owners = new Dictionary<long, TenantId>();
+        foreach (var number in keys.Select(key => key.Tenant).Distinct())
+        {
+            if (await engine.ListAsync(TenantRow.AllAfter, ct, number - 1, 1) is [{ Row.IsSound: true } owner]
+                && owner.Id == number)
+                owners[number] = owner.Tenant;
+        }
+
+        return owners;
+    }
 
     private async Task SweepRevocationsAsync(long now, CancellationToken ct)
     {
@@ -151,7 +168,7 @@ internal sealed class Reaper : IDisposable
     }
 
     /// <summary>Removes one secret, unless it was set again since it was seen to be expired.</summary>
-    private sealed class Reaping(SecretKey key, long now) : Change
+    private sealed class Reaping(SecretKey key, TenantId? owner, long now) : Change
     {
         public override Lane Lane => Lane.Background;
 
@@ -167,8 +184,14 @@ internal sealed class Reaper : IDisposable
             return reaped is null ? [] : [new RowWrite.DeleteSecret(key)];
         }
 
-        // Whose it was would take a look-up: the entry of its set, under the same name, says it.
-        public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
-            reaped is null ? [] : [new AuditEntry("expire", "expired") { Name = key.Name, Version = reaped.Version }];
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => reaped is null ? [] :
+        [
+            new AuditEntry("expire", "expired")
+            {
+                Tenant = owner,
+                Name = key.Name,
+                Version = reaped.Version,
+            },
+        ];
     }
 }

@@ -49,7 +49,7 @@ internal abstract partial class Engine : IDisposable
     public virtual ValueTask TryWritesAsync(CancellationToken ct) => ValueTask.CompletedTask;
 
     /// <summary>The newest level of stored forms that this program reads and writes.</summary>
-    public const long KnownLevel = 5;
+    public const long KnownLevel = 6;
 
     /// <summary>The newest root key that this process has opened, for other nodes to see; 0 is not said.</summary>
     public long OpenedRoot { get; set; }
@@ -64,6 +64,11 @@ internal abstract partial class Engine : IDisposable
     /// Whether nodes of the release before run on the store: what they do not understand is not to be written yet.
     /// </summary>
     public virtual bool HasOlderNodes => false;
+
+    /// <summary>
+    /// By how much the clock of this machine is ahead of the database's, as last measured; null of an embedded store.
+    /// </summary>
+    public virtual TimeSpan? ClockOffset => null;
 
     /// <summary>
     /// Whether nodes run on the store that do not read tenant keys of format 2, nor what is kept of a mint under them.

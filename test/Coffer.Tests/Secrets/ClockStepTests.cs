@@ -158,6 +158,59 @@ public sealed class ClockStepTests : IDisposable
         Assert.Empty(log.Written);
     }
 
+    [Theory]
+    [Trait("Firm edges", "22")]
+    [InlineData(+172_800, false, "172800 seconds ahead of that of the database: nothing is removed")]
+    [InlineData(-31, false, "31 seconds behind that of the database: nothing is removed")]
+    [InlineData(+29, true, "29 seconds ahead of that of the database")]
+    [InlineData(-3, true, "3 seconds behind that of the database")]
+    [InlineData(+2, true, null)]
+    public async Task A_clock_that_is_not_the_databases_is_said_and_beyond_30_seconds_removes_nothing(
+        int seconds, bool isReady, string? said)
+    {
+        var ahead = TimeSpan.Zero;
+        var watch = new ClockWatch(time, time.Now, log, () => ahead);
+        using var reaper = new Reaper(engine, committer, null, time, NullLogger<Reaper>.Instance, watch);
+        await PutAsync(expiresIn: TimeSpan.FromSeconds(1));
+        time.Move(TimeSpan.FromHours(1));
+        ahead = TimeSpan.FromSeconds(seconds);
+        await reaper.SweepAsync(default);
+        await reaper.SweepAsync(default);
+        Assert.Equal(isReady ? 0 : 1, await CountAsync());
+        Assert.Equal(isReady, watch.Trouble is null);
+        Assert.Contains(said ?? "", watch.Trouble ?? watch.Warning ?? "", StringComparison.Ordinal);
+        Assert.Equal(said is null ? 0 : 1, log.Written.Count);
+
+        ahead = TimeSpan.Zero;
+        await reaper.SweepAsync(default);
+        Assert.Equal(0, await CountAsync());
+        Assert.Null(watch.Trouble ?? watch.Warning);
+    }
+
+    [Fact]
+    [Trait("Firm edges", "22")]
+    public async Task What_has_expired_by_this_clock_alone_stays()
+    {
+        using var reaper = new Reaper(engine, committer, null, time, NullLogger<Reaper>.Instance,
+            new ClockWatch(time, time.Now, log, static () => TimeSpan.FromSeconds(20)));
+        await PutAsync(expiresIn: TimeSpan.FromSeconds(10));
+        time.Move(TimeSpan.FromSeconds(29));
+        await reaper.SweepAsync(default);
+        Assert.Equal(1, await CountAsync());
+        time.Move(TimeSpan.FromSeconds(1));
+        await reaper.SweepAsync(default);
+        Assert.Equal(0, await CountAsync());
+    }
+
+    [Theory]
+    [Trait("Firm edges", "22")]
+    [InlineData(1_000, 900, 1_100, 0)] // it may be right
+    [InlineData(1_000, 900, 90_000, 0)] // the answer was long under way, or the process slept
+    [InlineData(1_000, 1_500, 1_700, 500)]
+    [InlineData(1_000, 200, 400, -600)]
+    public void An_offset_is_what_is_certain_of_it(long database, long before, long after, long offset) =>
+        Assert.Equal(offset, Coffer.Storage.Postgres.PostgresPoll.OffsetOf(database, before, after));
+
     [Fact]
     public void The_steady_clock_of_this_machine_counts_and_nobody_sets_it()
     {

@@ -71,6 +71,9 @@ internal sealed class PostgresNode : IDisposable
     /// <summary>Whether nodes of the release before run, as of the last poll.</summary>
     public bool HasOlderNodes => Volatile.Read(ref hasOlderNodes);
 
+    /// <summary>By how much this machine's clock is ahead of the database's, as of the last poll.</summary>
+    public TimeSpan ClockOffset => poll.ClockOffset;
+
     /// <summary>Whether nodes run that do not read tenant keys of format 2, as of the last poll.</summary>
     public bool HasNodesOfFormatOne => Volatile.Read(ref hasNodesOfFormatOne);
 

@@ -36,6 +36,12 @@ internal sealed class PostgresPoll(PostgresServers servers, PostgresSettings set
     private long renewed;
     private long tidied;
 
+    /// <summary>
+    /// By how much this machine's clock is ahead of the database's: the least that the last answer and the moments
+    /// before and after it allow, so that an answer which was long under way does not count as a clock that is wrong.
+    /// </summary>
+    public TimeSpan ClockOffset => TimeSpan.FromMilliseconds(Volatile.Read(ref offset));
+
     /// <summary>What a poll found.</summary>
     /// <param name="News">What was changed since the one before, in the order of commits.</param>
     /// <param name="HasOlderNodes">Whether nodes run that tell nothing in rows.</param>
@@ -70,13 +76,13 @@ internal sealed class PostgresPoll(PostgresServers servers, PostgresSettings set
 
         PostgresSettings.Add(batch, "COMMIT");
 
-        var sent = Stopwatch.GetTimestamp();
+        var (sent, before) = (Stopwatch.GetTimestamp(), Now());
         await using var reader = await batch.ExecuteReaderAsync();
         await reader.NextResultAsync();
         await reader.ReadAsync();
         var (epoch, clock, older) = (reader.GetInt64(0), reader.GetInt64(1), reader.GetInt64(2));
         var ofFormatOne = reader.GetInt64(3);
-        offset = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds() - clock;
+        Volatile.Write(ref offset, OffsetOf(clock, before, Now()));
         await reader.NextResultAsync();
         var told = new List<(long Number, string What)>();
         while (await reader.ReadAsync())
@@ -91,6 +97,15 @@ internal sealed class PostgresPoll(PostgresServers servers, PostgresSettings set
         tidied = tidies ? sent : tidied;
         return new Answer(isFirst ? Begin(epoch) : Read(epoch, told), older > 0, hasName, ofFormatOne > 0);
     }
+
+    /// <summary>What is certain of an offset, in milliseconds.</summary>
+    /// <param name="clock">What the database said.</param>
+    /// <param name="before">What this machine's clock said before it was asked.</param>
+    /// <param name="after">The same after it had answered.</param>
+    public static long OffsetOf(long clock, long before, long after) =>
+        clock < before ? before - clock : Math.Min(after - clock, 0);
+
+    private static long Now() => TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
 
     private IReadOnlyList<News> Begin(long epoch)
     {
