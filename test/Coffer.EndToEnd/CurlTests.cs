@@ -68,12 +68,12 @@ public sealed class CurlTests(ServedStore store) : IClassFixture<ServedStore>
     }
 
     [Fact]
-    public async Task Without_a_key_it_says_how_to_send_one_and_gives_no_request_id()
+    public async Task Without_a_key_it_says_how_to_send_one_and_gives_no_version()
     {
         var said = (await RunAsync($"{Secrets}?scope%5Btype%5D=account", "-i")).Stdout;
         Assert.StartsWith("HTTP/1.1 401 ", said, StringComparison.Ordinal);
         Assert.Contains("WWW-Authenticate: Bearer realm=\"Coffer\"\r\n", said, StringComparison.Ordinal);
-        Assert.DoesNotContain("Request-Id:", said, StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("Stripe-Version:", said, StringComparison.OrdinalIgnoreCase);
         Assert.Contains("You did not provide an API key.", said, StringComparison.Ordinal);
     }
 

@@ -29,7 +29,7 @@ internal sealed class Doors(
     {
         var limits = around.Parts.Add(new RateLimits(options.RatePerKey, options.RatePerAddress, around.Time));
         var authentication = new Authentication(access.Callers, limits);
-        var docs = new Uri(url, DocsApi.Path);
+        var docs = new Uri(options.PublicUrl ?? url, DocsApi.Path);
         var signatures = new Signatures(access.Gate, around.Time);
         IEnumerable<ApiRoute> routes =
         [

@@ -104,15 +104,12 @@ internal sealed partial class Pipeline
 
         if (context.Response.StatusCode == StatusCodes.Status401Unauthorized)
         {
-            // As recorded: a stranger receives neither a request id nor a version.
+            // As recorded: a stranger receives no version. The request id is not as recorded: operators look for it.
             context.Response.Headers.WWWAuthenticate = "Bearer realm=\"Coffer\"";
             context.Response.Headers.Remove("Stripe-Version");
         }
-        else
-        {
-            context.Response.Headers["Request-Id"] = requestId;
-        }
 
+        context.Response.Headers["Request-Id"] = requestId;
         var body = json.Finish();
         context.Response.ContentType = "application/json";
         context.Response.ContentLength = body.Length;

@@ -104,6 +104,9 @@ internal sealed record CofferOptions
     /// <summary>A second address of the same form, for the management plane; null has none.</summary>
     public string? AdminListen { get; init; }
 
+    /// <summary>The address that clients have of it; null is where it listens.</summary>
+    public Uri? PublicUrl { get; init; }
+
     /// <summary>
     /// PEM file of the certificate, first, and its chain; null serves no https. Goes with <see cref="TlsKey"/>.
     /// </summary>

@@ -20,7 +20,7 @@ public sealed class AuthenticationTests : ServerTests
                 + "Bearer auth " +
             $"(e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See {Server.Url}docs/errors#authentication for details.");
         Assert.Equal("Bearer realm=\"Coffer\"", answer.Header("WWW-Authenticate"));
-        Assert.Null(answer.Header("Request-Id"));
+        Assert.Matches("^req_[0-9A-Za-z]{14}$", answer.Header("Request-Id"));
         Assert.Null(answer.Header("Stripe-Version"));
     }
 

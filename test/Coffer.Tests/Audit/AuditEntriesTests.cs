@@ -81,6 +81,17 @@ public sealed class AuditEntriesTests : ServerTests
     }
 
     [Fact]
+    [Trait("Firm edges", "27")]
+    public async Task A_key_that_is_refused_is_in_the_log_by_the_request_id_that_its_sender_was_given()
+    {
+        var refused = (await Server.Client("sk_test_unknown").List()).IsError(401, null, null);
+        Assert.Null(refused.Header("Stripe-Version"));
+        await Server.StopAsync(); // writes what was counted
+        var entry = (await LogAsync()).First(entry => (string?)entry["verb"] == "authenticate");
+        Assert.Equal(refused.Header("Request-Id")!, (string?)entry["request"]);
+    }
+
+    [Fact]
     public async Task A_flood_of_refusals_is_counted_in_few_entries()
     {
         var before = (await LogAsync()).Count;
@@ -96,6 +107,7 @@ public sealed class AuditEntriesTests : ServerTests
     }
 
     [Fact]
+    [Trait("Firm edges", "22")]
     public async Task An_expired_secret_that_is_swept_is_on_record()
     {
         await Client.Set("k", "p", null, ("expires_at", $"{Server.Time.Seconds + 1}"));
@@ -109,7 +121,9 @@ public sealed class AuditEntriesTests : ServerTests
             return true;
         });
         var log = await LogAsync();
-        Assert.Equal(("expire", (string?)log[1]["name"]), ((string?)log[0]["verb"], (string?)log[0]["name"]));
+        Assert.Equal("expire", (string?)log[0]["verb"]);
+        foreach (var field in (string[])["name", "app", "account", "mode"])
+            Assert.Equal(((string?)log[1][field])!, (string?)log[0][field]);
     }
 
     [Fact]
