@@ -23,6 +23,10 @@ internal static class Networks
             : network;
     }
 
+    /// <summary>Whether a network is wider than those that hold one site's proxies: /24, or /64 of IPv6.</summary>
+    public static bool IsWide(IPNetwork network) =>
+        network.PrefixLength < (network.BaseAddress.AddressFamily == AddressFamily.InterNetwork ? 24 : 64);
+
     /// <summary>The address as it counts: a client that speaks IPv4 over IPv6 is known by its IPv4 address.</summary>
     public static IPAddress Plain(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
 

@@ -21,22 +21,48 @@ public sealed class SettingsTests : IDisposable
         Assert.Equal(3, await QuotaAsync(["serve", "--config", Config], []));
         Assert.True(File.Exists(Path.Combine(data, "coffer.db")));
         Assert.Equal(3, await QuotaAsync(["serve"], new() { ["COFFER_CONFIG"] = Config }));
-        Assert.Equal(2, await QuotaAsync(["serve", "--config", Config], new() { ["COFFER_SECRETS_PER_SCOPE"] = "2" }));
-        Assert.Equal(
-            1,
-            await QuotaAsync(["serve", "--config", Config, "--secrets-per-scope", "1"],
-                new() { ["COFFER_SECRETS_PER_SCOPE"] = "2" }));
-        Assert.Equal(
-            4,
-            await QuotaAsync(
-                ["serve"],
+        // Kept in the store, and edited since: the start is refused by the name that was written.
+        (await Ran.ProgramAsync(Needs.Program, ["serve", "--config", Config],
+            new Dictionary<string, string> { ["COFFER_SECRETS_PER_SCOPE"] = "2" })).Refused(78,
+            "COFFER_SECRETS_PER_SCOPE is 2, and the store has 3", "coffer settings set secrets-per-scope 2");
+        foreach (var quota in (int[])[2, 1])
+        {
+            key = null;
+            var other = folder.File($"store {quota}");
+            Assert.Equal(quota, await QuotaAsync(
+                ["serve", "--config", Config, .. quota == 1 ? (string[])["--secrets-per-scope", "1"] : []],
                 new()
                 {
-                    ["COFFER_DATA"] = data,
-                    [
-                    "COFFER_SECRETS_PER_SCOPE"] = "4",
-                    ["COFFER_API_KEY"] = "sk_test_of_a_client"
+                    ["COFFER_DATA"] = other,
+                    ["COFFER_SECRETS_PER_SCOPE"] = "2",
+                    ["COFFER_API_KEY"] = "sk_test_of_a_client",
                 }));
+        }
+    }
+
+    [Fact]
+    [Trait("Firm edges", "23")]
+    [Trait("Firm edges", "26")]
+    public async Task A_setting_of_the_store_is_changed_beside_its_server_and_wide_proxies_are_warned_of()
+    {
+        string[] serve = ["serve", "--data", folder.File("store"), "--secrets-per-scope", "3", "--trusted-proxies",
+            "10.0.0.0/8,192.0.2.7,192.0.2.0/24"];
+        await using (var coffer = await CofferProcess.StartAsync(serve))
+        {
+            key = coffer.TestKey;
+            var shown = await new AdminCli(coffer).OkAsync("settings", "set", "secrets-per-scope", "5");
+            Assert.Matches(@"\nsecrets-per-scope +5 +store\b", shown);
+            (await new AdminCli(coffer).RunAsync("settings", "set", "listen", "5")).Refused(65, "secrets-per-scope");
+            Assert.Equal(0, await coffer.StopAsync());
+            Assert.Contains("--trusted-proxies has 10.0.0.0/8: whoever", Assert.Single(
+                coffer.Stderr.Split('\n'), line => line.Contains("trusted-proxies", StringComparison.Ordinal)),
+                StringComparison.Ordinal);
+        }
+
+        await using var again = await CofferProcess.StartAsync(serve);
+        Assert.Equal(0, await again.StopAsync());
+        Assert.Contains("--secrets-per-scope is 3, and the store has 5: that of the store is in force", again.Stderr,
+            StringComparison.Ordinal);
     }
 
     [Fact]

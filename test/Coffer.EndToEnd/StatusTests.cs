@@ -36,7 +36,7 @@ public sealed partial class StatusTests : IDisposable
         var shown = await cli.OkAsync("status");
         Assert.Matches(@"^VERSION +COMMIT +ENGINE +\.NET +NODE +STARTED +UPTIME\s*\n", shown);
         Assert.Matches(@"\n\d+\.\d+\.\d+ +\w+ +sqlite 3\.\d+\.\d+ +10\.[\d.]+ +node_1 +\d{4}-.*Z +\d+[sm]", shown);
-        Assert.Matches(@"\nsecrets-per-scope +7 +flag\b", shown);
+        Assert.Matches(@"\nsecrets-per-scope +7 +store\b", shown);
 
         var version = (await Ran.CofferAsync("--version")).Stdout;
         var engine = status.GetProperty("engine");

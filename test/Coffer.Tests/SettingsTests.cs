@@ -62,6 +62,7 @@ public sealed class SettingsTests : IDisposable
     [InlineData("root-key-vault-namespace", "n")]
     [InlineData("listen", "http://127.0.0.1:1")]
     [InlineData("admin-listen", "http://127.0.0.1:2")]
+    [InlineData("public-url", "https://coffer.example.com")]
     [InlineData("tls-cert", "c.pem")]
     [InlineData("tls-key", "k.pem")]
     [InlineData("strict-transport", "max-age=1")]
@@ -172,6 +173,9 @@ public sealed class SettingsTests : IDisposable
     [InlineData("trusted-proxies", "10.0.0.0/8,,", "'' is neither an address nor a network")]
     [InlineData("trusted-proxies", "proxy.example.com", "'proxy.example.com' is neither an address nor a network")]
     [InlineData("listen", "nowhere", "is not of the form")]
+    [InlineData("public-url", "coffer.example.com", "is not of the form https://NAME")]
+    [InlineData("public-url", "https://coffer.example.com/path", "is not of the form https://NAME")]
+    [InlineData("public-url", "https://user@coffer.example.com", "is not of the form https://NAME")]
     [InlineData("data", " ", "is empty")]
     [InlineData("audit-checkpoints", "", "is empty")]
     public void A_bad_value_is_refused_in_the_same_words_by_the_name_that_was_written(string name, string value,

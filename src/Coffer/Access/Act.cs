@@ -36,6 +36,7 @@ internal static class Acts
         ListAudit = new("list_audit", Role.Viewer),
         ShowStatus = new("show_status", Role.Viewer),
         ShowSettings = new("show_settings", Role.Owner) { IsOfStore = true },
+        ChangeSettings = new("change_settings", Role.Owner) { IsOfStore = true },
         ShowRootKeys = new("show_root_keys", Role.Owner) { IsOfStore = true },
         ChangeRootKeys = new("change_root_keys", Role.Owner) { IsOfStore = true },
         ShowTenantKeys = new("show_tenant_keys", Role.Owner) { IsOfStore = true },

@@ -11,11 +11,11 @@ namespace Coffer.Audit;
 internal sealed record AuditPolicy(bool Buffered, bool MetadataReads);
 
 /// <summary>Records reads: before they are answered, unless the operator chose otherwise.</summary>
-internal sealed class Recorder(Committer committer, AuditPolicy policy, ILogger<Recorder> log)
+internal sealed class Recorder(Committer committer, Func<AuditPolicy> policy, ILogger<Recorder> log)
 {
     private long lost;
 
-    public bool TakesMetadata => policy.MetadataReads;
+    public bool TakesMetadata => policy().MetadataReads;
 
     /// <summary>
     /// That entries were lost since the last that was stored, or null; only a buffered record can lose any.
@@ -28,7 +28,7 @@ internal sealed class Recorder(Committer committer, AuditPolicy policy, ILogger<
     public async ValueTask PutAsync(params Note[] notes)
     {
         var stored = committer.CommitAsync(new Change.Noted(notes));
-        if (policy.Buffered && !stored.IsCompleted)
+        if (policy().Buffered && !stored.IsCompleted)
             _ = WatchAsync(stored, notes.Length);
         else
             await stored;

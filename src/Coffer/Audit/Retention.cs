@@ -9,8 +9,14 @@ namespace Coffer.Audit;
 /// where the log begins from now on. The removal is recorded itself. Only what verifies is removed, by the time that
 /// its entries say: nobody can have a row removed early, or an edited one removed at all.
 /// </summary>
+/// <param name="engine">Where the log is.</param>
+/// <param name="committer">Removes.</param>
+/// <param name="keys">Prove and sign.</param>
+/// <param name="keep">How long entries are kept, asked at each sweep; null keeps them all.</param>
+/// <param name="time">The clock.</param>
+/// <param name="log">Receives what ends a sweep.</param>
 internal sealed class Retention(
-    Engine engine, Committer committer, AuditKeys keys, TimeSpan keep, TimeProvider time, ILogger<Retention> log)
+    Engine engine, Committer committer, AuditKeys keys, Func<TimeSpan?> keep, TimeProvider time, ILogger<Retention> log)
 {
     /// <summary>About the most bytes that are removed at once: requests wait meanwhile.</summary>
     private const int LargestSize = 1024 * 1024;
@@ -20,11 +26,13 @@ internal sealed class Retention(
     /// <summary>Removes what is too old at a moment.</summary>
     public async Task SweepAsync(DateTimeOffset now, CancellationToken ct)
     {
+        if (keep() is not { } kept)
+            return;
         var last = 0L;
         while (true)
         {
             var rows = await engine.ListAuditAsync(0, newestFirst: false, LargestSize, ct);
-            var old = await OldestAsync([.. rows.Select(row => row.Row)], now - keep, ct);
+            var old = await OldestAsync([.. rows.Select(row => row.Row)], now - kept, ct);
             if (old.Count == 0)
                 return;
             // Removed by this node or another, the oldest row is a later one each time.

@@ -22,7 +22,7 @@ internal static class DiskCheck
         Soon = TimeSpan.FromDays(14);
 
     private const string MakeRoom = "Make room, enlarge the disk, or keep less of the audit log: "
-        + "--audit-retention-days.";
+        + "coffer settings set audit-retention-days.";
 
     public static async Task LookAsync(Installation at, Findings found, CancellationToken ct)
     {
@@ -85,7 +85,7 @@ internal static class DiskCheck
         if (oldest is null || newest.Time - oldest.Value.Time < Shortest)
             return null;
         // Where as much is removed as comes, the file stays as it is.
-        if (at.Options.AuditRetentionDays is { } days
+        if (at.InForce.AuditRetentionDays is { } days
             && newest.Time - oldest.Value.Time > TimeSpan.FromDays(days - 1))
             return 0;
         var (low, high) = (first, newest.Number);

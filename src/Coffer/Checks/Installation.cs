@@ -62,6 +62,9 @@ internal sealed class Installation : IDisposable
     public Instance Instance => Engine is { } && instance is { } opened ? opened
         : throw new NotLookedException("the store's keys are not open, see root_keys");
 
+    /// <summary>What is in force: of what concerns the store, what the store keeps, where its keys are open.</summary>
+    public CofferOptions InForce => StoreSettings.Apply(Options, instance?.Facts?.Settings);
+
     /// <summary>Whether what was read may be of more than one moment.</summary>
     public bool WasDisturbed => engine is SqliteEngine { WasDisturbed: true }
         || (engine is not null && File.GetLastWriteTimeUtc(AnchorFile) != anchorWritten);

@@ -6,7 +6,10 @@ using Spectre.Console;
 
 namespace Coffer.Cli;
 
-/// <summary><c>coffer settings</c>: what there is to set, and how. It reads nothing and needs no server.</summary>
+/// <summary>
+/// <c>coffer settings</c>: what there is to set, and how; it reads nothing and needs no server. <c>settings set</c>
+/// changes what the store of a running server keeps.
+/// </summary>
 internal static class SettingsVerb
 {
     private static readonly JsonSerializerOptions Readable = new()
@@ -27,7 +30,7 @@ internal static class SettingsVerb
             "  COFFER_DATA=/var/lib/coffer COFFER_SECRETS_PER_SCOPE=20 coffer serve\n" +
             "  coffer serve --config /etc/coffer.conf    # a file with the lines: data = /var/lib/coffer, "
                 + "secrets-per-scope = 20")
-        { json };
+        { json, Set() };
         command.SetAction(parsed =>
         {
             if (parsed.GetValue(json))
@@ -46,6 +49,33 @@ internal static class SettingsVerb
             return ExitCode.Ok;
         });
         return command;
+    }
+
+    private static Command Set()
+    {
+        var name = new Argument<string>("name")
+        {
+            Description = $"The setting: {string.Join(", ", StoreSettings.All.Select(setting => setting.Name))}.",
+            HelpName = "NAME",
+        };
+        var value = new Argument<string>("value")
+        {
+            Description = "Its value, as coffer settings says; default for what it is without one.",
+            HelpName = "VALUE",
+        };
+        return Connection.OnAdmin(new Command("set",
+            "Change a setting that the store keeps, for all its nodes at once, without a restart. It is recorded in "
+                + "the audit log. The admin key is read from COFFER_ADMIN_KEY.\n\n"
+                + "Example: coffer settings set secrets-per-scope 20") { name, value },
+            async (admin, parsed, ct) =>
+            {
+                var changed = await admin.ChangeAsync("settings",
+                    [("name", parsed.GetRequiredValue(name)), ("value", parsed.GetRequiredValue(value))], ct);
+                var names = StoreSettings.All.Select(setting => setting.Name).ToHashSet();
+                StatusVerb.Settings.Print(parsed, [.. changed.GetProperty("settings").EnumerateArray().Where(
+                    setting => names.Contains(Listing.Text("name")(setting)))]);
+                return ExitCode.Ok;
+            });
     }
 
     private static Dictionary<string, object?> Shape(Setting setting) => new()

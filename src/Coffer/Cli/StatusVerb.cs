@@ -17,7 +17,7 @@ internal static class StatusVerb
         ("STARTED", Listing.Time("started")),
         ("UPTIME", status => Uptime(status.GetProperty("uptime").GetInt64())));
 
-    private static readonly Listing Settings = new(
+    internal static readonly Listing Settings = new(
         ("SETTING", Listing.Text("name")),
         ("VALUE", Listing.Text("value")),
         ("FROM", Listing.Text("source")));

@@ -15,8 +15,8 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
 
     public required Bridge Bridge { get; init; }
 
-    /// <summary>Removes entries that are too old; null keeps them all.</summary>
-    public Retention? Retention { get; init; }
+    /// <summary>Removes entries that are too old.</summary>
+    public required Retention Retention { get; init; }
 
     /// <summary>What is wrong with the log, or null.</summary>
     public string? Trouble => Chain.Trouble ?? Checkpoints.Trouble ?? Recorder.Trouble;
@@ -26,9 +26,10 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
     /// The store is older than its checkpoints, and that is not accepted.
     /// </exception>
     public static async Task<AuditParts> OpenAsync(
-        StorageParts storage, Instance instance, Anchor anchor, CofferOptions options, Surroundings around,
+        StorageParts storage, StorePolicy policy, Anchor anchor, CofferOptions options, Surroundings around,
         CancellationToken ct)
     {
+        var instance = policy.Instance;
         var (engine, time) = (storage.Engine, around.Time);
         var keys = AuditKeys.Of(instance);
         var file = CheckpointFile(options);
@@ -73,15 +74,13 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
 
         var refusals = around.Parts.Add(new Refusals(time, around.Log<Refusals>()));
         around.Loops.Add(refusals.Loop);
-        var policy = new AuditPolicy(options.Audit == "buffered", options.AuditMetadataReads);
         var parts = new AuditParts(chain, checkpoints, committer)
         {
             Bridge = bridge,
-            Recorder = new Recorder(committer, policy, around.Log<Recorder>()),
+            Recorder = new Recorder(committer, () => policy.Audit, around.Log<Recorder>()),
             Refusals = refusals,
-            Retention = options.AuditRetentionDays is { } days
-                ? new Retention(engine, committer, keys, TimeSpan.FromDays(days), time, around.Log<Retention>())
-                : null,
+            Retention = new Retention(
+                engine, committer, keys, () => policy.AuditRetention, time, around.Log<Retention>()),
         };
         await parts.BridgeAsync(engine, instance, time, ct);
         return parts;

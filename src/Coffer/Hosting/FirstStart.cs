@@ -36,6 +36,12 @@ internal static class FirstStart
         return left;
     }
 
+    /// <param name="engine">Where the store is.</param>
+    /// <param name="wrappers">Open its root keys, or wrap the first one.</param>
+    /// <param name="options">What the server is started with.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="ct">Ends the wait for a wrapper.</param>
+    /// <param name="isServed">Whether a new store begins with the settings of these options.</param>
     /// <exception cref="ConfigurationException">
     /// The store is the other verb's, or has an identity, but not with these wrappers.
     /// </exception>
@@ -43,7 +49,8 @@ internal static class FirstStart
     /// The identity, the keys that are new, and the change that has to be committed before either is used.
     /// </returns>
     public static async Task<(Instance Instance, FirstKeys? Keys, Change Change)> OpenAsync(
-        Engine engine, KeyWrappers wrappers, CofferOptions options, TimeProvider time, CancellationToken ct)
+        Engine engine, KeyWrappers wrappers, CofferOptions options, TimeProvider time, CancellationToken ct,
+        bool isServed = true)
     {
         var now = time.GetUtcNow();
         await Instance.RequireWholeAsync(engine, ct);
@@ -59,7 +66,8 @@ internal static class FirstStart
 
         async Task<Instance> CreateAsync()
         {
-            var (created, identity) = await Instance.CreateAsync(wrappers, now.ToUnixTimeSeconds(), ct);
+            var (created, identity) = await Instance.CreateAsync(
+                wrappers, now.ToUnixTimeSeconds(), ct, isServed ? StoreSettings.Told(options) : null);
             rows.AddRange(identity);
             rows.Add(FormatOne.Row(created, 0));
             return created;

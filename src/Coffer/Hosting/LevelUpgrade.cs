@@ -1,6 +1,7 @@
 using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Keys;
+using Coffer.Management;
 using Coffer.Storage;
 
 namespace Coffer.Hosting;
@@ -8,9 +9,15 @@ namespace Coffer.Hosting;
 /// <summary>
 /// Raises the level of stored forms, once no node runs that does not know them. Rows of API keys come into their second
 /// form by two levels: from the first on they are written in it; from the second on they are believed in no other, once
-/// all are. An admin key of before becomes an owner's. From the last level on a tenant may have seeds that are retired.
+/// all are. An admin key of before becomes an owner's. From the next level on a tenant may have seeds that are retired,
+/// and from the last one on the store keeps settings, of which the first are those that a server is started with.
 /// </summary>
-internal sealed class LevelUpgrade(Engine engine, Committer committer, Instance instance)
+/// <param name="engine">Where the store is.</param>
+/// <param name="committer">Commits.</param>
+/// <param name="instance">Whose store it is.</param>
+/// <param name="told">Settings of the store that this server is started with; null if it serves nothing.</param>
+internal sealed class LevelUpgrade(
+    Engine engine, Committer committer, Instance instance, IReadOnlyDictionary<string, string>? told)
 {
     private const int Batch = 200;
 
@@ -26,6 +33,14 @@ internal sealed class LevelUpgrade(Engine engine, Committer committer, Instance 
             await RaiseAsync(Control.OnlySecondKeyRows, await RewriteAsync(ct));
         if (instance.Level == Control.OnlySecondKeyRows && !await HasNodesOfBeforeAsync(ct))
             await RaiseAsync(Control.RetiredSeeds, null);
+        if (instance.Level == Control.RetiredSeeds && !await HasNodesOfBeforeAsync(ct))
+            await RaiseAsync(Control.StoredSettings, null);
+        if (told is not null && instance is { Level: >= Control.StoredSettings, Facts.Settings: null })
+        {
+            await committer.CommitAsync(new ControlChange(instance,
+                control => control.Settings is null ? control with { Settings = told } : null, [],
+                [new AuditEntry("change_settings", "ok") { Changed = ManagedSettings.Changed(null, told) }]));
+        }
     }
 
     private async Task<bool> HasNodesOfBeforeAsync(CancellationToken ct) => engine.HasOlderNodes

@@ -2,9 +2,7 @@ using Coffer.Api;
 using Coffer.Api.Admin;
 using Coffer.Access;
 using Coffer.Http;
-using Coffer.Keys;
 using Coffer.Management;
-using Coffer.Settings;
 using Coffer.Storage;
 
 namespace Coffer.Hosting;
@@ -16,9 +14,10 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
     public ReceiptFolder? Folder { get; private init; }
 
     public static async Task<ManagementParts> OpenAsync(
-        StorageParts storage, Instance instance, KeyParts keys, AuditParts audit, AccessParts access,
-        SecretsParts secrets, CofferOptions options, Surroundings around, CancellationToken ct)
+        StorageParts storage, StorePolicy policy, KeyParts keys, AuditParts audit, AccessParts access,
+        SecretsParts secrets, Surroundings around, CancellationToken ct)
     {
+        var (instance, options) = (policy.Instance, policy.InForce);
         var (engine, gate, time) = (storage.Engine, access.Gate, around.Time);
         var order = await CreationOrder.OpenAsync(engine, instance, ct);
         var writer = new ManagementWriter(audit.Committer, secrets.Tenants, time, order, access.Budgets);
@@ -54,14 +53,14 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
             .. new SearchApi(new SecretSearch(engine, scans, instance, gate, secrets.Tenants, time)).Routes,
             .. new ReceiptsApi(receipts).Routes,
             .. new AuditApi(new AuditTrail(engine, scans, gate)).Routes,
-            .. new SettingsApi(gate, receipts, options).Routes,
+            .. new SettingsApi(gate, receipts, new ManagedSettings(instance, gate, writer), policy.With).Routes,
             .. new RootKeysApi(
                 new ManagedRootKeys(engine, instance, keys.Wrappers, rotation, gate, writer)
                 {
                     Backups = KnownBackups,
                 }).Routes,
             .. new TenantKeysApi(new ManagedTenantKeys(engine, instance, tenantKeys, gate, writer)).Routes,
-            .. new StatusApi(gate, new NodeStatus(engine, time), options).Routes,
+            .. new StatusApi(gate, new NodeStatus(engine, time), () => policy.InForce).Routes,
         ])
         {
             Folder = folder,

@@ -31,10 +31,12 @@ internal static class NewStore
 
         OldStore.RequireNone(AuditParts.CheckpointFile(options));
         var keys = KeyParts.Open(storage, options, isNew: true, time.GetUtcNow());
-        var first = await FirstStart.OpenAsync(storage.Engine, keys.Wrappers, options, time, ct);
+        var first = await FirstStart.OpenAsync(
+            storage.Engine, keys.Wrappers, options, time, ct, isServed: false);
         keys.Anchor.Check(first.Instance);
         var around = new Surroundings(time, NullLoggerFactory.Instance, opened);
-        var audit = await AuditParts.OpenAsync(storage, first.Instance, keys.Anchor, options, around, ct);
+        var policy = new StorePolicy(first.Instance, options, storage.Directory.SettingsFile);
+        var audit = await AuditParts.OpenAsync(storage, policy, keys.Anchor, options, around, ct);
         await keep(first.Keys!);
         await audit.Committer.CommitAsync(first.Change);
         kept();

@@ -54,7 +54,8 @@ internal sealed class OfflineStore : IAsyncDisposable
             var instance = await Instance.OpenAsync(storage.Engine, wrapping.Wrappers, ct);
             wrapping.Anchor.Check(instance);
             var around = new Surroundings(time, NullLoggerFactory.Instance, opened);
-            var log = await AuditParts.OpenAsync(storage, instance, wrapping.Anchor, options, around, ct);
+            var policy = new StorePolicy(instance, options, storage.Directory.SettingsFile);
+            var log = await AuditParts.OpenAsync(storage, policy, wrapping.Anchor, options, around, ct);
             await Upgrade.RunAsync(storage.Engine, log, instance, wrapping.Wrappers, time, ct);
             wrapping.Anchor.Write(instance);
             if (instance.Level < Control.SecondKeyRows)

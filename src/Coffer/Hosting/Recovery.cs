@@ -88,7 +88,8 @@ internal static class Recovery
             throw new ConfigurationException(trouble, "Check --root-key. Nothing was changed in the store.");
         var change = await WrapAsync(instance, wrappers, time.GetUtcNow().ToUnixTimeSeconds(), ct);
         await storage.Engine.JoinAsync(ct);
-        var audit = await AuditParts.OpenAsync(storage, instance, anchor, options, around, ct);
+        var policy = new StorePolicy(instance, options, storage.Directory.SettingsFile);
+        var audit = await AuditParts.OpenAsync(storage, policy, anchor, options, around, ct);
         await audit.Committer.CommitAsync(change);
         if (!change.HasChanged)
         {

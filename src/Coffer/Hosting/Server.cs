@@ -71,11 +71,14 @@ internal sealed class Server : IAsyncDisposable
             var instance = first.Instance;
             var isAnchored = keys.Anchor.Check(instance);
 
-            var audit = await AuditParts.OpenAsync(storage, instance, keys.Anchor, options, around, ct);
+            var policy = new StorePolicy(instance, options, storage.Directory.SettingsFile);
+            policy.RequireUnedited();
+
+            var audit = await AuditParts.OpenAsync(storage, policy, keys.Anchor, options, around, ct);
             await WarnAsync(storage, instance, options, around, ct);
             keys.Warn(instance, isAnchored || isNew, around.Log<KeyParts>());
             var lastCommit = await IdMark.LastCommitAsync(storage.Engine, ct);
-            var clock = new ClockWatch(time, lastCommit, around.Log<ClockWatch>());
+            var clock = new ClockWatch(time, lastCommit, around.Log<ClockWatch>(), () => storage.Engine.ClockOffset);
             var mark = await IdMark.OpenAsync(storage.Engine, ct);
             var started = new Started(url, adminUrl,
                 storage.Engine.Connections is { } connections ? $"{shown} ({connections.Shown})" : shown, first.Keys);
@@ -84,17 +87,18 @@ internal sealed class Server : IAsyncDisposable
             await audit.Committer.CommitAsync(first.Change);
             if (first.Keys is not null)
                 steps.KeysAreStored();
-            await Upgrade.RunAsync(storage.Engine, audit, instance, keys.Wrappers, time, ct);
+            await Upgrade.RunAsync(storage.Engine, audit, instance, keys.Wrappers, time, ct, policy.Told);
+            policy.Keep(around.Log<StorePolicy>());
             keys.Follow(storage.Engine, instance, around);
             audit.Refusals.Start(audit.Committer);
 
             var access = await AccessParts.OpenAsync(storage, instance, audit, options, around, ct);
-            var secrets = SecretsParts.Open(storage, instance, audit, access, mark, options, time);
+            var secrets = SecretsParts.Open(storage, policy, audit, access, mark, time);
             if (options.Dev is { SeedFixtures: true })
                 await Fixtures.SeedAsync(secrets.Store, FirstStart.DevCaller, ct);
             var management = await ManagementParts.OpenAsync(
-                storage, instance, keys, audit, access, secrets, options, around, ct);
-            StartReaper(storage, instance, audit, access, clock, around);
+                storage, policy, keys, audit, access, secrets, around, ct);
+            StartReaper(storage, policy, audit, access, clock, around);
             var backups = StartBackups(instance, audit, options, around);
             var health = new HealthApi(parts.Add(new Readiness(
                 audit.Committer, instance, () => keys.Health, () => audit.Trouble, time, clock)
@@ -166,10 +170,11 @@ internal sealed class Server : IAsyncDisposable
     }
 
     private static void StartReaper(
-        StorageParts storage, Instance instance, AuditParts audit, AccessParts access, ClockWatch clock,
+        StorageParts storage, StorePolicy policy, AuditParts audit, AccessParts access, ClockWatch clock,
         Surroundings around)
     {
-        var rows = new LevelUpgrade(storage.Engine, audit.Committer, instance);
+        var instance = policy.Instance;
+        var rows = new LevelUpgrade(storage.Engine, audit.Committer, instance, policy.Told);
         var ended = new EndedKeys(storage.Engine, audit.Committer, instance);
         var reaper = around.Parts.Add(new Reaper(
             storage.Engine, audit.Committer, audit.Retention, around.Time, around.Log<Reaper>(), clock)
@@ -206,6 +211,13 @@ internal sealed class Server : IAsyncDisposable
             around.Log<Server>().LogWarning("{Key}", key);
         if (Product.TroubleOf(Environment.Version) is { } trouble)
             around.Log<Server>().LogWarning("{Trouble}", trouble);
+        foreach (var wide in options.TrustedProxies.Where(Networks.IsWide))
+        {
+            const string Wide = "{Written} has {Network}: whoever has an address of it can forge the one that the "
+                + "audit log and limits go by. Name the proxies one by one";
+            around.Log<Server>().LogWarning(Wide, options.Written("trusted-proxies"), wide);
+        }
+
         foreach (var change in storage.Directory.Tighten())
             around.Log<DataDirectory>().LogWarning("{Change}", change);
         if (options.Dev is null && await FirstStart.LeftByDevAsync(storage.Engine, ct) is { Count: > 0 } left)

@@ -15,10 +15,17 @@ internal static class Upgrade
 {
     private const int Batch = 200;
 
+    /// <param name="engine">Where the store is.</param>
+    /// <param name="audit">Commits.</param>
+    /// <param name="instance">Whose store it is.</param>
+    /// <param name="wrappers">Wrap the root keys.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="ct">Ends the wait for a wrapper.</param>
+    /// <param name="told">The settings that the store begins to keep; null leaves that to a server.</param>
     /// <exception cref="ConfigurationException">What was written is not there: something undoes writes.</exception>
     /// <exception cref="KeyServiceException">A key wrapper could not wrap.</exception>
     public static async Task RunAsync(Engine engine, AuditParts audit, Instance instance, KeyWrappers wrappers,
-        TimeProvider time, CancellationToken ct)
+        TimeProvider time, CancellationToken ct, IReadOnlyDictionary<string, string>? told = null)
     {
         if (instance.Facts is null)
         {
@@ -27,7 +34,7 @@ internal static class Upgrade
             await audit.BridgeAsync(engine, instance, time, ct); // before anything else is recorded
         }
 
-        await new LevelUpgrade(engine, audit.Committer, instance).RunAsync(ct);
+        await new LevelUpgrade(engine, audit.Committer, instance, told).RunAsync(ct);
     }
 
     private static async Task RaiseAsync(

@@ -23,12 +23,14 @@ internal sealed record Control : IDisposable
 
     /// <summary>
     /// The first level with this row; from which on rows of API keys are proven in their second form; from which on
-    /// they are believed in no other; and from which on tenants may have retired seeds, and apps rules for accounts.
+    /// they are believed in no other; from which on tenants may have retired seeds, and apps rules for accounts; and
+    /// from which on it has settings.
     /// </summary>
-    public const long FirstLevel = 2, SecondKeyRows = 3, OnlySecondKeyRows = 4, RetiredSeeds = 5, AccountRules = 5;
+    public const long FirstLevel = 2, SecondKeyRows = 3, OnlySecondKeyRows = 4, RetiredSeeds = 5, AccountRules = 5,
+        StoredSettings = 6;
 
     private const byte SerialTag = 1, LevelTag = 2, GenerationTag = 3, HeldTag = 4, RootTag = 5, WrappingTag = 6,
-        RemovedTag = 7, PepperTag = 8, SigningKeyTag = 9;
+        RemovedTag = 7, PepperTag = 8, SigningKeyTag = 9, SettingTag = 10;
 
     private const int VersionSize = sizeof(uint), HashSize = SHA256.HashSizeInBytes;
 
@@ -58,6 +60,14 @@ internal sealed record Control : IDisposable
 
     /// <summary>Oldest first, as PKCS #8: the newest signs.</summary>
     public required IReadOnlyList<Numbered> SigningKeys { get; init; }
+
+    /// <summary>
+    /// What concerns the store and not one node, by the names of the settings; what is not there has its default. Every
+    /// node goes by it. Null until a server began to keep it, at <see cref="StoredSettings"/> or later.
+    /// </summary>
+    public IReadOnlyDictionary<string, string>? Settings { get; init; }
+
+    public static IReadOnlyDictionary<string, string> NoSettings { get; } = new Dictionary<string, string>();
 
     /// <summary>The version of the root key that seals.</summary>
     public uint Sealing => Roots.Last(root => root.State.Seals()).Version;
@@ -131,6 +141,11 @@ internal sealed record Control : IDisposable
         fields.AddRange(Wrappings.Select(wrapping => (WrappingTag, (byte[])
             [.. Version(wrapping.Version), .. wrapping.Hash, .. Encoding.UTF8.GetBytes(wrapping.Wrapper)])));
         fields.AddRange(RemovedRoots.Select(root => (RemovedTag, (byte[])[.. Version(root.Version), .. root.Hash])));
+        // An empty one says that they are kept, although there may be none.
+        if (Settings is not null)
+            fields.Add((SettingTag, []));
+        fields.AddRange((Settings ?? NoSettings).OrderBy(setting => setting.Key, StringComparer.Ordinal)
+            .Select(setting => (SettingTag, Encoding.UTF8.GetBytes($"{setting.Key}={setting.Value}"))));
         var secrets = Peppers.Select(pepper => (Tag: PepperTag, Of: pepper))
             .Concat(SigningKeys.Select(key => (Tag: SigningKeyTag, Of: key))).ToList();
         var size = fields.Sum(field => Tlv.SizeOf(field.Value))
@@ -153,7 +168,7 @@ internal sealed record Control : IDisposable
     private static Control? Parse(ReadOnlySpan<byte> text)
     {
         if (!Tlv.AreSound(text, [SerialTag, LevelTag, GenerationTag, HeldTag],
-            [RootTag, WrappingTag, RemovedTag, PepperTag, SigningKeyTag]))
+            [RootTag, WrappingTag, RemovedTag, PepperTag, SigningKeyTag, SettingTag]))
             return null;
         var (serial, level) = (NumberIn(text, SerialTag), NumberIn(text, LevelTag));
         if (serial is not > 0 || level is not (>= FirstLevel and <= CurrentLevel)
@@ -184,6 +199,20 @@ internal sealed record Control : IDisposable
             removed.Add(new Removed(VersionIn(text[at]), text[at][VersionSize..].ToArray()));
         }
 
+        Dictionary<string, string>? settings = null;
+        foreach (var at in Tlv.All(text, SettingTag))
+        {
+            if (settings is null && text[at].IsEmpty)
+            {
+                settings = [];
+                continue;
+            }
+
+            if (settings is null || Encoding.UTF8.GetString(text[at]).Split('=', 2) is not [var name, var value]
+                || !settings.TryAdd(name, value))
+                return null;
+        }
+
         if (!roots.Exists(root => root.State.Seals()) || Tlv.All(text, PepperTag) is not { Count: > 0 } peppers
             || Tlv.All(text, SigningKeyTag) is not { Count: > 0 } signing)
             return null;
@@ -208,6 +237,7 @@ internal sealed record Control : IDisposable
             Roots = roots,
             Wrappings = wrappings,
             RemovedRoots = removed,
+            Settings = settings,
             Peppers = Secrets(text, peppers),
             SigningKeys = Secrets(text, signing),
         };

@@ -28,6 +28,11 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
     /// <summary>The newest version that was ever given to a root key.</summary>
     public required uint NewestVersion { get; init; }
 
+    /// <summary>
+    /// The settings of the store that are not at their defaults; null while each node goes by its own.
+    /// </summary>
+    public required IReadOnlyDictionary<string, string>? Settings { get; init; }
+
     /// <summary>The same with a root key that is made.</summary>
     public ControlFacts With(RootKeyRow row) =>
         this with { Roots = [.. Roots, new Root(row.Version, RootState.Made, row.Created, [])] };
@@ -48,6 +53,7 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
         Level = control.Level,
         Row = row,
         IsHeld = control.IsHeld,
+        Settings = control.Settings,
         NewestVersion = control.Roots.Select(root => root.Version)
             .Concat(control.RemovedRoots.Select(root => root.Version)).Max(),
     };

@@ -153,9 +153,10 @@ internal sealed partial class Instance
     /// <param name="wrappers">Each wraps the first root key.</param>
     /// <param name="now">Unix seconds.</param>
     /// <param name="ct">Ends the wait for a wrapper.</param>
+    /// <param name="settings">The settings that it begins with; null leaves that to the first server.</param>
     /// <exception cref="KeyServiceException">One could not wrap it.</exception>
     public static async Task<(Instance Instance, RowWrite[] Rows)> CreateAsync(
-        KeyWrappers wrappers, long now, CancellationToken ct)
+        KeyWrappers wrappers, long now, CancellationToken ct, IReadOnlyDictionary<string, string>? settings = null)
     {
         using var pepper = SecretBytes.Rent(PepperSize);
         RandomNumberGenerator.Fill(pepper.Span);
@@ -165,7 +166,8 @@ internal sealed partial class Instance
         {
             var id = RandomNumberGenerator.GetBytes(IdSize);
             var root = RootKeys.Generate(1);
-            var (instance, stored) = await MakeAsync(id, root, now, pepper.Memory, pkcs8, wrappers, now, ct);
+            var (instance, stored) = await MakeAsync(
+                id, root, now, pepper.Memory, pkcs8, wrappers, now, ct, settings: settings);
             return (instance, stored.Writes);
         }
         finally
@@ -341,7 +343,8 @@ internal sealed partial class Instance
 
     private static async Task<(Instance Instance, StoredKeys Stored)> MakeAsync(
         byte[] id, SealingKey root, long created, ReadOnlyMemory<byte> pepper, ReadOnlyMemory<byte> pkcs8,
-        KeyWrappers wrappers, long now, CancellationToken ct, long level = Control.CurrentLevel)
+        KeyWrappers wrappers, long now, CancellationToken ct, long level = Control.CurrentLevel,
+        IReadOnlyDictionary<string, string>? settings = null)
     {
         var wrappings = await WrapAsync(id, root, wrappers.All, now, ct);
         using var control = new Control
@@ -353,6 +356,7 @@ internal sealed partial class Instance
             Wrappings = [.. wrappings.Select(ControlFacts.Of)],
             Peppers = [new Control.Numbered(1, SecretBytes.ForKey(pepper.Span))],
             SigningKeys = [new Control.Numbered(1, SecretBytes.ForKey(pkcs8.Span))],
+            Settings = settings,
         };
         var (roots, rows) = (new RootKeys(root), (RootKeyRow[])[new RootKeyRow(root.Version, created, [])]);
         var stored = Stored(rows, wrappings, id, control, roots);

@@ -11,7 +11,7 @@ internal sealed partial class ManagedRootKeys(
     Engine engine, Instance instance, KeyWrappers wrappers, RootRotation rotation, Gate gate,
     ManagementWriter management)
 {
-    private const int MostTries = 10;
+    private readonly ControlWriter control = new(instance, management);
 
     /// <summary>The root keys as they are shown.</summary>
     /// <param name="Serial">How often the control row was changed.</param>
@@ -223,22 +223,11 @@ internal sealed partial class ManagedRootKeys(
             control => RootRotation.Without(control, version), gone is null ? [] : RootRotation.Removal(gone));
     }
 
-    // A step of a rotation, or another node, may come between what was prepared and what is stored.
-    private async Task<Reply> RetryAsync(
+    private Task<Reply> RetryAsync(
         Func<Task<Reply>> act, ManagementWriter.Request<Answer> request, CancellationToken ct)
     {
         gate.Require(request.Caller, Acts.ChangeRootKeys);
-        for (var tries = 1; ; tries++)
-        {
-            try
-            {
-                return await act();
-            }
-            catch (ApiError e) when (e.Code == ApiError.RootKeysChanged && tries < MostTries)
-            {
-                await instance.Reload(ct);
-            }
-        }
+        return control.RetryAsync(act, ct);
     }
 
     // What a request cannot be granted for is decided where its idempotency key is looked up: a repetition is answered
@@ -256,30 +245,11 @@ internal sealed partial class ManagedRootKeys(
         }
     }
 
-    private async Task<Reply> WriteAsync(
+    private Task<Reply> WriteAsync(
         ManagementWriter.Request<Answer> request, ControlFacts facts, ApiError? refusal, AuditEntry entry,
-        Func<Control, Control> next, IReadOnlyList<RowWrite> rows, NewRoot? made = null)
-    {
-        (RootKeys Roots, ControlFacts Facts)? now = null;
-        var reply = await management.WriteAsync(request, new Change.ManagementKey { Meta = Control.MetaKey }, entry,
-            (found, _) =>
-            {
-                // First: what is refused may be so of what this node knows only.
-                if (found.Meta is not { } stored || !stored.AsSpan().SequenceEqual(facts.Row))
-                    throw ApiError.RootKeysMoved();
-                if (refusal is not null)
-                    throw refusal;
-                using var control = Control.Open(instance.Id, stored, instance.Roots)
-                    ?? throw new InvalidOperationException("the control row that is known does not open");
-                var (roots, row, changed) = ControlChange.Write(
-                    instance, control, next(control), made is null ? facts : facts.With(made.Row));
-                now = (made is null ? roots : roots.With(made.Key), changed);
-                return new(Shown(changed), [.. rows, row], entry);
-            });
-        if (now is { } current)
-            instance.Take(current.Roots, current.Facts);
-        return reply;
-    }
+        Func<Control, Control> next, IReadOnlyList<RowWrite> rows, NewRoot? made = null) =>
+        control.WriteAsync(request, facts, entry,
+            before => refusal is null ? (next(before), rows) : throw refusal, Shown, made);
 
     private Task<IReadOnlyList<WrappingRow>> WrapAsync(
         IEnumerable<uint> versions, IReadOnlyList<KeyWrapper> by, CancellationToken ct) => rotation.WrapAsync(
@@ -313,6 +283,5 @@ internal sealed partial class ManagedRootKeys(
         [.. facts.Roots.Select(root => new ShownRoot(root.Version, RootRotation.Word(root.State), root.Created,
             [.. root.Wrappers.Select(id => (id, wrappers.UrlOf(id)))]))]);
 
-    private ControlFacts Facts() =>
-        instance.Facts ?? throw new InvalidOperationException("a store that serves has a control row");
+    private ControlFacts Facts() => control.Facts;
 }

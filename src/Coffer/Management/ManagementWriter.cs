@@ -39,7 +39,7 @@ internal sealed class ManagementWriter(
     private static readonly FrozenSet<string> Urgent = FrozenSet.Create(StringComparer.Ordinal,
         "revoke_key", "roll_key", "disable_app", "enable_app", "change_app", "roll_signing_secret", "delete_app",
         "forget_account", "rotate_root_key", "remove_root_key", "rewrap_root_keys", "add_root_key_wrapper",
-        "remove_root_key_wrapper", "create_recovery_shares", "rotate_tenant_keys");
+        "remove_root_key_wrapper", "create_recovery_shares", "rotate_tenant_keys", "change_settings");
 
     private readonly Tenants tenants = tenants;
     private readonly Instance instance = tenants.Instance;

@@ -23,7 +23,7 @@ internal sealed partial class SecretStore(
     private readonly ConcurrentDictionary<(long Tenant, Guid Key), bool> inFlight = new();
 
     /// <summary>How many secrets a scope may hold where its app has no number of its own.</summary>
-    public required int SecretsPerScope { get; init; }
+    public required Func<int> SecretsPerScope { get; init; }
 
     /// <summary>Where lists with payloads are while they are made and sent.</summary>
     public required Room Room { get; init; }
@@ -292,7 +292,7 @@ internal sealed partial class SecretStore(
                 return new WriteOutcome(null, ApiError.NoSuchSecret(request.Name.Text));
             try
             {
-                var quota = caller.App?.SecretsPerScope ?? SecretsPerScope;
+                var quota = caller.App?.SecretsPerScope ?? SecretsPerScope();
                 var terms = new SecretChange.Terms(instance, tenant, caller, ids, time, quota);
                 return await CommitAsync(
                     change(terms),

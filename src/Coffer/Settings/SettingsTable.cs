@@ -25,6 +25,11 @@ internal sealed record Setting(string Name, string Value, string Default, string
     public bool InDev { get; init; }
 
     /// <summary>
+    /// Its value in options, as it is kept in the store: it concerns the store and not a node. Null if it is a node's.
+    /// </summary>
+    public Func<CofferOptions, string>? OfStore { get; init; }
+
+    /// <summary>
     /// Whether the value could hold a password or a key: then it is never shown, in messages neither.
     /// </summary>
     public bool IsPrivate { get; init; }
@@ -60,6 +65,7 @@ internal static class SettingsTable
 
     // A date that many days ago must still be a date.
     private const int LongestRetentionDays = 36_500;
+    private const string ForEver = "for ever";
     private const int MostConnections = 1_000_000;
     private const int HighestRate = 1_000_000;
 
@@ -104,6 +110,9 @@ internal static class SettingsTable
             (options, text) => options with { Listen = text }) with { InDev = true },
         Text("admin-listen", "URL", "none", "A second address, http or https, only for the management plane.",
             (options, text) => options with { AdminListen = text }),
+        new("public-url", "URL", "the address that it listens at", "Address that clients have of it, http or https, "
+            + "with a name or an address and no path: links in errors begin with it.",
+            (options, text) => options with { PublicUrl = PublicUrl(text) }),
         Text("tls-cert", "FILE", "none", "PEM file with the certificate and then its chain; https needs it. It is "
             + "read again when it changes.",
             (options, text) => options with { TlsCert = text }) with { InDev = true },
@@ -122,8 +131,8 @@ internal static class SettingsTable
         Number("connections-per-address", CofferOptions.DefaultConnectionsPerAddress, 0, MostConnections,
             "How many of them may come from one client's address, except from trusted proxies; 0 means no limit.",
             (options, number) => options with { ConnectionsPerAddress = number }),
-        new("trusted-proxies", "NETWORKS", "none", "Proxies whose X-Forwarded-For header is trusted: addresses and "
-            + "networks such as 10.0.0.0/8, with commas between them.",
+        new("trusted-proxies", "NETWORKS", "none", "Proxies whose X-Forwarded-For header is trusted: their addresses, "
+            + "or networks such as 10.0.0.8/29, with commas between them. Whoever has one can name any address.",
             (options, text) => options with { TrustedProxies = [.. text.Split(',').Select(Network)] }),
         Number("rate-per-key", CofferOptions.DefaultRatePerKey, 0, HighestRate, "Requests a second that each key may "
             + "send; 0 means no limit.",
@@ -154,22 +163,25 @@ internal static class SettingsTable
             "New accounts a second that one app may store something for; 0 means no limit.",
             (options, number) => options with { TenantsPerApp = number }),
         Number("secrets-per-scope", CofferOptions.DefaultSecretsPerScope, 1, CofferOptions.MostSecretsPerScope,
-            "How many secrets a scope may hold. Lowering it deletes nothing.",
-            (options, number) => options with { SecretsPerScope = number }),
+            "How many secrets a scope may hold. Lowering it deletes nothing. Kept in the store.",
+            (options, number) => options with { SecretsPerScope = number })
+            with { OfStore = static options => Shown(options.SecretsPerScope) },
         Number("open-tenants", CofferOptions.DefaultOpenTenants, 1, CofferOptions.MostOpenTenants,
             "How many tenants' keys to keep in memory, 1 KB each, or 4 KB where payloads are in use. The keys of "
                 + "other tenants are opened when a request needs them.",
             (options, number) => options with { OpenTenants = number }),
         new("audit", "durable|buffered", "durable",
             "durable: a payload is sent after its audit entry is on the disk. buffered: the entry is stored within "
-                + "one commit after it, and is lost if the process stops before that.",
+                + "one commit after it, and is lost if the process stops before that. Kept in the store.",
             (options, text) => text is "durable" or "buffered" ? options with { Audit = text }
                 : throw new FormatException(
-                    "is neither 'durable' nor 'buffered': the audit log has no other mode and cannot be turned off")),
-        Switch("audit-metadata-reads", "Record finds and lists without payload in the audit log too.",
-            (options, on) => options with { AuditMetadataReads = on }),
-        Number("audit-retention-days", null, 1, LongestRetentionDays, "How long audit entries are kept.",
-            (options, number) => options with { AuditRetentionDays = number }) with { Default = "for ever" },
+                    "is neither 'durable' nor 'buffered': the audit log has no other mode and cannot be turned off"))
+            { OfStore = static options => options.Audit },
+        Switch("audit-metadata-reads", "Record finds and lists without payload in the audit log too. Kept in "
+            + "the store.",
+            (options, on) => options with { AuditMetadataReads = on })
+            with { OfStore = static options => options.AuditMetadataReads ? "true" : "false" },
+        Retention(),
         Text("audit-checkpoints", "FILE", "audit-checkpoints.jsonl in the data directory", "File for the checkpoints "
             + "of the audit log, best on another disk. Its directory must exist.",
             (options, text) => options with { Checkpoints = text }),
@@ -209,6 +221,20 @@ internal static class SettingsTable
                 options with { Dev = options.Dev! with { SeedFixtures = on } }) with { InServe = false, InDev = true },
     ];
 
+    private static Setting Retention()
+    {
+        var days = Number("audit-retention-days", null, 1, LongestRetentionDays, "How long audit entries are kept. "
+            + "Kept in the store.",
+            (options, number) => options with { AuditRetentionDays = number });
+        return days with
+        {
+            Default = ForEver,
+            Apply = (options, text) =>
+                text == ForEver ? options with { AuditRetentionDays = null } : days.Apply(options, text),
+            OfStore = static options => options.AuditRetentionDays is { } kept ? Shown(kept) : ForEver,
+        };
+    }
+
     private static Setting Text(string name, string value, string @default, string help,
         Func<CofferOptions, string, CofferOptions> apply) =>
         new(name, value, @default, help, apply);
@@ -231,10 +257,18 @@ internal static class SettingsTable
             return apply(options, number);
         });
 
+    private static string Shown(int number) => number.ToString(CultureInfo.InvariantCulture);
+
     private static string[] Words(string text) => text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 
     private static string Endpoint(string text) => WrapperUrl.IsSafe(text) ? text
         : throw new FormatException("is not an https URL, or an http URL of this machine, without user and query");
+
+    private static Uri PublicUrl(string text) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https" && url.Host.Length > 0
+            && url.PathAndQuery == "/" && url.Fragment.Length == 0 && url.UserInfo.Length == 0
+            ? url
+            : throw new FormatException("is not of the form https://NAME or https://NAME:PORT, without a path");
 
     private static WrapperUrl Wrapper(string word) => WrapperUrl.Parse(word)
         ?? throw new FormatException($"is not a list of wrappers: '{word}' is not {WrapperUrl.Forms}");
@@ -242,7 +276,7 @@ internal static class SettingsTable
     private static IPNetwork Network(string item) => Networks.Parse(item.Trim())
         ?? throw new FormatException(
             $"is not a list of addresses and networks: '{item.Trim()}' is neither an address nor a network such as "
-                + "10.0.0.0/8, with zeros after its prefix");
+                + "10.0.0.8/29, with zeros after its prefix");
 
     private static string? StrictTransport(string text)
     {

@@ -22,6 +22,7 @@ internal sealed class DataDirectory : IDisposable
         (this.path, this.held) = (path, held);
         (StoreFile, KeyFile, CheckpointFile) = FilesOf(path);
         AnchorFile = AnchorOf(path);
+        SettingsFile = Path.Combine(path, "coffer.settings");
     }
 
     public string StoreFile { get; }
@@ -31,6 +32,9 @@ internal sealed class DataDirectory : IDisposable
 
     /// <summary>Where a node keeps which store it is of, and how far its control row had come.</summary>
     public string AnchorFile { get; }
+
+    /// <summary>Where a node keeps what it was last started with of the store's settings.</summary>
+    public string SettingsFile { get; }
 
     /// <summary>Where the audit log's checkpoints go unless told otherwise.</summary>
     public string CheckpointFile { get; }

@@ -38,6 +38,10 @@ public sealed class AuthorizationServer : IAsyncLifetime
         test = await TestServer.StartAsync();
         await test.StopAsync();
         KeyFile.Create(OtherKeyFile, test.Time.Now);
+        await test.KeepAsync(new Dictionary<string, string>
+        {
+            ["secrets-per-scope"] = $"{CofferOptions.MostSecretsPerScope}",
+        });
         server = await Server.StartAsync(
             new CofferOptions
             {

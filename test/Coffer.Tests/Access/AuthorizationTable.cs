@@ -60,6 +60,7 @@ internal static class AuthorizationTable
         GET    /admin/v1/tenant_keys                       |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   /admin/v1/tenant_keys/rotate                |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/settings                          |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/settings                          |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/status                            |401     |403   |200  |403   |403|403    |403|403|403    |403
         """;
 
@@ -85,6 +86,7 @@ internal static class AuthorizationTable
         POST   /admin/v1/root_keys/wrappers/remove         |wrapper={wrapper}
         POST   /admin/v1/root_keys/shares                  |shares={shares}
         POST   /admin/v1/tenant_keys/rotate                |app={app}
+        POST   /admin/v1/settings                          |name=audit&value=default
         """;
 
     /// <summary>

@@ -46,6 +46,7 @@ public sealed class RoleTests : ServerTests
         GET    /admin/v1/tenant_keys                         |owner   |
         POST   /admin/v1/tenant_keys/rotate                  |owner   |app=app_absent
         GET    /admin/v1/settings                            |owner   |
+        POST   /admin/v1/settings                            |owner   |name=audit&value=default
         GET    /admin/v1/status                              |viewer  |
         """;
 

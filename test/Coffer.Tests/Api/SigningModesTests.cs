@@ -140,7 +140,7 @@ public sealed class SigningModesTests : ServerTests
             closed.Dispose();
             using var refusals = new Refusals(Server.Time);
             var policy = new AuditPolicy(Buffered: false, MetadataReads: false);
-            var recorder = new Recorder(closed, policy, NullLogger<Recorder>.Instance);
+            var recorder = new Recorder(closed, () => policy, NullLogger<Recorder>.Instance);
             var signatures = new Signatures(new Gate(refusals, recorder, engine), Server.Time);
             var app = App.Create(instance, "a", Server.Time.Seconds).App;
             var tenant = new TenantId(app.Id, Livemode: false, app.Account);

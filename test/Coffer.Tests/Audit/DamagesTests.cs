@@ -29,7 +29,7 @@ public sealed class DamagesTests : IDisposable
         engine = SqliteEngine.Open(directory.File("coffer.db"));
         committer = new Committer(engine, 10, new Committer.Chain(Note, () => { }));
         var policy = new AuditPolicy(Buffered: false, MetadataReads: false);
-        var recorder = new Recorder(committer, policy, NullLogger<Recorder>.Instance);
+        var recorder = new Recorder(committer, () => policy, NullLogger<Recorder>.Instance);
         damages = new Damages(recorder, time, log);
     }
 

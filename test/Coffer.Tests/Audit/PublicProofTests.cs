@@ -117,7 +117,8 @@ public sealed class PublicProofTests : ProvenLogTests
         await Server.StopAsync();
         await Server.OnStoreAsync(async (engine, committer, instance) =>
         {
-            await new Retention(engine, committer, AuditKeys.Of(instance), TimeSpan.FromDays(30), Server.Time,
+            await new Retention(engine, committer, AuditKeys.Of(instance), static () => TimeSpan.FromDays(30),
+                Server.Time,
                 NullLogger<Retention>.Instance).SweepAsync(default);
             return true;
         });

@@ -74,5 +74,5 @@ public sealed class RecorderTests : IDisposable
     }
 
     private Recorder NewRecorder(bool buffered, Committer? through = null) =>
-        new(through ?? committer, new AuditPolicy(buffered, MetadataReads: false), NullLogger<Recorder>.Instance);
+        new(through ?? committer, () => new AuditPolicy(buffered, MetadataReads: false), NullLogger<Recorder>.Instance);
 }

@@ -268,7 +268,7 @@ public sealed class VerificationTests : ServerTests
 
     private Retention NewRetention(Engine engine, Committer committer, Instance instance) => new(
         engine, committer, AuditKeys.Of(instance),
-        TimeSpan.FromDays(30), Server.Time, NullLogger<Retention>.Instance);
+        static () => TimeSpan.FromDays(30), Server.Time, NullLogger<Retention>.Instance);
 
     private Task<AuditArchive.AuditReport> VerifyAsync() => AuditArchive.VerifyStoreAsync(Server.Data, null, default);
 

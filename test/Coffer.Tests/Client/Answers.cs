@@ -51,6 +51,11 @@ internal static class Answers
         "wrappers": [{"id": "file:1", "url": null}]}]}
         """;
 
+    private const string Settings = $$"""
+        {"object": "settings", "instance": "0",
+        "receipt_key": {"crv": "P-256", "kty": "EC", "x": "0", "y": "0"}, {{SettingsFields}}}
+        """;
+
     private static readonly Dictionary<string, string> All = new()
     {
         ["POST apps"] = $$"""
@@ -96,10 +101,8 @@ internal static class Answers
         ["DELETE root_keys/{}"] = RootKeys,
         ["GET tenant_keys"] = TenantKeys,
         ["POST tenant_keys/rotate"] = TenantKeys,
-        ["GET settings"] = $$"""
-            {"object": "settings", "instance": "0",
-            "receipt_key": {"crv": "P-256", "kty": "EC", "x": "0", "y": "0"}, {{SettingsFields}}}
-            """,
+        ["GET settings"] = Settings,
+        ["POST settings"] = Settings,
         ["GET status"] = $$"""
             {"object": "status", "commit": null, "dotnet": "10", "engine": {"name": "sqlite", "version": "3"},
             "node": "node_1", "started": 1, "uptime": 1, {{SettingsFields}}}

@@ -48,6 +48,8 @@ public sealed class WrongAnswersTests
         ["GET tenant_keys"] = admin => admin.FindAsync("tenant_keys"),
         ["POST tenant_keys/rotate"] = admin => admin.ChangeAsync("tenant_keys/rotate", [("app", "app_1")]),
         ["GET settings"] = admin => admin.FindAsync("settings"),
+        ["POST settings"] = admin =>
+            admin.ChangeAsync("settings", [("name", "secrets-per-scope"), ("value", "20")]),
         ["GET status"] = admin => admin.FindAsync("status"),
     };
 

@@ -313,8 +313,8 @@ public sealed class RootKeysTests : ServerTests
             await Server.StartAgainAsync();
             Assert.Equal("kept",
                 (await Server.Client(account: "acct_1").Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
-            Assert.Equal(4L, (long)(await ShowAsync())["serial"]!);
-            Assert.Equal(4, (await VerbsAsync()).Count(entry => entry.Verb == "raise_level"));
+            Assert.Equal(6L, (long)(await ShowAsync())["serial"]!);
+            Assert.Equal(5, (await VerbsAsync()).Count(entry => entry.Verb == "raise_level"));
             await Server.StopAsync();
         }
 

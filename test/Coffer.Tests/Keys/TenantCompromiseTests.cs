@@ -389,7 +389,7 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
             });
             using var refusals = new Refusals(Server.Time);
             var tenants = new Tenants(engine, committer, instance, Server.Time, 10);
-            var gate = new Gate(refusals, new Recorder(committer, new AuditPolicy(Buffered: false,
+            var gate = new Gate(refusals, new Recorder(committer, static () => new AuditPolicy(Buffered: false,
                 MetadataReads: false), NullLogger<Recorder>.Instance), engine);
             var roots = new RootRotation(engine, committer, instance,
                 KeyWrappers.OfFile(Path.Combine(Server.Data, "coffer.key")), Server.Time);

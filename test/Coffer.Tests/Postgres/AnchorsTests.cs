@@ -195,7 +195,8 @@ public sealed class AnchorsTests(PostgresServer server)
         using var chain = new AuditChain(AuditKeys.Of(instance), engine.Node, last, new Later());
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
         var keys = AuditKeys.Of(instance);
-        await new Retention(engine, committer, keys, TimeSpan.FromDays(30), new Later(), NullLogger<Retention>.Instance)
+        await new Retention(engine, committer, keys, static () => TimeSpan.FromDays(30), new Later(),
+            NullLogger<Retention>.Instance)
             .SweepAsync(default);
     }
 

@@ -165,7 +165,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
             var engine = await OpenAsync(store);
             var keys = AuditKeys.Of(instance);
             await Task.WhenAll(committers.Select((committer, n) => Task.Run(() =>
-                new Retention(engine, committer, keys, TimeSpan.FromSeconds(250 - 2 * n), time,
+                new Retention(engine, committer, keys, () => TimeSpan.FromSeconds(250 - 2 * n), time,
                     NullLogger<Retention>.Instance).SweepAsync(default))));
             await VerifiedAsync(engine, instance);
         }

@@ -47,13 +47,13 @@ public sealed class FaultTests : IDisposable
         using var committer = new Committer(engine, 100, chain.InLoop(engine));
         var app = App.Create(instance, "app", time.Seconds).App.ToRow(instance);
         await committer.CommitAsync(new Change.Plain([.. rows, new RowWrite.PutApp(app)]));
-        var recorder = new Recorder(committer, new AuditPolicy(Buffered: false, MetadataReads: false),
+        var recorder = new Recorder(committer, static () => new AuditPolicy(Buffered: false, MetadataReads: false),
             NullLogger<Recorder>.Instance);
         var tenants = new Tenants(engine, committer, instance, time, CofferOptions.DefaultOpenTenants);
         var gate = new Gate(refusals, recorder, engine);
         var store = new SecretStore(engine, committer, gate, tenants, new SecretId(time), time)
         {
-            SecretsPerScope = 3,
+            SecretsPerScope = static () => 3,
             Room = Room.OfThisMachine(),
         };
         var caller = new Coffer.Access.Caller("key_1", KeyKind.Secret, new TenantId(app.Id, false, "acct_1"),

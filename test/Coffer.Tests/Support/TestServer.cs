@@ -113,8 +113,24 @@ internal sealed class TestServer : IAsyncDisposable
             AuditPerEphemeralKey = 0,
             TenantsPerApp = 0,
         };
-        server = await Server.StartAsync(with?.Invoke(options) ?? options, Time, default);
+        options = with?.Invoke(options) ?? options;
+        if (dev is null && StoreSettings.Told(options) is { Count: > 0 } told)
+            await KeepAsync(told);
+        server = await Server.StartAsync(options, Time, default);
     }
+
+    /// <summary>Has the store, which is closed, keep settings, as if they had been set before.</summary>
+    public Task KeepAsync(IReadOnlyDictionary<string, string> told) => OnStoreAsync(async (_, committer, instance) =>
+    {
+        if (instance.Facts?.Settings is { } kept && told.Any(each => kept.GetValueOrDefault(each.Key) != each.Value))
+        {
+            var next = kept.Where(each => !told.ContainsKey(each.Key)).Concat(told).ToDictionary();
+            await committer.CommitAsync(new ControlChange(
+                instance, control => control with { Settings = next }, [], []));
+        }
+
+        return true;
+    });
 
     public async Task StopAsync()
     {

@@ -209,6 +209,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
     {
         await using var server = await FilledAsync();
         await server.StopAsync();
+        await server.KeepAsync(new Dictionary<string, string> { ["audit-retention-days"] = "1" });
         var options = await NewAsync(server);
         var file = await BackupAsync(server);
         var outcome = await RestoreAsync(file, options);
@@ -217,7 +218,6 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         await using (var node = await StartAsync(options with
         {
             Backups = new CofferOptions.BackupOptions(backups, null),
-            AuditRetentionDays = 1,
         }))
         {
             await Task.Delay(TimeSpan.FromSeconds(12)); // a sweep comes every 10 seconds

@@ -7,7 +7,7 @@ using static Coffer.Api.ManagementWire;
 namespace Coffer.Api.Admin;
 
 /// <summary>What runs here and since when, for someone with an admin key (docs/management.md, "Status").</summary>
-internal sealed class StatusApi(Gate gate, NodeStatus status, CofferOptions options)
+internal sealed class StatusApi(Gate gate, NodeStatus status, Func<CofferOptions> options)
 {
     public IEnumerable<ApiRoute> Routes => [new("GET", $"{Root}/status", ShowAsync) { Act = Acts.ShowStatus }];
 
@@ -31,7 +31,7 @@ internal sealed class StatusApi(Gate gate, NodeStatus status, CofferOptions opti
         json.WriteEndObject();
         json.WriteString("node"u8, status.Node);
         if (Gate.May(request.Caller, Acts.ShowSettings))
-            SettingsApi.Write(json, options.InForce.Where(setting => !setting.IsDefault));
+            SettingsApi.Write(json, options().InForce.Where(setting => !setting.IsDefault));
         json.WriteNumber("started"u8, status.Started);
         json.WriteNumber("uptime"u8, status.Uptime);
         json.WriteString("version"u8, Product.Version);
