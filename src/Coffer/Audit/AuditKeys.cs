@@ -6,17 +6,20 @@ namespace Coffer.Audit;
 
 /// <summary>What the log of a store is made with.</summary>
 /// <param name="Key">K_audit: chains entries, and proves what <c>meta</c> says about the log.</param>
-/// <param name="Signing">Sign checkpoints, and what is to be proven without a key.</param>
+/// <param name="Signers">The keys that sign checkpoints, and what is to be proven without a key, as of now.</param>
 /// <param name="Store">The store's id.</param>
-internal sealed record AuditKeys(MacKey Key, SigningKeys Signing, byte[] Store)
+internal sealed record AuditKeys(MacKey Key, Func<SigningKeys> Signers, byte[] Store)
 {
     /// <summary>The generation of the store that this node knows; null of a store of level 1.</summary>
     public Func<StoreGeneration?> Generation { get; init; } = static () => null;
 
-    /// <summary>What it is proven with.</summary>
-    public LogProof Proof { get; } = new(Key, Signing.Public, Store);
+    /// <summary>The keys that sign now.</summary>
+    public SigningKeys Signing => Signers();
 
-    public static AuditKeys Of(Instance instance) => new(instance.AuditKey, instance.Signing, instance.Id)
+    /// <summary>What it is proven with.</summary>
+    public LogProof Proof => new(Key, Signing.Public, Store);
+
+    public static AuditKeys Of(Instance instance) => new(instance.AuditKey, () => instance.Signing, instance.Id)
     {
         Generation = () => instance.Facts?.Generation,
     };

@@ -34,13 +34,14 @@ internal sealed record Checkpoint(int Format, ChainPlace At, IReadOnlyList<Chain
     public static Checkpoint Sign(AuditKeys keys, ChainPlace at, IReadOnlyList<ChainPlace> heads, DateTimeOffset time)
     {
         var seconds = DateTimeOffset.FromUnixTimeSeconds(time.ToUnixTimeSeconds());
+        var signing = keys.Signing;
         var unsigned = new Checkpoint(3, at, heads, seconds, [])
         {
-            Key = keys.Signing.Number,
-            Keys = keys.Signing.Public.Later,
+            Key = signing.Number,
+            Keys = signing.Public.Later,
         };
         using var signed = unsigned.ToBeSigned(keys.Store);
-        return unsigned with { Signature = keys.Signing.Sign(signed.Span) };
+        return unsigned with { Signature = signing.Sign(signed.Span) };
     }
 
     public bool IsSignedBy(PublicKeys keys, byte[] store)

@@ -22,9 +22,10 @@ internal sealed class SignedStatement(byte[] purpose, byte[] purposeBefore)
     public void Prove(AuditKeys keys, string node, byte[] value)
     {
         var signature = SignatureOf(value);
-        BinaryPrimitives.WriteUInt32BigEndian(signature, keys.Signing.Number);
+        var signing = keys.Signing;
+        BinaryPrimitives.WriteUInt32BigEndian(signature, signing.Number);
         using (var signed = Bound(keys.Store, node, value.AsSpan(..^Proof), isSigned: true))
-            keys.Signing.Sign(signed.Span).CopyTo(signature[sizeof(uint)..]);
+            signing.Sign(signed.Span).CopyTo(signature[sizeof(uint)..]);
         Tag(keys.Proof, node, value, isSigned: true).CopyTo(value, value.Length - MacKey.Size);
     }
 

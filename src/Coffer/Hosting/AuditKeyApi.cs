@@ -11,10 +11,9 @@ internal sealed class AuditKeyApi(Instance instance)
 {
     public const string Path = "/.well-known/coffer-audit-key";
 
-    private readonly byte[] page = Encoding.ASCII.GetBytes(instance.Signing.Public.ToPem(instance.Id));
-
     public async Task WriteAsync(HttpContext context)
     {
+        var page = Encoding.ASCII.GetBytes(instance.Signing.Public.ToPem(instance.Id));
         context.Response.ContentType = "application/x-pem-file";
         context.Response.ContentLength = page.Length;
         context.Response.Headers.CacheControl = "no-cache";

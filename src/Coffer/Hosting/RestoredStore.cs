@@ -162,6 +162,7 @@ internal static class RestoredStore
         {
             IsCompromised = true,
             FirstRoot = store.Instance.Facts!.NewestVersion, // which the restoration has made
+            FirstSigningKey = store.Instance.Signing.Number + 1,
         };
         // What waited when the back-up was made is among them.
         var rotations = TenantRotations.Read(store.Instance, stored).Ended(store.Now).With(asked);

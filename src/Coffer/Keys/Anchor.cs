@@ -59,7 +59,7 @@ internal sealed class Anchor(string path)
             return false;
         var (store, mark, serial) = Read();
         if (!CryptographicOperations.FixedTimeEquals(store, instance.Id)
-            || !CryptographicOperations.FixedTimeEquals(mark, instance.AnchorMark))
+            || !instance.HasMark(mark))
         {
             throw new ConfigurationException($"the store is not the one that {path} names",
                 "Check --data and --store. If another store is meant to be here from now on, move that file away.");

@@ -19,6 +19,9 @@ internal sealed class ControlChange(
     /// <summary>The root key that the change makes, or null.</summary>
     public (RootKeyRow Row, SealingKey Key)? Made { get; init; }
 
+    /// <summary>The keys that sign from the change on, or null.</summary>
+    public SigningKeys? Signing { get; init; }
+
     // Not in one transaction with what is sealed under a root key, which the change may be about.
     public override Lane Lane => Lane.Urgent;
 
@@ -47,7 +50,7 @@ internal sealed class ControlChange(
     public override void Durable()
     {
         if (decided is { } now)
-            instance.Take(now.Roots, now.Facts);
+            instance.Take(now.Roots, now.Facts, Signing);
     }
 
     /// <summary>The row of a control that follows another, sealed under the root key that it says.</summary>

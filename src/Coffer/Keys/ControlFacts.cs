@@ -25,8 +25,58 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
     /// <summary>Whether the store was restored and does nothing by itself yet.</summary>
     public required bool IsHeld { get; init; }
 
+    /// <summary>The marks of the peppers (<see cref="Anchor.MarkOf"/>), oldest first.</summary>
+    public required IReadOnlyList<byte[]> Marks { get; init; }
+
+    /// <summary>SHA-256 of each key that signs, oldest first.</summary>
+    public required IReadOnlyList<byte[]> SigningKeys { get; init; }
+
+    /// <summary>The versions of root keys that are no more.</summary>
+    public required IReadOnlyList<uint> RemovedRoots { get; init; }
+
+    /// <summary>The version of the root key that seals.</summary>
+    public uint Sealing => Roots.Last(root => root.State.Seals()).Version;
+
     /// <summary>The newest version that was ever given to a root key.</summary>
-    public required uint NewestVersion { get; init; }
+    public uint NewestVersion => Roots.Select(root => root.Version).Concat(RemovedRoots).Max();
+
+    /// <summary>
+    /// Refuses a control row before any key is asked for, by the root key that it is sealed under: one that seals no
+    /// more, or that was removed, seals none. Who has an old root key can seal what he likes under it.
+    /// </summary>
+    /// <exception cref="ConfigurationException">It cannot have come after this one.</exception>
+    public void RequireSealedAfter(uint version)
+    {
+        if (version < Sealing || RemovedRoots.Contains(version))
+            throw NotAfter($"it is sealed under root key {version}, which seals no more");
+    }
+
+    /// <summary>
+    /// Refuses a control row that has gone back, or lacks what each later one has: peppers, keys that sign and root
+    /// keys that were removed are added, and never taken away.
+    /// </summary>
+    /// <param name="control">What it says.</param>
+    /// <param name="row">As it is stored.</param>
+    /// <inheritdoc cref="RequireSealedAfter" path="/exception"/>
+    public void RequireBefore(Control control, ReadOnlySpan<byte> row)
+    {
+        if (control.Serial < Serial)
+        {
+            throw new ConfigurationException(
+                $"the control row of the store went back from {Serial} to {control.Serial}",
+                "An old copy of it was put back. Restore the store from a back-up.");
+        }
+
+        if (control.Serial == Serial && !row.SequenceEqual(Row))
+            throw NotAfter($"its serial, {Serial}, is that of another one");
+        if (!StartsWith(MarksOf(control), Marks))
+            throw NotAfter("it lacks a pepper that this store has");
+        if (!StartsWith(HashesOf(control), SigningKeys))
+            throw NotAfter("it lacks a key that this store signs with");
+        if (control.Roots.FirstOrDefault(root => RemovedRoots.Contains(root.Version)) is { } back)
+            throw NotAfter($"it has root key {back.Version}, which was removed");
+        RequireSealedAfter(control.Sealing);
+    }
 
     /// <summary>
     /// The settings of the store that are not at their defaults; null while each node goes by its own.
@@ -54,11 +104,26 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
         Row = row,
         IsHeld = control.IsHeld,
         Settings = control.Settings,
-        NewestVersion = control.Roots.Select(root => root.Version)
-            .Concat(control.RemovedRoots.Select(root => root.Version)).Max(),
+        Marks = MarksOf(control),
+        SigningKeys = HashesOf(control),
+        RemovedRoots = [.. control.RemovedRoots.Select(root => root.Version)],
     };
 
     /// <summary>What the control row holds of a row of wrappings.</summary>
     public static Control.Wrapping Of(WrappingRow row) =>
         new(row.Version, row.Wrapper, SHA256.HashData(row.Wrapped));
+
+    private static byte[][] MarksOf(Control control) =>
+        [.. control.Peppers.Select(pepper => Anchor.MarkOf(pepper.Secret.Span))];
+
+    private static byte[][] HashesOf(Control control) =>
+        [.. control.SigningKeys.Select(key => SHA256.HashData(key.Secret.Span))];
+
+    private static bool StartsWith(byte[][] all, IReadOnlyList<byte[]> first) => all.Length >= first.Count
+        && first.Zip(all).All(pair => CryptographicOperations.FixedTimeEquals(pair.First, pair.Second));
+
+    private static ConfigurationException NotAfter(string why) => new(
+        $"the control row of the store was not written by it: {why}",
+        "Somebody who has an old root key has made it up, or it is another store's. Restore the store from a back-up, "
+            + "and see to what wraps its root keys.");
 }

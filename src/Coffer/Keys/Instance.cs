@@ -29,15 +29,17 @@ internal sealed partial class Instance
     private const int PepperSize = Control.PepperSize;
 
     private readonly Lock taking = new();
+    private readonly byte[] firstMark;
     private RootKeys inForce;
     private ControlFacts? known;
+    private SigningKeys signingKeys;
 
     private Instance(
         RootKeys roots, byte[] id, ReadOnlySpan<byte> pepper, IReadOnlyList<Control.Numbered> signing,
         ControlFacts? facts)
     {
         (inForce, known, Id) = (roots, facts, id);
-        Signing = SigningKeys.Open(id, signing);
+        signingKeys = SigningKeys.Open(id, signing);
         TokenKey = MacKey.Derived(pepper, "coffer v1 token"u8);
         ProofKey = MacKey.Derived(pepper, "coffer v1 key row"u8);
         AuditKey = MacKey.Derived(pepper, "coffer v1 audit"u8);
@@ -47,7 +49,7 @@ internal sealed partial class Instance
         EphemeralKey2 = SealingKey.Derived(pepper, "coffer v2 ephemeral key"u8, version: 2);
         ReplyKey = SealingKey.Derived(pepper, "coffer v1 reply"u8);
         BackupKey = MacKey.Derived(pepper, "coffer v1 backup"u8);
-        AnchorMark = Anchor.MarkOf(pepper);
+        firstMark = Anchor.MarkOf(pepper);
     }
 
     /// <summary>What <c>meta</c> has of the store's own secrets, at whichever level.</summary>
@@ -75,7 +77,11 @@ internal sealed partial class Instance
     public RootKeys Roots => Volatile.Read(ref inForce);
 
     /// <summary>What an anchor has of the identity: who writes the database cannot make another one's.</summary>
-    public byte[] AnchorMark { get; }
+    public byte[] AnchorMark => Facts?.Marks[^1] ?? firstMark;
+
+    /// <summary>Whether a mark is of the store, now or before: an anchor may have slept.</summary>
+    public bool HasMark(byte[] mark) =>
+        (Facts?.Marks ?? [firstMark]).Any(own => CryptographicOperations.FixedTimeEquals(own, mark));
 
     /// <summary>16 random bytes; not a secret.</summary>
     public byte[] Id { get; }
@@ -110,7 +116,7 @@ internal sealed partial class Instance
     public MacKey BackupKey { get; }
 
     /// <summary>Sign the audit log's checkpoints and the receipts of what was forgotten.</summary>
-    public SigningKeys Signing { get; }
+    public SigningKeys Signing => Volatile.Read(ref signingKeys);
 
     /// <summary>The one of them that signs, ECDSA P-256.</summary>
     public ECDsa AuditSigningKey => Signing.Newest;
@@ -212,33 +218,30 @@ internal sealed partial class Instance
     public IReadOnlyList<string> Troubles { get; private set; } = [];
 
     /// <summary>
-    /// Takes what another node, or this one, has made of the control row since; one with a lower serial is an old one
-    /// that was put back.
+    /// Takes what another node, or this one, has made of the control row since; one that is older, or lacks what each
+    /// later one has, was put back or made up.
     /// </summary>
     /// <param name="engine">Where the store is.</param>
     /// <param name="wrappers">Which may be asked.</param>
     /// <param name="asksForNew">Whether a root key that does not seal yet is asked for.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <exception cref="ConfigurationException">It was put back, or does not open.</exception>
+    /// <exception cref="ConfigurationException">It was put back, made up, or does not open.</exception>
     public async Task FollowAsync(Engine engine, KeyWrappers wrappers, bool asksForNew, CancellationToken ct)
     {
+        var last = Facts; // before it is read: what is read is not older, whatever this node changes meanwhile
         var stored = await StoredKeys.ReadAsync(engine, ct);
-        using var current = Control.Open(Id, stored.Meta.GetValueOrDefault(Control.MetaKey), Roots);
+        var row = stored.Meta.GetValueOrDefault(Control.MetaKey);
+        using var current = Control.Open(Id, row, Roots);
         var isOpen = current?.Roots.All(root => root.State == RootState.Unused
             || (root.State == RootState.Made && !asksForNew) || Roots.Find(root.Version) is not null) == true;
-        if (isOpen && current!.Serial == Facts?.Serial)
+        if (isOpen && current!.Serial == last?.Serial && row.AsSpan().SequenceEqual(last.Row))
             return;
-        var (opened, control, troubles) = await stored.OpenAsync(wrappers, ct, Roots, asksForNew);
+        var (opened, control, troubles) = await stored.OpenAsync(wrappers, ct, Roots, asksForNew, last);
         using (control)
         {
-            if (control.Serial < Facts?.Serial)
-            {
-                throw new ConfigurationException(
-                    $"the control row of the store went back from {Facts.Serial} to {control.Serial}",
-                    "An old copy of it was put back. Restore the store from a back-up.");
-            }
-
-            Take(opened, ControlFacts.Of(control, stored.Meta[Control.MetaKey], stored.Roots));
+            var signers = control.SigningKeys[^1].Number == Signing.Number ? null
+                : SigningKeys.Open(Id, control.SigningKeys);
+            Take(opened, ControlFacts.Of(control, stored.Meta[Control.MetaKey], stored.Roots), signers);
             Troubles = troubles;
         }
     }
@@ -252,7 +255,10 @@ internal sealed partial class Instance
     /// <summary>
     /// From now on these root keys and this control row are in force, unless a later one is already.
     /// </summary>
-    public void Take(RootKeys opened, ControlFacts current)
+    /// <param name="opened">The root keys.</param>
+    /// <param name="current">What the control row says.</param>
+    /// <param name="signers">The keys that sign, if they are others than before.</param>
+    public void Take(RootKeys opened, ControlFacts current, SigningKeys? signers = null)
     {
         lock (taking)
         {
@@ -260,6 +266,8 @@ internal sealed partial class Instance
                 return;
             Volatile.Write(ref inForce, opened);
             Volatile.Write(ref known, current);
+            if (signers is not null)
+                Volatile.Write(ref signingKeys, signers);
         }
     }
 

@@ -41,6 +41,27 @@ internal sealed class SigningKeys
         return new SigningKeys(stored[^1].Number, signer!, new PublicKeys(words));
     }
 
+    /// <summary>The same with one more, which signs from then on, and how the control row has that.</summary>
+    /// <param name="store">The store's id.</param>
+    /// <returns>The secret is the caller's to dispose of.</returns>
+    public (SigningKeys Keys, Control.Numbered Stored) Next(byte[] store)
+    {
+        var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var pkcs8 = key.ExportPkcs8PrivateKey();
+        try
+        {
+            var number = Number + 1;
+            var word = Word(store, number, key, newest);
+            // What was learned from elsewhere since is not the store's own.
+            var known = new PublicKeys([.. Public.All.Where(each => each.Number < number), word]);
+            return (new SigningKeys(number, key, known), new Control.Numbered(number, SecretBytes.ForKey(pkcs8)));
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(pkcs8);
+        }
+    }
+
     public byte[] Sign(ReadOnlySpan<byte> text) => newest.SignData(text, HashAlgorithmName.SHA256);
 
     public override string ToString() => "[redacted]";

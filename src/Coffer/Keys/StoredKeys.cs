@@ -80,18 +80,21 @@ internal sealed record StoredKeys(
     /// <param name="asksForNew">
     /// Whether a root key that does not seal yet is asked for. It may stay closed: nothing is under it.
     /// </param>
+    /// <param name="last">The control row that was in force before: what cannot have come after it is refused.</param>
     /// <returns>The root keys, the control row for the caller to dispose of, and what went wrong on the way.</returns>
     /// <exception cref="ConfigurationException">
     /// No wrapper opens it, or a row of root keys or wrappings is not what the control row says.
     /// </exception>
     /// <exception cref="KeyServiceException">A wrapper could not be asked, and no other opens it.</exception>
     public async Task<(RootKeys Roots, Control Control, IReadOnlyList<string> Troubles)> OpenAsync(
-        KeyWrappers wrappers, CancellationToken ct, RootKeys? known = null, bool asksForNew = true)
+        KeyWrappers wrappers, CancellationToken ct, RootKeys? known = null, bool asksForNew = true,
+        ControlFacts? last = null)
     {
         if (Meta.GetValueOrDefault(Control.StoreMetaKey) is not { Length: Control.StoreIdSize } store
             || Meta.GetValueOrDefault(Control.MetaKey) is not { } stored
             || Envelope.KeyVersionOf(stored) is not { } version)
             throw Instance.Changed();
+        last?.RequireSealedAfter(version);
         var troubles = new List<string>();
         var first = known?.Find(version)
             ?? await AskAsync(version, hash: null);
@@ -99,6 +102,7 @@ internal sealed record StoredKeys(
             throw Instance.Changed();
         try
         {
+            last?.RequireBefore(control, stored);
             RequireVouchedFor(control);
             RequireHash(first, control);
             var keys = new List<SealingKey>();

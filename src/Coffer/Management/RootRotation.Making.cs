@@ -64,6 +64,33 @@ internal sealed partial class RootRotation
         return Facts().Roots.All(root => root.Version >= version);
     }
 
+    /// <summary>
+    /// Has the store sign with a key that is not of before: one is made, and signed by the one before it, unless one
+    /// of this number or a later one signs already.
+    /// </summary>
+    /// <returns>Whether it does; else it is called again.</returns>
+    /// <exception cref="ApiError">The storage cannot be used.</exception>
+    public async Task<bool> RenewSigningKeyAsync(long number)
+    {
+        if (instance.Signing.Number >= number)
+            return true;
+        var (keys, stored) = instance.Signing.Next(instance.Id);
+        using (stored.Secret)
+        {
+            await committer.CommitAsync(new ControlChange(instance,
+                control => control.SigningKeys[^1].Number == stored.Number - 1
+                    ? control with { SigningKeys = [.. control.SigningKeys, stored] }
+                    : null,
+                [new RowWrite.PutMeta(PublicKeys.MetaKey, keys.Public.ToMeta())],
+                [new AuditEntry("renew_signing_key", "ok") { Version = stored.Number }])
+            {
+                Signing = keys,
+            });
+        }
+
+        return instance.Signing.Number >= number;
+    }
+
     /// <summary>A control row without a root key, and all that wraps it.</summary>
     public static Control Without(Control control, long version) => control with
     {

@@ -158,7 +158,7 @@ internal sealed partial class RootRotation(
     private static byte[] VersionOf(ControlFacts facts)
     {
         var version = new byte[sizeof(uint)];
-        BinaryPrimitives.WriteUInt32BigEndian(version, facts.Roots.Last(root => root.State.Seals()).Version);
+        BinaryPrimitives.WriteUInt32BigEndian(version, facts.Sealing);
         return version;
     }
 

@@ -43,11 +43,12 @@ internal sealed record SignedReceipt(string Id, string App, string Account, long
     {
         statement["generation"] = instance.Facts?.Generation.ToString();
         statement["instance"] = Convert.ToHexStringLower(instance.Id);
-        statement["signing_key"] = instance.Signing.Number;
-        if (instance.Signing.Public.Later is { Count: > 0 } successors)
+        var signing = instance.Signing;
+        statement["signing_key"] = signing.Number;
+        if (signing.Public.Later is { Count: > 0 } successors)
             statement["signing_keys"] = new JsonArray([.. successors.Select(key => key.ToJson())]);
         var signed = $"{Header}.{Encode(statement.ToJsonString())}";
-        var signature = instance.AuditSigningKey.SignData(
+        var signature = signing.Newest.SignData(
             Encoding.ASCII.GetBytes(signed), HashAlgorithmName.SHA256,
             DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
         return $"{signed}.{Base64Url.EncodeToString(signature)}";

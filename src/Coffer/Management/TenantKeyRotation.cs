@@ -76,7 +76,8 @@ internal sealed class TenantKeyRotation : IDisposable
             || !await engine.LeadsAsync(ct) || (await WaitingForAsync(ct)).Count > 0)
             return false;
         waitsForRoots = rotation.IsCompromised && !await ReplaceRootsAsync(rotation, ct);
-        if (waitsForRoots)
+        if (waitsForRoots
+            || (rotation.FirstSigningKey is { } key && !await Roots.RenewSigningKeyAsync(key)))
             return false;
         if (rotation.Place >= rotation.UpTo)
         {

@@ -45,6 +45,11 @@ internal sealed record TenantRotation(
     /// </summary>
     public long? LastRoot { get; init; }
 
+    /// <summary>
+    /// The oldest key that may sign when its first tenant is begun; null of a rotation that is not of the whole store.
+    /// </summary>
+    public long? FirstSigningKey { get; init; }
+
     /// <summary>The oldest root key that may be left for its next step, or null.</summary>
     public long? Root => Place < UpTo ? FirstRoot : LastRoot;
 
@@ -77,7 +82,7 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
 
     private const byte IdTag = 1, AppTag = 2, AccountTag = 3, ModeTag = 4, CreatedTag = 5, TenantsTag = 6, UpToTag = 7,
         PlaceTag = 8, DoneTag = 9, RowsTag = 10, DamagedTag = 11, EndedTag = 12, CompromisedTag = 13, FirstRootTag = 14,
-        LastRootTag = 15;
+        LastRootTag = 15, FirstSigningKeyTag = 16;
 
     /// <summary>
     /// The one whose turn it is, or null: first those whose tenants are not done, so that one root key at the end is
@@ -162,6 +167,7 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
             .. rotation.IsCompromised ? ((byte, byte[])[])[(CompromisedTag, [])] : [],
             .. rotation.FirstRoot is { } first ? ((byte, byte[])[])[(FirstRootTag, Number(first))] : [],
             .. rotation.LastRoot is { } last ? ((byte, byte[])[])[(LastRootTag, Number(last))] : [],
+            .. rotation.FirstSigningKey is { } key ? ((byte, byte[])[])[(FirstSigningKeyTag, Number(key))] : [],
         ];
         var text = new byte[fields.Sum(field => Tlv.SizeOf(field.Value))];
         var rest = text.AsSpan();
@@ -173,7 +179,7 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
     private static TenantRotation Parse(ReadOnlySpan<byte> text)
     {
         if (!Tlv.AreSound(text, [IdTag, AppTag, AccountTag, ModeTag, CreatedTag, TenantsTag, UpToTag, PlaceTag, DoneTag,
-            RowsTag, DamagedTag, EndedTag, CompromisedTag, FirstRootTag, LastRootTag])
+            RowsTag, DamagedTag, EndedTag, CompromisedTag, FirstRootTag, LastRootTag, FirstSigningKeyTag])
             || Tlv.Text(text, IdTag) is not { } id
             || !Tlv.IsTextOrNone(text, AppTag) || !Tlv.IsTextOrNone(text, AccountTag))
             throw Damaged();
@@ -188,6 +194,7 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
             IsCompromised = Tlv.Find(text, CompromisedTag) is not null,
             FirstRoot = Tlv.Find(text, FirstRootTag) is null ? null : NumberIn(text, FirstRootTag),
             LastRoot = Tlv.Find(text, LastRootTag) is null ? null : NumberIn(text, LastRootTag),
+            FirstSigningKey = Tlv.Find(text, FirstSigningKeyTag) is null ? null : NumberIn(text, FirstSigningKeyTag),
             Ended = Tlv.Find(text, EndedTag) is null ? null : NumberIn(text, EndedTag),
         };
     }

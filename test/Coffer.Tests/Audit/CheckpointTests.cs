@@ -19,8 +19,12 @@ public sealed class CheckpointTests : IDisposable
     private readonly ECDsa signer = ECDsa.Create(ECCurve.NamedCurves.nistP256);
     private readonly AuditKeys keys;
 
-    public CheckpointTests() => keys = new(MacKey.Derived(new byte[32], "test"u8), SigningKeys.Open(Store,
-        [new Control.Numbered(1, SecretBytes.ForKey(signer.ExportPkcs8PrivateKey()))]), Store);
+    public CheckpointTests()
+    {
+        var signing = SigningKeys.Open(
+            Store, [new Control.Numbered(1, SecretBytes.ForKey(signer.ExportPkcs8PrivateKey()))]);
+        keys = new(MacKey.Derived(new byte[32], "test"u8), () => signing, Store);
+    }
 
     private static ChainPlace Own => new("node_1", new ChainPosition(9, Mac(9))
     {

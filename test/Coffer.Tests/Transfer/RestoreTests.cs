@@ -73,20 +73,33 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         var outcome = await RestoreAsync(await BackupAsync(server), options);
         var key = outcome.Key!.Value.GetProperty("secret").GetString()!;
         Assert.InRange(await FinishAsync(options, isUnknown: true), 5, 100);
-        await using var node = await StartAsync(options);
-        foreach (var ended in (string[])[
-            server.Keys.TestSecretKey, server.Keys.LiveSecretKey!, server.OtherAppKey, server.Keys.AdminKey!])
-            Assert.Equal(401, (await node.Get(ended, "/v1/apps/secrets?scope[type]=account")).Status);
-        (await node.Get(key, "/admin/v1/apps")).IsOk();
+        StoreLocation of = new(options.Data, options.Store);
+        var first = await PublicProofs.KeepAsync(of);
+        await using (var node = await StartAsync(options))
+        {
+            foreach (var ended in (string[])[
+                server.Keys.TestSecretKey, server.Keys.LiveSecretKey!, server.OtherAppKey, server.Keys.AdminKey!])
+                Assert.Equal(401, (await node.Get(ended, "/v1/apps/secrets?scope[type]=account")).Status);
+            (await node.Get(key, "/admin/v1/apps")).IsOk();
 
-        // Nor does anybody know who has read the back-up: every tenant gets another seed, under another root key.
-        var rotation = await RotatedAsync(node, key);
-        Assert.Equal((null, true, 0), ((string?)rotation["app"], (bool)rotation["compromised"]!,
-            (int)rotation["damaged"]!));
-        Assert.Equal((int)rotation["tenants"]!, (int)rotation["tenants_done"]!);
-        Assert.InRange((int)rotation["tenants"]!, 2, 1_000);
-        var root = Assert.Single((await node.Get(key, "/admin/v1/root_keys")).IsOk().Json["keys"]!.AsArray())!;
-        Assert.Equal((3, "done"), ((int)root["version"]!, (string?)root["state"]));
+            // Nor does anybody know who has read the back-up: every tenant gets another seed, under another root key.
+            var rotation = await RotatedAsync(node, key);
+            Assert.Equal((null, true, 0), ((string?)rotation["app"], (bool)rotation["compromised"]!,
+                (int)rotation["damaged"]!));
+            Assert.Equal((int)rotation["tenants"]!, (int)rotation["tenants_done"]!);
+            Assert.InRange((int)rotation["tenants"]!, 2, 1_000);
+            var root = Assert.Single((await node.Get(key, "/admin/v1/root_keys")).IsOk().Json["keys"]!.AsArray())!;
+            Assert.Equal((3, "done"), ((int)root["version"]!, (string?)root["state"]));
+            // Nor who has the key that signed: another does, by the word of that one.
+            Assert.Contains("signing key 2\n", (await node.Get(key, "/.well-known/coffer-audit-key")).Text,
+                StringComparison.Ordinal);
+        }
+
+        Assert.Contains("\"key\":2,", File.ReadLines(AuditParts.CheckpointFile(options)).Last(),
+            StringComparison.Ordinal);
+        var report = await PublicProofs.VerifyAsync(of, first);
+        Assert.Empty(report.Problems);
+        Assert.Equal([$"entries 1 to {report.Entries} of node_1"], report.Proven);
     }
 
     [Fact]
