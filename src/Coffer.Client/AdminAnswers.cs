@@ -91,6 +91,7 @@ internal static class AdminAnswers
         ("GET tenant_keys", TenantKeys),
         ("POST tenant_keys/rotate", TenantKeys),
         ("GET settings", Settings),
+        ("POST settings", Settings),
         ("GET status", Status),
     ];
 

@@ -21,7 +21,7 @@ public sealed partial class WrongServerTests(WrongServer server) : IClassFixture
         "accounts forget acct_1 --app app_1 --yes", "receipt show rcpt_1", "audit list",
         "root-keys status", "root-keys add exec:/w", "root-keys rotate", "root-keys rewrap",
         "root-keys remove exec:/w --yes", "root-keys shares create --out .", "root-keys shares verify",
-        "tenant-keys status", "tenant-keys rotate --app app_1", "audit public-key",
+        "tenant-keys status", "tenant-keys rotate --app app_1", "audit public-key", "settings set audit durable",
     ];
 
     public static TheoryData<string> All() => [.. Commands];

@@ -76,7 +76,9 @@ internal static class AuditVerb
         if (report.Excused > 0)
             Console.WriteLine(
                 $"{report.Excused} entries named by checkpoints belong to what was lost in a roll-back");
-        if (report.IsPublic)
+        if (!report.IsPublic)
+            Console.WriteLine(BackupVerb.AnchorLine(report.IsAnchored));
+        else
         {
             foreach (var part in report.Proven)
                 Console.WriteLine(Terminal.Shown($"{part} are proven by checkpoints"));
@@ -87,8 +89,6 @@ internal static class AuditVerb
         var how = report.IsPublic ? "hold together by the public key alone" : "verify with the root key";
         Console.WriteLine(
             $"{report.Entries} entries {how}, {report.Checkpoints} checkpoints, {report.Problems.Count} problems");
-        if (!report.IsPublic)
-            Console.WriteLine(BackupVerb.AnchorLine(report.IsAnchored));
         return report.Problems.Count == 0 ? ExitCode.Ok : ExitCode.Unverified;
     }
 

@@ -43,6 +43,6 @@ public sealed class SettingsApiTests : ServerTests
     public async Task Nothing_else_is_taken()
     {
         (await Server.Admin.Get(Settings, ("name", "listen"))).IsError(400, "parameter_unknown", "name");
-        (await Server.Admin.Post(Settings, [])).IsError(404, null, null);
+        (await Server.Admin.Post(Settings, [])).IsError(400, "parameter_missing", "name");
     }
 }
