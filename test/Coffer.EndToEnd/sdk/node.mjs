@@ -114,8 +114,8 @@ const scenarios = {
   async authentication_error() {
     const unknown = connect('sk_test_51NotOfThisStore').apps.secrets;
     const error = await refused(errors.StripeAuthenticationError,
-      { statusCode: 401, rawType: 'invalid_request_error', requestId: undefined },
-      () => unknown.list({ scope }));
+      { statusCode: 401, rawType: 'invalid_request_error' }, () => unknown.list({ scope }));
+    assert.match(error.requestId, /^req_[0-9A-Za-z]{14}$/);
     assert.match(error.message, /^Invalid API Key provided: sk_test_\*+tore$/);
   },
 
