@@ -67,6 +67,14 @@ internal sealed class SecretBytes : IDisposable
         return copy;
     }
 
+    /// <summary>The same of bytes that nobody else needs: they are zero afterwards.</summary>
+    public static SecretBytes Take(byte[] source)
+    {
+        var copy = Copy(source);
+        CryptographicOperations.ZeroMemory(source);
+        return copy;
+    }
+
     /// <summary>
     /// Memory for keys that live as long as their owner, all zero: no larger than it has to be, and not of the pool.
     /// </summary>

@@ -221,9 +221,8 @@ internal sealed record App(string Id, string Name, string Account, long Created)
                 return null;
         }
 
-        var hasPattern = Tlv.Find(fields.Span, AccountPatternTag) is not null;
         var pattern = Tlv.Text(fields.Span, AccountPatternTag);
-        if (hasPattern && (pattern is null || !IsAccountPattern(pattern)))
+        if (!Tlv.IsTextOrNone(fields.Span, AccountPatternTag) || (pattern is not null && !IsAccountPattern(pattern)))
             return null;
         if (Tlv.Find(fields.Span, AccountRequiredTag) is { } required && !fields.Span[required].IsEmpty)
             return null;

@@ -50,10 +50,7 @@ internal sealed class AwsKmsWrapper(WrapperUrl url, KeySettings settings) : KeyW
             EncryptionContext = Context(name),
         }, limit), ct);
         RequireKey(answer.KeyId);
-        var bytes = answer.Plaintext.ToArray();
-        var text = SecretBytes.Copy(bytes);
-        System.Security.Cryptography.CryptographicOperations.ZeroMemory(bytes);
-        return text;
+        return SecretBytes.Take(answer.Plaintext.ToArray());
     }
 
     public override async Task<IReadOnlyList<KeyTrouble>> FindTroublesAsync(CancellationToken ct)

@@ -27,13 +27,8 @@ internal sealed class AzureKeyVaultWrapper(WrapperUrl url, KeySettings settings)
     public override Task<byte[]> WrapAsync(RootKeyName name, SecretBytes text, CancellationToken ct) =>
         AskAsync("wrapkey", text.Memory, ct);
 
-    public override async Task<SecretBytes?> UnwrapAsync(RootKeyName name, byte[] wrapped, CancellationToken ct)
-    {
-        var bytes = await AskAsync("unwrapkey", wrapped, ct);
-        var text = SecretBytes.Copy(bytes);
-        CryptographicOperations.ZeroMemory(bytes);
-        return text;
-    }
+    public override async Task<SecretBytes?> UnwrapAsync(RootKeyName name, byte[] wrapped, CancellationToken ct) =>
+        SecretBytes.Take(await AskAsync("unwrapkey", wrapped, ct));
 
     public override async Task<IReadOnlyList<KeyTrouble>> FindTroublesAsync(CancellationToken ct)
     {
@@ -80,9 +75,7 @@ internal sealed class AzureKeyVaultWrapper(WrapperUrl url, KeySettings settings)
 
     private void RequireKey(JsonElement answer)
     {
-        var key = answer.TryGetProperty("kid", out var kid) && kid.ValueKind == JsonValueKind.String
-            ? kid.GetString()!
-            : "none";
+        var key = KeyServiceText.Of(answer, "kid") ?? "none";
         if (!key.Equals(url.Rest, StringComparison.OrdinalIgnoreCase))
             throw new KeyServiceException(
                 $"Azure Key Vault answered for another key, {KeyServiceText.Shown(key)}", mayPass: false);

@@ -1,4 +1,3 @@
-using Coffer.Crypto;
 using Coffer.Storage;
 
 namespace Coffer.Keys;
@@ -17,7 +16,7 @@ internal sealed class ControlChange(
     private (RootKeys Roots, ControlFacts Facts)? decided;
 
     /// <summary>The root key that the change makes, or null.</summary>
-    public (RootKeyRow Row, SealingKey Key)? Made { get; init; }
+    public NewRoot? Made { get; init; }
 
     /// <summary>The keys that sign from the change on, or null.</summary>
     public SigningKeys? Signing { get; init; }
@@ -40,8 +39,8 @@ internal sealed class ControlChange(
             ?? throw new InvalidOperationException("the control row that is known does not open");
         if (next(control) is not { } changed)
             return [];
-        var (roots, row, now) = Write(instance, control, changed, Made is null ? facts : facts.With(Made.Value.Row));
-        decided = (Made is null ? roots : roots.With(Made.Value.Key), now);
+        var (roots, row, now) = Write(instance, control, changed, facts, Made);
+        decided = (roots, now);
         return [.. rows, row];
     }
 
@@ -54,14 +53,22 @@ internal sealed class ControlChange(
     }
 
     /// <summary>The row of a control that follows another, sealed under the root key that it says.</summary>
+    /// <param name="instance">Whose it is.</param>
+    /// <param name="before">What it follows.</param>
+    /// <param name="changed">What it says.</param>
+    /// <param name="facts">What is known of the one before.</param>
+    /// <param name="made">The root key that comes with it, or null.</param>
+    /// <returns>What is in force once the row is durable, and the row.</returns>
     public static (RootKeys Roots, RowWrite.PutMeta Row, ControlFacts Facts) Write(
-        Instance instance, Control before, Control changed, ControlFacts facts)
+        Instance instance, Control before, Control changed, ControlFacts facts, NewRoot? made = null)
     {
         var next = changed with { Serial = before.Serial + 1 };
         var roots = instance.Roots.SealingBy(next.Sealing).Without(
             next.Roots.Where(root => root.State == RootState.Unused).Select(root => root.Version));
         var row = next.Write(instance.Id, roots);
-        RootKeyRow[] known = [.. facts.Roots.Select(root => new RootKeyRow(root.Version, root.Created, []))];
-        return (roots, row, ControlFacts.Of(next, row.Value, known));
+        var known = facts.Roots.Select(root => new RootKeyRow(root.Version, root.Created, []));
+        return made is null
+            ? (roots, row, ControlFacts.Of(next, row.Value, [.. known]))
+            : (roots.With(made.Key), row, ControlFacts.Of(next, row.Value, [.. known, made.Row]));
     }
 }

@@ -83,10 +83,6 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
     /// </summary>
     public required IReadOnlyDictionary<string, string>? Settings { get; init; }
 
-    /// <summary>The same with a root key that is made.</summary>
-    public ControlFacts With(RootKeyRow row) =>
-        this with { Roots = [.. Roots, new Root(row.Version, RootState.Made, row.Created, [])] };
-
     /// <summary>The root key whose rotation is under way, or null.</summary>
     public Root? Rotating => Roots[^1] is { State: not RootState.Done } root ? root : null;
 

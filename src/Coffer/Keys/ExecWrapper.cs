@@ -143,10 +143,7 @@ internal sealed class ExecWrapper(
             error = root.TryGetProperty("error", out var wrong) ? wrong.ToString() : null;
             if (error is null && code == 0 && root.TryGetProperty("data", out var found)
                 && found.TryGetBytesFromBase64(out var bytes))
-            {
-                data = SecretBytes.Copy(bytes);
-                System.Security.Cryptography.CryptographicOperations.ZeroMemory(bytes);
-            }
+                data = SecretBytes.Take(bytes);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {

@@ -28,7 +28,7 @@ internal sealed class GoogleKmsWrapper(WrapperUrl url, KeySettings settings) : K
     public override async Task<byte[]> WrapAsync(RootKeyName name, SecretBytes text, CancellationToken ct)
     {
         using var answer = await AskAsync("encrypt", name, "plaintext", text.Memory, ct);
-        var by = Text(answer.RootElement, "name") ?? "none";
+        var by = KeyServiceText.Of(answer.RootElement, "name") ?? "none";
         if (!by.StartsWith($"{url.Rest}/cryptoKeyVersions/", StringComparison.Ordinal))
             throw new KeyServiceException(
                 $"Google Cloud KMS answered for another key, {KeyServiceText.Shown(by)}", mayPass: false);
@@ -44,10 +44,7 @@ internal sealed class GoogleKmsWrapper(WrapperUrl url, KeySettings settings) : K
     public override async Task<SecretBytes?> UnwrapAsync(RootKeyName name, byte[] wrapped, CancellationToken ct)
     {
         using var answer = await AskAsync("decrypt", name, "ciphertext", wrapped, ct);
-        var bytes = Checked(answer, "plaintext");
-        var text = SecretBytes.Copy(bytes);
-        CryptographicOperations.ZeroMemory(bytes);
-        return text;
+        return SecretBytes.Take(Checked(answer, "plaintext"));
     }
 
     /// <summary>
@@ -66,11 +63,11 @@ internal sealed class GoogleKmsWrapper(WrapperUrl url, KeySettings settings) : K
         var troubles = new List<KeyTrouble>();
         foreach (var version in versions.EnumerateArray())
         {
-            var number = KeyServiceText.Shown(Text(version, "name")?.Split('/')[^1] ?? "");
+            var number = KeyServiceText.Shown(KeyServiceText.Of(version, "name")?.Split('/')[^1] ?? "");
             var day = version.TryGetProperty("destroyTime", out var time) && time.TryGetDateTimeOffset(out var date)
                 ? $" on {date.UtcDateTime:yyyy-MM-dd}"
                 : "";
-            troubles.Add(Text(version, "state") == "DISABLED"
+            troubles.Add(KeyServiceText.Of(version, "state") == "DISABLED"
                 ? new($"version {number} of the key is disabled: what it has wrapped does not open",
                     "Enable it, or run coffer root-keys rewrap.", IsFatal: false)
                 : new($"version {number} of the key is destroyed{day}: what it has wrapped is lost then",
@@ -100,14 +97,11 @@ internal sealed class GoogleKmsWrapper(WrapperUrl url, KeySettings settings) : K
         if (!answer.RootElement.TryGetProperty(field, out var found) || found.ValueKind != JsonValueKind.String
             || !found.TryGetBytesFromBase64(out var bytes))
             throw new KeyServiceException($"Google Cloud KMS answered without a {field}", mayPass: false);
-        if (Text(answer.RootElement, $"{field}Crc32c") == Crc32C(bytes))
+        if (KeyServiceText.Of(answer.RootElement, $"{field}Crc32c") == Crc32C(bytes))
             return bytes;
         CryptographicOperations.ZeroMemory(bytes);
         throw new KeyServiceException($"the {field} that Google Cloud KMS sent has another CRC32C", mayPass: true);
     }
-
-    private static string? Text(JsonElement of, string field) =>
-        of.TryGetProperty(field, out var found) && found.ValueKind == JsonValueKind.String ? found.GetString() : null;
 
     // An int64, which is a string in JSON as Google has it.
     private static string Crc32C(ReadOnlySpan<byte> bytes)

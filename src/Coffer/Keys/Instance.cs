@@ -74,6 +74,10 @@ internal sealed partial class Instance
     /// <summary>What the control row says; null of a store of level 1.</summary>
     public ControlFacts? Facts => Volatile.Read(ref known);
 
+    /// <summary>The same of a store that serves: such a store has one.</summary>
+    public ControlFacts FactsInForce =>
+        Facts ?? throw new InvalidOperationException("a store that serves has a control row");
+
     public RootKeys Roots => Volatile.Read(ref inForce);
 
     /// <summary>What an anchor has of the identity: who writes the database cannot make another one's.</summary>

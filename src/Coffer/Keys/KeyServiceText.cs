@@ -25,6 +25,12 @@ internal static class KeyServiceText
         return body;
     }
 
+    /// <summary>A field that is text; null if it is not there or no text.</summary>
+    public static string? Of(JsonElement answer, string field) =>
+        answer.TryGetProperty(field, out var found) && found.ValueKind == JsonValueKind.String
+            ? found.GetString()
+            : null;
+
     /// <summary>On one line, and of a length that a message may have.</summary>
     public static string Shown(string said)
     {

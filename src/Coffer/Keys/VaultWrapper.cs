@@ -29,9 +29,7 @@ internal sealed class VaultWrapper(WrapperUrl url, KeySettings settings) : KeyWr
         if (Find(answer, "plaintext") is not { ValueKind: JsonValueKind.String } found
             || !found.TryGetBytesFromBase64(out var bytes))
             throw new KeyServiceException($"{address.Host} answered without a plaintext", mayPass: false);
-        var text = SecretBytes.Copy(bytes);
-        System.Security.Cryptography.CryptographicOperations.ZeroMemory(bytes);
-        return text;
+        return SecretBytes.Take(bytes);
     }
 
     public override async Task<IReadOnlyList<KeyTrouble>> FindTroublesAsync(CancellationToken ct)

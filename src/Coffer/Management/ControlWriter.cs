@@ -13,10 +13,6 @@ internal sealed class ControlWriter(Instance instance, ManagementWriter manageme
 {
     private const int MostTries = 10;
 
-    /// <summary>What this node knows of the control row.</summary>
-    public ControlFacts Facts =>
-        instance.Facts ?? throw new InvalidOperationException("a store that serves has a control row");
-
     /// <summary>A step of a rotation, or another node, may come between what was prepared and what is stored.</summary>
     public async Task<Reply> RetryAsync(Func<Task<Reply>> act, CancellationToken ct)
     {
@@ -58,9 +54,8 @@ internal sealed class ControlWriter(Instance instance, ManagementWriter manageme
                 using var control = Control.Open(instance.Id, stored, instance.Roots)
                     ?? throw new InvalidOperationException("the control row that is known does not open");
                 var (next, rows) = decide(control);
-                var (roots, row, changed) = ControlChange.Write(
-                    instance, control, next, made is null ? facts : facts.With(made.Row));
-                now = (made is null ? roots : roots.With(made.Key), changed);
+                var (roots, row, changed) = ControlChange.Write(instance, control, next, facts, made);
+                now = (roots, changed);
                 return new(shown(changed), [.. rows, row], entry);
             });
         if (now is { } current)

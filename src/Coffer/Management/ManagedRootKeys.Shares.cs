@@ -55,7 +55,7 @@ internal sealed partial class ManagedRootKeys
     private async Task<Reply> CreateSharesOnceAsync(
         ManagementWriter.Request<Answer> request, string made, CancellationToken ct)
     {
-        var (facts, shares) = (Facts(), Parse(made));
+        var (facts, shares) = (instance.FactsInForce, Parse(made));
         var rows = new List<WrappingRow>();
         var refusal = await RefusalAsync(async () =>
         {
@@ -94,12 +94,12 @@ internal sealed partial class ManagedRootKeys
     {
         try
         {
-            return await rotation.FindSharesAsync(Facts(), ct);
+            return await rotation.FindSharesAsync(instance.FactsInForce, ct);
         }
         catch (ApiError)
         {
             await instance.Reload(ct);
-            return await rotation.FindSharesAsync(Facts(), ct);
+            return await rotation.FindSharesAsync(instance.FactsInForce, ct);
         }
     }
 

@@ -56,7 +56,7 @@ internal sealed partial class ManagedRootKeys(
     {
         gate.Require(caller, Acts.ShowRootKeys);
         await gate.RecordAsync(caller, "show_root_keys");
-        var facts = Facts();
+        var facts = instance.FactsInForce;
         var waiting = facts.Rotating is { State: RootState.Made } made
             ? await rotation.WaitingForAsync(made.Version, ct)
             : [];
@@ -86,7 +86,7 @@ internal sealed partial class ManagedRootKeys(
 
     private async Task<Reply> AddOnceAsync(ManagementWriter.Request<Answer> request, string url, CancellationToken ct)
     {
-        var facts = Facts();
+        var facts = instance.FactsInForce;
         var entry = request.Caller.Entry("add_root_key_wrapper", "ok") with { Target = wrappers.At(url)?.Id ?? url };
         var rows = new List<WrappingRow>();
         var refusal = await RefusalAsync(async () =>
@@ -114,7 +114,7 @@ internal sealed partial class ManagedRootKeys(
 
     private async Task<Reply> RotateOnceAsync(ManagementWriter.Request<Answer> request, CancellationToken ct)
     {
-        var facts = Facts();
+        var facts = instance.FactsInForce;
         NewRoot? made = null;
         var refusal = await RefusalAsync(async () => made = await rotation.MakeAsync(facts, ct));
         var entry = request.Caller.Entry("rotate_root_key", RootRotation.Word(RootState.Made)) with
@@ -132,7 +132,7 @@ internal sealed partial class ManagedRootKeys(
 
     private async Task<Reply> RewrapOnceAsync(ManagementWriter.Request<Answer> request, CancellationToken ct)
     {
-        var facts = Facts();
+        var facts = instance.FactsInForce;
         var (rows, gone) = (new List<WrappingRow>(), new List<RowWrite.DeleteWrapping>());
         var refusal = await RefusalAsync(async () =>
         {
@@ -174,7 +174,7 @@ internal sealed partial class ManagedRootKeys(
     private async Task<Reply> RemoveOnceAsync(
         ManagementWriter.Request<Answer> request, string named, CancellationToken ct)
     {
-        var (id, facts) = (wrappers.At(named)?.Id ?? named, Facts());
+        var (id, facts) = (wrappers.At(named)?.Id ?? named, instance.FactsInForce);
         var holders = facts.Roots.Where(root => root.Wrappers.Contains(id)).ToList();
         var refusal = await RefusalAsync(async () =>
         {
@@ -210,7 +210,7 @@ internal sealed partial class ManagedRootKeys(
 
     private async Task<Reply> RemoveOnceAsync(ManagementWriter.Request<Answer> request, long version)
     {
-        var facts = Facts();
+        var facts = instance.FactsInForce;
         var gone = facts.Roots.FirstOrDefault(root => root.Version == version);
         var refusal = gone switch
         {
@@ -282,6 +282,4 @@ internal sealed partial class ManagedRootKeys(
     private Answer Shown(ControlFacts facts) => new(facts.Serial,
         [.. facts.Roots.Select(root => new ShownRoot(root.Version, RootRotation.Word(root.State), root.Created,
             [.. root.Wrappers.Select(id => (id, wrappers.UrlOf(id)))]))]);
-
-    private ControlFacts Facts() => control.Facts;
 }

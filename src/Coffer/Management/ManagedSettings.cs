@@ -41,7 +41,7 @@ internal sealed class ManagedSettings(Instance instance, Gate gate, ManagementWr
     private Task<Reply> SetOnceAsync(
         ManagementWriter.Request<IReadOnlyDictionary<string, string>> request, string name, string? value)
     {
-        var facts = control.Facts;
+        var facts = instance.FactsInForce;
         var before = facts.Settings ?? Control.NoSettings;
         var after = before.Where(each => each.Key != name).ToDictionary();
         if (value is not null)

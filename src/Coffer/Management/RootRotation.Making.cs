@@ -9,7 +9,7 @@ namespace Coffer.Management;
 internal sealed partial class RootRotation
 {
     /// <summary>The version of the next root key that is made.</summary>
-    public uint NextVersion => Facts().NewestVersion + 1;
+    public uint NextVersion => instance.FactsInForce.NewestVersion + 1;
 
     /// <summary>A new root key, wrapped by what wraps the last one, and not stored yet.</summary>
     /// <exception cref="ApiError">
@@ -40,7 +40,7 @@ internal sealed partial class RootRotation
     /// <exception cref="ApiError">As <see cref="MakeAsync"/>.</exception>
     public async Task<bool> ReplaceAsync(long version, CancellationToken ct)
     {
-        var facts = Facts();
+        var facts = instance.FactsInForce;
         if (facts.Rotating is not null)
             return false; // whoever leads takes its steps
         if (facts.Roots[^1].Version < version)
@@ -49,7 +49,7 @@ internal sealed partial class RootRotation
             await committer.CommitAsync(new ControlChange(instance, made.AddTo, made.Writes,
                 [new AuditEntry("rotate_root_key", Word(RootState.Made)) { Version = made.Key.Version }])
             {
-                Made = (made.Row, made.Key),
+                Made = made,
             });
             return false;
         }
@@ -61,7 +61,7 @@ internal sealed partial class RootRotation
                 [new AuditEntry("remove_root_key", "ok") { Version = root.Version }]));
         }
 
-        return Facts().Roots.All(root => root.Version >= version);
+        return instance.FactsInForce.Roots.All(root => root.Version >= version);
     }
 
     /// <summary>
@@ -161,28 +161,5 @@ internal sealed partial class RootRotation
         }
     }
 
-    private ControlFacts Facts() =>
-        instance.Facts ?? throw new InvalidOperationException("a store that serves has a control row");
-
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
-}
-
-/// <summary>A root key that was made, and how it is stored.</summary>
-/// <param name="Key">The key.</param>
-/// <param name="Row">Its row.</param>
-/// <param name="Wrappings">As it is wrapped.</param>
-internal sealed record NewRoot(SealingKey Key, RootKeyRow Row, IReadOnlyList<WrappingRow> Wrappings)
-{
-    /// <summary>The rows that it is stored as, beside the control row.</summary>
-    public RowWrite[] Writes =>
-        [new RowWrite.PutRootKey(Row), .. Wrappings.Select(wrapping => new RowWrite.PutWrapping(wrapping))];
-
-    /// <summary>A control row that has it.</summary>
-    public Control AddTo(Control control) => control with
-    {
-        Roots = [.. control.Roots, new Control.Root(Key.Version, RootState.Made, Key.Hash())],
-        Wrappings = [.. control.Wrappings, .. Wrappings.Select(ControlFacts.Of)],
-    };
-
-    public override string ToString() => $"root key {Key.Version} [redacted]";
 }

@@ -163,11 +163,9 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
             (CreatedTag, Number(rotation.Created)), (TenantsTag, Number(rotation.Tenants)),
             (UpToTag, Number(rotation.UpTo)), (PlaceTag, Number(rotation.Place)), (DoneTag, Number(rotation.Done)),
             (RowsTag, Number(rotation.Rows)), (DamagedTag, Number(rotation.Damaged)),
-            .. rotation.Ended is { } ended ? ((byte, byte[])[])[(EndedTag, Number(ended))] : [],
-            .. rotation.IsCompromised ? ((byte, byte[])[])[(CompromisedTag, [])] : [],
-            .. rotation.FirstRoot is { } first ? ((byte, byte[])[])[(FirstRootTag, Number(first))] : [],
-            .. rotation.LastRoot is { } last ? ((byte, byte[])[])[(LastRootTag, Number(last))] : [],
-            .. rotation.FirstSigningKey is { } key ? ((byte, byte[])[])[(FirstSigningKeyTag, Number(key))] : [],
+            .. IfAny(EndedTag, rotation.Ended), .. rotation.IsCompromised ? ((byte, byte[])[])[(CompromisedTag, [])] : [],
+            .. IfAny(FirstRootTag, rotation.FirstRoot), .. IfAny(LastRootTag, rotation.LastRoot),
+            .. IfAny(FirstSigningKeyTag, rotation.FirstSigningKey),
         ];
         var text = new byte[fields.Sum(field => Tlv.SizeOf(field.Value))];
         var rest = text.AsSpan();
@@ -192,10 +190,10 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
             Rows = NumberIn(text, RowsTag),
             Damaged = NumberIn(text, DamagedTag),
             IsCompromised = Tlv.Find(text, CompromisedTag) is not null,
-            FirstRoot = Tlv.Find(text, FirstRootTag) is null ? null : NumberIn(text, FirstRootTag),
-            LastRoot = Tlv.Find(text, LastRootTag) is null ? null : NumberIn(text, LastRootTag),
-            FirstSigningKey = Tlv.Find(text, FirstSigningKeyTag) is null ? null : NumberIn(text, FirstSigningKeyTag),
-            Ended = Tlv.Find(text, EndedTag) is null ? null : NumberIn(text, EndedTag),
+            FirstRoot = NumberOrNone(text, FirstRootTag),
+            LastRoot = NumberOrNone(text, LastRootTag),
+            FirstSigningKey = NumberOrNone(text, FirstSigningKeyTag),
+            Ended = NumberOrNone(text, EndedTag),
         };
     }
 
@@ -211,12 +209,17 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
 
     private static byte[] Utf8(string text) => Encoding.UTF8.GetBytes(text);
 
+    private static (byte, byte[])[] IfAny(byte tag, long? number) => number is { } given ? [(tag, Number(given))] : [];
+
     private static byte[] Number(long number)
     {
         var bytes = new byte[sizeof(long)];
         BinaryPrimitives.WriteInt64BigEndian(bytes, number);
         return bytes;
     }
+
+    private static long? NumberOrNone(ReadOnlySpan<byte> text, byte tag) =>
+        Tlv.Find(text, tag) is null ? null : NumberIn(text, tag);
 
     private static long NumberIn(ReadOnlySpan<byte> text, byte tag) =>
         Tlv.Find(text, tag) is { } at && text[at].Length == sizeof(long)

@@ -13,8 +13,8 @@ namespace Coffer.Secrets;
 internal abstract class SecretChange : Change
 {
     private readonly long? ifVersion;
-    private List<TenantSeed>? seeds;
-    private List<OlderPlace>? older;
+    private IReadOnlyList<TenantSeed>? seeds;
+    private IReadOnlyList<OlderPlace>? older;
 
     private SecretChange(Terms terms, Secret request, long? ifVersion)
     {
@@ -51,13 +51,11 @@ internal abstract class SecretChange : Change
 
     public override IdempotencyKey? IdempotencyAt => Claim?.Row;
 
-    public sealed override IReadOnlyList<OlderPlace> OlderAt => older ??= [.. OlderSeeds.Select(seed => new OlderPlace(
-        seed.HasNames ? SealedSecret.KeyOf(Given.Tenant, seed, Request.Scope, Request.Name) : null,
-        seed.HasNames && ScopeAt is { } at ? at with { Scope = SealedSecret.ScopeOf(seed, Request.Scope) } : null,
-        Claim?.OlderRow(seed)))];
+    public sealed override IReadOnlyList<OlderPlace> OlderAt =>
+        older ??= OlderSeeds.Count == 0 ? [] : [.. OlderSeeds.Select(PlaceUnder)];
 
     // Those that are retired, and under which the secret or what is kept under the claim may stand.
-    private List<TenantSeed> OlderSeeds => seeds ??= Given.Tenant.Keys.Retired.Count == 0 ? [] :
+    private IReadOnlyList<TenantSeed> OlderSeeds => seeds ??= Given.Tenant.Keys.Retired.Count == 0 ? [] :
         [.. Given.Tenant.Keys.Retired.Where(seed => seed.HasNames || (Claim is not null && seed.HasRecordsAt(Now())))];
 
     protected Terms Given { get; }
@@ -124,6 +122,11 @@ internal abstract class SecretChange : Change
     };
 
     protected abstract (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now);
+
+    private OlderPlace PlaceUnder(TenantSeed seed) => new(
+        seed.HasNames ? SealedSecret.KeyOf(Given.Tenant, seed, Request.Scope, Request.Name) : null,
+        seed.HasNames && ScopeAt is { } at ? at with { Scope = SealedSecret.ScopeOf(seed, Request.Scope) } : null,
+        Claim?.OlderRow(seed));
 
     private long Now() => Given.Time.GetUtcNow().ToUnixTimeSeconds();
 

@@ -31,12 +31,13 @@ internal sealed partial class SecretStore
     private async ValueTask<(long? Counter, IReadOnlyList<SecretRow> Rows)> ReadScopeAsync(
         Tenant tenant, Scope scope, string? bound, bool newer, int limit, CancellationToken ct)
     {
+        if (!tenant.Keys.HasOldNames)
+            return await ReadAsync(SealedSecret.ScopeOf(tenant.Keys.Seed, scope));
         var merged = new Dictionary<string, SecretRow>(StringComparer.Ordinal);
         foreach (var blind in BlindsOf(tenant, scope))
         {
-            var (counter, found) = await engine.ListSecretsAsync(
-                tenant.Number, blind, bound, newer, Now(), limit, ct);
-            if (counter != tenant.Counter || !tenant.Keys.HasOldNames)
+            var (counter, found) = await ReadAsync(blind);
+            if (counter != tenant.Counter)
                 return (counter, found);
             foreach (var row in found)
                 merged[row.Id] = row;
@@ -46,6 +47,9 @@ internal sealed partial class SecretStore
             ? merged.Values.OrderBy(row => row.Id, StringComparer.Ordinal)
             : merged.Values.OrderByDescending(row => row.Id, StringComparer.Ordinal);
         return (tenant.Counter, [.. rows.Take(limit)]);
+
+        ValueTask<(long? Counter, IReadOnlyList<SecretRow> Rows)> ReadAsync(byte[] blind) =>
+            engine.ListSecretsAsync(tenant.Number, blind, bound, newer, Now(), limit, ct);
     }
 
     // Of those that its secrets may stand in, the one that is in use last.

@@ -165,9 +165,10 @@ public sealed class AzureKeyVaultWrapperTests : IAsyncLifetime
     [Fact]
     public async Task A_slow_a_cut_an_endless_and_a_redirecting_service_are_said_without_a_token()
     {
+        const string Slow = "has not answered in time";
         using var ended = new CancellationTokenSource();
         foreach (var (says, mayPass, answer) in ((string, bool, Func<HttpContext, Task>)[])[
-            ("has not answered in time", true, context => Task.Delay(Timeout.Infinite, ended.Token)),
+            (Slow, true, context => Task.Delay(Timeout.Infinite, ended.Token)),
             ("with no JSON", false, context => context.Response.WriteAsync("""{"kid":"http""")),
             ("cannot be asked", true, context => context.Response.WriteAsync(new string('x', 70_000))),
             ("answered 307", false, context =>
@@ -181,7 +182,9 @@ public sealed class AzureKeyVaultWrapperTests : IAsyncLifetime
                 await answer(context);
                 return true;
             };
-            var refused = await RefusedAsync(Settings() with { CallPatience = TimeSpan.FromSeconds(2) });
+            var settings = Settings(); // only one that never answers is given up soon
+            var refused = await RefusedAsync(
+                says == Slow ? settings with { CallPatience = TimeSpan.FromSeconds(2) } : settings);
             Assert.Contains(says, refused.Message, StringComparison.Ordinal);
             Assert.Equal(mayPass, refused.MayPass);
         }
