@@ -22,7 +22,7 @@ public sealed class SettingsTests : IDisposable
         Assert.True(File.Exists(Path.Combine(data, "coffer.db")));
         Assert.Equal(3, await QuotaAsync(["serve"], new() { ["COFFER_CONFIG"] = Config }));
         // Kept in the store, and edited since: the start is refused by the name that was written.
-        (await Ran.ProgramAsync(Needs.Program, ["serve", "--config", Config],
+        (await Ran.ProgramAsync(Needs.Program, ["serve", "--config", Config, "--listen", "http://127.0.0.1:0"],
             new Dictionary<string, string> { ["COFFER_SECRETS_PER_SCOPE"] = "2" })).Refused(78,
             "COFFER_SECRETS_PER_SCOPE is 2, and the store has 3", "coffer settings set secrets-per-scope 2");
         foreach (var quota in (int[])[2, 1])
