@@ -163,7 +163,8 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
             (CreatedTag, Number(rotation.Created)), (TenantsTag, Number(rotation.Tenants)),
             (UpToTag, Number(rotation.UpTo)), (PlaceTag, Number(rotation.Place)), (DoneTag, Number(rotation.Done)),
             (RowsTag, Number(rotation.Rows)), (DamagedTag, Number(rotation.Damaged)),
-            .. IfAny(EndedTag, rotation.Ended), .. rotation.IsCompromised ? ((byte, byte[])[])[(CompromisedTag, [])] : [],
+            .. IfAny(EndedTag, rotation.Ended),
+            .. rotation.IsCompromised ? ((byte, byte[])[])[(CompromisedTag, [])] : [],
             .. IfAny(FirstRootTag, rotation.FirstRoot), .. IfAny(LastRootTag, rotation.LastRoot),
             .. IfAny(FirstSigningKeyTag, rotation.FirstSigningKey),
         ];
