@@ -36,6 +36,27 @@ public sealed class InitTests
         (await client.SetAsync("k", "p")).Is(200);
     }
 
+    // Nobody knows whether what was not confirmed is stored.
+    [Fact]
+    public async Task Keys_stay_when_the_store_may_know_them_although_the_command_failed()
+    {
+        using var data = new TemporaryDirectory();
+        using var other = new TemporaryDirectory();
+        var keys = other.File("keys.json");
+        (await Ran.CofferAsync("init", "--data", data.Path, "--out", other.File("nowhere/keys.json"))).EndedWith(74);
+        // With tables and no identity there are syncs of one thread only: the last one that fails is that of the keys.
+        for (var nth = 1; !File.Exists(keys); nth++)
+        {
+            var under = Strace.Under("fdatasync,fsync", $"error=EIO:when={nth}+", data.File("coffer.db-wal"));
+            var ran = await Ran.ProgramAsync(
+                under[0], [.. under[1..], Needs.Program, "init", "--data", data.Path, "--out", keys]);
+            Assert.SkipWhen(ran.Stderr.Contains("ptrace", StringComparison.Ordinal), $"strace: {ran.Stderr}");
+            ran.EndedWith(74);
+            Assert.Equal(File.Exists(keys), ran.Stderr.Contains(
+                $"The first keys are in {keys}, and the store may know them", StringComparison.Ordinal));
+        }
+    }
+
     [Fact]
     public async Task With_a_recipient_the_file_is_encrypted_before_the_store_is_made()
     {

@@ -55,6 +55,17 @@ public sealed class StoreSettingsTests : ServerTests
     }
 
     [Fact]
+    public void A_hint_has_a_value_as_the_command_takes_it()
+    {
+        var bare = new CofferOptions { Data = "" };
+        Assert.All(StoreSettings.All, setting =>
+        {
+            Assert.Equal("default", StoreSettings.Typed(setting.Name, setting.OfStore!(bare)));
+            Assert.Equal("7", StoreSettings.Typed(setting.Name, "7"));
+        });
+    }
+
+    [Fact]
     public async Task A_value_that_stands_where_it_stood_is_overruled_and_one_that_is_edited_then_is_refused()
     {
         await Server.StopAsync();
@@ -140,7 +151,7 @@ public sealed class StoreSettingsTests : ServerTests
         {
             keys = made;
             return Task.CompletedTask;
-        }, static () => { }, default);
+        }, default);
         await using var node = new Nodes.Node(await StartAsync(directory.Path, 5), directory.Path);
         Assert.Equal(("5", "store"), await InForceAsync(node, keys!.AdminKey!, Quota));
     }

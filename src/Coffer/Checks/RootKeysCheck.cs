@@ -15,8 +15,7 @@ internal static class RootKeysCheck
     public static async Task LookAsync(Installation at, Findings found, CancellationToken ct)
     {
         var engine = at.Engine;
-        await Instance.RequireWholeAsync(engine, ct);
-        await Instance.RequireNotMovedAsync(engine, ct);
+        await Instance.RequireServableAsync(engine, ct);
         if (!await Instance.ExistsAsync(engine, ct))
         {
             found.Warn("the store has no root key yet", "The first start of coffer serve creates it.");

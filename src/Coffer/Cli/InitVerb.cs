@@ -38,19 +38,16 @@ internal static class InitVerb
             if (File.Exists(path) || FileStatus.SpecialAt(path) is not null)
                 throw new ConfigurationException($"{path} exists already", "Give --out the name of a new file.");
             var options = settings.Read(parsed);
-            var (isWritten, isKept) = (false, false);
             try
             {
-                await NewStore.MakeAsync(options, TimeProvider.System, async keys =>
-                {
-                    await WriteAsync(path, keys, parsed.GetValue(recipients)!, ct);
-                    isWritten = true;
-                }, () => isKept = true, ct);
+                await NewStore.MakeAsync(options, TimeProvider.System,
+                    keys => WriteAsync(path, keys, parsed.GetValue(recipients)!, ct), ct);
             }
-            finally
+            catch when (File.Exists(path))
             {
-                if (isWritten && !isKept)
-                    File.Delete(path); // keys of no store
+                await Console.Error.WriteLineAsync($"The first keys are in {path}, and the store may know them: if the "
+                    + "next coffer init says that there is a store, they are its keys; if not, remove the file first.");
+                throw;
             }
 
             var data = Path.GetFullPath(options.Data);

@@ -14,8 +14,6 @@ internal sealed class ReadyFile
     private const string Pid = "pid";
 
     private readonly string path;
-    private bool isKept;
-    private bool areStored;
 
     private ReadyFile(string path) => this.path = path;
 
@@ -40,17 +38,6 @@ internal sealed class ReadyFile
         var kept = new JsonObject();
         AddKeys(kept, keys);
         Write(KeysPath, kept);
-        isKept = true;
-    }
-
-    /// <summary>From now on these keys are good.</summary>
-    public void KeysAreStored() => areStored = true;
-
-    /// <summary>Of a start that came to nothing: keys of no store are no use.</summary>
-    public void TakeBack()
-    {
-        if (isKept && !areStored)
-            File.Delete(KeysPath);
     }
 
     /// <summary>

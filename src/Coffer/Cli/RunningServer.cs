@@ -61,7 +61,6 @@ internal static class RunningServer
         {
             DirectoryIsHeld = () => ready?.RemoveStale(),
             KeysAreMade = started => Keep(started, ready, showKeys),
-            KeysAreStored = () => ready?.KeysAreStored(),
         };
         // On a thread of its own: what blocks it blocks no stop.
         var starting = Task.Run(() => Server.StartAsync(options, TimeProvider.System, signals.Stop, steps),
@@ -77,13 +76,7 @@ internal static class RunningServer
             await Task.WhenAny(starting, Task.Delay(Farewell, signals.Hurry));
             if (starting.IsCompletedSuccessfully)
                 await starting.Result.StopAsync(options.StopWithin);
-            ready?.TakeBack();
             return ExitCode.Ok;
-        }
-        catch
-        {
-            ready?.TakeBack();
-            throw;
         }
     }
 

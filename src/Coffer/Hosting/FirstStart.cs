@@ -38,6 +38,7 @@ internal static class FirstStart
 
     /// <param name="engine">Where the store is.</param>
     /// <param name="wrappers">Open its root keys, or wrap the first one.</param>
+    /// <param name="isNew">Whether the store has no identity yet.</param>
     /// <param name="options">What the server is started with.</param>
     /// <param name="time">The clock.</param>
     /// <param name="ct">Ends the wait for a wrapper.</param>
@@ -49,12 +50,10 @@ internal static class FirstStart
     /// The identity, the keys that are new, and the change that has to be committed before either is used.
     /// </returns>
     public static async Task<(Instance Instance, FirstKeys? Keys, Change Change)> OpenAsync(
-        Engine engine, KeyWrappers wrappers, CofferOptions options, TimeProvider time, CancellationToken ct,
-        bool isServed = true)
+        Engine engine, KeyWrappers wrappers, bool isNew, CofferOptions options, TimeProvider time,
+        CancellationToken ct, bool isServed = true)
     {
         var now = time.GetUtcNow();
-        await Instance.RequireWholeAsync(engine, ct);
-        var isNew = !await Instance.ExistsAsync(engine, ct);
         var mark = await StoreVerb.RequireAsync(engine, isNew, options.Dev is not null, ct);
 
         var (rows, notes) = (mark is null ? [] : new List<RowWrite> { mark }, new List<Note>());

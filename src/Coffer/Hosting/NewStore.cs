@@ -10,18 +10,18 @@ internal static class NewStore
 {
     /// <param name="options">The settings of the server, as far as they say where store and root keys are.</param>
     /// <param name="time">The clock.</param>
-    /// <param name="keep">Puts its first keys where they last. The store knows them only once it returns.</param>
-    /// <param name="kept">From now on the store knows them.</param>
+    /// <param name="keep">
+    /// Puts its first keys where they last. Once it returns the store may know them, even if this fails.
+    /// </param>
     /// <param name="ct">Ends the wait for a database or a key service.</param>
     /// <exception cref="ConfigurationException">There is a store, or none can be made there.</exception>
     public static async Task MakeAsync(
-        CofferOptions options, TimeProvider time, Func<FirstKeys, Task> keep, Action kept, CancellationToken ct)
+        CofferOptions options, TimeProvider time, Func<FirstKeys, Task> keep, CancellationToken ct)
     {
         Preflight.Require(options);
         using var opened = new Parts();
         var storage = await StorageParts.OpenAsync(options, opened, ct);
-        await storage.Engine.JoinAsync(ct);
-        await using var start = await storage.Engine.HoldStartAsync(ct);
+        await using var start = await storage.JoinAsync(url: null, ct);
         if (await Instance.ExistsAsync(storage.Engine, ct))
         {
             throw new ConfigurationException("there is a store already, whose keys were shown when it was made",
@@ -32,14 +32,13 @@ internal static class NewStore
         OldStore.RequireNone(AuditParts.CheckpointFile(options));
         var keys = KeyParts.Open(storage, options, isNew: true, time.GetUtcNow());
         var first = await FirstStart.OpenAsync(
-            storage.Engine, keys.Wrappers, options, time, ct, isServed: false);
+            storage.Engine, keys.Wrappers, isNew: true, options, time, ct, isServed: false);
         keys.Anchor.Check(first.Instance);
         var around = new Surroundings(time, NullLoggerFactory.Instance, opened);
         var policy = new StorePolicy(first.Instance, options, storage.Directory.SettingsFile);
         var audit = await AuditParts.OpenAsync(storage, policy, keys.Anchor, options, around, ct);
         await keep(first.Keys!);
         await audit.Committer.CommitAsync(first.Change);
-        kept();
         await Upgrade.RunAsync(storage.Engine, audit, first.Instance, keys.Wrappers, time, ct);
         keys.Anchor.Write(first.Instance);
     }

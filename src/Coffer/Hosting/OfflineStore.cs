@@ -45,8 +45,7 @@ internal sealed class OfflineStore : IAsyncDisposable
         try
         {
             var storage = await StorageParts.OpenAsync(options, opened, ct);
-            await storage.Engine.JoinAsync(ct);
-            held = await storage.Engine.HoldStartAsync(ct);
+            held = await storage.JoinAsync(url: null, ct);
             if (!await Instance.ExistsAsync(storage.Engine, ct))
                 throw NoStore(options);
             var verb = await StoreVerb.RequireAsync(storage.Engine, isNew: false, isDev: false, ct);

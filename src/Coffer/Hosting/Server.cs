@@ -67,7 +67,7 @@ internal sealed class Server : IAsyncDisposable
             if (isNew)
                 OldStore.RequireNone(AuditParts.CheckpointFile(options));
             var keys = KeyParts.Open(storage, options, isNew, time.GetUtcNow());
-            var first = await FirstStart.OpenAsync(storage.Engine, keys.Wrappers, options, time, ct);
+            var first = await FirstStart.OpenAsync(storage.Engine, keys.Wrappers, isNew, options, time, ct);
             var instance = first.Instance;
             var isAnchored = keys.Anchor.Check(instance);
 
@@ -85,8 +85,6 @@ internal sealed class Server : IAsyncDisposable
             if (first.Keys is not null)
                 steps.KeysAreMade(started);
             await audit.Committer.CommitAsync(first.Change);
-            if (first.Keys is not null)
-                steps.KeysAreStored();
             await Upgrade.RunAsync(storage.Engine, audit, instance, keys.Wrappers, time, ct, policy.Told);
             policy.Keep(around.Log<StorePolicy>());
             keys.Follow(storage.Engine, instance, around);

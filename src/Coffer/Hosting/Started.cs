@@ -20,10 +20,7 @@ internal sealed record StartSteps
 
     /// <summary>
     /// There are new keys, and they are stored only once this returns: keys that nobody has would make the store
-    /// useless.
+    /// useless. From then on the store may know them, whatever else fails.
     /// </summary>
     public Action<Started> KeysAreMade { get; init; } = static _ => { };
-
-    /// <summary>From now on the store knows them.</summary>
-    public Action KeysAreStored { get; init; } = static () => { };
 }

@@ -21,8 +21,7 @@ internal sealed record StorageParts(DataDirectory Directory, Engine Engine, Epoc
         var engine = parts.Add<Engine>(options.Store is { } database
             ? await PostgresEngine.OpenAsync(database, ct, upTo: null, expected)
             : SqliteEngine.Open(directory.StoreFile));
-        await Instance.RequireWholeAsync(engine, ct); // before it waits for a node that may be migrating
-        await Instance.RequireNotMovedAsync(engine, ct);
+        await Instance.RequireServableAsync(engine, ct); // before it waits for a node that may be migrating
         var epoch = new Epoch();
         engine.Changed = epoch.Advance;
         return new StorageParts(directory, engine, epoch);
@@ -38,14 +37,30 @@ internal sealed record StorageParts(DataDirectory Directory, Engine Engine, Epoc
             "Restore the store from a back-up. To create a new store, move that file away first. Nothing was changed.");
     }
 
-    /// <summary>Takes a name among the nodes of the store.</summary>
+    /// <summary>Takes a name among the nodes of the store, and waits until no other node starts.</summary>
+    /// <param name="url">Where the node serves; null if it does not.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="ConfigurationException">
+    /// The store was migrated, or is the target of a migration: who it was waited for may have done so.
+    /// </exception>
     /// <returns>
     /// Until it is disposed of no other node starts: of nodes that start at once, one makes the identity.
     /// </returns>
-    public async Task<IAsyncDisposable?> JoinAsync(Uri url, CancellationToken ct)
+    public async Task<IAsyncDisposable?> JoinAsync(Uri? url, CancellationToken ct)
     {
-        Engine.Address = url.ToString();
+        Engine.Address = url?.ToString();
         await Engine.JoinAsync(ct);
-        return await Engine.HoldStartAsync(ct);
+        var start = await Engine.HoldStartAsync(ct);
+        try
+        {
+            await Instance.RequireServableAsync(Engine, ct);
+            return start;
+        }
+        catch
+        {
+            if (start is not null)
+                await start.DisposeAsync();
+            throw;
+        }
     }
 }

@@ -57,7 +57,8 @@ internal sealed class StorePolicy(Instance instance, CofferOptions options, stri
         var first = edited[0];
         throw new ConfigurationException(
             $"{string.Join("; ", edited.Select(Sentence))}: it concerns the store, and is changed in the store",
-            $"Take {options.Written(first.Name)} out, start, and run: coffer settings set {first.Name} {first.Told}");
+            $"Take {options.Written(first.Name)} out, start, and run: coffer settings set {first.Name} "
+                + StoreSettings.Typed(first.Name, first.Told));
     }
 
     /// <summary>

@@ -130,9 +130,7 @@ internal sealed partial class Instance
         await engine.FindMetaAsync(Control.MetaKey, ct) is not null
         || await engine.FindMetaAsync(LevelOne.IdentityMetaKey, ct) is not null;
 
-    /// <summary>
-    /// Refuses the target of a migration that is not finished: what is in it is a part, and not proven.
-    /// </summary>
+    /// <summary>Refuses the target of an unfinished migration: what is in it is a part, and not proven.</summary>
     /// <exception cref="ConfigurationException">It is one.</exception>
     public static async Task RequireWholeAsync(Engine engine, CancellationToken ct)
     {
@@ -140,10 +138,11 @@ internal sealed partial class Instance
             throw Unfinished();
     }
 
-    /// <summary>Refuses a store that was migrated: it would live on as a second one.</summary>
-    /// <exception cref="ConfigurationException">It was.</exception>
-    public static async Task RequireNotMovedAsync(Engine engine, CancellationToken ct)
+    /// <summary>Refuses that too, and a store that was migrated: it would live on as a second one.</summary>
+    /// <exception cref="ConfigurationException">It is one of them.</exception>
+    public static async Task RequireServableAsync(Engine engine, CancellationToken ct)
     {
+        await RequireWholeAsync(engine, ct);
         if (await engine.FindMetaAsync(MovedMetaKey, ct) is { } where)
             throw Moved(where);
     }

@@ -26,6 +26,10 @@ internal static class StoreSettings
     /// <summary>The value that is in force where none is kept.</summary>
     public static string Default(Setting setting) => setting.OfStore!(Bare);
 
+    /// <summary>A value as coffer settings set takes it.</summary>
+    public static string Typed(string name, string value) =>
+        value == Default(All.First(setting => setting.Name == name)) ? "default" : value;
+
     /// <summary>What is kept, or the default.</summary>
     public static string Value(Setting setting, IReadOnlyDictionary<string, string> kept) =>
         kept.GetValueOrDefault(setting.Name) ?? Default(setting);

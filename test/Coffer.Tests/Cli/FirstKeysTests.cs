@@ -23,9 +23,7 @@ public sealed class FirstKeysTests : IDisposable
         Assert.NotNull(lost);
 
         FirstKeys? given = null;
-        var isStored = false;
-        var server = await StartAsync(keys => given = keys, () => isStored = true);
-        Assert.True(isStored);
+        var server = await StartAsync(keys => given = keys);
         Assert.Same(given, server.FirstKeys);
         Assert.NotEqual(lost.AdminKey, given!.AdminKey);
         await server.DisposeAsync();
@@ -39,16 +37,16 @@ public sealed class FirstKeysTests : IDisposable
     public async Task A_store_is_made_without_being_served_and_only_once_its_keys_are_kept()
     {
         await Assert.ThrowsAsync<IOException>(() => NewStore.MakeAsync(Options, TimeProvider.System,
-            _ => throw new IOException("the disk is full"), () => Assert.Fail("not kept"), default));
+            _ => throw new IOException("the disk is full"), default));
 
         FirstKeys? kept = null;
         await NewStore.MakeAsync(Options, TimeProvider.System, keys =>
         {
             kept = keys;
             return Task.CompletedTask;
-        }, static () => { }, default);
+        }, default);
         var refused = await Assert.ThrowsAsync<ConfigurationException>(() => NewStore.MakeAsync(Options,
-            TimeProvider.System, _ => Task.CompletedTask, static () => { }, default));
+            TimeProvider.System, _ => Task.CompletedTask, default));
         Assert.Contains("there is a store already", refused.Message, StringComparison.Ordinal);
 
         await using var server = await StartAsync(_ => Assert.Fail("a store is made once"));
@@ -70,10 +68,9 @@ public sealed class FirstKeysTests : IDisposable
 
     public void Dispose() => directory.Dispose();
 
-    private Task<Server> StartAsync(Action<FirstKeys> made, Action? stored = null) =>
+    private Task<Server> StartAsync(Action<FirstKeys> made) =>
         Server.StartAsync(Options, TimeProvider.System, default, new StartSteps
         {
             KeysAreMade = started => made(started.FirstKeys!),
-            KeysAreStored = stored ?? (static () => { }),
         });
 }

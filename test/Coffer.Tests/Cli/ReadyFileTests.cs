@@ -101,20 +101,10 @@ public sealed class ReadyFileTests : IDisposable
     public void First_keys_are_kept_beside_it_until_it_is_there_even_if_the_start_is_killed()
     {
         var kept = Path + ".keys";
-        var vain = ReadyFile.At(Path)!;
-        vain.Keep(Some.FirstKeys!);
-        vain.TakeBack(); // of no store
-        Assert.False(File.Exists(kept));
-
-        var killed = ReadyFile.At(Path)!;
-        killed.Keep(Some.FirstKeys!);
-        killed.KeysAreStored();
-        killed.TakeBack();
+        ReadyFile.At(Path)!.Keep(Some.FirstKeys!);
         if (!OperatingSystem.IsWindows())
             Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(kept));
         Assert.False(File.Exists(Path));
-        ReadyFile.At(Path)!.TakeBack(); // of a next start, which was refused
-        Assert.True(File.Exists(kept));
 
         ReadyFile.At(Path)!.Write(Some with { FirstKeys = null });
         using var json = JsonDocument.Parse(File.ReadAllBytes(Path));

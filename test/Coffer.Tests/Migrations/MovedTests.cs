@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Coffer.Hosting;
+using Coffer.Keys;
 using Coffer.Settings;
 using Coffer.Storage;
 using Coffer.Storage.Sqlite;
@@ -63,6 +64,34 @@ public sealed class MovedTests(PostgresServer postgres) : IDisposable
         Assert.True(await MigrateAsync(from, to) is { IsFinished: true, Open: null });
         await IsClosedAsync(() => StartAsync(server, from), to);
         await using var moved = await StartAsync(server, to);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_start_that_waited_while_it_was_migrated_is_refused_too(bool ofDatabase)
+    {
+        await using var server = await TestServer.StartAsync();
+        await server.StopAsync();
+        var from = server.Location;
+        if (ofDatabase)
+        {
+            var database = new StoreLocation(directory.NewPath(), await postgres.NewDatabaseAsync());
+            Assert.True((await MigrateAsync(from, database)).IsFinished);
+            from = database;
+        }
+
+        using var opened = new Parts();
+        var options = new CofferOptions { Data = from.Data, Store = from.Store, Listen = "http://127.0.0.1:0" };
+        var storage = await StorageParts.OpenAsync(options, opened, default);
+        using (var tables = await BackupFiles.OpenAsync(from, default))
+            tables.Write(MetaRow.Table, [], [[Instance.MovedMetaKey, "2026-01-01 to elsewhere"u8.ToArray()]]);
+        for (var tries = 0; tries < 2; tries++) // the first holds nobody up
+        {
+            var refused = await Assert.ThrowsAsync<ConfigurationException>(
+                () => storage.JoinAsync(null, default).WaitAsync(TimeSpan.FromSeconds(10)));
+            Assert.Contains("elsewhere", refused.Message, StringComparison.Ordinal);
+        }
     }
 
     [Fact]

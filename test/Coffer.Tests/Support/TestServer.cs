@@ -220,7 +220,7 @@ internal sealed class TestServer : IAsyncDisposable
         {
             KeyFile.Create(held.KeyFile, time.Now);
             (var instance, var first, var change) = await FirstStart.OpenAsync(
-                engine, KeyWrappers.OfFile(held.KeyFile),
+                engine, KeyWrappers.OfFile(held.KeyFile), isNew: true,
                 new CofferOptions { Data = made.Path, Store = database }, time, default);
             using var committer = new Committer(engine, 100,
                 new AuditChain(AuditKeys.Of(instance), "node_1", null, time).InLoop(engine));
