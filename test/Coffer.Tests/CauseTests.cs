@@ -58,6 +58,7 @@ public sealed class CauseTests
     public void A_hint_fits_what_was_met_and_speaks_of_nothing_worse(Exception e, string said, string unsaid)
     {
         var hint = StoreTrouble.HintOn(e);
+        Assert.Equal(hint, StoreTrouble.HintOn(ApiError.StorageUnavailable(e))); // as a start meets it
         Assert.Contains(said, hint, StringComparison.Ordinal);
         Assert.DoesNotContain(unsaid, hint, StringComparison.Ordinal);
         Assert.Equal((ExitCode.Io, hint), Told(ApiError.StorageUnavailable(e)));

@@ -104,7 +104,7 @@ internal static class Checkup
         }
         catch (ApiError e)
         {
-            found.Problem($"the store cannot be read: {Cause.Of(e)}", StoreTrouble.HintOn(e.InnerException));
+            found.Problem($"the store cannot be read: {Cause.Of(e)}", StoreTrouble.HintOn(e));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

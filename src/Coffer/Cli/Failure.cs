@@ -34,7 +34,7 @@ internal sealed record Failure(int Code, string Error, string? Hint)
             new(ExitCode.TemporaryFailure, $"the root keys cannot be unwrapped: {wrapper.Message}",
                 "Check what --root-key names. Nothing was changed."),
         CofferException refused => new(CodeOf(refused), refused.Message, HintFor(refused)),
-        ApiError => new(ExitCode.Io, $"the store cannot be read: {Cause.Of(e)}", StoreTrouble.HintOn(e.InnerException)),
+        ApiError => new(ExitCode.Io, $"the store cannot be read: {Cause.Of(e)}", StoreTrouble.HintOn(e)),
         InvalidDataException => new(ExitCode.Refused, e.Message, null),
         UsageException => Usage([e.Message]),
         StandardStreamException stream => new(ExitCode.Io, stream.Message, stream.Hint),

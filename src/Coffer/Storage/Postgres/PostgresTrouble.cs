@@ -49,11 +49,13 @@ internal static class PostgresTrouble
         "What stands between Coffer and PostgreSQL shares sessions and knows nothing of prepared statements: have none "
         + "prepared with Max Auto Prepare=0 in the connection string.";
 
-    /// <summary>What to do about what PostgreSQL or the way to it met; null if that is not known.</summary>
-    public static string? HintOn(Exception? failure) => failure switch
+    /// <summary>
+    /// What to do about what PostgreSQL or the way to it met, whatever wraps it; null if that is not known.
+    /// </summary>
+    public static string? HintOn(Exception? failure) => (Cause.Find<NpgsqlException>(failure) ?? failure) switch
     {
         null => null,
-        _ when PostgresFailures.IsUnprepared(failure) => SharedSessions,
+        var met when PostgresFailures.IsUnprepared(met) => SharedSessions,
         _ when Cause.Find<TimeoutException>(failure) is not null =>
             "It did not answer in time: check that PostgreSQL runs there and is not overloaded, and the network to it.",
         PostgresException { SqlState: PostgresErrorCodes.InvalidPassword } =>
