@@ -46,7 +46,7 @@ internal sealed partial class HealthApi(Readiness readiness, Draining draining)
         json.WriteStartObject();
         json.WriteString("status"u8, isWell ? "ok"u8 : "unavailable"u8);
         foreach (var check in checks)
-            json.WriteString(check.Part, check.Trouble is { } trouble ? WithoutPaths(trouble) : check.Warning ?? "ok");
+            json.WriteString(check.Part, WithoutPaths(check.Trouble ?? check.Warning ?? "ok"));
         json.WriteEndObject();
     }
 

@@ -51,7 +51,7 @@ internal static class Listeners
     private const int LinesWaiting = 1_024;
 
     private static LogLevel LeastOf(string category) =>
-        category == typeof(TlsCertificate).FullName ? LogLevel.Information : LogLevel.Warning;
+        category.StartsWith("Coffer.", StringComparison.Ordinal) ? LogLevel.Information : LogLevel.Warning;
 
     /// <summary>Whether the request came in at <see cref="CofferOptions.AdminListen"/>.</summary>
     public static bool IsAdmin(HttpContext context) =>

@@ -65,10 +65,7 @@ internal sealed class Readiness(
                     .. instance.IsHeld ? (Check[])[new Check("restore", Held)] : [],
                     new Check("audit", auditTrouble()),
                     .. (wrong ?? warning) is null ? [] : (Check[])[new Check("clock", wrong, warning)],
-                    .. Loops.Where(loop => loop.Trouble is not null)
-                        .Select(loop => new Check(loop.Name, null, loop.Trouble)),
-                    .. BackupTrouble() is { } trouble ? (Check[])[new Check("backup", null, trouble)] : [],
-                    .. ReceiptTrouble() is { } away ? (Check[])[new Check("receipts", null, away)] : [],
+                    .. Behind(),
                 ];
                 proven = time.GetUtcNow(); // who waited while a proof took long does not wait for another
             }
@@ -97,13 +94,25 @@ internal sealed class Readiness(
 
     public void Dispose() => proving.Dispose();
 
+    // Of a part that has two troubles both are said, under its one name.
+    private IEnumerable<Check> Behind()
+    {
+        (string Part, string? Trouble)[] all =
+        [
+            .. Loops.Select(loop => (loop.Name, loop.Trouble)), ("backup", BackupTrouble()),
+            ("receipts", ReceiptTrouble()),
+        ];
+        return all.Where(each => each.Trouble is not null).GroupBy(each => each.Part, each => each.Trouble)
+            .Select(part => new Check(part.Key, null, string.Join(" and ", part)));
+    }
+
     private async Task<string?> StorageTroubleAsync()
     {
         try
         {
-            await committer.CommitAsync(
-                new Change.Plain(new RowWrite.PutMeta("ready", new byte[ProofSize]))).WaitAsync(Patience);
-            await TryWrites(CancellationToken.None).AsTask().WaitAsync(Patience);
+            await Task.WhenAll(
+                committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("ready", new byte[ProofSize]))),
+                TryWrites(CancellationToken.None).AsTask()).WaitAsync(Patience);
             return null;
         }
         catch (ApiError e)

@@ -1,8 +1,15 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json;
 using Coffer.Audit;
 using Coffer.Hosting;
 using Coffer.Keys;
+using Coffer.Settings;
 using Coffer.Storage;
 using Coffer.Storage.Sqlite;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Api;
@@ -106,6 +113,46 @@ public sealed class HealthTests
         }, time);
         await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => readiness.ProveAsync(default).AsTask()));
         Assert.Equal(1, proofs);
+    }
+
+    [Fact]
+    public async Task A_part_is_named_once_with_all_that_is_to_be_looked_at_and_without_a_path()
+    {
+        using var directory = new TemporaryDirectory();
+        var time = new ManualTime();
+        using var engine = SqliteEngine.Open(directory.File("coffer.db"));
+        using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
+        var instance = await CreateAsync(directory, committer, time);
+        var hasFailed = new TaskCompletionSource();
+        using var loop = new Loop("receipts", _ => hasFailed.TrySetResult()
+            ? throw new TimeoutException("no answer from /var/lib/key") : Task.FromResult(TimeSpan.FromDays(1)),
+            TimeProvider.System, NullLogger.Instance)
+        { Pauses = (TimeSpan.FromDays(1), TimeSpan.FromDays(1)) };
+        loop.Start();
+        using var readiness = new Readiness(committer, instance, static () => (null, null), () => null, time)
+        {
+            Loops = [loop],
+            ReceiptTrouble = static () => "cannot be written to '/srv/receipts'",
+        };
+        for (var waited = Stopwatch.StartNew(); loop.Trouble is null; await Task.Delay(10))
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(10), "the loop did not say that it is behind");
+        var context = new DefaultHttpContext { Response = { Body = new MemoryStream() } };
+        await new HealthApi(readiness, new Draining()).WriteReadyAsync(context);
+        await context.Response.BodyWriter.FlushAsync();
+        var text = Encoding.UTF8.GetString(((MemoryStream)context.Response.Body).ToArray());
+        Assert.Equal(["status", "storage", "key", "audit", "receipts"],
+            JsonElement.Parse(text).EnumerateObject().Select(part => part.Name));
+        Assert.Equal("behind: no answer from … and cannot be written to '…'",
+            JsonElement.Parse(text).GetProperty("receipts").GetString());
+    }
+
+    [Fact]
+    public void What_is_over_is_in_the_log_and_what_the_framework_does_is_not()
+    {
+        var options = new CofferOptions { Data = "", Listen = "http://127.0.0.1:0" };
+        var logs = Listeners.Build(options, TimeProvider.System).Services.GetRequiredService<ILoggerFactory>();
+        Assert.True(logs.CreateLogger<Engine>().IsEnabled(LogLevel.Information)); // a loop is no longer behind
+        Assert.False(logs.CreateLogger("Microsoft.AspNetCore.Server.Kestrel").IsEnabled(LogLevel.Information));
     }
 
     private static async Task<Instance> CreateAsync(TemporaryDirectory directory, Committer committer, ManualTime time)
