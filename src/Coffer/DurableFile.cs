@@ -21,25 +21,9 @@ internal static class DurableFile
     {
         if (FileStatus.SpecialAt(path) is { } special and not "a link")
             throw new IOException($"{path} is {special}, and would be lost");
-        var written = path + ".new";
-        try
-        {
-            File.Delete(written); // what a crash left behind, or a link that somebody put there
-            using (var file = Open(written, FileMode.CreateNew, FileAccess.Write, FileShare.None))
-            {
-                file.Write(content);
-                Sync(file);
-            }
-
-            File.Move(written, path, overwrite);
-        }
-        catch (IOException)
-        {
-            File.Delete(written);
-            throw;
-        }
-
-        SyncDirectoryOf(path);
+        using var file = new NewFile(path);
+        file.Content.Write(content);
+        file.Keep(overwrite);
     }
 
     /// <summary>Opens a file; one that is made is readable by its owner alone.</summary>

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Coffer.Hosting;
-using Coffer.Transfer;
 
 namespace Coffer.Checks;
 
@@ -11,28 +10,29 @@ internal static class BackupCheck
 
     public static Task LookAsync(Installation at, Findings found, CancellationToken ct)
     {
-        var backups = at.Options.Backups;
-        var directory = backups.Directory!;
-        if (!Directory.Exists(directory))
+        var plan = BackupSchedule.Plan.Of(at.Options.Backups)!;
+        if (!Directory.Exists(plan.Directory))
         {
-            found.Problem($"there is no directory {directory}: no back-up was made", Why);
+            found.Problem($"there is no directory {plan.Directory}: no back-up was made", Why);
             return Task.CompletedTask;
         }
 
-        if (BackupSchedule.List(directory, at.Instance.Id) is not [.., var newest])
+        if (BackupSchedule.List(plan.Directory, at.Instance.Id) is not [.., var newest])
         {
-            found.Problem($"{directory} has no back-up of this store", Why);
+            found.Problem($"{plan.Directory} has no back-up of this store", Why);
             return Task.CompletedTask;
         }
 
-        var keys = Path.Combine(
-            backups.KeysDirectory ?? directory, Path.GetFileName(newest.File) + BackupKeys.Suffix);
+        var keys = plan.KeysOf(newest.File);
         var age = at.Time.GetUtcNow() - DateTimeOffset.FromUnixTimeSeconds(newest.Header.Created);
         var shown = string.Create(CultureInfo.InvariantCulture, $"{age.TotalHours:0} hours");
         if (!File.Exists(keys))
             found.Problem($"the newest back-up has no keys: {keys} is missing", "Nothing of an account opens without.");
-        else if (age > 2 * TimeSpan.FromHours(backups.Hours))
-            found.Problem($"the newest back-up is {shown} old, and one is due every {backups.Hours} hours", Why);
+        else if (age > 2 * plan.Every)
+        {
+            found.Problem(
+                $"the newest back-up is {shown} old, and one is due every {plan.Every.TotalHours:0} hours", Why);
+        }
         else
             found.Ok($"the newest back-up is {shown} old");
         return Task.CompletedTask;

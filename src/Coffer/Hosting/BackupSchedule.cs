@@ -18,7 +18,7 @@ internal sealed class BackupSchedule : IDisposable
     /// <summary>How long it rests between looks at the directory.</summary>
     public static readonly TimeSpan Rest = TimeSpan.FromMinutes(1);
 
-    private const string Suffix = ".backup", Unfinished = BackupFiles.Unfinished, Prefix = "coffer-";
+    private const string Suffix = ".backup", Unfinished = NewFile.Unfinished, Prefix = "coffer-";
 
     /// <summary>One that is written is touched more often.</summary>
     private static readonly TimeSpan Abandoned = TimeSpan.FromHours(1);
@@ -53,6 +53,9 @@ internal sealed class BackupSchedule : IDisposable
         /// <summary>Null if nothing is set.</summary>
         public static Plan? Of(CofferOptions.BackupOptions set) => set.Directory is not { } directory ? null : new Plan(
             directory, set.KeysDirectory ?? directory, TimeSpan.FromHours(set.Hours), TimeSpan.FromDays(set.Days));
+
+        /// <summary>Where the keys of tenants are of a back-up in the directory.</summary>
+        public string KeysOf(string file) => Path.Combine(Keys, Path.GetFileName(file) + BackupKeys.Suffix);
 
         /// <summary>What is in the directory of a store's, for those who have to speak of it.</summary>
         public KnownBackups Known(byte[] store)
@@ -130,7 +133,7 @@ internal sealed class BackupSchedule : IDisposable
         var made = await MakeAsync(now, ct);
         foreach (var old in kept.Where(each => each.Header.Created < now - (long)plan.Keep.TotalSeconds))
         {
-            File.Delete(KeysOf(old.File));
+            File.Delete(plan.KeysOf(old.File));
             File.Delete(old.File);
             await RecordAsync("delete_backup", old.Header, rows: null);
         }
@@ -145,7 +148,8 @@ internal sealed class BackupSchedule : IDisposable
         var at = DateTimeOffset.FromUnixTimeSeconds(now).UtcDateTime;
         var name = string.Create(CultureInfo.InvariantCulture, $"{Prefix}{at:yyyyMMdd'T'HHmmss'Z'}{Suffix}");
         var file = Path.Combine(plan.Directory, name);
-        var made = await BackupFiles.WriteAsync(store, OpenAsync, file, null, KeysOf(file), Breathing(ct), now, ct);
+        var made = await BackupFiles.WriteAsync(
+            store, OpenAsync, file, null, plan.KeysOf(file), Breathing(ct), now, ct);
         await RecordAsync("create_backup", made.Header, made.Rows);
         log.LogInformation("A back-up was made: {File}, {Rows} rows, {Bytes} bytes", file, made.Rows, made.Bytes);
         return made;
@@ -168,8 +172,6 @@ internal sealed class BackupSchedule : IDisposable
                 File.Delete(file);
         }
     }
-
-    private string KeysOf(string file) => Path.Combine(plan.Keys, Path.GetFileName(file) + BackupKeys.Suffix);
 
     private Task RecordAsync(string verb, BackupHeader header, long? rows) =>
         committer.CommitAsync(new Change.Noted(new AuditEntry(verb, "ok") { Target = header.Id, Count = rows }));

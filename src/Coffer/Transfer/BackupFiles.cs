@@ -11,9 +11,6 @@ namespace Coffer.Transfer;
 /// <summary>The two files of a back-up: under their names they are there whole and durable, or not at all.</summary>
 internal static class BackupFiles
 {
-    /// <summary>What the name of a file ends in until it is whole.</summary>
-    public const string Unfinished = ".new";
-
     /// <summary>The same by whatever wraps the root keys of the store.</summary>
     /// <inheritdoc cref="WriteAsync"/>
     /// <exception cref="KeyServiceException">A wrapper could not be asked.</exception>
@@ -54,8 +51,8 @@ internal static class BackupFiles
         var made = await Backup.WriteAsync(store, open, data?.Content ?? pipe!, keys.Content, now, watch);
         if (pipe is not null)
             await pipe.FlushAsync(ct);
-        keys.Keep();
-        data?.Keep(); // last: where it is, the keys are
+        keys.Keep(overwrite: false);
+        data?.Keep(overwrite: false); // last: where it is, the keys are
         return made;
     }
 
@@ -120,27 +117,17 @@ internal static class BackupFiles
     private static (BackupHeader Header, int Gone) Rewrite(
         OpenedBackup backup, string keysFile, Func<string, string, bool> isForgotten)
     {
-        var next = keysFile + Unfinished;
-        try
+        using var from = backup.AgainKeys();
+        using var to = new NewFile(keysFile);
+        var rewritten = BackupKeys.Rewrite(from, to.Content, backup.Instance, isForgotten);
+        if (rewritten.Gone > 0)
         {
-            using var from = backup.AgainKeys();
-            using var to = DurableFile.Open(next, FileMode.Create, FileAccess.Write, FileShare.None);
-            var rewritten = BackupKeys.Rewrite(from, to, backup.Instance, isForgotten);
-            if (rewritten.Gone > 0)
-            {
-                DurableFile.Sync(to);
-                using var old = new FileStream(keysFile, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
-                File.Move(next, keysFile, overwrite: true);
-                DurableFile.SyncDirectoryOf(keysFile);
-                Overwrite(old);
-            }
+            using var old = new FileStream(keysFile, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+            to.Keep(overwrite: true);
+            Overwrite(old);
+        }
 
-            return rewritten;
-        }
-        finally
-        {
-            File.Delete(next);
-        }
+        return rewritten;
     }
 
     // Where a medium writes in place, what was taken out is gone; nobody can promise more of one that does not.
@@ -150,37 +137,5 @@ internal static class BackupFiles
         for (var left = old.Length; left > 0; left -= zeros.Length)
             old.Write(zeros, 0, (int)Math.Min(left, zeros.Length));
         DurableFile.Sync(old);
-    }
-
-    /// <summary>A file that is made under another name, and gets its own when it is whole.</summary>
-    private sealed class NewFile : IDisposable
-    {
-        private readonly string path;
-        private bool isKept;
-
-        public NewFile(string path)
-        {
-            this.path = path;
-            Content = DurableFile.Open(Written, FileMode.Create, FileAccess.Write, FileShare.None);
-        }
-
-        public FileStream Content { get; }
-
-        private string Written => path + Unfinished;
-
-        public void Keep()
-        {
-            DurableFile.Sync(Content);
-            File.Move(Written, path, overwrite: false);
-            isKept = true;
-            DurableFile.SyncDirectoryOf(path);
-        }
-
-        public void Dispose()
-        {
-            Content.Dispose();
-            if (!isKept)
-                File.Delete(Written);
-        }
     }
 }
