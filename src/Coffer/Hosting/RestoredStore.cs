@@ -129,6 +129,13 @@ internal static class RestoredStore
 
         var shown = log is null ? null : LaterLog.Read(log, store);
         var known = receipts is null ? null : KnownReceipts.Read(receipts, store.Instance);
+        var isCompromised = isUnknown || shown?.IsCompromised == true;
+        if (isCompromised && store.Instance.Level < Control.RetiredSeeds)
+        {
+            throw new ConfigurationException("nodes of an earlier release run on this store, and know no other seeds",
+                "Stop them first. Nothing was changed.");
+        }
+
         var forgotten = known is null ? 0 : await known.ApplyAsync(store, ct);
         var (ended, reason) = (isUnknown, shown) switch
         {
@@ -139,7 +146,7 @@ internal static class RestoredStore
         if (known is not null)
             reason += $", and {known.Count} receipts";
         var entry = new AuditEntry("finish_restore", "ok") { Reason = reason, Count = ended };
-        var (rows, notes) = isUnknown || shown?.IsCompromised == true
+        var (rows, notes) = isCompromised
             ? await RotateTenantsAsync(store, ct)
             : ([], []);
         await store.CommitAsync(new ControlChange(
@@ -153,9 +160,6 @@ internal static class RestoredStore
     private static async Task<(RowWrite[] Rows, Note[] Notes)> RotateTenantsAsync(
         OfflineStore store, CancellationToken ct)
     {
-        if (store.Instance.Level < Control.RetiredSeeds)
-            throw new ConfigurationException("nodes of an earlier release run on this store, and know no other seeds",
-                "Stop them first. Nothing was changed but for keys that were ended.");
         var (count, last) = (await store.Engine.ListAsync(TenantRow.CountOfAll, ct))[0];
         var stored = await store.Engine.FindMetaAsync(TenantRotations.MetaKey, ct);
         var asked = new TenantRotation(TenantRotation.NewId(), null, null, null, store.Now, count, last)
