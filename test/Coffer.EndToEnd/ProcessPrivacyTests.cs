@@ -1,3 +1,7 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+
 namespace Coffer.EndToEnd;
 
 /// <summary>
@@ -72,6 +76,25 @@ public sealed class ProcessPrivacyTests
             Assert.Equal(78, ran.ExitCode);
             Assert.Contains("the database mine at 127.0.0.1", ran.Stderr, StringComparison.Ordinal);
             Assert.DoesNotContain("canary", ran.Stderr + ran.Stdout, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    [Trait("Reports from the field", "R2-16")]
+    public async Task A_password_of_a_proxy_among_the_arguments_of_any_verb_is_not_listed()
+    {
+        using var proxy = new TcpListener(IPAddress.Loopback, 0); // it never answers
+        proxy.Start();
+        var port = ((IPEndPoint)proxy.LocalEndpoint).Port;
+        using var asking = Process.Start(Ran.Start(Needs.Program, ["apps", "list", "--url", "https://coffer.invalid",
+            "--proxy", $"http://me:canary@127.0.0.1:{port}"],
+            new Dictionary<string, string> { ["COFFER_ADMIN_KEY"] = "ak_x" }))!;
+        using (await proxy.AcceptTcpClientAsync(TestContext.Current.CancellationToken))
+        {
+            var listed = (await File.ReadAllTextAsync($"/proc/{asking.Id}/cmdline",
+                TestContext.Current.CancellationToken)).Split('\0');
+            asking.Kill();
+            Assert.Equal("[redacted]", listed[Array.IndexOf(listed, "--proxy") + 1]);
         }
     }
 

@@ -16,10 +16,11 @@ internal static class ProcessPrivacy
     /// <summary>
     /// Verbs that hold what opens a store. The others have an API key for a moment, and start faster.
     /// </summary>
-    private static readonly string[] Holders = ["serve", "init", "dev", "migrate", "audit", "check"];
+    private static readonly string[] Holders = [
+        "serve", "init", "dev", "migrate", "audit", "check", "backup", "restore", "root-keys"];
 
     /// <summary>Options whose value may hold a password or a key; <c>--key</c> is one of dev's only.</summary>
-    private static readonly string[] Private = ["--store", "--from-store", "--to-store", "--key"];
+    private static readonly string[] Private = ["--store", "--from-store", "--to-store", "--proxy", "--key"];
 
     /// <summary>
     /// What stands for such a value among the arguments, which everybody on the machine may list. The value itself is
@@ -47,7 +48,8 @@ internal static class ProcessPrivacy
         try
         {
             _ = SetLimit(CoreSize, [0, 0]);
-            if (asked is null && args is [var verb, ..] && Holders.Contains(verb))
+            if (asked is null && args is [var verb, ..]
+                && (Holders.Contains(verb) || args.Contains("--offline") || HasPrivate(args)))
                 BeginAgain(args);
             _ = Control(SetDumpable, 0, 0, 0, 0);
             if (asked == "0")
@@ -75,6 +77,9 @@ internal static class ProcessPrivacy
 
         return whole;
     }
+
+    private static bool HasPrivate(string[] args) =>
+        args.Index().Any(each => ValueAt(args, each.Index) is not null);
 
     /// <summary>Where in an argument a value begins that is to be hidden; null if none does.</summary>
     private static int? ValueAt(string[] args, int i)
