@@ -8,7 +8,7 @@ namespace Coffer.Audit;
 /// storage fails in between.
 /// </param>
 /// <param name="MetadataReads">Whether finds and lists without payload are recorded too.</param>
-internal sealed record AuditPolicy(bool Buffered, bool MetadataReads);
+internal readonly record struct AuditPolicy(bool Buffered, bool MetadataReads);
 
 /// <summary>Records reads: before they are answered, unless the operator chose otherwise.</summary>
 internal sealed class Recorder(Committer committer, Func<AuditPolicy> policy, ILogger<Recorder> log)

@@ -6,8 +6,6 @@ namespace Coffer.Checks;
 /// <summary>The clock of this machine, against the database's and against what the store has seen.</summary>
 internal static class ClockCheck
 {
-    private static readonly TimeSpan ToWarn = TimeSpan.FromSeconds(2), ToRefuse = TimeSpan.FromSeconds(30);
-
     private const string SetIt = "Set the clock of this machine right, and keep it so: chronyd or systemd-timesyncd.";
 
     public static async Task LookAsync(Installation at, Findings found, CancellationToken ct)
@@ -15,12 +13,12 @@ internal static class ClockCheck
         var last = await at.FindLastChangeAsync(ct);
         var now = at.Time.GetUtcNow();
         var behind = at.Options.Store is null ? null : (await at.ConditionAsync(ct)).Behind;
-        if (behind is { } offset && offset.Duration() > ToWarn)
+        if (behind is { } offset && offset.Duration() > ClockWatch.LeastOffset)
         {
             var way = offset > TimeSpan.Zero ? "ahead of" : "behind";
             var text = string.Create(CultureInfo.InvariantCulture,
                 $"the clock is {offset.Duration().TotalSeconds:0.#} seconds {way} the database's");
-            if (offset.Duration() > ToRefuse)
+            if (offset.Duration() > ClockWatch.MostOffset)
                 found.Problem(text, SetIt);
             else
                 found.Warn(text, SetIt);

@@ -74,7 +74,7 @@ internal sealed class ControlWatch : IDisposable
         }
         catch (Exception e) when (e is KeyServiceException or ApiError or IOException or UnauthorizedAccessException)
         {
-            Warning = $"the root keys could not be read again: {e.Message}";
+            Warning = $"the root keys could not be read again: {Cause.Of(e)}";
             log.LogWarning(e, "The root keys of the store could not be read again");
         }
         finally

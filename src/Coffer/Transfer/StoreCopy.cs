@@ -242,7 +242,7 @@ internal sealed class StoreCopy : IDisposable
         }
         catch (ApiError e)
         {
-            return (e.InnerException ?? e).Message;
+            return Cause.Of(e);
         }
     }
 
