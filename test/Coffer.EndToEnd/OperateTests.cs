@@ -35,7 +35,7 @@ public sealed class OperateTests
             restart) systemctl stop && systemctl start ;;
           esac
         }
-        trap 'kill $SERVER 2>/dev/null || true' EXIT
+        trap 'kill $SERVER 2>/dev/null && wait $SERVER || true' EXIT
         systemctl start
         export COFFER_ADMIN_KEY=$(jq -r .admin_key ready.json) COFFER_API_KEY=$(jq -r .test_secret_key ready.json)
         APP=$(coffer apps list --json | jq -r '.[0].id')
@@ -66,7 +66,7 @@ public sealed class OperateTests
             variables[name] = Directory.CreateDirectory(folder.File(name)).FullName;
         var url = $"http://127.0.0.1:{PostgresPrograms.FreePort()}";
         variables["COFFER_URL"] = url;
-        string[] settings = [$"data = {folder.File("data")}", $"listen = {url}"];
+        string[] settings = [$"data = {folder.File("data")}", $"listen = {url}", "drain = 0"];
         if (page == "move-to-a-kms")
         {
             (await Ran.ProgramAsync(Needs.OnPath("age-keygen"), ["-o", folder.File("age.key")])).EndedWith(0);
