@@ -6,7 +6,7 @@ namespace Coffer.Tests.Postgres;
 
 /// <summary>What nodes of one store do while a root key rotates.</summary>
 [Trait("Keys", "S31")]
-public sealed class RootKeyNodesTests(PostgresServer server) : IClassFixture<PostgresServer>
+public sealed class RootKeyNodesTests(PostgresServer server)
 {
     private const string Root = "/admin/v1/root_keys";
 

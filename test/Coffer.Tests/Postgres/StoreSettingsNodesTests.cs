@@ -7,7 +7,7 @@ namespace Coffer.Tests.Postgres;
 
 /// <summary>Nodes of one store go by one setting, whatever each of them is started with.</summary>
 [Trait("Firm edges", "23")]
-public sealed class StoreSettingsNodesTests(PostgresServer server) : IClassFixture<PostgresServer>
+public sealed class StoreSettingsNodesTests(PostgresServer server)
 {
     private const string Settings = "/admin/v1/settings";
 

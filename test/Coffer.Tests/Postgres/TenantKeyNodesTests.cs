@@ -4,7 +4,7 @@ namespace Coffer.Tests.Postgres;
 
 /// <summary>What nodes of one store do while tenants' keys rotate.</summary>
 [Trait("Keys", "S2")]
-public sealed class TenantKeyNodesTests(PostgresServer server) : IClassFixture<PostgresServer>
+public sealed class TenantKeyNodesTests(PostgresServer server)
 {
     private const string Root = "/admin/v1/tenant_keys";
     private const int Accounts = 12;
