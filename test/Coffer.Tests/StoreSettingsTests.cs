@@ -114,19 +114,20 @@ public sealed class StoreSettingsTests : ServerTests
         Assert.Equal(("10", "default"), await InForceAsync(Quota));
     }
 
-    [Theory]
-    [InlineData("name=listen&value=http://127.0.0.1:1", null, "name")] // a node's own
-    [InlineData("name=nothing&value=1", null, "name")]
-    [InlineData("value=1", "parameter_missing", "name")]
-    [InlineData("name=secrets-per-scope", "parameter_missing", "value")]
-    [InlineData("name=secrets-per-scope&value=0", null, "value")]
-    [InlineData("name=audit&value=off", null, "value")]
-    public async Task What_is_no_setting_of_the_store_or_no_value_of_it_is_refused(
-        string form, string? code, string param)
-    {
-        (await Server.Admin.Raw(HttpMethod.Post, Settings, form)).IsError(400, code, param);
-        Assert.Equal(("10", "default"), await InForceAsync(Quota));
-    }
+    [Fact]
+    public Task What_is_no_setting_of_the_store_or_no_value_of_it_is_refused() => Assert.AllAsync(
+        ((string Form, string? Code, string Param)[])
+        [
+            ("name=listen&value=http://127.0.0.1:1", null, "name"), // a node's own
+            ("name=nothing&value=1", null, "name"), ("value=1", "parameter_missing", "name"),
+            ("name=secrets-per-scope", "parameter_missing", "value"), ("name=secrets-per-scope&value=0", null, "value"),
+            ("name=audit&value=off", null, "value"),
+        ],
+        async row =>
+        {
+            (await Server.Admin.Raw(HttpMethod.Post, Settings, row.Form)).IsError(400, row.Code, row.Param);
+            Assert.Equal(("10", "default"), await InForceAsync(Quota));
+        });
 
     [Fact]
     public async Task A_store_of_before_keeps_what_the_first_start_after_it_is_told_and_says_so()

@@ -141,24 +141,6 @@ public sealed class AuthenticationTests : ServerTests
         (await live.Find("k")).IsOk();
     }
 
-    [Fact]
-    public async Task Dev_mode_takes_the_developers_key_and_no_live_key()
-    {
-        await using var dev = await TestServer.StartAsync(dev: new("sk_test_anything", SeedFixtures: false));
-        (await dev.Client("sk_test_anything").List()).IsOk();
-        (await dev.Client("sk_test_another").List()).IsError(401, null, null);
-        (await dev.Client("sk_live_anything").List()).IsError(401, null, null);
-    }
-
-    [Fact]
-    public async Task Dev_mode_refuses_a_live_key_that_was_made_in_it()
-    {
-        await using var dev = await TestServer.StartAsync(dev: new("sk_test_anything", SeedFixtures: false));
-        var live = await dev.NewKeyAsync("secret", "app_dev", ("livemode", "true"));
-        (await dev.Client(live.Secret()).List()).IsError(401, null, null);
-        (await dev.Client("sk_test_anything").List()).IsOk();
-    }
-
     private Task<Answer> Ask(params string[] authorization)
     {
         var request = new HttpRequestMessage(HttpMethod.Get, new Uri(Target, UriKind.Relative));

@@ -71,17 +71,5 @@ public sealed class FixturesTests : IAsyncLifetime
         }
     }
 
-    [Fact]
-    public async Task A_scope_that_is_full_has_no_room_for_one_and_is_served()
-    {
-        await using var small = await TestServer.StartAsync(secretsPerScope: 2,
-            dev: new("sk_test_anything", SeedFixtures: true));
-        var client = small.Client("sk_test_anything");
-        (await client.Set("k")).IsError(400, null, null);
-        (await client.Delete("sec_123")).IsOk();
-        (await client.List()).IsOk();
-        (await client.Set("k")).IsError(400, null, null);
-    }
-
     public ValueTask DisposeAsync() => server.DisposeAsync();
 }

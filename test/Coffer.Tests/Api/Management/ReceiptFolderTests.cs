@@ -69,30 +69,6 @@ public sealed class ReceiptFolderTests : ServerTests
         Assert.Contains("back_ups", signed["not_reached"]!.AsArray().Select(word => (string)word!));
     }
 
-    [Fact]
-    public void What_is_not_known_of_back_ups_is_not_claimed()
-    {
-        var known = new KnownBackups(TimeSpan.FromHours(1), TimeSpan.FromDays(1))
-        {
-            Files = [.. Enumerable.Range(1, 150).Select(i => new KnownBackup($"{i}", $"file {i}", i * 1_000, []))],
-        };
-        const long Kept = 86_400 + 3_600 + 3_600;
-        Assert.Equal((100, "file 149", 149, 149_000 + Kept), Stated(known, 149_999));
-        Assert.Equal((1, "file 1", 1, 1_000 + Kept), Stated(known, 1_000)); // of the same second: it may
-        Assert.Equal((0, null, 0, null), Stated(known, 999));
-        // One that is being written holds it for as long as one of that moment.
-        Assert.Equal((0, null, 0, 999 + Kept), Stated(known with { IsUnderWay = true }, 999));
-        // A directory that cannot be read may have any.
-        Assert.Equal((0, null, null, 5_000 + Kept), Stated(known with { Files = null }, 5_000));
-
-        static (int, string?, int?, long?) Stated(KnownBackups known, long at)
-        {
-            var json = known.Holding(at);
-            var files = json["files"]?.AsArray();
-            return (files?.Count ?? 0, (string?)files?.FirstOrDefault(), (int?)json["count"], (long?)json["until"]);
-        }
-    }
-
     public override async ValueTask DisposeAsync()
     {
         await base.DisposeAsync();
