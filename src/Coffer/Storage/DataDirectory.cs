@@ -5,19 +5,14 @@ internal sealed class DataDirectory : IDisposable
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
-    private const string Held = "coffer.lock";
-
-    // EWOULDBLOCK: somebody else holds the lock.
-    private const int LockedOnLinux = 11, LockedOnMacOS = 35;
-
     /// <summary>The name of <see cref="AnchorFile"/>.</summary>
     public const string Anchor = "coffer.anchor";
 
-    private readonly FileStream held;
+    private readonly DirectoryLock held;
 
     private readonly string path;
 
-    private DataDirectory(string path, FileStream held)
+    private DataDirectory(string path, DirectoryLock held)
     {
         (this.path, this.held) = (path, held);
         (StoreFile, KeyFile, CheckpointFile) = FilesOf(path);
@@ -49,10 +44,11 @@ internal sealed class DataDirectory : IDisposable
 
     /// <summary>The files of the store and the one that is held, in a directory, there or not.</summary>
     public static IReadOnlyList<string> StoreFilesOf(string path) =>
-        [.. ((string[])["coffer.db", "coffer.db-wal", "coffer.db-shm", Held]).Select(file => Path.Combine(path, file))];
+        [.. ((string[])["coffer.db", "coffer.db-wal", "coffer.db-shm", DirectoryLock.FileName])
+            .Select(file => Path.Combine(path, file))];
 
     /// <summary>Which process holds a directory; null if none does, or this system does not tell.</summary>
-    public static int? HolderOf(string path) => PrivateFiles.LockerOf(Path.Combine(path, Held));
+    public static int? HolderOf(string path) => PrivateFiles.LockerOf(Path.Combine(path, DirectoryLock.FileName));
 
     /// <summary>Makes the directory if it is not there, readable by its owner alone, and holds it.</summary>
     /// <exception cref="ConfigurationException">It cannot be used, or another process holds it.</exception>
@@ -84,41 +80,59 @@ internal sealed class DataDirectory : IDisposable
                 "Choose a --data directory that this user may write.");
         }
 
+        DirectoryLock? taken = null;
         try
         {
-            // The file stays: removing it would let two processes hold two different ones.
-            var directory = new DataDirectory(path, OpenOwn(Path.Combine(path, Held), FileShare.None));
+            taken = DirectoryLock.TryTake(path);
             // SQLite gives its log and index the mode of the store file: the directory may be another's choice, the
             // files are not.
-            if (holdsStore)
-                OpenOwn(directory.StoreFile, FileShare.ReadWrite).Dispose();
-            return directory;
+            if (taken is not null && holdsStore)
+                OpenOwn(FilesOf(path).Store).Dispose();
+            return taken is null ? null : new DataDirectory(path, taken);
         }
-        catch (UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ConfigurationException($"the data directory {path} cannot be written",
-                "Give its ownership to the user that runs Coffer.");
+            taken?.Dispose();
+            throw new ConfigurationException(
+                e is IOException ? $"the data directory {path} cannot be written: {e.Message}"
+                    : $"the data directory {path} cannot be written: this user may not write {WhichOf(path)}",
+                Hint);
         }
-        catch (IOException e) when (e.HResult is not (LockedOnLinux or LockedOnMacOS) && !OperatingSystem.IsWindows())
+        catch
         {
-            throw new ConfigurationException($"the data directory {path} cannot be written: {e.Message}",
-                "Choose a --data directory on a medium that can be written.");
+            taken?.Dispose();
+            throw;
         }
-        catch (IOException)
+    }
+
+    private const string Hint = "Give it to the user that runs Coffer, on a medium that can be written. A key that is "
+        + "mounted read only is named by --root-key file:/PATH, and need not be in it.";
+
+    private static string WhichOf(string path) =>
+        StoreFilesOf(path).FirstOrDefault(file => File.Exists(file) && !MayWrite(file)) ?? path;
+
+    private static bool MayWrite(string file)
+    {
+        try
         {
-            return null;
+            OpenOwn(file).Dispose();
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
         }
     }
 
     /// <summary>
-    /// Takes from others what they may do with the directory and the store's files, where those are this user's.
+    /// Takes from others what they may do with the directory and the files in it, where those are this user's.
     /// </summary>
-    /// <returns>What was changed, a sentence each.</returns>
-    public IReadOnlyList<string> Tighten() =>
-        PrivateFiles.Tighten(path, [StoreFile, $"{StoreFile}-wal", $"{StoreFile}-shm", held.Name]);
+    /// <returns>What was changed, and what others may still touch, a sentence each.</returns>
+    public IReadOnlyList<string> Tighten() => PrivateFiles.Tighten(
+        path, [.. StoreFilesOf(path), AnchorFile, SettingsFile, CheckpointFile]);
 
     public void Dispose() => held.Dispose();
 
-    private static FileStream OpenOwn(string file, FileShare share) =>
-        DurableFile.Open(file, FileMode.OpenOrCreate, FileAccess.ReadWrite, share);
+    private static FileStream OpenOwn(string file) =>
+        DurableFile.Open(file, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite);
 }

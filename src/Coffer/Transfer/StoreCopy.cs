@@ -123,7 +123,7 @@ internal sealed class StoreCopy : IDisposable
     private static IDisposable? Hold(StoredTables source, StoreLocation from)
     {
         if (from.Store is null)
-            return DataDirectory.TryOpen(from.Data);
+            return DataDirectory.TryOpen(from.Data, holdsStore: false); // it is open here already
         return source.TryHold() ? source : null;
     }
 
