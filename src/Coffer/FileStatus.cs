@@ -1,4 +1,6 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Versioning;
+using Microsoft.Win32.SafeHandles;
 
 namespace Coffer;
 
@@ -6,8 +8,10 @@ namespace Coffer;
 internal static class FileStatus
 {
     private const int CurrentDirectory = -100, AsLink = 0x100, SizeOfStatx = 256;
-    private const int UserAt = 20, ModeAt = 28, NumberAt = 32;
-    private const uint Kind = 0x1, User = 0x8, Number = 0x100;
+    private const int UserAt = 20, GroupAt = 24, ModeAt = 28, NumberAt = 32, SizeAt = 40, WrittenAt = 112;
+    private const int WrittenNanosecondsAt = 120, DeviceMajorAt = 136, DeviceMinorAt = 140;
+    private const uint Kind = 0x1, Mode = 0x2, User = 0x8, Group = 0x10, Written = 0x40, Number = 0x100, Size = 0x200;
+    private const int ForWriting = 2, ReadOnlyMedium = 30, PermissionBits = 0xFFF;
     private const int KindBits = 0xF000, Regular = 0x8000, Link = 0xA000, Directory = 0x4000;
 
     /// <summary>The number of the user who owns it; null where this is not known.</summary>
@@ -17,6 +21,45 @@ internal static class FileStatus
     /// <summary>Its number in its file system; null where this is not known.</summary>
     public static ulong? NumberOf(string path) =>
         Read(path, Number) is { } status ? BitConverter.ToUInt64(status, NumberAt) : null;
+
+    /// <summary>
+    /// Which file a name leads to, and what it had when it was last written: another file, or one that was written, has
+    /// another. Null where this is not known, or there is none.
+    /// </summary>
+    public static (FileIdentity Identity, FileStamp Stamp)? StampOf(string path)
+    {
+        if (Read(path, Number | Written | Size) is not { } status)
+            return null;
+        var device = ((ulong)BitConverter.ToUInt32(status, DeviceMajorAt) << 32)
+            | BitConverter.ToUInt32(status, DeviceMinorAt);
+        return (new FileIdentity(device, BitConverter.ToUInt64(status, NumberAt)), new FileStamp(
+            BitConverter.ToInt64(status, WrittenAt), BitConverter.ToUInt32(status, WrittenNanosecondsAt),
+            BitConverter.ToUInt64(status, SizeAt)));
+    }
+
+    /// <summary>What <see cref="FileRule"/> goes by.</summary>
+    /// <exception cref="IOException">It is not there, or cannot be looked at.</exception>
+    [UnsupportedOSPlatform("windows")]
+    public static FileRule.Facts FactsOf(string path)
+    {
+        if (Read(path, Mode | User | Group) is not { } status)
+        {
+            // Of whom it is is not known here: of this user, but for root, who sees what is of all.
+            var mode = File.GetUnixFileMode(File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path);
+            return new FileRule.Facts(FileRule.Users.OfThisProcess.User, uint.MaxValue, mode);
+        }
+
+        var isFixed = Access(path, ForWriting) != 0 && Marshal.GetLastPInvokeError() == ReadOnlyMedium;
+        return new FileRule.Facts(BitConverter.ToUInt32(status, UserAt), BitConverter.ToUInt32(status, GroupAt),
+            (UnixFileMode)(BitConverter.ToUInt16(status, ModeAt) & PermissionBits), isFixed);
+    }
+
+    /// <summary>The same of an open file.</summary>
+    /// <inheritdoc cref="FactsOf(string)"/>
+    [UnsupportedOSPlatform("windows")]
+    public static FileRule.Facts FactsOf(SafeFileHandle file) => OperatingSystem.IsLinux()
+        ? FactsOf($"/proc/self/fd/{file.DangerousGetHandle()}")
+        : new FileRule.Facts(FileRule.Users.OfThisProcess.User, uint.MaxValue, File.GetUnixFileMode(file));
 
     /// <summary>
     /// What stands under a name and is no file that may be replaced: "a link", "a directory", "a device or a pipe";
@@ -55,8 +98,20 @@ internal static class FileStatus
         }
     }
 
+    [DllImport("libc", EntryPoint = "access", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int Access([MarshalAs(UnmanagedType.LPUTF8Str)] string path, int what);
+
     [DllImport("libc", EntryPoint = "statx")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int Statx(
         int directory, [MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags, uint mask, [Out] byte[] status);
 }
+
+/// <summary>A file in the machine, under whatever name.</summary>
+[StructLayout(LayoutKind.Auto)]
+internal readonly record struct FileIdentity(ulong Device, ulong Number);
+
+/// <summary>What of a file changes when it is written.</summary>
+[StructLayout(LayoutKind.Auto)]
+internal readonly record struct FileStamp(long Seconds, uint Nanoseconds, ulong Size);

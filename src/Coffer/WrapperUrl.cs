@@ -76,6 +76,9 @@ internal sealed record WrapperUrl(string Scheme, string Rest)
 /// <param name="Urls">Which, in their order; none is the key file of a data directory.</param>
 internal sealed record KeySettings(IReadOnlyList<WrapperUrl> Urls)
 {
+    /// <summary>The key files among them.</summary>
+    public IEnumerable<string> Files => Urls.Where(url => url.Scheme == WrapperUrl.KeyFile).Select(url => url.Rest);
+
     /// <summary>What each program is given as its arguments.</summary>
     public IReadOnlyList<string> ExecArguments { get; init; } = [];
 

@@ -42,7 +42,7 @@ public sealed class RefusedStartTests(RefusedStartTests.MadeStore made) : IClass
     [Theory]
     [InlineData(UnixFileMode.GroupRead | UnixFileMode.OtherRead)]
     [InlineData(UnixFileMode.OtherRead)]
-    [InlineData(UnixFileMode.GroupWrite)]
+    [InlineData(UnixFileMode.OtherWrite)]
     public async Task A_key_file_that_others_may_touch_is_refused(UnixFileMode open)
     {
         using var data = Copy();

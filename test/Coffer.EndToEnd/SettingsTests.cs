@@ -190,7 +190,7 @@ public sealed class SettingsTests : IDisposable
     {
         var (cert, tlsKey) = (folder.File("cert.pem"), folder.File("key.pem"));
         Certify(cert, tlsKey);
-        File.SetUnixFileMode(tlsKey, File.GetUnixFileMode(tlsKey) | UnixFileMode.GroupRead);
+        File.SetUnixFileMode(tlsKey, File.GetUnixFileMode(tlsKey) | UnixFileMode.OtherRead);
         (await Ran.CofferAsync("serve", "--data", folder.File("store"), "--listen", "https://127.0.0.1:0", "--tls-cert",
             cert, "--tls-key", tlsKey))
             .Refused(78, $"chmod 600 {tlsKey}");

@@ -236,18 +236,28 @@ public sealed class TlsTests : IDisposable
     }
 
     [Theory]
-    [InlineData(UnixFileMode.GroupRead)]
-    [InlineData(UnixFileMode.OtherRead)]
-    [InlineData(UnixFileMode.GroupWrite)]
-    public void A_key_that_others_may_touch_is_refused(UnixFileMode open)
+    [InlineData(UnixFileMode.OtherRead, "0604")]
+    [InlineData(UnixFileMode.OtherWrite, "0602")]
+    [InlineData(UnixFileMode.GroupRead | UnixFileMode.OtherRead, "0644")]
+    public void A_key_that_others_may_touch_is_refused(UnixFileMode open, string mode)
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "there are no Unix modes here");
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(files.Key, File.GetUnixFileMode(files.Key) | open);
         Assert.Equal(
-            $"the TLS key file {files.Key} can be read or written by other users than its owner: run chmod 600 "
-                + $"{files.Key}",
+            $"the TLS key file {files.Key} can be read or written by other users than its owner (mode {mode}). "
+                + $"Run: chmod 600 {files.Key}",
             TlsCertificate.Problem(files.Cert, files.Key));
+    }
+
+    [Fact]
+    [Trait("Firm edges", "8")]
+    public void A_key_of_its_own_that_a_group_may_read_is_used()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "there are no Unix modes here");
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(files.Key, File.GetUnixFileMode(files.Key) | UnixFileMode.GroupRead);
+        Assert.Null(TlsCertificate.Problem(files.Cert, files.Key));
     }
 
     public void Dispose() => files.Dispose();

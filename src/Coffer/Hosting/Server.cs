@@ -216,7 +216,9 @@ internal sealed class Server : IAsyncDisposable
             around.Log<Server>().LogWarning(Wide, options.Written("trusted-proxies"), wide);
         }
 
-        foreach (var change in storage.Directory.Tighten())
+        var changed = storage.Directory.Tighten().Concat(PrivateFiles.TightenKeys(
+            [storage.Directory.KeyFile, .. options.RootKey.Files], options.TlsKey));
+        foreach (var change in changed)
             around.Log<DataDirectory>().LogWarning("{Change}", change);
         if (options.Dev is null && await FirstStart.LeftByDevAsync(storage.Engine, ct) is { Count: > 0 } left)
         {

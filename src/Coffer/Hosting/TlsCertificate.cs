@@ -12,7 +12,6 @@ namespace Coffer.Hosting;
 /// </summary>
 internal sealed class TlsCertificate
 {
-    private const UnixFileMode Forbidden = (UnixFileMode)0b111_111; // any bit for group or other
     private static readonly List<SslApplicationProtocol> Both =
         [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromSeconds(1);
@@ -177,10 +176,9 @@ internal sealed class TlsCertificate
         {
             // By the open file and not by its name, which may be a link: a link has a mode and a time of its own.
             using var file = Open(path);
-            if (ownersAlone && !OperatingSystem.IsWindows()
-                && (File.GetUnixFileMode(file.SafeFileHandle) & Forbidden) != UnixFileMode.None)
-                throw Unusable(
-                    $"the {what} {path} can be read or written by other users than its owner: run chmod 600 {path}");
+            if (ownersAlone
+                && FileRule.ProblemOf(path, $"the {what}", open: file.SafeFileHandle) is var (problem, hint))
+                throw Unusable($"{problem}. {hint.TrimEnd('.')}");
             using var reader = new StreamReader(file);
             return reader.ReadToEnd();
         }

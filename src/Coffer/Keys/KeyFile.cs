@@ -1,7 +1,6 @@
 using System.Buffers.Text;
 using System.Globalization;
 using System.IO.Hashing;
-using System.Runtime.Versioning;
 using System.Security.Cryptography;
 using System.Text;
 using Coffer.Crypto;
@@ -17,8 +16,7 @@ internal sealed class KeyFile : KeyWrapper
 {
     private const string Tag = "coffer-key-v1";
     private const string Made = "yyyy-MM-dd'T'HH:mm:ss'Z'";
-    private const UnixFileMode Forbidden = (UnixFileMode)0b111_111; // any bit for group or other
-    private const UnixFileMode ReadByOthers = UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+    private const UnixFileMode WrittenByOthers = UnixFileMode.GroupWrite | UnixFileMode.OtherWrite;
     private const int LargestFile = 64 * 1024, IdSize = 8;
 
     private readonly (string Id, SealingKey Key)[] lines;
@@ -75,15 +73,13 @@ internal sealed class KeyFile : KeyWrapper
                 $"the key file {path} is missing",
                 "Restore the key file that this store was created with. Coffer never creates a new key for existing "
                     + "data.");
-        var forbidden = isCredential ? Forbidden & ~ReadByOthers : Forbidden;
-        if (!OperatingSystem.IsWindows() && (Mode(file) & forbidden) != UnixFileMode.None)
-            throw new ConfigurationException(
-                $"the key file {path} can be read or written by other users than its owner", $"Run: chmod 600 {path}");
+        if (Problem(path, isCredential) is var (problem, hint))
+            throw new ConfigurationException(problem, hint);
         if (file.Length > LargestFile)
             throw new ConfigurationException($"the key file {path} is too large to be a key file",
                 "Restore the key file that this store was created with.");
 
-        var text = File.ReadAllLines(path);
+        var text = Lines(path);
         var found = new List<(string Id, SealingKey Key)>();
         for (var i = 0; i < text.Length; i++)
         {
@@ -114,10 +110,33 @@ internal sealed class KeyFile : KeyWrapper
             : null;
     }
 
-    // A link has the mode of what it leads to: where secrets are mounted they are links.
-    [UnsupportedOSPlatform("windows")]
-    private static UnixFileMode Mode(FileInfo file) =>
-        (file.ResolveLinkTarget(returnFinalTarget: true) ?? file).UnixFileMode;
+    /// <summary>What is wrong with whose it is and who may touch it, and what to do; null if it may be used.</summary>
+    /// <inheritdoc cref="Load"/>
+    /// <param name="path">Where it is.</param>
+    /// <param name="isCredential">Whether others may be let to read it.</param>
+    /// <param name="by">Who uses it; null is this process.</param>
+    public static (string Problem, string Hint)? Problem(
+        string path, bool isCredential, FileRule.Users? by = null)
+    {
+        if (OperatingSystem.IsWindows())
+            return null;
+        var isOnlyRead = isCredential && (FileStatus.FactsOf(path).Mode & WrittenByOthers) == UnixFileMode.None;
+        return isOnlyRead ? null : FileRule.ProblemOf(path, "the key file", by);
+    }
+
+    private static string[] Lines(string path)
+    {
+        try
+        {
+            return File.ReadAllLines(path);
+        }
+        catch (UnauthorizedAccessException)
+        {
+            throw new ConfigurationException($"this user may not read the key file {path}",
+                $"Run as root: chgrp GROUP {path}; chmod 640 {path}, where GROUP is one of the user that runs Coffer. "
+                    + "Of a Secret in Kubernetes, set defaultMode to 0440 and fsGroup.");
+        }
+    }
 
     private static (string Id, SealingKey Key)? ParseLine(string line)
     {

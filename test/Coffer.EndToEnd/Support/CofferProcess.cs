@@ -20,6 +20,8 @@ public sealed class CofferProcess : IAsyncDisposable
     private CofferProcess(string[] line, string? folder, IReadOnlyDictionary<string, string>? environment)
     {
         ReadyFile = own.File("ready.json");
+        if (line[0] == "setpriv") // another user writes there
+            File.SetUnixFileMode(own.Path, (UnixFileMode)0b111_111_111);
         process = new Process
         {
             StartInfo = Ran.Start(line[0], [.. line[1..], "--ready-file", ReadyFile],

@@ -75,7 +75,7 @@ public sealed class CheckupTests : IAsyncLifetime
     {
         await server.StopAsync();
         File.SetUnixFileMode(server.Data, Own | UnixFileMode.UserExecute | UnixFileMode.OtherRead);
-        File.SetUnixFileMode(KeyFile, Own | UnixFileMode.GroupRead);
+        File.SetUnixFileMode(KeyFile, Own | UnixFileMode.OtherRead);
         File.Delete(Checkpoints);
         File.WriteAllText(Anchor, "nothing");
         server.Time.Move(TimeSpan.FromDays(3));
@@ -84,7 +84,8 @@ public sealed class CheckupTests : IAsyncLifetime
             .Says(Grade.Problem, "settings", "--tls-cert needs --tls-key with it")
             .Says(Grade.Warning, "certificate", "it has no key, see settings")
             .Says(Grade.Warning, "files", $"{server.Data} can be used by others (mode 0704)", "chmod 700")
-            .Says(Grade.Problem, "files", $"the key file {KeyFile} can be used by others", $"chmod 600 {KeyFile}")
+            .Says(Grade.Problem, "files", $"the key file {KeyFile} can be read or written by other users",
+                $"chmod 600 {KeyFile}")
             .Says(Grade.Problem, "root_keys", "can be read or written by other users", "chmod 600")
             .Says(Grade.Warning, "anchor", "the store's keys are not open, see root_keys")
             .Says(Grade.Warning, "rows", "see root_keys").Says(Grade.Warning, "chain", "see root_keys")

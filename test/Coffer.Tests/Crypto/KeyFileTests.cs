@@ -54,9 +54,9 @@ public sealed class KeyFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData(UnixFileMode.GroupRead)]
     [InlineData(UnixFileMode.OtherRead)]
-    [InlineData(UnixFileMode.GroupWrite)]
+    [InlineData(UnixFileMode.OtherWrite)]
+    [InlineData(UnixFileMode.GroupRead | UnixFileMode.OtherRead)]
     public void A_file_that_is_open_to_others_is_refused(UnixFileMode open)
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "there are no Unix modes here");
@@ -65,6 +65,17 @@ public sealed class KeyFileTests : IDisposable
             File.SetUnixFileMode(Path, File.GetUnixFileMode(Path) | open);
         var refused = Assert.Throws<ConfigurationException>(() => KeyFile.Load(Path));
         Assert.Contains("chmod 600", refused.Hint, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Trait("Firm edges", "8")]
+    public void One_of_its_own_that_a_mount_has_opened_to_a_group_is_used()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "there are no Unix modes here");
+        KeyFile.Create(Path, Now);
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(Path, File.GetUnixFileMode(Path) | UnixFileMode.GroupRead | UnixFileMode.GroupWrite);
+        KeyFile.Load(Path);
     }
 
     [Fact]

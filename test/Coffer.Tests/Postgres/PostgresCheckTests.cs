@@ -66,7 +66,7 @@ public sealed class PostgresCheckTests(PostgresCheckTests.SyncedServer synced)
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(directory.File("pgpass"), UnixFileMode.UserRead | UnixFileMode.OtherRead);
         (await CheckAsync($"{nodes.Store};Passfile={directory.File("pgpass")}")).AndNothingElseBut("process", "files")
-            .Says(Grade.Warning, "files", "can be used by others", "chmod 600");
+            .Says(Grade.Warning, "files", "can be read or written by other users", "chmod 600");
     }
 
     [Fact]
