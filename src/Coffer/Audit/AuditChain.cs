@@ -10,7 +10,8 @@ namespace Coffer.Audit;
 /// </summary>
 /// <remarks>
 /// A database that went back behind the node, as after a failover that lost commits, is noticed before anything is
-/// appended: the chain neither forks nor gets a gap, and all changes are refused until the loss is accepted.
+/// appended: the chain neither forks nor gets a gap, and all changes are refused until the loss is accepted. So is a
+/// second process that writes an embedded store, where no lock has kept it away: of two that do, one continues.
 /// </remarks>
 internal sealed class AuditChain : IDisposable
 {
@@ -24,6 +25,7 @@ internal sealed class AuditChain : IDisposable
     // Where the next row goes. The committer's loop alone reads and writes these.
     private ChainPlace next;
     private long failovers = -1;
+    private long? foreign;
     private bool isUncertain;
 
     // What this process knows to be durable: what was there when it started, and then its own commits.
@@ -88,7 +90,7 @@ internal sealed class AuditChain : IDisposable
     // On what writes, within the transaction: whatever it is connected to by now is what has to hold what is durable.
     private void Locate(Engine engine)
     {
-        var (current, node) = (engine.Failovers, engine.Node);
+        var (current, others, node) = (engine.Failovers, engine.ForeignCommits, engine.Node);
         var log = NodeLog.Read(engine, keys.Proof, at.Node);
         if (!log.Knows(at))
         {
@@ -101,10 +103,20 @@ internal sealed class AuditChain : IDisposable
             throw ApiError.EntriesLost();
         }
 
+        var isOthers = others is not null && failovers >= 0 && !isUncertain;
+        if (isOthers && log.Last.Sequence > at.Position.Sequence)
+        {
+            const string Second = "another process has written to the store since this one did. Stop it, and start "
+                + "this one again: what each knows is not what the other did";
+            Volatile.Write(ref trouble, Second);
+            engine.GiveUp(Second);
+            throw ApiError.StorageUnavailable(new InvalidDataException(Second));
+        }
+
         Volatile.Write(ref trouble, null);
         var own = node == log.Node ? log : NodeLog.Read(engine, keys.Proof, node);
         (next, accepted) = (own.Place, own.Rollbacks is [.., var newest] ? newest : null);
-        (failovers, isUncertain) = (current, false);
+        (failovers, foreign, isUncertain) = (current, others, false);
     }
 
     /// <summary>
@@ -112,7 +124,8 @@ internal sealed class AuditChain : IDisposable
     /// </summary>
     private AuditStep? Append(Engine engine, IReadOnlyList<Note> notes)
     {
-        if (isUncertain || failovers != engine.Failovers || next.Node != engine.Node)
+        if (isUncertain || failovers != engine.Failovers || foreign != engine.ForeignCommits
+            || next.Node != engine.Node)
             Locate(engine);
         if (notes.Count == 0)
             return null;

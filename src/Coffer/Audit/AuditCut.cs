@@ -12,7 +12,7 @@ namespace Coffer.Audit;
 /// </summary>
 internal static class AuditCut
 {
-    public const string MetaPrefix = "audit cut ";
+    public const string MetaPrefix = AuditRow.CutPrefix;
 
     // What it states: of an entry without a public chain, and of one with it.
     private const int PlainSize = sizeof(long) + MacKey.Size,

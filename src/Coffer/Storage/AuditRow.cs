@@ -44,6 +44,9 @@ internal sealed record AuditRow(string Node, long First, long Last, byte[] Mac, 
     public const string Put =
         "INSERT INTO audit (node, first, last, mac, entries, public) VALUES ($1, $2, $3, $4, $5, $6)";
 
+    /// <summary>Before a node's name, under which <c>meta</c> has where retention has cut its log.</summary>
+    public const string CutPrefix = "audit cut ";
+
     public const string Prune = "DELETE FROM audit WHERE row <= $1";
 
     /// <summary>What proves it without a key; null of a row of before.</summary>

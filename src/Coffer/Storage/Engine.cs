@@ -119,6 +119,17 @@ internal abstract partial class Engine : IDisposable
     /// </summary>
     public virtual long Failovers => 0;
 
+    /// <summary>
+    /// Another number after each commit of another process, where none may write: an embedded store. Null is not known.
+    /// </summary>
+    public virtual long? ForeignCommits => null;
+
+    /// <summary>Of a store that is another process's now: from here on nothing of it is read or written.</summary>
+    /// <param name="why">What is said to those who ask.</param>
+    public virtual void GiveUp(string why)
+    {
+    }
+
     /// <summary>How the database is reached; null of an embedded store.</summary>
     public virtual Connections? Connections => null;
 

@@ -121,6 +121,36 @@ public sealed class LostEntriesTests(PostgresServer server)
         }
     }
 
+    /// <summary>As of a copy that is restored into the database in its place, while nodes are connected.</summary>
+    [Fact]
+    [Trait("Firm edges", "10")]
+    public async Task A_database_that_goes_back_under_its_connections_is_noticed_by_the_next_commit()
+    {
+        await using var nodes = await StartedAsync();
+        var last = await LastAsync(nodes, "node_1");
+        await PostgresServer.ExecuteAsync(
+            nodes.Store, $"DELETE FROM audit WHERE node = 'node_1' AND first > {last - 3}");
+        Assert.Equal(503, (await nodes[0].Set(nodes.Keys.TestSecretKey, "k")).Status);
+        Assert.Equal(503, (await nodes[0].Set(nodes.Keys.TestSecretKey, "k")).Status);
+        Assert.Contains($"ends at entry {last - 3}, but it had {last}",
+            (string)(await nodes[0].Get(nodes.Keys.TestSecretKey, "/readyz")).Json["audit"]!, StringComparison.Ordinal);
+        (await nodes[1].Set(nodes.Keys.TestSecretKey, "k")).IsOk();
+    }
+
+    [Fact]
+    [Trait("Firm edges", "10")]
+    public async Task A_schema_that_is_dropped_or_emptied_under_its_connections_answers_nothing()
+    {
+        await using var nodes = await StartedAsync();
+        var key = nodes.Keys.TestSecretKey;
+        await PostgresServer.ExecuteAsync(nodes.Store, "TRUNCATE audit, secrets, idempotency");
+        Assert.Equal(503, (await nodes[0].Set(key, "k")).Status);
+        Assert.Equal(503, (await nodes[0].Get(key, "/readyz")).Status);
+        await PostgresServer.ExecuteAsync(nodes.Store, "ALTER SCHEMA public RENAME TO away");
+        Assert.Equal(503, (await nodes[1].Set(key, "k")).Status);
+        Assert.Equal(503, (await nodes[1].Get(key, "/readyz")).Status);
+    }
+
     private static void Refused(Answer answer)
     {
         answer.IsError(503, null, null, type: "api_error");

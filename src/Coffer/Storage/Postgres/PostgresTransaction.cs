@@ -61,7 +61,12 @@ internal sealed partial class PostgresTransaction(
 
         Flush();
         if (chain(notes) is { } audit)
+        {
+            if (audit is RowWrite.PutAudit { Row: var row })
+                Send(PostgresProof.LogContinues, Nothing, row.Node, row.First);
             Apply(audit);
+        }
+
         if (hasBegun || pending.Count + numbered.Count > 0)
             Commit();
         return refusals;

@@ -27,6 +27,12 @@ internal sealed partial class SqliteEngine
 
     public override ValueTask<bool> EraseAsync(CancellationToken ct)
     {
+        lock (writing)
+        {
+            RequireOwn();
+            guard?.Begin();
+        }
+
         try
         {
             using var session = new SqliteSession(file);
@@ -64,6 +70,11 @@ internal sealed partial class SqliteEngine
         {
             throw ApiError.StorageUnavailable(e);
         }
+        finally
+        {
+            lock (writing)
+                guard?.End();
+        }
     }
 
     /// <summary>
@@ -88,6 +99,7 @@ internal sealed partial class SqliteEngine
                 Thread.Yield();
             }
 
+            guard?.Committed(); // an emptied log looks like a commit
             session.Run("BEGIN");
             session.Scalar("SELECT count(*) FROM sqlite_master");
             if (new FileInfo(file + "-wal") is not { Exists: true, Length: > 0 })
@@ -115,6 +127,7 @@ internal sealed partial class SqliteEngine
                 }
 
                 session.Run("COMMIT");
+                guard?.Committed();
             }
             catch
             {

@@ -36,7 +36,7 @@ internal sealed partial class SqliteEngine
             var address = $"file:{path}?{way}";
             first = Begin(address);
             second = Begin(address);
-            var engine = new SqliteEngine(address, first) { quiet = state is null ? null : (file, state) };
+            var engine = new SqliteEngine(address, first, guard: null) { quiet = state is null ? null : (file, state) };
             engine.readers.Add(second);
             return engine;
         }

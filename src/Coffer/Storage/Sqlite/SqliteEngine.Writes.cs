@@ -23,7 +23,9 @@ internal sealed partial class SqliteEngine
         (news, number, isUnderRoot) = (new News(), null, false);
         try
         {
+            RequireOwn();
             writer.Run("BEGIN IMMEDIATE");
+            guard?.SeeCommits();
             var notes = new List<Note>();
             foreach (var change in changes)
             {
@@ -58,6 +60,7 @@ internal sealed partial class SqliteEngine
             if (!news.IsEmpty)
                 TakeNumber();
             writer.Run("COMMIT");
+            guard?.Committed();
             if (!news.IsEmpty)
                 Changed(news);
             // A refusal is answered once its entry is durable, like everything else.

@@ -12,8 +12,12 @@ internal sealed partial class SqliteEngine : Engine
     private readonly string file;
     private readonly SqliteSession writer;
     private readonly ConcurrentBag<SqliteSession> readers = [];
+    private readonly SqliteGuard? guard;
+    private long looked;
+    private volatile string? trouble, givenUp;
 
-    private SqliteEngine(string file, SqliteSession writer) => (this.file, this.writer) = (file, writer);
+    private SqliteEngine(string file, SqliteSession writer, SqliteGuard? guard) =>
+        (this.file, this.writer, this.guard) = (file, writer, guard);
 
     /// <summary>Opens the file, or makes it, and brings its schema up to date.</summary>
     /// <param name="file">The file.</param>
@@ -28,7 +32,7 @@ internal sealed partial class SqliteEngine : Engine
         {
             session = new SqliteSession(file);
             SqliteSchema.Migrate(session, file, upTo);
-            return new SqliteEngine(file, session);
+            return new SqliteEngine(file, session, new SqliteGuard(file, session));
         }
         catch (SqliteException e)
         {
@@ -113,8 +117,45 @@ internal sealed partial class SqliteEngine : Engine
         }
     }
 
+    public override long? ForeignCommits => guard?.ForeignCommits;
+
+    public override void GiveUp(string why) => trouble = givenUp = why;
+
+    // What a commit finds at once, a read finds within this time.
+    private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>Refuses what is to be written while the file is not the store that was opened.</summary>
+    /// <exception cref="ApiError">503: it is not.</exception>
+    private void RequireOwn()
+    {
+        try
+        {
+            trouble = givenUp ?? guard?.FindBeforeCommit();
+        }
+        catch (SqliteException e)
+        {
+            throw Translated(e);
+        }
+
+        RequireWell();
+    }
+
+    private void RequireWell()
+    {
+        if (trouble is { } found)
+            throw ApiError.StorageUnavailable(new InvalidDataException(found));
+    }
+
     private SqliteSession TakeReader()
     {
+        var now = Environment.TickCount64;
+        if (now - Volatile.Read(ref looked) >= BetweenLooks.TotalMilliseconds)
+        {
+            Volatile.Write(ref looked, now);
+            trouble = givenUp ?? guard?.Find();
+        }
+
+        RequireWell();
         try
         {
             return readers.TryTake(out var session) ? session : new SqliteSession(file);
