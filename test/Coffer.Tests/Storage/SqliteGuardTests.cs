@@ -55,6 +55,8 @@ public sealed class SqliteGuardTests : IDisposable
         (await server.Client().Set("k")).IsOk();
         var away = directory.File("away");
         Directory.Move(server.Data, away);
+        while ((await server.Client().Find("k")).Status != 503) // without its payload, so nothing is written
+            await Task.Yield();
         Assert.Equal(503, (await server.Client().Set("k")).Status);
         await ReadyAsync(server, 503, "was removed");
         Directory.Move(away, server.Data);
