@@ -41,6 +41,9 @@ internal sealed partial class ApiError : Exception
     /// <summary>Whether the operator should know of it: it goes to the log with its cause.</summary>
     public bool IsFault { get; private init; }
 
+    /// <summary>Whether it is the storage's: every request that needs it meets the same until it is back.</summary>
+    public bool IsOfStorage { get; private init; }
+
     /// <summary>The stored row that failed its proof, if that is why.</summary>
     public DamagedRow? Damage { get; private init; }
 
@@ -323,7 +326,7 @@ internal sealed partial class ApiError : Exception
     public static ApiError StorageUnavailable(Exception inner) => new(503,
         "The storage cannot be used at the moment. Nothing of this request was stored. Try again "
             + "shortly.", type: "api_error", inner: inner)
-    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
+    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true, IsOfStorage = true };
 
     /// <summary>What the storage answers does not go together, however often it is asked.</summary>
     public static ApiError Contradictory(string what) =>
@@ -335,7 +338,7 @@ internal sealed partial class ApiError : Exception
     public static ApiError StorageUncertain(Exception inner) => new(503,
         "The storage failed while this request was stored, so the request may or may not be stored. Try again "
             + "shortly with the same Idempotency-Key.", type: "api_error", inner: inner)
-    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
+    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true, IsOfStorage = true };
 
     /// <summary>
     /// The database holds less than was stored: a failover lost commits, or an old copy was put back under a running
@@ -343,7 +346,7 @@ internal sealed partial class ApiError : Exception
     /// </summary>
     public static ApiError EntriesLost() => new(503,
         "The database has lost changes. Nothing was stored. Ask the operator to look at /readyz.", type: "api_error")
-    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true };
+    { ShouldRetry = true, RetryAfter = TimeSpan.FromSeconds(5), IsFault = true, IsOfStorage = true };
 
     /// <summary>A stored record failed its proof: it was changed outside Coffer, or the medium is failing.</summary>
     /// <param name="what">What it is to the client.</param>

@@ -33,6 +33,25 @@ internal static class Cause
         return null;
     }
 
+    /// <summary>
+    /// Whether it is trouble of what is around: its cause says all, and where in the program it was met says nothing.
+    /// </summary>
+    public static bool IsForeseen(Exception e) => e is ApiError or ConfigurationException or KeyServiceException
+        or DbException or TimeoutException or IOException or UnauthorizedAccessException;
+
+    /// <summary>Logs a failure: of what is foreseen the cause, of a bug all that helps to find it.</summary>
+    /// <param name="log">The log.</param>
+    /// <param name="level">How grave it is.</param>
+    /// <param name="e">What was thrown.</param>
+    /// <param name="what">What failed, as a sentence without its full stop.</param>
+    public static void LogFailure(this ILogger log, LogLevel level, Exception e, string what)
+    {
+        if (IsForeseen(e))
+            log.Log(level, "{What}: {Cause}", what, Of(e));
+        else
+            log.Log(level, e, "{What}", what);
+    }
+
     /// <summary>Whether the disk was full.</summary>
     public static bool IsFull(Exception? e) => Find<IOException>(e) is { HResult: var code }
         && (code & 0xFFFF) is NoSpace or OverQuota or OverQuotaOnMacOS or DiskFullOnWindows;

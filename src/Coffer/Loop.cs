@@ -1,5 +1,3 @@
-using System.Data.Common;
-
 namespace Coffer;
 
 /// <summary>
@@ -91,15 +89,12 @@ internal sealed class Loop(
     // What was foreseen has a message that may be shown; anything else is for the log alone.
     private void Failed(Exception e)
     {
-        var isForeseen = e is ApiError or ConfigurationException or KeyServiceException or DbException
-            or TimeoutException;
+        var isForeseen = Cause.IsForeseen(e);
         var cause = Cause.Of(e);
         var found = isForeseen ? $"behind: {cause}" : "behind: a round failed; the server's log says why";
         var isNew = Interlocked.Exchange(ref trouble, found) != found;
-        if (isNew && isForeseen)
-            log.LogWarning("{Loop} is behind, and tries again: {Cause}", name, cause);
-        else if (isNew)
-            log.LogError(e, "{Loop} is behind, and tries again", name);
+        if (isNew)
+            log.LogFailure(isForeseen ? LogLevel.Warning : LogLevel.Error, e, $"{name} is behind, and tries again");
     }
 
     private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -42,7 +42,7 @@ public sealed class DurableFileTests
         using var client = new WireClient(coffer.Url, coffer.TestKey);
         (await client.SetAsync("k", "p")).Is(200);
         Assert.Equal(0, await coffer.StopAsync()); // it writes one when it stops
-        Assert.Contains("A checkpoint of the audit log could not be written", coffer.Stderr, StringComparison.Ordinal);
+        Assert.Contains("Checkpoints of the audit log cannot be written", coffer.Stderr, StringComparison.Ordinal);
         Assert.Contains("cannot be synced to the disk", coffer.Stderr, StringComparison.Ordinal);
     }
 

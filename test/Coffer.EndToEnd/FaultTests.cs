@@ -72,6 +72,68 @@ public sealed class FaultTests
     }
 
     [Fact]
+    [Trait("Firm edges", "14")]
+    public async Task On_a_full_disk_rights_are_taken_away_while_nothing_else_is_stored_and_the_log_stays_short()
+    {
+        const int Many = 120; // more than fit into what is kept, were the log not emptied
+        await using var disk = await SmallDisk.MountAsync("64m");
+        string adminKey, key, app;
+        var keys = new Queue<string>();
+        await using (var coffer = await ServeAsync(disk.Path))
+        {
+            (adminKey, key) = (coffer.AdminKey, coffer.TestKey);
+            using var admin = new WireClient(coffer.Url, adminKey);
+            using var client = new WireClient(coffer.Url, key);
+            app = (await admin.GetAsync("/admin/v1/apps")).Is(200).Body.GetProperty("data")[0].GetProperty("id")
+                .GetString()!;
+            for (var i = 0; i < Many; i++)
+            {
+                var made = await admin.PostAsync("/admin/v1/api_keys", [("type", "secret"), ("app", app)]);
+                keys.Enqueue(made.Is(200).Body.GetProperty("id").GetString()!);
+            }
+
+            disk.Fill();
+            await UntilUnavailableAsync(() => client.SetAsync("during", Payload("during")));
+            for (var i = 0; i < 200; i++)
+                AssertUnavailable(await client.SetAsync("during", Payload("during")));
+            while (keys.Count > 10)
+                (await RevokeAsync(admin, keys.Dequeue())).Is(200);
+            (await admin.PostAsync($"/admin/v1/apps/{app}", [("disabled", "true")])).Is(200);
+            (await client.FindBareAsync("before")).Is(403);
+            // What was freed for that is nobody else's.
+            AssertUnavailable(await admin.PostAsync("/admin/v1/apps", [("name", "another")]));
+            var unready = (await admin.GetAsync("/readyz")).Is(503).Body.GetProperty("storage").GetString();
+            Assert.Contains("disk is full", unready, StringComparison.Ordinal);
+            Assert.Equal(0, await coffer.StopAsync());
+            AssertShort(coffer.Stderr);
+        }
+
+        // A restart on the full disk changes nothing of that.
+        await using var again = await ServeAsync(disk.Path);
+        using var owner = new WireClient(again.Url, adminKey);
+        while (keys.TryDequeue(out var id))
+            (await RevokeAsync(owner, id)).Is(200);
+        AssertUnavailable(await owner.PostAsync("/admin/v1/apps", [("name", "another")]));
+        disk.Free();
+        await UntilAsync(async () => (await owner.PostAsync("/admin/v1/apps", [("name", "another")])).Status == 200,
+            "changes are stored again");
+        (await owner.PostAsync($"/admin/v1/apps/{app}", [("disabled", "false")])).Is(200);
+        await UntilAsync(() => Task.FromResult(again.Stderr.Contains("again, after", StringComparison.Ordinal)),
+            "the log says that the storage is back");
+        AssertShort(again.Stderr);
+    }
+
+    private static Task<Answer> RevokeAsync(WireClient admin, string id) =>
+        admin.PostAsync($"/admin/v1/api_keys/{id}/revoke", []);
+
+    private static void AssertShort(string log)
+    {
+        Assert.Equal(1, log.Split("The storage cannot be used").Length - 1);
+        Assert.DoesNotContain("   at ", log, StringComparison.Ordinal);
+        Assert.True(log.Length < 2_000, log);
+    }
+
+    [Fact]
     public async Task A_store_that_another_process_holds_refuses_what_must_be_written_in_time_and_the_rest_goes_on()
     {
         const string Hold = """

@@ -46,9 +46,10 @@ public sealed class LoopTests
         Assert.DoesNotContain(seen, trouble => trouble?.Contains("a secret", StringComparison.Ordinal) == true);
         Assert.Null(seen.Last());
         Assert.Null(loop.Trouble);
-        // What is foreseen, what is not, and that it is over: however often they came one after the other.
+        // What is foreseen, of each cause, what is not, and that it is over: however often they came in a row.
         Assert.Equal(
-            [LogLevel.Warning, LogLevel.Error, LogLevel.Information], log.Lines.Select(line => line.Level));
+            [LogLevel.Warning, LogLevel.Warning, LogLevel.Error, LogLevel.Information],
+            log.Lines.Select(line => line.Level));
         Assert.Contains("the disk is gone", log.Lines.First().Text, StringComparison.Ordinal);
     }
 

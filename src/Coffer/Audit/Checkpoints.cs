@@ -102,13 +102,16 @@ internal sealed class Checkpoints : IDisposable
             written = (at.Node, at.Position.Sequence);
             foreach (var head in heads)
                 named[head.Node] = head;
+            if (Trouble is not null)
+                log.LogInformation("Checkpoints of the audit log are written again");
             Volatile.Write(ref trouble, null);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             // What is wrong names the file: that is for the log, not for a caller of /readyz.
+            if (Trouble is null)
+                log.LogFailure(LogLevel.Error, e, "Checkpoints of the audit log cannot be written");
             Volatile.Write(ref trouble, "a checkpoint could not be written; the server's log says why");
-            log.LogError(e, "A checkpoint of the audit log could not be written");
         }
     }
 

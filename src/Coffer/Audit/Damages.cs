@@ -10,6 +10,9 @@ internal sealed class Damages(Recorder recorder, TimeProvider time, ILogger<Dama
 {
     public static readonly TimeSpan Quiet = TimeSpan.FromMinutes(5);
 
+    /// <summary>When one is named again that could not be recorded.</summary>
+    private static readonly TimeSpan Retry = TimeSpan.FromSeconds(10);
+
     /// <summary>How many rows are distinguished in that time; the rest are counted.</summary>
     private const int MostRows = 10_000;
 
@@ -44,11 +47,11 @@ internal sealed class Damages(Recorder recorder, TimeProvider time, ILogger<Dama
         catch (Exception e)
         {
             // The answer is an error already: that this one cannot be recorded must not become another.
-            log.LogWarning(e, "A damaged stored row could not be recorded in the audit log");
+            log.LogFailure(LogLevel.Warning, e, "A damaged stored row could not be recorded in the audit log");
             lock (writing)
             {
                 foreach (var row in due)
-                    reported.Remove(row.ToString());
+                    reported[row.ToString()] = time.GetUtcNow() - Quiet + Retry;
             }
         }
     }

@@ -102,7 +102,8 @@ internal sealed class OldStore(Engine engine, AuditKeys keys, string file, TimeP
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            log.LogError(e, "The store was not compared with its checkpoints: {File} cannot be read", file);
+            log.LogFailure(
+                LogLevel.Error, e, $"The store was not compared with its checkpoints: {file} cannot be read");
         }
 
         return known;

@@ -39,12 +39,13 @@ internal sealed class Recorder(Committer committer, Func<AuditPolicy> policy, IL
         try
         {
             await stored;
-            Interlocked.Exchange(ref lost, 0);
+            if (Interlocked.Exchange(ref lost, 0) is var gone and > 0)
+                log.LogError("{Count} audit entries were lost, and those from now on are stored again", gone);
         }
         catch (Exception e)
         {
-            Interlocked.Add(ref lost, count);
-            log.LogError(e, "{Count} audit entries were lost: the audit log is buffered and the storage failed", count);
+            if (Interlocked.Add(ref lost, count) == count)
+                log.LogFailure(LogLevel.Error, e, "Audit entries are lost, for the audit log is buffered");
         }
     }
 }

@@ -32,6 +32,7 @@ internal sealed class BackupSchedule : IDisposable
     private readonly TimeProvider time;
     private readonly ILogger<BackupSchedule> log;
     private string? trouble;
+    private string? said;
 
     public BackupSchedule(StoreLocation store, Instance instance, Committer committer, Plan plan, TimeProvider time,
         ILogger<BackupSchedule> log)
@@ -195,13 +196,15 @@ internal sealed class BackupSchedule : IDisposable
         {
             await RunOnceAsync(ct);
             Volatile.Write(ref trouble, null);
+            said = null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ApiError
             or ConfigurationException)
         {
             // What is wrong names files: that is for the log, not for a caller of /readyz.
             Volatile.Write(ref trouble, "the last back-up could not be made; the server's log says why");
-            log.LogError(e, "A back-up could not be made");
+            if (said != (said = Cause.Of(e)))
+                log.LogFailure(LogLevel.Error, e, "A back-up could not be made");
         }
 
         return Rest;

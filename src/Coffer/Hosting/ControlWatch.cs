@@ -21,6 +21,8 @@ internal sealed class ControlWatch : IDisposable
     private readonly SemaphoreSlim following = new(1);
     private readonly CancellationTokenSource stop = new();
     private RootRotation? rotation;
+    private string? said;
+    private string? stepSaid;
 
     public ControlWatch(Engine engine, Instance instance, KeyParts keys, ILogger<ControlWatch> log)
     {
@@ -62,6 +64,7 @@ internal sealed class ControlWatch : IDisposable
             keys.Anchor.Write(instance);
             Tell();
             Trouble = null;
+            said = null;
             // A root key that does not seal yet and is not open holds nobody up but the rotation.
             Warning = instance.Facts?.Rotating is { } root && instance.Roots.Find(root.Version) is null
                 ? $"root key {root.Version} is not open here: {string.Join("; ", instance.Troubles)}"
@@ -70,12 +73,12 @@ internal sealed class ControlWatch : IDisposable
         catch (ConfigurationException e)
         {
             Trouble = e.Message;
-            log.LogError(e, "The root keys of the store cannot be read again");
+            Say(LogLevel.Error, e, "The root keys of the store cannot be read again");
         }
         catch (Exception e) when (e is KeyServiceException or ApiError or IOException or UnauthorizedAccessException)
         {
             Warning = $"the root keys could not be read again: {Cause.Of(e)}";
-            log.LogWarning(e, "The root keys of the store could not be read again");
+            Say(LogLevel.Warning, e, "The root keys of the store could not be read again");
         }
         finally
         {
@@ -125,12 +128,21 @@ internal sealed class ControlWatch : IDisposable
         {
             var hasStepped = await rotation!.StepAsync(ct);
             keys.Anchor.Write(instance);
+            stepSaid = null;
             return hasStepped;
         }
         catch (Exception e) when (e is ApiError or IOException or UnauthorizedAccessException)
         {
-            log.LogWarning(e, "The rotation of the root key waits: a step could not be stored");
+            if (stepSaid != (stepSaid = Cause.Of(e)))
+                log.LogFailure(LogLevel.Warning, e, "The rotation of the root key waits: a step could not be stored");
             return false;
         }
+    }
+
+    // Once, and not at each try.
+    private void Say(LogLevel level, Exception e, string what)
+    {
+        if (said != (said = Cause.Of(e)))
+            log.LogFailure(level, e, what);
     }
 }

@@ -36,12 +36,12 @@ internal sealed class Doors(
             .. new SecretsApi(secrets.Store, teaches: options.Dev is not null).Routes,
             .. new EphemeralKeysApi(management.Minting, signatures).Routes,
         ];
-        var log = around.Log<Pipeline>();
+        var faults = around.Parts.Add(new Faults(health.IsReadyAsync, around.Time, around.Log<Faults>()));
         if (options.Dev is { SeedFixtures: true })
             routes = around.Parts.Add(new Fixtures(secrets.Store, FirstStart.DevCaller)).Keep(routes);
         return new Doors(
-            new Pipeline(routes, authentication, access.Gate, isAdmin: false, docs, log),
-            new Pipeline(management.AdminRoutes, authentication, access.Gate, isAdmin: true, docs, log),
+            new Pipeline(routes, authentication, access.Gate, isAdmin: false, docs, faults),
+            new Pipeline(management.AdminRoutes, authentication, access.Gate, isAdmin: true, docs, faults),
             health, auditKey, options);
     }
 

@@ -30,6 +30,10 @@ internal sealed partial class HealthApi(Readiness readiness, Draining draining)
         return context.Response.WriteAsync("ok\n", context.RequestAborted);
     }
 
+    /// <summary>Whether this node can do its work, about to stop or not.</summary>
+    public async Task<bool> IsReadyAsync(CancellationToken ct) =>
+        (await readiness.ProveAsync(ct)).All(check => check.Trouble is null);
+
     public async Task WriteReadyAsync(HttpContext context)
     {
         var checks = await readiness.ProveAsync(context.RequestAborted);

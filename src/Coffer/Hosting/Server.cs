@@ -106,6 +106,7 @@ internal sealed class Server : IAsyncDisposable
                 Loops = [.. around.Loops, .. storage.Engine.Loop is { } node ? (Loop[])[node] : []],
                 TryWrites = storage.Engine.TryWritesAsync,
             }), draining);
+            storage.Engine.IsServing = true;
             waiting.Open(Doors.Open(
                 secrets, management, access, health, new AuditKeyApi(instance), url, options, around));
             return new Server(app, parts, draining) { Started = started };

@@ -20,7 +20,8 @@ internal sealed record StorageParts(DataDirectory Directory, Engine Engine, Epoc
         var directory = parts.Add(DataDirectory.Open(options.Data, holdsStore: options.Store is null));
         var engine = parts.Add<Engine>(options.Store is { } database
             ? await PostgresEngine.OpenAsync(database, ct, upTo: null, expected)
-            : SqliteEngine.Open(directory.StoreFile));
+            : SqliteEngine.Open(
+                directory.StoreFile, reserve: options.Dev is null ? directory.ReserveFile : null));
         await Instance.RequireServableAsync(engine, ct); // before it waits for a node that may be migrating
         var epoch = new Epoch();
         engine.Changed = epoch.Advance;

@@ -42,6 +42,10 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
         {
             await next(connection);
         }
+        catch (Exception e) when (e is ConnectionAbortedException or ConnectionResetException)
+        {
+            // It was closed to make room, or is gone: nobody's fault, and no line of the log.
+        }
         finally
         {
             seat.FreeWhenClosed(time, connection.ConnectionClosed);

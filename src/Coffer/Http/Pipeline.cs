@@ -31,7 +31,7 @@ internal sealed partial class Pipeline
     private readonly Gate gate;
     private readonly bool isAdmin;
     private readonly string docs;
-    private readonly ILogger<Pipeline> log;
+    private readonly Faults faults;
 
     /// <param name="routes">Who answers what.</param>
     /// <param name="authentication">Who asks.</param>
@@ -40,10 +40,10 @@ internal sealed partial class Pipeline
     /// Whether it is the management plane: no page in a browser may use it, and no header names an account.
     /// </param>
     /// <param name="docs">Address of the documentation page that errors point to.</param>
-    /// <param name="log">Where failures go, under the request's id.</param>
+    /// <param name="faults">Where failures go, under the request's id.</param>
     public Pipeline(
         IEnumerable<ApiRoute> routes, Authentication authentication, Gate gate, bool isAdmin, Uri docs,
-        ILogger<Pipeline> log)
+        Faults faults)
     {
         if (routes.FirstOrDefault(route => isAdmin && route.Act is null) is { } open)
             throw new InvalidOperationException($"{open.Method} {open.Path} names no act: nobody decides about it");
@@ -52,7 +52,7 @@ internal sealed partial class Pipeline
         this.gate = gate;
         this.isAdmin = isAdmin;
         this.docs = docs.ToString();
-        this.log = log;
+        this.faults = faults;
     }
 
     public async Task RunAsync(HttpContext context)
@@ -97,8 +97,7 @@ internal sealed partial class Pipeline
             if (error.Damage is { } damage)
                 await gate.ReportAsync([damage], requestId);
             else if (error.IsFault)
-                log.LogError(error.InnerException, "{RequestId} answered {Status}: {Message}", requestId, error.Status,
-                    error.Message);
+                faults.Report(error, requestId);
             SetError(context.Response, error, json);
         }
 

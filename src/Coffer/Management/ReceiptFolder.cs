@@ -77,7 +77,7 @@ internal sealed class ReceiptFolder(string path, ILogger<ReceiptFolder> log)
         {
             isBehind = true;
             if (!isSaid)
-                log.LogError(e, "Receipts cannot be written to {Directory}: they are kept, and written later", path);
+                log.LogFailure(LogLevel.Error, e, $"Receipts are kept, and written later: {path} cannot be written");
             isSaid = true;
             return false;
         }

@@ -18,6 +18,7 @@ internal sealed class DataDirectory : IDisposable
         (StoreFile, KeyFile, CheckpointFile) = FilesOf(path);
         AnchorFile = AnchorOf(path);
         SettingsFile = Path.Combine(path, "coffer.settings");
+        ReserveFile = Path.Combine(path, "coffer.reserve");
     }
 
     public string StoreFile { get; }
@@ -30,6 +31,9 @@ internal sealed class DataDirectory : IDisposable
 
     /// <summary>Where a node keeps what it was last started with of the store's settings.</summary>
     public string SettingsFile { get; }
+
+    /// <summary>Where room is kept for what has to be stored on a full disk too.</summary>
+    public string ReserveFile { get; }
 
     /// <summary>Where the audit log's checkpoints go unless told otherwise.</summary>
     public string CheckpointFile { get; }

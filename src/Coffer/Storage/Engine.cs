@@ -12,8 +12,8 @@ namespace Coffer.Storage;
 internal abstract partial class Engine : IDisposable
 {
     /// <summary>
-    /// Thrown by <see cref="Write"/> when something else held a lock for too long: nothing was stored, and the same
-    /// changes may be written later.
+    /// Thrown by <see cref="Write"/> when something else held a lock for too long, or room was made on a full disk:
+    /// nothing was stored, and the same changes may be written later.
     /// </summary>
     public sealed class LockedException(Exception inner) : Exception("a lock was not free in time", inner);
 
@@ -33,6 +33,12 @@ internal abstract partial class Engine : IDisposable
     /// Called in the committer's loop when another one is stored: it is to be read before anything else.
     /// </summary>
     public Action ControlMoved { get; set; } = static () => { };
+
+    /// <summary>
+    /// Whether requests are answered. What is written before is what a start needs, and is as urgent as what takes
+    /// rights away.
+    /// </summary>
+    public bool IsServing { get; set; }
 
     /// <summary>What is said of work beside requests.</summary>
     public ILogger Log { get; set; } = NullLogger.Instance;

@@ -27,6 +27,8 @@ internal sealed partial class SqliteEngine
 
     public override ValueTask<bool> EraseAsync(CancellationToken ct)
     {
+        if (reserve is { IsGivenUp: true })
+            return ValueTask.FromResult(false); // it may need room
         lock (writing)
         {
             RequireOwn();

@@ -7,6 +7,9 @@ internal sealed partial class SqliteEngine
 {
     // Held by a writer and, for a moment, by what empties the log.
     private readonly Lock writing = new();
+
+    private const int Full = 28; // ENOSPC
+
     private News news = new();
     private bool isUnderRoot;
     private long? number;
@@ -14,7 +17,59 @@ internal sealed partial class SqliteEngine
     public override void Write(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
     {
         lock (writing)
-            WriteAlone(changes, chain);
+        {
+            var isUrgent = !IsServing || changes.Any(static change => change.Lane == Lane.Urgent);
+            if (!isUrgent)
+                RequireReserve();
+            try
+            {
+                WriteAlone(changes, chain);
+            }
+            catch (SqliteException e)
+            {
+                if (isUrgent && MakeRoom(e))
+                    throw new LockedException(e);
+                throw Translated(e);
+            }
+        }
+    }
+
+    // What is not urgent would use up what was given up for what is.
+    private void RequireReserve()
+    {
+        reserve?.Refill();
+        if (reserve is { IsGivenUp: true })
+            throw ApiError.StorageUnavailable(new IOException("the disk is full, and the little that is left of it "
+                + "is kept for what takes rights away", Full));
+    }
+
+    private bool TryEmptyLog()
+    {
+        try
+        {
+            using var session = new SqliteSession(file);
+            session.Execute("PRAGMA busy_timeout = 0");
+            return Run(session, Empty) is (0, _, _);
+        }
+        catch (SqliteException)
+        {
+            return false;
+        }
+    }
+
+    private bool MakeRoom(SqliteException e)
+    {
+        // Beyond a quota is reported as any failure to write.
+        if (reserve is null || !(e.SqliteErrorCode == SQLitePCL.raw.SQLITE_FULL
+            || e.SqliteExtendedErrorCode is SQLitePCL.raw.SQLITE_IOERR_WRITE or SQLitePCL.raw.SQLITE_IOERR_SHMSIZE))
+            return false;
+        // To empty the log into the store gives all of it back, and may first take as much: where there is not as much,
+        // what there is goes further without. Without anything left the attempt costs nothing.
+        var freed = reserve.GiveUp();
+        if (freed > 0 && new FileInfo(file + "-wal") is { Exists: true, Length: var log } && log > freed)
+            return true;
+        TryEmptyLog(); // what was given up may be enough without it
+        return true;
     }
 
     private void WriteAlone(IReadOnlyList<Change> changes, Func<IReadOnlyList<Note>, RowWrite?> chain)
@@ -66,11 +121,6 @@ internal sealed partial class SqliteEngine
             // A refusal is answered once its entry is durable, like everything else.
             foreach (var (change, refusal) in refusals)
                 change.Fail(refusal);
-        }
-        catch (SqliteException e)
-        {
-            Rollback();
-            throw Translated(e);
         }
         catch
         {

@@ -16,23 +16,29 @@ internal sealed partial class SqliteEngine : Engine
     private long looked;
     private volatile string? trouble, givenUp;
 
+    private SqliteReserve? reserve;
+
     private SqliteEngine(string file, SqliteSession writer, SqliteGuard? guard) =>
         (this.file, this.writer, this.guard) = (file, writer, guard);
 
     /// <summary>Opens the file, or makes it, and brings its schema up to date.</summary>
     /// <param name="file">The file.</param>
     /// <param name="upTo">The schema to stop at; null is the newest.</param>
+    /// <param name="reserve">Where room is kept for a full disk; null keeps none.</param>
     /// <exception cref="ConfigurationException">
     /// The file is no Coffer store, a newer Coffer's, or its schema was changed.
     /// </exception>
-    public static SqliteEngine Open(string file, int? upTo = null)
+    public static SqliteEngine Open(string file, int? upTo = null, string? reserve = null)
     {
         SqliteSession? session = null;
         try
         {
             session = new SqliteSession(file);
             SqliteSchema.Migrate(session, file, upTo);
-            return new SqliteEngine(file, session, new SqliteGuard(file, session));
+            return new SqliteEngine(file, session, new SqliteGuard(file, session))
+            {
+                reserve = reserve is null ? null : new SqliteReserve(reserve),
+            };
         }
         catch (SqliteException e)
         {
