@@ -83,6 +83,11 @@ internal static class FileStatus
         };
     }
 
+    /// <summary>
+    /// Whether this user may write a file, or make one in a directory: rights and medium allow it.
+    /// </summary>
+    public static bool MayWrite(string path) => OperatingSystem.IsWindows() || Access(path, ForWriting) == 0;
+
     private static byte[]? Read(string path, uint what, int flags = 0)
     {
         if (!OperatingSystem.IsLinux())
@@ -98,6 +103,7 @@ internal static class FileStatus
         }
     }
 
+    // By the effective user would be faccessat with a flag; this program is never set-uid.
     [DllImport("libc", EntryPoint = "access", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int Access([MarshalAs(UnmanagedType.LPUTF8Str)] string path, int what);

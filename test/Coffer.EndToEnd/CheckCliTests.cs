@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 
 namespace Coffer.EndToEnd;
@@ -209,16 +210,50 @@ public sealed class CheckCliTests
     }
 
     [Fact]
+    [Trait("Firm edges", "12")]
     public async Task A_server_that_may_open_too_few_files_or_be_dumped_is_named()
     {
         using var data = new TemporaryDirectory();
+        (await Ran.ProgramAsync(Needs.OnPath("prlimit"),
+            ["--nofile=300:300", Needs.Program, "serve", "--data", data.Path, "--listen", "http://127.0.0.1:0"]))
+            .Refused(78, "this process may open 300 files at once, and needs 576 at least", "ulimit -n");
+        Assert.False(File.Exists(data.File("coffer.db")));
         await using var coffer = await CofferProcess.StartAsync(["serve", "--data", data.Path],
-            under: [Needs.OnPath("prlimit"), "--nofile=300:300", "--core=1000:1000"],
+            under: [Needs.OnPath("prlimit"), "--nofile=700:700", "--core=1000:1000"],
             environment: new Dictionary<string, string> { ["DOTNET_EnableDiagnostics"] = "1" });
         var ran = (await CheckAsync("--data", data.Path)).EndedWith(1);
-        Assert.Contains($"warning process: the server (process {coffer.Pid}) may open 300 files", ran.Stdout,
+        Assert.Contains($"warning process: the server (process {coffer.Pid}) may open 700 files", ran.Stdout,
             StringComparison.Ordinal);
         Assert.Contains("may leave a core dump", ran.Stdout, StringComparison.Ordinal);
+        Assert.Contains("This process may open 700 files: there is room for 156 connections", coffer.Stderr,
+            StringComparison.Ordinal);
+
+        // More clients than it has files for: those that are there are served, and when they go so are the others.
+        var idle = new List<System.Net.Sockets.TcpClient>();
+        for (var i = 0; i < 400; i++)
+        {
+            idle.Add(new System.Net.Sockets.TcpClient());
+            await idle[^1].ConnectAsync(coffer.Url.Host, coffer.Url.Port, TestContext.Current.CancellationToken);
+        }
+
+        using var client = new WireClient(coffer.Url, coffer.TestKey);
+        for (var waited = Stopwatch.StartNew(); ; await Task.Delay(100, TestContext.Current.CancellationToken))
+        {
+            try
+            {
+                (await client.GetAsync("/readyz")).Is(200);
+                break;
+            }
+            catch (HttpRequestException) when (waited.Elapsed < TimeSpan.FromSeconds(10))
+            {
+                // who comes faster than its idle connections go is closed at first
+            }
+        }
+
+        Assert.InRange(Directory.GetFiles($"/proc/{coffer.Pid}/fd").Length, 1, 600);
+        idle.ForEach(each => each.Dispose());
+        (await client.SetAsync("k", "p")).Is(200);
+        Assert.DoesNotContain("   at ", coffer.Stderr, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -77,6 +77,43 @@ public sealed class ReadOnlyTests
         Assert.Equal("p", (await afterwards.FindAsync("k")).Is(200).Payload);
     }
 
+    [Fact]
+    [Trait("Firm edges", "12")]
+    public async Task A_store_on_a_read_only_medium_is_verified_listed_exported_backed_up_and_migrated_as_it_is()
+    {
+        await using var disk = await SmallDisk.MountAsync("16m");
+        using var folder = new TemporaryDirectory();
+        await using (var coffer = await ServeAsync(disk))
+        {
+            using var client = new WireClient(coffer.Url, coffer.TestKey);
+            (await client.SetAsync("k", "p")).Is(200);
+            await coffer.CrashAsync(); // what was set is in the log alone
+        }
+
+        Assert.True(new FileInfo(Path.Combine(disk.Path, "coffer.db-wal")).Length > 0);
+        await disk.RemountAsync("ro");
+        var temporary = Directory.CreateDirectory(folder.File("tmp")).FullName;
+        Assert.Contains(" 0 problems", (await RunAsync("audit", "verify")).EndedWith(0).Stdout,
+            StringComparison.Ordinal);
+        Assert.Contains("set", (await RunAsync("audit", "list", "--verb", "set")).EndedWith(0).Stdout,
+            StringComparison.Ordinal);
+        Assert.Contains("\"seal\":", (await RunAsync("audit", "export")).EndedWith(0).Stdout, StringComparison.Ordinal);
+
+        // The source stays as it is, so it is said what lives on.
+        var moved = await CofferAsync("migrate", "--from", disk.Path, "--to", folder.File("copy"));
+        Assert.Contains("1 secrets opened, 0 problems", moved.EndedWith(69).Stdout, StringComparison.Ordinal);
+        Assert.Contains($"{disk.Path} could not be closed: it cannot be written where it is", moved.Stderr,
+            StringComparison.Ordinal);
+        Assert.Contains($"Start no server on {disk.Path} again: destroy it", moved.Stderr, StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFileSystemEntries(temporary));
+        await using var served = await CofferProcess.StartAsync(["serve", "--data", folder.File("copy")]);
+
+        Task<Ran> RunAsync(params string[] arguments) => CofferAsync([.. arguments, "--data", disk.Path]);
+
+        Task<Ran> CofferAsync(params string[] arguments) => Ran.ProgramAsync(Needs.Program, arguments,
+            new Dictionary<string, string> { ["TMPDIR"] = temporary });
+    }
+
     private static Task<CofferProcess> ServeAsync(SmallDisk disk) =>
         CofferProcess.StartAsync(["serve", "--data", disk.Path]);
 

@@ -8,6 +8,7 @@ namespace Coffer.Tests;
 /// created.
 /// </summary>
 [Trait("Reports from the field", "R2-05")]
+[Trait("Firm edges", "12")]
 public sealed class LiteralTextTests
 {
     private static readonly (string Value, string Problem)[] Wrong =
@@ -26,7 +27,7 @@ public sealed class LiteralTextTests
         ("/srv/$NAME", "nothing has filled in"),
         ("$(pwd)/store", "nothing has filled in"), ("%APPDATA%", "nothing has filled in"),
         ("{{ data }}", "nothing has filled in"), ("<data>", "nothing has filled in"), ("~/store", "nothing has filled"),
-        ("~", "nothing has filled in"),
+        ("~", "nothing has filled in"), ("/srv/store\"", "is in quotes"), ("/srv/store'", "is in quotes"),
     ];
 
     public static TheoryData<string> Names() => [.. SettingsTable.All.Select(setting => setting.Name)];

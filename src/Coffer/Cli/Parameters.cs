@@ -93,6 +93,7 @@ internal static class Parameters
         var setting = SettingsTable.All.First(known => known.Name == RootKeySetting);
         if (Environment.GetEnvironmentVariable(setting.Environment) is not { Length: > 0 } text)
             return null;
+        _ = Connection.Meant(text, setting.Environment);
         try
         {
             return KeysOf(text);
@@ -109,6 +110,12 @@ internal static class Parameters
     private static KeySettings? Read(ArgumentResult result, string name)
     {
         var text = result.Tokens is [var token] ? token.Value : "";
+        if (LiteralText.Problem(text) is { } problem)
+        {
+            result.AddError($"{name} '{text}' {problem}");
+            return null;
+        }
+
         try
         {
             if (KeysOf(text) is { Urls.Count: > 0 } keys)

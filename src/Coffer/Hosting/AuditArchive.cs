@@ -232,7 +232,7 @@ internal static class AuditArchive
             return await PostgresEngine.OpenSnapshotAsync(database, ct);
         var (store, _, _) = DataDirectory.FilesOf(source.Data);
         return File.Exists(store)
-            ? SqliteEngine.Open(store)
+            ? SqliteEngine.OpenAnywhere(store)
             : throw new ConfigurationException($"there is no store in {source.Data}",
                 "Give the --data directory of a store.");
     }

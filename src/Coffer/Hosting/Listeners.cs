@@ -174,17 +174,16 @@ internal static class Listeners
     public static int Connections(int wanted, long files, int addresses) =>
         (int)Math.Clamp((files - OtherFiles) / addresses - Reserve, 1, wanted);
 
-    private static ConnectionGate Gate(CofferOptions options, bool hasReserve, TimeProvider time)
-    {
-        var addresses = options.AdminListen is null ? 1 : 2;
-        var most = Connections(options.Connections, ProcessLimits.OpenFiles, addresses);
-        return new ConnectionGate(
-            new Seats(most, options.ConnectionsPerAddress, options.TrustedProxies, time),
-            new Seats(hasReserve ? Reserve : 0, ReservePerAddress, options.TrustedProxies, time) { IsReserve = true },
-            path => path is HealthApi.Alive or HealthApi.Ready
-                || path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal),
-            time);
-    }
+    /// <summary>The same for these settings, and this process.</summary>
+    public static int ConnectionsOf(CofferOptions options) =>
+        Connections(options.Connections, ProcessLimits.OpenFiles, options.AdminListen is null ? 1 : 2);
+
+    private static ConnectionGate Gate(CofferOptions options, bool hasReserve, TimeProvider time) => new(
+        new Seats(ConnectionsOf(options), options.ConnectionsPerAddress, options.TrustedProxies, time),
+        new Seats(hasReserve ? Reserve : 0, ReservePerAddress, options.TrustedProxies, time) { IsReserve = true },
+        path => path is HealthApi.Alive or HealthApi.Ready
+            || path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal),
+        time);
 
     private static void Listen(
         KestrelServerOptions kestrel, string url, TlsCertificate? tls, bool admin, ConnectionGate gate)

@@ -12,6 +12,18 @@ internal static class Preflight
         string[] problems = [.. Problems(options), .. TlsProblems(options)];
         if (problems.Length > 0)
             throw new ConfigurationException(string.Join("; ", problems), Hint);
+        RequireFiles(ProcessLimits.OpenFiles);
+    }
+
+    /// <param name="files">How many files the process may open.</param>
+    /// <exception cref="ConfigurationException">They are too few.</exception>
+    public static void RequireFiles(long files)
+    {
+        if (files < ProcessLimits.LeastFiles)
+            throw new ConfigurationException(
+                $"this process may open {files} files at once, and needs {ProcessLimits.LeastFiles} at least",
+                "Raise the limit: ulimit -n in a shell, LimitNOFILE of a systemd unit, --ulimit nofile of a "
+                + "container.");
     }
 
     public const string Hint = "Run coffer settings to see all settings and how to give them.";

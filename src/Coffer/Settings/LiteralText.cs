@@ -17,7 +17,7 @@ internal static partial class LiteralText
     {
         if (string.IsNullOrWhiteSpace(text))
             return "is empty: give a value, or leave it out";
-        if (Quoted().IsMatch(text))
+        if (Quoted().IsMatch(text) || (!isFree && QuotedAtEnd().IsMatch(text)))
             return "is in quotes: write the value without them";
         if (text.Contains('\uFFFD', StringComparison.Ordinal))
             return "is not UTF-8: write it in that encoding";
@@ -38,6 +38,10 @@ internal static partial class LiteralText
     // In quotes of any kind, the ones of a word processor too.
     [GeneratedRegex("^[\"'`\u2018\u2019\u201C\u201D\u00AB\u00BB]", RegexOptions.NonBacktracking)]
     private static partial Regex Quoted();
+
+    // Of a connection string it may close a value.
+    [GeneratedRegex("[\"'`\u2018\u2019\u201C\u201D\u00AB\u00BB]$", RegexOptions.NonBacktracking)]
+    private static partial Regex QuotedAtEnd();
 
     [GeneratedRegex("^--?[A-Za-z]", RegexOptions.NonBacktracking)]
     private static partial Regex Flag();

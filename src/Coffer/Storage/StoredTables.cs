@@ -17,6 +17,9 @@ internal abstract class StoredTables(DbConnection connection) : IDisposable
     private readonly Dictionary<string, DbCommand> prepared = [];
     private bool isInTransaction;
 
+    /// <summary>Whether it is a copy of a store that cannot be written where it is.</summary>
+    public virtual bool IsCopy => false;
+
     /// <summary>How many rows a statement writes.</summary>
     protected abstract int RowsAStatement { get; }
 

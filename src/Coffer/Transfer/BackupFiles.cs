@@ -64,7 +64,7 @@ internal static class BackupFiles
             return await PostgresTables.OpenAsync(database, isNew: false, ct);
         var (store, _, _) = DataDirectory.FilesOf(from.Data);
         return File.Exists(store)
-            ? SqliteTables.Open(store)
+            ? SqliteTables.OpenAnywhere(store)
             : throw new ConfigurationException($"there is no store in {from.Data}",
                 "Give the --data directory of a store, and --store if it is in a database.");
     }

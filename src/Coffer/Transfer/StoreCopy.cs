@@ -73,14 +73,16 @@ internal sealed class StoreCopy : IDisposable
             throw new ConfigurationException($"there is no store in {from.Data}",
                 "Give the --from directory of a store, and --from-store if it is in a database.");
         var fromKeys = KeyWrappers.Open(from.KeysOr(sourceKeyFile));
-        var store = await OpenAsync(sourceFile, from.Store, isNew: false, ct);
+        StoredTables store = from.Store is null ? SqliteTables.OpenAnywhere(sourceFile)
+            : await PostgresTables.OpenAsync(from.Store, isNew: false, ct);
         try
         {
             if (store.Meta(Instance.MigrationMetaKey) is not null)
                 throw Instance.Unfinished();
             var opened = await Instance.OpenAsync(StoredKeys.Read(store), fromKeys, ct);
             using var directory = DataDirectory.Open(to.Data, holdsStore: to.Store is null);
-            using var copy = await OpenAsync(directory.StoreFile, to.Store, isNew: true, ct);
+            using StoredTables copy = to.Store is null ? SqliteTables.Open(directory.StoreFile)
+                : await PostgresTables.OpenAsync(to.Store, isNew: true, ct);
             if (!copy.TryHold())
                 throw new ConfigurationException($"a server or another migration uses {to.Shown}",
                     "Stop it first, or choose another target.");
@@ -116,12 +118,11 @@ internal sealed class StoreCopy : IDisposable
 
     public void Dispose() => target.Dispose();
 
-    private static async Task<StoredTables> OpenAsync(string file, string? store, bool isNew, CancellationToken ct) =>
-        store is null ? SqliteTables.Open(file) : await PostgresTables.OpenAsync(store, isNew, ct);
-
-    // Of a store in a database, the one that holds it is the connection itself.
+    // Of a store in a database, the one that holds it is the connection itself; a copy is nobody else's.
     private static IDisposable? Hold(StoredTables source, StoreLocation from)
     {
+        if (source.IsCopy)
+            return DataDirectory.HolderOf(from.Data) is null ? source : null;
         if (from.Store is null)
             return DataDirectory.TryOpen(from.Data, holdsStore: false); // it is open here already
         return source.TryHold() ? source : null;
@@ -233,6 +234,8 @@ internal sealed class StoreCopy : IDisposable
     // A source that cannot be written, on a medium that is read only for example, is nobody's to close.
     private string? Close(DateTimeOffset now)
     {
+        if (source.IsCopy)
+            return "it cannot be written where it is";
         try
         {
             var where = string.Create(CultureInfo.InvariantCulture, $"on {now:yyyy-MM-dd HH:mm:ss'Z'} to {To}");

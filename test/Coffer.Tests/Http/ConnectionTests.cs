@@ -206,6 +206,21 @@ public sealed class ConnectionTests : IDisposable
         int wanted, long files, int addresses, int most) =>
         Assert.Equal(most, Listeners.Connections(wanted, files, addresses));
 
+    [Theory]
+    [InlineData(256, false)]
+    [InlineData(575, false)]
+    [InlineData(576, true)]
+    [Trait("Firm edges", "12")]
+    public void Fewer_files_than_a_server_needs_are_refused(long files, bool isEnough)
+    {
+        if (isEnough)
+            Preflight.RequireFiles(files);
+        else
+            Assert.Contains($"may open {files} files at once, and needs 576",
+                Assert.Throws<ConfigurationException>(() => Preflight.RequireFiles(files)).Message,
+                StringComparison.Ordinal);
+    }
+
     public void Dispose() => started.Dispose();
 
     private static string Request(string path) => $"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.Data.Sqlite;
 
 namespace Coffer.Storage.Sqlite;
@@ -10,6 +11,19 @@ internal sealed partial class SqliteEngine
 
     private const int Full = 28; // ENOSPC
 
+    /// <summary>The share of its longest at which a log that cannot be emptied is told of.</summary>
+    private const int Share = 4;
+
+    private static readonly TimeSpan BetweenAttempts = TimeSpan.FromSeconds(1);
+    private long emptied;
+    private bool isLogHeld;
+
+    /// <summary>
+    /// The most that the write-ahead log may come to, in bytes, while somebody reads an old state of the store; or as
+    /// much as the store, if that is more.
+    /// </summary>
+    public long LongestLog { get; set; } = 256 * 1024 * 1024;
+
     private News news = new();
     private bool isUnderRoot;
     private long? number;
@@ -20,7 +34,11 @@ internal sealed partial class SqliteEngine
         {
             var isUrgent = !IsServing || changes.Any(static change => change.Lane == Lane.Urgent);
             if (!isUrgent)
+            {
                 RequireReserve();
+                RequireShortLog();
+            }
+
             try
             {
                 WriteAlone(changes, chain);
@@ -41,6 +59,32 @@ internal sealed partial class SqliteEngine
         if (reserve is { IsGivenUp: true })
             throw ApiError.StorageUnavailable(new IOException("the disk is full, and the little that is left of it "
                 + "is kept for what takes rights away", Full));
+    }
+
+    // What somebody reads since long ago keeps the log from being emptied, however often it is tried.
+    private void RequireShortLog()
+    {
+        var most = Math.Max(LongestLog, new FileInfo(file).Length);
+        if (new FileInfo(file + "-wal") is not { Exists: true, Length: var length } || length <= most / Share)
+            return;
+        if (Stopwatch.GetElapsedTime(emptied) >= BetweenAttempts && !TryEmptyLog())
+        {
+            emptied = Stopwatch.GetTimestamp();
+            if (!isLogHeld)
+                Log.LogWarning("The write-ahead log has {Size} MB and cannot be emptied: a program reads {File} since "
+                    + "long ago. Find and end it. At {Most} MB only what takes rights away is stored",
+                    length >> 20, file, most >> 20);
+            isLogHeld = true;
+        }
+        else if (isLogHeld && new FileInfo(file + "-wal") is not { Exists: true, Length: > 0 })
+        {
+            isLogHeld = false;
+            Log.LogInformation("The write-ahead log could be emptied");
+        }
+
+        if (isLogHeld && length > most)
+            throw ApiError.StorageUnavailable(new IOException("a program reads the store since so long ago that the "
+                + "write-ahead log cannot be emptied: it has reached its limit"));
     }
 
     private bool TryEmptyLog()

@@ -17,6 +17,7 @@ internal sealed partial class SqliteEngine : Engine
     private volatile string? trouble, givenUp;
 
     private SqliteReserve? reserve;
+    private SqliteCopy? copied;
 
     private SqliteEngine(string file, SqliteSession writer, SqliteGuard? guard) =>
         (this.file, this.writer, this.guard) = (file, writer, guard);
@@ -54,6 +55,17 @@ internal sealed partial class SqliteEngine : Engine
         }
     }
 
+    /// <summary>
+    /// The same for a mere reader: a store that cannot be written where it is, is copied first, and stays as it is.
+    /// </summary>
+    /// <inheritdoc cref="Open"/>
+    public static SqliteEngine OpenAnywhere(string file) => SqliteCopy.Open(file, static (at, copy) =>
+    {
+        var engine = Open(at);
+        engine.copied = copy;
+        return engine;
+    });
+
     public override string Name => "sqlite";
 
     public override ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
@@ -65,6 +77,7 @@ internal sealed partial class SqliteEngine : Engine
         while (readers.TryTake(out var session))
             session.Dispose();
         pages?.Dispose(); // last: to close it ends the locks that SQLite has on the file in this process
+        copied?.Dispose();
     }
 
     public override ValueTask<T?> FindAsync<T>(

@@ -27,13 +27,15 @@ internal sealed class SqliteSession : IDisposable
         }.ToString());
         opened.Open();
 
-        // FULL: a commit is on the disk before it is acknowledged. secure_delete: what is deleted is overwritten.
+        // FULL: a commit is on the disk before it is acknowledged. secure_delete: what is deleted is overwritten. A log
+        // that was long does not stay so.
         using var set = opened.CreateCommand();
         set.CommandText = """
             PRAGMA busy_timeout = 5000;
             PRAGMA synchronous = FULL;
             PRAGMA foreign_keys = ON;
             PRAGMA secure_delete = ON;
+            PRAGMA journal_size_limit = 16777216;
             PRAGMA trusted_schema = OFF;
             PRAGMA cell_size_check = ON;
             """;

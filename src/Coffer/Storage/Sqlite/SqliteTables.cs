@@ -7,9 +7,11 @@ namespace Coffer.Storage.Sqlite;
 /// <summary>The tables of a store in a file.</summary>
 internal sealed class SqliteTables : StoredTables
 {
-    private SqliteTables(SqliteConnection connection) : base(connection)
-    {
-    }
+    private readonly SqliteCopy? copied;
+
+    private SqliteTables(SqliteConnection connection, SqliteCopy? copy) : base(connection) => copied = copy;
+
+    public override bool IsCopy => copied is not null;
 
     // SQLite looks for each parameter among all, and a statement costs it no more than a step.
     protected override int RowsAStatement => 1;
@@ -22,12 +24,27 @@ internal sealed class SqliteTables : StoredTables
     /// <exception cref="ConfigurationException">
     /// The file is not a Coffer store, or was written by a newer Coffer.
     /// </exception>
-    public static SqliteTables Open(string file, int? upTo = null)
+    public static SqliteTables Open(string file, int? upTo = null) => Open(file, upTo, copy: null);
+
+    /// <summary>
+    /// The same for a mere reader: a store that cannot be written where it is, is copied first, and stays as it is.
+    /// </summary>
+    /// <inheritdoc cref="Open(string, int?)"/>
+    public static SqliteTables OpenAnywhere(string file) =>
+        SqliteCopy.Open(file, static (at, copy) => Open(at, upTo: null, copy));
+
+    public override void Dispose()
+    {
+        base.Dispose();
+        copied?.Dispose();
+    }
+
+    private static SqliteTables Open(string file, int? upTo, SqliteCopy? copy)
     {
         SqliteEngine.Open(file, upTo).Dispose();
         try
         {
-            return new SqliteTables(SqliteSession.Connect(file));
+            return new SqliteTables(SqliteSession.Connect(file), copy);
         }
         catch (SqliteException e)
         {

@@ -1,0 +1,100 @@
+namespace Coffer.Storage.Sqlite;
+
+/// <summary>
+/// A store that cannot be read where it is, for SQLite would have to write there: on a read-only medium, or in a
+/// directory of another user. It is copied with its write-ahead log into a directory of this user's, and is gone from
+/// there when it was read. What is in it is sealed as it is in the store.
+/// </summary>
+internal sealed class SqliteCopy : IDisposable
+{
+    private const int MostTries = 3;
+
+    private readonly DirectoryInfo directory;
+
+    private SqliteCopy(DirectoryInfo directory, string name) =>
+        (this.directory, File) = (directory, Path.Combine(directory.FullName, name));
+
+    /// <summary>The copy of the store.</summary>
+    public string File { get; }
+
+    /// <summary>Opens a store where it is, or the copy of it, which is the opener's to dispose of then.</summary>
+    /// <exception cref="ConfigurationException">It cannot be copied, or opened.</exception>
+    public static T Open<T>(string file, Func<string, SqliteCopy?, T> open)
+    {
+        var copy = Of(file);
+        try
+        {
+            return open(copy?.File ?? file, copy);
+        }
+        catch (ConfigurationException e) when (copy is not null)
+        {
+            copy.Dispose();
+            throw new ConfigurationException(e.Message.Replace(copy.File, file, StringComparison.Ordinal), e.Hint);
+        }
+        catch
+        {
+            copy?.Dispose();
+            throw;
+        }
+    }
+
+    /// <returns>Null if the store can be read where it is.</returns>
+    /// <exception cref="ConfigurationException">It cannot be copied, or is written meanwhile.</exception>
+    private static SqliteCopy? Of(string file)
+    {
+        if (FileStatus.MayWrite(file) && FileStatus.MayWrite(Path.GetDirectoryName(Path.GetFullPath(file))!))
+            return null;
+        var copy = new SqliteCopy(Directory.CreateTempSubdirectory("coffer-read-"), Path.GetFileName(file));
+        try
+        {
+            for (var tries = 0; tries < MostTries; tries++)
+            {
+                var before = StateOf(file);
+                foreach (var part in PartsOf(file).Where(System.IO.File.Exists))
+                    System.IO.File.Copy(part, Path.Combine(copy.directory.FullName, Path.GetFileName(part)), true);
+                if (StateOf(file) == before)
+                    return copy.Owned();
+            }
+
+            throw new ConfigurationException($"the store {file} is written while it is read, and not by this user",
+                "Run this as the user that the server runs as.");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            copy.Dispose();
+            throw new ConfigurationException(
+                $"the store {file} cannot be read where it is, nor copied to {copy.directory.FullName}: {Cause.Of(e)}",
+                "Have TMPDIR name a directory with room for it, and check that this user may read the store.");
+        }
+        catch
+        {
+            copy.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose()
+    {
+        if (Directory.Exists(directory.FullName))
+            directory.Delete(recursive: true);
+    }
+
+    // The index of the log is made again from it.
+    private static string[] PartsOf(string file) => [file, file + "-wal"];
+
+    private static string StateOf(string file) => string.Join(' ', PartsOf(file)
+        .Select(path => new FileInfo(path))
+        .Select(info => info.Exists ? $"{info.LastWriteTimeUtc.Ticks} {info.Length}" : "none"));
+
+    // A copy has the mode of what was copied, which may be that nobody writes it.
+    private SqliteCopy Owned()
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            foreach (var part in directory.EnumerateFiles())
+                part.UnixFileMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        }
+
+        return this;
+    }
+}

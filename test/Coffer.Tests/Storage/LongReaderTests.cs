@@ -1,0 +1,92 @@
+using Coffer.Storage;
+using Coffer.Storage.Sqlite;
+
+namespace Coffer.Tests.Storage;
+
+/// <summary>Somebody reads an old state of the store and never ends: the log comes to a bound, no further.</summary>
+[Trait("Firm edges", "12")]
+public sealed class LongReaderTests : IDisposable
+{
+    private const long Longest = 2 * 1024 * 1024;
+
+    private readonly TemporaryDirectory directory = new();
+
+    private string StoreFile => directory.File("coffer.db");
+
+    [Fact]
+    public async Task The_log_stays_below_its_bound_what_is_urgent_is_stored_and_all_is_well_once_it_ends()
+    {
+        using var engine = SqliteEngine.Open(StoreFile);
+        (engine.IsServing, engine.LongestLog) = (true, Longest);
+        using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
+        await Put(0); // the reader has something to hold on to
+        ApiError? refused = null;
+        using (var reader = new SqliteSession(StoreFile))
+        {
+            reader.Execute("BEGIN");
+            reader.Scalar("SELECT count(*) FROM meta");
+            for (var i = 0; i < 1_000 && refused is null; i++)
+            {
+                try
+                {
+                    await Put(i);
+                }
+                catch (ApiError e)
+                {
+                    refused = e;
+                }
+            }
+
+            Assert.Contains("a program reads the store", Cause.Of(Assert.IsType<ApiError>(refused)),
+                StringComparison.Ordinal);
+            await Put(0, Lane.Urgent);
+            Assert.InRange(LogSize(), Longest, Longest + 1024 * 1024);
+        }
+
+        for (var tries = 0; ; tries++) // it is looked at once a second
+        {
+            try
+            {
+                await Put(1);
+                break;
+            }
+            catch (ApiError) when (tries < 50)
+            {
+                await Task.Delay(100, TestContext.Current.CancellationToken);
+            }
+        }
+
+        Assert.InRange(LogSize(), 0, Longest / 2);
+
+        Task Put(int i, Lane lane = Lane.Ordinary) => committer.CommitAsync(
+            new Change.Plain(New(i)) { In = lane });
+    }
+
+    [Fact]
+    public async Task A_log_that_was_long_is_cut_once_nobody_needs_it()
+    {
+        using var engine = SqliteEngine.Open(StoreFile);
+        engine.IsServing = true;
+        using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
+        using (var reader = new SqliteSession(StoreFile))
+        {
+            reader.Execute("BEGIN");
+            reader.Scalar("SELECT count(*) FROM meta");
+            for (var i = 0; i < 700; i++)
+                await committer.CommitAsync(new Change.Plain(New(i)));
+            Assert.True(LogSize() > 20 * 1024 * 1024, $"{LogSize()}");
+        }
+
+        for (var i = 0; i < 3; i++)
+            await committer.CommitAsync(new Change.Plain(New(i)));
+        Assert.InRange(LogSize(), 0, 16 * 1024 * 1024);
+    }
+
+    public void Dispose() => directory.Dispose();
+
+    // What a row has already SQLite does not write again.
+    private static RowWrite.PutMeta New(int i) =>
+        new($"k{i % 50}", System.Security.Cryptography.RandomNumberGenerator.GetBytes(32 * 1024));
+
+    private long LogSize() => new FileInfo(StoreFile + "-wal").Length;
+}
