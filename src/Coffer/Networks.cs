@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Sockets;
 
@@ -27,8 +28,18 @@ internal static class Networks
     public static bool IsWide(IPNetwork network) =>
         network.PrefixLength < (network.BaseAddress.AddressFamily == AddressFamily.InterNetwork ? 24 : 64);
 
-    /// <summary>The address as it counts: a client that speaks IPv4 over IPv6 is known by its IPv4 address.</summary>
-    public static IPAddress Plain(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
+    /// <summary>
+    /// The address as it counts: a client that speaks IPv4 over IPv6 is known by its IPv4 address, and one on the same
+    /// link without the name that this machine has for the link.
+    /// </summary>
+    [return: NotNullIfNotNull(nameof(address))]
+    public static IPAddress? Plain(IPAddress? address) => address switch
+    {
+        null or { AddressFamily: AddressFamily.InterNetwork } => address,
+        { IsIPv4MappedToIPv6: true } => address.MapToIPv4(),
+        { ScopeId: not 0 } => new IPAddress(address.GetAddressBytes()),
+        _ => address,
+    };
 
     /// <summary>Whom an address counts as: who has an IPv6 address has the rest of its /64 too.</summary>
     public static IPAddress Owner(IPAddress address)

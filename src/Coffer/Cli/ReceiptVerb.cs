@@ -117,7 +117,8 @@ internal static class ReceiptVerb
                 : await AuditArchive.PublicKeyAsync(Parameters.At(parsed, data, store) with { Keys = keys }, ct);
             try
             {
-                Terminal.WriteRaw(KnownReceipts.Verify(path, pem, known ?? "the key of the store") + "\n");
+                var statement = KnownReceipts.Verify(path, pem, known ?? "the key of the store");
+                Terminal.WriteRaw(Terminal.Shown(statement) + "\n");
                 return ExitCode.Ok;
             }
             catch (InvalidDataException e)

@@ -6,7 +6,7 @@ using Spectre.Console;
 namespace Coffer.Cli;
 
 /// <summary>
-/// What people see. Nothing that came from a server or a file reaches a terminal as control characters.
+/// What people see. Nothing that came from a server or a file reaches a terminal as control characters, or hidden.
 /// </summary>
 internal static class Terminal
 {
@@ -17,11 +17,8 @@ internal static class Terminal
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
-    /// <summary>Text with control characters, and those that reorder a line, written out.</summary>
-    public static string Shown(string text) => string.Concat(text.Select(c =>
-        char.IsControl(c) || c is '\u2028' or '\u2029' or (>= '\u202A' and <= '\u202E') or (>= '\u2066' and <= '\u2069')
-            ? $"\\u{(int)c:x4}"
-            : c.ToString()));
+    /// <inheritdoc cref="VisibleText.Of"/>
+    public static string Shown(string text) => VisibleText.Of(text);
 
     /// <summary>An empty table without lines, its columns as wide as they need to be.</summary>
     public static Table Table(IEnumerable<string> columns)
@@ -42,7 +39,7 @@ internal static class Terminal
     /// <summary>One line of JSON, whatever the locale.</summary>
     public static void WriteJson<T>(T value) => WriteRaw(JsonLine(value) + "\n");
 
-    public static string JsonLine<T>(T value) => JsonSerializer.Serialize(value, Json);
+    public static string JsonLine<T>(T value) => Shown(JsonSerializer.Serialize(value, Json));
 
     /// <summary>
     /// Exactly this in UTF-8, at once: past <see cref="Console.Out"/>, which would write it in the locale's encoding.

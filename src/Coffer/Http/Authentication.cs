@@ -34,7 +34,8 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
     public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(
         HttpContext context, string requestId, bool readsAccount, bool isAgain = false, bool isUrgent = false)
     {
-        var (headers, address) = (context.Request.Headers, context.Connection.RemoteIpAddress);
+        // One spelling of it, by whichever way it came: for the audit log, networks of keys and limits alike.
+        var (headers, address) = (context.Request.Headers, Networks.Plain(context.Connection.RemoteIpAddress));
         var (token, refusal) = Token(headers.Authorization);
         if (token is null)
             return (null, refusal);

@@ -34,7 +34,7 @@ internal static class KeyServiceText
     /// <summary>On one line, and of a length that a message may have.</summary>
     public static string Shown(string said)
     {
-        var line = string.Concat(said.Trim().Select(c => char.IsControl(c) ? ' ' : c));
+        var line = VisibleText.Of(string.Concat(said.Trim().Select(c => char.IsControl(c) ? ' ' : c)));
         return line[..Math.Min(line.Length, LongestSaid)];
     }
 }
