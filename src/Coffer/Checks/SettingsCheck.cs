@@ -22,9 +22,6 @@ internal static class SettingsCheck
 /// <summary>From when until when clients accept the certificate that https is served with.</summary>
 internal static class CertificateCheck
 {
-    /// <summary>So long before its end a certificate that is renewed by itself has been renewed.</summary>
-    private static readonly TimeSpan Early = TimeSpan.FromDays(21);
-
     private const string Renew = "Renew it; a running server reads the files again by itself.";
 
     public static Task LookAsync(Installation at, Findings found, CancellationToken ct)
@@ -39,7 +36,7 @@ internal static class CertificateCheck
         else if (from > now)
             found.Problem($"the certificate in {cert} is good from {UnixTime.Shown(from.ToUnixTimeSeconds())} only",
                 "Check the clock, or serve another one until then.");
-        else if (until - now < Early)
+        else if (until - now < TlsCertificate.Early)
             found.Warn($"the certificate in {cert} expires at {end}, in {(until - now).Days} days", Renew);
         else
             found.Ok($"the certificate in {cert} is good until {end}");

@@ -84,6 +84,9 @@ internal sealed class Readiness(
     /// <summary>Why receipts are not where they outlive the store, or null.</summary>
     public Func<string?> ReceiptTrouble { get; init; } = static () => null;
 
+    /// <summary>That the certificate is soon not good any more, or another one cannot be used; null is well.</summary>
+    public Func<string?> CertificateTrouble { get; init; } = static () => null;
+
     /// <summary>
     /// What is done beside requests. One that is behind is named, and the node stays ready: it does its work.
     /// </summary>
@@ -100,7 +103,7 @@ internal sealed class Readiness(
         (string Part, string? Trouble)[] all =
         [
             .. Loops.Select(loop => (loop.Name, loop.Trouble)), ("backup", BackupTrouble()),
-            ("receipts", ReceiptTrouble()),
+            ("receipts", ReceiptTrouble()), ("certificate", CertificateTrouble()),
         ];
         return all.Where(each => each.Trouble is not null).GroupBy(each => each.Part, each => each.Trouble)
             .Select(part => new Check(part.Key, null, string.Join(" and ", part)));

@@ -97,12 +97,20 @@ internal sealed class Server : IAsyncDisposable
             var management = await ManagementParts.OpenAsync(
                 storage, policy, keys, audit, access, secrets, around, ct);
             StartReaper(storage, policy, audit, access, clock, around);
+            var certificate = app.Services.GetService<TlsCertificate>();
+            if (certificate is not null)
+            {
+                certificate.Loop.Start();
+                around.Loops.Add(certificate.Loop);
+            }
+
             var backups = StartBackups(instance, audit, options, around);
             var health = new HealthApi(parts.Add(new Readiness(
                 audit.Committer, instance, () => keys.Health, () => audit.Trouble, time, clock)
             {
                 BackupTrouble = () => backups?.Trouble,
                 ReceiptTrouble = () => management.Folder?.Trouble,
+                CertificateTrouble = () => certificate?.Warning,
                 Loops = [.. around.Loops, .. storage.Engine.Loop is { } node ? (Loop[])[node] : []],
                 TryWrites = storage.Engine.TryWritesAsync,
             }), draining);

@@ -49,6 +49,22 @@ internal sealed class PemFiles : IDisposable
         });
     }
 
+    /// <summary>Writes a pair of another kind over the old one.</summary>
+    /// <param name="name">The certificate's common name.</param>
+    /// <param name="key">Its key; null is one of P-256.</param>
+    /// <param name="purpose">What it is for, by its object identifier; null does not say.</param>
+    /// <param name="from">From when it is good; null is for two years.</param>
+    /// <param name="until">When it expires; null is in a year.</param>
+    public void Write(
+        string name, AsymmetricAlgorithm? key = null, string? purpose = null, DateTimeOffset? from = null,
+        DateTimeOffset? until = null)
+    {
+        using var usual = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var certificate = Issue(name, intermediate, until ?? Now.AddYears(1), key ?? usual, purpose, from);
+        Write(Cert, $"{certificate.ExportCertificatePem()}\n{intermediate.ExportCertificatePem()}\n");
+        Write(Key, (key ?? usual).ExportPkcs8PrivateKeyPem());
+    }
+
     public void Dispose()
     {
         root.Dispose();
@@ -64,7 +80,7 @@ internal sealed class PemFiles : IDisposable
     }
 
     private static X509Certificate2 Issue(string name, X509Certificate2? issuer, DateTimeOffset until,
-        AsymmetricAlgorithm? leafKey = null)
+        AsymmetricAlgorithm? leafKey = null, string? purpose = null, DateTimeOffset? since = null)
     {
         using var made = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = leafKey is RSA rsa ? new CertificateRequest($"CN={name}", rsa, HashAlgorithmName.SHA256,
@@ -85,7 +101,9 @@ internal sealed class PemFiles : IDisposable
             request.CertificateExtensions.Add(names.Build());
         }
 
-        var from = Now.AddYears(-2);
+        if (purpose is not null)
+            request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(purpose)], critical: false));
+        var from = since ?? Now.AddYears(-2);
         if (issuer is null)
             return request.CreateSelfSigned(from, until);
         var issued = request.Create(

@@ -46,7 +46,8 @@ internal sealed class WebServer : IAsyncDisposable
     /// <summary>
     /// Connects with TLS, trusting the root alone; no intermediate is known but those that the server sends.
     /// </summary>
-    public async Task<SslStream> ConnectAsync(X509Certificate2 root, SslProtocols protocols = SslProtocols.None)
+    public async Task<SslStream> ConnectAsync(
+        X509Certificate2 root, SslProtocols protocols = SslProtocols.None, TlsCipherSuite? only = null)
     {
         var tcp = new TcpClient();
         await tcp.ConnectAsync(Url.Host, Url.Port);
@@ -56,6 +57,8 @@ internal sealed class WebServer : IAsyncDisposable
             TargetHost = "127.0.0.1",
             EnabledSslProtocols = protocols,
             CertificateChainPolicy = Trust(root),
+            CipherSuitesPolicy = only is null || OperatingSystem.IsWindows() ? null
+                : new CipherSuitesPolicy([only.Value]),
         });
         return tls;
     }

@@ -93,7 +93,10 @@ internal sealed partial class SqliteEngine
         {
             using var session = new SqliteSession(file);
             session.Execute("PRAGMA busy_timeout = 0");
-            return Run(session, Empty) is (0, _, _);
+            guard?.SeeCommits();
+            var isEmpty = Run(session, Empty) is (0, _, _);
+            guard?.Committed(); // an emptied log looks like a commit
+            return isEmpty;
         }
         catch (SqliteException)
         {
