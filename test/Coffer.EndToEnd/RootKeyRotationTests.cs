@@ -58,6 +58,66 @@ public sealed class RootKeyRotationTests
         await AuditVerb.VerifiedAsync(data);
     }
 
+    /// <summary>Each of these is one commit, and what it is about is asked for again until it is done.</summary>
+    [Fact]
+    public async Task Killed_at_a_sync_of_adding_rewrapping_or_removing_a_wrapper_all_of_it_is_done_or_nothing()
+    {
+        using var data = new TemporaryDirectory();
+        var (own, program) = ($"file:{data.File("coffer.key")}", data.File("wrap"));
+        await WriteProgramAsync(program);
+        string[] settings = ["--root-key", $"{own} exec:{program}", "--root-key-exec-arguments", "77"];
+        string key, admin;
+        await using (var coffer = await CofferProcess.ServeAsync(data))
+        {
+            (key, admin) = (coffer.TestKey, coffer.AdminKey);
+            for (var i = 0; i < Accounts; i++)
+                await SetAsync(coffer, key, i);
+        }
+
+        var kills = 0;
+        foreach (var (path, wrappers) in ((string, int)[])[("wrappers", 2), ("rewrap", 2), ("wrappers/remove", 1)])
+        {
+            for (var nth = 1; nth <= 2; nth++)
+            {
+                await using (var coffer = await CofferProcess.ServeAsync(data, settings))
+                {
+                    await using var strace = await Strace.AttachAsync(coffer, "fdatasync,fsync",
+                        $"signal=SIGKILL:when={nth}", data.File("coffer.db-wal"));
+                    try
+                    {
+                        await AskAsync(coffer);
+                        await SetAsync(coffer, key, 0);
+                    }
+                    catch (HttpRequestException)
+                    {
+                        kills++;
+                        await coffer.ExitAsync();
+                    }
+                }
+
+                await using var again = await CofferProcess.ServeAsync(data, settings);
+                await AssertWholeAsync(again, key);
+            }
+
+            await using var asked = await CofferProcess.ServeAsync(data, settings);
+            await AskAsync(asked);
+            using var operating = new WireClient(asked.Url, admin);
+            var root = (await operating.GetAsync(Root)).Is(200).Body.GetProperty("keys")[0];
+            Assert.Equal(wrappers, root.GetProperty("wrappers").GetArrayLength());
+
+            async Task AskAsync(CofferProcess coffer)
+            {
+                using var client = new WireClient(coffer.Url, admin);
+                var answer = await client.PostAsync($"{Root}/{path}",
+                    path == "rewrap" ? [] : [("wrapper", $"exec:{program}")]);
+                Assert.Contains(answer.Status, (int[])[200, 404]); // it may be removed already
+            }
+        }
+
+        Assert.Equal(6, kills);
+        await AuditVerb.VerifiedAsync(data);
+    }
+
     [Fact]
     public async Task Two_nodes_rotate_under_load_and_either_may_be_killed_at_any_moment()
     {
@@ -126,14 +186,7 @@ public sealed class RootKeyRotationTests
         }
 
         var program = data.File("wrap");
-        await File.WriteAllTextAsync(program, """
-            #!/usr/bin/python3
-            import base64, json, sys
-            asked = json.loads(sys.stdin.readline())
-            data = bytes(byte ^ int(sys.argv[1]) for byte in base64.b64decode(asked["data"]))
-            print(json.dumps({"data": base64.b64encode(data).decode()}))
-            """);
-        File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        await WriteProgramAsync(program);
         string[] arguments = ["--root-key-exec-arguments", "77"];
         await using (var coffer = await CofferProcess.ServeAsync(
             data, ["--root-key", $"{own} exec:{program}", .. arguments]))
@@ -168,6 +221,19 @@ public sealed class RootKeyRotationTests
         (await Ran.ProgramAsync(
             Needs.Program, ["migrate", "--from", data.Path, "--to", copy.File("copy")], environment)).EndedWith(0);
         (await Ran.CofferAsync(["audit", "verify", "--data", copy.File("copy")])).EndedWith(0);
+    }
+
+    // A wrapper that turns bits by the number that it is started with.
+    private static async Task WriteProgramAsync(string program)
+    {
+        await File.WriteAllTextAsync(program, """
+            #!/usr/bin/python3
+            import base64, json, sys
+            asked = json.loads(sys.stdin.readline())
+            data = bytes(byte ^ int(sys.argv[1]) for byte in base64.b64decode(asked["data"]))
+            print(json.dumps({"data": base64.b64encode(data).decode()}))
+            """);
+        File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
     }
 
     private static async Task SetAsync(CofferProcess coffer, string key, int account)
