@@ -20,18 +20,29 @@ class Keys {
   constructor(store, pem) {
     [this.store, this.known] = [store, new Map()];
     const blocks = pem.matchAll(/(?:signing key (\d+)\n)?(-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----)/g);
+    this.since = new Map();
     for (const [, number, block] of blocks)
       this.known.set(Number(number ?? this.known.size + 1), createPublicKey(block));
   }
 
+  // A word may name the generation of the store that began with the key: the one before may have been stolen.
   learn(words) {
-    for (const [number, key, signature] of [...words].sort((a, b) => a[0] - b[0])) {
-      if (number < 2 || this.known.has(number)) continue;
+    for (const [number, key, signature, since] of [...words].sort((a, b) => a[0] - b[0])) {
       const der = Buffer.from(key, 'base64url');
-      const signed = list(utf8('coffer v1 signing key'), this.store, u64(number), der);
-      if (this.has(number - 1, signed, Buffer.from(signature, 'base64url')))
-        this.known.set(number, createPublicKey({ key: der, type: 'spki', format: 'der' }));
+      const known = this.known.get(number)?.export({ type: 'spki', format: 'der' });
+      if (number < 2 || (known && (!since || this.since.has(number) || !known.equals(der)))) continue;
+      const label = since ? 'coffer v2 signing key' : 'coffer v1 signing key';
+      const signed = list(utf8(label), this.store, u64(number), der, ...(since ? [hex(since)] : []));
+      if (!this.has(number - 1, signed, Buffer.from(signature, 'base64url'))) continue;
+      this.known.set(number, createPublicKey({ key: der, type: 'spki', format: 'der' }));
+      if (since) this.since.set(number, hex(since).readBigInt64BE(0));
     }
+  }
+
+  // Whether what a key has signed of a generation counts: not of one that began with a later key.
+  counts(number, generation) {
+    return !generation || ![...this.since].some(([later, since]) =>
+      later > number && since <= hex(generation).readBigInt64BE(0));
   }
 
   has(number, signed, signature) {
@@ -92,6 +103,8 @@ function hold(keys, logs, rollbacks, proven, line) {
   keys.learn(c.keys ?? []);
   if (!keys.has(c.key, signed, Buffer.from(c.signature, 'base64url')))
     throw new Error('a checkpoint is not signed by this store');
+  if (!places.every(([, , , , , generation]) => keys.counts(c.key, generation)))
+    throw new Error('a checkpoint is signed by a key that signs no more');
   for (const [node, seq, , rollback, hash] of places) {
     if ((rollbacks.get(node) ?? []).some((each) => each.number > rollback && seq > each.shared)) continue;
     const log = logs.get(node) ?? { seq: 0, seen: new Map() };
@@ -140,10 +153,19 @@ if (process.argv[2] === 'verify') {
 } else {
   const { cases } = JSON.parse(readFileSync(new URL('audit-v2.json', import.meta.url), 'utf8'));
   let held = 0;
-  for (const { comment, log, checkpoints, public_key: pem, proven, first_line: from } of cases) {
+  for (const { comment, log, checkpoints, public_key: pem, proven, first_line: from, forged } of cases) {
     const found = JSON.stringify(Object.fromEntries(verifyLog(log, checkpoints, pem)));
     if (found !== JSON.stringify(proven)) throw new Error(`${comment}: proven is ${found}`);
     held++;
+    // Checkpoints that a key of before has signed, of what came after it.
+    for (const line of forged ?? []) {
+      let isRefused = false;
+      try {
+        verifyLog(log, [...checkpoints, line], pem);
+      } catch (e) { isRefused = e.message.includes('signs no more'); }
+      if (!isRefused) throw new Error(`${comment}: a forged checkpoint is believed`);
+      held++;
+    }
     // Each line of the log that is proven: a character changed, the line gone, the line there twice.
     for (let i = from; i < log.length; i++) {
       const edit = log[i].replace(/[0-9a-f](?=[^0-9a-f]*$)/, (c) => (c === '0' ? '1' : '0'));

@@ -13,6 +13,8 @@ import { fileURLToPath } from 'node:url';
 const file = new URL('envelope-v1.json', import.meta.url);
 const tenantFile = new URL('tenant-keys-v2.json', import.meta.url);
 const controlFile = new URL('control-v2.json', import.meta.url);
+const renewedFile = new URL('control-v3.json', import.meta.url);
+const renewedRowsFile = new URL('key-rows-v3.json', import.meta.url);
 const backupFile = new URL('backup-v1.json', import.meta.url);
 const keyRowsFile = new URL('key-rows-v2.json', import.meta.url);
 const sharesFile = new URL('shares-v1.json', import.meta.url);
@@ -140,6 +142,35 @@ function cases() {
 // all of it. Two root keys, the first of which is still opening.
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
 const fileId = (key) => `file:${expand(key, 'coffer v1 key file id').subarray(0, 8).toString('hex')}`;
+
+// The same store at level 7, renewed: another pepper, and another key that signs, since a later generation.
+function renewedControlCase(c) {
+  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
+  const store = hex(c.store_id);
+  const since = Buffer.concat([u64(1795333860), counting(9, 8)]);
+  const pkcs8 = () =>
+    generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'der' });
+  const root = counting(32, 32);
+  const text = tlv(
+    [1, u64(9)], [2, u64(7)], [3, since], [5, Buffer.concat([u32(1), Buffer.from([5]), sha256(root)])],
+    [11, Buffer.concat([u32(2), u32(2), since])],
+    [12, Buffer.concat([Buffer.from([3]), u32(4), u32(2), u64(1795333000)])], [13, sha256(utf8('audit heads'))],
+    [8, Buffer.concat([u32(1), counting(200, 32)])], [8, Buffer.concat([u32(2), counting(50, 32)])],
+    [9, Buffer.concat([u32(1), pkcs8()])], [9, Buffer.concat([u32(2), pkcs8()])],
+  );
+  return {
+    format: 'coffer control row, level 7, of a store that is being renewed, see docs/envelope.md',
+    store_id: c.store_id, root_key: root.toString('hex'),
+    control: seal(root, 1, counting(80, 24), text, list(utf8('coffer v2 control'), store)).toString('hex'),
+    opened: text.toString('hex'),
+    anchor_mark: expand(counting(50, 32), 'coffer v1 anchor').toString('hex'),
+  };
+}
+
+function checkRenewedControl(c) {
+  const text = open(hex(c.root_key), 1, hex(c.control), list(utf8('coffer v2 control'), hex(c.store_id)));
+  if (text.toString('hex') !== c.opened) throw new Error('renewed control');
+}
 
 function controlCase() {
   const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
@@ -323,12 +354,24 @@ function keyRowsCase() {
   };
 }
 
-const numbers = ['livemode', 'created', 'expires_at', 'generation', 'offline', 'ended'];
+// The same rows under a second pepper: of keys that were made under it, and of those that were taken over.
+function renewedRowsCase() {
+  const { rows } = keyRowsCase();
+  const pepper = Buffer.from(Array.from({ length: 32 }, (_, i) => 50 + i));
+  return {
+    format: 'coffer key rows, form 3, under pepper 2, see docs/envelope.md', pepper: pepper.toString('hex'),
+    rows: [2, 0].flatMap((made) => rows.map((row) => ({ ...row, made_under: made })))
+      .map((row) => ({ ...row, proof: proofOf(pepper, 'coffer v3 key row', row) })),
+  };
+}
+
+const numbers = ['livemode', 'made_under', 'created', 'expires_at', 'generation', 'offline', 'ended'];
 
 function proofOf(pepper, label, row) {
   const names = label.includes('ended') ? ['id', 'app', 'kind', 'livemode', 'created', 'ended', 'how']
     : ['id', 'app', 'account', 'kind', 'livemode', 'created', 'expires_at', 'permissions', 'pinned_account',
       'addresses', 'generation', 'role', 'apps', 'created_by', 'offline'];
+  if (label.includes('v3')) names.push('made_under');
   const field = (name) => {
     if (!numbers.includes(name)) return utf8(row[name]);
     return row[name] === null ? Buffer.alloc(0) : u64(row[name]);
@@ -338,7 +381,8 @@ function proofOf(pepper, label, row) {
 }
 
 function checkKeyRows(c) {
-  for (const [rows, label] of [[c.rows, 'coffer v2 key row'], [c.ended, 'coffer v1 ended key']]) {
+  const form = c.ended ? 'coffer v2 key row' : 'coffer v3 key row';
+  for (const [rows, label] of [[c.rows, form], [c.ended ?? [], 'coffer v1 ended key']]) {
     for (const row of rows) {
       if (row.proof !== proofOf(hex(c.pepper), label, row)) throw new Error(`key row ${row.id}`);
     }
@@ -517,6 +561,8 @@ if (isProgram && process.argv[2] === 'write') {
   writeFileSync(sharesFile, `${JSON.stringify(sharesCase(JSON.parse(readFileSync(sharesFile, 'utf8'))), null, 2)}\n`);
   writeFileSync(keyRowsFile, `${JSON.stringify(keyRowsCase(), null, 2)}\n`);
   const control = controlCase();
+  writeFileSync(renewedFile, `${JSON.stringify(renewedControlCase(control), null, 2)}\n`);
+  writeFileSync(renewedRowsFile, `${JSON.stringify(renewedRowsCase(), null, 2)}\n`);
   writeFileSync(controlFile, `${JSON.stringify(control, null, 2)}\n`);
   writeFileSync(backupFile, `${JSON.stringify(backupCase(control), null, 2)}\n`);
   const ephemeral = { format: 'ephemeral keys of format 2 of the store of control-v2.json', cases: ephemeralCases() };
@@ -535,9 +581,11 @@ if (isProgram && process.argv[2] === 'write') {
   const backup = JSON.parse(readFileSync(backupFile, 'utf8'));
   [backup.data, backup.keys].forEach((part) => checkPart(control, part));
   checkKeyRows(JSON.parse(readFileSync(keyRowsFile, 'utf8')));
+  checkKeyRows(JSON.parse(readFileSync(renewedRowsFile, 'utf8')));
+  checkRenewedControl(JSON.parse(readFileSync(renewedFile, 'utf8')));
   checkShares(JSON.parse(readFileSync(sharesFile, 'utf8')));
   const ephemeral = JSON.parse(readFileSync(ephemeralFile, 'utf8')).cases;
   ephemeral.forEach(checkEphemeral);
   checkTenant(JSON.parse(readFileSync(tenantFile, 'utf8')));
-  console.log(`${all.length + 6 + ephemeral.length} cases hold`);
+  console.log(`${all.length + 8 + ephemeral.length} cases hold`);
 }

@@ -45,14 +45,18 @@ internal static class AdminAnswers
     private static readonly AnswerForm RootKeys = new("root_keys", Texts("damaged"),
         Things("keys", Number("version"), Number("created"), Text("state"), Wrappers),
         Things("back_ups", Token("id"), Number("created"), Text("file"), Wrappers).OrNull(),
-        Number("left"), Number("serial"), Texts("waiting_for"));
+        Number("left"), Number("serial"), Texts("waiting_for"),
+        Thing("renewal", Number("created"), Number("pepper"), Text("state")).OrNull());
+
+    private static readonly AnswerForm Confirmation = new("confirmation", Token("keys"), Number("count"));
 
     private static readonly AnswerForm Shares = new("recovery_shares", Token("anchor"), Token("store"),
         Token("id").OrNull(), Token("shares").OrNull(), Number("count").OrNull(), Number("threshold").OrNull());
 
     private static readonly AnswerForm TenantKeys = new("tenant_keys", Texts("may_remain"),
-        Things("rotations", Token("id"), Text("account").OrNull(), Text("app"), Number("created"), Number("damaged"),
-            Number("ended").OrNull(), Number("rows"), Text("state"), Number("tenants"), Number("tenants_done")),
+        Things("rotations", Token("id"), Text("account").OrNull(), Text("app").OrNull(), Number("created"),
+            Number("damaged"), Number("ended").OrNull(), Number("rows"), Text("state"), Number("tenants"),
+            Number("tenants_done")),
         Texts("waiting_for"));
 
     private static readonly AnswerForm Proof = new("receipt", Token("id"), Text("account"), Text("app"), Texts("done"),
@@ -82,6 +86,8 @@ internal static class AdminAnswers
         ("GET audit", new("audit_entry", Token("id"))),
         ("GET root_keys", RootKeys),
         ("POST root_keys/rotate", RootKeys),
+        ("GET root_keys/confirmation", Confirmation),
+        ("POST root_keys/confirmation", RootKeys),
         ("POST root_keys/rewrap", RootKeys),
         ("POST root_keys/wrappers", RootKeys),
         ("POST root_keys/wrappers/remove", RootKeys),

@@ -166,4 +166,26 @@ internal sealed partial class ApiError
 
     public static ApiError BothCursors() => new(400,
         "Received both starting_after and ending_before parameters. Please pass in only one.");
+
+    // --- a renewal of the store ---
+
+    public static ApiError RenewalUnderWay() =>
+        new(400, "The store is being renewed already. Look how far it has come (GET /admin/v1/root_keys).",
+            param: "compromised");
+
+    public static ApiError NothingToConfirm() =>
+        new(400, "There is nothing to confirm: a renewal of the store is confirmed when its state is "
+            + "waiting_for_owner (GET /admin/v1/root_keys).");
+
+    public static ApiError KeysWereChanged() =>
+        new(409, "The API keys are not those that were listed. List them again, and confirm what you find.",
+            param: "keys");
+
+    public static ApiError KeysAreListed() =>
+        new(400, "The store was renewed after a compromise, and an owner has not yet confirmed which API keys there "
+            + "are. Until then no key is created or rolled. Confirm them with: coffer root-keys confirm");
+
+    public static ApiError ConfirmingKeyRequired() =>
+        new(403, "A renewal is confirmed with an owner's key that was made beside the server since the new pepper "
+            + "began. Create one with: coffer keys create --type admin --offline");
 }

@@ -22,6 +22,18 @@ internal sealed record ApiKey(ApiKeyRow Row)
 
     public bool IsDamaged => Fault is not null;
 
+    /// <summary>
+    /// The number of the pepper that it was made under; 0 if that is believed no more, and another has proven it again.
+    /// </summary>
+    public uint MadeUnder { get; private init; }
+
+    /// <summary>
+    /// Whether it was made beside the server since the newest pepper began: by someone with a root key that nobody had
+    /// before. Such a key alone says that a renewal of the store is done.
+    /// </summary>
+    public bool MayConfirm(Instance instance) =>
+        !IsDamaged && IsOffline && Role == Access.Role.Owner && MadeUnder == instance.Peppers.Newest.Number;
+
     /// <summary>The row, if it is damaged.</summary>
     public DamagedRow? Damage => Fault is null ? null : new DamagedRow("api_keys", Id, Fault) { App = App };
 
@@ -130,11 +142,15 @@ internal sealed record ApiKey(ApiKeyRow Row)
         instance.TokenKey.Compute(Encoding.UTF8.GetBytes(token));
 
     /// <summary>The row with its proof, in the form that the store's level has.</summary>
+    /// <param name="instance">Whose key it is.</param>
+    /// <param name="row">What it says.</param>
+    /// <param name="madeUnder">The pepper that the key was made under; null is the newest.</param>
     /// <exception cref="ApiError">400: nodes of the release before run, and do not know what it says.</exception>
-    public static ApiKeyRow Prove(Instance instance, ApiKeyRow row)
+    public static ApiKeyRow Prove(Instance instance, ApiKeyRow row, uint? madeUnder = null)
     {
+        var newest = instance.Peppers.Newest;
         if (instance.Level >= Control.SecondKeyRows)
-            return row with { Proof = ProofOf(instance, row) };
+            return row with { Proof = ProofOf(newest, row, madeUnder ?? newest.Number) };
         if (row is { Apps: not null } or { IsOffline: true } or { Role: not (null or RoleWords.Owner) })
             throw ApiError.OlderNodesRun("roles");
         row = row with { Role = null, CreatedBy = null };
@@ -149,7 +165,23 @@ internal sealed record ApiKey(ApiKeyRow Row)
     }
 
     /// <summary>The key as it stands there, damaged or not: to be shown, or revoked.</summary>
-    public static ApiKey Inspect(Instance instance, ApiKeyRow row) => new(row) { Fault = FaultOf(instance, row) };
+    public static ApiKey Inspect(Instance instance, ApiKeyRow row)
+    {
+        var by = ProvenBy(instance, row);
+        return new(row) { Fault = FaultOf(instance, row, by is not null), MadeUnder = by?.MadeUnder ?? 0 };
+    }
+
+    /// <summary>
+    /// The proof by the newest pepper of a row that another has proven, which is believed; null if there is nothing to
+    /// prove again. From then on it counts as taken over.
+    /// </summary>
+    public static byte[]? ProveAnew(Instance instance, ApiKeyRow row)
+    {
+        var newest = instance.Peppers.Newest;
+        return row.IsSound && ProvenBy(instance, row) is { Pepper: var by } && by != newest
+            ? ProofOf(newest, row, madeUnder: 0)
+            : null;
+    }
 
     /// <summary>What a key may do that is made, for its audit entry; none of it changes while it lives.</summary>
     public static string? Made(ApiKeyRow row)
@@ -184,12 +216,12 @@ internal sealed record ApiKey(ApiKeyRow Row)
         (await engine.FindApiKeyAsync(Mac(instance, token), ct))?.Id;
 
     // The proof says who wrote the row. What it says is looked at too: nothing in it is read as more than it is.
-    private static string? FaultOf(Instance instance, ApiKeyRow row)
+    private static string? FaultOf(Instance instance, ApiKeyRow row, bool isProven)
     {
         if (!row.IsSound)
             return DamagedRow.Columns;
         var isFirst = IsInFirstForm(instance, row);
-        if (!isFirst && !CryptographicOperations.FixedTimeEquals(row.Proof, ProofOf(instance, row)))
+        if (!isFirst && !isProven)
             return "its proof";
         var kind = new ApiKey(row).Kind;
         if (kind is null || (kind == KeyKind.Admin) != (row.App is null) || (kind == KeyKind.Admin && !row.Livemode))
@@ -221,10 +253,33 @@ internal sealed record ApiKey(ApiKeyRow Row)
         && row is { Role: null, Apps: null, CreatedBy: null, IsOffline: false }
         && CryptographicOperations.FixedTimeEquals(row.Proof, FirstProofOf(instance, row));
 
-    /// <summary>The proof of a row: whatever it may say is there, so that nothing of it can be dropped.</summary>
-    public static byte[] ProofOf(Instance instance, ApiKeyRow row)
+    // By a pepper that is believed: under each a key was made, or taken over from the one before.
+    private static (Pepper Pepper, uint MadeUnder)? ProvenBy(Instance instance, ApiKeyRow row)
     {
-        using var bound = Begin("coffer v2 key row"u8, row);
+        foreach (var pepper in instance.Peppers.Believed)
+        {
+            foreach (var made in (ReadOnlySpan<uint>)(pepper.Number == 1 ? [1] : [pepper.Number, 0]))
+            {
+                if (CryptographicOperations.FixedTimeEquals(row.Proof, ProofOf(pepper, row, made)))
+                    return (pepper, made);
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The proof of a row by the newest pepper, of a key that is made.</summary>
+    public static byte[] ProofOf(Instance instance, ApiKeyRow row) =>
+        ProofOf(instance.Peppers.Newest, row, instance.Peppers.Newest.Number);
+
+    /// <summary>The proof of a row: whatever it may say is there, so that nothing of it can be dropped.</summary>
+    /// <param name="pepper">Which proves.</param>
+    /// <param name="row">What it says.</param>
+    /// <param name="madeUnder">The pepper that the key was made under; 0 of one that is of before.</param>
+    public static byte[] ProofOf(Pepper pepper, ApiKeyRow row, uint madeUnder)
+    {
+        // Under the first one each key was made, and no row of before says so.
+        using var bound = Begin(pepper.Number == 1 ? "coffer v2 key row"u8 : "coffer v3 key row"u8, row);
         bound.Add(row.Permissions ?? "");
         bound.Add(row.PinnedAccount ?? "");
         bound.Add(row.Addresses ?? "");
@@ -233,7 +288,9 @@ internal sealed record ApiKey(ApiKeyRow Row)
         bound.Add(row.Apps ?? "");
         bound.Add(row.CreatedBy ?? "");
         bound.Add(row.IsOffline ? 1 : 0);
-        return instance.ProofKey.Compute(bound.Span);
+        if (pepper.Number > 1)
+            bound.Add((long)madeUnder);
+        return pepper.Proof.Compute(bound.Span);
     }
 
     private static AssociatedData Begin(ReadOnlySpan<byte> label, ApiKeyRow row)

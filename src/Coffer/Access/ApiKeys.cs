@@ -60,6 +60,7 @@ internal sealed class ApiKeys(
             IsPinned = row.PinnedAccount is not null,
             Role = key.Role,
             Apps = key.Apps,
+            MayConfirm = key.MayConfirm,
         };
         return gate.Admit(caller, key.Networks) is { } refusal ? (null, refusal) : (caller, null);
 
@@ -108,6 +109,7 @@ internal sealed class ApiKeys(
         {
             Role = key.Role,
             Apps = key.Apps,
+            MayConfirm = key.MayConfirm(instance),
         };
         return proven.Set(CacheKey(token), fresh,
             new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound });
@@ -131,5 +133,7 @@ internal sealed class ApiKeys(
         public Role? Role { get; init; }
 
         public IReadOnlyList<string>? Apps { get; init; }
+
+        public bool MayConfirm { get; init; }
     }
 }

@@ -26,9 +26,9 @@ internal sealed record App(string Id, string Name, string Account, long Created)
 
     // Programs before there were two modes read and write 1 to 4 only: to them a test secret is not there.
     private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, LiveSigningTag = 4, TestSigningTag = 6,
-        GenerationTag = 16, AccountPatternTag = 17, AccountRequiredTag = 18;
+        GenerationTag = 16, AccountPatternTag = 17, AccountRequiredTag = 18, SecretsEndedTag = 19;
     private static ReadOnlySpan<byte> OnceTags =>
-        [DisabledTag, QuotaTag, GenerationTag, AccountPatternTag, AccountRequiredTag];
+        [DisabledTag, QuotaTag, GenerationTag, AccountPatternTag, AccountRequiredTag, SecretsEndedTag];
     private static ReadOnlySpan<byte> OftenTags => [OriginTag, LiveSigningTag, TestSigningTag];
 
     /// <summary>While it is true every key of the app is refused.</summary>
@@ -57,6 +57,11 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     /// <summary>The number of the commit that ended all that its keys had minted; 0 if none did.</summary>
     public long Generation { get; init; }
 
+    /// <summary>
+    /// The newest pepper of which a renewal has ended the signing secrets of before; 0 if none has.
+    /// </summary>
+    public uint SecretsEnded { get; init; }
+
     /// <summary>The same in test mode.</summary>
     public IReadOnlyList<SigningSecret> TestSigningSecrets { get; init; } = [];
 
@@ -78,7 +83,13 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     {
         var ((test, testText), (live, liveText)) = (SigningSecret.Generate(), SigningSecret.Generate());
         var app = new App(ManagedId.New(instance, IdPrefix, now), name, NewAccount(), now);
-        app = app with { TestSigningSecrets = [test], LiveSigningSecrets = [live] };
+        var pepper = instance.Peppers.Newest.Number;
+        app = app with
+        {
+            TestSigningSecrets = [test],
+            LiveSigningSecrets = [live],
+            SecretsEnded = pepper > 1 ? pepper : 0, // those that were there before
+        };
         return (app, new NewSigningSecrets(testText, liveText));
     }
 
@@ -107,6 +118,17 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             ? (this with { LiveSigningSecrets = secrets }, new NewSigningSecrets(null, text))
             : (this with { TestSigningSecrets = secrets }, new NewSigningSecrets(text, null));
     }
+
+    /// <summary>
+    /// The app without any signing secret, because others may know them; null if those of before a pepper were ended
+    /// already.
+    /// </summary>
+    public App? WithoutSecretsOf(Pepper pepper) => SecretsEnded >= pepper.Number ? null : this with
+    {
+        SecretsEnded = pepper.Number,
+        LiveSigningSecrets = [],
+        TestSigningSecrets = [],
+    };
 
     /// <summary>What was changed of what it is set to, for the audit entry; its name is not.</summary>
     /// <param name="before">As it was; null if it is made.</param>
@@ -149,6 +171,12 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             fields.Add((AccountPatternTag, Encoding.UTF8.GetBytes(pattern)));
         if (IsAccountRequired)
             fields.Add((AccountRequiredTag, default));
+        if (SecretsEnded > 0)
+        {
+            var value = new byte[sizeof(uint)];
+            BinaryPrimitives.WriteUInt32BigEndian(value, SecretsEnded);
+            fields.Add((SecretsEndedTag, value));
+        }
 
         using var plaintext = SecretBytes.Rent(fields.Sum(field => Tlv.SizeOf(field.Value.Span)));
         var rest = plaintext.Span;
@@ -226,6 +254,14 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             return null;
         if (Tlv.Find(fields.Span, AccountRequiredTag) is { } required && !fields.Span[required].IsEmpty)
             return null;
+        var ended = 0u;
+        if (Tlv.Find(fields.Span, SecretsEndedTag) is { } since)
+        {
+            if (fields.Span[since].Length != sizeof(uint))
+                return null;
+            ended = BinaryPrimitives.ReadUInt32BigEndian(fields.Span[since]);
+        }
+
         var origins = Tlv.All(fields.Span, OriginTag);
         if (origins.Count > MostOrigins || !origins.All(origin => IsText(fields.Span[origin])))
             return null;
@@ -241,6 +277,7 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             LiveSigningSecrets = live,
             TestSigningSecrets = test,
             Generation = generation,
+            SecretsEnded = ended,
         };
 
         List<SigningSecret>? Secrets(byte tag)

@@ -95,6 +95,9 @@ internal sealed record Caller(string KeyId, KeyKind Kind, TenantId? Tenant, Orig
     /// <summary>Of an admin key: the apps that it is held to; null is all.</summary>
     public IReadOnlyList<string>? Apps { get; init; }
 
+    /// <summary>Whether its key may say that a renewal is done (<see cref="ApiKey.MayConfirm"/>).</summary>
+    public bool MayConfirm { get; init; }
+
     /// <summary>
     /// Whether an admin key is for what belongs to an app; null belongs to none, and is for those of all apps.
     /// </summary>

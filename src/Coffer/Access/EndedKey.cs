@@ -22,15 +22,24 @@ internal static class EndedKey
     public static RowWrite.PutEndedKey Put(Instance instance, ApiKeyRow key, long at, string how)
     {
         var row = new EndedKeyRow(key.Mac, key.Id, key.App, key.Kind, key.Livemode, key.Created, at, how, []);
-        return new RowWrite.PutEndedKey(row with { Proof = ProofOf(instance, row) });
+        return new RowWrite.PutEndedKey(row with { Proof = ProofOf(instance.ProofKey, row) });
     }
 
     /// <summary>Whether Coffer wrote the row.</summary>
     public static bool IsWhole(Instance instance, EndedKeyRow row) =>
         row is { IsSound: true, How: EndedKeyRow.Revoked or EndedKeyRow.Rolled or EndedKeyRow.Expired }
-        && CryptographicOperations.FixedTimeEquals(row.Proof, ProofOf(instance, row));
+        && instance.Peppers.Prove(row.Proof, key => ProofOf(key, row));
 
-    private static byte[] ProofOf(Instance instance, EndedKeyRow row)
+    /// <summary>
+    /// What proves a row by the newest pepper, if another has proven it; null if nothing is to be done.
+    /// </summary>
+    public static RowWrite? ProveAnew(Instance instance, EndedKeyRow row) =>
+        IsWhole(instance, row) && ProofOf(instance.ProofKey, row) is var proof
+        && !proof.AsSpan().SequenceEqual(row.Proof)
+            ? new RowWrite.ReproveEndedKey(row.Mac, row.Proof, proof)
+            : null;
+
+    private static byte[] ProofOf(MacKey key, EndedKeyRow row)
     {
         using var bound = new AssociatedData("coffer v1 ended key"u8);
         bound.Add(row.Mac);
@@ -41,6 +50,6 @@ internal static class EndedKey
         bound.Add(row.Created);
         bound.Add(row.Ended);
         bound.Add(row.How);
-        return instance.ProofKey.Compute(bound.Span);
+        return key.Compute(bound.Span);
     }
 }

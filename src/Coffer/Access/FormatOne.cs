@@ -30,6 +30,16 @@ internal sealed class FormatOne(Engine engine, Committer committer, Instance ins
         return new RowWrite.PutMeta(MetaKey, value);
     }
 
+    /// <summary>
+    /// The row that ends them all, if it is not proven by the newest pepper, under which none was ever minted; null if
+    /// it is.
+    /// </summary>
+    public static RowWrite.PutMeta? ProveAnew(Instance instance, byte[] stored) =>
+        stored.Length == sizeof(long) + MacKey.Size && CryptographicOperations.FixedTimeEquals(
+            stored.AsSpan(sizeof(long)), Mac(instance, BinaryPrimitives.ReadInt64BigEndian(stored)))
+            ? null
+            : Row(instance, until: 0);
+
     /// <summary>Reads it; a store that does not say it is of the release before, and begins to say it now.</summary>
     public async Task StartAsync(CancellationToken ct)
     {

@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Storage;
@@ -30,7 +29,8 @@ internal static class Generations
     /// <param name="number">The number of the commit.</param>
     /// <param name="now">Unix seconds.</param>
     public static RowWrite.PutGeneration Raise(Instance instance, TenantId tenant, long number, long now) =>
-        new(new GenerationRow(tenant, number, now + KeptFor + Slack, Mac(instance, tenant, number)));
+        new(new GenerationRow(tenant, number, now + KeptFor + Slack,
+            Mac(instance.ProofKey, instance, tenant, number)));
 
     /// <summary>What keeps a row while a key that is minted now may live.</summary>
     public static RowWrite[] Keep(GenerationRow? row, long now) =>
@@ -48,20 +48,28 @@ internal static class Generations
         return
         [
             new RowWrite.PutGeneration(new GenerationRow(Removed, greatest, long.MaxValue,
-                Mac(instance, Removed, greatest))),
+                Mac(instance.ProofKey, instance, Removed, greatest))),
             .. ended.Select(row => new RowWrite.DeleteGeneration(row.Tenant, row.Number, now)),
         ];
     }
 
     /// <summary>Whether a row is as it was written.</summary>
     public static bool IsWhole(Instance instance, GenerationRow row) =>
-        CryptographicOperations.FixedTimeEquals(row.Mac, Mac(instance, row.Tenant, row.Number));
+        instance.Peppers.Prove(row.Mac, key => Mac(key, instance, row.Tenant, row.Number));
+
+    /// <summary>
+    /// What proves a row by the newest pepper, if another has proven it; null if nothing is to be done.
+    /// </summary>
+    public static RowWrite? ProveAnew(Instance instance, GenerationRow row) => IsWhole(instance, row)
+        && Mac(instance.ProofKey, instance, row.Tenant, row.Number) is var mac && !mac.AsSpan().SequenceEqual(row.Mac)
+            ? new RowWrite.ReproveGeneration(row.Tenant, row.Mac, mac)
+            : null;
 
     /// <summary>A row that is not as it was written.</summary>
     public static DamagedRow Damage(GenerationRow row) =>
         new("generations", Revocations.Of(row.Tenant), "its proof") { App = row.Tenant.App };
 
-    private static byte[] Mac(Instance instance, TenantId tenant, long number)
+    private static byte[] Mac(MacKey key, Instance instance, TenantId tenant, long number)
     {
         using var bound = new AssociatedData("coffer v1 generation"u8);
         bound.Add(instance.Id);
@@ -69,6 +77,6 @@ internal static class Generations
         bound.Add(tenant.Livemode ? 1 : 0);
         bound.Add(tenant.Account);
         bound.Add(number);
-        return instance.ProofKey.Compute(bound.Span);
+        return key.Compute(bound.Span);
     }
 }

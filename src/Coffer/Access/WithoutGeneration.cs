@@ -36,14 +36,20 @@ internal sealed class WithoutGeneration(Engine engine, Instance instance)
         return new RowWrite.PutMeta(MetaKey, value);
     }
 
+    /// <inheritdoc cref="FormatOne.ProveAnew"/>
+    public static RowWrite.PutMeta? ProveAnew(Instance instance, byte[] stored) =>
+        IsWhole(instance, stored) ? null : Row(instance, until: 0);
+
     public async Task StartAsync(CancellationToken ct)
     {
-        if (await engine.FindMetaAsync(MetaKey, ct) is { Length: StatedSize + MacKey.Size } value
-            && CryptographicOperations.FixedTimeEquals(
-                value.AsSpan(StatedSize), Mac(instance, value.AsSpan(..StatedSize))))
+        if (await engine.FindMetaAsync(MetaKey, ct) is { } value && IsWhole(instance, value))
             accepted = (BinaryPrimitives.ReadInt64BigEndian(value),
                 StoreGeneration.Read(value.AsSpan(sizeof(long)..StatedSize)));
     }
+
+    private static bool IsWhole(Instance instance, byte[] value) => value.Length == StatedSize + MacKey.Size
+        && CryptographicOperations.FixedTimeEquals(
+            value.AsSpan(StatedSize), Mac(instance, value.AsSpan(..StatedSize)));
 
     private static byte[] Mac(Instance instance, ReadOnlySpan<byte> stated)
     {

@@ -1,12 +1,14 @@
 using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Audit;
 
 /// <summary>
-/// The chain of one node: <c>mac_n = HMAC-SHA256(K_audit, mac_(n-1) || entry_n)</c>, where <c>mac_0</c> binds the store
-/// and the node. Whoever has not the key can neither change, reorder, insert nor take away an entry unnoticed, but for
-/// the newest ones: those are what checkpoints are for.
+/// The chain of one node: <c>mac_n = HMAC-SHA256(K_audit, mac_(n-1) || entry_n)</c>, where <c>mac_0</c> binds the
+/// store and the node, and <c>K_audit</c> is that of the pepper of the row's generation. Whoever has not the key can
+/// neither change, reorder, insert nor take away an entry unnoticed, but for the newest ones: those are what
+/// checkpoints are for.
 /// </summary>
 /// <remarks>
 /// A database that went back behind the node, as after a failover that lost commits, is noticed before anything is
@@ -39,7 +41,7 @@ internal sealed class AuditChain : IDisposable
     public AuditChain(AuditKeys keys, string node, AuditRow? last, TimeProvider time)
     {
         (this.keys, this.time, writer) = (keys, time, new RowWriter(keys));
-        var position = last is null ? Start(keys.Key, keys.Store, node) : ChainPosition.Of(last);
+        var position = last is null ? Start(keys.Log(), keys.Store, node) : ChainPosition.Of(last);
         at = next = new ChainPlace(node, position, Rollback: 0);
     }
 
@@ -69,12 +71,12 @@ internal sealed class AuditChain : IDisposable
     }
 
     /// <summary>The position before the first entry.</summary>
-    public static ChainPosition Start(MacKey key, byte[] instance, string node)
+    public static ChainPosition Start(LogKeys keys, byte[] instance, string node)
     {
         using var bound = new AssociatedData("coffer v1 audit chain"u8);
         bound.Add(instance);
         bound.Add(node);
-        return new ChainPosition(0, key.Compute(bound.Span));
+        return new ChainPosition(0, keys.First.Compute(bound.Span));
     }
 
     /// <summary>The MAC of an entry that follows another.</summary>

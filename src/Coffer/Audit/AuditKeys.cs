@@ -5,10 +5,10 @@ using Coffer.Storage;
 namespace Coffer.Audit;
 
 /// <summary>What the log of a store is made with.</summary>
-/// <param name="Key">K_audit: chains entries, and proves what <c>meta</c> says about the log.</param>
+/// <param name="Log">K_audit, as of now: chains entries, and proves what <c>meta</c> says about the log.</param>
 /// <param name="Signers">The keys that sign checkpoints, and what is to be proven without a key, as of now.</param>
 /// <param name="Store">The store's id.</param>
-internal sealed record AuditKeys(MacKey Key, Func<SigningKeys> Signers, byte[] Store)
+internal sealed record AuditKeys(Func<LogKeys> Log, Func<SigningKeys> Signers, byte[] Store)
 {
     /// <summary>The generation of the store that this node knows; null of a store of level 1.</summary>
     public Func<StoreGeneration?> Generation { get; init; } = static () => null;
@@ -17,21 +17,22 @@ internal sealed record AuditKeys(MacKey Key, Func<SigningKeys> Signers, byte[] S
     public SigningKeys Signing => Signers();
 
     /// <summary>What it is proven with.</summary>
-    public LogProof Proof => new(Key, Signing.Public, Store);
+    public LogProof Proof => new(Log(), Signing.Public, Store);
 
-    public static AuditKeys Of(Instance instance) => new(instance.AuditKey, () => instance.Signing, instance.Id)
-    {
-        Generation = () => instance.Facts?.Generation,
-    };
+    public static AuditKeys Of(Instance instance) =>
+        new(() => instance.Peppers.Log, () => instance.Signing, instance.Id)
+        {
+            Generation = () => instance.Facts?.Generation,
+        };
 
     public override string ToString() => "[redacted]";
 }
 
 /// <summary>What a log is proven with.</summary>
-/// <param name="Key">K_audit; null where nobody has the root key: then the public chain is all that is proven.</param>
+/// <param name="Keys">K_audit; null where nobody has the root key: then the public chain is all that is proven.</param>
 /// <param name="Signers">The keys whose signatures are believed.</param>
 /// <param name="Store">The store's id.</param>
-internal sealed record LogProof(MacKey? Key, PublicKeys Signers, byte[] Store)
+internal sealed record LogProof(LogKeys? Keys, PublicKeys Signers, byte[] Store)
 {
     public override string ToString() => "[redacted]";
 }

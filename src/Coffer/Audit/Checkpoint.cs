@@ -44,10 +44,14 @@ internal sealed record Checkpoint(int Format, ChainPlace At, IReadOnlyList<Chain
         return unsigned with { Signature = signing.Sign(signed.Span) };
     }
 
+    /// <summary>
+    /// Whether a key has signed it that is believed, and still signed in the generations that it speaks of.
+    /// </summary>
     public bool IsSignedBy(PublicKeys keys, byte[] store)
     {
         using var signed = ToBeSigned(store);
-        return keys.Verify(Key, signed.Span, Signature);
+        return keys.Verify(Key, signed.Span, Signature)
+            && Places.All(place => keys.Counts(Key, place.Position.Public?.Generation));
     }
 
     /// <summary>One line of JSON without its line feed.</summary>

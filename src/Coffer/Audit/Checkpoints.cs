@@ -122,9 +122,12 @@ internal sealed class Checkpoints : IDisposable
             var page = engine.ListAuditHeadsAsync(lastHead, MostHeads, Rollbacks.MetaPrefix, CancellationToken.None)
                 .AsTask().WaitAsync(Patience).GetAwaiter().GetResult();
             lastHead = page.Count < MostHeads ? "" : page[^1].Node;
+            // Of a generation that this node does not know yet: another key signs then.
+            var known = keys.Generation()?.Number ?? 0;
             return [.. page.Where(head => head.Node != node).Select(Place)
-                .Where(head => named.GetValueOrDefault(head.Node) is not { } known
-                || (known.Position.Sequence, known.Rollback) != (head.Position.Sequence, head.Rollback))];
+                .Where(head => !(head.Position.Public?.Generation.Number > known))
+                .Where(head => named.GetValueOrDefault(head.Node) is not { } last
+                || (last.Position.Sequence, last.Rollback) != (head.Position.Sequence, head.Rollback))];
         }
         catch (Exception e) when (e is ApiError or TimeoutException)
         {

@@ -23,10 +23,12 @@ internal static class LogRows
         }
     }
 
-    /// <summary>What <c>meta</c> has about logs: where those of nodes begin, and where they went back.</summary>
+    /// <summary>What <c>meta</c> has about logs: where those of nodes begin, where they went back, and how far
+    /// they had come under peppers of before.</summary>
     public static async Task<IReadOnlyList<(string Key, byte[] Value)>> AboutAsync(Engine engine, CancellationToken ct)
     {
-        var cuts = await engine.ListMetaAsync(AuditCut.MetaPrefix, ct);
-        return [.. cuts, .. await engine.ListMetaAsync(Rollbacks.MetaPrefix, ct)];
+        var (cuts, heads) = (await engine.ListMetaAsync(AuditCut.MetaPrefix, ct),
+            await engine.ListMetaAsync(LogHeads.MetaKey, ct));
+        return [.. cuts, .. heads, .. await engine.ListMetaAsync(Rollbacks.MetaPrefix, ct)];
     }
 }

@@ -41,7 +41,7 @@ internal sealed class NodeLog
             throw NotOurs($"the note of where the audit log of {node} begins");
         var rollbacks = Audit.Rollbacks.Read(proof, node, engine.FindMeta(Audit.Rollbacks.MetaPrefix + node))
             ?? throw NotOurs($"the list of accepted roll-backs of {node}");
-        var end = last is null ? AuditChain.Start(proof.Key!, proof.Store, node) : ChainPosition.Of(last);
+        var end = last is null ? AuditChain.Start(proof.Keys!, proof.Store, node) : ChainPosition.Of(last);
         return new NodeLog(engine, node, begin?.Sequence > end.Sequence ? begin : end, begin, rollbacks);
     }
 

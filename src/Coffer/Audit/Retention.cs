@@ -58,6 +58,8 @@ internal sealed class Retention(
         var verification = new Verification(keys.Proof);
         foreach (var (name, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
             verification.AddMeta(name, value);
+        if (await engine.FindMetaAsync(LogHeads.MetaKey, ct) is { } heads)
+            verification.AddMeta(LogHeads.MetaKey, heads);
 
         var old = new List<AuditRow>();
         foreach (var row in rows)

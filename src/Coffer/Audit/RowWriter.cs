@@ -38,6 +38,7 @@ internal sealed class RowWriter : IDisposable
         var (node, found, rollback) = before;
         var (sequence, mac) = found;
         var (hash, generation, opening) = Begin(before, notes, last);
+        var key = keys.Log().Of(generation);
         Span<byte> salt = stackalloc byte[PublicChain.SaltSize];
         if (hash is not null)
         {
@@ -63,7 +64,7 @@ internal sealed class RowWriter : IDisposable
             json.Reset();
             entry.WriteLine(json, node, ++sequence, written);
             var line = lines.WrittenSpan[begin..];
-            mac = AuditChain.Step(keys.Key, mac, line);
+            mac = AuditChain.Step(key, mac, line);
             if (hash is not null)
                 PublicChain.AddEntry(hash, line);
             lines.Write("\n"u8);

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using Coffer.Crypto;
+using Coffer.Keys;
 
 namespace Coffer.Audit;
 
@@ -26,15 +27,16 @@ internal sealed class SignedStatement(byte[] purpose, byte[] purposeBefore)
         BinaryPrimitives.WriteUInt32BigEndian(signature, signing.Number);
         using (var signed = Bound(keys.Store, node, value.AsSpan(..^Proof), isSigned: true))
             signing.Sign(signed.Span).CopyTo(signature[sizeof(uint)..]);
-        Tag(keys.Proof, node, value, isSigned: true).CopyTo(value, value.Length - MacKey.Size);
+        Tag(keys.Log().Believed[0], keys.Store, node, value, isSigned: true)
+            .CopyTo(value, value.Length - MacKey.Size);
     }
 
     public bool IsProven(LogProof proof, string node, byte[] value, bool isSigned)
     {
-        if (proof.Key is not null)
+        if (proof.Keys is not null)
         {
-            return CryptographicOperations.FixedTimeEquals(
-                value.AsSpan(^MacKey.Size..), Tag(proof, node, value, isSigned));
+            return proof.Keys.Believed.Any(key => CryptographicOperations.FixedTimeEquals(
+                value.AsSpan(^MacKey.Size..), Tag(key, proof.Store, node, value, isSigned)));
         }
 
         if (!isSigned)
@@ -47,10 +49,16 @@ internal sealed class SignedStatement(byte[] purpose, byte[] purposeBefore)
 
     private static Span<byte> SignatureOf(byte[] value) => value.AsSpan(value.Length - Proof, SignatureSize);
 
-    private byte[] Tag(LogProof proof, string node, byte[] value, bool isSigned)
+    /// <summary>
+    /// Whether it is proven by the newest key already, and not only by one that is believed beside it.
+    /// </summary>
+    public bool IsProvenAnew(LogProof proof, string node, byte[] value) =>
+        IsProven(proof with { Keys = new LogKeys(proof.Keys!.Believed[0]) }, node, value, isSigned: true);
+
+    private byte[] Tag(MacKey key, byte[] store, string node, byte[] value, bool isSigned)
     {
-        using var bound = Bound(proof.Store, node, value.AsSpan(..^MacKey.Size), isSigned);
-        return proof.Key!.Compute(bound.Span);
+        using var bound = Bound(store, node, value.AsSpan(..^MacKey.Size), isSigned);
+        return key.Compute(bound.Span);
     }
 
     private AssociatedData Bound(byte[] store, string node, ReadOnlySpan<byte> value, bool isSigned)

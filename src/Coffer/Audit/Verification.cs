@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
+using Coffer.Keys;
 using Coffer.Storage;
 
 namespace Coffer.Audit;
@@ -25,6 +26,8 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
     // What the entries are that checkpoints and roll-backs speak of, once they are seen.
     private readonly Dictionary<(string Node, long Sequence), Seen?> seen = Watched(checkpoints ?? []);
     private readonly Dictionary<string, long> cuts = new();
+    private IReadOnlyDictionary<string, ChainPosition>? heads;
+    private byte[]? statedHeads;
     private readonly Dictionary<string, IReadOnlyList<Rollback>> rollbacks = [];
     private readonly List<(string Node, long Number, string At)> acceptances = [];
     private readonly List<Segment> segments = [];
@@ -103,13 +106,15 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
             AddCut(name[AuditCut.MetaPrefix.Length..], value);
         else if (name.StartsWith(Rollbacks.MetaPrefix, StringComparison.Ordinal))
             AddRollbacks(name[Rollbacks.MetaPrefix.Length..], value);
+        else if (name == LogHeads.MetaKey)
+            statedHeads = value;
     }
 
     private void AddRollbacks(string node, byte[] value)
     {
         if (Rollbacks.Read(proof, node, value) is not { } accepted)
         {
-            problems.Add(proof.Key is null && !Rollbacks.IsSigned(value)
+            problems.Add(proof.Keys is null && !Rollbacks.IsSigned(value)
                 ? $"the list of accepted roll-backs of {node} is not signed: only the root key proves it"
                 : $"the list of accepted roll-backs of {node} was not written by this store");
             return;
@@ -130,7 +135,7 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
         }
         else
         {
-            Break(node, proof.Key is null && !AuditCut.IsSigned(value)
+            Break(node, proof.Keys is null && !AuditCut.IsSigned(value)
                 ? $"the note of where the log of {node} begins is not signed: only the root key proves it"
                 : $"the note of where the log of {node} begins was not written by this store");
         }
@@ -156,13 +161,16 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
         }
 
         var (hash, place, isFound) = Continue(at, row);
+        if (proof.Keys is { } all && !IsOfItsPepper(at, row, place, all))
+            return;
         var begins = place is not null && row.First > 1 && at.Public?.Generation.Is(place.Generation) != true;
-        var (sequence, mac) = (at.Sequence, proof.Key is null ? null : at.Mac);
+        var (sequence, mac) = (at.Sequence, proof.Keys is null ? null : at.Mac);
+        var key = proof.Keys?.Of(place?.Generation);
         foreach (var line in Lines(row))
         {
             sequence++;
             if (mac is not null)
-                mac = AuditChain.Step(proof.Key!, mac, line.Span);
+                mac = AuditChain.Step(key!, mac, line.Span);
             if (hash is not null)
                 PublicChain.AddEntry(hash, line.Span);
             if (seen.ContainsKey((row.Node, sequence)))
@@ -179,7 +187,7 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
 
         if (!isFound || (place is not null && !place.Hash.AsSpan().SequenceEqual(hash)))
         {
-            Break(row.Node, proof.Key is null
+            Break(row.Node, proof.Keys is null
                 ? $"entries {row.First} to {row.Last} of {row.Node} were changed"
                 : $"the public proof of entries {row.First} to {row.Last} of {row.Node} was changed");
             return;
@@ -194,9 +202,51 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
     }
 
     // Without the key nobody knows the MAC that a chain begins with, nor has to.
-    private ChainPosition Start(string node) => proof.Key is { } key
-        ? AuditChain.Start(key, proof.Store, node)
+    private ChainPosition Start(string node) => proof.Keys is { } keys
+        ? AuditChain.Start(keys, proof.Store, node)
         : new ChainPosition(0, []);
+
+    // What each node had written under the peppers of before; null while they are believed, or without the key.
+    private IReadOnlyDictionary<string, ChainPosition>? Heads
+    {
+        get
+        {
+            if (heads is not null || proof.Keys?.Heads is not { } hash)
+                return heads;
+            if (LogHeads.Read(statedHeads, hash) is { } read)
+                return heads = read;
+            problems.Add("what meta says of how far each log had come before the pepper was renewed is gone, or was "
+                + "changed");
+            return heads = new Dictionary<string, ChainPosition>();
+        }
+    }
+
+    // Who has a pepper of before writes what it proves: only what was there when it was believed for the last time.
+    private bool IsOfItsPepper(ChainPosition at, AuditRow row, PublicPlace? place, LogKeys all)
+    {
+        var (before, now) = (all.IndexOf(at.Public?.Generation), all.IndexOf(place?.Generation));
+        if (now < before)
+        {
+            Break(row.Node, $"entries {row.First} to {row.Last} of {row.Node} are of a generation before that of entry "
+                + $"{at.Sequence}, whose pepper is believed no more");
+            return false;
+        }
+
+        return all.Heads is null || now == before || now < all.Newest || RequireHead(row.Node, at);
+    }
+
+    private bool RequireHead(string node, ChainPosition at)
+    {
+        var head = Heads!.GetValueOrDefault(node);
+        if (at.Sequence == (head?.Sequence ?? 0)
+            && (head is null || CryptographicOperations.FixedTimeEquals(head.Mac, at.Mac)))
+            return true;
+        Break(node, head is null
+            ? $"the log of {node} has {at.Sequence} entries under a pepper of before, and had none when it was renewed"
+            : $"the log of {node} had come to entry {head.Sequence} when the pepper was renewed: what it has under the "
+                + $"one before, up to entry {at.Sequence}, is not that");
+        return false;
+    }
 
     private static byte[]? Copy(byte[]? hash) => (byte[]?)hash?.Clone();
 
@@ -232,6 +282,14 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
             if (!rollbacks.GetValueOrDefault(node, []).Any(rollback => rollback.Number == number))
                 problems.Add($"{at} accepts roll-back {number} of {node}, which is not in the list of accepted " +
                     $"roll-backs: the list was changed");
+        }
+
+        foreach (var node in positions.Keys.Concat(Heads?.Keys ?? []).Distinct().Order(StringComparer.Ordinal).ToList())
+        {
+            var last = positions.GetValueOrDefault(node) ?? Start(node);
+            if (proof.Keys is { Heads: not null } all && all.IndexOf(last.Public?.Generation) < all.Newest
+                && !broken.ContainsKey(node))
+                RequireHead(node, last);
         }
 
         foreach (var (node, rollback) in AcceptedRollbacks)

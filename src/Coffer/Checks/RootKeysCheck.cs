@@ -41,6 +41,14 @@ internal static class RootKeysCheck
         look.AtSettings(facts);
         if (facts.Rotating is { } rotating)
             await AtRotationAsync(engine, rotating, found, ct);
+        if (facts.Renewal is { } renewal)
+        {
+            found.Warn($"the store is being renewed after a compromise: {StoreRenewal.Word(renewal.State)}",
+                renewal.State == RenewalState.Waiting
+                    ? "An owner has to look at the API keys, and confirm them: coffer root-keys confirm"
+                    : "It continues by itself while a server runs. See how far it is: coffer root-keys status");
+        }
+
         if (found.AreOk)
             found.Ok($"every wrapper opens every root key in use: {Shown(facts)}");
     }

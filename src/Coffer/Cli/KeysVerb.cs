@@ -30,6 +30,9 @@ internal static class KeysVerb
         ("PERMISSIONS", Listing.Text("permissions")),
         ("EXPIRES", Listing.Time("expires")));
 
+    /// <summary>Shows API keys as a server lists them.</summary>
+    public static void Print(ParseResult parsed, IReadOnlyList<JsonElement> keys) => Keys.Print(parsed, keys);
+
     public static Command Command() =>
         new(
             "keys",

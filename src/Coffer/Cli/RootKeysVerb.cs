@@ -5,12 +5,16 @@ using Coffer.Client;
 namespace Coffer.Cli;
 
 /// <summary>
-/// <c>coffer root-keys status|add|rotate|rewrap|remove</c>, on the management plane: the keys that everything in a
-/// store is sealed under, and what wraps them. <c>shares</c> and <c>recover</c> are those of people.
+/// <c>coffer root-keys status|add|rotate|confirm|rewrap|remove</c>, on the management plane: the keys that everything
+/// in a store is sealed under, and what wraps them. <c>shares</c> and <c>recover</c> are those of people.
 /// </summary>
 internal static class RootKeysVerb
 {
     private static readonly TimeSpan Between = TimeSpan.FromMilliseconds(500);
+
+    private const string Question = "Renew the store? What wraps its root keys must be what nobody else has: else move "
+        + "to another wrapper first. Browser keys, kept replies and signing secrets end at once; copies of before are "
+        + "what they are.";
 
     private static readonly Listing Keys = new(
         ("VERSION", Listing.Text("version")),
@@ -22,7 +26,7 @@ internal static class RootKeysVerb
         new("root-keys",
             "Show, rotate and rewrap the root keys of a running server. The admin key is read from COFFER_ADMIN_KEY.")
         {
-            Status(), Add(), Rotate(), Rewrap(), Remove(), RecoveryVerb.Shares(), RecoveryVerb.Recover(),
+            Status(), Add(), Rotate(), Confirm(), Rewrap(), Remove(), RecoveryVerb.Shares(), RecoveryVerb.Recover(),
         };
 
     private static Command Status() => Connection.OnAdmin(
@@ -51,12 +55,24 @@ internal static class RootKeysVerb
     private static Command Rotate()
     {
         var noWait = new Option<bool>("--no-wait") { Description = "Do not wait until it is done." };
+        var compromised = new Option<bool>("--compromised")
+        {
+            Description = "Others may have a root key and a copy of the store: all that hangs on it is renewed, and an "
+                + "owner confirms the API keys in the end.",
+        };
         return Connection.OnAdmin(new Command("rotate",
             "Make a new root key, and seal under it all that is under the last one, while requests go through. "
-                + "It continues by itself after a restart.\n\nExample: coffer root-keys rotate") { noWait },
+                + "It continues by itself after a restart.\n\nExample: coffer root-keys rotate")
+        { noWait, compromised, Parameters.Yes },
             async (admin, parsed, ct) =>
             {
-                var keys = await admin.ChangeAsync("root_keys/rotate", ct: ct);
+                var isCompromised = parsed.GetValue(compromised);
+                if (isCompromised)
+                    NameLost(await admin.FindAsync("root_keys", ct));
+                if (isCompromised && !Terminal.Confirmed(parsed.GetValue(Parameters.Yes), Question))
+                    return ExitCode.Usage;
+                var keys = await admin.ChangeAsync(
+                    "root_keys/rotate", [("compromised", isCompromised ? "true" : null)], ct);
                 while (!parsed.GetValue(noWait) && IsUnderWay(keys))
                 {
                     await Task.Delay(Between, ct);
@@ -69,6 +85,30 @@ internal static class RootKeysVerb
                 return code;
             });
     }
+
+    private static Command Confirm() => Connection.OnAdmin(
+        new Command("confirm",
+            "Look at the API keys that there are after rotate --compromised, and say that all of them may stay. The "
+                + "admin key is one that keys create --type admin --offline has made since.\n\n"
+                + "Example: coffer root-keys confirm") { Parameters.Yes },
+        async (admin, parsed, ct) =>
+        {
+            // Between two looks at all of them that are the same nobody has made one.
+            var before = Listing.Text("keys")(await admin.FindAsync("root_keys/confirmation", ct));
+            var keys = await admin.ListAsync("api_keys", ct: ct).ToListAsync(ct);
+            if (!parsed.GetValue(Parameters.Json))
+                KeysVerb.Print(parsed, keys);
+            var after = await admin.FindAsync("root_keys/confirmation", ct);
+            if (Listing.Text("keys")(after) != before || after.GetProperty("count").GetInt64() != keys.Count)
+            {
+                return new Failure(ExitCode.Refused, "the API keys were changed meanwhile", "Run it again.").Report();
+            }
+
+            if (!Terminal.Confirmed(parsed.GetValue(Parameters.Yes),
+                $"Do you know each of these {keys.Count} keys? One that you do not know is to be revoked first."))
+                return ExitCode.Usage;
+            return Show(parsed, await admin.ChangeAsync("root_keys/confirmation", [("keys", before)], ct));
+        });
 
     private static Command Rewrap() => Connection.OnAdmin(
         new Command("rewrap",
@@ -134,6 +174,8 @@ internal static class RootKeysVerb
             Console.WriteLine($"\nWaiting for {Terminal.Shown(nodes)}, which have not opened the new root key.");
         if (keys.GetProperty("left").GetInt64() is > 0 and var left)
             Console.WriteLine($"\n{left} rows are still under an older root key.");
+        if (RenewalState(keys) is { } renewal)
+            Console.WriteLine($"\nThe store is being renewed: {Terminal.Shown(renewal)}.");
         foreach (var row in keys.GetProperty("damaged").EnumerateArray())
             Console.WriteLine($"Damaged, and left as it is: {Terminal.Shown(row.ToString())}");
         return ExitCode.Ok;
@@ -160,12 +202,24 @@ internal static class RootKeysVerb
     private static void Tell(JsonElement keys)
     {
         if (!Console.IsErrorRedirected && IsUnderWay(keys))
-            Console.Error.Write($"\r{State(keys)}: {keys.GetProperty("left").GetInt64()} rows left   ");
+        {
+            Console.Error.Write($"\r{RenewalState(keys) ?? State(keys)}: {keys.GetProperty("left").GetInt64()} rows "
+                + "left        ");
+        }
         else if (!Console.IsErrorRedirected)
             Console.Error.WriteLine();
     }
 
-    private static bool IsUnderWay(JsonElement keys) => State(keys) != "done";
+    private static bool IsUnderWay(JsonElement keys) => RenewalState(keys) switch
+    {
+        null => State(keys) != "done",
+        var renewal => renewal != "waiting_for_owner",
+    };
+
+    private static string? RenewalState(JsonElement keys) =>
+        keys.GetProperty("renewal") is { ValueKind: JsonValueKind.Object } renewal
+            ? Listing.Text("state")(renewal)
+            : null;
 
     private static string State(JsonElement keys) =>
         Listing.Text("state")(keys.GetProperty("keys").EnumerateArray().Last());

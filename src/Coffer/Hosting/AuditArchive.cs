@@ -175,7 +175,7 @@ internal static class AuditArchive
         }
 
         keys.Learn(store, PublicKeys.FromMeta(known));
-        return new LogProof(Key: null, keys, store);
+        return new LogProof(Keys: null, keys, store);
     }
 
     private static bool IsAnchored(string? anchor, string? own, Instance instance)
@@ -201,7 +201,7 @@ internal static class AuditArchive
                 $"accepted at {accepted.Rollback.Time.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z " +
                 $"as its roll-back {accepted.Rollback.Number}")],
             Segments = [.. verification.Segments.Select(segment => segment.ToString())],
-            IsPublic = proof.Key is null,
+            IsPublic = proof.Keys is null,
             Proven = [.. verification.Proven.Select(Words)],
             Unproven = [.. verification.Unproven.Select(Words)],
         };

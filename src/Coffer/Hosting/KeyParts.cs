@@ -84,6 +84,8 @@ internal sealed class KeyParts(KeyWrappers wrappers, Anchor anchor)
         engine.KnownControl = () => instance.Facts?.Row;
         engine.ControlMoved = watch.FollowNow;
         engine.Changed += watch.Note;
+        // Which keys are believed may be another matter from then on.
+        instance.WhenRenewed += () => engine.Changed(News.AllAccess);
     }
 
     /// <summary>Has the rotation of a root key that is under way continue by itself.</summary>

@@ -27,6 +27,9 @@ internal sealed class LaterLog
     /// <summary>Whether the keys of tenants were rotated because others may have known them.</summary>
     public bool IsCompromised { get; private set; }
 
+    /// <summary>Whether the store was renewed because others may have had its root key.</summary>
+    public bool IsRenewed { get; private set; }
+
     /// <summary>
     /// How many secrets may have been deleted after that, by names that the back-up has not: they are there again.
     /// </summary>
@@ -36,10 +39,10 @@ internal sealed class LaterLog
     /// <exception cref="ConfigurationException">
     /// It does not verify, is another store's, or lacks entries between the back-up and its own first.
     /// </exception>
-    public static LaterLog Read(string file, OfflineStore store)
+    public static async Task<LaterLog> ReadAsync(string file, OfflineStore store, CancellationToken ct)
     {
         using var exported = new ExportedLog(file);
-        var proof = AuditKeys.Of(store.Instance).Proof;
+        var proof = await ProofAsync(exported, store, ct);
         var (verification, later, shared) = (new Verification(proof), new LaterLog(), new HashSet<string>());
         foreach (var (key, value) in exported.Stored.Meta)
             verification.AddMeta(key, value);
@@ -58,6 +61,20 @@ internal sealed class LaterLog
         if (verification.Problems.Count > 0 || exported.Trouble is not null)
             throw Refused(file, exported.Trouble?.Text ?? verification.Problems[0]);
         return later;
+    }
+
+    // Of a store that was renewed after the back-up a later pepper proves the log, which is in the export.
+    private static async Task<LogProof> ProofAsync(ExportedLog exported, OfflineStore store, CancellationToken ct)
+    {
+        if (exported.Stored.Meta.ContainsKey(LogHeads.MetaKey))
+        {
+            var later = await exported.OpenAsync(store.Wrappers, ct);
+            if (later.Id.AsSpan().SequenceEqual(store.Instance.Id)
+                && store.Instance.Peppers.All.All(pepper => later.HasMark(pepper.Mark)))
+                return AuditKeys.Of(later).Proof;
+        }
+
+        return AuditKeys.Of(store.Instance).Proof;
     }
 
     /// <summary>Does it again in the store.</summary>
@@ -92,7 +109,7 @@ internal sealed class LaterLog
         {
             Entries++;
             using var entry = Verification.Parse(line);
-            if (Field("outcome") is "ok" or "expired" && Field("verb") is { } verb)
+            if (Field("verb") is { } verb && (Field("outcome") is "ok" or "expired" || verb == "renew_store"))
                 Add(verb, Field);
 
             string? Field(string name) => Verification.Field(entry, name);
@@ -118,6 +135,13 @@ internal sealed class LaterLog
                 break;
             case "roll_signing_secret" when app is not null:
                 rolledSecrets.Add((app, field("mode") != "test"));
+                break;
+            case "end_signing_secrets" when app is not null:
+                rolledSecrets.Add((app, true));
+                rolledSecrets.Add((app, false));
+                break;
+            case "renew_store" when field("outcome") is not "refused":
+                IsRenewed = true;
                 break;
             case "set":
                 Sets++;

@@ -9,8 +9,9 @@ namespace Coffer.Hosting;
 /// <summary>
 /// Raises the level of stored forms, once no node runs that does not know them. Rows of API keys come into their second
 /// form by two levels: from the first on they are written in it; from the second on they are believed in no other, once
-/// all are. An admin key of before becomes an owner's. From the next level on a tenant may have seeds that are retired,
-/// and from the last one on the store keeps settings, of which the first are those that a server is started with.
+/// all are. An admin key of before becomes an owner's. From the next level on a tenant may have seeds that are retired;
+/// from the next on the store keeps settings, of which the first are those that a server is started with; and from the
+/// last one on its pepper may be renewed.
 /// </summary>
 /// <param name="engine">Where the store is.</param>
 /// <param name="committer">Commits.</param>
@@ -35,6 +36,8 @@ internal sealed class LevelUpgrade(
             await RaiseAsync(Control.RetiredSeeds, null);
         if (instance.Level == Control.RetiredSeeds && !await HasNodesOfBeforeAsync(ct))
             await RaiseAsync(Control.StoredSettings, null);
+        if (instance.Level == Control.StoredSettings && !await HasNodesOfBeforeAsync(ct))
+            await RaiseAsync(Control.RenewedPeppers, null);
         if (told is not null && instance is { Level: >= Control.StoredSettings, Facts.Settings: null })
         {
             await committer.CommitAsync(new ControlChange(instance,

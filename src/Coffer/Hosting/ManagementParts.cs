@@ -37,7 +37,9 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
             engine, audit.Committer, secrets.Tenants, gate, time, around.Log<TenantKeyRotation>())
         {
             Roots = rotation,
+            Renewal = new StoreRenewal(engine, audit.Committer, instance, rotation, gate, time),
         });
+        instance.WhenRenewed += tenantKeys.Wake;
         tenantKeys.Start();
         around.Loops.Add(tenantKeys.Loop);
         var scans = around.Parts.Add(new Scans());

@@ -28,6 +28,9 @@ internal sealed class OfflineStore : IAsyncDisposable
 
     public required Instance Instance { get; init; }
 
+    /// <summary>What is set to unwrap root keys.</summary>
+    public KeyWrappers Wrappers => keys.Wrappers;
+
     /// <summary>Unix seconds.</summary>
     public long Now => time.GetUtcNow().ToUnixTimeSeconds();
 

@@ -127,7 +127,7 @@ internal static class RestoredStore
                 "Start the server.");
         }
 
-        var shown = log is null ? null : LaterLog.Read(log, store);
+        var shown = log is null ? null : await LaterLog.ReadAsync(log, store, ct);
         var known = receipts is null ? null : KnownReceipts.Read(receipts, store.Instance);
         var isCompromised = isUnknown || shown?.IsCompromised == true;
         if (isCompromised && store.Instance.Level < Control.RetiredSeeds)
@@ -146,15 +146,26 @@ internal static class RestoredStore
         if (known is not null)
             reason += $", and {known.Count} receipts";
         var entry = new AuditEntry("finish_restore", "ok") { Reason = reason, Count = ended };
-        var (rows, notes) = isCompromised
+        // Of a renewal that the log shows, the keys of all tenants are a part.
+        var renewal = shown?.IsRenewed == true && store.Instance.Level >= Control.RenewedPeppers
+            ? RenewalOf(store)
+            : null;
+        var (rows, notes) = renewal is null && isCompromised
             ? await RotateTenantsAsync(store, ct)
             : ([], []);
-        await store.CommitAsync(new ControlChange(
-            store.Instance, static control => control with { IsHeld = false }, rows, [entry, .. notes]));
+        if (renewal is not null)
+            notes = [new AuditEntry("renew_store", StoreRenewal.Word(renewal.State)) { Reason = "restored" }];
+        await store.CommitAsync(new ControlChange(store.Instance,
+            control => control with { IsHeld = false, Renewal = control.Renewal ?? renewal }, rows,
+            [entry, .. notes]));
         if (shown is not null || known is not null)
             await store.Engine.EraseAsync(ct);
         return (ended, shown, forgotten);
     }
+
+    // The next start carries it out, from the root key that the restoration has made.
+    private static Renewal RenewalOf(OfflineStore store) => new(RenewalState.Asked,
+        store.Instance.FactsInForce.NewestVersion, store.Instance.Peppers.Newest.Number + 1, store.Now);
 
     // The next start carries it out. Nobody says which keys others may know: they are those of all tenants.
     private static async Task<(RowWrite[] Rows, Note[] Notes)> RotateTenantsAsync(
@@ -205,7 +216,7 @@ internal static class RestoredStore
 
         if (rows.Count == 0)
             return false;
-        rows.Add(new RowWrite.DeleteReplies(ManagementWriter.OwnerOf(store.Instance, app, account)));
+        rows.AddRange(ManagementWriter.DeleteReplies(store.Instance, app, account));
         var entry = new AuditEntry("forget_account", "ok")
         {
             App = app,

@@ -23,16 +23,17 @@ internal sealed record Control : IDisposable
 
     /// <summary>
     /// The first level with this row; from which on rows of API keys are proven in their second form; from which on
-    /// they are believed in no other; from which on tenants may have retired seeds, and apps rules for accounts; and
-    /// from which on it has settings.
+    /// they are believed in no other; from which on tenants may have retired seeds, and apps rules for accounts; from
+    /// which on it has settings; and from which on there may be a second pepper.
     /// </summary>
     public const long FirstLevel = 2, SecondKeyRows = 3, OnlySecondKeyRows = 4, RetiredSeeds = 5, AccountRules = 5,
-        StoredSettings = 6;
+        StoredSettings = 6, RenewedPeppers = 7;
 
     private const byte SerialTag = 1, LevelTag = 2, GenerationTag = 3, HeldTag = 4, RootTag = 5, WrappingTag = 6,
-        RemovedTag = 7, PepperTag = 8, SigningKeyTag = 9, SettingTag = 10;
+        RemovedTag = 7, PepperTag = 8, SigningKeyTag = 9, SettingTag = 10, EraTag = 11, RenewalTag = 12, HeadsTag = 13;
 
-    private const int VersionSize = sizeof(uint), HashSize = SHA256.HashSizeInBytes;
+    private const int VersionSize = sizeof(uint), HashSize = SHA256.HashSizeInBytes,
+        EraSize = 2 * VersionSize + StoreGeneration.Size;
 
     /// <summary>One more at each change; from 1.</summary>
     public required long Serial { get; init; }
@@ -67,6 +68,18 @@ internal sealed record Control : IDisposable
     /// </summary>
     public IReadOnlyDictionary<string, string>? Settings { get; init; }
 
+    /// <summary>What began with each pepper after the first, oldest first.</summary>
+    public IReadOnlyList<Era> Eras { get; init; } = [];
+
+    /// <summary>The renewal of the store that is under way, or null.</summary>
+    public Renewal? Renewal { get; init; }
+
+    /// <summary>
+    /// SHA-256 of the row of <c>meta</c> that says how far each node's log had come before the newest pepper, from when
+    /// on that alone is believed; null of a store with one pepper.
+    /// </summary>
+    public byte[]? Heads { get; init; }
+
     public static IReadOnlyDictionary<string, string> NoSettings { get; } = new Dictionary<string, string>();
 
     /// <summary>The version of the root key that seals.</summary>
@@ -93,6 +106,15 @@ internal sealed record Control : IDisposable
     /// <param name="Number">From 1.</param>
     /// <param name="Secret">The bytes.</param>
     public sealed record Numbered(uint Number, SecretBytes Secret);
+
+    /// <summary>What began with a pepper after the first, in one change.</summary>
+    /// <param name="Pepper">Its number.</param>
+    /// <param name="SigningKey">The number of the key that signs since then.</param>
+    /// <param name="Generation">Which life of the store began.</param>
+    public sealed record Era(uint Pepper, uint SigningKey, StoreGeneration Generation);
+
+    /// <summary>What began with a pepper; null of the first.</summary>
+    public Era? EraOf(uint pepper) => Eras.FirstOrDefault(era => era.Pepper == pepper);
 
     /// <summary>Seals it under the root key that seals.</summary>
     public RowWrite.PutMeta Write(byte[] store, RootKeys roots)
@@ -146,6 +168,16 @@ internal sealed record Control : IDisposable
             fields.Add((SettingTag, []));
         fields.AddRange((Settings ?? NoSettings).OrderBy(setting => setting.Key, StringComparer.Ordinal)
             .Select(setting => (SettingTag, Encoding.UTF8.GetBytes($"{setting.Key}={setting.Value}"))));
+        fields.AddRange(Eras.Select(era => (EraTag, (byte[])
+            [.. Version(era.Pepper), .. Version(era.SigningKey), .. era.Generation.ToBytes()])));
+        if (Renewal is { } renewal)
+        {
+            fields.Add((RenewalTag, [(byte)renewal.State, .. Version(renewal.Root), .. Version(renewal.Pepper),
+                .. Number(renewal.Created)]));
+        }
+
+        if (Heads is not null)
+            fields.Add((HeadsTag, Heads));
         var secrets = Peppers.Select(pepper => (Tag: PepperTag, Of: pepper))
             .Concat(SigningKeys.Select(key => (Tag: SigningKeyTag, Of: key))).ToList();
         var size = fields.Sum(field => Tlv.SizeOf(field.Value))
@@ -167,8 +199,8 @@ internal sealed record Control : IDisposable
 
     private static Control? Parse(ReadOnlySpan<byte> text)
     {
-        if (!Tlv.AreSound(text, [SerialTag, LevelTag, GenerationTag, HeldTag],
-            [RootTag, WrappingTag, RemovedTag, PepperTag, SigningKeyTag, SettingTag]))
+        if (!Tlv.AreSound(text, [SerialTag, LevelTag, GenerationTag, HeldTag, RenewalTag, HeadsTag],
+            [RootTag, WrappingTag, RemovedTag, PepperTag, SigningKeyTag, SettingTag, EraTag]))
             return null;
         var (serial, level) = (NumberIn(text, SerialTag), NumberIn(text, LevelTag));
         if (serial is not > 0 || level is not (>= FirstLevel and <= CurrentLevel)
@@ -228,8 +260,13 @@ internal sealed record Control : IDisposable
                 return null;
         }
 
+        if (!TryReadEras(text, peppers, out var eras) || !TryReadRenewal(text, out var renewal))
+            return null;
         return new Control
         {
+            Eras = eras,
+            Renewal = renewal,
+            Heads = Tlv.Find(text, HeadsTag) is { } heads ? text[heads].ToArray() : null,
             Serial = serial.Value,
             Level = level.Value,
             Generation = StoreGeneration.Read(text[generation]),
@@ -241,6 +278,38 @@ internal sealed record Control : IDisposable
             Peppers = Secrets(text, peppers),
             SigningKeys = Secrets(text, signing),
         };
+    }
+
+    // Each pepper after the first has one, in their order, and each is of a later generation.
+    private static bool TryReadEras(ReadOnlySpan<byte> text, IReadOnlyList<Range> peppers, out List<Era> eras)
+    {
+        eras = [];
+        foreach (var at in Tlv.All(text, EraTag))
+        {
+            if (text[at].Length != EraSize || eras.Count + 1 >= peppers.Count)
+                return false;
+            var era = new Era(VersionIn(text[at]), VersionIn(text[at][VersionSize..]),
+                StoreGeneration.Read(text[at][(2 * VersionSize)..]));
+            if (era.Pepper != VersionIn(text[peppers[eras.Count + 1]])
+                || (eras.Count > 0 && era.Generation.Number <= eras[^1].Generation.Number))
+                return false;
+            eras.Add(era);
+        }
+
+        return eras.Count == peppers.Count - 1;
+    }
+
+    private static bool TryReadRenewal(ReadOnlySpan<byte> text, out Renewal? renewal)
+    {
+        renewal = null;
+        if (Tlv.Find(text, RenewalTag) is not { } at)
+            return true;
+        var value = text[at];
+        if (value.Length != 1 + 2 * VersionSize + sizeof(long) || !Enum.IsDefined((RenewalState)value[0]))
+            return false;
+        renewal = new Renewal((RenewalState)value[0], VersionIn(value[1..]), VersionIn(value[(1 + VersionSize)..]),
+            BinaryPrimitives.ReadInt64BigEndian(value[(1 + 2 * VersionSize)..]));
+        return true;
     }
 
     private static List<Numbered> Secrets(ReadOnlySpan<byte> text, IReadOnlyList<Range> all)
@@ -293,39 +362,4 @@ internal static class RootStates
     /// <summary>Whether a root key in this state may seal; the newest of them does.</summary>
     public static bool Seals(this RootState state) =>
         state is RootState.Sealing or RootState.Rewrapping or RootState.Done;
-}
-
-/// <summary>Which life of the store this is: another one after each step back that was accepted.</summary>
-/// <param name="Number">Greater than that of any before, and not less than Unix time when it began.</param>
-/// <param name="Mark">8 random bytes: two that were restored from one back-up differ.</param>
-internal sealed record StoreGeneration(long Number, byte[] Mark)
-{
-    private const int MarkSize = 8;
-
-    public const int Size = sizeof(long) + MarkSize;
-
-    /// <summary>One that begins now, after another.</summary>
-    /// <param name="now">Unix seconds.</param>
-    /// <param name="last">The greatest number that is known to have been given; 0 if there is none.</param>
-    public static StoreGeneration After(long last, long now) =>
-        new(Math.Max(now, last + 1), RandomNumberGenerator.GetBytes(MarkSize));
-
-    /// <summary>As it is stored, and as what is given out names it.</summary>
-    public byte[] ToBytes()
-    {
-        var bytes = new byte[Size];
-        BinaryPrimitives.WriteInt64BigEndian(bytes, Number);
-        Mark.CopyTo(bytes, sizeof(long));
-        return bytes;
-    }
-
-    /// <summary>Whether it is the same: of two numbers that are equal the marks tell.</summary>
-    public bool Is(StoreGeneration? other) =>
-        other is not null && Number == other.Number && Mark.AsSpan().SequenceEqual(other.Mark);
-
-    /// <summary>Its bytes in hexadecimal.</summary>
-    public override string ToString() => Convert.ToHexStringLower(ToBytes());
-
-    public static StoreGeneration Read(ReadOnlySpan<byte> value) =>
-        new(BinaryPrimitives.ReadInt64BigEndian(value), value[sizeof(long)..].ToArray());
 }

@@ -13,7 +13,7 @@ namespace Coffer.Keys;
 internal sealed class ControlChange(
     Instance instance, Func<Control, Control?> next, IReadOnlyList<RowWrite> rows, IReadOnlyList<Note> notes) : Change
 {
-    private (RootKeys Roots, ControlFacts Facts)? decided;
+    private InForce? decided;
 
     /// <summary>The root key that the change makes, or null.</summary>
     public NewRoot? Made { get; init; }
@@ -39,8 +39,8 @@ internal sealed class ControlChange(
             ?? throw new InvalidOperationException("the control row that is known does not open");
         if (next(control) is not { } changed)
             return [];
-        var (roots, row, now) = Write(instance, control, changed, facts, Made);
-        decided = (roots, now);
+        var (row, now) = Write(instance, control, changed, facts, Made);
+        decided = now;
         return [.. rows, row];
     }
 
@@ -49,7 +49,7 @@ internal sealed class ControlChange(
     public override void Durable()
     {
         if (decided is { } now)
-            instance.Take(now.Roots, now.Facts, Signing);
+            instance.Take(now, Signing);
     }
 
     /// <summary>The row of a control that follows another, sealed under the root key that it says.</summary>
@@ -58,8 +58,8 @@ internal sealed class ControlChange(
     /// <param name="changed">What it says.</param>
     /// <param name="facts">What is known of the one before.</param>
     /// <param name="made">The root key that comes with it, or null.</param>
-    /// <returns>What is in force once the row is durable, and the row.</returns>
-    public static (RootKeys Roots, RowWrite.PutMeta Row, ControlFacts Facts) Write(
+    /// <returns>The row, and what is in force once it is durable.</returns>
+    public static (RowWrite.PutMeta Row, InForce Now) Write(
         Instance instance, Control before, Control changed, ControlFacts facts, NewRoot? made = null)
     {
         var next = changed with { Serial = before.Serial + 1 };
@@ -67,8 +67,15 @@ internal sealed class ControlChange(
             next.Roots.Where(root => root.State == RootState.Unused).Select(root => root.Version));
         var row = next.Write(instance.Id, roots);
         var known = facts.Roots.Select(root => new RootKeyRow(root.Version, root.Created, []));
-        return made is null
-            ? (roots, row, ControlFacts.Of(next, row.Value, [.. known]))
-            : (roots.With(made.Key), row, ControlFacts.Of(next, row.Value, [.. known, made.Row]));
+        var peppers = Peppers.Of(next, instance.Peppers);
+        return (row, made is null
+            ? new InForce(roots, ControlFacts.Of(next, row.Value, [.. known]), peppers)
+            : new InForce(roots.With(made.Key), ControlFacts.Of(next, row.Value, [.. known, made.Row]), peppers));
     }
 }
+
+/// <summary>What a node goes by from a control row on.</summary>
+/// <param name="Roots">The root keys.</param>
+/// <param name="Facts">What it says.</param>
+/// <param name="Peppers">The peppers.</param>
+internal sealed record InForce(RootKeys Roots, ControlFacts Facts, Peppers Peppers);

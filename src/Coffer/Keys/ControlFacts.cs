@@ -31,6 +31,9 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
     /// <summary>SHA-256 of each key that signs, oldest first.</summary>
     public required IReadOnlyList<byte[]> SigningKeys { get; init; }
 
+    /// <summary>The renewal of the store that is under way, or null.</summary>
+    public Renewal? Renewal { get; init; }
+
     /// <summary>The versions of root keys that are no more.</summary>
     public required IReadOnlyList<uint> RemovedRoots { get; init; }
 
@@ -69,6 +72,8 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
 
         if (control.Serial == Serial && !row.SequenceEqual(Row))
             throw NotAfter($"its serial, {Serial}, is that of another one");
+        if (control.Generation.Number < Generation.Number)
+            throw NotAfter($"its generation, {control.Generation}, is older than {Generation}");
         if (!StartsWith(MarksOf(control), Marks))
             throw NotAfter("it lacks a pepper that this store has");
         if (!StartsWith(HashesOf(control), SigningKeys))
@@ -101,6 +106,7 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
         IsHeld = control.IsHeld,
         Settings = control.Settings,
         Marks = MarksOf(control),
+        Renewal = control.Renewal,
         SigningKeys = HashesOf(control),
         RemovedRoots = [.. control.RemovedRoots.Select(root => root.Version)],
     };

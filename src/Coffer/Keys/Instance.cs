@@ -29,28 +29,14 @@ internal sealed partial class Instance
     private const int PepperSize = Control.PepperSize;
 
     private readonly Lock taking = new();
-    private readonly byte[] firstMark;
     private RootKeys inForce;
+    private Peppers peppers;
     private ControlFacts? known;
     private SigningKeys signingKeys;
 
     private Instance(
-        RootKeys roots, byte[] id, ReadOnlySpan<byte> pepper, IReadOnlyList<Control.Numbered> signing,
-        ControlFacts? facts)
-    {
-        (inForce, known, Id) = (roots, facts, id);
-        signingKeys = SigningKeys.Open(id, signing);
-        TokenKey = MacKey.Derived(pepper, "coffer v1 token"u8);
-        ProofKey = MacKey.Derived(pepper, "coffer v1 key row"u8);
-        AuditKey = MacKey.Derived(pepper, "coffer v1 audit"u8);
-        ManagedIdKey = MacKey.Derived(pepper, "coffer v1 managed id"u8);
-        EphemeralIdKey = MacKey.Derived(pepper, "coffer v1 ephemeral key id"u8);
-        EphemeralKey = SealingKey.Derived(pepper, "coffer v1 ephemeral key"u8);
-        EphemeralKey2 = SealingKey.Derived(pepper, "coffer v2 ephemeral key"u8, version: 2);
-        ReplyKey = SealingKey.Derived(pepper, "coffer v1 reply"u8);
-        BackupKey = MacKey.Derived(pepper, "coffer v1 backup"u8);
-        firstMark = Anchor.MarkOf(pepper);
-    }
+        RootKeys roots, byte[] id, Peppers peppers, SigningKeys signing, ControlFacts? facts) =>
+        (inForce, this.peppers, signingKeys, known, Id) = (roots, peppers, signing, facts, id);
 
     /// <summary>What <c>meta</c> has of the store's own secrets, at whichever level.</summary>
     public static IReadOnlyList<string> MetaKeys { get; } =
@@ -81,43 +67,48 @@ internal sealed partial class Instance
     public RootKeys Roots => Volatile.Read(ref inForce);
 
     /// <summary>What an anchor has of the identity: who writes the database cannot make another one's.</summary>
-    public byte[] AnchorMark => Facts?.Marks[^1] ?? firstMark;
+    public byte[] AnchorMark => Peppers.Newest.Mark;
 
     /// <summary>Whether a mark is of the store, now or before: an anchor may have slept.</summary>
     public bool HasMark(byte[] mark) =>
-        (Facts?.Marks ?? [firstMark]).Any(own => CryptographicOperations.FixedTimeEquals(own, mark));
+        Peppers.All.Any(own => CryptographicOperations.FixedTimeEquals(own.Mark, mark));
+
+    /// <summary>What proves: which keys of API keys, the audit log and others come from it.</summary>
+    public Peppers Peppers => Volatile.Read(ref peppers);
+
+    /// <summary>Called when other peppers are believed than before, or a renewal has come further.</summary>
+    public Action WhenRenewed { get; set; } = static () => { };
 
     /// <summary>16 random bytes; not a secret.</summary>
     public byte[] Id { get; }
 
-    /// <summary>Key of the MAC under which a token is stored.</summary>
-    public MacKey TokenKey { get; }
+    /// <summary>Key of the MAC under which a token is stored. It finds, and proves nothing.</summary>
+    public MacKey TokenKey => Peppers.First.Token;
 
-    /// <summary>Key of the MAC that binds an API key's row to its token.</summary>
-    public MacKey ProofKey { get; }
+    /// <summary>Key of the MAC that binds an API key's row to its token, and of what is proven like it.</summary>
+    public MacKey ProofKey => Peppers.Newest.Proof;
 
-    /// <summary>Key of the MACs that chain the audit log.</summary>
-    public MacKey AuditKey { get; }
+    /// <summary>
+    /// Key of the MAC that shows an id to be of an app or API key of this store: where a list continues.
+    /// </summary>
+    public MacKey ManagedIdKey => Peppers.First.ManagedId;
 
-    /// <summary>Key of the MAC that shows an id to be of an app or API key of this store.</summary>
-    public MacKey ManagedIdKey { get; }
-
-    /// <summary>Key of the MAC that shows an id to be of an ephemeral key of an account.</summary>
-    public MacKey EphemeralIdKey { get; }
+    /// <summary>Key of the MAC that shows an id to be of an ephemeral key of an account, to be ended.</summary>
+    public MacKey EphemeralIdKey => Peppers.First.EphemeralId;
 
     /// <summary>
     /// Seals the claims of ephemeral keys of format 1. It outlives a rotation of the root keys, as the pepper does.
     /// </summary>
-    public SealingKey EphemeralKey { get; }
+    public SealingKey EphemeralKey => Peppers.Newest.Ephemeral;
 
     /// <summary>The same of format 2, which a program that knows only format 1 has no key for.</summary>
-    public SealingKey EphemeralKey2 { get; }
+    public SealingKey EphemeralKey2 => Peppers.Newest.Ephemeral2;
 
-    /// <summary>Seals what idempotency keys have kept outside tenants.</summary>
-    public SealingKey ReplyKey { get; }
+    /// <summary>Seals what idempotency keys have kept outside tenants, receipts, and the record of rotations.</summary>
+    public SealingKey ReplyKey => Peppers.Newest.Reply;
 
     /// <summary>Key of the MACs that prove back-ups to be of this store.</summary>
-    public MacKey BackupKey { get; }
+    public MacKey BackupKey => Peppers.Newest.Backup;
 
     /// <summary>Sign the audit log's checkpoints and the receipts of what was forgotten.</summary>
     public SigningKeys Signing => Volatile.Read(ref signingKeys);
@@ -200,7 +191,8 @@ internal sealed partial class Instance
         {
             using var old = LevelOne.Open(stored, wrappers);
             Control.Numbered[] signing = [new Control.Numbered(1, old.SigningKey)];
-            return new Instance(old.Roots, old.Id, old.Pepper.Span, signing, facts: null)
+            return new Instance(
+                old.Roots, old.Id, Peppers.Of(old.Pepper.Span), SigningKeys.Open(old.Id, signing), facts: null)
             {
                 AppsAreSealed = old.AppsAreSealed,
             };
@@ -209,8 +201,9 @@ internal sealed partial class Instance
         var (roots, control, troubles) = await stored.OpenAsync(wrappers, ct);
         using (control)
         {
-            return new Instance(roots, stored.Meta[Control.StoreMetaKey], control.Peppers[^1].Secret.Span,
-                control.SigningKeys, ControlFacts.Of(control, stored.Meta[Control.MetaKey], stored.Roots))
+            var id = stored.Meta[Control.StoreMetaKey];
+            return new Instance(roots, id, Peppers.Of(control), SigningKeys.Open(id, control),
+                ControlFacts.Of(control, stored.Meta[Control.MetaKey], stored.Roots))
             {
                 Troubles = troubles,
             };
@@ -243,8 +236,9 @@ internal sealed partial class Instance
         using (control)
         {
             var signers = control.SigningKeys[^1].Number == Signing.Number ? null
-                : SigningKeys.Open(Id, control.SigningKeys);
-            Take(opened, ControlFacts.Of(control, stored.Meta[Control.MetaKey], stored.Roots), signers);
+                : SigningKeys.Open(Id, control);
+            var facts = ControlFacts.Of(control, stored.Meta[Control.MetaKey], stored.Roots);
+            Take(new InForce(opened, facts, Peppers.Of(control, Peppers)), signers);
             Troubles = troubles;
         }
     }
@@ -256,22 +250,28 @@ internal sealed partial class Instance
     public Func<CancellationToken, Task> Reload { get; set; } = static _ => Task.CompletedTask;
 
     /// <summary>
-    /// From now on these root keys and this control row are in force, unless a later one is already.
+    /// From now on this control row is in force, unless a later one is already.
     /// </summary>
-    /// <param name="opened">The root keys.</param>
-    /// <param name="current">What the control row says.</param>
+    /// <param name="now">What it says.</param>
     /// <param name="signers">The keys that sign, if they are others than before.</param>
-    public void Take(RootKeys opened, ControlFacts current, SigningKeys? signers = null)
+    public void Take(InForce now, SigningKeys? signers = null)
     {
+        bool isRenewed;
         lock (taking)
         {
-            if (current.Serial < known?.Serial)
+            if (now.Facts.Serial < known?.Serial)
                 return;
-            Volatile.Write(ref inForce, opened);
-            Volatile.Write(ref known, current);
+            isRenewed = now.Facts.Renewal != known?.Renewal;
+            // Who sees the generation that it says sees what began with it.
+            Volatile.Write(ref peppers, now.Peppers);
             if (signers is not null)
                 Volatile.Write(ref signingKeys, signers);
+            Volatile.Write(ref inForce, now.Roots);
+            Volatile.Write(ref known, now.Facts);
         }
+
+        if (isRenewed)
+            WhenRenewed();
     }
 
     /// <summary>
@@ -295,7 +295,7 @@ internal sealed partial class Instance
         void Durable()
         {
             AppsAreSealed = true;
-            Take(Roots, raised.Facts!);
+            Take(new InForce(Roots, raised.Facts!, Peppers));
         }
     }
 
@@ -320,8 +320,8 @@ internal sealed partial class Instance
         var last = Math.Max(control.Generation.Number, known);
         var next = control with { Generation = StoreGeneration.After(last, now) };
         var before = control with { Serial = Math.Max(control.Serial, anchor) };
-        var (roots, row, current) = ControlChange.Write(this, before, next, facts);
-        return ([row], next.Generation, () => Take(roots, current));
+        var (row, changed) = ControlChange.Write(this, before, next, facts);
+        return ([row], next.Generation, () => Take(changed));
     }
 
     /// <summary>Whether the root key still opens what it seals: memory and cryptography work.</summary>
@@ -372,7 +372,7 @@ internal sealed partial class Instance
         var (roots, rows) = (new RootKeys(root), (RootKeyRow[])[new RootKeyRow(root.Version, created, [])]);
         var stored = Stored(rows, wrappings, id, control, roots);
         var facts = ControlFacts.Of(control, stored.Meta[Control.MetaKey], rows);
-        return (new Instance(roots, id, pepper.Span, control.SigningKeys, facts), stored);
+        return (new Instance(roots, id, Peppers.Of(control), SigningKeys.Open(id, control), facts), stored);
     }
 
     /// <summary>A root key, as each of some wrappers wraps it.</summary>

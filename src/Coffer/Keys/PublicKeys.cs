@@ -14,22 +14,44 @@ namespace Coffer.Keys;
 /// <param name="Signature">r and s, 32 bytes each; none of the first key.</param>
 internal sealed record SignedKey(uint Number, byte[] Key, byte[] Signature)
 {
-    public JsonArray ToJson() =>
-        new(Number, Base64Url.EncodeToString(Key), Base64Url.EncodeToString(Signature));
+    /// <summary>
+    /// The generation of the store that began with it, because the one before may have been stolen; or null.
+    /// </summary>
+    public StoreGeneration? Since { get; init; }
+
+    public JsonArray ToJson()
+    {
+        var json = new JsonArray(Number, Base64Url.EncodeToString(Key), Base64Url.EncodeToString(Signature));
+        if (Since is not null)
+            json.Add(Since.ToString());
+        return json;
+    }
 
     /// <exception cref="FormatException">It is none.</exception>
     /// <exception cref="InvalidOperationException">It is none.</exception>
-    public static SignedKey Parse(JsonNode? json) => json is JsonArray { Count: 3 } parts
-        ? new SignedKey((uint)parts[0]!, Bytes(parts[1]), Bytes(parts[2]))
-        : throw new FormatException("a key that signs is no list of three");
+    public static SignedKey Parse(JsonNode? json)
+    {
+        if (json is not JsonArray { Count: 3 or 4 } parts)
+            throw new FormatException("a key that signs is no list of three or four");
+        var key = new SignedKey((uint)parts[0]!, Bytes(parts[1]), Bytes(parts[2]));
+        return parts.Count == 3 ? key : key with
+        {
+            Since = Convert.FromHexString(parts[3]!.GetValue<string>()) is { Length: StoreGeneration.Size } since
+                ? StoreGeneration.Read(since)
+                : throw new FormatException("a generation has another length"),
+        };
+    }
 
     /// <summary>What the key before it signs.</summary>
-    public static AssociatedData ToBeSigned(byte[] store, uint number, ReadOnlySpan<byte> key)
+    public static AssociatedData ToBeSigned(
+        byte[] store, uint number, ReadOnlySpan<byte> key, StoreGeneration? since = null)
     {
-        var bound = new AssociatedData("coffer v1 signing key"u8);
+        var bound = new AssociatedData(since is null ? "coffer v1 signing key"u8 : "coffer v2 signing key"u8);
         bound.Add(store);
         bound.Add((long)number);
         bound.Add(key);
+        if (since is not null)
+            bound.Add(since.ToBytes());
         return bound;
     }
 
@@ -65,14 +87,22 @@ internal sealed class PublicKeys
     public bool Verify(uint number, ReadOnlySpan<byte> signed, ReadOnlySpan<byte> signature) =>
         believed.TryGetValue(number, out var key) && key.Key.VerifyData(signed, signature, HashAlgorithmName.SHA256);
 
+    /// <summary>
+    /// Whether what a key has signed of a generation of the store counts: not of one that began with a later key.
+    /// </summary>
+    public bool Counts(uint number, StoreGeneration? generation) => generation is null || !believed.Values.Any(later =>
+        later.Word.Number > number && later.Word.Since?.Number <= generation.Number);
+
     /// <summary>Believes those of a store that a key which is believed has signed, one after the other.</summary>
     public void Learn(byte[] store, IEnumerable<SignedKey> keys)
     {
         foreach (var key in keys.OrderBy(key => key.Number))
         {
-            if (key.Number < 2 || believed.ContainsKey(key.Number))
+            // Of one that is believed already, as who was given it by hand does, it may say since when it signs.
+            if (key.Number < 2 || (believed.TryGetValue(key.Number, out var known)
+                && (known.Word.Since is not null || key.Since is null || !known.Word.Key.SequenceEqual(key.Key))))
                 continue;
-            using var signed = SignedKey.ToBeSigned(store, key.Number, key.Key);
+            using var signed = SignedKey.ToBeSigned(store, key.Number, key.Key, key.Since);
             if (Verify(key.Number - 1, signed.Span, key.Signature))
                 Believe(key);
         }

@@ -22,10 +22,16 @@ internal sealed class SigningKeys
     /// <summary>The newest, for what signs in a form of its own.</summary>
     public ECDsa Newest => newest;
 
+    /// <inheritdoc cref="Open(byte[], IReadOnlyList{Control.Numbered}, IReadOnlyList{Control.Era}?)"/>
+    public static SigningKeys Open(byte[] store, Control control) =>
+        Open(store, control.SigningKeys, control.Eras);
+
     /// <param name="store">The store's id.</param>
     /// <param name="stored">The keys, oldest first.</param>
+    /// <param name="eras">Which of them began with a generation of the store; null is none.</param>
     /// <exception cref="ConfigurationException">One is no key.</exception>
-    public static SigningKeys Open(byte[] store, IReadOnlyList<Control.Numbered> stored)
+    public static SigningKeys Open(
+        byte[] store, IReadOnlyList<Control.Numbered> stored, IReadOnlyList<Control.Era>? eras = null)
     {
         var (signer, words) = ((ECDsa?)null, new List<SignedKey>());
         foreach (var (number, secret) in stored)
@@ -34,7 +40,8 @@ internal sealed class SigningKeys
             key.ImportPkcs8PrivateKey(secret.Span, out var read);
             if (read != secret.Length)
                 throw Keys.Instance.Changed();
-            words.Add(Word(store, number, key, signer));
+            var since = eras?.FirstOrDefault(era => era.SigningKey == number)?.Generation;
+            words.Add(Word(store, number, key, signer, since));
             signer = key;
         }
 
@@ -43,15 +50,19 @@ internal sealed class SigningKeys
 
     /// <summary>The same with one more, which signs from then on, and how the control row has that.</summary>
     /// <param name="store">The store's id.</param>
+    /// <param name="since">
+    /// The generation that begins with it: what names it or a later one, and was signed by a key before, counts no
+    /// more. Null is none.
+    /// </param>
     /// <returns>The secret is the caller's to dispose of.</returns>
-    public (SigningKeys Keys, Control.Numbered Stored) Next(byte[] store)
+    public (SigningKeys Keys, Control.Numbered Stored) Next(byte[] store, StoreGeneration? since = null)
     {
         var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var pkcs8 = key.ExportPkcs8PrivateKey();
         try
         {
             var number = Number + 1;
-            var word = Word(store, number, key, newest);
+            var word = Word(store, number, key, newest, since);
             // What was learned from elsewhere since is not the store's own.
             var known = new PublicKeys([.. Public.All.Where(each => each.Number < number), word]);
             return (new SigningKeys(number, key, known), new Control.Numbered(number, SecretBytes.ForKey(pkcs8)));
@@ -66,10 +77,13 @@ internal sealed class SigningKeys
 
     public override string ToString() => "[redacted]";
 
-    private static SignedKey Word(byte[] store, uint number, ECDsa key, ECDsa? signer)
+    private static SignedKey Word(byte[] store, uint number, ECDsa key, ECDsa? signer, StoreGeneration? since)
     {
         var known = key.ExportSubjectPublicKeyInfo();
-        using var signed = SignedKey.ToBeSigned(store, number, known);
-        return new SignedKey(number, known, signer?.SignData(signed.Span, HashAlgorithmName.SHA256) ?? []);
+        using var signed = SignedKey.ToBeSigned(store, number, known, since);
+        return new SignedKey(number, known, signer?.SignData(signed.Span, HashAlgorithmName.SHA256) ?? [])
+        {
+            Since = since,
+        };
     }
 }

@@ -149,7 +149,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             [
                 .. found.Tenants.Select(
                     tenant => new RowWrite.ShredTenant(tenant.Id, new TenantId(app, tenant.Livemode, account))),
-                new RowWrite.DeleteReplies(ManagementWriter.OwnerOf(instance, app, account)),
+                .. ManagementWriter.DeleteReplies(instance, app, account),
                 .. ((bool[])[false, true]).Select(livemode =>
                     Generations.Raise(instance, new TenantId(app, livemode, account), found.Number, now)),
                 Endings.EndsFormatOne(app, Revocations.Of(app, account), now),

@@ -38,28 +38,34 @@ internal sealed class ControlWriter(Instance instance, ManagementWriter manageme
     /// </param>
     /// <param name="shown">What is answered.</param>
     /// <param name="made">The root key that the change makes, or null.</param>
+    /// <param name="asks">What looks at the key that asks, as it is stored; it throws a refusal. Null does not.</param>
     /// <exception cref="ApiError">409: the row is not what it was prepared by.</exception>
     public async Task<Reply> WriteAsync<T>(
         ManagementWriter.Request<T> request, ControlFacts facts, AuditEntry entry,
         Func<Control, (Control Next, IReadOnlyList<RowWrite> Rows)> decide, Func<ControlFacts, T> shown,
-        NewRoot? made = null)
+        NewRoot? made = null, Action<ApiKeyRow?>? asks = null)
     {
-        (RootKeys Roots, ControlFacts Facts)? now = null;
-        var reply = await management.WriteAsync(request, new Change.ManagementKey { Meta = Control.MetaKey }, entry,
+        InForce? now = null;
+        var at = new Change.ManagementKey
+        {
+            Meta = Control.MetaKey,
+            ApiKey = asks is null ? null : request.Caller.KeyId,
+        };
+        var reply = await management.WriteAsync(request, at, entry,
             (found, _) =>
             {
                 // First: what is refused may be so of what this node knows only.
                 if (found.Meta is not { } stored || !stored.AsSpan().SequenceEqual(facts.Row))
                     throw ApiError.RootKeysMoved();
+                asks?.Invoke(found.ApiKey);
                 using var control = Control.Open(instance.Id, stored, instance.Roots)
                     ?? throw new InvalidOperationException("the control row that is known does not open");
                 var (next, rows) = decide(control);
-                var (roots, row, changed) = ControlChange.Write(instance, control, next, facts, made);
-                now = (roots, changed);
-                return new(shown(changed), [.. rows, row], entry);
+                (var row, now) = ControlChange.Write(instance, control, next, facts, made);
+                return new(shown(now.Facts), [.. rows, row], entry);
             });
         if (now is { } current)
-            instance.Take(current.Roots, current.Facts);
+            instance.Take(current);
         return reply;
     }
 }

@@ -76,6 +76,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         var at = new Change.ManagementKey { App = wanted.App };
         return await management.WriteAsync(request, at, entry, (found, now) =>
         {
+            RequireUnfrozen(request.Caller);
             if (wanted.App is not null && (found.App is null || !request.Caller.Reaches(wanted.App)))
                 throw ApiError.Unusable("app", "there is no such app");
             UnixTime.RequireExpiry(wanted.ExpiresAt, UnixTime.Date(now));
@@ -115,7 +116,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         var at = new Change.ManagementKey { ApiKey = id };
         return management.WriteAsync(request, at, entry, (found, now) =>
         {
-            var old = ApiKey.From(instance, Require(request.Caller, found, id)).Row;
+            RequireUnfrozen(request.Caller);
+            var key = ApiKey.From(instance, Require(request.Caller, found, id));
+            var old = key.Row;
             if (new ApiKey(old).EndsAt <= now)
                 throw ApiError.Unusable("id", "the key has expired; create another");
             // Its end is that of a grace period: a successor would have it too.
@@ -141,7 +144,8 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             [
                 EndedKey.Put(instance, old, end, EndedKeyRow.Rolled),
                 grace == 0 ? new RowWrite.DeleteApiKey(old.Id)
-                    : new RowWrite.PutApiKey(ApiKey.Prove(instance, old with { ExpiresAt = end })),
+                    : new RowWrite.PutApiKey(ApiKey.Prove(
+                        instance, old with { ExpiresAt = end }, key.MadeUnder)),
                 new RowWrite.PutApiKey(row), .. grace == 0 ? EndMinted(old, now) : [],
             ];
             return new(new KeyAnswer(new ApiKey(row), token), rows,
@@ -176,6 +180,13 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
                 ],
                 entry with { Tenant = Tenant(key.Row), Changed = ApiKey.Ends(now) });
         });
+    }
+
+    // What an owner is to confirm is every key that there is. Each change compares the control row that this goes by.
+    private void RequireUnfrozen(Caller caller)
+    {
+        if (instance.Facts?.Renewal is { State: RenewalState.Waiting } && !caller.MayConfirm)
+            throw ApiError.KeysAreListed();
     }
 
     // Of an admin key, and of a row that does not say what it is, an owner decides alone.

@@ -27,6 +27,9 @@ internal sealed partial class ManagedRootKeys(
         /// <summary>Rows that do not open under the root key that they name.</summary>
         public IReadOnlyList<DamagedRow> Damaged { get; init; } = [];
 
+        /// <summary>The renewal of the store that is under way, or null.</summary>
+        public ShownRenewal? Renewal { get; init; }
+
         /// <summary>The back-ups that this node makes by itself; null where they are not known.</summary>
         public IReadOnlyList<ShownBackup>? Backups { get; init; }
     }
@@ -281,5 +284,10 @@ internal sealed partial class ManagedRootKeys(
 
     private Answer Shown(ControlFacts facts) => new(facts.Serial,
         [.. facts.Roots.Select(root => new ShownRoot(root.Version, RootRotation.Word(root.State), root.Created,
-            [.. root.Wrappers.Select(id => (id, wrappers.UrlOf(id)))]))]);
+            [.. root.Wrappers.Select(id => (id, wrappers.UrlOf(id)))]))])
+    {
+        Renewal = facts.Renewal is { } renewal
+            ? new ShownRenewal(StoreRenewal.Word(renewal.State), renewal.Pepper, renewal.Created)
+            : null,
+    };
 }

@@ -39,7 +39,8 @@ internal sealed class ManagementWriter(
     private static readonly FrozenSet<string> Urgent = FrozenSet.Create(StringComparer.Ordinal,
         "revoke_key", "roll_key", "disable_app", "enable_app", "change_app", "roll_signing_secret", "delete_app",
         "forget_account", "rotate_root_key", "remove_root_key", "rewrap_root_keys", "add_root_key_wrapper",
-        "remove_root_key_wrapper", "create_recovery_shares", "rotate_tenant_keys", "change_settings");
+        "remove_root_key_wrapper", "create_recovery_shares", "rotate_tenant_keys", "change_settings", "renew_store",
+        "confirm_renewal");
 
     private readonly Tenants tenants = tenants;
     private readonly Instance instance = tenants.Instance;
@@ -115,16 +116,19 @@ internal sealed class ManagementWriter(
     /// <summary>Which queue a write waits in, by its audit entry.</summary>
     public static Lane LaneOf(AuditEntry entry) => Urgent.Contains(entry.Verb) ? Lane.Urgent : Lane.Ordinary;
 
-    /// <summary>The blind index of an account, under which the replies about it are found and removed.</summary>
-    public static byte[] OwnerOf(Instance instance, string app, string account) =>
-        Index(instance, "reply owner", app, account);
+    /// <summary>What removes the replies about an account, by whichever pepper's index they are kept.</summary>
+    public static IEnumerable<RowWrite> DeleteReplies(Instance instance, string app, string account) =>
+        instance.Peppers.All.Select(pepper => new RowWrite.DeleteReplies(OwnerOf(pepper.Proof, app, account)));
 
-    private static byte[] Index(Instance instance, params ReadOnlySpan<string> fields)
+    private static byte[] OwnerOf(MacKey key, string app, string account) =>
+        Index(key, "reply owner", app, account);
+
+    private static byte[] Index(MacKey key, params ReadOnlySpan<string> fields)
     {
         using var canonical = new AssociatedData("coffer v1 reply"u8);
         foreach (var field in fields)
             canonical.Add(field);
-        return instance.ProofKey.Compute(canonical.Span);
+        return key.Compute(canonical.Span);
     }
 
     /// <summary>What is kept of a mint, sealed again under the tenant's newest key; null if it does not open.</summary>
@@ -185,8 +189,8 @@ internal sealed class ManagementWriter(
             ManagementAt = request.Key is not { } key ? at : at with
             {
                 Reply = caller.Tenant is { } id
-                    ? Index(own.instance, "reply", id.App, id.Livemode ? "live" : "test", id.Account, key)
-                    : Index(own.instance, "reply of", caller.KeyId, key),
+                    ? Index(own.instance.ProofKey, "reply", id.App, id.Livemode ? "live" : "test", id.Account, key)
+                    : Index(own.instance.ProofKey, "reply of", caller.KeyId, key),
             };
             fingerprint = own.instance.ProofKey.Compute([.. "coffer v1 reply to "u8, .. request.Canonical]);
         }
@@ -262,7 +266,7 @@ internal sealed class ManagementWriter(
                 });
             }
 
-            var owner = request.Caller.Tenant is { } of ? OwnerOf(own.instance, of.App, of.Account) : null;
+            var owner = request.Caller.Tenant is { } of ? OwnerOf(own.instance.ProofKey, of.App, of.Account) : null;
             var reply = Envelope.Seal(
                 SealedKind.OperatorReply, own.instance.ReplyKey, plaintext.Span, bound.Span);
             return new RowWrite.PutReply(new ReplyRow(key, owner, fingerprint, now, reply));

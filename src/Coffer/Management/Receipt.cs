@@ -110,7 +110,7 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
     public static Receipt? From(ReceiptRow row, Instance instance)
     {
         using var bound = Bind(instance, row.Id, row.Created, row.Signed);
-        using var opened = row.IsSound ? Envelope.Open(instance.ReplyKey, row.Sealed, bound.Span) : null;
+        using var opened = row.IsSound ? instance.Peppers.Open(row.Sealed, bound.Span) : null;
         if (opened is null)
             return null;
         var fields = opened.Span;
@@ -133,6 +133,16 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
         static Reach? ReachOf(ReadOnlySpan<byte> fields) =>
             Tlv.Find(fields, ReachTag) is { } at && fields[at] is [(byte)Reach.Rows or (byte)Reach.Files]
                 ? (Reach)fields[at][0] : null;
+    }
+
+    /// <summary>What seals a row by the newest pepper that another has sealed; null if nothing is to be done.</summary>
+    public static RowWrite? ProveAnew(Instance instance, ReceiptRow row)
+    {
+        using var bound = Bind(instance, row.Id, row.Created, row.Signed);
+        using var current = Envelope.Open(instance.ReplyKey, row.Sealed, bound.Span);
+        using var opened = row.IsSound && current is null ? instance.Peppers.Open(row.Sealed, bound.Span) : null;
+        return opened is null ? null : new RowWrite.ResealReceipt(row.Id, row.Sealed,
+            Envelope.Seal(SealedKind.Receipt, instance.ReplyKey, opened.Span, bound.Span));
     }
 
     /// <summary>A row that <see cref="From"/> refuses, to be reported.</summary>

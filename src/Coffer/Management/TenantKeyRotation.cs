@@ -56,6 +56,9 @@ internal sealed class TenantKeyRotation : IDisposable
     /// <summary>Root keys, with which a rotation for a compromise begins and ends.</summary>
     public required RootRotation Roots { get; init; }
 
+    /// <summary>The renewal of the store, of which a rotation of all tenants is a part; null renews nothing.</summary>
+    public StoreRenewal? Renewal { get; init; }
+
     public void Start() => Loop.Start();
 
     /// <summary>That a rotation was asked for.</summary>
@@ -71,6 +74,12 @@ internal sealed class TenantKeyRotation : IDisposable
     public async Task<bool> StepAsync(CancellationToken ct)
     {
         waitsForRoots = false;
+        if (Renewal is not null && await Renewal.StepAsync(ct) is { } hasStepped)
+        {
+            waitsForRoots = !hasStepped;
+            return hasStepped;
+        }
+
         var stored = await engine.FindMetaAsync(TenantRotations.MetaKey, ct);
         if (stored is null || TenantRotations.Read(tenants.Instance, stored).Current is not { } rotation
             || !await engine.LeadsAsync(ct) || (await WaitingForAsync(ct)).Count > 0)
@@ -266,7 +275,7 @@ internal sealed class TenantKeyRotation : IDisposable
 
     private async Task<bool> SaveAsync(Func<TenantRotations, TenantRotations?> next, params Note[] notes)
     {
-        var change = new Saving(tenants, next, notes);
+        var change = new TenantRotationsChange(tenants.Instance, next, notes);
         await committer.CommitAsync(change);
         return change.HasChanged;
     }
@@ -293,24 +302,5 @@ internal sealed class TenantKeyRotation : IDisposable
         }
 
         public long DamagedOf(Tenant tenant) => Damaged.Count(each => each.Tenant == tenant.Number);
-    }
-
-    private sealed class Saving(
-        Tenants tenants, Func<TenantRotations, TenantRotations?> next, IReadOnlyList<Note> notes) : Change
-    {
-        public bool HasChanged { get; private set; }
-
-        public override Lane Lane => Lane.Background;
-
-        public override ManagementKey ManagementAt { get; } = new() { Meta = TenantRotations.MetaKey };
-
-        public override IReadOnlyList<RowWrite> Decide(Found found)
-        {
-            var changed = next(TenantRotations.Read(tenants.Instance, found.Management!.Meta));
-            HasChanged = changed is not null;
-            return changed is null ? [] : [changed.Write(tenants.Instance)];
-        }
-
-        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => HasChanged ? notes : [];
     }
 }

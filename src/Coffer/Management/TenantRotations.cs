@@ -50,6 +50,9 @@ internal sealed record TenantRotation(
     /// </summary>
     public long? FirstSigningKey { get; init; }
 
+    /// <summary>The pepper of the renewal of the store that it is part of, or null.</summary>
+    public long? Pepper { get; init; }
+
     /// <summary>The oldest root key that may be left for its next step, or null.</summary>
     public long? Root => Place < UpTo ? FirstRoot : LastRoot;
 
@@ -82,7 +85,7 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
 
     private const byte IdTag = 1, AppTag = 2, AccountTag = 3, ModeTag = 4, CreatedTag = 5, TenantsTag = 6, UpToTag = 7,
         PlaceTag = 8, DoneTag = 9, RowsTag = 10, DamagedTag = 11, EndedTag = 12, CompromisedTag = 13, FirstRootTag = 14,
-        LastRootTag = 15, FirstSigningKeyTag = 16;
+        LastRootTag = 15, FirstSigningKeyTag = 16, PepperTag = 17;
 
     /// <summary>
     /// The one whose turn it is, or null: first those whose tenants are not done, so that one root key at the end is
@@ -143,13 +146,25 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
         if (stored is null)
             return new([]);
         using var bound = Bound(instance);
-        using var text = Envelope.Open(instance.ReplyKey, stored, bound.Span);
+        using var text = instance.Peppers.Open(stored, bound.Span);
         if (text is null || !Tlv.AreSound(text.Span, [], [RotationTag]))
             throw Damaged();
         var all = new List<TenantRotation>();
         foreach (var at in Tlv.All(text.Span, RotationTag))
             all.Add(Parse(text.Span[at]));
         return new(all);
+    }
+
+    /// <summary>
+    /// What seals the row by the newest pepper, if another has sealed it; null if nothing is to be done.
+    /// </summary>
+    /// <exception cref="ApiError">500: it was changed outside Coffer.</exception>
+    public static RowWrite? ProveAnew(Instance instance, byte[] stored)
+    {
+        using var bound = Bound(instance);
+        using var current = Envelope.Open(instance.ReplyKey, stored, bound.Span);
+        return current is not null ? null
+            : new RowWrite.ReplaceMeta(MetaKey, stored, Read(instance, stored).Write(instance).Value);
     }
 
     private static byte[] ToText(TenantRotation rotation)
@@ -166,7 +181,7 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
             .. IfAny(EndedTag, rotation.Ended),
             .. rotation.IsCompromised ? ((byte, byte[])[])[(CompromisedTag, [])] : [],
             .. IfAny(FirstRootTag, rotation.FirstRoot), .. IfAny(LastRootTag, rotation.LastRoot),
-            .. IfAny(FirstSigningKeyTag, rotation.FirstSigningKey),
+            .. IfAny(FirstSigningKeyTag, rotation.FirstSigningKey), .. IfAny(PepperTag, rotation.Pepper),
         ];
         var text = new byte[fields.Sum(field => Tlv.SizeOf(field.Value))];
         var rest = text.AsSpan();
@@ -178,7 +193,7 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
     private static TenantRotation Parse(ReadOnlySpan<byte> text)
     {
         if (!Tlv.AreSound(text, [IdTag, AppTag, AccountTag, ModeTag, CreatedTag, TenantsTag, UpToTag, PlaceTag, DoneTag,
-            RowsTag, DamagedTag, EndedTag, CompromisedTag, FirstRootTag, LastRootTag, FirstSigningKeyTag])
+            RowsTag, DamagedTag, EndedTag, CompromisedTag, FirstRootTag, LastRootTag, FirstSigningKeyTag, PepperTag])
             || Tlv.Text(text, IdTag) is not { } id
             || !Tlv.IsTextOrNone(text, AppTag) || !Tlv.IsTextOrNone(text, AccountTag))
             throw Damaged();
@@ -194,6 +209,7 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
             FirstRoot = NumberOrNone(text, FirstRootTag),
             LastRoot = NumberOrNone(text, LastRootTag),
             FirstSigningKey = NumberOrNone(text, FirstSigningKeyTag),
+            Pepper = NumberOrNone(text, PepperTag),
             Ended = NumberOrNone(text, EndedTag),
         };
     }
@@ -226,4 +242,27 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
         Tlv.Find(text, tag) is { } at && text[at].Length == sizeof(long)
             ? BinaryPrimitives.ReadInt64BigEndian(text[at])
             : throw Damaged();
+}
+
+/// <summary>A change of the record of rotations, decided against what is stored.</summary>
+/// <param name="instance">Whose it is.</param>
+/// <param name="next">What the record is to be; null changes nothing.</param>
+/// <param name="notes">What is recorded.</param>
+internal sealed class TenantRotationsChange(
+    Instance instance, Func<TenantRotations, TenantRotations?> next, IReadOnlyList<Note> notes) : Change
+{
+    public bool HasChanged { get; private set; }
+
+    public override Lane Lane => Lane.Background;
+
+    public override ManagementKey ManagementAt { get; } = new() { Meta = TenantRotations.MetaKey };
+
+    public override IReadOnlyList<RowWrite> Decide(Found found)
+    {
+        var changed = next(TenantRotations.Read(instance, found.Management!.Meta));
+        HasChanged = changed is not null;
+        return changed is null ? [] : [changed.Write(instance)];
+    }
+
+    public override IReadOnlyList<Note> NotesOn(Exception? refusal) => HasChanged ? notes : [];
 }

@@ -72,6 +72,13 @@ internal sealed record ApiKeyRow(
             expires_at = $7, proof = $8, generation = $12, role = $13, apps = $14, created_by = $15, offline = $16
         """;
 
+    /// <summary>In the order of ids, whatever they are.</summary>
+    public static readonly Query<ApiKeyRow> AfterId = new(
+        $"{Columns} WHERE k.id > $1 ORDER BY k.id LIMIT $2", From);
+
+    /// <summary>Proves a row again, unless it is gone or is proven as another one.</summary>
+    public const string Reprove = "UPDATE api_keys SET proof = $1 WHERE id = $2 AND proof = $3";
+
     public const string Touch = "UPDATE api_keys SET last_used = $1 WHERE id = $2";
     public const string Delete = "DELETE FROM api_keys WHERE id = $1";
 
@@ -156,6 +163,14 @@ internal abstract partial record RowWrite
 
         // In which form it is proven, the control row says.
         public override bool IsUnderRoot => true;
+    }
+
+    /// <summary>Proves a row of an API key by another pepper, if it is as it was.</summary>
+    public sealed record ReproveApiKey(string Id, byte[] Before, byte[] After) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(ApiKeyRow.Reprove, After, Id, Before)];
+
+        public override Sources Writes => Sources.ApiKeys;
     }
 
     /// <summary>Notes the hour in which a key was used; one that is gone is left alone.</summary>

@@ -22,8 +22,16 @@ internal sealed record EndedKeyRow(
     public static readonly Table Table = new("ended_keys",
         "mac:b id:t app:t kind:t livemode:n created:n ended:n how:t proof:b", "mac");
 
-    public static readonly Query<EndedKeyRow> ByMac = new(
-        "SELECT mac, id, app, kind, livemode, created, ended, how, proof FROM ended_keys WHERE mac = $1", From);
+    private const string Columns =
+        "SELECT mac, id, app, kind, livemode, created, ended, how, proof FROM ended_keys";
+
+    public static readonly Query<EndedKeyRow> ByMac = new($"{Columns} WHERE mac = $1", From);
+
+    public static readonly Query<EndedKeyRow> AfterMac = new(
+        $"{Columns} WHERE mac > $1 ORDER BY mac LIMIT $2", From);
+
+    /// <inheritdoc cref="ApiKeyRow.Reprove"/>
+    public const string Reprove = "UPDATE ended_keys SET proof = $1 WHERE mac = $2 AND proof = $3";
 
     // The sooner end counts.
     public const string Put = """
@@ -68,6 +76,14 @@ internal abstract partial record RowWrite
             new(EndedKeyRow.Put, Row.Mac, Row.Id, Row.App, Row.Kind, Row.Livemode, Row.Created, Row.Ended, Row.How,
                 Row.Proof),
         ];
+
+        public override Sources Writes => Sources.ApiKeys;
+    }
+
+    /// <summary>Proves a row of a key that has ended by another pepper, if it is as it was.</summary>
+    public sealed record ReproveEndedKey(byte[] Mac, byte[] Before, byte[] After) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(EndedKeyRow.Reprove, After, Mac, Before)];
 
         public override Sources Writes => Sources.ApiKeys;
     }

@@ -24,8 +24,8 @@ internal abstract partial class Engine : IDisposable
     public Action<News> Changed { get; set; } = static _ => { };
 
     /// <summary>
-    /// The control row that this node goes by, as it is stored; null is not looked at. What is sealed under a root key
-    /// is not written while another is stored.
+    /// The control row that this node goes by, as it is stored; null is not looked at. Nothing is written while another
+    /// is stored: nearly all of it has something that a root key seals, or a pepper proves, or names the generation.
     /// </summary>
     public Func<byte[]?> KnownControl { get; set; } = static () => null;
 
@@ -55,7 +55,7 @@ internal abstract partial class Engine : IDisposable
     public virtual ValueTask TryWritesAsync(CancellationToken ct) => ValueTask.CompletedTask;
 
     /// <summary>The newest level of stored forms that this program reads and writes.</summary>
-    public const long KnownLevel = 6;
+    public const long KnownLevel = 7;
 
     /// <summary>The newest root key that this process has opened, for other nodes to see; 0 is not said.</summary>
     public long OpenedRoot { get; set; }

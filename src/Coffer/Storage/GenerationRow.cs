@@ -29,6 +29,10 @@ internal sealed record GenerationRow(TenantId Tenant, long Number, long KeptUnti
         UPDATE generations SET kept_until = $1 WHERE app = $2 AND livemode = $3 AND account = $4 AND kept_until < $1
         """;
 
+    /// <inheritdoc cref="ApiKeyRow.Reprove"/>
+    public const string Reprove =
+        "UPDATE generations SET mac = $1 WHERE app = $2 AND livemode = $3 AND account = $4 AND mac = $5";
+
     public const string Delete = """
         DELETE FROM generations WHERE app = $1 AND livemode = $2 AND account = $3 AND n = $4 AND kept_until <= $5
         """;
@@ -65,6 +69,15 @@ internal abstract partial record RowWrite
             [new(GenerationRow.Keep, KeptUntil, Tenant.App, Tenant.Livemode, Tenant.Account)];
 
         public override string? Single => $"generations {Tenant}";
+
+        public override Sources Writes => Sources.Generations;
+    }
+
+    /// <summary>Proves the generation of a tenant by another pepper, if it is as it was.</summary>
+    public sealed record ReproveGeneration(TenantId Tenant, byte[] Before, byte[] After) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements =>
+            [new(GenerationRow.Reprove, After, Tenant.App, Tenant.Livemode, Tenant.Account, Before)];
 
         public override Sources Writes => Sources.Generations;
     }

@@ -23,6 +23,9 @@ internal static class MetaRow
     public const string Put =
         "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2";
 
+    /// <summary>Sets it, unless it is gone or is another by now.</summary>
+    public const string Replace = "UPDATE meta SET value = $1 WHERE key = $2 AND value = $3";
+
     public const string Delete = "DELETE FROM meta WHERE key = $1";
 
     public static (string Key, byte[] Value) ToMeta(IRow row) => (row.Text(0), row.Bytes(1));
@@ -36,6 +39,14 @@ internal abstract partial record RowWrite
         public override IReadOnlyList<Statement> Statements => [new(MetaRow.Put, Key, Value)];
 
         public override string? Single => $"meta {Key}";
+
+        public override Sources Writes => Sources.Meta;
+    }
+
+    /// <summary>Sets what <c>meta</c> holds under a key, if it is what it was.</summary>
+    public sealed record ReplaceMeta(string Key, byte[] Before, byte[] After) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(MetaRow.Replace, After, Key, Before)];
 
         public override Sources Writes => Sources.Meta;
     }

@@ -21,6 +21,12 @@ internal sealed record ReceiptRow(string Id, long Created, long? Signed, byte[] 
     public static readonly Query<ReceiptRow> SignedAfter = new(
         $"{Columns} WHERE signed IS NOT NULL AND id > $1 ORDER BY id LIMIT $2", From);
 
+    /// <summary>In the order of ids, signed or not.</summary>
+    public static readonly Query<ReceiptRow> AfterId = new($"{Columns} WHERE id > $1 ORDER BY id LIMIT $2", From);
+
+    /// <summary>Seals one again, unless it is gone or is another by now.</summary>
+    public const string Reseal = "UPDATE receipts SET sealed = $1 WHERE id = $2 AND sealed = $3";
+
     public const string Put = """
         INSERT INTO receipts (id, created, signed, sealed) VALUES ($1, $2, $3, $4)
         ON CONFLICT (id) DO UPDATE SET signed = $3, sealed = $4
@@ -47,6 +53,12 @@ internal abstract partial record RowWrite
             [new(ReceiptRow.Put, Row.Id, Row.Created, Row.Signed, Row.Sealed)];
 
         public override string? Single => $"receipts {Row.Id}";
+    }
+
+    /// <summary>Seals a receipt by another pepper, if it is as it was.</summary>
+    public sealed record ResealReceipt(string Id, byte[] Before, byte[] After) : RowWrite
+    {
+        public override IReadOnlyList<Statement> Statements => [new(ReceiptRow.Reseal, After, Id, Before)];
     }
 
     /// <summary>Removes the receipts that were signed at or before a Unix second.</summary>

@@ -20,8 +20,8 @@ internal abstract partial record RowWrite
     public virtual bool IsNumbered => false;
 
     /// <summary>
-    /// Whether it has something that is sealed under a root key: it is written only while the control row is the one
-    /// that this node knows (<see cref="Engine.KnownControl"/>).
+    /// Whether it has something that is sealed under a root key: it is not written in the transaction that changes the
+    /// control row, which may be about that key (<see cref="Engine.KnownControl"/>).
     /// </summary>
     public virtual bool IsUnderRoot => false;
 

@@ -36,6 +36,14 @@ internal static class WriteProof
     public static string? CounterexampleTo(string sql) => sql switch
     {
         ApiKeyRow.Touch => "SELECT 1 FROM api_keys WHERE (last_used IS NULL OR last_used <> $1) AND id = $2 LIMIT 1",
+        ApiKeyRow.Reprove => "SELECT 1 FROM api_keys WHERE proof <> $1 AND id = $2 AND proof = $3 LIMIT 1",
+        EndedKeyRow.Reprove => "SELECT 1 FROM ended_keys WHERE proof <> $1 AND mac = $2 AND proof = $3 LIMIT 1",
+        GenerationRow.Reprove => """
+            SELECT 1 FROM generations
+            WHERE mac <> $1 AND app = $2 AND livemode = $3 AND account = $4 AND mac = $5 LIMIT 1
+            """,
+        ReceiptRow.Reseal => "SELECT 1 FROM receipts WHERE sealed <> $1 AND id = $2 AND sealed = $3 LIMIT 1",
+        MetaRow.Replace => "SELECT 1 FROM meta WHERE value <> $1 AND key = $2 AND value = $3 LIMIT 1",
         RootKeyRow.Empty => "SELECT 1 FROM root_keys WHERE wrapped <> $1 AND version = $2 LIMIT 1",
         TenantRow.Rewrap =>
             "SELECT 1 FROM tenants WHERE sealed_keys <> $1 AND id = $2 AND sealed_keys = $3 LIMIT 1",

@@ -55,6 +55,8 @@ internal static class AuthorizationTable
         DELETE /admin/v1/root_keys/{version}               |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   /admin/v1/root_keys/wrappers                |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   /admin/v1/root_keys/wrappers/remove         |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/root_keys/confirmation            |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/root_keys/confirmation            |401     |403   |403  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/root_keys/shares                  |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   /admin/v1/root_keys/shares                  |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/tenant_keys                       |401     |403   |200  |403   |403|403    |403|403|403    |403
@@ -84,6 +86,7 @@ internal static class AuthorizationTable
         POST   /admin/v1/api_keys/{key}/roll               |grace_period=0
         POST   /admin/v1/root_keys/wrappers                |wrapper={wrapper}
         POST   /admin/v1/root_keys/wrappers/remove         |wrapper={wrapper}
+        POST   /admin/v1/root_keys/confirmation            |keys=00
         POST   /admin/v1/root_keys/shares                  |shares={shares}
         POST   /admin/v1/tenant_keys/rotate                |app={app}
         POST   /admin/v1/settings                          |name=audit&value=default

@@ -41,6 +41,8 @@ public sealed class RoleTests : ServerTests
         DELETE /admin/v1/root_keys/{version}                 |owner   |
         POST   /admin/v1/root_keys/wrappers                  |owner   |wrapper=file:/absent
         POST   /admin/v1/root_keys/wrappers/remove           |owner   |wrapper=file:/absent
+        GET    /admin/v1/root_keys/confirmation              |owner   |
+        POST   /admin/v1/root_keys/confirmation              |offline |keys=00
         GET    /admin/v1/root_keys/shares                    |owner   |
         POST   /admin/v1/root_keys/shares                    |owner   |shares=absent
         GET    /admin/v1/tenant_keys                         |owner   |
@@ -88,7 +90,8 @@ public sealed class RoleTests : ServerTests
         foreach (var role in Roles)
         {
             var caller = await CallerAsync(role);
-            foreach (var (method, path, least, with) in Routes)
+            // One of them is for no role: for a key that was made beside the server (StoreRenewalTests).
+            foreach (var (method, path, least, with) in Routes.Where(route => Roles.Contains(route.Least)))
             {
                 var answer = await AskAsync(caller, method, path, with, Absent);
                 var may = Array.IndexOf(Roles, role) >= Array.IndexOf(Roles, least);

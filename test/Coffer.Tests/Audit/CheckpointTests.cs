@@ -23,7 +23,8 @@ public sealed class CheckpointTests : IDisposable
     {
         var signing = SigningKeys.Open(
             Store, [new Control.Numbered(1, SecretBytes.ForKey(signer.ExportPkcs8PrivateKey()))]);
-        keys = new(MacKey.Derived(new byte[32], "test"u8), () => signing, Store);
+        var log = new LogKeys(MacKey.Derived(new byte[32], "test"u8));
+        keys = new(() => log, () => signing, Store);
     }
 
     private static ChainPlace Own => new("node_1", new ChainPosition(9, Mac(9))

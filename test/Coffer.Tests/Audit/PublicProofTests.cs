@@ -269,7 +269,7 @@ public sealed class PublicProofTests : ProvenLogTests
         bound.Add(instance.Id);
         bound.Add("node_1");
         bound.Add(stated);
-        return [.. stated, .. instance.AuditKey.Compute(bound.Span)];
+        return [.. stated, .. instance.Peppers.Newest.Audit.Compute(bound.Span)];
     }
 
     // As a release before has left it: no row has a public chain, and no checkpoint names one.

@@ -54,6 +54,23 @@ public sealed class RootKeysCheckTests : IAsyncLifetime
         (await CheckAsync()).Says(Grade.Problem, "root_keys", text, "Restore the store from a back");
     }
 
+    [Theory]
+    [InlineData("Asked", "being renewed after a compromise: replacing_root_key", "continues by itself")]
+    [InlineData("Waiting", "being renewed after a compromise: waiting_for_owner", "coffer root-keys confirm")]
+    public async Task A_renewal_is_a_warning_until_an_owner_has_the_last_word(string state, string text, string hint)
+    {
+        await server.StopAsync();
+        await server.OnStoreAsync(async (_, committer, instance) =>
+        {
+            await committer.CommitAsync(new ControlChange(instance, control => control with
+            {
+                Renewal = new Renewal(Enum.Parse<RenewalState>(state), 2, 2, 1),
+            }, [], []));
+            return true;
+        });
+        (await CheckAsync()).Says(Grade.Warning, "root_keys", text, hint);
+    }
+
     [Fact]
     public async Task A_second_wrapper_that_is_lost_or_left_behind_or_was_never_added_is_named()
     {

@@ -47,7 +47,8 @@ internal static class Answers
 
     private const string RootKeys = """
         {"object": "root_keys", "back_ups": [{"id": "b1", "created": 1, "file": "f", "wrappers": []}], "damaged": [],
-        "left": 0, "serial": 1, "waiting_for": [], "keys": [{"version": 1, "created": 1, "state": "done",
+        "left": 0, "renewal": null, "serial": 1, "waiting_for": [],
+        "keys": [{"version": 1, "created": 1, "state": "done",
         "wrappers": [{"id": "file:1", "url": null}]}]}
         """;
 
@@ -90,6 +91,10 @@ internal static class Answers
         ["GET audit"] = """{"id": "node_1.1", "object": "audit_entry", "verb": "set"}""",
         ["GET root_keys"] = RootKeys,
         ["POST root_keys/rotate"] = RootKeys,
+        ["GET root_keys/confirmation"] = """
+            {"object": "confirmation", "count": 3, "keys": "00"}
+            """,
+        ["POST root_keys/confirmation"] = RootKeys,
         ["POST root_keys/rewrap"] = RootKeys,
         ["POST root_keys/wrappers"] = RootKeys,
         ["POST root_keys/wrappers/remove"] = RootKeys,

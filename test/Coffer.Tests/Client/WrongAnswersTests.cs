@@ -42,6 +42,8 @@ public sealed class WrongAnswersTests
         ["POST root_keys/wrappers"] = admin => admin.ChangeAsync("root_keys/wrappers", [("wrapper", "exec:/w")]),
         ["POST root_keys/wrappers/remove"] = admin =>
             admin.ChangeAsync("root_keys/wrappers/remove", [("wrapper", "exec:/w")]),
+        ["GET root_keys/confirmation"] = admin => admin.FindAsync("root_keys/confirmation"),
+        ["POST root_keys/confirmation"] = admin => admin.ChangeAsync("root_keys/confirmation", [("keys", "00")]),
         ["GET root_keys/shares"] = admin => admin.FindAsync("root_keys/shares"),
         ["POST root_keys/shares"] = admin => admin.ChangeAsync("root_keys/shares", [("shares", "AAAA")]),
         ["DELETE root_keys/{}"] = admin => admin.DeleteAsync("root_keys/1"),

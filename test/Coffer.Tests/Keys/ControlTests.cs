@@ -45,25 +45,9 @@ public sealed class ControlTests : IDisposable
         using var vectors = JsonDocument.Parse(File.ReadAllText(Repository.File("vectors/key-rows-v2.json")));
         foreach (var of in vectors.RootElement.GetProperty("rows").EnumerateArray())
         {
-            var row = new ApiKeyRow(Hex(of, "mac"), Text("id")!, Text("app"), Text("account"), Text("kind")!,
-                Number("livemode") == 1, Number("created")!.Value, Number("expires_at"), [])
-            {
-                Permissions = Text("permissions"),
-                PinnedAccount = Text("pinned_account"),
-                Addresses = Text("addresses"),
-                Generation = Number("generation"),
-                Role = Text("role"),
-                Apps = Text("apps"),
-                CreatedBy = Text("created_by"),
-                IsOffline = Number("offline") == 1,
-            };
+            var row = Row(of);
             Assert.Equal(Hex(of, "proof"), ApiKey.ProofOf(instance, row));
             Assert.False(ApiKey.Inspect(instance, row with { Proof = Hex(of, "proof") }).IsDamaged);
-
-            string? Text(string name) => of.GetProperty(name).GetString() is { Length: > 0 } text ? text : null;
-
-            long? Number(string name) =>
-                of.GetProperty(name) is { ValueKind: JsonValueKind.Number } value ? value.GetInt64() : null;
         }
 
         foreach (var of in vectors.RootElement.GetProperty("ended").EnumerateArray())
@@ -79,6 +63,53 @@ public sealed class ControlTests : IDisposable
             Assert.False(EndedKey.IsWhole(instance, ended with { Ended = ended.Ended + 1 }));
             Assert.False(EndedKey.IsWhole(instance, ended with { How = "gone" }));
         }
+    }
+
+    [Fact]
+    [Trait("Keys", "S36")]
+    public void Rows_under_a_second_pepper_are_proven_as_another_implementation_proves_them()
+    {
+        using var vectors = JsonDocument.Parse(File.ReadAllText(Repository.File("vectors/key-rows-v3.json")));
+        var pepper = new Pepper(2, new StoreGeneration(1, new byte[8]), Hex(vectors.RootElement, "pepper"));
+        foreach (var of in vectors.RootElement.GetProperty("rows").EnumerateArray())
+        {
+            var made = of.GetProperty("made_under").GetUInt32();
+            Assert.Equal(Hex(of, "proof"), ApiKey.ProofOf(pepper, Row(of), made));
+            Assert.NotEqual(Hex(of, "proof"), ApiKey.ProofOf(pepper, Row(of), 2 - made));
+        }
+    }
+
+    [Fact]
+    [Trait("Keys", "S36")]
+    public void A_control_row_of_a_store_that_is_being_renewed_is_read_as_another_implementation_wrote_it()
+    {
+        using var vectors = JsonDocument.Parse(File.ReadAllText(Repository.File("vectors/control-v3.json")));
+        var vector = vectors.RootElement;
+        var (store, root) = (Hex(vector, "store_id"), new RootKeys(new SealingKey(1, Hex(vector, "root_key"))));
+        using var control = Control.Open(store, Hex(vector, "control"), root)!;
+        var since = new StoreGeneration(1_795_333_860, [9, 10, 11, 12, 13, 14, 15, 16]);
+        Assert.Equal((9L, 7L, true), (control.Serial, control.Level, control.Generation.Is(since)));
+        Assert.Equal((2u, 2u, true),
+            (control.Eras[0].Pepper, control.Eras[0].SigningKey, control.Eras[0].Generation.Is(since)));
+        Assert.Equal(new Renewal(RenewalState.Listed, 4, 2, 1_795_333_000), control.Renewal);
+        Assert.Equal(System.Security.Cryptography.SHA256.HashData("audit heads"u8), control.Heads);
+        var peppers = Peppers.Of(control);
+        Assert.Equal(Hex(vector, "anchor_mark"), peppers.Newest.Mark);
+        Assert.Equal([2u], peppers.Believed.Select(pepper => pepper.Number));
+        Assert.Equal([0, 0, 1, 1], ((long[])[0, 1_795_333_859, 1_795_333_860, 1_795_333_861]).Select(number =>
+            peppers.Log.IndexOf(number == 0 ? null : new StoreGeneration(number, new byte[8]))));
+        using var again = Control.Open(store, control.Write(store, root).Value, root)!;
+        Assert.Equal((control.Renewal, 2, 2, 1),
+            (again.Renewal, again.Peppers.Count, again.SigningKeys.Count, again.Eras.Count));
+        Assert.Equal(control.Heads, again.Heads);
+
+        // Which pepper is believed hangs on it: nothing of it may be missing or twice.
+        foreach (var wrong in (Control[])[
+            control with { Eras = [] }, control with { Eras = [control.Eras[0], control.Eras[0]] },
+            control with { Eras = [control.Eras[0] with { Pepper = 3 }] },
+            control with { Peppers = [control.Peppers[0]] },
+            control with { Renewal = control.Renewal! with { State = (RenewalState)9 } }])
+            Assert.Null(Control.Open(store, wrong.Write(store, root).Value, root));
     }
 
     [Fact]
@@ -198,6 +229,27 @@ public sealed class ControlTests : IDisposable
             [Control.StoreMetaKey] = StoreId(),
             [Control.MetaKey] = Hex(Vector, "control"),
         });
+
+    private static ApiKeyRow Row(JsonElement of)
+    {
+        return new ApiKeyRow(Hex(of, "mac"), Text("id")!, Text("app"), Text("account"), Text("kind")!,
+            Number("livemode") == 1, Number("created")!.Value, Number("expires_at"), [])
+        {
+            Permissions = Text("permissions"),
+            PinnedAccount = Text("pinned_account"),
+            Addresses = Text("addresses"),
+            Generation = Number("generation"),
+            Role = Text("role"),
+            Apps = Text("apps"),
+            CreatedBy = Text("created_by"),
+            IsOffline = Number("offline") == 1,
+        };
+
+        string? Text(string name) => of.GetProperty(name).GetString() is { Length: > 0 } text ? text : null;
+
+        long? Number(string name) =>
+            of.GetProperty(name) is { ValueKind: JsonValueKind.Number } value ? value.GetInt64() : null;
+    }
 
     private static byte[] Hex(JsonElement from, string name) =>
         Convert.FromHexString(from.GetProperty(name).GetString()!);

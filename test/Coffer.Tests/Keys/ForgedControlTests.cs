@@ -58,6 +58,7 @@ public sealed class ForgedControlTests : ServerTests
     [InlineData("pepper", "it lacks a pepper that this store has")]
     [InlineData("another pepper", "it lacks a pepper that this store has")]
     [InlineData("signing key", "it lacks a key that this store signs with")]
+    [InlineData("generation", "is older than")]
     [InlineData("removal", "it has root key 9, which was removed")]
     [InlineData("root key", "it is sealed under root key 9, which seals no more")]
     public async Task A_control_row_that_lacks_what_each_later_one_has_is_refused(string without, string why)
@@ -69,6 +70,7 @@ public sealed class ForgedControlTests : ServerTests
             await ChangeAsync(committer, instance, control => control with
             {
                 Peppers = [.. control.Peppers, new Control.Numbered(2, SecretBytes.ForKey(new byte[32]))],
+                Eras = [new Control.Era(2, 2, control.Generation)],
             });
             await ChangeAsync(committer, instance, control => control with
             {
@@ -80,7 +82,11 @@ public sealed class ForgedControlTests : ServerTests
             {
                 "serial" => control with { IsHeld = true },
                 "old" => control with { Serial = control.Serial - 1 },
-                "pepper" => Later(control) with { Peppers = [control.Peppers[0]] },
+                "pepper" => Later(control) with { Peppers = [control.Peppers[0]], Eras = [] },
+                "generation" => Later(control) with
+                {
+                    Generation = new StoreGeneration(1, new byte[8]),
+                },
                 "another pepper" => Later(control) with
                 {
                     Peppers =
@@ -138,6 +144,7 @@ public sealed class ForgedControlTests : ServerTests
             await ChangeAsync(committer, instance, control => control with
             {
                 Peppers = [.. control.Peppers, new Control.Numbered(2, SecretBytes.ForKey(new byte[32]))],
+                Eras = [new Control.Era(2, 1, control.Generation)],
             });
             Assert.True(new Anchor(path).Check(instance)); // a node that slept meanwhile
             new Anchor(path).Write(instance);

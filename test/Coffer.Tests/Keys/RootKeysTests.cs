@@ -20,7 +20,7 @@ public sealed class RootKeysTests : ServerTests
     public async Task A_new_store_has_one_root_key_that_its_key_file_wraps()
     {
         var keys = await ShowAsync();
-        Assert.Equal("object keys back_ups damaged left serial waiting_for", keys.Fields());
+        Assert.Equal("object keys back_ups damaged left renewal serial waiting_for", keys.Fields());
         var root = Assert.Single(keys["keys"]!.AsArray())!;
         Assert.Equal("version object created state wrappers", root.Fields());
         Assert.Equal((1, "done"), ((int)root["version"]!, (string?)root["state"]));
@@ -313,8 +313,8 @@ public sealed class RootKeysTests : ServerTests
             await Server.StartAgainAsync();
             Assert.Equal("kept",
                 (await Server.Client(account: "acct_1").Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
-            Assert.Equal(6L, (long)(await ShowAsync())["serial"]!);
-            Assert.Equal(5, (await VerbsAsync()).Count(entry => entry.Verb == "raise_level"));
+            Assert.Equal(7L, (long)(await ShowAsync())["serial"]!);
+            Assert.Equal(6, (await VerbsAsync()).Count(entry => entry.Verb == "raise_level"));
             await Server.StopAsync();
         }
 

@@ -35,7 +35,8 @@ public sealed class WriteProofTests : IDisposable
             ("root_keys", "INSERT"), ("root_keys", "UPDATE"), ("root_keys", "DELETE"),
             ("root_key_wrappings", "INSERT"), ("root_key_wrappings", "DELETE"), ("tenants", "UPDATE"),
             ("idempotency", "UPDATE"), ("replies", "UPDATE"),
-            ("receipts", "INSERT"), ("receipts", "DELETE"), ("ended_keys", "INSERT"), ("ended_keys", "UPDATE"),
+            ("receipts", "INSERT"), ("receipts", "UPDATE"), ("receipts", "DELETE"), ("meta", "UPDATE"),
+            ("ended_keys", "INSERT"), ("ended_keys", "UPDATE"),
             ("ended_keys", "DELETE")])
         {
             tricks.Add($"{verb} ON {table}", "BEFORE {0} BEGIN SELECT RAISE(IGNORE); END");
@@ -168,6 +169,16 @@ public sealed class WriteProofTests : IDisposable
         yield return ("receipts", "INSERT", null, new RowWrite.PutReceipt(new ReceiptRow("rcpt_1", 1, null, [1])));
         yield return ("receipts", "DELETE", new RowWrite.PutReceipt(new ReceiptRow("rcpt_2", 1, 1, [1])),
             new RowWrite.PruneReceipts(1));
+        yield return ("receipts", "UPDATE", new RowWrite.PutReceipt(new ReceiptRow("rcpt_3", 1, null, [1])),
+            new RowWrite.ResealReceipt("rcpt_3", [1], [2]));
+        yield return ("meta", "UPDATE", new RowWrite.PutMeta("replaced", [1]),
+            new RowWrite.ReplaceMeta("replaced", [1], [2]));
+        yield return ("api_keys", "UPDATE", new RowWrite.PutApiKey(Key(5)),
+            new RowWrite.ReproveApiKey("key_5", [1], [2]));
+        yield return ("ended_keys", "UPDATE", new RowWrite.PutEndedKey(Ended(4)),
+            new RowWrite.ReproveEndedKey([4], [1], [2]));
+        yield return ("generations", "UPDATE", Generation("acct_4"),
+            new RowWrite.ReproveGeneration(Of("acct_4"), [1], [2]));
     }
 
     private void Write(params RowWrite[] rows) => engine.Write([new Change.Plain(rows)], _ => null);

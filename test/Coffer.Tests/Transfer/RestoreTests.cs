@@ -102,6 +102,40 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         Assert.Equal([$"entries 1 to {report.Entries} of node_1"], report.Proven);
     }
 
+    /// <summary>Its entries after that are proven by a pepper that the back-up has not.</summary>
+    [Fact]
+    [Trait("Keys", "S36")]
+    public async Task A_renewal_that_a_later_log_shows_is_repeated()
+    {
+        await using var server = await FilledAsync();
+        await server.StopAsync();
+        var file = await BackupAsync(server);
+        await server.StartAgainAsync(secretsPerScope: 1_000);
+        (await server.Admin.Post("/admin/v1/root_keys/rotate", [("compromised", "true")])).IsOk();
+        await RenewedAsync(() => server.Admin.Get("/admin/v1/root_keys"));
+        await server.StopAsync();
+        var log = directory.File("renewed.jsonl");
+        await using (var writer = new StreamWriter(log) { NewLine = "\n" })
+            await AuditArchive.ExportAsync(server.Location, writer, default);
+        var options = await NewAsync(server);
+        var outcome = await RestoreAsync(file, options);
+        var key = outcome.Key!.Value.GetProperty("secret").GetString()!;
+        var (_, shown, _) = await RestoredStore.FinishAsync(options, false, log, TimeProvider.System, default);
+        Assert.True(shown!.IsRenewed);
+        await using var node = await StartAsync(options);
+        await RenewedAsync(() => node.Get(key, "/admin/v1/root_keys"));
+        Assert.Equal("payload 77", (await node.Find(server.Keys.TestSecretKey, "name 77", "acct_1")).IsOk().Payload);
+    }
+
+    private static async Task RenewedAsync(Func<Task<Answer>> show)
+    {
+        for (var tries = 0; (string?)(await show()).IsOk().Json["renewal"]?["state"] != "waiting_for_owner"; tries++)
+        {
+            Assert.InRange(tries, 0, 400);
+            await Task.Delay(50);
+        }
+    }
+
     [Fact]
     public async Task A_rotation_for_a_compromise_that_a_later_log_shows_is_repeated()
     {

@@ -10,12 +10,15 @@ namespace Coffer.Api.Admin;
 /// <summary>Root keys and what wraps them (docs/management.md, "Root keys").</summary>
 internal sealed class RootKeysApi(ManagedRootKeys keys)
 {
-    private const string All = $"{Root}/root_keys", Wrappers = $"{All}/wrappers", Shares = $"{All}/shares";
+    private const string All = $"{Root}/root_keys", Wrappers = $"{All}/wrappers", Shares = $"{All}/shares",
+        Confirmation = $"{All}/confirmation";
 
     public IEnumerable<ApiRoute> Routes =>
     [
         new("GET", All, ShowAsync) { Act = Acts.ShowRootKeys },
         new("POST", $"{All}/rotate", RotateAsync) { Act = Acts.ChangeRootKeys, IsUrgent = true },
+        new("GET", Confirmation, ListKeysAsync) { Act = Acts.ShowRootKeys },
+        new("POST", Confirmation, ConfirmAsync) { Act = Acts.ChangeRootKeys, IsUrgent = true },
         new("POST", $"{All}/rewrap", RewrapAsync) { Act = Acts.ChangeRootKeys, IsUrgent = true },
         new("DELETE", $"{All}/{{version}}", RemoveKeyAsync) { Act = Acts.ChangeRootKeys, IsUrgent = true },
         new("POST", Wrappers, AddAsync) { Act = Acts.ChangeRootKeys, IsUrgent = true },
@@ -33,9 +36,31 @@ internal sealed class RootKeysApi(ManagedRootKeys keys)
 
     private ValueTask<ApiError?> RotateAsync(ApiRequest request)
     {
+        request.Form.Only("compromised");
+        var isCompromised = request.Form.Boolean("compromised") == true;
+        return AnswerAsync<ManagedRootKeys.Answer>(request, Write, write => isCompromised
+            ? keys.RenewAsync(write, request.Cancelled)
+            : keys.RotateAsync(write, request.Cancelled));
+    }
+
+    private async ValueTask<ApiError?> ListKeysAsync(ApiRequest request)
+    {
         request.Form.Only();
+        var listed = await keys.ListKeysAsync(request.Caller, request.Cancelled);
+        request.Json.WriteStartObject();
+        request.Json.WriteString("object"u8, "confirmation"u8);
+        request.Json.WriteString("keys"u8, listed.Hash);
+        request.Json.WriteNumber("count"u8, listed.Count);
+        request.Json.WriteEndObject();
+        return null;
+    }
+
+    private ValueTask<ApiError?> ConfirmAsync(ApiRequest request)
+    {
+        request.Form.Only("keys");
+        var hash = RequiredText(request.Form, "keys");
         return AnswerAsync<ManagedRootKeys.Answer>(
-            request, Write, write => keys.RotateAsync(write, request.Cancelled));
+            request, Write, write => keys.ConfirmAsync(write, hash, request.Cancelled));
     }
 
     private ValueTask<ApiError?> RewrapAsync(ApiRequest request)
@@ -131,6 +156,19 @@ internal sealed class RootKeysApi(ManagedRootKeys keys)
             json.WriteStringValue(row.ToString());
         json.WriteEndArray();
         json.WriteNumber("left"u8, answer.Left);
+        if (answer.Renewal is { } renewal)
+        {
+            json.WriteStartObject("renewal"u8);
+            json.WriteNumber("created"u8, renewal.Created);
+            json.WriteNumber("pepper"u8, renewal.Pepper);
+            json.WriteString("state"u8, renewal.State);
+            json.WriteEndObject();
+        }
+        else
+        {
+            json.WriteNull("renewal"u8);
+        }
+
         json.WriteNumber("serial"u8, answer.Serial);
         json.WriteStartArray("waiting_for"u8);
         foreach (var node in answer.WaitingFor)

@@ -74,7 +74,8 @@ internal sealed partial class PostgresTransaction(
 
     private void Commit()
     {
-        if (isUnderRoot && control is not null)
+        // What changes it has compared it, under its lock.
+        if ((isUnderRoot || !News.HasControl) && control is not null)
         {
             Send(MetaRow.HoldControl, Nothing);
             Send(PostgresProof.ControlIsKnown, Nothing, control);

@@ -148,7 +148,7 @@ internal sealed partial class SqliteEngine
                 notes.AddRange(change.NotesOn(refused));
             }
 
-            if (isUnderRoot && KnownControl() is { } known
+            if ((isUnderRoot || !news.HasControl) && KnownControl() is { } known
                 && First(writer, MetaRow.ByKey, MetaRow.Control) is { } control
                 && !control.AsSpan().SequenceEqual(known))
             {

@@ -1,0 +1,497 @@
+using System.Text.Json.Nodes;
+using Coffer.Access;
+using Coffer.Audit;
+using Coffer.Hosting;
+using Coffer.Keys;
+using Coffer.Management;
+using Coffer.Secrets;
+using Coffer.Settings;
+using Coffer.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Coffer.Tests.Keys;
+
+/// <summary>
+/// A store is renewed in place after its root key has leaked (docs/keys.md, "After a root key has leaked").
+/// </summary>
+[Trait("Keys", "S36")]
+public sealed class StoreRenewalTests : ServerTests
+{
+    private const string Root = "/admin/v1/root_keys", Confirmation = $"{Root}/confirmation",
+        Minting = "/v1/ephemeral_keys",
+        Signature = "/v1/apps/app_embedded_backend_signature", Keys = "/admin/v1/api_keys";
+
+    private string KeyFilePath => Path.Combine(Server.Data, "coffer.key");
+
+    [Fact]
+    public async Task All_that_hangs_on_the_root_key_is_renewed_and_an_owner_has_the_last_word()
+    {
+        var client = Server.Client(account: "acct_1");
+        (await client.Set("k", "payload")).IsOk();
+        var minted = (await client.Post(Minting, [("user", "usr_1")], "mint")).IsOk();
+        var page = Server.Client((string)minted.Json["secret"]!);
+        (await page.Get(Signature, ("payload", "{}"))).IsOk();
+        var gone = await NewKeyAsync();
+        (await Server.Admin.Post($"{Keys}/{gone.Id}/revoke", [])).IsOk();
+        var rolled = await NewKeyAsync();
+        var successor = (await Server.Admin.Post($"{Keys}/{rolled.Id}/roll", [("grace_period", "86400")])).IsOk();
+        (await Server.Admin.Post($"/admin/v1/apps/{Server.OtherApp}/accounts/acct_9/forget", []))
+            .IsOk();
+        (await Server.Client(Server.OtherAppKey, "acct_9").Set("other")).IsOk();
+        var anchor = await File.ReadAllTextAsync(Path.Combine(Server.Data, "coffer.anchor"));
+
+        Assert.Null((await ShowAsync())["renewal"]);
+        await RenewAsync();
+        var shown = await ShowAsync();
+        Assert.Equal((2, "waiting_for_owner"),
+            ((int)shown["renewal"]!["pepper"]!, (string?)shown["renewal"]!["state"]));
+        Assert.All(shown["keys"]!.AsArray(), root => Assert.True((int)root!["version"]! > 2));
+
+        // What was stored is there, and each key is good, or ended, as before; but what a browser had ends.
+        Assert.Equal("payload", (await client.Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
+        (await Server.Client(rolled.Token, "acct_1").Find("k")).IsOk();
+        (await Server.Client((string)successor.Json["secret"]!, "acct_1").Find("k")).IsOk();
+        Assert.Equal(401, (await Server.Client(gone.Token, "acct_1").Find("k")).Status);
+        Assert.Equal(401, (await page.Find("k", "usr_1")).Status);
+        var fresh = (await client.Post(Minting, [("user", "usr_1")], "mint")).IsOk();
+        Assert.Null(fresh.Header("Idempotent-Replayed"));
+        (await Server.Client((string)fresh.Json["secret"]!).List("usr_1")).IsOk();
+        (await Server.Client((string)fresh.Json["secret"]!).Get(Signature, ("payload", "{}")))
+            .IsError(400, "signing_secret_missing", null);
+        Assert.NotEqual(anchor, await File.ReadAllTextAsync(Path.Combine(Server.Data, "coffer.anchor")));
+
+        // Until then no key is made, and no key of before says that all is well.
+        var listed = (string)(await Server.Admin.Get(Confirmation)).IsOk().Json["keys"]!;
+        (await Server.Admin.Post(Keys, await SecretKeyAsync())).IsError(400, null, null);
+        (await Server.Admin.Post($"{Keys}/{rolled.Id}/roll", [("grace_period", "0")])).IsError(400, null, null);
+        (await Server.Admin.Post(Confirmation, [("keys", listed)])).IsError(403, null, null);
+        (await Server.Admin.Post($"{Root}/rotate", [("compromised", "true")])).IsError(400, null, "compromised");
+
+        var offline = await OfflineAsync();
+        var owner = Server.Client(offline);
+        (await owner.Post(Confirmation, [("keys", listed)])).IsError(409, null, "keys"); // there is one more by now
+        (await owner.Post(Keys, await SecretKeyAsync())).IsOk();
+        listed = (string)(await owner.Get(Confirmation)).IsOk().Json["keys"]!;
+        Assert.Null((await owner.Post(Confirmation, [("keys", listed)], "done")).IsOk().Json["renewal"]);
+        (await owner.Post(Confirmation, [("keys", listed)])).IsError(400, null, null);
+        (await Server.Admin.Post(Keys, await SecretKeyAsync())).IsOk();
+        Assert.Equal(
+            ["confirm_renewal refused", "confirm_renewal ok", "confirm_renewal refused", "renew_store refused",
+                "confirm_renewal refused", "renew_store waiting_for_owner", "renew_store rotating_tenant_keys",
+                "renew_store proving", "renew_store replacing_root_key"],
+            await EntriesAsync("confirm_renewal", "renew_store"));
+        Assert.Equal(2, (await EntriesAsync("end_signing_secrets")).Count);
+
+        // Again, and by a server that starts on it: the peppers of before open nothing but what is of their time.
+        await Server.StopAsync();
+        await VerifiedAsync();
+        await Server.StartAgainAsync();
+        await RenewAsync();
+        (await client.Find("k")).IsOk();
+        (await Server.Client(rolled.Token, "acct_1").Find("k")).IsOk();
+        await Server.StopAsync();
+        await VerifiedAsync();
+    }
+
+    [Fact]
+    public async Task Killed_after_each_commit_whoever_starts_next_goes_on()
+    {
+        var client = Server.Client(account: "acct_1");
+        (await client.Set("k", "payload")).IsOk();
+        var rolled = await NewKeyAsync();
+        (await Server.Admin.Post($"{Keys}/{rolled.Id}/roll", [("grace_period", "86400")])).IsOk();
+        (await Server.Admin.Post($"/admin/v1/apps/{Server.OtherApp}/accounts/acct_9/forget", []))
+            .IsOk();
+        await Server.StopAsync();
+        await AskAsync();
+        var states = new List<string>();
+        while (states.Count == 0 || !states[^1].StartsWith("Waiting", StringComparison.Ordinal))
+        {
+            Assert.True(states.Count < 80, string.Join("\n", states));
+            Server.Time.Move(TimeSpan.FromSeconds(1));
+            states.Add(await UntilKilledAsync());
+        }
+
+        // Pepper, generation, key that signs and state are one change; a root key comes before it, and one after the
+        // tenants.
+        Assert.Equal(
+            ["Asked, 2 roots from 1, pepper 1, signed by 1",
+                "Asked, 1 root from 2, pepper 1, signed by 1", "Proving, 1 root from 2, pepper 2, signed by 2",
+                "Listed, 1 root from 2, pepper 2, signed by 2", "Listed, 2 roots from 2, pepper 2, signed by 2",
+                "Listed, 1 root from 3, pepper 2, signed by 2", "Waiting, 1 root from 3, pepper 2, signed by 2"],
+            states.Where((state, i) => i == 0 || state != states[i - 1]));
+        Assert.InRange(states.Count(state => state.StartsWith("Proving", StringComparison.Ordinal)), 6, 20);
+        await Server.StartAgainAsync();
+        Assert.Equal("payload", (await client.Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
+        (await Server.Client(rolled.Token, "acct_1").Find("k")).IsOk();
+        Assert.Equal("waiting_for_owner", (string?)(await ShowAsync())["renewal"]!["state"]);
+        await Server.StopAsync();
+        await VerifiedAsync();
+    }
+
+    [Fact]
+    public async Task The_thief_who_has_the_root_key_the_pepper_and_every_copy_forges_nothing_once_it_is_listed()
+    {
+        Assert.SkipWhen(PostgresServer.IsChosen, "rows are planted in the file");
+        var client = Server.Client(account: "acct_1");
+        (await client.Set("k", "payload")).IsOk();
+        var app = await Server.AppIdAsync();
+        await Server.StopAsync();
+        var thief = await StealAsync();
+        // A key that he plants in time stays, and an owner sees it.
+        var (early, beside) = (thief.Key(null, "key_early"), thief.Key(null, "key_beside", isOffline: true));
+        await PlantAsync(early.Row);
+        await PlantAsync(beside.Row);
+        await Server.StartAgainAsync();
+        await RenewAsync();
+
+        // One that he plants later is not: a secret key, an owner's, and one that was made beside the server.
+        var late = thief.Key(app, "key_late");
+        var offline = thief.Key(null, "key_offline", isOffline: true);
+        await Server.StopAsync();
+        await PlantAsync(late.Row);
+        await PlantAsync(offline.Row);
+        await Server.StartAgainAsync();
+        (await Server.Client(late.Token, "acct_1").Find("k")).IsError(500, null, null, type: "api_error");
+        (await Server.Client(offline.Token).Get(Keys)).IsError(500, null, null, type: "api_error");
+        Server.Execute("DELETE FROM api_keys WHERE id IN ('key_late', 'key_offline')");
+
+        // The early one is good until an owner ends it; it makes no key meanwhile, and confirms nothing.
+        var planted = Server.Client(early.Token);
+        var listed = (string)(await planted.Get(Confirmation)).IsOk().Json["keys"]!;
+        (await planted.Post(Confirmation, [("keys", listed)])).IsError(403, null, null);
+        (await planted.Post(Keys, [("type", "admin")])).IsError(400, null, null);
+        (await Server.Client(beside.Token).Post(Confirmation, [("keys", listed)])).IsError(403, null, null);
+        (await Server.Client(beside.Token).Post(Keys, [("type", "admin")])).IsError(400, null, null);
+        var owner = Server.Client(await OfflineAsync());
+        Assert.Contains("key_early", (await owner.Get(Keys, ("limit", "100"))).IsOk().Text, StringComparison.Ordinal);
+        (await owner.Post($"{Keys}/key_early/revoke", [])).IsOk();
+        (await owner.Post($"{Keys}/key_beside/revoke", [])).IsOk();
+        // Nor does a key that was made over the network since, as he may have had one made with an early one.
+        var online = (await owner.Post(Keys, [("type", "admin")])).IsOk();
+        listed = (string)(await owner.Get(Confirmation)).IsOk().Json["keys"]!;
+        (await Server.Client((string)online.Json["secret"]!).Post(Confirmation, [("keys", listed)]))
+            .IsError(403, null, null);
+        (await owner.Post(Confirmation, [("keys", listed)])).IsOk();
+        Assert.Equal(401, (await planted.Get(Keys)).Status);
+
+        // A browser's key of his making, in the generation that he reads in the audit log.
+        var minter = await KeyIdAsync(app);
+        await Server.StopAsync();
+        var generation = await OnStoreAsync((_, _, instance) => Task.FromResult(instance.Facts!.Generation));
+        var id = new TenantId(app, false, "acct_1");
+        var now = Server.Time.Seconds;
+        var forged = new EphemeralKey(EphemeralKey.NewId(thief.Instance, id, now, now + 600), id, "usr_1"u8.ToArray(),
+            Permissions.All, minter, now, now + 600)
+        {
+            Ties = new Ties(0, 0, 0, 1_000) { Store = generation },
+        };
+        await Server.StartAgainAsync();
+        Assert.Equal(401, (await Server.Client(forged.Seal(thief.Instance)).List("usr_1")).Status);
+
+        // An ended key that he makes up ends nothing, nor does a generation that he raises.
+        Server.Execute($"""
+            INSERT INTO ended_keys SELECT mac, id, app, kind, livemode, created, 1, 'revoked', $b0 FROM api_keys
+            WHERE app = '{app}' AND livemode = 1
+            """, ((RowWrite.PutEndedKey)EndedKey.Put(thief.Instance, late.Row, 1, "revoked")).Row.Proof);
+        await Server.StopAsync();
+        await OnStoreAsync(async (engine, _, instance) =>
+        {
+            var ended = await engine.ListAsync(EndedKeyRow.AfterMac, default, Array.Empty<byte>(), 10);
+            Assert.Contains(ended, row => row.How == "revoked" && !EndedKey.IsWhole(instance, row));
+            Assert.False(Generations.IsWhole(instance, Generations.Raise(thief.Instance, id, 9, now).Row));
+            return true;
+        });
+    }
+
+    [Fact]
+    public async Task The_log_is_believed_as_far_as_it_had_come_and_no_further()
+    {
+        Assert.SkipWhen(PostgresServer.IsChosen, "rows are planted in the file");
+        (await Server.Client(account: "acct_1").Set("k", "payload")).IsOk();
+        await Server.StopAsync();
+        var thief = await StealAsync();
+        // Another node had a log, and is gone.
+        var (before, after) = (thief.Row("node_2", null, "set"), (AuditRow?)null);
+        await AppendAsync(before);
+        await Server.StartAgainAsync();
+        await RenewAsync();
+        await Server.StopAsync();
+        await VerifiedAsync();
+
+        // More of the old generation behind it, a log of a node that never was, an entry in place of another.
+        after = thief.Row("node_2", before, "revoke_key");
+        await ProblemAsync("node_2 had come to entry 1", AppendAsync, after);
+        await ProblemAsync("node_9 has 1 entries under a pepper of before", AppendAsync,
+            thief.Row("node_9", null, "set"));
+        var edited = thief.Row("node_2", null, "delete");
+        Server.Execute("UPDATE audit SET entries = $b0, mac = $b1, public = $b2 WHERE node = 'node_2'",
+            edited.Entries, edited.Mac, edited.Public!);
+        Assert.Contains(await ProblemsAsync(),
+            problem => problem.Contains("node_2 had come to", StringComparison.Ordinal));
+        Server.Execute("UPDATE audit SET entries = $b0, mac = $b1, public = $b2 WHERE node = 'node_2'",
+            before.Entries, before.Mac, before.Public!);
+        await VerifiedAsync();
+
+        // Behind what is of the new generation; and the same in the new generation, by the old pepper.
+        var last = await OnStoreAsync(async (engine, _, _) => (await engine.FindLastAuditAsync("node_1", default))!);
+        var tail = thief.Row("node_1", last, "revoke_key");
+        await ProblemAsync("of a generation before", AppendAsync, tail);
+        var generation = await OnStoreAsync((_, _, instance) => Task.FromResult(instance.Facts!.Generation));
+        await ProblemAsync("were changed", AppendAsync, thief.Row("node_1", last, "revoke_key", generation));
+        await ProblemAsync("were changed", AppendAsync, thief.Row("node_7", null, "set", generation));
+
+        // The list of how far they had come cannot be taken away, or be another one.
+        var heads = (byte[])Server.Scalar("SELECT value FROM meta WHERE key = 'audit heads'")!;
+        Server.Execute("DELETE FROM meta WHERE key = 'audit heads'");
+        Assert.Contains(await ProblemsAsync(),
+            problem => problem.Contains("is gone, or was", StringComparison.Ordinal));
+        Server.Execute("INSERT INTO meta (key, value) VALUES ('audit heads', $b0)", heads);
+        await VerifiedAsync();
+
+        // Where the log begins, as the old pepper has it: nothing.
+        Server.Execute("INSERT INTO meta (key, value) VALUES ('audit cut node_2', $b0)",
+            thief.Cut("node_2", before));
+        Assert.Contains(await ProblemsAsync(),
+            problem => problem.Contains("was not written by this store", StringComparison.Ordinal));
+        Server.Execute("DELETE FROM meta WHERE key = 'audit cut node_2'");
+
+        // A checkpoint that the old key signs of the new generation is no word of this store; of its own time it is.
+        var place = new ChainPlace("node_1", new ChainPosition(9_999, new byte[32])
+        {
+            Public = new PublicPlace(new byte[32], generation),
+        }, 0);
+        Assert.Contains(await ProblemsAsync(thief.Checkpoint(place)),
+            problem => problem.Contains("is not a checkpoint that this store signed", StringComparison.Ordinal));
+        Assert.Empty(await ProblemsAsync(thief.Checkpoint(
+            new ChainPlace("node_2", ChainPosition.Of(before), 0))));
+    }
+
+    [Fact]
+    public async Task A_control_row_of_before_starts_nothing_and_stops_a_node_that_runs()
+    {
+        (await Server.Client(account: "acct_1").Set("k", "payload")).IsOk();
+        await Server.StopAsync();
+        StoredKeys stolen = null!;
+        RootKeys roots = null!;
+        await OnStoreAsync(async (engine, _, instance) =>
+        {
+            (stolen, roots) = (await StoredKeys.ReadAsync(engine, default), instance.Roots);
+            return true;
+        });
+        await Server.StartAgainAsync();
+        await RenewAsync();
+        await Server.StopAsync();
+        await OnStoreAsync(async (engine, committer, instance) =>
+        {
+            // Its rows as they were, with a serial of the thief's.
+            using var control = Control.Open(instance.Id, stolen.Meta[Control.MetaKey], roots)!;
+            var forged = (control with { Serial = 1_000 }).Write(instance.Id, roots);
+            var now = await StoredKeys.ReadAsync(engine, default);
+            engine.KnownControl = static () => null;
+            await committer.CommitAsync(new Change.Plain([
+                .. now.Wrappings.Select(row => new RowWrite.DeleteWrapping(row.Version, row.Wrapper)),
+                .. now.Roots.Select(row => new RowWrite.DeleteRootKey(row.Version)),
+                .. stolen.Writes.Where(row => row is RowWrite.PutRootKey or RowWrite.PutWrapping), forged,
+            ]));
+            await Assert.ThrowsAsync<ConfigurationException>(() =>
+                instance.FollowAsync(engine, KeyWrappers.OfFile(KeyFilePath), asksForNew: true, default));
+            return true;
+        });
+        var refused = await Assert.ThrowsAsync<ConfigurationException>(() => Server.StartAgainAsync());
+        Assert.Contains("coffer.anchor names", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_app_that_is_made_or_rolled_meanwhile_keeps_its_secrets()
+    {
+        await RenewAsync();
+        var made = (await Server.Admin.Post("/admin/v1/apps", [("name", "new")])).IsOk();
+        Assert.NotNull(made.Json["signing_secret_live"]);
+        var app = await Server.AppIdAsync();
+        (await Server.Admin.Post($"/admin/v1/apps/{app}/signing_secret/roll", [("grace_period", "0")])).IsOk();
+        await Server.StopAsync();
+        await OnStoreAsync(async (engine, _, instance) =>
+        {
+            foreach (var row in await engine.ListAppsAsync(null, newer: false, 10, default))
+            {
+                var found = App.From(row, instance);
+                Assert.Null(found.WithoutSecretsOf(instance.Peppers.Newest));
+                Assert.Equal((found.Id == made.Id, found.Id == made.Id || found.Id == app),
+                    (found.LiveSigningSecrets.Count > 0, found.TestSigningSecrets.Count > 0));
+            }
+
+            return true;
+        });
+    }
+
+    [Fact]
+    public void The_register_of_what_a_pepper_proves_is_the_documents()
+    {
+        var lines = File.ReadAllLines(Repository.File("docs/envelope.md"));
+        var table = lines.SkipWhile(line => !line.StartsWith("| what a pepper proves", StringComparison.Ordinal))
+            .Skip(2).TakeWhile(line => line.StartsWith('|'));
+        Assert.Equal(ProvenKind.All.Select(kind =>
+            $"| {kind.Name} | `{kind.Table}` |{(kind.Key is null ? "" : $" `{kind.Key}`")} |"), table);
+    }
+
+    /// <summary>What a thief has: root keys, peppers and keys that sign, as they were.</summary>
+    private sealed class Thief(Instance instance, long now)
+    {
+        public Instance Instance => instance;
+
+        public (string Token, ApiKeyRow Row) Key(string? app, string id, bool isOffline = false) =>
+            ApiKey.Create(instance, new ApiKeyRow([], id, app, null, app is null ? "admin" : "secret", app is null,
+                now, isOffline ? now + 86_400 : null, [])
+            {
+                Role = app is null ? "owner" : null,
+                IsOffline = isOffline,
+            });
+
+        public AuditRow Row(string node, AuditRow? last, string verb, StoreGeneration? generation = null)
+        {
+            var keys = AuditKeys.Of(instance) with { Generation = () => generation ?? instance.Facts!.Generation };
+            var at = last is null ? AuditChain.Start(keys.Log(), instance.Id, node) : ChainPosition.Of(last);
+            // As if the log had always been of the generation that is claimed.
+            at = at with { Public = at.Public is null ? null : at.Public with { Generation = keys.Generation()! } };
+            using var writer = new RowWriter(keys);
+            return writer.Write(new ChainPlace(node, at, 0),
+                [new AuditEntry(verb, "ok") { Begins = keys.Generation() }],
+                DateTimeOffset.FromUnixTimeSeconds(now), last: null).Row;
+        }
+
+        public byte[] Cut(string node, AuditRow at) =>
+            AuditCut.Write(AuditKeys.Of(instance), node, ChainPosition.Of(at)).Value;
+
+        public string Checkpoint(ChainPlace at) => Coffer.Audit.Checkpoint.Sign(
+            AuditKeys.Of(instance), at, [], DateTimeOffset.FromUnixTimeSeconds(now)).ToLine();
+    }
+
+    private Task<Thief> StealAsync() =>
+        OnStoreAsync((_, _, instance) => Task.FromResult(new Thief(instance, Server.Time.Seconds)));
+
+    private Task<T> OnStoreAsync<T>(Func<Engine, Committer, Instance, Task<T>> work) => Server.OnStoreAsync(work);
+
+    private Task<bool> PlantAsync(ApiKeyRow row) => OnStoreAsync(async (_, committer, _) =>
+    {
+        await committer.CommitAsync(new Change.Plain(new RowWrite.PutApiKey(row)));
+        return true;
+    });
+
+    private Task<bool> AppendAsync(AuditRow row) => OnStoreAsync(async (_, committer, _) =>
+    {
+        await committer.CommitAsync(new Change.Plain(new RowWrite.PutAudit(row)));
+        return true;
+    });
+
+    private async Task ProblemAsync(string about, Func<AuditRow, Task<bool>> plant, AuditRow row)
+    {
+        await plant(row);
+        var problems = await ProblemsAsync();
+        Assert.True(problems.Any(problem => problem.Contains(about, StringComparison.Ordinal)),
+            $"{about}: {string.Join("; ", problems)}");
+        Server.Execute($"DELETE FROM audit WHERE node = '{row.Node}' AND first = {row.First}");
+        await VerifiedAsync();
+    }
+
+    private Task<IReadOnlyList<string>> ProblemsAsync(params string[] checkpoints) =>
+        OnStoreAsync(async (engine, _, instance) => (await AuditArchive.VerifyAsync(
+            engine, AuditKeys.Of(instance).Proof, checkpoints, default)).Problems);
+
+    private async Task VerifiedAsync() =>
+        Assert.Empty(await ProblemsAsync(await File.ReadAllLinesAsync(
+            DataDirectory.FilesOf(Server.Data).Checkpoints)));
+
+    private async Task RenewAsync()
+    {
+        (await Server.Admin.Post($"{Root}/rotate", [("compromised", "true")])).IsOk();
+        for (var tries = 0; (string?)(await ShowAsync())["renewal"]!["state"] != "waiting_for_owner";)
+        {
+            Assert.InRange(tries++, 0, 300);
+            await Task.Delay(50);
+        }
+    }
+
+    private async Task<JsonNode> ShowAsync() => (await Server.Admin.Get(Root)).IsOk().Json;
+
+    private async Task<(string, string)[]> SecretKeyAsync() =>
+        [("type", "secret"), ("app", await Server.AppIdAsync()), ("livemode", "false")];
+
+    private async Task<(string Id, string Token)> NewKeyAsync()
+    {
+        var made = (await Server.Admin.Post(Keys, await SecretKeyAsync())).IsOk();
+        return (made.Id!, (string)made.Json["secret"]!);
+    }
+
+    private async Task<string> KeyIdAsync(string app) => (string)(await Server.Admin.Get(Keys, ("app", app)))
+        .IsOk().Json["data"]![0]!["id"]!;
+
+    private async Task<string> OfflineAsync()
+    {
+        await Server.StopAsync();
+        var made = await OfflineKey.CreateAsync(
+            new CofferOptions { Data = Server.Data, Store = Server.Location.Store }, null, Server.Time, default);
+        await Server.StartAgainAsync();
+        return made.GetProperty("secret").GetString()!;
+    }
+
+    private async Task<List<string>> EntriesAsync(params string[] verbs) =>
+        [.. (await Server.Admin.Get("/admin/v1/audit", ("limit", "100"))).IsOk().Json["data"]!.AsArray()
+            .Where(entry => verbs.Contains((string)entry!["verb"]!))
+            .Select(entry => $"{entry!["verb"]} {entry["outcome"]}")];
+
+    private Task<bool> AskAsync() => OnStoreAsync(async (_, committer, instance) =>
+    {
+        var change = new ControlChange(instance, control => control with
+        {
+            Renewal = new Renewal(RenewalState.Asked, instance.Facts!.NewestVersion + 1, 2, Server.Time.Seconds),
+        }, [], []);
+        await committer.CommitAsync(change);
+        return change.HasChanged;
+    });
+
+    // A process that is killed after its first commit, and what it leaves.
+    private async Task<string> UntilKilledAsync()
+    {
+        await OnStoreAsync(async (engine, _, instance) =>
+        {
+            using var chain = new AuditChain(AuditKeys.Of(instance), "node_1",
+                await engine.FindLastAuditAsync("node_1", default), Server.Time);
+            var (inLoop, left) = (chain.InLoop(engine), 1);
+            using var committer = new Committer(engine, 100, inLoop with
+            {
+                Append = notes => left-- > 0 ? inLoop.Append(notes) : throw new InvalidOperationException("killed"),
+            });
+            using var refusals = new Refusals(Server.Time);
+            var tenants = new Tenants(engine, committer, instance, Server.Time, 10);
+            var gate = new Gate(refusals, new Recorder(committer, static () => new AuditPolicy(Buffered: false,
+                MetadataReads: false), NullLogger<Recorder>.Instance), engine);
+            var roots = new RootRotation(
+                engine, committer, instance, KeyWrappers.OfFile(KeyFilePath), Server.Time);
+            using var rotation = new TenantKeyRotation(
+                engine, committer, tenants, gate, Server.Time, NullLogger<TenantKeyRotation>.Instance)
+            {
+                Roots = roots,
+                Renewal = new StoreRenewal(engine, committer, instance, roots, gate, Server.Time),
+            };
+            await Assert.ThrowsAsync<InvalidOperationException>(async () =>
+            {
+                for (var tries = 0; tries < 20; tries++)
+                {
+                    await rotation.StepAsync(default);
+                    await roots.StepAsync(default);
+                }
+
+                throw new InvalidOperationException("nothing is left to do");
+            });
+            return true;
+        });
+        return await OnStoreAsync((_, _, instance) =>
+        {
+            var facts = instance.Facts!;
+            return Task.FromResult($"{facts.Renewal!.State}, {facts.Roots.Count} root"
+                + $"{(facts.Roots.Count == 1 ? "" : "s")} from {facts.Roots[0].Version}, pepper "
+                + $"{instance.Peppers.Newest.Number}, signed by {instance.Signing.Number}");
+        });
+    }
+}
