@@ -109,6 +109,22 @@ internal sealed class DataDirectory : IDisposable
         }
     }
 
+    /// <summary>
+    /// The lock of a directory that this user cannot write, as it is; null if another process has it. Where there is
+    /// none to be opened, nobody else can be found.
+    /// </summary>
+    public static IDisposable? TryHoldToRead(string path)
+    {
+        try
+        {
+            return DirectoryLock.TryTake(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return Stream.Null;
+        }
+    }
+
     private const string Hint = "Give it to the user that runs Coffer, on a medium that can be written. A key that is "
         + "mounted read only is named by --root-key file:/PATH, and need not be in it.";
 

@@ -16,6 +16,7 @@ internal sealed class DirectoryLock : IDisposable
     // EWOULDBLOCK: somebody else holds the lock.
     private const int LockedOnLinux = 11, LockedOnMacOS = 35;
     private const int Shared = 1, Exclusive = 2, AtOnce = 4, Interrupted = 4;
+    private const int ReadOnlyMedium = 30; // EROFS
     private const int CloseOnExec = 0x80000; // for reading, on Linux
 
     private readonly FileStream held;
@@ -63,14 +64,16 @@ internal sealed class DirectoryLock : IDisposable
 
     public void Dispose() => held.Dispose();
 
-    // One that another user made, root for example, is good enough to be locked if it can be read.
+    // One that another user made, root for example, or on a medium that is read only, is good enough to be locked if it
+    // can be read.
     private static FileStream Open(string path)
     {
         try
         {
             return DurableFile.Open(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         }
-        catch (UnauthorizedAccessException) when (File.Exists(path))
+        catch (Exception e) when (e is UnauthorizedAccessException or IOException { HResult: ReadOnlyMedium }
+            && File.Exists(path))
         {
             return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.None);
         }

@@ -122,7 +122,7 @@ internal sealed class StoreCopy : IDisposable
     private static IDisposable? Hold(StoredTables source, StoreLocation from)
     {
         if (source.IsCopy)
-            return DataDirectory.HolderOf(from.Data) is null ? source : null;
+            return DataDirectory.TryHoldToRead(from.Data);
         if (from.Store is null)
             return DataDirectory.TryOpen(from.Data, holdsStore: false); // it is open here already
         return source.TryHold() ? source : null;

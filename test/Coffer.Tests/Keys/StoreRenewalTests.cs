@@ -143,7 +143,9 @@ public sealed class StoreRenewalTests : ServerTests
         await PlantAsync(early.Row);
         await PlantAsync(beside.Row);
         await Server.StartAgainAsync();
+        (await Server.Client(beside.Token).Get(Keys)).IsOk(); // what is kept of it is of before
         await RenewAsync();
+        (await Server.Client(beside.Token).Post(Keys, [("type", "admin")])).IsError(400, null, null);
 
         // One that he plants later is not: a secret key, an owner's, and one that was made beside the server.
         var late = thief.Key(app, "key_late");

@@ -32,6 +32,7 @@ internal sealed partial class SqliteEngine
     {
         lock (writing)
         {
+            RequireOwn();
             var isUrgent = !IsServing || changes.Any(static change => change.Lane == Lane.Urgent);
             if (!isUrgent)
             {
@@ -125,7 +126,6 @@ internal sealed partial class SqliteEngine
         (news, number, isUnderRoot) = (new News(), null, false);
         try
         {
-            RequireOwn();
             writer.Run("BEGIN IMMEDIATE");
             guard?.SeeCommits();
             var notes = new List<Note>();
