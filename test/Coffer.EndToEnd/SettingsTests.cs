@@ -167,7 +167,8 @@ public sealed class SettingsTests : IDisposable
         Certify(cert, tlsKey);
         await using var coffer = await CofferProcess.StartAsync(
             ["serve", "--data", folder.File("store"), "--listen", "https://127.0.0.1:0", "--admin-listen",
-                "http://127.0.0.1:0", "--tls-cert", cert, "--tls-key", tlsKey]);
+                "http://127.0.0.1:0", "--tls-cert", cert, "--tls-key", tlsKey,
+                "--connections", "1000"]); // there may be too few files for more
         Assert.Equal("https", coffer.Url.Scheme);
         Assert.Equal(["url", "admin_url", "pid"], coffer.Ready.EnumerateObject().Select(field => field.Name).Take(3));
         var admin = new Uri(coffer.Ready.GetProperty("admin_url").GetString()!);

@@ -19,7 +19,7 @@ public sealed partial class WrongServerTests(WrongServer server) : IClassFixture
         "keys roll key_1 --grace 0", "keys revoke key_1", "keys mint --user usr_1", "keys expire ephkey_1",
         "accounts list --app app_1", "accounts export acct_1 --app app_1 --reason r",
         "accounts forget acct_1 --app app_1 --yes", "receipt show rcpt_1", "audit list",
-        "root-keys status", "root-keys add exec:/w", "root-keys rotate", "root-keys rewrap",
+        "root-keys status", "root-keys add exec:/w", "root-keys rotate", "root-keys confirm", "root-keys rewrap",
         "root-keys remove exec:/w --yes", "root-keys shares create --out .", "root-keys shares verify",
         "tenant-keys status", "tenant-keys rotate --app app_1", "audit public-key", "settings set audit durable",
     ];

@@ -8,7 +8,7 @@ using Coffer.Storage;
 namespace Coffer.Management;
 
 /// <summary>
-/// Renews a store in place after its root key has leaked (docs/decisions/0040): root keys that nobody has; then in one
+/// Renews a store in place after its root key has leaked (docs/decisions/0041): root keys that nobody has; then in one
 /// change another pepper, another key that signs and another generation of the store; all that the pepper before has
 /// proven is proven again, and from then on that one is believed no more; the keys of all tenants rotate; and at the
 /// end an owner confirms which API keys there are. How far it has come is in the control row, so whoever runs

@@ -38,7 +38,7 @@ internal abstract partial class Engine : IDisposable
     /// Whether requests are answered. What is written before is what a start needs, and is as urgent as what takes
     /// rights away.
     /// </summary>
-    public bool IsServing { get; set; }
+    public virtual bool IsServing { get; set; }
 
     /// <summary>What is said of work beside requests.</summary>
     public ILogger Log { get; set; } = NullLogger.Instance;

@@ -306,12 +306,17 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                         : [new RowWrite.PutReply(new ReplyRow(key, Bytes(token), value, number, name))],
                 };
             default:
-                // The numbers of audit rows are each engine's own: what is pruned is said by their order.
+                // The numbers of audit rows are each engine's own: what is pruned is said by their order. With it goes
+                // where the log begins.
                 return side => new Probe(side, refuses)
                 {
                     Management = new Change.ManagementKey { AsksOldestAudit = true },
                     Decides = found =>
-                        found.Management!.OldestAudit == 0 ? [] : [new RowWrite.PruneAudit(side.AuditRow(limit))],
+                        found.Management!.OldestAudit == 0 ? [] :
+                        [
+                            new RowWrite.PruneAudit(side.AuditRow(limit)),
+                            new RowWrite.PutMeta(Coffer.Storage.AuditRow.CutPrefix + "node_1", value),
+                        ],
                 };
         }
 

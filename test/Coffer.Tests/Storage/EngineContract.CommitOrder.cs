@@ -142,7 +142,7 @@ public abstract partial class EngineContract
 
     [Trait("Keys", "S31")]
     [Fact]
-    public async Task What_is_sealed_under_a_root_key_is_written_only_while_the_control_row_is_the_one_that_is_known()
+    public async Task Nothing_is_written_unless_the_control_row_is_the_one_that_is_known()
     {
         var (known, moved) = ((byte[])[1], 0);
         engine.KnownControl = () => known;
@@ -163,7 +163,8 @@ public abstract partial class EngineContract
             Assert.Throws<Engine.LockedException>(() => Write(new RowWrite.PutMeta("beside", [1]), row));
         Assert.Equal(under.Length, moved);
         Assert.Null(await engine.FindMetaAsync("beside", default));
-        Write(new RowWrite.PutMeta("beside", [1])); // whatever is not under a root key
+        Assert.Throws<Engine.LockedException>(() => Write(new RowWrite.PutMeta("beside", [1])));
+        Assert.Equal(under.Length + 1, moved);
         known = [1];
         Write(under);
     }

@@ -91,11 +91,11 @@ public abstract partial class EngineContract : IAsyncLifetime
     public void What_writes_finds_the_audit_row_of_an_entry_or_the_newest_before_it()
     {
         foreach (var (node, first, last) in ((string, long, long)[])[("node_1", 1, 3), ("node_2", 1, 1),
-            ("node_1", 4, 4), ("node_1", 7, 9)])
+            ("node_1", 4, 4), ("node_1", 5, 9)])
             engine.Write([new Change.Plain()], _ => new RowWrite.PutAudit(
                 new AuditRow(node, first, last, [(byte)last], [])));
         Write(new RowWrite.PutMeta("about", [7]));
-        foreach (var (asked, last) in ((long, long?)[])[(0, null), (1, 3), (3, 3), (4, 4), (6, 4), (8, 9),
+        foreach (var (asked, last) in ((long, long?)[])[(0, null), (1, 3), (3, 3), (4, 4), (6, 9), (8, 9),
             (long.MaxValue, 9)])
             Assert.Equal(last, engine.FindAudit("node_1", asked)?.Last);
         Assert.Equal([1], engine.FindAudit("node_2", 5)!.Mac);

@@ -24,6 +24,20 @@ internal sealed partial class SqliteEngine
     /// </summary>
     public long LongestLog { get; set; } = 256 * 1024 * 1024;
 
+    /// <summary>From then on room is kept for a full disk.</summary>
+    public override bool IsServing
+    {
+        get => base.IsServing;
+        set
+        {
+            lock (writing)
+            {
+                base.IsServing = value;
+                reserve?.Refill();
+            }
+        }
+    }
+
     private News news = new();
     private bool isUnderRoot;
     private long? number;
