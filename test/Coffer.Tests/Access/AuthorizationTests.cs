@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Reflection;
 using System.Runtime.CompilerServices;
+using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Coffer.Hosting;
 using Coffer.Http;
@@ -297,12 +298,19 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
     private async Task<string> SnapshotAsync(Dictionary<string, string> made)
     {
         var seen = new List<string>();
-        foreach (var path in (string[])["apps?limit=100", "api_keys?limit=100", "secrets/search?limit=100",
-            $"apps/{made["app"]}/accounts", $"apps/{server.AppId("A")}/accounts", "settings"])
+        seen.Add((await server.AdminAsync("GET", "settings")).ToJsonString());
+        foreach (var list in (string[])["apps", "api_keys", "secrets/search", $"apps/{made["app"]}/accounts",
+            $"apps/{server.AppId("A")}/accounts"])
         {
-            var page = await server.AdminAsync("GET", path);
-            Assert.NotEqual(true, (bool?)page["has_more"]);
-            seen.Add(page.ToJsonString());
+            JsonNode page;
+            var after = "";
+            do
+            {
+                page = await server.AdminAsync("GET", $"{list}?limit=100{after}");
+                seen.Add(page.ToJsonString());
+                after = $"&starting_after={page["data"]!.AsArray().LastOrDefault()?["id"]}";
+            }
+            while ((bool)page["has_more"]!);
         }
 
         seen.Add(
