@@ -130,16 +130,23 @@ function verifyLog(log, checkpoints, pem) {
     logs.set(node, { ...at, cut: at.seq, seen: new Map(), from: at.seq + 1 });
   }
 
-  let entries = [];
+  let [entries, commits, seen, end] = [[], 0, 0, undefined];
+  const seals = {};
   for (const line of lines) {
+    if (end) throw new Error('there is more after the end of the log');
+    if (line.startsWith('{"end":')) { end = JSON.parse(line); continue; }
     if (!line.startsWith('{"seal":')) { entries.push(line); continue; }
     const row = JSON.parse(line);
     const at = logs.get(row.node) ?? { seq: 0, mac: none };
     logs.set(row.node, { cut: at.cut, ...addRow(keys, row.node, at, row, entries) });
-    entries = [];
+    [commits, seen, seals[row.node], entries] = [commits + 1, seen + entries.length, row.seal, []];
   }
 
   if (entries.length) throw new Error('the end of the log was cut off');
+  if (JSON.parse(first).coffer_audit_export > 3 && (end?.end !== commits || end.entries !== seen
+    || Object.keys(end.seals).length !== Object.keys(seals).length
+    || Object.keys(seals).some((node) => end.seals[node] !== seals[node])))
+    throw new Error('the end of the log was cut off, or commits were taken out');
   for (const line of checkpoints) hold(keys, logs, rollbacks, proven, line);
   return proven;
 }

@@ -9,15 +9,16 @@ namespace Coffer.Hosting;
 
 /// <summary>
 /// An exported log: a header with what <c>meta</c> has of the store's keys and of the log, as it is stored; each
-/// commit's entries, and after them its seal (docs/envelope.md, "Public chain").
+/// commit's entries, and after them its seal; and an end, without which it was cut (docs/envelope.md, "Public chain").
 /// </summary>
 internal sealed class ExportedLog : IDisposable
 {
-    // Of a store with public chains; of one with a control row, and of one without.
-    private const int Format = 3, FormatOfLevelTwo = 2, FormatOfLevelOne = 1;
+    // Of releases before: without an end; then without public chains; then without wrappings.
+    private const int Format = 4, WithoutEnd = 3, WithoutPublicChain = 2, WithoutWrappings = 1;
 
     private readonly string file;
     private readonly IEnumerator<string> lines;
+    private readonly int format;
 
     /// <summary>Reads the header.</summary>
     /// <exception cref="ConfigurationException">The file is no export.</exception>
@@ -25,7 +26,7 @@ internal sealed class ExportedLog : IDisposable
     {
         this.file = file;
         lines = File.ReadLines(file).GetEnumerator();
-        Stored = Parse(lines.MoveNext() ? lines.Current : "") ?? throw NotOne();
+        (format, Stored) = Parse(lines.MoveNext() ? lines.Current : "") ?? throw NotOne();
     }
 
     /// <summary>What it has of the store's keys; its meta has what is about the log too.</summary>
@@ -42,7 +43,7 @@ internal sealed class ExportedLog : IDisposable
         var stored = await StoredKeys.ReadAsync(engine, ct);
         var header = new JsonObject
         {
-            ["coffer_audit_export"] = stored.Meta.ContainsKey(Control.MetaKey) ? Format : FormatOfLevelOne,
+            ["coffer_audit_export"] = Format,
             ["root_keys"] = new JsonArray([.. stored.Roots.Select(root => new JsonObject
             {
                 ["version"] = root.Version,
@@ -62,12 +63,16 @@ internal sealed class ExportedLog : IDisposable
         if (await engine.FindMetaAsync(PublicKeys.MetaKey, ct) is { } known)
             header["meta"]![PublicKeys.MetaKey] = Convert.ToBase64String(known);
         await to.WriteLineAsync(header.ToJsonString());
+        var end = new End();
         await foreach (var row in LogRows.ReadAsync(engine, ct))
         {
             foreach (var line in Verification.Lines(row))
                 await to.WriteLineAsync(Encoding.UTF8.GetString(line.Span));
             await to.WriteLineAsync(Seal(row).ToJsonString());
+            end.Add(row);
         }
+
+        await to.WriteLineAsync(end.ToLine());
     }
 
     /// <summary>Opens the store's keys.</summary>
@@ -88,8 +93,16 @@ internal sealed class ExportedLog : IDisposable
     public IEnumerable<AuditRow> Rows()
     {
         using var entries = new MemoryStream();
+        var end = new End();
+        var isEnded = format <= WithoutEnd;
         for (var number = 2; lines.MoveNext(); number++)
         {
+            if (lines.Current.StartsWith(End.Begin, StringComparison.Ordinal))
+            {
+                isEnded = lines.Current == end.ToLine() && !lines.MoveNext();
+                break;
+            }
+
             if (!lines.Current.StartsWith("{\"seal\":", StringComparison.Ordinal))
             {
                 entries.Write(Encoding.UTF8.GetBytes(lines.Current + "\n"));
@@ -103,11 +116,14 @@ internal sealed class ExportedLog : IDisposable
             }
 
             yield return row;
+            end.Add(row);
             entries.SetLength(0);
         }
 
         if (entries.Length > 0)
             Trouble = (false, $"{file} ends in entries without their seal: its end was cut off");
+        else if (!isEnded)
+            Trouble = (false, $"{file} does not end as it was written: its end was cut off, or commits were taken out");
     }
 
     public void Dispose() => lines.Dispose();
@@ -144,22 +160,22 @@ internal sealed class ExportedLog : IDisposable
         }
     }
 
-    private static StoredKeys? Parse(string header)
+    private static (int Format, StoredKeys Stored)? Parse(string header)
     {
         try
         {
             var json = JsonNode.Parse(header);
             var format = (int)json.Part("coffer_audit_export");
-            if (format is not (FormatOfLevelOne or FormatOfLevelTwo or Format))
+            if (format is not (WithoutWrappings or WithoutPublicChain or WithoutEnd or Format))
                 return null;
             var meta = json.Part("meta").AsObject().ToDictionary(entry => entry.Key,
                 entry => Convert.FromBase64String((string)entry.Value!));
             RootKeyRow[] roots = [.. json.Part("root_keys").AsArray().Select(
                 root => new RootKeyRow((uint)root.Part("version"), 0, Bytes(root)))];
-            WrappingRow[] wrappings = format == FormatOfLevelOne ? []
+            WrappingRow[] wrappings = format == WithoutWrappings ? []
                 : [.. json.Part("root_key_wrappings").AsArray().Select(row => new WrappingRow(
                     (uint)row.Part("version"), row.Part("wrapper").GetValue<string>(), Bytes(row), 0))];
-            return new StoredKeys(roots, wrappings, meta);
+            return (format, new StoredKeys(roots, wrappings, meta));
         }
         catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
             or ArgumentException or OverflowException)
@@ -173,4 +189,26 @@ internal sealed class ExportedLog : IDisposable
     private ConfigurationException NotOne() => new(
         $"{file} is not an exported audit log, or its first line was changed",
         "Export it again with: coffer audit export --data DIR");
+
+    /// <summary>The last line: how much there is, and the seal of each node's last commit.</summary>
+    private sealed class End
+    {
+        public const string Begin = "{\"end\":";
+
+        private readonly SortedDictionary<string, string> seals = new(StringComparer.Ordinal);
+        private long commits, entries;
+
+        public void Add(AuditRow row)
+        {
+            (commits, entries) = (commits + 1, entries + row.Last - row.First + 1);
+            seals[row.Node] = Convert.ToHexStringLower(row.Mac);
+        }
+
+        public string ToLine() => new JsonObject
+        {
+            ["end"] = commits,
+            ["entries"] = entries,
+            ["seals"] = new JsonObject(seals.Select(seal => KeyValuePair.Create(seal.Key, (JsonNode?)seal.Value))),
+        }.ToJsonString();
+    }
 }

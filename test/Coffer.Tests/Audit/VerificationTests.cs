@@ -165,13 +165,18 @@ public sealed class VerificationTests : ServerTests
                 .. lines.Select(
                     (line, i) =>
                         i == 5 ? line.Replace("set", "get", StringComparison.Ordinal) : line)], "were changed"),
-            (() => [.. lines[..^1]], "its end was cut off"),
-            (() => [.. lines[..^2]], "its tail was cut"),
+            (() => [.. lines[..^1]], "does not end as it was written"),
+            (() => [.. lines, lines[^1]], "does not end as it was written"),
+            (() => [.. lines[..^1], lines[^1].Replace("\"entries\":1", "\"entries\":2", StringComparison.Ordinal)],
+                "does not end as it was written"),
+            (() => [.. lines[..^3], lines[^1]], "or commits were taken out"),
+            (() => [.. lines[..^2]], "entries without their seal: its end was cut off"),
+            (() => [.. lines[..^3]], "its tail was cut"),
             (() => [.. lines[..5], .. lines[7..]], "are missing"),
-            (() => [.. lines[..^1],
-                lines[^1].Replace("{\"seal\":\"", "{\"seal\":\"zz", StringComparison.Ordinal)], "is no longer a seal"),
-            (() => [.. lines[..^1], """{"seal":"00"}"""], "is no longer a seal"),
-            (() => [.. lines[..^1], """{"seal":null,"node":null,"first":1,"last":1}"""], "is no longer a seal")])
+            (() => [.. lines[..^2],
+                lines[^2].Replace("{\"seal\":\"", "{\"seal\":\"zz", StringComparison.Ordinal)], "is no longer a seal"),
+            (() => [.. lines[..^2], """{"seal":"00"}"""], "is no longer a seal"),
+            (() => [.. lines[..^2], """{"seal":null,"node":null,"first":1,"last":1}"""], "is no longer a seal")])
         {
             File.WriteAllLines(Export, edit());
             Assert.Contains((await Exports.VerifyAsync(Export, KeyFile, Checkpoints)).Problems,
