@@ -82,20 +82,19 @@ public sealed class StreamsTests(ServedStore store) : IClassFixture<ServedStore>
     [Fact]
     public async Task A_log_that_nobody_reads_delays_no_answer_and_no_stop_and_what_it_lacks_is_counted()
     {
-        const int Faults = 1_500; // more than wait, and than a pipe holds
+        const int First = 1_600, Meanwhile = 50, Last = 700; // more than wait, and than a pipe holds
         using var data = new TemporaryDirectory();
         var pipe = data.File("log");
         (await Ran.ProgramAsync(Needs.OnPath("mkfifo"), [pipe])).EndedWith(0);
         await using var log = new FileStream(pipe, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite, 1);
-        await using var coffer = await CofferProcess.StartAsync(["serve", "--data", data.Path],
+        await using var coffer = await CofferProcess.StartAsync(
+            ["serve", "--data", data.Path, "--secrets-per-scope", "10000", "--rate-per-key", "0"],
             under: ["/bin/sh", "-c", $"exec \"$0\" \"$@\" 2>{pipe}"]);
         using var client = new WireClient(coffer.Url, coffer.TestKey);
-        (await client.SetAsync("k", "p")).Is(200);
-        await data.SqlAsync("CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'gone'); END");
-        await Parallel.ForAsync(0, Faults, new ParallelOptions { MaxDegreeOfParallelism = 32 }, async (_, _) =>
-            (await client.SetAsync("k", "p")).Is(503));
-        await data.SqlAsync("DROP TRIGGER broken");
-        (await client.SetAsync("k", "p")).Is(200);
+        await EachAsync(0, First + Meanwhile + Last, async i => (await client.SetAsync($"k{i}", "p")).Is(200));
+        // The log names each that is asked for.
+        await data.SqlAsync("UPDATE secrets SET sealed = zeroblob(length(sealed))");
+        await EachAsync(0, First, FailAsync);
 
         // Once it is read again, the next line comes after one that counts those that are not there.
         var text = new System.Text.StringBuilder();
@@ -105,14 +104,22 @@ public sealed class StreamsTests(ServedStore store) : IClassFixture<ServedStore>
             while (!text.ToString().Contains("dropped", StringComparison.Ordinal))
                 text.Append(System.Text.Encoding.UTF8.GetString(bytes, 0, await log.ReadAsync(bytes)));
         }, TestContext.Current.CancellationToken);
-        await data.SqlAsync("CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'gone'); END");
-        while (!reading.IsCompleted)
-            (await client.SetAsync("k", "p")).Is(503);
+        for (var i = First; !reading.IsCompleted; i++)
+        {
+            Assert.True(i < First + Meanwhile, $"nothing is said to be dropped in {text.Length} characters");
+            await FailAsync(i);
+            await Task.Delay(20, TestContext.Current.CancellationToken);
+        }
+
         await reading;
         Assert.Matches("[0-9]+ message\\(s\\) dropped", text.ToString());
-        await Parallel.ForAsync(0, Faults, new ParallelOptions { MaxDegreeOfParallelism = 32 }, async (_, _) =>
-            (await client.SetAsync("k", "p")).Is(503));
+        await EachAsync(First + Meanwhile, Last, FailAsync);
         Assert.Equal(0, await coffer.StopAsync()); // within what its log never gets
+
+        async Task FailAsync(int i) => (await client.FindBareAsync($"k{i}")).Is(500);
+
+        static Task EachAsync(int from, int count, Func<int, Task> act) => Parallel.ForAsync(from, from + count,
+            new ParallelOptions { MaxDegreeOfParallelism = 32 }, async (i, _) => await act(i));
     }
 
     private Task<Ran> ShellAsync(string lines) => Ran.ProgramAsync(Needs.OnPath("bash"), ["-c", lines],
