@@ -100,17 +100,18 @@ internal static class ProcessPrivacy
     // The same process, with the same arguments and the same open files. It returns only if it cannot be done.
     private static void BeginAgain(string[] args)
     {
-        if (SetVariable(Asked, "0", 1) != 0)
-            return;
         var words = SameProcess.Words();
+        var variables = new List<(string, string)> { (Asked, "0") };
         var before = words.Count - args.Length; // the program itself
         for (var i = 0; i < args.Length; i++)
         {
-            if (ValueAt(args, i) is { } start && SetVariable($"{HiddenIn}{i}", args[i][start..], 1) == 0)
-                words[before + i] = Encoding.UTF8.GetBytes($"{args[i][..start]}{Hidden}\0");
+            if (ValueAt(args, i) is not { } start)
+                continue;
+            variables.Add(($"{HiddenIn}{i}", args[i][start..]));
+            words[before + i] = Encoding.UTF8.GetBytes($"{args[i][..start]}{Hidden}\0");
         }
 
-        SameProcess.BeginAgain([.. words]);
+        SameProcess.BeginAgain(words, variables);
     }
 
     // What the runtime had made before the program began again; nobody listens there now.
@@ -131,11 +132,4 @@ internal static class ProcessPrivacy
     [DllImport("libc", EntryPoint = "prctl")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int Control(int option, nuint value, nuint unused1, nuint unused2, nuint unused3);
-
-    [DllImport("libc", EntryPoint = "setenv")]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int SetVariable(
-        [MarshalAs(UnmanagedType.LPUTF8Str)] string name,
-        [MarshalAs(UnmanagedType.LPUTF8Str)] string value,
-        int overwrite);
 }

@@ -32,7 +32,14 @@ internal static class SameProcess
                 return;
         }
 
-        BeginAgain([.. Words()]);
+        try
+        {
+            BeginAgain(Words(), []);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Without /proc the streams stay as they are.
+        }
     }
 
     /// <summary>Whether standard input was closed when the program began, or cannot be read.</summary>
@@ -55,32 +62,51 @@ internal static class SameProcess
     }
 
     /// <summary>The program and its arguments, each with the zero that ends it.</summary>
-    public static List<byte[]> Words()
-    {
-        var line = File.ReadAllBytes("/proc/self/cmdline");
-        var words = new List<byte[]>();
-        for (var at = 0; at < line.Length; at += words[^1].Length)
-            words.Add(line[at..(Array.IndexOf(line, (byte)0, at) + 1)]);
-        return words;
-    }
+    public static List<byte[]> Words() => Split("/proc/self/cmdline");
 
     /// <summary>
     /// Begins the program again: the same process, the same open files. It returns only if it cannot be done.
     /// </summary>
-    public static void BeginAgain(byte[][] words)
+    /// <param name="words">The program and its arguments, each with the zero that ends it.</param>
+    /// <param name="variables">What its environment has beside what this one was given.</param>
+    public static void BeginAgain(IReadOnlyList<byte[]> words, IReadOnlyList<(string Name, string Value)> variables)
     {
         if (Environment.ProcessPath is not { } program)
             return;
-        var held = Array.ConvertAll(words, word => GCHandle.Alloc(word, GCHandleType.Pinned));
+        // Not by setenv: whatever thread reads the environment of the process meanwhile would read what it has freed.
+        var environment = Split("/proc/self/environ");
+        foreach (var (name, value) in variables)
+        {
+            environment.RemoveAll(each => each.AsSpan().StartsWith(Encoding.UTF8.GetBytes($"{name}=")));
+            environment.Add(Encoding.UTF8.GetBytes($"{name}={value}\0"));
+        }
+
+        var held = new List<GCHandle>();
         try
         {
-            _ = Execute(program, [.. held.Select(word => word.AddrOfPinnedObject()), 0]);
+            _ = Execute(program, Addresses(words), Addresses(environment));
         }
         finally
         {
             foreach (var word in held)
                 word.Free();
         }
+
+        nint[] Addresses(IReadOnlyList<byte[]> list)
+        {
+            var pinned = list.Select(word => GCHandle.Alloc(word, GCHandleType.Pinned)).ToList();
+            held.AddRange(pinned);
+            return [.. pinned.Select(word => word.AddrOfPinnedObject()), 0];
+        }
+    }
+
+    private static List<byte[]> Split(string file)
+    {
+        var text = File.ReadAllBytes(file);
+        var parts = new List<byte[]>();
+        for (var at = 0; at < text.Length; at += parts[^1].Length)
+            parts.Add(text[at..(Array.IndexOf(text, (byte)0, at) + 1)]);
+        return parts;
     }
 
     private static bool IsText(byte[] word)
@@ -114,7 +140,8 @@ internal static class SameProcess
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int Control(int descriptor, int command, nint value);
 
-    [DllImport("libc", EntryPoint = "execv")]
+    [DllImport("libc", EntryPoint = "execve")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int Execute([MarshalAs(UnmanagedType.LPUTF8Str)] string program, nint[] arguments);
+    private static extern int Execute([MarshalAs(UnmanagedType.LPUTF8Str)] string program, nint[] arguments,
+        nint[] environment);
 }
