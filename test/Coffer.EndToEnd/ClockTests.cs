@@ -58,6 +58,45 @@ public sealed class ClockTests
         }
     }
 
+    /// <summary>S33.</summary>
+    [Fact]
+    [Trait("Firm edges", "22")]
+    public async Task Of_two_nodes_one_with_a_wrong_clock_hides_early_and_changes_nothing_else()
+    {
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
+        using var clock = new FakeClock();
+        using var own = new TemporaryDirectory();
+        using var others = new TemporaryDirectory();
+        await using var right = await CofferProcess.ServeAsync(own, Store());
+        File.Copy(own.File("coffer.key"), others.File("coffer.key"));
+        clock.Set("+2d");
+        await using var wrong = await CofferProcess.StartAsync(
+            ["serve", "--data", others.Path, .. Store()], environment: clock.Variables);
+        using var client = new WireClient(right.Url, right.TestKey);
+        using var ahead = new WireClient(wrong.Url, right.TestKey);
+
+        var first = (await SetAsync(client, "a day", TimeSpan.FromDays(1))).Is(200);
+        (await ahead.FindBareAsync("a day")).Is(404);
+        Assert.Empty(await NamesAsync(ahead));
+        var second = (await SetAsync(ahead, "a day", TimeSpan.FromDays(1))).Is(200);
+        Assert.Equal("2", second.Headers.GetValues("Coffer-Secret-Version").Single());
+        foreach (var field in (string[])["id", "created"])
+            Assert.Equal(first.Body.GetProperty(field).ToString(), second.Body.GetProperty(field).ToString());
+        (await client.FindBareAsync("a day")).Is(200);
+
+        // Behind, it hides what has expired for the others, and removes nothing.
+        clock.Set("-2d");
+        (await SetAsync(client, "a moment", TimeSpan.FromSeconds(2))).Is(200);
+        await Task.Delay(TimeSpan.FromSeconds(3), TestContext.Current.CancellationToken);
+        (await ahead.FindBareAsync("a moment")).Is(404);
+        Assert.Equal(["a day"], await NamesAsync(ahead));
+        Assert.Equal("1", (await SetAsync(ahead, "a moment", TimeSpan.FromHours(1))).Is(200)
+            .Headers.GetValues("Coffer-Secret-Version").Single());
+        (await SetAsync(ahead, "the day before yesterday's", TimeSpan.FromSeconds(-1))).Is(400);
+
+        string[] Store() => ["--store", cluster.Store(cluster.Primary.Port)];
+    }
+
     private static Task<CofferProcess> ServeAsync(TemporaryDirectory data, FakeClock clock) =>
         CofferProcess.StartAsync(["serve", "--data", data.Path], environment: clock.Variables);
 

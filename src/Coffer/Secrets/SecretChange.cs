@@ -28,9 +28,10 @@ internal abstract class SecretChange : Change
     /// <param name="Caller">Who asks for it.</param>
     /// <param name="Ids">Where a new secret's id comes from.</param>
     /// <param name="Time">For created, and for what has expired.</param>
+    /// <param name="Ahead">How far that is ahead of the database's, as last measured.</param>
     /// <param name="Quota">How many secrets the scope may hold.</param>
     public sealed record Terms(Instance Instance, Tenant Tenant, Caller Caller, SecretId Ids, TimeProvider Time,
-        int Quota);
+        TimeSpan Ahead, int Quota);
 
     public Idempotency? Claim { get; set; }
 
@@ -56,7 +57,10 @@ internal abstract class SecretChange : Change
 
     // Those that are retired, and under which the secret or what is kept under the claim may stand.
     private IReadOnlyList<TenantSeed> OlderSeeds => seeds ??= Given.Tenant.Keys.Retired.Count == 0 ? [] :
-        [.. Given.Tenant.Keys.Retired.Where(seed => seed.HasNames || (Claim is not null && seed.HasRecordsAt(Now())))];
+    [
+        .. Given.Tenant.Keys.Retired.Where(
+            seed => seed.HasNames || (Claim is not null && seed.HasRecordsAt(Now(Given.Ahead)))),
+    ];
 
     protected Terms Given { get; }
 
@@ -68,7 +72,8 @@ internal abstract class SecretChange : Change
     public sealed override IReadOnlyList<RowWrite> Decide(Found found)
     {
         Tenants.RequireCurrent(Given.Tenant, found);
-        var now = Now();
+        // By the database's clock: a node whose own is wrong replaces nothing that is still there (S33).
+        var now = Now(found.Ahead);
         Mark = null; // of an earlier try
         Outcome = Claim?.Replay(found.Idempotency, Given.Tenant.Keys.Seed, Request, now);
         for (var i = 0; i < found.Older.Count; i++)
@@ -128,7 +133,7 @@ internal abstract class SecretChange : Change
         seed.HasNames && ScopeAt is { } at ? at with { Scope = SealedSecret.ScopeOf(seed, Request.Scope) } : null,
         Claim?.OlderRow(seed));
 
-    private long Now() => Given.Time.GetUtcNow().ToUnixTimeSeconds();
+    private long Now(TimeSpan ahead) => (Given.Time.GetUtcNow() - ahead).ToUnixTimeSeconds();
 
     /// <summary>Creates or replaces.</summary>
     public sealed class Set(Terms terms, Secret request, long? ifVersion) : SecretChange(terms, request, ifVersion)

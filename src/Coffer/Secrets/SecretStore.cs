@@ -259,7 +259,7 @@ internal sealed partial class SecretStore(
             IdempotencyClaim? claim, CancellationToken ct)
     {
         var id = gate.RequireScope(caller, Permissions.SecretWrite, scope.User.Span);
-        UnixTime.RequireExpiry(expiresAt, time.GetUtcNow());
+        UnixTime.RequireExpiry(expiresAt, time.GetUtcNow() - Ahead);
         var request = new Secret("", name, scope, id.Livemode, 0, expiresAt, 0, payload);
         return await WriteAsync(caller, id, adds: true, request, "set", ifVersion, claim,
             terms => new SecretChange.Set(terms, request, ifVersion), ct);
@@ -293,7 +293,7 @@ internal sealed partial class SecretStore(
             try
             {
                 var quota = caller.App?.SecretsPerScope ?? SecretsPerScope();
-                var terms = new SecretChange.Terms(instance, tenant, caller, ids, time, quota);
+                var terms = new SecretChange.Terms(instance, tenant, caller, ids, time, Ahead, quota);
                 return await CommitAsync(
                     change(terms),
                     claim is null
@@ -383,5 +383,13 @@ internal sealed partial class SecretStore(
         return seed.Fingerprint(canonical.Span);
     }
 
-    private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
+    // How far this machine's clock is ahead of the database's.
+    private TimeSpan Ahead => engine.ClockOffset ?? TimeSpan.Zero;
+
+    // For reads: what has expired by this machine's clock or by the database's is absent (S33).
+    private long Now()
+    {
+        var now = time.GetUtcNow();
+        return (Ahead < TimeSpan.Zero ? now - Ahead : now).ToUnixTimeSeconds();
+    }
 }

@@ -99,6 +99,12 @@ internal abstract class Change
         /// </summary>
         public long NotUnder { get; init; }
 
+        /// <summary>
+        /// How far this machine's clock is ahead of the database's in this transaction, as far as that is certain; zero
+        /// of an embedded store.
+        /// </summary>
+        public TimeSpan Ahead { get; init; }
+
         /// <summary>What stands in <see cref="OlderAt"/>, in its order.</summary>
         public IReadOnlyList<OlderRows> Older { get; init; } = [];
 

@@ -76,7 +76,7 @@ internal sealed record PostgresCondition(Version Version, IReadOnlyDictionary<st
             row => (row.GetString(0), row.GetString(1)), "settings"))
             settings[name] = value;
         var began = time.GetUtcNow();
-        var clock = await NumberAsync("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", "the clock");
+        var clock = await NumberAsync($"SELECT {PostgresPoll.Clock}", "the clock");
         var middle = began + ((time.GetUtcNow() - began) / 2);
         return new PostgresCondition(connection.PostgreSqlVersion, settings)
         {

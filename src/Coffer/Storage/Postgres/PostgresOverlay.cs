@@ -29,6 +29,9 @@ internal sealed class PostgresOverlay
     /// <summary>The transaction's number, once it is given out.</summary>
     public long? Number { get; set; }
 
+    /// <summary>How far this machine's clock is ahead of the database's.</summary>
+    public TimeSpan Ahead { get; set; }
+
     /// <summary>What of the management plane was read for a change.</summary>
     public sealed class Management
     {
@@ -85,6 +88,7 @@ internal sealed class PostgresOverlay
         change.ManagementAt is not { } at ? null
             : FindFor(management.GetValueOrDefault(change) ?? new Management(), at))
     {
+        Ahead = Ahead,
         NotUnder = change is { TenantAt: { } of, CountsNotUnder: not null } ? notUnder[of] : 0,
         Older = change.OlderAt.Count == 0 ? [] : [.. change.OlderAt.Select(FindFor)],
     };

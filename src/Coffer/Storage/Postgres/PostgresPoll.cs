@@ -14,13 +14,16 @@ internal sealed class PostgresPoll(PostgresServers servers, PostgresSettings set
 {
     private const int MostTold = 1_000;
 
+    /// <summary>The database's clock, in milliseconds.</summary>
+    public const string Clock = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
     private static readonly TimeSpan Tidying = TimeSpan.FromMinutes(1);
 
     // A session that holds a node's name and not the mark is one of a program that does not know these rows.
     private static readonly string State = string.Create(CultureInfo.InvariantCulture, $"""
         WITH held AS MATERIALIZED (
             SELECT classid::bigint AS class, pid FROM pg_locks WHERE {PostgresLocks.Held})
-        SELECT {CommitOrder.Last}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+        SELECT {CommitOrder.Last}, {Clock},
             (SELECT count(*) FROM held h WHERE class = {PostgresLocks.Names}
                 AND NOT EXISTS (SELECT FROM held m WHERE m.pid = h.pid AND m.class = {PostgresLocks.Marks})),
             ({PostgresNames.CountOlder})
@@ -105,7 +108,8 @@ internal sealed class PostgresPoll(PostgresServers servers, PostgresSettings set
     public static long OffsetOf(long clock, long before, long after) =>
         clock < before ? before - clock : Math.Min(after - clock, 0);
 
-    private static long Now() => TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
+    /// <summary>What this machine's clock says, in milliseconds.</summary>
+    public static long Now() => TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
 
     private IReadOnlyList<News> Begin(long epoch)
     {

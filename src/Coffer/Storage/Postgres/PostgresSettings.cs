@@ -67,7 +67,7 @@ internal sealed class PostgresSettings
         OfLookups = $"SELECT {schema}{ByIndex}, {OnePlan}, {timeouts}, {servers.Proof}";
         OfReads = $"SELECT {schema}{ByKey}, {timeouts}, {servers.Proof}";
         OfWrites = $"""
-            SELECT {schema}{ByKey}, {OnePlan},
+            SELECT {PostgresPoll.Clock}, {schema}{ByKey}, {OnePlan},
                 set_config('idle_in_transaction_session_timeout', '5s', true),
                 set_config('lock_timeout', '{LongestLockWait}', true), set_config('statement_timeout', '0', true),
                 set_config('client_min_messages', 'warning', true), {NoEnd},

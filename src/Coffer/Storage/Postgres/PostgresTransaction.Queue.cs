@@ -55,6 +55,7 @@ internal sealed partial class PostgresTransaction
     /// <summary>One round trip for all that waits to be sent.</summary>
     private void Send()
     {
+        sent = PostgresPoll.Now();
         try
         {
             PostgresCall.BoundAsync(SendAsync([.. pending]), patience, connection).GetAwaiter().GetResult();

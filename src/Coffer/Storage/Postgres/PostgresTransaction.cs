@@ -23,6 +23,7 @@ internal sealed partial class PostgresTransaction(
     private readonly List<(string Row, IReadOnlyList<Statement> Statements)> numbered = [];
     private bool hasNumber;
     private bool isUnderRoot;
+    private long sent;
 
     /// <summary>What the transaction changes of what nodes keep in memory.</summary>
     public News News { get; } = new();
@@ -335,7 +336,8 @@ internal sealed partial class PostgresTransaction(
         {
             hasBegun = true;
             pending.Add((new NpgsqlBatchCommand(PostgresSettings.ToWrite), null));
-            pending.Add((settings, Nothing));
+            pending.Add((settings, row => overlay.Ahead = TimeSpan.FromMilliseconds(
+                PostgresPoll.OffsetOf(row.Number(0), before: sent, after: PostgresPoll.Now()))));
         }
 
         var command = new NpgsqlBatchCommand(sql);
