@@ -11,9 +11,6 @@ internal static class MetaRow
     /// <summary>A row if another control row is stored than one that is known.</summary>
     public const string OtherControl = $"SELECT 1 FROM meta WHERE value <> $1 AND key = '{Control}' LIMIT 1";
 
-    /// <summary>Keeps the control row as it is until the transaction ends.</summary>
-    public const string HoldControl = $"SELECT 1 FROM meta WHERE key = '{Control}' FOR SHARE";
-
     public static readonly Query<byte[]> ByKey = new(
         "SELECT value FROM meta WHERE key = $1", static row => row.Bytes(0));
 

@@ -17,6 +17,9 @@ internal static class PostgresLocks
     /// <summary>Takes the lock of two numbers until the transaction ends.</summary>
     public const string Take = "SELECT pg_advisory_xact_lock($1::int, $2::int)";
 
+    /// <summary>The same, which many may hold beside each other and nobody beside who took it alone.</summary>
+    public const string Share = "SELECT pg_advisory_xact_lock_shared($1::int, $2::int)";
+
     /// <summary>Of the rows of <c>pg_locks</c>, the locks of two numbers that are held in this database.</summary>
     public const string Held = """
         locktype = 'advisory' AND granted AND objsubid = 2
@@ -25,4 +28,10 @@ internal static class PostgresLocks
 
     /// <summary>The steps.</summary>
     public const int Migration = 1, Start = 2, Management = 3, Naming = 4;
+
+    /// <summary>
+    /// Of the control row: whoever changes it takes it alone, and whoever commits by it shares it. To lock the row
+    /// would write to it at each commit.
+    /// </summary>
+    public const int Control = 5;
 }

@@ -75,13 +75,6 @@ internal sealed partial class PostgresTransaction(
 
     private void Commit()
     {
-        // What changes it has compared it, under its lock.
-        if ((isUnderRoot || !News.HasControl) && control is not null)
-        {
-            Send(MetaRow.HoldControl, Nothing);
-            Send(PostgresProof.ControlIsKnown, Nothing, control);
-        }
-
         if (!News.IsEmpty)
             FlushNumbered();
         // Also when nothing was changed in the end: a number that says nothing would count as missed.
@@ -91,9 +84,21 @@ internal sealed partial class PostgresTransaction(
             Queue(PostgresNode.Ring, PostgresNode.AccessChanged);
         foreach (var tenant in News.Tenants)
             Queue(PostgresNode.Ring, PostgresNode.Gone(tenant));
+        HoldControl();
         Queue("COMMIT");
         IsCommitting = true;
         Send();
+    }
+
+    // Last, when nothing else is waited for: whoever changes the control row waits for all who commit by it.
+    private void HoldControl()
+    {
+        if (!News.HasControl && control is null)
+            return;
+        Ask(News.HasControl ? PostgresLocks.Take : PostgresLocks.Share, PostgresLocks.Steps, PostgresLocks.Control);
+        // What changes it has compared it.
+        if ((isUnderRoot || !News.HasControl) && control is not null)
+            Send(PostgresProof.ControlIsKnown, Nothing, control);
     }
 
     private void FlushNumbered()
