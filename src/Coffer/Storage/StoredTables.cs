@@ -20,6 +20,9 @@ internal abstract class StoredTables(DbConnection connection) : IDisposable
     /// <summary>Whether it is a copy of a store that cannot be written where it is.</summary>
     public virtual bool IsCopy => false;
 
+    /// <summary>Whether the store is as it was when it was copied, if it was.</summary>
+    public virtual bool IsCurrent => true;
+
     /// <summary>How many rows a statement writes.</summary>
     protected abstract int RowsAStatement { get; }
 

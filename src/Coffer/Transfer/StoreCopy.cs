@@ -118,14 +118,24 @@ internal sealed class StoreCopy : IDisposable
 
     public void Dispose() => target.Dispose();
 
-    // Of a store in a database, the one that holds it is the connection itself; a copy is nobody else's.
+    // Of a store in a database, the one that holds it is the connection itself.
     private static IDisposable? Hold(StoredTables source, StoreLocation from)
     {
         if (source.IsCopy)
-            return DataDirectory.TryHoldToRead(from.Data);
+            return HoldCopied(source, from);
         if (from.Store is null)
             return DataDirectory.TryOpen(from.Data, holdsStore: false); // it is open here already
         return source.TryHold() ? source : null;
+    }
+
+    // What a server has written since the store was copied is not in the copy, though it may have ended by now.
+    private static IDisposable? HoldCopied(StoredTables source, StoreLocation from)
+    {
+        var held = DataDirectory.TryHoldToRead(from.Data);
+        if (held is null || source.IsCurrent)
+            return held;
+        held.Dispose();
+        return null;
     }
 
     /// <summary>Marks an empty target; takes one that this work has marked.</summary>
@@ -223,6 +233,8 @@ internal sealed class StoreCopy : IDisposable
         proof.Run(copied, File.Exists(copiedCheckpoints) ? File.ReadAllLines(copiedCheckpoints) : []);
         if (proof.Problems.Count > 0)
             return new CopyReport(false, proof.Problems, Tables.All.Sum(target.Count) - 1, written, proof.Secrets);
+        if (!source.IsCurrent) // written where no lock could be had
+            return new CopyReport(false, [], Tables.All.Sum(target.Count) - 1, written, proof.Secrets);
 
         // In this order: whenever it ends, at most one of the two is open.
         var trouble = Close(time.GetUtcNow());

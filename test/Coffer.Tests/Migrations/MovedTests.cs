@@ -105,6 +105,34 @@ public sealed class MovedTests(PostgresServer postgres) : IDisposable
         await server.StartAgainAsync();
     }
 
+    [Theory]
+    [Trait("Firm edges", "12")]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_was_written_since_the_source_was_copied_is_never_left_out_of_the_target(bool isLocked)
+    {
+        await using var server = await TestServer.StartAsync();
+        (await server.Client().Set("k", "before")).IsOk();
+        await server.StopAsync();
+        using var view = ReadOnlyView.Of(server.Data);
+        var (from, to) = (new StoreLocation(view.Path, null), new StoreLocation(directory.NewPath(), null));
+        // A server that may write there, and ends once it has; or one that no lock shows.
+        using var held = isLocked ? DataDirectory.Open(server.Data) : null;
+        var isWritten = false;
+        var report = await StoreCopy.RunAsync(from, to, _ =>
+        {
+            if (!isWritten)
+                server.Execute("INSERT INTO meta (key, value) VALUES ('late', x'01')");
+            isWritten = true;
+            held?.Dispose();
+        }, TimeProvider.System, default);
+        Assert.True(report is { IsFinished: false, Problems.Count: 0 });
+
+        Assert.True(await MigrateAsync(from, to) is { IsFinished: true, Open: "it cannot be written where it is" });
+        using var tables = SqliteTables.Open(Path.Combine(to.Data, "coffer.db"));
+        Assert.Equal([1], tables.Meta("late"));
+    }
+
     [Fact]
     public void Rows_of_a_long_log_are_put_without_reading_it_for_each()
     {

@@ -9,13 +9,21 @@ internal sealed class SqliteCopy : IDisposable
 {
     private const int MostTries = 3;
 
+    private readonly string original;
     private readonly DirectoryInfo directory;
+    private string state = "";
 
-    private SqliteCopy(DirectoryInfo directory, string name) =>
-        (this.directory, File) = (directory, Path.Combine(directory.FullName, name));
+    private SqliteCopy(string original, DirectoryInfo directory)
+    {
+        (this.original, this.directory) = (original, directory);
+        File = Path.Combine(directory.FullName, Path.GetFileName(original));
+    }
 
     /// <summary>The copy of the store.</summary>
     public string File { get; }
+
+    /// <summary>Whether nobody has written the store since.</summary>
+    public bool IsCurrent => StateOf(original) == state;
 
     /// <summary>Opens a store where it is, or the copy of it, which is the opener's to dispose of then.</summary>
     /// <exception cref="ConfigurationException">It cannot be copied, or opened.</exception>
@@ -44,15 +52,15 @@ internal sealed class SqliteCopy : IDisposable
     {
         if (FileStatus.MayWrite(file) && FileStatus.MayWrite(Path.GetDirectoryName(Path.GetFullPath(file))!))
             return null;
-        var copy = new SqliteCopy(Directory.CreateTempSubdirectory("coffer-read-"), Path.GetFileName(file));
+        var copy = new SqliteCopy(file, Directory.CreateTempSubdirectory("coffer-read-"));
         try
         {
             for (var tries = 0; tries < MostTries; tries++)
             {
-                var before = StateOf(file);
+                copy.state = StateOf(file);
                 foreach (var part in PartsOf(file).Where(System.IO.File.Exists))
                     System.IO.File.Copy(part, Path.Combine(copy.directory.FullName, Path.GetFileName(part)), true);
-                if (StateOf(file) == before)
+                if (copy.IsCurrent)
                     return copy.Owned();
             }
 

@@ -13,6 +13,8 @@ internal sealed class SqliteTables : StoredTables
 
     public override bool IsCopy => copied is not null;
 
+    public override bool IsCurrent => copied?.IsCurrent ?? true;
+
     // SQLite looks for each parameter among all, and a statement costs it no more than a step.
     protected override int RowsAStatement => 1;
 
