@@ -174,6 +174,20 @@ public sealed class SqliteGuardTests : IDisposable
         Assert.Equal(1, engine.ForeignCommits);
     }
 
+    [Fact]
+    [Trait("Firm edges", "10")]
+    public void What_was_committed_stays_so_where_the_store_cannot_be_looked_at_afterwards()
+    {
+        using var engine = SqliteEngine.Open(StoreFile);
+        using var session = new SqliteSession(StoreFile);
+        var guard = new SqliteGuard(StoreFile, session);
+        session.Execute("BEGIN IMMEDIATE"); // meanwhile SQLite does not say how far its log has come
+        guard.Remember();
+        session.Execute("ROLLBACK");
+        guard.Remember();
+        Assert.Null(guard.FindBeforeCommit());
+    }
+
     public void Dispose() => directory.Dispose();
 
     private async Task<Instance> CreateAsync(SqliteEngine engine)

@@ -176,18 +176,19 @@ internal sealed partial class SqliteEngine
             if (!news.IsEmpty)
                 TakeNumber();
             writer.Run("COMMIT");
-            guard?.Committed();
-            if (!news.IsEmpty)
-                Changed(news);
-            // A refusal is answered once its entry is durable, like everything else.
-            foreach (var (change, refusal) in refusals)
-                change.Fail(refusal);
         }
         catch
         {
             Rollback();
             throw;
         }
+
+        guard?.Remember();
+        if (!news.IsEmpty)
+            Changed(news);
+        // A refusal is answered once its entry is durable, like everything else.
+        foreach (var (change, refusal) in refusals)
+            change.Fail(refusal);
     }
 
     private Change.Found FindFor(Change change) => new(

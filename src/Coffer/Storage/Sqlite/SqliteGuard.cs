@@ -1,3 +1,5 @@
+using Microsoft.Data.Sqlite;
+
 namespace Coffer.Storage.Sqlite;
 
 /// <summary>
@@ -64,7 +66,30 @@ internal sealed class SqliteGuard
         Interlocked.Increment(ref commits);
     }
 
-    /// <summary>Call when this process has committed, by whichever session.</summary>
+    /// <summary>
+    /// Call when the session that writes has committed. Never fails: what was stored is stored, whatever comes after.
+    /// </summary>
+    public void Remember()
+    {
+        if (unstill > 0)
+            return;
+        try
+        {
+            progress = ProgressOf();
+            if (FileStatus.StampOf(file)?.Stamp is not { } now || now == left)
+                return;
+            // A whole second, which every file system keeps as it is: by its own time one may give another tomorrow.
+            File.SetLastWriteTimeUtc(file, DateTime.UnixEpoch.AddSeconds(now.Seconds));
+            left = FileStatus.StampOf(file)?.Stamp;
+        }
+        catch (Exception e) when (e is SqliteException or IOException or UnauthorizedAccessException
+            or ArgumentException) // a time of which the framework has no date
+        {
+            left = null; // another's file, for example: it is not told by its time
+        }
+    }
+
+    /// <summary>Call when another session of this process has committed, or emptied the log.</summary>
     public void Committed()
     {
         version = VersionOf(writer);
@@ -116,24 +141,6 @@ internal sealed class SqliteGuard
         return null;
     }
 
-    // A whole second, which every file system keeps as it is: by its own time one may give another tomorrow.
-    private void Remember()
-    {
-        if (unstill > 0)
-            return;
-        progress = ProgressOf();
-        if (FileStatus.StampOf(file)?.Stamp is not { } now || now == left)
-            return;
-        try
-        {
-            File.SetLastWriteTimeUtc(file, DateTime.UnixEpoch.AddSeconds(now.Seconds));
-            left = FileStatus.StampOf(file)?.Stamp;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            left = null; // another's file: it is not told by its time
-        }
-    }
 
     private (long Log, long Done) ProgressOf()
     {
