@@ -175,6 +175,27 @@ public sealed class SqliteGuardTests : IDisposable
     }
 
     [Fact]
+    [Trait("Firm edges", "9")]
+    public async Task A_commit_of_another_is_noticed_whenever_it_comes_while_pages_are_moved()
+    {
+        using var engine = SqliteEngine.Open(StoreFile);
+        var instance = await CreateAsync(engine);
+        using var writer = Writer(engine, instance);
+        using var beside = Connect(StoreFile);
+        for (var round = 0; round < 60; round++)
+        {
+            await SetAsync(writer, $"k{round}");
+            var before = engine.ForeignCommits;
+            var erasing = Task.Run(() => engine.EraseAsync(default).AsTask());
+            Thread.SpinWait(round * 1000);
+            Execute(beside, $"UPDATE meta SET value = x'{round:X4}' WHERE key = 'k0'");
+            await erasing;
+            await SetAsync(writer, "seen");
+            Assert.True(engine.ForeignCommits > before, $"the commit of round {round} was not noticed");
+        }
+    }
+
+    [Fact]
     [Trait("Firm edges", "10")]
     public void What_was_committed_stays_so_where_the_store_cannot_be_looked_at_afterwards()
     {

@@ -27,10 +27,10 @@ internal sealed partial class SqliteEngine
 
     public override ValueTask<bool> EraseAsync(CancellationToken ct)
     {
-        if (reserve is { IsGivenUp: true })
-            return ValueTask.FromResult(false); // it may need room
         lock (writing)
         {
+            if (reserve is { IsGivenUp: true })
+                return ValueTask.FromResult(false); // it may need room
             RequireOwn();
             guard?.Begin();
         }
@@ -59,7 +59,10 @@ internal sealed partial class SqliteEngine
                 if (remains.Count == 0)
                     return ValueTask.FromResult(true);
                 foreach (var some in remains.Chunk(PagesAtOnce))
-                    Overwrite(session, some);
+                {
+                    lock (writing)
+                        Beside(session, () => Overwrite(session, some));
+                }
             }
 
             return ValueTask.FromResult(false);
@@ -91,17 +94,8 @@ internal sealed partial class SqliteEngine
         {
             if (writer.Scalar("PRAGMA secure_delete") != 1)
                 return false;
-            var start = Stopwatch.GetTimestamp();
-            while (Run(session, Empty) is not (0, 0, 0))
-            {
-                // Who reads since the log was copied reads the file, and is in nobody's way; the others end in a
-                // moment, or do not.
-                if (!isWhole || Stopwatch.GetElapsedTime(start) > LongestHold)
-                    return false;
-                Thread.Yield();
-            }
-
-            guard?.Committed(); // an emptied log looks like a commit
+            if (!Beside(session, () => IsEmptied(session, isWhole)))
+                return false;
             session.Run("BEGIN");
             session.Scalar("SELECT count(*) FROM sqlite_master");
             if (new FileInfo(file + "-wal") is not { Exists: true, Length: > 0 })
@@ -111,31 +105,43 @@ internal sealed partial class SqliteEngine
         }
     }
 
+    private static bool IsEmptied(SqliteSession session, bool isWhole)
+    {
+        var start = Stopwatch.GetTimestamp();
+        while (Run(session, Empty) is not (0, 0, 0))
+        {
+            // Who reads since the log was copied reads the file, and is in nobody's way; the others end in a moment, or
+            // do not.
+            if (!isWhole || Stopwatch.GetElapsedTime(start) > LongestHold)
+                return false;
+            Thread.Yield();
+        }
+
+        return true;
+    }
+
     // A row of the page takes up all that is free on it, filled with zeroes, and gives it back: SQLite overwrites what
     // a row leaves.
-    private void Overwrite(SqliteSession session, IEnumerable<SqlitePages.Remains> remains)
+    private static bool Overwrite(SqliteSession session, IEnumerable<SqlitePages.Remains> remains)
     {
-        lock (writing)
+        session.Run("BEGIN IMMEDIATE");
+        try
         {
-            session.Run("BEGIN IMMEDIATE");
-            try
+            foreach (var page in remains)
             {
-                foreach (var page in remains)
-                {
-                    if (page.Row is { } row)
-                        Overwrite(session, row, page.Room);
-                    else if (session.Scalar("SELECT count(*) FROM tenants") == 0)
-                        OverwriteEmpty(session, page.Room);
-                }
+                if (page.Row is { } row)
+                    Overwrite(session, row, page.Room);
+                else if (session.Scalar("SELECT count(*) FROM tenants") == 0)
+                    OverwriteEmpty(session, page.Room);
+            }
 
-                session.Run("COMMIT");
-                guard?.Committed();
-            }
-            catch
-            {
-                session.Run("ROLLBACK");
-                throw;
-            }
+            session.Run("COMMIT");
+            return true;
+        }
+        catch
+        {
+            session.Run("ROLLBACK");
+            throw;
         }
     }
 

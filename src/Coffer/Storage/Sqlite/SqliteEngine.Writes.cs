@@ -108,16 +108,16 @@ internal sealed partial class SqliteEngine
         {
             using var session = new SqliteSession(file);
             session.Execute("PRAGMA busy_timeout = 0");
-            guard?.SeeCommits();
-            var isEmpty = Run(session, Empty) is (0, _, _);
-            guard?.Committed(); // an emptied log looks like a commit
-            return isEmpty;
+            return Beside(session, () => Run(session, Empty) is (0, _, _));
         }
         catch (SqliteException)
         {
             return false;
         }
     }
+
+    private bool Beside(SqliteSession session, Func<bool> work) =>
+        guard is null ? work() : guard.Beside(session, work);
 
     private bool MakeRoom(SqliteException e)
     {

@@ -46,7 +46,6 @@ internal sealed class SqliteGuard
     {
         if (FindMoved() is { } moved)
             return moved;
-        SeeCommits();
         var isLeft = IsAsLeft() || (overwritten is null && SpinWait.SpinUntil(IsAsLeft, Patience));
         overwritten = isLeft ? null : $"{file} was written by another program while the server ran: {Restore}";
         return overwritten;
@@ -62,8 +61,7 @@ internal sealed class SqliteGuard
         if (version == now)
             return;
         version = now;
-        left = null;
-        Interlocked.Increment(ref commits);
+        CountCommit();
     }
 
     /// <summary>
@@ -89,11 +87,20 @@ internal sealed class SqliteGuard
         }
     }
 
-    /// <summary>Call when another session of this process has committed, or emptied the log.</summary>
-    public void Committed()
+    /// <summary>
+    /// Has another session of this process commit, or empty the log: to the one that writes both look like a commit of
+    /// others, and to the session that did it like none.
+    /// </summary>
+    public bool Beside(SqliteSession session, Func<bool> work)
     {
+        var before = VersionOf(session);
+        SeeCommits();
+        var done = work();
         version = VersionOf(writer);
+        if (VersionOf(session) != before)
+            CountCommit();
         Remember();
+        return done;
     }
 
     /// <summary>
@@ -124,6 +131,12 @@ internal sealed class SqliteGuard
         return true;
     }
 
+    private void CountCommit()
+    {
+        left = null;
+        Interlocked.Increment(ref commits);
+    }
+
     private string? FindMoved()
     {
         for (var i = 0; i < Suffixes.Length; i++)
@@ -148,9 +161,9 @@ internal sealed class SqliteGuard
         return row.Read() ? (row.Number(1), row.Number(2)) : (-1, -1);
     }
 
-    private static long VersionOf(SqliteSession writer)
+    private static long VersionOf(SqliteSession session)
     {
-        using var row = writer.Query(DataVersion);
+        using var row = session.Query(DataVersion);
         row.Read();
         return row.Number(0);
     }
