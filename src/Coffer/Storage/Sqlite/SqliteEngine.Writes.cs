@@ -79,27 +79,37 @@ internal sealed partial class SqliteEngine
     // What somebody reads since long ago keeps the log from being emptied, however often it is tried.
     private void RequireShortLog()
     {
-        var most = Math.Max(LongestLog, new FileInfo(file).Length);
-        if (new FileInfo(file + "-wal") is not { Exists: true, Length: var length } || length <= most / Share)
-            return;
-        if (Stopwatch.GetElapsedTime(emptied) >= BetweenAttempts && !TryEmptyLog())
-        {
-            emptied = Stopwatch.GetTimestamp();
-            if (!isLogHeld)
-                Log.LogWarning("The write-ahead log has {Size} MB and cannot be emptied: a program reads {File} since "
-                    + "long ago. Find and end it. At {Most} MB only what takes rights away is stored",
-                    length >> 20, file, most >> 20);
-            isLogHeld = true;
-        }
-        else if (isLogHeld && new FileInfo(file + "-wal") is not { Exists: true, Length: > 0 })
-        {
-            isLogHeld = false;
-            Log.LogInformation("The write-ahead log could be emptied");
-        }
-
+        var length = LogLength;
+        // Mostly it is short whatever the store has.
+        var most = length <= LongestLog / Share ? LongestLog : Math.Max(LongestLog, new FileInfo(file).Length);
+        var isShort = length <= most / Share;
+        var isDue = !isShort && Stopwatch.GetElapsedTime(emptied) >= BetweenAttempts;
+        if (isShort || (isDue && TryEmptyLog()))
+            SayLogIsShort();
+        else if (isDue)
+            SayLogIsHeld(length, most);
         if (isLogHeld && length > most)
             throw ApiError.StorageUnavailable(new IOException("a program reads the store since so long ago that the "
                 + "write-ahead log cannot be emptied: it has reached its limit"));
+    }
+
+    private long LogLength => new FileInfo(file + "-wal") is { Exists: true, Length: var length } ? length : 0;
+
+    private void SayLogIsHeld(long length, long most)
+    {
+        emptied = Stopwatch.GetTimestamp();
+        if (!isLogHeld)
+            Log.LogWarning("The write-ahead log has {Size} MB and cannot be emptied: a program reads {File} since "
+                + "long ago. Find and end it. At {Most} MB only what takes rights away is stored",
+                length >> 20, file, most >> 20);
+        isLogHeld = true;
+    }
+
+    private void SayLogIsShort()
+    {
+        if (isLogHeld)
+            Log.LogInformation("The write-ahead log could be emptied");
+        isLogHeld = false;
     }
 
     private bool TryEmptyLog()
