@@ -55,6 +55,27 @@ public sealed class SqliteReserveTests : IDisposable
         Assert.Equal((false, 0, false), (none.IsGivenUp, none.GiveUp(), File.Exists(Reserve)));
     }
 
+    [Fact]
+    public void What_could_not_be_filled_is_not_taken_for_given_up_unless_it_was()
+    {
+        const string Full = "/dev/full"; // has room by what is said of it, and for no byte
+        Assert.SkipUnless(File.Exists(Full), "there is no device here that is full");
+        var first = New();
+        File.CreateSymbolicLink(Reserve, Full);
+        first.Refill();
+        Assert.False(first.IsGivenUp);
+        Assert.False(File.Exists(Reserve));
+        Assert.False(New().IsGivenUp);
+
+        File.WriteAllText(Reserve, ""); // what is there and has nothing in it was given up
+        var again = New();
+        File.Delete(Reserve);
+        File.CreateSymbolicLink(Reserve, Full);
+        again.Refill();
+        Assert.True(again.IsGivenUp);
+        Assert.True(File.Exists(Reserve));
+    }
+
     public void Dispose() => directory.Dispose();
 
     private SqliteReserve New() => new(Reserve, () => disk);

@@ -83,17 +83,23 @@ internal sealed class SqliteReserve
             if (free < 2 * size)
                 return false;
             var filling = RandomNumberGenerator.GetBytes(Block); // so that no file system makes less of it
-            using var kept = DurableFile.Open(file, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read);
+            var kept = DurableFile.Open(file, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read);
             try
             {
-                for (var left = size; left > 0; left -= Block)
-                    kept.Write(filling.AsSpan(0, (int)Math.Min(left, Block)));
-                kept.Flush();
+                using (kept)
+                {
+                    for (var left = size; left > 0; left -= Block)
+                        kept.Write(filling.AsSpan(0, (int)Math.Min(left, Block)));
+                }
+
                 return true;
             }
             catch (IOException)
             {
-                kept.SetLength(0);
+                if (IsGivenUp)
+                    File.WriteAllBytes(file, []);
+                else
+                    File.Delete(file); // an empty one would say that it was
                 return false;
             }
         }
