@@ -138,7 +138,7 @@ internal sealed partial class SqliteEngine : Engine
 
     public override long? ForeignCommits => guard?.ForeignCommits;
 
-    public override void GiveUp(string why) => trouble = givenUp = why;
+    public override void GiveUp(string why) => givenUp = why;
 
     // What a commit finds at once, a read finds within this time.
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(100);
@@ -149,7 +149,7 @@ internal sealed partial class SqliteEngine : Engine
     {
         try
         {
-            trouble = givenUp ?? guard?.FindBeforeCommit();
+            trouble = guard?.FindBeforeCommit();
         }
         catch (SqliteException e)
         {
@@ -161,7 +161,7 @@ internal sealed partial class SqliteEngine : Engine
 
     private void RequireWell()
     {
-        if (trouble is { } found)
+        if ((givenUp ?? trouble) is { } found)
             throw ApiError.StorageUnavailable(new InvalidDataException(found));
     }
 
@@ -171,7 +171,7 @@ internal sealed partial class SqliteEngine : Engine
         if (now - Volatile.Read(ref looked) >= BetweenLooks.TotalMilliseconds)
         {
             Volatile.Write(ref looked, now);
-            trouble = givenUp ?? guard?.Find();
+            trouble = guard?.Find();
         }
 
         RequireWell();
