@@ -37,9 +37,18 @@ internal static class FileRule
     /// <param name="Owner">The number of the user who owns it.</param>
     /// <param name="Group">The number of its group.</param>
     /// <param name="Mode">Who may do what.</param>
-    /// <param name="IsFixed">Whether it lies on a medium that is read only, where nobody changes a mode.</param>
+    /// <param name="IsFixed">
+    /// Whether its mode is not to be changed: nobody can on a medium that is read only.
+    /// </param>
     public readonly record struct Facts(uint Owner, uint Group, UnixFileMode Mode, bool IsFixed = false)
     {
+        /// <summary>
+        /// Of a file of which the system does not say whose it is. Who may change its mode owns it; but root may change
+        /// that of everybody's, so root leaves it as it is.
+        /// </summary>
+        public static Facts OfUnknown(UnixFileMode mode, Users by) =>
+            new(by.User, uint.MaxValue, mode, IsFixed: by.User == 0);
+
         /// <summary>The mode as chmod takes it: 0640.</summary>
         public string Octal => "0" + Convert.ToString((int)Mode, 8).PadLeft(3, '0');
 

@@ -44,9 +44,8 @@ internal static class FileStatus
     {
         if (Read(path, Mode | User | Group) is not { } status)
         {
-            // Of whom it is is not known here: of this user, but for root, who sees what is of all.
             var mode = File.GetUnixFileMode(File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path);
-            return new FileRule.Facts(FileRule.Users.OfThisProcess.User, uint.MaxValue, mode);
+            return FileRule.Facts.OfUnknown(mode, FileRule.Users.OfThisProcess);
         }
 
         var isFixed = Access(path, ForWriting) != 0 && Marshal.GetLastPInvokeError() == ReadOnlyMedium;
@@ -59,7 +58,7 @@ internal static class FileStatus
     [UnsupportedOSPlatform("windows")]
     public static FileRule.Facts FactsOf(SafeFileHandle file) => OperatingSystem.IsLinux()
         ? FactsOf($"/proc/self/fd/{file.DangerousGetHandle()}")
-        : new FileRule.Facts(FileRule.Users.OfThisProcess.User, uint.MaxValue, File.GetUnixFileMode(file));
+        : FileRule.Facts.OfUnknown(File.GetUnixFileMode(file), FileRule.Users.OfThisProcess);
 
     /// <summary>
     /// What stands under a name and is no file that may be replaced: "a link", "a directory", "a device or a pipe";

@@ -66,6 +66,21 @@ public sealed class FileRuleTests
         Assert.Equal(Refused, FileRule.Judge(new(Coffer, Coffer, (UnixFileMode)0x180), root, isSecret: true).Verdict);
     }
 
+    [Theory]
+    [InlineData(Coffer, 0x1A0, ToClose, ToClose)] // 0640: the system lets only its owner close it
+    [InlineData(Coffer, 0x1A4, ToClose, Refused)]
+    [InlineData(0u, 0x180, Private, Private)]
+    [InlineData(0u, 0x1A0, Refused, Refused)]
+    [InlineData(0u, 0x1ED, Refused, Refused)] // 0755
+    internal void Root_closes_nothing_of_which_the_system_does_not_say_whose_it_is(
+        uint user, int mode, FileRule.Verdict ofStore, FileRule.Verdict ofKey)
+    {
+        var by = new FileRule.Users(user, [user]);
+        var file = FileRule.Facts.OfUnknown((UnixFileMode)mode, by);
+        Assert.Equal(ofStore, FileRule.Judge(file, by, isSecret: false).Verdict);
+        Assert.Equal(ofKey, FileRule.Judge(file, by, isSecret: true).Verdict);
+    }
+
     [Fact]
     public void What_the_system_says_of_a_file_is_what_the_rule_goes_by()
     {
