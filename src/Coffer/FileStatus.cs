@@ -1,16 +1,20 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Runtime.Versioning;
 using Microsoft.Win32.SafeHandles;
 
 namespace Coffer;
 
-/// <summary>What the system says of a file beyond what the framework tells: owner, number and kind. On Linux.</summary>
+/// <summary>
+/// What the system says of a file beyond what the framework tells: owner, number, kind, who holds it. On Linux.
+/// </summary>
 internal static class FileStatus
 {
     private const int CurrentDirectory = -100, AsLink = 0x100, SizeOfStatx = 256;
     private const int UserAt = 20, GroupAt = 24, ModeAt = 28, NumberAt = 32, SizeAt = 40, WrittenAt = 112;
-    private const int WrittenNanosecondsAt = 120, DeviceMajorAt = 136, DeviceMinorAt = 140;
+    private const int WrittenNanosecondsAt = 120, DeviceMajorAt = 136, DeviceMinorAt = 140, MountAt = 144;
     private const uint Kind = 0x1, Mode = 0x2, User = 0x8, Group = 0x10, Written = 0x40, Number = 0x100, Size = 0x200;
+    private const uint Mount = 0x1000;
     private const int ForWriting = 2, ReadOnlyMedium = 30, PermissionBits = 0xFFF;
     private const int KindBits = 0xF000, Regular = 0x8000, Link = 0xA000, Directory = 0x4000;
 
@@ -18,9 +22,52 @@ internal static class FileStatus
     public static uint? OwnerOf(string path) =>
         Read(path, User) is { } status ? BitConverter.ToUInt32(status, UserAt) : null;
 
-    /// <summary>Its number in its file system; null where this is not known.</summary>
-    public static ulong? NumberOf(string path) =>
-        Read(path, Number) is { } status ? BitConverter.ToUInt64(status, NumberAt) : null;
+    /// <summary>
+    /// Which process holds a lock of the kind that .NET takes on a file; null if none does, or this system does not
+    /// tell. The lock is not touched to find out: a server that starts at that moment would be refused.
+    /// </summary>
+    public static int? HolderOf(string path)
+    {
+        const string Locks = "/proc/locks";
+        try
+        {
+            return Read(path, Number | Mount) is { } status && File.Exists(Locks)
+                ? HolderIn(File.ReadLines(Locks), DeviceOf(status), BitConverter.ToUInt64(status, NumberAt))
+                : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    /// <param name="locks">Lines such as <c>1: FLOCK  ADVISORY  WRITE 4711 08:01:131090 0 EOF</c>.</param>
+    /// <param name="device">The device of the file, as they have it; null takes any.</param>
+    /// <param name="number">Its number there.</param>
+    internal static int? HolderIn(IEnumerable<string> locks, string? device, ulong number) => locks
+        .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+        .Where(parts => parts is [_, "FLOCK", _, "WRITE", _, var file, ..]
+            && file.EndsWith($"{device}:{number}", StringComparison.Ordinal))
+        .Select(parts => int.TryParse(parts[4], out var process) ? process : (int?)null)
+        .FirstOrDefault();
+
+    // By its mount: of btrfs and overlayfs, a file is said to be on another device than its locks are. Null before
+    // Linux 5.8.
+    private static string? DeviceOf(byte[] status)
+    {
+        if ((BitConverter.ToUInt32(status) & Mount) == 0)
+            return null;
+        var mount = BitConverter.ToUInt64(status, MountAt).ToString(CultureInfo.InvariantCulture);
+        // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+        var line = File.ReadLines("/proc/self/mountinfo").Select(line => line.Split(' ')).FirstOrDefault(
+            parts => parts[0] == mount);
+        return line is [_, _, var device, ..] && device.Split(':') is [var major, var minor]
+            ? $"{HexOf(major)}:{HexOf(minor)}"
+            : null;
+    }
+
+    private static string HexOf(string number) =>
+        int.Parse(number, CultureInfo.InvariantCulture).ToString("x2", CultureInfo.InvariantCulture);
 
     /// <summary>
     /// Which file a name leads to, and what it had when it was last written: another file, or one that was written, has

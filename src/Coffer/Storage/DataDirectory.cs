@@ -52,7 +52,7 @@ internal sealed class DataDirectory : IDisposable
             .Select(file => Path.Combine(path, file))];
 
     /// <summary>Which process holds a directory; null if none does, or this system does not tell.</summary>
-    public static int? HolderOf(string path) => PrivateFiles.LockerOf(Path.Combine(path, DirectoryLock.FileName));
+    public static int? HolderOf(string path) => FileStatus.HolderOf(Path.Combine(path, DirectoryLock.FileName));
 
     /// <summary>Makes the directory if it is not there, readable by its owner alone, and holds it.</summary>
     /// <exception cref="ConfigurationException">It cannot be used, or another process holds it.</exception>

@@ -108,34 +108,5 @@ internal static class PrivateFiles
     [UnsupportedOSPlatform("windows")]
     private static bool IsOwn(string path) => FileStatus.FactsOf(path).Owner == FileRule.Users.OfThisProcess.User;
 
-    /// <summary>The mode of a file or directory; of a link that of what it leads to.</summary>
-    [UnsupportedOSPlatform("windows")]
-    public static UnixFileMode Mode(string path) => FileStatus.FactsOf(path).Mode;
-
-    /// <summary>
-    /// Which process holds a lock of the kind that .NET takes on a file; null if none does, or this system does not
-    /// tell. The lock is not touched to find out: a server that starts at that moment would be refused.
-    /// </summary>
-    public static int? LockerOf(string path)
-    {
-        const string Locks = "/proc/locks";
-        try
-        {
-            // 1: FLOCK  ADVISORY  WRITE 4711 08:01:131090 0 EOF
-            return FileStatus.NumberOf(path) is { } number && System.IO.File.Exists(Locks)
-                ? System.IO.File.ReadLines(Locks)
-                    .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
-                    .Where(parts => parts is [_, "FLOCK", _, "WRITE", _, var file, ..]
-                        && file.EndsWith($":{number}", StringComparison.Ordinal))
-                    .Select(parts => int.TryParse(parts[4], out var process) ? process : (int?)null)
-                    .FirstOrDefault()
-                : null;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
-    }
-
     private static string Octal(UnixFileMode mode) => new FileRule.Facts(0, 0, mode).Octal;
 }

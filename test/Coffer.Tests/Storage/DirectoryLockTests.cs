@@ -25,6 +25,22 @@ public sealed class DirectoryLockTests : IDisposable
         Assert.Null(DataDirectory.HolderOf(directory.Path));
     }
 
+    [Theory]
+    [InlineData("08:01", 131_090ul, 4711)]
+    [InlineData("08:02", 131_090ul, 815)]
+    [InlineData("08:03", 131_090ul, null)] // the same number on another device
+    [InlineData("08:01", 31_090ul, null)]
+    [InlineData("08:01", 7ul, null)] // locked to be read
+    [InlineData(null, 131_090ul, 4711)]
+    public void Who_holds_a_lock_is_found_by_device_and_number(string? device, ulong number, int? holder) =>
+        Assert.Equal(holder, FileStatus.HolderIn(
+            [
+                "1: FLOCK  ADVISORY  READ 42 08:01:7 0 EOF",
+                "2: POSIX  ADVISORY  WRITE 43 08:01:131090 0 EOF",
+                "3: FLOCK  ADVISORY  WRITE 4711 08:01:131090 0 EOF",
+                "4: FLOCK  ADVISORY  WRITE 815 08:02:131090 0 EOF",
+            ], device, number));
+
     [Fact]
     public void Where_the_store_cannot_be_made_the_lock_is_let_go()
     {
