@@ -18,10 +18,7 @@ internal sealed class NewFile : IDisposable
         this.path = path;
         // What a crash left behind, or somebody put there, is neither followed nor written to.
         if (FileStatus.SpecialAt(Written) is null && File.Exists(Written))
-        {
-            using var another = new FileStream(Written, FileMode.Open, FileAccess.Read, FileShare.None);
-        }
-
+            RequireUnused();
         File.Delete(Written);
         Content = DurableFile.Open(Written, FileMode.CreateNew, FileAccess.Write, FileShare.None);
     }
@@ -29,6 +26,20 @@ internal sealed class NewFile : IDisposable
     public FileStream Content { get; }
 
     private string Written => path + Unfinished;
+
+    private void RequireUnused()
+    {
+        try
+        {
+            using var another = new FileStream(Written, FileMode.Open, FileAccess.Read, FileShare.None);
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            // Another user's, root's for example: whether it may be removed is said by the directory.
+            if (FileStatus.HolderOf(Written) is { } process)
+                throw new IOException($"{Written} is being written by another user's process ({process})", e);
+        }
+    }
 
     /// <summary>Gives it its name. Nothing more can be written.</summary>
     /// <param name="overwrite">Whether it takes the place of one that is there.</param>

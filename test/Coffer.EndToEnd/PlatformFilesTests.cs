@@ -76,14 +76,16 @@ public sealed class PlatformFilesTests
     }
 
     [Fact]
-    public async Task A_lock_that_root_has_left_is_taken_and_what_cannot_be_written_is_named()
+    public async Task What_root_has_left_is_no_hindrance_and_what_cannot_be_written_is_named()
     {
         if (!Environment.IsPrivilegedProcess)
             Assert.Skip("only root gives files to others");
         using var data = new TemporaryDirectory();
         await MountAsync(data);
-        var held = data.File("coffer.lock");
+        var (held, unfinished) = (data.File("coffer.lock"), data.File("coffer.anchor.new"));
         (await Ran.ShellAsync($"touch {held} && chmod 644 {held}")).EndedWith(0);
+        // As root leaves it who was killed while writing: nobody else may read it.
+        (await Ran.ShellAsync($"touch {unfinished} && chmod 600 {unfinished}")).EndedWith(0);
         await using (var coffer = await StartAsync("serve", "--data", data.Path))
         {
             var second = await RefusedAsync("serve", "--data", data.Path, "--listen", "http://127.0.0.1:0");
