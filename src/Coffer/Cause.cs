@@ -5,8 +5,11 @@ namespace Coffer;
 /// <summary>What an exception says of its cause: the one place that looks for it among those that wrap it.</summary>
 internal static class Cause
 {
-    // ENOSPC and EDQUOT; on Windows ERROR_DISK_FULL.
-    private const int NoSpace = 28, OverQuota = 122, OverQuotaOnMacOS = 69, DiskFullOnWindows = 0x70;
+    /// <summary>ENOSPC.</summary>
+    public const int NoSpace = 28;
+
+    // EDQUOT; on Windows ERROR_DISK_FULL.
+    private const int OverQuota = 122, OverQuotaOnMacOS = 69, DiskFullOnWindows = 0x70;
 
     /// <summary>The text of what an operator can do something about, without a full stop.</summary>
     /// <remarks>

@@ -98,7 +98,7 @@ internal sealed partial class SqliteEngine
                 return false;
             session.Run("BEGIN");
             session.Scalar("SELECT count(*) FROM sqlite_master");
-            if (new FileInfo(file + "-wal") is not { Exists: true, Length: > 0 })
+            if (LogLength == 0)
                 return true;
             session.Run("ROLLBACK");
             return false;
@@ -161,6 +161,9 @@ internal sealed partial class SqliteEngine
             + "0, $1)", new byte[room]);
         session.Run("DELETE FROM tenants WHERE id = 1");
     }
+
+    private bool Beside(SqliteSession session, Func<bool> work) =>
+        guard is null ? work() : guard.Beside(session, work);
 
     private static (long Busy, long Log, long Done) Run(SqliteSession session, string checkpoint)
     {

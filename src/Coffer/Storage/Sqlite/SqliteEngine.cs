@@ -16,7 +16,6 @@ internal sealed partial class SqliteEngine : Engine
     private long looked;
     private volatile string? trouble, givenUp;
 
-    private SqliteReserve? reserve;
     private SqliteCopy? copied;
 
     private SqliteEngine(string file, SqliteSession writer, SqliteGuard? guard) =>
