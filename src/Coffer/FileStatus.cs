@@ -84,6 +84,14 @@ internal static class FileStatus
             BitConverter.ToUInt64(status, SizeAt)));
     }
 
+    /// <summary>
+    /// When files were last written and how long they are, to be compared: it is another once one was written. It is
+    /// coarser than <see cref="StampOf"/>, and known on every system.
+    /// </summary>
+    public static string StateOf(IEnumerable<string> files) => string.Join(' ', files
+        .Select(path => new FileInfo(path))
+        .Select(info => info.Exists ? $"{info.LastWriteTimeUtc.Ticks} {info.Length}" : "none"));
+
     /// <summary>What <see cref="FileRule"/> goes by.</summary>
     /// <exception cref="IOException">It is not there, or cannot be looked at.</exception>
     [UnsupportedOSPlatform("windows")]

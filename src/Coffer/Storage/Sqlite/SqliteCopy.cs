@@ -23,7 +23,7 @@ internal sealed class SqliteCopy : IDisposable
     public string File { get; }
 
     /// <summary>Whether nobody has written the store since.</summary>
-    public bool IsCurrent => StateOf(original) == state;
+    public bool IsCurrent => FileStatus.StateOf(PartsOf(original)) == state;
 
     /// <summary>Opens a store where it is, or the copy of it, which is the opener's to dispose of then.</summary>
     /// <exception cref="ConfigurationException">It cannot be copied, or opened.</exception>
@@ -57,7 +57,7 @@ internal sealed class SqliteCopy : IDisposable
         {
             for (var tries = 0; tries < MostTries; tries++)
             {
-                copy.state = StateOf(file);
+                copy.state = FileStatus.StateOf(PartsOf(file));
                 foreach (var part in PartsOf(file).Where(System.IO.File.Exists))
                     System.IO.File.Copy(part, Path.Combine(copy.directory.FullName, Path.GetFileName(part)), true);
                 if (copy.IsCurrent)
@@ -89,10 +89,6 @@ internal sealed class SqliteCopy : IDisposable
 
     // The index of the log is made again from it.
     private static string[] PartsOf(string file) => [file, file + "-wal"];
-
-    private static string StateOf(string file) => string.Join(' ', PartsOf(file)
-        .Select(path => new FileInfo(path))
-        .Select(info => info.Exists ? $"{info.LastWriteTimeUtc.Ticks} {info.Length}" : "none"));
 
     // A copy has the mode of what was copied, which may be that nobody writes it.
     private SqliteCopy Owned()

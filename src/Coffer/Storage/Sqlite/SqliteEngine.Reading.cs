@@ -84,7 +84,5 @@ internal sealed partial class SqliteEngine
         }
     }
 
-    private static string StateOf(string file) => string.Join(' ', ((string[])[file, $"{file}-wal", $"{file}-shm"])
-        .Select(path => new FileInfo(path))
-        .Select(info => info.Exists ? $"{info.LastWriteTimeUtc.Ticks} {info.Length}" : "none"));
+    private static string StateOf(string file) => FileStatus.StateOf([file, $"{file}-wal", $"{file}-shm"]);
 }
