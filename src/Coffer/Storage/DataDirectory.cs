@@ -129,20 +129,7 @@ internal sealed class DataDirectory : IDisposable
         + "mounted read only is named by --root-key file:/PATH, and need not be in it.";
 
     private static string WhichOf(string path) =>
-        StoreFilesOf(path).FirstOrDefault(file => File.Exists(file) && !MayWrite(file)) ?? path;
-
-    private static bool MayWrite(string file)
-    {
-        try
-        {
-            OpenOwn(file).Dispose();
-            return true;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return false;
-        }
-    }
+        StoreFilesOf(path).FirstOrDefault(file => File.Exists(file) && !FileStatus.MayWrite(file)) ?? path;
 
     /// <summary>
     /// Takes from others what they may do with the directory and the files in it, where those are this user's.
