@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Versioning;
 using Microsoft.Win32.SafeHandles;
 
 namespace Coffer;
@@ -58,11 +59,18 @@ internal static class DurableFile
         var directory = Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)));
         if (directory is null)
             return; // the root
-        using var handle = new SafeFileHandle(Open(directory, CloseOnExec), ownsHandle: true);
+        using var handle = OpenToRead(directory);
         if (handle.IsInvalid)
             throw Failed(directory);
         Sync(handle, directory, isDirectory: true);
     }
+
+    /// <summary>
+    /// Opens a file or a directory by the system's own call: the framework opens no directory, and locks what it opens.
+    /// </summary>
+    /// <returns>An invalid one if that failed; the reason is the last error.</returns>
+    [SupportedOSPlatform("linux")]
+    public static SafeFileHandle OpenToRead(string path) => new(Open(path, CloseOnExec), ownsHandle: true);
 
     // Some file systems know no sync of a directory.
     private static void Sync(SafeFileHandle handle, string path, bool isDirectory)

@@ -17,7 +17,6 @@ internal sealed class DirectoryLock : IDisposable
     private const int LockedOnLinux = 11, LockedOnMacOS = 35;
     private const int Shared = 1, Exclusive = 2, AtOnce = 4, Interrupted = 4;
     private const int ReadOnlyMedium = 30; // EROFS
-    private const int CloseOnExec = 0x80000; // for reading, on Linux
 
     private readonly FileStream held;
 
@@ -84,7 +83,7 @@ internal sealed class DirectoryLock : IDisposable
     {
         if (!OperatingSystem.IsLinux())
             return;
-        using var other = new SafeFileHandle(OpenToRead(path, CloseOnExec), ownsHandle: true);
+        using var other = DurableFile.OpenToRead(path);
         if (other.IsInvalid)
             throw Refused(path, Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError()));
         if (TryLock(other, Shared, path))
@@ -112,9 +111,4 @@ internal sealed class DirectoryLock : IDisposable
     [DllImport("libc", EntryPoint = "flock", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int Flock(SafeFileHandle file, int how);
-
-    [DllImport("libc", EntryPoint = "open", SetLastError = true, CharSet = CharSet.Ansi, BestFitMapping = false,
-        ThrowOnUnmappableChar = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int OpenToRead([MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags);
 }
