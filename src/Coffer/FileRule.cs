@@ -119,12 +119,15 @@ internal static class FileRule
         var hint = facts switch
         {
             _ when facts.Owner == by.User && !facts.IsFixed => $"Run: chmod 600 {path}",
-            { Owner: 0 } => $"Run as root: chgrp GROUP {path}; chmod 640 {path}, where GROUP is one of the user that "
-                + "runs Coffer. Of a Secret in Kubernetes, set defaultMode to 0440 and fsGroup.",
+            { Owner: 0 } => HintToShare(path),
             _ => $"Give it to the user that runs Coffer: chown USER {path}; chmod 600 {path}",
         };
         return ($"{what} {path} {wrong}", hint);
     }
+
+    /// <summary>How root lets this user read a file.</summary>
+    public static string HintToShare(string path) => $"Run as root: chgrp GROUP {path}; chmod 640 {path}, where GROUP "
+        + "is one of the user that runs Coffer. Of a Secret in Kubernetes, set defaultMode to 0440 and fsGroup.";
 
     private static HashSet<uint> FindGroups()
     {

@@ -132,9 +132,8 @@ internal sealed class KeyFile : KeyWrapper
         }
         catch (UnauthorizedAccessException)
         {
-            throw new ConfigurationException($"this user may not read the key file {path}",
-                $"Run as root: chgrp GROUP {path}; chmod 640 {path}, where GROUP is one of the user that runs Coffer. "
-                    + "Of a Secret in Kubernetes, set defaultMode to 0440 and fsGroup.");
+            throw new ConfigurationException(
+                $"this user may not read the key file {path}", FileRule.HintToShare(path));
         }
     }
 
