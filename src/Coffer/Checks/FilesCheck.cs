@@ -53,10 +53,8 @@ internal static class FilesCheck
 
     private static void Look(string path, string wanted, FileRule.Users? by, Findings found)
     {
-        if (by is null || OperatingSystem.IsWindows())
+        if (JudgeOf(path, by, isSecret: false) is not var (facts, verdict))
             return;
-        var facts = FileStatus.FactsOf(path);
-        var verdict = FileRule.Judge(facts, by, isSecret: false).Verdict;
         if (verdict == FileRule.Verdict.ToClose
             || (verdict == FileRule.Verdict.Refused && PrivateFiles.IsWarnedOf(facts, Directory.Exists(path))))
         {
@@ -65,11 +63,20 @@ internal static class FilesCheck
         }
     }
 
+    // Null where there are no modes to go by.
+    private static (FileRule.Facts Facts, FileRule.Verdict Verdict)? JudgeOf(
+        string path, FileRule.Users? by, bool isSecret)
+    {
+        if (by is null || OperatingSystem.IsWindows())
+            return null;
+        var facts = FileStatus.FactsOf(path);
+        return (facts, FileRule.Judge(facts, by, isSecret).Verdict);
+    }
+
     private static void LookWhoWrites(string path, FileRule.Users? by, Findings found)
     {
-        if (by is not null && !OperatingSystem.IsWindows() && FileStatus.FactsOf(path) is var facts
-            && (facts.Mode & ByOthers) != UnixFileMode.None
-            && FileRule.Judge(facts, by, isSecret: false).Verdict != FileRule.Verdict.OfOwnGroup)
+        if (JudgeOf(path, by, isSecret: false) is var (facts, verdict)
+            && (facts.Mode & ByOthers) != UnixFileMode.None && verdict != FileRule.Verdict.OfOwnGroup)
             found.Problem($"{path} can be written by others than its owner", $"Run: chmod 600 {path}");
     }
 
@@ -92,8 +99,7 @@ internal static class FilesCheck
     // A start closes its own: until then others of the group may read it.
     private static void LookAtGroup(string file, FileRule.Users? by, Findings found)
     {
-        if (by is not null && !OperatingSystem.IsWindows() && FileStatus.FactsOf(file) is var facts
-            && FileRule.Judge(facts, by, isSecret: true).Verdict == FileRule.Verdict.ToClose)
+        if (JudgeOf(file, by, isSecret: true) is var (facts, verdict) && verdict == FileRule.Verdict.ToClose)
         {
             found.Warn($"{file} can be used by its group (mode {facts.Octal})",
                 $"Run: chmod 600 {file}. A start does so too.");
