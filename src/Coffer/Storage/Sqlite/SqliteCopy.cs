@@ -9,21 +9,23 @@ internal sealed class SqliteCopy : IDisposable
 {
     private const int MostTries = 3;
 
-    private readonly string original;
     private readonly DirectoryInfo directory;
     private string state = "";
 
     private SqliteCopy(string original, DirectoryInfo directory)
     {
-        (this.original, this.directory) = (original, directory);
+        (Original, this.directory) = (original, directory);
         File = Path.Combine(directory.FullName, Path.GetFileName(original));
     }
 
-    /// <summary>The copy of the store.</summary>
+    /// <summary>The store.</summary>
+    public string Original { get; }
+
+    /// <summary>The copy of it.</summary>
     public string File { get; }
 
     /// <summary>Whether nobody has written the store since.</summary>
-    public bool IsCurrent => FileStatus.StateOf(PartsOf(original)) == state;
+    public bool IsCurrent => FileStatus.StateOf(PartsOf(Original)) == state;
 
     /// <summary>Opens a store where it is, or the copy of it, which is the opener's to dispose of then.</summary>
     /// <exception cref="ConfigurationException">It cannot be copied, or opened.</exception>

@@ -17,26 +17,42 @@ internal sealed partial class SqliteEngine
     /// <exception cref="ConfigurationException">It cannot be read, or not without a change.</exception>
     public static SqliteEngine OpenToRead(string file)
     {
+        // With the index of the log, of a server that runs or was killed, it is read by that, which stays as it is.
+        // Without one there is no log, and nobody changes the file.
+        var (log, index) = (new FileInfo($"{file}-wal"), new FileInfo($"{file}-shm"));
+        if (!index.Exists && log is { Exists: true, Length: > 0 })
+            return SqliteCopy.Open(file, OpenCopied);
+        var state = index.Exists ? null : StateOf(file);
+        var way = state is null ? "mode=ro&readonly_shm=1" : "mode=ro&immutable=1";
+        var path = string.Join('/', file.Split('/').Select(Uri.EscapeDataString));
+        var engine = OpenToRead(file, $"file:{path}?{way}");
+        engine.quiet = state is null ? null : (file, state);
+        return engine;
+    }
+
+    // Where it can be written, a server makes the index. Elsewhere none can, and a copy is what can be changed.
+    private static SqliteEngine OpenCopied(string file, SqliteCopy? copy)
+    {
+        if (copy is null)
+        {
+            throw new ConfigurationException(
+                $"the store {file} has a write-ahead log without its index: to read it would change it",
+                "Start the server on it, and check again.");
+        }
+
+        var engine = OpenToRead(file, file);
+        engine.copied = copy;
+        return engine;
+    }
+
+    private static SqliteEngine OpenToRead(string file, string address)
+    {
         SqliteSession? first = null, second = null;
         try
         {
-            // With the index of the log, of a server that runs or was killed, it is read by that, which stays as it
-            // is. Without one there is no log, and nobody changes the file.
-            var (log, index) = (new FileInfo($"{file}-wal"), new FileInfo($"{file}-shm"));
-            if (!index.Exists && log is { Exists: true, Length: > 0 })
-            {
-                throw new ConfigurationException(
-                    $"the store {file} has a write-ahead log without its index: to read it would change it",
-                    "Start the server on it, and check again.");
-            }
-
-            var state = index.Exists ? null : StateOf(file);
-            var way = state is null ? "mode=ro&readonly_shm=1" : "mode=ro&immutable=1";
-            var path = string.Join('/', file.Split('/').Select(Uri.EscapeDataString));
-            var address = $"file:{path}?{way}";
             first = Begin(address);
             second = Begin(address);
-            var engine = new SqliteEngine(address, first, guard: null) { quiet = state is null ? null : (file, state) };
+            var engine = new SqliteEngine(address, first, guard: null);
             engine.readers.Add(second);
             return engine;
         }
@@ -53,13 +69,15 @@ internal sealed partial class SqliteEngine
     /// <summary>
     /// Whether somebody began to change a file that nobody seemed to use: then what was read may be of no one moment.
     /// </summary>
-    public bool WasDisturbed => quiet is { } found && StateOf(found.File) != found.State;
+    public bool WasDisturbed =>
+        copied is { IsCurrent: false } || (quiet is { } found && StateOf(found.File) != found.State);
 
     public override ValueTask<(long Found, long Known)> ProveSchemaAsync(CancellationToken ct)
     {
         try
         {
-            return ValueTask.FromResult((SqliteSchema.Prove(writer, file), (long)Migrations.Of("sqlite").Count));
+            var found = SqliteSchema.Prove(writer, copied?.Original ?? file);
+            return ValueTask.FromResult((found, (long)Migrations.Of("sqlite").Count));
         }
         catch (SqliteException e)
         {
