@@ -55,11 +55,18 @@ public sealed class SqliteGuardTests : IDisposable
         (await server.Client().Set("k")).IsOk();
         var away = directory.File("away");
         Directory.Move(server.Data, away);
-        while ((await server.Client().Find("k")).Status != 503) // without its payload, so nothing is written
-            await Task.Yield();
-        Assert.Equal(503, (await server.Client().Set("k")).Status);
-        await ReadyAsync(server, 503, "was removed");
-        Directory.Move(away, server.Data);
+        try
+        {
+            while ((await server.Client().Find("k")).Status != 503) // without its payload, so nothing is written
+                await Task.Delay(1, TestContext.Current.CancellationToken);
+            Assert.Equal(503, (await server.Client().Set("k")).Status);
+            await ReadyAsync(server, 503, "was removed");
+        }
+        finally
+        {
+            Directory.Move(away, server.Data); // which is removed with the server
+        }
+
         (await server.Client().Set("k")).IsOk();
     }
 
