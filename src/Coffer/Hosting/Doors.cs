@@ -36,7 +36,7 @@ internal sealed class Doors(
             .. new SecretsApi(secrets.Store, teaches: options.Dev is not null).Routes,
             .. new EphemeralKeysApi(management.Minting, signatures).Routes,
         ];
-        var faults = around.Parts.Add(new Faults(health.IsReadyAsync, around.Time, around.Log<Faults>()));
+        var faults = around.Parts.Add(new Faults(health.HasStorageAsync, around.Time, around.Log<Faults>()));
         if (options.Dev is { SeedFixtures: true })
             routes = around.Parts.Add(new Fixtures(secrets.Store, FirstStart.DevCaller)).Keep(routes);
         return new Doors(

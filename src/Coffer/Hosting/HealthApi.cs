@@ -30,9 +30,9 @@ internal sealed partial class HealthApi(Readiness readiness, Draining draining)
         return context.Response.WriteAsync("ok\n", context.RequestAborted);
     }
 
-    /// <summary>Whether this node can do its work, about to stop or not.</summary>
-    public async Task<bool> IsReadyAsync(CancellationToken ct) =>
-        (await readiness.ProveAsync(ct)).All(check => check.Trouble is null);
+    /// <summary>Whether requests can use the storage, whatever else this node is not ready for.</summary>
+    public async Task<bool> HasStorageAsync(CancellationToken ct) =>
+        (await readiness.ProveAsync(ct)).Single(check => check.Part == Readiness.Storage).Trouble is null;
 
     public async Task WriteReadyAsync(HttpContext context)
     {

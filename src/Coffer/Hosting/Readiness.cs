@@ -24,6 +24,9 @@ internal sealed class Readiness(
     /// <summary>How long a proof is believed, so that asking often costs nothing.</summary>
     public static readonly TimeSpan Believed = TimeSpan.FromSeconds(1);
 
+    /// <summary>The part that says whether requests can use the storage.</summary>
+    public const string Storage = "storage";
+
     /// <summary>How long a write may take before the storage counts as away.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
@@ -60,7 +63,7 @@ internal sealed class Readiness(
                 var (wrong, warning) = (clock?.Trouble, clock?.Warning);
                 last =
                 [
-                    new Check("storage", await StorageTroubleAsync()),
+                    new Check(Storage, await StorageTroubleAsync()),
                     KeyCheck(),
                     .. instance.IsHeld ? (Check[])[new Check("restore", Held)] : [],
                     new Check("audit", auditTrouble()),

@@ -4,11 +4,7 @@ namespace Coffer.Http;
 /// What the log says of requests that failed by no fault of the client. Of a storage that went away it has one line,
 /// and one when it is back with how many requests that cost, however many they are.
 /// </summary>
-/// <param name="isBack">Proves that what requests need can be used, and does not assume it.</param>
-/// <param name="time">When it is asked.</param>
-/// <param name="log">The log.</param>
-internal sealed class Faults(Func<CancellationToken, Task<bool>> isBack, TimeProvider time, ILogger<Faults> log)
-    : IDisposable
+internal sealed class Faults : IDisposable
 {
     /// <summary>
     /// How long it rests between proofs. Of trouble that is back again within a minute the proof has said too early
@@ -17,13 +13,26 @@ internal sealed class Faults(Func<CancellationToken, Task<bool>> isBack, TimePro
     private static readonly TimeSpan First = TimeSpan.FromSeconds(1), Longest = TimeSpan.FromSeconds(30),
         Apart = TimeSpan.FromMinutes(1);
 
-    private readonly CancellationTokenSource stop = new();
+    private readonly Func<CancellationToken, Task<bool>> isBack;
+    private readonly TimeProvider time;
+    private readonly ILogger<Faults> log;
+    private readonly Loop watch;
     private readonly Lock counting = new();
     private DateTimeOffset? since;
     private DateTimeOffset ended;
     private TimeSpan pause = First;
     private long count;
     private string last = "";
+
+    /// <param name="isBack">Proves that requests can use the storage, and does not assume it.</param>
+    /// <param name="time">When it is asked.</param>
+    /// <param name="log">The log.</param>
+    public Faults(Func<CancellationToken, Task<bool>> isBack, TimeProvider time, ILogger<Faults> log)
+    {
+        (this.isBack, this.time, this.log) = (isBack, time, log);
+        watch = new Loop("storage", WatchAsync, time, log);
+        watch.Start(Timeout.InfiniteTimeSpan);
+    }
 
     public void Report(ApiError fault, string requestId)
     {
@@ -40,15 +49,11 @@ internal sealed class Faults(Func<CancellationToken, Task<bool>> isBack, TimePro
         {
             log.LogError("The storage cannot be used, and requests that need it are answered {Status} until it can: "
                 + "{Cause}. {RequestId} was the first", fault.Status, cause, requestId);
-            _ = WatchAsync();
+            watch.Wake();
         }
     }
 
-    public void Dispose()
-    {
-        stop.Cancel();
-        stop.Dispose();
-    }
+    public void Dispose() => watch.Dispose();
 
     private bool Begins(string cause)
     {
@@ -65,20 +70,14 @@ internal sealed class Faults(Func<CancellationToken, Task<bool>> isBack, TimePro
         }
     }
 
-    private async Task WatchAsync()
+    // It rests first: what has just failed is not back yet. A proof that takes long does not hold up the stop.
+    private async Task<TimeSpan> WatchAsync(CancellationToken ct)
     {
-        try
-        {
-            var ct = stop.Token;
-            do
-                await Task.Delay(pause, time, ct);
-            while (!await isBack(ct));
-            End();
-        }
-        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
-        {
-            // It stops.
-        }
+        await Task.Delay(pause, time, ct);
+        if (!await isBack(ct).WaitAsync(ct))
+            return TimeSpan.Zero;
+        End();
+        return Timeout.InfiniteTimeSpan;
     }
 
     private void End()

@@ -64,6 +64,30 @@ public sealed class HealthTests
         Assert.All(await readiness.ProveAsync(default), check => Assert.Null(check.Trouble));
     }
 
+    [Fact]
+    [Trait("Firm edges", "14")]
+    public async Task Whether_the_storage_is_back_is_no_matter_of_what_else_is_wrong()
+    {
+        using var directory = new TemporaryDirectory();
+        var time = new ManualTime();
+        using var engine = SqliteEngine.Open(directory.File("coffer.db"));
+        using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
+        var instance = await CreateAsync(directory, committer, time);
+        var isBroken = false;
+        using var readiness = new Readiness(
+            committer, instance, static () => ("a root key is away", null), static () => "no checkpoint", time)
+        {
+            TryWrites = _ => isBroken
+                ? throw ApiError.StorageUnavailable(new IOException("gone"))
+                : ValueTask.CompletedTask,
+        };
+        var health = new HealthApi(readiness, new Draining());
+        Assert.True(await health.HasStorageAsync(default));
+        isBroken = true;
+        time.Move(Readiness.Believed);
+        Assert.False(await health.HasStorageAsync(default));
+    }
+
     [Theory]
     [Trait("Firm ground", "17")]
     [InlineData("Could not find a part of the path '/var/lib/coffer/a 1'.", "Could not find a part of the path '…'.")]
