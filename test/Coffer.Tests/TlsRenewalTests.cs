@@ -124,6 +124,19 @@ public sealed class TlsRenewalTests : IDisposable
     }
 
     [Fact]
+    public void One_that_is_not_good_yet_is_spoken_of_once_until_it_is()
+    {
+        files.Write("early", from: time.Now.AddHours(1), until: time.Now.AddDays(90));
+        using var certificate = New();
+        const string Only = "only: clients refuse it until then";
+        Assert.Matches("is good from .* only: clients will refuse it until then", Assert.Single(log.Lines));
+        Assert.EndsWith(Only, certificate.Warning, StringComparison.Ordinal);
+        time.Move(TimeSpan.FromHours(1));
+        Assert.Null(certificate.Warning);
+        Assert.Single(log.Lines);
+    }
+
+    [Fact]
     public void What_no_client_can_use_is_refused_in_one_plain_sentence()
     {
         File.WriteAllText(files.Cert, Ed25519);
@@ -150,7 +163,7 @@ public sealed class TlsRenewalTests : IDisposable
 
         void Says(string problem)
         {
-            var said = TlsCertificate.Problem(files.Cert, files.Key);
+            var said = files.Pair.Problem();
             Assert.StartsWith($"the certificate in {files.Cert} {problem}", said, StringComparison.Ordinal);
             Assert.DoesNotContain("\n", said, StringComparison.Ordinal);
         }
@@ -163,18 +176,18 @@ public sealed class TlsRenewalTests : IDisposable
         {
             using var key = ECDsa.Create(curve);
             files.Write("leaf", key: key);
-            Assert.Null(TlsCertificate.Problem(files.Cert, files.Key));
+            Assert.Null(files.Pair.Problem());
         }
 
         files.Write("server", purpose: "1.3.6.1.5.5.7.3.1");
-        Assert.Null(TlsCertificate.Problem(files.Cert, files.Key));
+        Assert.Null(files.Pair.Problem());
         using var own = RSA.Create(3072); // as openssl req -x509 makes them
         var request = new CertificateRequest("CN=own", own, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, critical: true));
         using var made = request.CreateSelfSigned(Now.AddDays(-1), Now.AddDays(30));
         File.WriteAllText(files.Cert, made.ExportCertificatePem());
         File.WriteAllText(files.Key, own.ExportPkcs8PrivateKeyPem());
-        Assert.Null(TlsCertificate.Problem(files.Cert, files.Key));
+        Assert.Null(files.Pair.Problem());
     }
 
     [Fact]
@@ -199,7 +212,7 @@ public sealed class TlsRenewalTests : IDisposable
 
     public void Dispose() => files.Dispose();
 
-    private TlsCertificate New() => new(files.Cert, files.Key, time, log);
+    private TlsCertificate New() => new(files.Pair, time, log);
 
     private static string Subject(TlsCertificate certificate) =>
         certificate.Handshake().ServerCertificateContext!.TargetCertificate.Subject;

@@ -161,7 +161,7 @@ public sealed class TlsTests : IDisposable
     public void A_broken_renewal_is_logged_once_and_the_old_certificate_stays(bool gone)
     {
         var log = new Lines<TlsCertificate>();
-        using var certificate = new TlsCertificate(files.Cert, files.Key, time, log);
+        using var certificate = new TlsCertificate(files.Pair, time, log);
         var old = Served();
         var key = File.ReadAllText(files.Key);
         files.Renew("second");
@@ -192,7 +192,7 @@ public sealed class TlsTests : IDisposable
     {
         files.Renew("late", until: TimeProvider.System.GetUtcNow().AddDays(-1));
         var log = new Lines<TlsCertificate>();
-        using var certificate = new TlsCertificate(files.Cert, files.Key, TimeProvider.System, log);
+        using var certificate = new TlsCertificate(files.Pair, TimeProvider.System, log);
         Assert.Equal("CN=late", certificate.Handshake().ServerCertificateContext!.TargetCertificate.Subject);
         Assert.Contains("expired at", Assert.Single(log.Written), StringComparison.Ordinal);
     }
@@ -248,7 +248,7 @@ public sealed class TlsTests : IDisposable
         Assert.Equal(
             $"the TLS key file {files.Key} can be read or written by other users than its owner (mode {mode}). "
                 + $"Run: chmod 600 {files.Key}",
-            TlsCertificate.Problem(files.Cert, files.Key));
+            files.Pair.Problem());
     }
 
     [Fact]
@@ -258,7 +258,7 @@ public sealed class TlsTests : IDisposable
         Assert.SkipWhen(OperatingSystem.IsWindows(), "there are no Unix modes here");
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(files.Key, File.GetUnixFileMode(files.Key) | UnixFileMode.GroupRead);
-        Assert.Null(TlsCertificate.Problem(files.Cert, files.Key));
+        Assert.Null(files.Pair.Problem());
     }
 
     public void Dispose() => files.Dispose();

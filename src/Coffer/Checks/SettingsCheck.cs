@@ -26,9 +26,10 @@ internal static class CertificateCheck
 
     public static Task LookAsync(Installation at, Findings found, CancellationToken ct)
     {
-        if (at.Options is not { TlsCert: { } cert, TlsKey: { } key })
+        if (TlsPair.Of(at.Options) is not { Cert: var cert } files)
             throw new NotLookedException("it has no key, see settings");
-        var (from, until) = TlsCertificate.LifetimeOf(cert, key);
+        var lifetime = files.ReadLifetime();
+        var (from, until) = lifetime;
         var now = at.Time.GetUtcNow();
         var end = UnixTime.Shown(until.ToUnixTimeSeconds());
         if (until <= now)
@@ -36,7 +37,7 @@ internal static class CertificateCheck
         else if (from > now)
             found.Problem($"the certificate in {cert} is good from {UnixTime.Shown(from.ToUnixTimeSeconds())} only",
                 "Check the clock, or serve another one until then.");
-        else if (until - now < TlsCertificate.Early)
+        else if (until - now < lifetime.Early)
             found.Warn($"the certificate in {cert} expires at {end}, in {(until - now).Days} days", Renew);
         else
             found.Ok($"the certificate in {cert} is good until {end}");

@@ -81,10 +81,10 @@ internal static class Listeners
         });
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = options.StopWithin);
         builder.Services.AddSingleton<IHostLifetime>(new NoSignals());
-        if (options is { TlsCert: { } cert, TlsKey: { } key })
+        if (TlsPair.Of(options) is { } files)
         {
             builder.Services.AddSingleton(services =>
-                new TlsCertificate(cert, key, time, services.GetRequiredService<ILogger<TlsCertificate>>()));
+                new TlsCertificate(files, time, services.GetRequiredService<ILogger<TlsCertificate>>()));
         }
 
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>

@@ -43,7 +43,7 @@ internal static class Preflight
 
     private static IEnumerable<string> TlsProblems(CofferOptions options)
     {
-        if (options is { TlsCert: { } cert, TlsKey: { } key } && TlsCertificate.Problem(cert, key) is { } problem)
+        if (TlsPair.Of(options)?.Problem() is { } problem)
             yield return problem;
     }
 }

@@ -1,6 +1,5 @@
 using System.Net.Security;
 using System.Security.Authentication;
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
 namespace Coffer.Hosting;
@@ -12,14 +11,6 @@ namespace Coffer.Hosting;
 /// </summary>
 internal sealed class TlsCertificate : IDisposable
 {
-    /// <summary>
-    /// How long before its end a certificate is spoken of: certbot renews 30 days before it. Of one that is good for
-    /// days only, in the last quarter of its time.
-    /// </summary>
-    public static readonly TimeSpan Early = TimeSpan.FromDays(21);
-
-    private const int EarlyShare = 4;
-
     private static readonly TimeSpan BetweenHours = TimeSpan.FromHours(1);
 
     /// <summary>
@@ -36,28 +27,30 @@ internal sealed class TlsCertificate : IDisposable
         TlsCipherSuite.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
     ]);
 
+    // Beside the days that are left: the certificate is not good yet, or is good for long.
+    private const long NotYet = long.MinValue, Long = long.MaxValue;
+
     private static readonly List<SslApplicationProtocol> Both =
         [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromSeconds(1);
 
-    private readonly string certFile;
-    private readonly string keyFile;
+    private readonly TlsPair files;
     private readonly TimeProvider time;
     private readonly ILogger<TlsCertificate> log;
     private readonly Lock looking = new();
 
     private volatile SslStreamCertificateContext served;
-    private (DateTimeOffset From, DateTimeOffset Until) lifetime;
+    private TlsPair.Lifetime lifetime;
     private string seen = "";
     private string? failure;
-    private long reminded = long.MaxValue;
+    private long reminded = Long;
     private DateTimeOffset looked;
 
     /// <exception cref="ConfigurationException">The files are no pair that can be served.</exception>
-    public TlsCertificate(string certFile, string keyFile, TimeProvider time, ILogger<TlsCertificate> log)
+    public TlsCertificate(TlsPair files, TimeProvider time, ILogger<TlsCertificate> log)
     {
-        (this.certFile, this.keyFile, this.time, this.log, looked) = (certFile, keyFile, time, log, time.GetUtcNow());
-        seen = Contents();
+        (this.files, this.time, this.log, looked) = (files, time, log, time.GetUtcNow());
+        seen = files.State();
         served = Load();
         Remind();
         Loop = new Loop("certificate", HourAsync, time, log);
@@ -71,39 +64,11 @@ internal sealed class TlsCertificate : IDisposable
     {
         get
         {
-            var left = DaysLeft();
-            var why = Volatile.Read(ref failure) is { } found ? $"; a newer one cannot be used: {found}" : "";
-            if (left is null)
-                return why.Length > 0 ? why[2..] : null;
-            return (left < 0 ? "it has expired: clients refuse it" : $"it is good for {Days(left)}: renew it") + why;
+            var newer = Volatile.Read(ref failure) is { } found ? $"a newer one cannot be used: {found}" : null;
+            string[] all = [.. ((string?[])[TroubleWithTime(), newer]).OfType<string>()];
+            return all.Length == 0 ? null : string.Join("; ", all);
         }
     }
-
-    /// <summary>What is wrong with the files; null if they can be served.</summary>
-    public static string? Problem(string certFile, string keyFile)
-    {
-        try
-        {
-            using (Read(certFile, keyFile, out _))
-                return null;
-        }
-        catch (ConfigurationException e)
-        {
-            return e.Message;
-        }
-    }
-
-    /// <summary>From when until when all certificates of the file are good.</summary>
-    /// <exception cref="ConfigurationException">The files are no pair that can be served.</exception>
-    public static (DateTimeOffset From, DateTimeOffset Until) LifetimeOf(string certFile, string keyFile)
-    {
-        using var certificate = Read(certFile, keyFile, out var chain);
-        return LifetimeOf([certificate, .. chain]);
-    }
-
-    private static (DateTimeOffset From, DateTimeOffset Until) LifetimeOf(X509Certificate2[] all) =>
-        (new DateTimeOffset(all.Max(each => each.NotBefore.ToUniversalTime())),
-            new DateTimeOffset(all.Min(each => each.NotAfter.ToUniversalTime())));
 
     /// <summary>
     /// What a handshake is made with: TLS 1.2 or 1.3, HTTP/2 or 1.1, and the chain as the file has it.
@@ -115,7 +80,10 @@ internal sealed class TlsCertificate : IDisposable
         return Options(served, withHttp2);
     }
 
-    private static SslServerAuthenticationOptions Options(SslStreamCertificateContext context, bool withHttp2) => new()
+    /// <summary>The same of any certificate.</summary>
+    /// <param name="context">The certificate, and its chain.</param>
+    /// <param name="withHttp2">Whether HTTP/2 is offered beside HTTP/1.1.</param>
+    public static SslServerAuthenticationOptions Options(SslStreamCertificateContext context, bool withHttp2) => new()
     {
         ServerCertificateContext = context,
 #pragma warning disable CA5398 // Older versions stay refused, whatever the system's configuration allows.
@@ -141,7 +109,7 @@ internal sealed class TlsCertificate : IDisposable
         looked = time.GetUtcNow();
         try
         {
-            var found = Contents();
+            var found = files.State();
             if (found == seen && !isAsked)
                 return;
             seen = found;
@@ -160,26 +128,6 @@ internal sealed class TlsCertificate : IDisposable
         }
     }
 
-    // What the files hold, whatever their times say, which a copy may keep. One that cannot be read is a state too.
-    private string Contents()
-    {
-        return $"{Of(certFile)} {Of(keyFile)}";
-
-        static string Of(string path)
-        {
-            try
-            {
-                using var file = Open(path);
-                return Convert.ToHexString(SHA256.HashData(file))
-                    + (OperatingSystem.IsWindows() ? "" : File.GetUnixFileMode(file.SafeFileHandle));
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                return e.Message;
-            }
-        }
-    }
-
     private Task<TimeSpan> HourAsync(CancellationToken ct)
     {
         lock (looking)
@@ -191,30 +139,44 @@ internal sealed class TlsCertificate : IDisposable
     // Once a day, at most.
     private void Remind()
     {
-        var left = DaysLeft();
-        if (left == Interlocked.Exchange(ref reminded, left ?? long.MaxValue) || left is null)
+        var left = DaysLeft() ?? (IsToCome ? NotYet : Long);
+        if (left == Interlocked.Exchange(ref reminded, left) || left == Long)
             return;
-        if (left < 0)
+        if (left == NotYet)
+            log.LogWarning(
+                "The TLS certificate in {File} is good from {Time:yyyy-MM-ddTHH:mm:ssZ} only: clients will refuse it "
+                    + "until then", files.Cert, lifetime.From.UtcDateTime);
+        else if (left < 0)
             log.LogWarning(
                 "The TLS certificate in {File} expired at {Time:yyyy-MM-ddTHH:mm:ssZ}: clients will refuse it",
-                certFile, lifetime.Until.UtcDateTime);
+                files.Cert, lifetime.Until.UtcDateTime);
         else
-            log.LogWarning("The TLS certificate in {File} is good for {Days}: renew it", certFile, Days(left));
+            log.LogWarning("The TLS certificate in {File} is good for {Days}: renew it", files.Cert, Days(left));
     }
 
-    private static string Days(long? left) => left switch
+    private string? TroubleWithTime() => DaysLeft() switch
+    {
+        null when IsToCome =>
+            $"it is good from {UnixTime.Shown(lifetime.From.ToUnixTimeSeconds())} only: clients refuse it until then",
+        null => null,
+        < 0 => "it has expired: clients refuse it",
+        { } left => $"it is good for {Days(left)}: renew it",
+    };
+
+    private static string Days(long left) => left switch
     {
         0 => "less than a day",
         1 => "1 more day",
         _ => $"{left} more days",
     };
 
+    private bool IsToCome => lifetime.From > time.GetUtcNow();
+
     // Null while that is long.
     private long? DaysLeft()
     {
-        var (from, until) = lifetime;
-        var (left, share) = (until - time.GetUtcNow(), (until - from) / EarlyShare);
-        return left > (share < Early ? share : Early) ? null : (long)Math.Floor(left.TotalDays);
+        var left = lifetime.Until - time.GetUtcNow();
+        return left > lifetime.Early ? null : (long)Math.Floor(left.TotalDays);
     }
 
     private void LookAgain()
@@ -236,72 +198,8 @@ internal sealed class TlsCertificate : IDisposable
     // A certificate that is not served any more is left to the garbage collector: a handshake may still be at it.
     private SslStreamCertificateContext Load()
     {
-        var certificate = Read(certFile, keyFile, out var chain);
-        lifetime = LifetimeOf([certificate, .. chain]);
+        var certificate = files.Read(out var chain);
+        lifetime = TlsPair.Lifetime.Of([certificate, .. chain]);
         return SslStreamCertificateContext.Create(certificate, chain, offline: true);
     }
-
-    private static X509Certificate2 Read(string certFile, string keyFile, out X509Certificate2Collection chain)
-    {
-        chain = [];
-        var cert = ReadText(certFile, "certificate file");
-        try
-        {
-            chain.ImportFromPem(cert);
-        }
-        catch (CryptographicException e)
-        {
-            throw Unusable($"the certificate file {certFile} is damaged: {e.Message}");
-        }
-
-        if (chain.Count == 0)
-            throw Unusable($"the certificate file {certFile} holds no certificate in PEM form");
-        var first = chain[0];
-        chain.RemoveAt(0);
-        if (TlsSoundness.Problem(first, chain) is { } problem)
-            throw Unusable($"the certificate in {certFile} {problem}");
-        var key = ReadText(keyFile, "TLS key file", ownersAlone: true);
-        try
-        {
-            var certificate = X509Certificate2.CreateFromPem(cert, key);
-            var context = SslStreamCertificateContext.Create(certificate, chain, offline: true);
-            return TlsSoundness.Try(Options(context, withHttp2: false)) is { } refused
-                ? throw Unusable($"no client can connect with the certificate in {certFile}: {refused}")
-                : certificate;
-        }
-        // the latter for a key that is another's
-        catch (Exception e) when (e is CryptographicException or ArgumentException)
-        {
-            if (key.Contains("ENCRYPTED", StringComparison.Ordinal))
-                throw Unusable($"the TLS key file {keyFile} is encrypted: decrypt it, with mode 0600");
-            if (!key.Contains("PRIVATE KEY-----", StringComparison.Ordinal))
-                throw Unusable($"the TLS key file {keyFile} holds no private key in PEM form");
-            throw Unusable(
-                $"the TLS key file {keyFile} is not the key of the first certificate in {certFile}, or is damaged");
-        }
-    }
-
-    private static string ReadText(string path, string what, bool ownersAlone = false)
-    {
-        try
-        {
-            // By the open file and not by its name, which may be a link: a link has a mode and a time of its own.
-            using var file = Open(path);
-            if (ownersAlone
-                && FileRule.ProblemOf(path, $"the {what}", open: file.SafeFileHandle) is var (problem, hint))
-                throw Unusable($"{problem}. {hint.TrimEnd('.')}");
-            using var reader = new StreamReader(file);
-            return reader.ReadToEnd();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw Unusable($"the {what} {path} cannot be read: {e.Message.TrimEnd('.')}");
-        }
-    }
-
-    private static FileStream Open(string path) =>
-        new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-
-    private static ConfigurationException Unusable(string problem) =>
-        new(problem, "Correct these files, or change --tls-cert and --tls-key.");
 }

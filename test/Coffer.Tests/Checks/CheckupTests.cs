@@ -309,6 +309,15 @@ public sealed class CheckupTests : IAsyncLifetime
             (await CheckAsync(With)).AndNothingElseBut("certificate").Says(grade, "certificate", text);
         }
 
+        // One that is good for days is not spoken of before the last quarter of them.
+        foreach (var (hours, grade, text) in ((int, Grade, string)[])[
+            (96, Grade.Ok, "is good until"), (119, Grade.Warning, "in 1 days"), (-1, Grade.Problem, "is good from")])
+        {
+            var from = server.Time.Now.AddHours(-hours);
+            files.Write("days", from: from, until: from.AddDays(6));
+            (await CheckAsync(With)).AndNothingElseBut("certificate").Says(grade, "certificate", text);
+        }
+
         var key = File.ReadAllText(files.Key);
         files.Renew("another");
         File.WriteAllText(files.Key, key);

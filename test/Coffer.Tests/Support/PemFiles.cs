@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Coffer.Hosting;
 
 namespace Coffer.Tests.Support;
 
@@ -24,6 +25,8 @@ internal sealed class PemFiles : IDisposable
     public string Cert => directory.File("cert.pem");
 
     public string Key => directory.File("key.pem");
+
+    public TlsPair Pair => new(Cert, Key);
 
     public X509Certificate2 Root => root;
 
