@@ -137,6 +137,34 @@ public sealed class TlsRenewalTests : IDisposable
     }
 
     [Fact]
+    public async Task A_key_that_is_given_to_this_user_is_noticed_though_it_holds_the_same()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows() || !Environment.IsPrivilegedProcess,
+            "only root gives files to others");
+        using var certificate = New();
+        files.Renew("second");
+        await ChownAsync("nobody");
+        Assert.Equal("CN=first", Look());
+        Assert.Contains("belongs to another user", Assert.Single(log.Lines), StringComparison.Ordinal);
+        await ChownAsync("root");
+        Assert.Equal("CN=second", Look());
+        Assert.Null(certificate.Warning);
+
+        string Look()
+        {
+            time.Move(TimeSpan.FromSeconds(1));
+            return Subject(certificate);
+        }
+
+        async Task ChownAsync(string user)
+        {
+            using var chown = System.Diagnostics.Process.Start("chown", [user, files.Key]);
+            await chown.WaitForExitAsync(TestContext.Current.CancellationToken);
+            Assert.Equal(0, chown.ExitCode);
+        }
+    }
+
+    [Fact]
     public void What_no_client_can_use_is_refused_in_one_plain_sentence()
     {
         File.WriteAllText(files.Cert, Ed25519);

@@ -62,7 +62,8 @@ internal sealed record TlsPair(string Cert, string Key)
     }
 
     /// <summary>
-    /// What the files hold, whatever their times say, which a copy may keep. That one cannot be read is a state too.
+    /// What the files hold, whatever their times say, which a copy may keep; whose they are, and who may touch them.
+    /// That one cannot be read is a state too.
     /// </summary>
     public string State()
     {
@@ -74,7 +75,7 @@ internal sealed record TlsPair(string Cert, string Key)
             {
                 using var file = Open(path);
                 return Convert.ToHexString(SHA256.HashData(file))
-                    + (OperatingSystem.IsWindows() ? "" : File.GetUnixFileMode(file.SafeFileHandle));
+                    + (OperatingSystem.IsWindows() ? "" : FileStatus.FactsOf(file.SafeFileHandle));
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
