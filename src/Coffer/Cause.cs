@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Text.RegularExpressions;
 
 namespace Coffer;
 
@@ -64,4 +65,35 @@ internal static class Cause
 
     private static bool Refers(Exception e) =>
         e.Message.Contains("inner exception", StringComparison.OrdinalIgnoreCase);
+}
+
+/// <summary>
+/// A failure that may last over many tries: the log has one line when it begins, and one for each other cause that it
+/// turns to. That each try names another file, as one of a back-up does, is no other cause.
+/// </summary>
+/// <param name="log">The log.</param>
+internal sealed partial class LastingFailure(ILogger log)
+{
+    private string? last;
+
+    /// <summary>Whether the last try failed.</summary>
+    public bool IsOn => Volatile.Read(ref last) is not null;
+
+    /// <summary>A try has failed.</summary>
+    /// <inheritdoc cref="Cause.LogFailure"/>
+    public void Begin(LogLevel level, Exception e, string what)
+    {
+        var cause = Cause.Of(e);
+        var found = $"{what}: {(e is IOException or UnauthorizedAccessException ? Path().Replace(cause, "…") : cause)}";
+        if (Interlocked.Exchange(ref last, found) != found)
+            log.LogFailure(level, e, what);
+    }
+
+    /// <summary>A try has succeeded.</summary>
+    /// <returns>Whether the one before had failed.</returns>
+    public bool End() => Interlocked.Exchange(ref last, null) is not null;
+
+    // As the framework quotes it.
+    [GeneratedRegex("'.*'", RegexOptions.NonBacktracking)]
+    private static partial Regex Path();
 }

@@ -4,6 +4,7 @@ using Coffer.Cli;
 using Coffer.Storage.Postgres;
 using Coffer.Transfer;
 using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging;
 using Npgsql;
 
 namespace Coffer.Tests;
@@ -99,6 +100,34 @@ public sealed class CauseTests
         Assert.Contains("InvalidOperationException: Sequence contains no elements", fault.Error,
             StringComparison.Ordinal);
         Assert.Contains("Please report it", fault.Hint, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Trait("Firm edges", "14")]
+    public void A_failure_that_lasts_has_a_line_for_each_cause_and_not_for_each_try_or_file()
+    {
+        var log = new Lines<LastingFailure>();
+        var failing = new LastingFailure(log);
+        Assert.False(failing.End());
+        for (var i = 0; i < 3; i++)
+            Fail(new IOException($"No space left on device : '/backup/coffer-{i}.backup.new'"));
+        Assert.True(failing.IsOn);
+        for (var i = 0; i < 3; i++)
+            Fail(new UnauthorizedAccessException($"Access to the path '/backup/coffer-{i}.backup.new' is denied."));
+        Fail(ApiError.StorageUnavailable(new NpgsqlException("relation 'a' is gone")));
+        Fail(ApiError.StorageUnavailable(new NpgsqlException("relation 'b' is gone")));
+        Assert.True(failing.End());
+        Assert.False(failing.IsOn);
+        Fail(new IOException("No space left on device : '/backup/coffer-0.backup.new'"));
+        Assert.Equal(
+        [
+            "It failed: No space left on device : '/backup/coffer-0.backup.new'",
+            "It failed: Access to the path '/backup/coffer-0.backup.new' is denied",
+            "It failed: relation 'a' is gone", "It failed: relation 'b' is gone",
+            "It failed: No space left on device : '/backup/coffer-0.backup.new'",
+        ], log.Written);
+
+        void Fail(Exception e) => failing.Begin(LogLevel.Error, e, "It failed");
     }
 
     private static (int, string?) Told(Exception e) => Failure.Of(e) is { } failure

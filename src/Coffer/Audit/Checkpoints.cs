@@ -28,23 +28,27 @@ internal sealed class Checkpoints : IDisposable
     private readonly ILogger<Checkpoints> log;
     private readonly Lock writing = new();
     private readonly Dictionary<string, ChainPlace> named = [];
+    private readonly LastingFailure failing;
     private bool hasStarted;
     private (string Node, long Sequence) written;
     private string lastHead = "";
-    private string? trouble;
 
     public Checkpoints(AuditChain chain, Engine engine, AuditKeys keys, string file, TimeProvider time,
         ILogger<Checkpoints> log)
     {
         (this.chain, this.engine, this.keys, this.file) = (chain, engine, keys, file);
-        (this.time, this.log) = (time, log);
+        (this.time, this.log, failing) = (time, log, new LastingFailure(log));
         Loop = new Loop("checkpoints", RoundAsync, time, log);
     }
 
     public Loop Loop { get; }
 
-    /// <summary>Why the last checkpoint could not be written, or null.</summary>
-    public string? Trouble => Volatile.Read(ref trouble);
+    /// <summary>
+    /// Why the last checkpoint could not be written, or null. What is wrong names the file: that is for the log, not
+    /// for a caller of /readyz.
+    /// </summary>
+    public string? Trouble =>
+        failing.IsOn ? "a checkpoint could not be written; the server's log says why" : null;
 
     public void Start()
     {
@@ -102,16 +106,12 @@ internal sealed class Checkpoints : IDisposable
             written = (at.Node, at.Position.Sequence);
             foreach (var head in heads)
                 named[head.Node] = head;
-            if (Trouble is not null)
+            if (failing.End())
                 log.LogInformation("Checkpoints of the audit log are written again");
-            Volatile.Write(ref trouble, null);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // What is wrong names the file: that is for the log, not for a caller of /readyz.
-            if (Trouble is null)
-                log.LogFailure(LogLevel.Error, e, "Checkpoints of the audit log cannot be written");
-            Volatile.Write(ref trouble, "a checkpoint could not be written; the server's log says why");
+            failing.Begin(LogLevel.Error, e, "Checkpoints of the audit log cannot be written");
         }
     }
 

@@ -31,14 +31,13 @@ internal sealed class BackupSchedule : IDisposable
     private readonly Plan plan;
     private readonly TimeProvider time;
     private readonly ILogger<BackupSchedule> log;
-    private string? trouble;
-    private string? said;
+    private readonly LastingFailure failing;
 
     public BackupSchedule(StoreLocation store, Instance instance, Committer committer, Plan plan, TimeProvider time,
         ILogger<BackupSchedule> log)
     {
         (this.store, this.instance, this.committer) = (store, instance, committer);
-        (this.plan, this.time, this.log) = (plan, time, log);
+        (this.plan, this.time, this.log, failing) = (plan, time, log, new LastingFailure(log));
         Loop = new Loop("backups", RoundAsync, time, log);
     }
 
@@ -88,8 +87,12 @@ internal sealed class BackupSchedule : IDisposable
     /// <param name="Header">What the first line of it says.</param>
     public sealed record Kept(string File, BackupHeader Header);
 
-    /// <summary>Why the last back-up could not be made, or null.</summary>
-    public string? Trouble => Volatile.Read(ref trouble);
+    /// <summary>
+    /// Why the last back-up could not be made, or null. What is wrong names files: that is for the log, not for a
+    /// caller of /readyz.
+    /// </summary>
+    public string? Trouble =>
+        failing.IsOn ? "the last back-up could not be made; the server's log says why" : null;
 
     public void Start() => Loop.Start();
 
@@ -195,16 +198,12 @@ internal sealed class BackupSchedule : IDisposable
         try
         {
             await RunOnceAsync(ct);
-            Volatile.Write(ref trouble, null);
-            said = null;
+            failing.End();
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ApiError
             or ConfigurationException)
         {
-            // What is wrong names files: that is for the log, not for a caller of /readyz.
-            Volatile.Write(ref trouble, "the last back-up could not be made; the server's log says why");
-            if (said != (said = Cause.Of(e)))
-                log.LogFailure(LogLevel.Error, e, "A back-up could not be made");
+            failing.Begin(LogLevel.Error, e, "A back-up could not be made");
         }
 
         return Rest;

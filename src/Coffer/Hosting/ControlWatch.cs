@@ -17,17 +17,16 @@ internal sealed class ControlWatch : IDisposable
     private readonly Engine engine;
     private readonly Instance instance;
     private readonly KeyParts keys;
-    private readonly ILogger<ControlWatch> log;
+    private readonly LastingFailure failing;
     private readonly SemaphoreSlim following = new(1);
     private readonly CancellationTokenSource stop = new();
     private RootRotation? rotation;
-    private string? said;
-    private string? stepSaid;
 
     public ControlWatch(Engine engine, Instance instance, KeyParts keys, ILogger<ControlWatch> log)
     {
-        (this.engine, this.instance, this.keys, this.log) = (engine, instance, keys, log);
-        Loop = new Loop("root_keys", RoundAsync, TimeProvider.System, log);
+        (this.engine, this.instance, this.keys) = (engine, instance, keys);
+        failing = new LastingFailure(log);
+        Loop = new Loop("root_keys", RoundAsync, TimeProvider.System, log) { Pauses = (Pause, PauseOfWarning) };
     }
 
     public Loop Loop { get; }
@@ -64,7 +63,7 @@ internal sealed class ControlWatch : IDisposable
             keys.Anchor.Write(instance);
             Tell();
             Trouble = null;
-            said = null;
+            failing.End();
             // A root key that does not seal yet and is not open holds nobody up but the rotation.
             Warning = instance.Facts?.Rotating is { } root && instance.Roots.Find(root.Version) is null
                 ? $"root key {root.Version} is not open here: {string.Join("; ", instance.Troubles)}"
@@ -73,12 +72,12 @@ internal sealed class ControlWatch : IDisposable
         catch (ConfigurationException e)
         {
             Trouble = e.Message;
-            Say(LogLevel.Error, e, "The root keys of the store cannot be read again");
+            failing.Begin(LogLevel.Error, e, "The root keys of the store cannot be read again");
         }
         catch (Exception e) when (e is KeyServiceException or ApiError or IOException or UnauthorizedAccessException)
         {
             Warning = $"the root keys could not be read again: {Cause.Of(e)}";
-            Say(LogLevel.Warning, e, "The root keys of the store could not be read again");
+            failing.Begin(LogLevel.Warning, e, "The root keys of the store could not be read again");
         }
         finally
         {
@@ -124,25 +123,8 @@ internal sealed class ControlWatch : IDisposable
 
     private async Task<bool> StepAsync(CancellationToken ct)
     {
-        try
-        {
-            var hasStepped = await rotation!.StepAsync(ct);
-            keys.Anchor.Write(instance);
-            stepSaid = null;
-            return hasStepped;
-        }
-        catch (Exception e) when (e is ApiError or IOException or UnauthorizedAccessException)
-        {
-            if (stepSaid != (stepSaid = Cause.Of(e)))
-                log.LogFailure(LogLevel.Warning, e, "The rotation of the root key waits: a step could not be stored");
-            return false;
-        }
-    }
-
-    // Once, and not at each try.
-    private void Say(LogLevel level, Exception e, string what)
-    {
-        if (said != (said = Cause.Of(e)))
-            log.LogFailure(level, e, what);
+        var hasStepped = await rotation!.StepAsync(ct);
+        keys.Anchor.Write(instance);
+        return hasStepped;
     }
 }

@@ -9,18 +9,18 @@ namespace Coffer.Management;
 /// signed, is written later from the store: it keeps a receipt until it was.
 /// </summary>
 /// <param name="path">The directory, which is not made: it may be of a disk that is away.</param>
-/// <param name="log">Says once that it cannot be written.</param>
+/// <param name="log">Says that it cannot be written, and when it can again.</param>
 internal sealed class ReceiptFolder(string path, ILogger<ReceiptFolder> log)
 {
     private const int Batch = 100;
 
     private const string Away = "receipts cannot be written to their directory; the server's log says why";
 
+    private readonly LastingFailure failing = new(log);
     private volatile bool isBehind = true;
-    private volatile bool isSaid;
 
     /// <summary>Why receipts are not in the directory, or null.</summary>
-    public string? Trouble => isSaid ? Away : null;
+    public string? Trouble => failing.IsOn ? Away : null;
 
     /// <summary>Whether it may lack some that the store has.</summary>
     public bool IsBehind => isBehind;
@@ -56,9 +56,9 @@ internal sealed class ReceiptFolder(string path, ILogger<ReceiptFolder> log)
 
         if (!isThere)
             return;
-        if (isSaid)
+        isBehind = false;
+        if (failing.End())
             log.LogInformation("Receipts are written to {Directory} again", path);
-        (isBehind, isSaid) = (false, false);
     }
 
     private string FileOf(string id) => Path.Combine(path, id + SignedReceipt.Suffix);
@@ -76,9 +76,7 @@ internal sealed class ReceiptFolder(string path, ILogger<ReceiptFolder> log)
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             isBehind = true;
-            if (!isSaid)
-                log.LogFailure(LogLevel.Error, e, $"Receipts are kept, and written later: {path} cannot be written");
-            isSaid = true;
+            failing.Begin(LogLevel.Error, e, $"Receipts are kept, and written later: {path} cannot be written");
             return false;
         }
     }

@@ -121,6 +121,37 @@ public sealed class HealthTests
     }
 
     [Fact]
+    [Trait("Firm edges", "14")]
+    public async Task Trouble_with_checkpoints_has_a_line_for_each_cause_and_one_when_it_is_over()
+    {
+        using var directory = new TemporaryDirectory();
+        var (time, log) = (new ManualTime(), new Lines<Checkpoints>());
+        using var engine = SqliteEngine.Open(directory.File("coffer.db"));
+        using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
+        var instance = await CreateAsync(directory, committer, time);
+        var keys = AuditKeys.Of(instance);
+        using var chain = new AuditChain(keys, "node_1", new AuditRow("node_1", 1, 1, new byte[32], []), time);
+        var file = Path.Combine(directory.Path, "gone", "c");
+        using var checkpoints = new Checkpoints(chain, engine, keys, file, time, log);
+        Write(times: 2);
+        Directory.CreateDirectory(file); // another one is in its place
+        Write(times: 2);
+        Directory.Delete(file);
+        Write(times: 1);
+        Assert.Collection(log.Written,
+            line => Assert.Contains("cannot be written: Could not find a part", line, StringComparison.Ordinal),
+            line => Assert.Contains("cannot be written: Access to the path", line, StringComparison.Ordinal),
+            line => Assert.Equal("Checkpoints of the audit log are written again", line));
+        Assert.Null(checkpoints.Trouble);
+
+        void Write(int times)
+        {
+            for (var i = 0; i < times; i++)
+                checkpoints.Write();
+        }
+    }
+
+    [Fact]
     public async Task A_proof_that_took_long_is_believed_by_those_who_waited_for_it()
     {
         using var directory = new TemporaryDirectory();

@@ -50,6 +50,38 @@ public sealed class ReceiptFolderTests : ServerTests
     }
 
     [Fact]
+    [Trait("Firm edges", "14")]
+    public async Task Trouble_with_the_directory_has_a_line_for_each_cause_and_one_when_it_is_over()
+    {
+        var forgotten = (await Server.ForgetAsync("acct_1")).IsOk().Json;
+        await SignedAsync(forgotten);
+        await Server.StopAsync();
+        var log = new Lines<ReceiptFolder>();
+        await Server.OnStoreAsync(async (engine, _, instance) =>
+        {
+            var folder = new ReceiptFolder(Folder, log);
+            await CatchUpAsync(times: 2);
+            Directory.CreateDirectory(FileOf(forgotten)); // another one is where the receipt is to be
+            await CatchUpAsync(times: 2);
+            Assert.NotNull(folder.Trouble);
+            Directory.Delete(FileOf(forgotten));
+            await CatchUpAsync(times: 1);
+            Assert.Null(folder.Trouble);
+            return true;
+
+            async Task CatchUpAsync(int times)
+            {
+                for (var i = 0; i < times; i++)
+                    await folder.CatchUpAsync(engine, instance, default);
+            }
+        });
+        Assert.Collection(log.Written,
+            line => Assert.Contains("cannot be written: there is no directory", line, StringComparison.Ordinal),
+            line => Assert.Contains("is a directory, and would be lost", line, StringComparison.Ordinal),
+            line => Assert.Contains($"are written to {Folder} again", line, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task A_receipt_names_the_back_ups_of_the_schedule_that_may_hold_the_account_and_until_when()
     {
         await Server.StopAsync();
