@@ -13,6 +13,9 @@ internal sealed class ReadyFile
 {
     private const string Pid = "pid";
 
+    /// <summary>Of first keys that are kept beside it: which store's they are.</summary>
+    private const string Store = "store";
+
     private readonly string path;
 
     private ReadyFile(string path) => this.path = path;
@@ -33,15 +36,15 @@ internal sealed class ReadyFile
     /// Puts first keys beside it, until the server is ready: whatever happens in between, they are not lost.
     /// </summary>
     /// <exception cref="IOException">They cannot be written.</exception>
-    public void Keep(FirstKeys keys)
+    public void Keep(Started started)
     {
-        var kept = new JsonObject();
-        AddKeys(kept, keys);
+        var kept = new JsonObject { [Store] = started.StoreId };
+        AddKeys(kept, started.FirstKeys!);
         Write(KeysPath, kept);
     }
 
     /// <summary>
-    /// Says that the server is ready. What a first start that was killed had put beside it is in it too.
+    /// Says that the server is ready. What a first start of this store that was killed had put beside it is in it too.
     /// </summary>
     /// <exception cref="IOException">It cannot be written.</exception>
     public void Write(Started started)
@@ -50,13 +53,15 @@ internal sealed class ReadyFile
         if (started.AdminUrl is { } admin)
             ready["admin_url"] = admin.ToString().TrimEnd('/');
         ready[Pid] = Environment.ProcessId;
+        var kept = KeptOf(started.StoreId);
         if (started.FirstKeys is { } keys)
             AddKeys(ready, keys);
-        else
-            AddKept(ready);
+        else if (kept is not null)
+            AddKept(ready, kept);
         _ = Checked();
         Write(path, ready);
-        File.Delete(KeysPath);
+        if (kept is not null)
+            File.Delete(KeysPath);
     }
 
     private string KeysPath => path + ".keys";
@@ -64,19 +69,26 @@ internal sealed class ReadyFile
     private static void Write(string path, JsonObject json) =>
         DurableFile.Write(path, Encoding.UTF8.GetBytes(json.ToJsonString() + "\n"), overwrite: true);
 
-    private void AddKept(JsonObject ready)
+    // Null if there are none, or they are another store's: of a start that failed before its store knew them, perhaps.
+    private JsonObject? KeptOf(string storeId)
     {
         if (!File.Exists(KeysPath) || FileStatus.SpecialAt(KeysPath) is not null)
-            return;
+            return null;
         try
         {
-            foreach (var (name, key) in JsonNode.Parse(File.ReadAllBytes(KeysPath))!.AsObject())
-                ready[name] = key?.DeepClone();
+            var kept = JsonNode.Parse(File.ReadAllBytes(KeysPath)) as JsonObject;
+            return (string?)kept?[Store] == storeId ? kept : null;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // It is none of ours, or was not written whole: then the store does not know its keys.
+            return null; // it was not written whole, or is none of ours
         }
+    }
+
+    private static void AddKept(JsonObject ready, JsonObject kept)
+    {
+        foreach (var (name, key) in kept.Where(each => each.Key != Store))
+            ready[name] = key?.DeepClone();
     }
 
     /// <summary>The keys under their names.</summary>

@@ -85,7 +85,7 @@ internal static class RunningServer
         try
         {
             if (ready is not null)
-                ready.Keep(started.FirstKeys!);
+                ready.Keep(started);
             else
                 showKeys?.Invoke(started);
         }

@@ -81,7 +81,8 @@ internal sealed class Server : IAsyncDisposable
             var clock = new ClockWatch(time, lastCommit, around.Log<ClockWatch>(), () => storage.Engine.ClockOffset);
             var mark = await IdMark.OpenAsync(storage.Engine, ct);
             var started = new Started(url, adminUrl,
-                storage.Engine.Connections is { } connections ? $"{shown} ({connections.Shown})" : shown, first.Keys);
+                storage.Engine.Connections is { } connections ? $"{shown} ({connections.Shown})" : shown,
+                Convert.ToHexStringLower(instance.Id), first.Keys);
             if (first.Keys is not null)
                 steps.KeysAreMade(started);
             await audit.Committer.CommitAsync(first.Change);

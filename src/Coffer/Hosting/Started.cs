@@ -4,10 +4,11 @@ namespace Coffer.Hosting;
 /// <param name="Url">Where it listens: never port 0.</param>
 /// <param name="AdminUrl">Where the management plane is reached, if it has an address of its own: never port 0.</param>
 /// <param name="Store">Where the store is, in words that may be shown.</param>
+/// <param name="StoreId">Which store it is, in hexadecimal digits.</param>
 /// <param name="FirstKeys">
 /// The keys that this start made; null if the store had its keys already. They are nowhere else.
 /// </param>
-internal sealed record Started(Uri Url, Uri? AdminUrl, string Store, FirstKeys? FirstKeys)
+internal sealed record Started(Uri Url, Uri? AdminUrl, string Store, string StoreId, FirstKeys? FirstKeys)
 {
     public override string ToString() => Url.ToString();
 }

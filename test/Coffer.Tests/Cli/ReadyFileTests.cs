@@ -10,7 +10,7 @@ public sealed class ReadyFileTests : IDisposable
 {
     private const int First = 1; // a process that always runs
 
-    private static readonly Started Some = new(new Uri("http://127.0.0.1:1/"), null, "/data",
+    private static readonly Started Some = new(new Uri("http://127.0.0.1:1/"), null, "/data", "5701e1",
         new FirstKeys("sk_test_x", "sk_live_x", "ak_x", "absec_t", "absec_l"));
 
     private readonly TemporaryDirectory directory = new();
@@ -101,7 +101,7 @@ public sealed class ReadyFileTests : IDisposable
     public void First_keys_are_kept_beside_it_until_it_is_there_even_if_the_start_is_killed()
     {
         var kept = Path + ".keys";
-        ReadyFile.At(Path)!.Keep(Some.FirstKeys!);
+        ReadyFile.At(Path)!.Keep(Some);
         if (!OperatingSystem.IsWindows())
             Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(kept));
         Assert.False(File.Exists(Path));
@@ -110,6 +110,21 @@ public sealed class ReadyFileTests : IDisposable
         using var json = JsonDocument.Parse(File.ReadAllBytes(Path));
         Assert.Equal("ak_x", json.RootElement.GetProperty("admin_key").GetString());
         Assert.False(File.Exists(kept));
+    }
+
+    [Theory]
+    [InlineData("""{"store":"07e501","admin_key":"ak_y"}""")]
+    [InlineData("""{"store":5701,"admin_key":"ak_y"}""")]
+    [InlineData("""{"admin_key":"ak_y"}""")]
+    [InlineData("""{"store":"5701e1","admin""")]
+    public void First_keys_of_another_store_are_not_shown_as_this_ones_and_stay(string content)
+    {
+        var kept = Path + ".keys";
+        File.WriteAllText(kept, content);
+        ReadyFile.At(Path)!.Write(Some with { FirstKeys = null });
+        using var json = JsonDocument.Parse(File.ReadAllBytes(Path));
+        Assert.Equal(["url", "pid"], json.RootElement.EnumerateObject().Select(field => field.Name));
+        Assert.Equal(content, File.ReadAllText(kept));
     }
 
     public void Dispose() => directory.Dispose();
