@@ -16,8 +16,8 @@ internal static class ProcessPrivacy
     /// <summary>
     /// Verbs that hold what opens a store. The others have an API key for a moment, and start faster.
     /// </summary>
-    private static readonly string[] Holders = [
-        "serve", "init", "dev", "migrate", "audit", "check", "backup", "restore", "root-keys"];
+    public static IReadOnlyList<string> Holders { get; } = [
+        "serve", "init", "dev", "migrate", "audit", "check", "backup", "restore", "root-keys", "receipt"];
 
     /// <summary>Options whose value may hold a password or a key; <c>--key</c> is one of dev's only.</summary>
     private static readonly string[] Private = ["--store", "--from-store", "--to-store", "--proxy", "--key"];

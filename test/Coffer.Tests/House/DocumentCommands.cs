@@ -41,6 +41,10 @@ internal static partial class DocumentCommands
     /// <summary>Each option of each command.</summary>
     public static IEnumerable<Option> AllOptions() => OptionsOf(Tree.Value);
 
+    /// <summary>The verbs with a command that may open a store, and need not be told so.</summary>
+    public static IEnumerable<string> VerbsWithRootKey() => Tree.Value.Subcommands.Where(HasRootKey)
+        .Select(verb => verb.Name);
+
     /// <summary>Every option of any command.</summary>
     public static IReadOnlySet<string> Options { get; } = OptionsOf(Tree.Value)
         .SelectMany(option => option.Aliases.Prepend(option.Name)).ToHashSet(StringComparer.Ordinal);
@@ -94,6 +98,10 @@ internal static partial class DocumentCommands
 
     private static IEnumerable<string> LeavesOf(Command command, string path) => command.Subcommands.Count == 0
         ? [path] : command.Subcommands.SelectMany(child => LeavesOf(child, $"{path} {child.Name}"));
+
+    private static bool HasRootKey(Command command) => command.Subcommands.Any(HasRootKey)
+        || (command.Options.Any(option => option.Name is "--root-key" or "--key-file" or "--from-root-key")
+            && command.Options.All(option => option.Name != "--offline"));
 
     private static IEnumerable<Option> OptionsOf(Command command) =>
         command.Options.Concat(command.Subcommands.SelectMany(OptionsOf));
