@@ -18,8 +18,7 @@ internal static class ProcessCheck
         }
 
         var files = at.Holder is { } holder ? LimitOf(holder, "Max open files") : ProcessLimits.OpenFiles;
-        var addresses = at.Options.AdminListen is null ? 1 : 2;
-        var connections = Listeners.Connections(at.Options.Connections, files ?? int.MaxValue, addresses);
+        var connections = Listeners.ConnectionsOf(at.Options, files ?? int.MaxValue);
         if (connections < at.Options.Connections)
         {
             found.Warn(

@@ -168,18 +168,17 @@ internal static class Listeners
     }
 
     /// <summary>How many connections each address may have, so that files are left for everything else.</summary>
-    /// <param name="wanted">As many as the setting says.</param>
+    /// <param name="options">What is wanted.</param>
     /// <param name="files">How many files the process may open.</param>
-    /// <param name="addresses">At how many addresses it listens.</param>
-    public static int Connections(int wanted, long files, int addresses) =>
-        (int)Math.Clamp((files - OtherFiles) / addresses - Reserve, 1, wanted);
-
-    /// <summary>The same for these settings, and this process.</summary>
-    public static int ConnectionsOf(CofferOptions options) =>
-        Connections(options.Connections, ProcessLimits.OpenFiles, options.AdminListen is null ? 1 : 2);
+    public static int ConnectionsOf(CofferOptions options, long files)
+    {
+        var addresses = options.AdminListen is null ? 1 : 2;
+        return (int)Math.Clamp((files - OtherFiles) / addresses - Reserve, 1, options.Connections);
+    }
 
     private static ConnectionGate Gate(CofferOptions options, bool hasReserve, TimeProvider time) => new(
-        new Seats(ConnectionsOf(options), options.ConnectionsPerAddress, options.TrustedProxies, time),
+        new Seats(ConnectionsOf(options, ProcessLimits.OpenFiles), options.ConnectionsPerAddress,
+            options.TrustedProxies, time),
         new Seats(hasReserve ? Reserve : 0, ReservePerAddress, options.TrustedProxies, time) { IsReserve = true },
         path => path is HealthApi.Alive or HealthApi.Ready
             || path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal),

@@ -219,11 +219,12 @@ internal sealed class Server : IAsyncDisposable
             around.Log<Server>().LogWarning("{Key}", key);
         if (Product.TroubleOf(Environment.Version) is { } trouble)
             around.Log<Server>().LogWarning("{Trouble}", trouble);
-        if (Listeners.ConnectionsOf(options) is var connections && connections < options.Connections)
+        var files = ProcessLimits.OpenFiles;
+        if (Listeners.ConnectionsOf(options, files) is var connections && connections < options.Connections)
         {
             const string Fewer = "This process may open {Files} files: there is room for {Count} connections at each "
                 + "address, and not for the {Wanted} of {Setting}";
-            around.Log<Server>().LogWarning(Fewer, ProcessLimits.OpenFiles, connections, options.Connections,
+            around.Log<Server>().LogWarning(Fewer, files, connections, options.Connections,
                 options.Written("connections"));
         }
 

@@ -204,7 +204,13 @@ public sealed class ConnectionTests : IDisposable
     [InlineData(10_000, 256, 1, 1)]
     public void There_are_no_more_connections_than_files_leave_room_for(
         int wanted, long files, int addresses, int most) =>
-        Assert.Equal(most, Listeners.Connections(wanted, files, addresses));
+        Assert.Equal(most, Listeners.ConnectionsOf(new CofferOptions
+        {
+            Data = ".",
+            Listen = "http://127.0.0.1:0",
+            AdminListen = addresses == 1 ? null : "http://127.0.0.1:0",
+            Connections = wanted,
+        }, files));
 
     [Theory]
     [InlineData(256, false)]
