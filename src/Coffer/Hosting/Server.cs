@@ -98,13 +98,7 @@ internal sealed class Server : IAsyncDisposable
             var management = await ManagementParts.OpenAsync(
                 storage, policy, keys, audit, access, secrets, around, ct);
             StartReaper(storage, policy, audit, access, clock, around);
-            var certificate = app.Services.GetService<TlsCertificate>();
-            if (certificate is not null)
-            {
-                certificate.Loop.Start();
-                around.Loops.Add(certificate.Loop);
-            }
-
+            var certificate = StartCertificate(app, around);
             var backups = StartBackups(instance, audit, options, around);
             var health = new HealthApi(parts.Add(new Readiness(
                 audit.Committer, instance, () => keys.Health, () => audit.Trouble, time, clock)
@@ -197,6 +191,15 @@ internal sealed class Server : IAsyncDisposable
         });
         reaper.Start();
         around.Loops.Add(reaper.Loop);
+    }
+
+    private static TlsCertificate? StartCertificate(WebApplication web, Surroundings around)
+    {
+        if (web.Services.GetService<TlsCertificate>() is not { Loop: var loop } certificate)
+            return null;
+        loop.Start();
+        around.Loops.Add(loop);
+        return certificate;
     }
 
     private static BackupSchedule? StartBackups(
