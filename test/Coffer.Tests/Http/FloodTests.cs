@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json.Nodes;
 
 namespace Coffer.Tests.Http;
@@ -23,8 +24,9 @@ public sealed class FloodTests
             while (!stop.IsCancellationRequested)
                 Interlocked.Increment(ref statuses[(await client.Set("k", new string('p', 2_000), $"usr_{i}")).Status]);
         })).ToList();
-        while (Volatile.Read(ref statuses[200]) < 300)
-            await Task.Delay(5, TestContext.Current.CancellationToken);
+        for (var waited = Stopwatch.StartNew(); Volatile.Read(ref statuses[200]) < 300; await Task.Delay(
+            5, TestContext.Current.CancellationToken))
+            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(60), $"{statuses[200]} sets were served in a minute");
 
         for (var i = 0; i < 10; i++)
         {
