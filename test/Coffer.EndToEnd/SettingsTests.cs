@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 
 namespace Coffer.EndToEnd;
@@ -163,8 +161,7 @@ public sealed class SettingsTests : IDisposable
     public async Task Over_https_a_client_that_trusts_its_certificate_reaches_it_and_the_management_plane_too()
     {
         var curl = Needs.Curl();
-        var (cert, tlsKey) = (folder.File("cert.pem"), folder.File("key.pem"));
-        Certify(cert, tlsKey);
+        var (cert, tlsKey) = PemPair.Make(folder);
         await using var coffer = await CofferProcess.StartAsync(
             ["serve", "--data", folder.File("store"), "--listen", "https://127.0.0.1:0", "--admin-listen",
                 "http://127.0.0.1:0", "--tls-cert", cert, "--tls-key", tlsKey,
@@ -189,8 +186,7 @@ public sealed class SettingsTests : IDisposable
     [Fact]
     public async Task A_TLS_key_that_others_may_read_is_refused()
     {
-        var (cert, tlsKey) = (folder.File("cert.pem"), folder.File("key.pem"));
-        Certify(cert, tlsKey);
+        var (cert, tlsKey) = PemPair.Make(folder);
         File.SetUnixFileMode(tlsKey, File.GetUnixFileMode(tlsKey) | UnixFileMode.OtherRead);
         (await Ran.CofferAsync("serve", "--data", folder.File("store"), "--listen", "https://127.0.0.1:0", "--tls-cert",
             cert, "--tls-key", tlsKey))
@@ -211,19 +207,5 @@ public sealed class SettingsTests : IDisposable
             taken++;
         Assert.Equal(0, await coffer.StopAsync());
         return taken;
-    }
-
-    private static void Certify(string cert, string tlsKey)
-    {
-        using var pair = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var request = new CertificateRequest("CN=coffer", pair, HashAlgorithmName.SHA256);
-        var names = new SubjectAlternativeNameBuilder();
-        names.AddIpAddress(System.Net.IPAddress.Loopback);
-        request.CertificateExtensions.Add(names.Build());
-        using var certificate = request.CreateSelfSigned(TimeProvider.System.GetUtcNow().AddDays(-1),
-            TimeProvider.System.GetUtcNow().AddDays(1));
-        File.WriteAllText(cert, certificate.ExportCertificatePem());
-        File.WriteAllText(tlsKey, pair.ExportPkcs8PrivateKeyPem());
-        File.SetUnixFileMode(tlsKey, UnixFileMode.UserRead | UnixFileMode.UserWrite);
     }
 }
