@@ -1,22 +1,32 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Security.Cryptography.X509Certificates;
 using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
-/// <summary>Two nodes are restarted one after the other, behind real balancers as docs/tls.md has them.</summary>
+/// <summary>
+/// Two nodes are restarted one after the other, behind real balancers as docs/tls.md has them. Then what is around them
+/// changes while they serve: PostgreSQL is restarted, its password and the certificate are replaced.
+/// </summary>
 [Trait("Firm edges", "6")]
 public sealed class RollingRestartTests
 {
     private const int Workers = 3;
 
+    private const string Role = "coffer";
+
     [Fact]
-    public async Task A_rolling_restart_behind_HAProxy_and_nginx_fails_no_request()
+    public async Task A_rolling_restart_behind_HAProxy_and_nginx_fails_no_request_and_nothing_around_it_loses_one()
     {
         var (haproxy, nginx) = (Needs.OnPath("haproxy"), Needs.OnPath("nginx"));
         await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
+        await cluster.AddRoleAsync(Role, "first");
         using var first = new TemporaryDirectory();
         using var second = new TemporaryDirectory();
         using var files = new TemporaryDirectory();
+        var store = $"Host=127.0.0.1;Port={cluster.Primary.Port};Database=postgres;Username={Role};Timeout=20;"
+            + $"Passfile={PasswordFile("first")}";
         var (one, other) = (PostgresPrograms.FreePort(), PostgresPrograms.FreePort());
         var nodes = new[] { await StartAsync(first, one), null! };
         foreach (var file in (string[])["coffer.key", "coffer.anchor"])
@@ -49,6 +59,16 @@ public sealed class RollingRestartTests
             await stop.CancelAsync();
             var done = await Task.WhenAll(working); // a request that failed has thrown
             Assert.All(done, requests => Assert.True(requests > 20, string.Join(' ', done)));
+
+            // From here on one of them is reached over https, and both without a balancer: what they answer counts.
+            Assert.Equal(0, await nodes[0].StopAsync());
+            await nodes[0].DisposeAsync();
+            var pair = PemPair.Make(files);
+            nodes[0] = await StartAsync(first, one, "--listen", $"https://127.0.0.1:{one}", "--tls-cert", pair.Cert,
+                "--tls-key", pair.Key);
+            await ChangeAroundAsync(pair);
+            Assert.All(await Task.WhenAll(nodes.Select(node => node.StopAsync())), exit => Assert.Equal(0, exit));
+            await AuditVerb.VerifiedAsync(second, "--store", store);
         }
         finally
         {
@@ -62,9 +82,60 @@ public sealed class RollingRestartTests
                 await node.DisposeAsync();
         }
 
-        Task<CofferProcess> StartAsync(TemporaryDirectory data, int port) => CofferProcess.ServeAsync(data, "--store",
-            $"{cluster.Store(cluster.Primary.Port)};Timeout=20", "--listen", $"http://127.0.0.1:{port}",
-            "--drain", "2");
+        Task<CofferProcess> StartAsync(TemporaryDirectory data, int port, params string[] tls) =>
+            CofferProcess.ServeAsync(data, ["--store", store, "--drain", "2",
+                .. tls.Length > 0 ? tls : ["--listen", $"http://127.0.0.1:{port}"]]);
+
+        string PasswordFile(string password)
+        {
+            var file = files.File("pgpass");
+            File.WriteAllText(file + ".new", $"127.0.0.1:{cluster.Primary.Port}:*:{Role}:{password}\n");
+            File.SetUnixFileMode(file + ".new", UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            File.Move(file + ".new", file, overwrite: true);
+            return file;
+        }
+
+        async Task ChangeAroundAsync(PemPair pair)
+        {
+            using var made = new TemporaryDirectory();
+            var newer = PemPair.Make(made);
+            var (before, after, shown) = (HashOf(pair), HashOf(newer), new ConcurrentDictionary<string, bool>());
+            using var load = new SteadyLoad([.. Enumerable.Range(0, 2 * Workers).Select(writer =>
+                new SteadyWriter($"writer {writer}", nodes[writer % 2].Url, url => Client(url, $"acct_w{writer}")))]);
+            load.Start();
+            await load.UntilAnsweredAsync("before");
+
+            await cluster.StopAsync(cluster.Primary);
+            await load.UntilRefusedAsync();
+            await cluster.StartAsync(cluster.Primary);
+            await load.UntilAnsweredAsync("PostgreSQL is restarted");
+
+            await cluster.ChangePasswordAsync(Role, "second");
+            await load.UntilRefusedAsync();
+            PasswordFile("second");
+            await load.UntilAnsweredAsync("the password is another");
+
+            var refused = load.Refused;
+            File.Move(newer.Key, pair.Key, overwrite: true);
+            File.Move(newer.Cert, pair.Cert, overwrite: true);
+            await load.UntilAsync(() => shown.ContainsKey(after), "the renewed certificate is not served");
+            await load.UntilAnsweredAsync("the certificate is another");
+            Assert.Equal(refused, load.Refused);
+            Assert.Equivalent(new[] { before, after }, shown.Keys, strict: true); // no other was ever served
+            await load.EndAsync(nodes.Select(node => node.Url));
+
+            // Each connection is one for a moment, so that the certificate is seen again and again.
+            WireClient Client(Uri url, string account) => new(url, key, account, new SocketsHttpHandler
+            {
+                UseProxy = false,
+                PooledConnectionLifetime = TimeSpan.FromMilliseconds(300),
+                SslOptions =
+                {
+                    RemoteCertificateValidationCallback = (_, certificate, _, _) =>
+                        shown[certificate!.GetCertHashString()] = true,
+                },
+            });
+        }
 
         // The block of the document, with what differs here.
         async Task<string> ConfigurationAsync(string name, int port)
@@ -118,6 +189,12 @@ public sealed class RollingRestartTests
 
             return requests;
         }
+    }
+
+    private static string HashOf(PemPair pair)
+    {
+        using var certificate = X509CertificateLoader.LoadCertificateFromFile(pair.Cert);
+        return certificate.GetCertHashString();
     }
 
     private static string Document(string name)

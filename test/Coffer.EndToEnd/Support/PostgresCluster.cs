@@ -90,6 +90,25 @@ public sealed class PostgresCluster : IAsyncDisposable
         return (await command.ExecuteScalarAsync())?.ToString();
     }
 
+    /// <summary>Makes a role that may have tables and needs a password: all others are let in without one.</summary>
+    public async Task AddRoleAsync(string role, string password)
+    {
+        var rules = Path.Combine(Folder(Primary), "pg_hba.conf");
+        await File.WriteAllTextAsync(rules,
+            $"host all {role} 127.0.0.1/32 scram-sha-256\n{await File.ReadAllTextAsync(rules)}");
+        await AskAsync(Primary, "SELECT pg_reload_conf()");
+        await AskAsync(Primary, $"CREATE ROLE {role} LOGIN PASSWORD '{password}'");
+        await AskAsync(Primary, $"GRANT CREATE ON SCHEMA public TO {role}");
+    }
+
+    /// <summary>Gives a role another password, and ends its connections.</summary>
+    public async Task ChangePasswordAsync(string role, string password)
+    {
+        await AskAsync(Primary, $"ALTER ROLE {role} PASSWORD '{password}'");
+        await AskAsync(Primary,
+            $"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{role}'");
+    }
+
     /// <summary>Returns once the standby has what the primary has written so far.</summary>
     public async Task ReceivedAsync()
     {

@@ -31,10 +31,13 @@ public sealed class WireClient : IDisposable
 
     private readonly HttpClient http;
 
-    public WireClient(Uri url, string key, string? account = null)
+    /// <param name="url">The server.</param>
+    /// <param name="key">The API key.</param>
+    /// <param name="account">Its account; null is the app's own.</param>
+    /// <param name="way">How it is reached; null is as usual. It is disposed of with the client.</param>
+    public WireClient(Uri url, string key, string? account = null, SocketsHttpHandler? way = null)
     {
-        http = new HttpClient(
-            new SocketsHttpHandler { UseProxy = false })
+        http = new HttpClient(way ?? new SocketsHttpHandler { UseProxy = false })
         { BaseAddress = url, Timeout = TimeSpan.FromSeconds(30) };
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
         if (account is not null)
