@@ -37,21 +37,21 @@ internal static class RowsCheck
     public static async Task LookAsync(Installation at, Findings found, CancellationToken ct)
     {
         var (engine, instance) = (at.Engine, at.Instance);
-        var (count, damaged) = (0L, new List<string>());
-        for (var after = 0L; await engine.ListAsync(TenantRow.NotUnder, ct, Under, after, Page) is { Count: > 0 } rows;
-            after = rows[^1].Id)
+        var (count, damaged) = (0L, new HashSet<string>());
+        await foreach (var rows in Engine.PagesAsync(0L, after => engine.ListAsync(
+            TenantRow.NotUnder, ct, Under, after, Page), static row => row.Id, Comparer<long>.Default))
         {
             ct.ThrowIfCancellationRequested();
             count += rows.Count;
-            damaged.AddRange(rows.Where(row => Tenants.Rewrap(instance, row) is null)
+            damaged.UnionWith(rows.Where(row => Tenants.Rewrap(instance, row) is null)
                 .Select(row => $"row {row.Id} of tenants"));
         }
 
-        for (var after = ""; await engine.ListAsync(AppRow.NotUnder, ct, Under, after, Page) is { Count: > 0 } rows;
-            after = rows[^1].Id)
+        await foreach (var rows in Engine.PagesAsync(
+            after => engine.ListAsync(AppRow.NotUnder, ct, Under, after, Page), static row => row.Id))
         {
             count += rows.Count;
-            damaged.AddRange(rows.Where(row => App.Rewrap(instance, row) is null).Select(row => $"{row.Id} of apps"));
+            damaged.UnionWith(rows.Where(row => App.Rewrap(instance, row) is null).Select(row => $"{row.Id} of apps"));
         }
 
         if (damaged.Count == 0)

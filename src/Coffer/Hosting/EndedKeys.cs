@@ -19,15 +19,9 @@ internal sealed class EndedKeys(Engine engine, Committer committer, Instance ins
     /// <summary>Moves all that is over at a Unix second.</summary>
     public async Task SweepAsync(long now, CancellationToken ct)
     {
-        var bound = "";
-        while (true)
-        {
-            var over = await engine.ListKeysOverAsync(now, now - OfflineIsShown, bound, Batch, ct);
+        await foreach (var over in Engine.PagesAsync(
+            after => engine.ListKeysOverAsync(now, now - OfflineIsShown, after, Batch, ct), static id => id))
             await Task.WhenAll(over.Select(id => committer.CommitAsync(new Ending(id, now, instance))));
-            if (over.Count < Batch || string.CompareOrdinal(over[^1], bound) <= 0)
-                break;
-            bound = over[^1];
-        }
 
         var until = now - (long)EndedKey.KeptFor.TotalSeconds;
         while (await engine.ListLongExpiredKeysAsync(until, Batch, ct) is { Count: > 0 } macs)

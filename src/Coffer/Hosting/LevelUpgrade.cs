@@ -32,12 +32,12 @@ internal sealed class LevelUpgrade(
             return;
         if (instance.Level == Control.SecondKeyRows)
             await RaiseAsync(Control.OnlySecondKeyRows, await RewriteAsync(ct));
-        if (instance.Level == Control.OnlySecondKeyRows && !await HasNodesOfBeforeAsync(ct))
-            await RaiseAsync(Control.RetiredSeeds, null);
-        if (instance.Level == Control.RetiredSeeds && !await HasNodesOfBeforeAsync(ct))
-            await RaiseAsync(Control.StoredSettings, null);
-        if (instance.Level == Control.StoredSettings && !await HasNodesOfBeforeAsync(ct))
-            await RaiseAsync(Control.RenewedPeppers, null);
+        foreach (var level in (long[])[Control.RetiredSeeds, Control.StoredSettings, Control.RenewedPeppers])
+        {
+            if (instance.Level == level - 1 && !await HasNodesOfBeforeAsync(ct))
+                await RaiseAsync(level, null);
+        }
+
         if (told is not null && instance is { Level: >= Control.StoredSettings, Facts.Settings: null })
         {
             await committer.CommitAsync(new ControlChange(instance,
@@ -61,17 +61,14 @@ internal sealed class LevelUpgrade(
     // What does not prove itself stays as it is, and is damaged.
     private async Task<long> RewriteAsync(CancellationToken ct)
     {
-        var (count, bound) = (0L, (Place?)null);
-        while (await engine.ListApiKeysAsync(null, bound, newer: false, Batch, ct) is { Count: > 0 } rows)
+        var count = 0L;
+        await foreach (var rows in Engine.PagesAsync(
+            after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), static row => row.Id))
         {
             var changes = rows.Where(row => row.IsSound && ApiKey.IsInFirstForm(instance, row))
                 .Select(row => new Rewriting(row.Id, instance)).ToList();
             await Task.WhenAll(changes.Select(committer.CommitAsync));
             count += changes.Count(change => change.HasRewritten);
-            var next = new Place(rows[^1].Created, rows[^1].Id);
-            if (next == bound)
-                break; // what is no number or text is in no order
-            bound = next;
         }
 
         return count;

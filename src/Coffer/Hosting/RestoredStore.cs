@@ -245,13 +245,15 @@ internal static class RestoredStore
     private static async Task<int> EndKeysAsync(OfflineStore store, CancellationToken ct)
     {
         var ended = 0;
-        while (true)
+        await foreach (var rows in Engine.PagesAsync(
+            after => store.Engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), static row => row.Id))
         {
-            var keys = await store.Engine.ListOnlineKeysAsync(Batch, ct);
-            if (keys.Count == 0)
-                return ended;
-            await EndAsync(store, keys);
-            ended += keys.Count;
+            List<ApiKeyRow> online = [.. rows.Where(row => !row.IsOffline)];
+            if (online.Count > 0)
+                await EndAsync(store, online);
+            ended += online.Count;
         }
+
+        return ended;
     }
 }

@@ -57,15 +57,13 @@ internal static class Upgrade
     private static async Task<long> SealAsync(
         Engine engine, Committer committer, Instance instance, CancellationToken ct)
     {
-        var (bound, count) = ("", 0L);
-        while (await engine.ListUnsealedAsync(bound, Batch, ct) is { Count: > 0 } apps)
+        var count = 0L;
+        await foreach (var apps in Engine.PagesAsync(
+            after => engine.ListUnsealedAsync(after, Batch, ct), static app => app.Id))
         {
             var changes = apps.Select(app => new Sealing(app.Id, instance)).ToList();
             await Task.WhenAll(changes.Select(committer.CommitAsync));
             count += changes.Count(change => change.HasSealed);
-            if (string.CompareOrdinal(apps[^1].Id, bound) <= 0)
-                break; // what is no text comes after all text
-            bound = apps[^1].Id;
         }
 
         if ((await engine.ListUnsealedAsync("", Batch, ct)).Any(app => app.IsSound))

@@ -37,7 +37,7 @@ internal sealed partial class RootRotation(
     /// <summary>How many rows are not under the root key that seals.</summary>
     public async Task<long> CountLeftAsync(CancellationToken ct)
     {
-        var under = VersionOf(instance.Facts!);
+        var under = Under;
         return (await engine.ListAsync(TenantRow.CountNotUnder, ct, under))[0]
             + (await engine.ListAsync(AppRow.CountNotUnder, ct, under))[0];
     }
@@ -98,13 +98,13 @@ internal sealed partial class RootRotation(
     // Every write since the step to Sealing is under the new one: what is not was there before, and no more comes.
     private async Task RewrapAsync(CancellationToken ct)
     {
-        var damaged = new List<DamagedRow>();
+        var damaged = new HashSet<DamagedRow>();
         foreach (var kind in SealedKind.All.Where(kind => kind.Under == SealedKind.Key.Root))
             await RewrapAsync(kind, damaged, ct);
-        Damaged = damaged;
+        Damaged = [.. damaged];
     }
 
-    private Task RewrapAsync(SealedKind kind, List<DamagedRow> damaged, CancellationToken ct) => kind switch
+    private Task RewrapAsync(SealedKind kind, HashSet<DamagedRow> damaged, CancellationToken ct) => kind switch
     {
         _ when kind == SealedKind.TenantKeys => RewrapTenantsAsync(damaged, ct),
         _ when kind == SealedKind.App => RewrapAppsAsync(damaged, ct),
@@ -116,50 +116,51 @@ internal sealed partial class RootRotation(
         _ => throw new InvalidOperationException($"nothing seals a {kind.Name} again when the root key rotates"),
     };
 
-    private Task RewrapTenantsAsync(List<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
-            0L, (under, after) => engine.ListAsync(TenantRow.NotUnder, ct, under, after, Batch), row => row.Id,
-            (OwnedTenantRow owned) => Tenants.Rewrap(instance, owned) is { } keys
-                ? new RowWrite.RewrapTenant(owned.Id, owned.Row.SealedKeys, keys)
-                : null,
-            owned => damaged.Add(new DamagedRow("tenants", $"{owned.Id}", "its proof")
-            {
-                App = owned.Tenant.App,
-                Account = owned.Tenant.Account,
-            }));
-
-    private Task RewrapAppsAsync(List<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
-            "", (under, after) => engine.ListAsync(AppRow.NotUnder, ct, under, after, Batch), row => row.Id,
-            (AppRow row) => App.Rewrap(instance, row) is { } settings
-                ? new RowWrite.RewrapApp(row.Id, row.Sealed!, settings)
-                : null,
-            row => damaged.Add(new DamagedRow("apps", row.Id, "its proof") { App = row.Id }));
-
-    private async Task RewrapAsync<TRow, TKey>(
-        TKey after, Func<byte[], TKey, ValueTask<IReadOnlyList<TRow>>> list, Func<TRow, TKey> key,
-        Func<TRow, RowWrite?> rewrap, Action<TRow> report)
-    {
-        while (await list(VersionOf(instance.Facts!), after) is { Count: > 0 } rows)
+    private Task RewrapTenantsAsync(HashSet<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
+        Engine.PagesAsync(0L, after => engine.ListAsync(TenantRow.NotUnder, ct, Under, after, Batch),
+            static row => row.Id, Comparer<long>.Default),
+        owned => Tenants.Rewrap(instance, owned) is { } keys
+            ? new RowWrite.RewrapTenant(owned.Id, owned.Row.SealedKeys, keys)
+            : null,
+        owned => damaged.Add(new DamagedRow("tenants", $"{owned.Id}", "its proof")
         {
-            var changes = new List<Rewrapping>();
-            foreach (var row in rows)
-                changes.Add(new Rewrapping(() => rewrap(row)));
+            App = owned.Tenant.App,
+            Account = owned.Tenant.Account,
+        }));
+
+    private Task RewrapAppsAsync(HashSet<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
+        Engine.PagesAsync(
+            after => engine.ListAsync(AppRow.NotUnder, ct, Under, after, Batch), static row => row.Id),
+        row => App.Rewrap(instance, row) is { } settings
+            ? new RowWrite.RewrapApp(row.Id, row.Sealed!, settings)
+            : null,
+        row => damaged.Add(
+            new DamagedRow("apps", row.Id, row.IsSound ? "its proof" : DamagedRow.Columns) { App = row.Id }));
+
+    private async Task RewrapAsync<TRow>(
+        IAsyncEnumerable<IReadOnlyList<TRow>> pages, Func<TRow, RowWrite?> rewrap, Action<TRow> report)
+    {
+        await foreach (var rows in pages)
+        {
+            var changes = rows.Select(row => new Change.Late(() => rewrap(row))).ToList();
             await Task.WhenAll(changes.Select(committer.CommitAsync));
             for (var i = 0; i < rows.Count; i++)
             {
-                if (!changes[i].Opens)
+                if (!changes[i].HasWritten)
                     report(rows[i]);
             }
-
-            after = key(rows[^1]);
         }
     }
 
-    // As it stands in an envelope.
-    private static byte[] VersionOf(ControlFacts facts)
+    // The version of the root key that seals, as it stands in an envelope.
+    private byte[] Under
     {
-        var version = new byte[sizeof(uint)];
-        BinaryPrimitives.WriteUInt32BigEndian(version, facts.Sealing);
-        return version;
+        get
+        {
+            var version = new byte[sizeof(uint)];
+            BinaryPrimitives.WriteUInt32BigEndian(version, instance.FactsInForce.Sealing);
+            return version;
+        }
     }
 
     /// <summary>A state, as the audit log and the management plane name it.</summary>
@@ -173,19 +174,4 @@ internal sealed partial class RootRotation(
         RootState.Opening => "opening",
         _ => "unused",
     };
-
-    // Sealed when it is decided, under the root key that seals then.
-    private sealed class Rewrapping(Func<RowWrite?> rewrap) : Change
-    {
-        public bool Opens { get; private set; }
-
-        public override Lane Lane => Lane.Background;
-
-        public override IReadOnlyList<RowWrite> Decide(Found found)
-        {
-            var row = rewrap();
-            Opens = row is not null;
-            return row is null ? [] : [row];
-        }
-    }
 }

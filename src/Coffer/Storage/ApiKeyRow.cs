@@ -56,10 +56,6 @@ internal sealed record ApiKeyRow(
             OverUntil.Replace("{0}", "least($1, extract(epoch FROM now())::bigint)", StringComparison.Ordinal)),
         static row => row.Text(0));
 
-    /// <summary>Some of those that were not made beside the server.</summary>
-    public static readonly Query<ApiKeyRow> MadeOnline = new(
-        $"{Columns} WHERE k.offline = 0 ORDER BY k.id LIMIT $1", From);
-
     public static readonly Query<ApiKeyRow> MadeOffline = new(
         $"{Columns} WHERE k.offline = 1 AND k.created > $1 ORDER BY k.created, k.id", From);
 

@@ -33,6 +33,9 @@ internal sealed record AppRow(string Id, string Name, string Account, long Creat
     public static readonly Query<AppRow> Unsealed = new(
         $"{Columns} WHERE sealed IS NULL AND id > $1 ORDER BY id LIMIT $2", From);
 
+    /// <summary>In the order of ids, whatever else they are.</summary>
+    public static readonly Query<AppRow> AfterId = new($"{Columns} WHERE id > $1 ORDER BY id LIMIT $2", From);
+
     public const string Put = """
         INSERT INTO apps (id, name, account, created, sealed) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (id) DO UPDATE SET name = $2, sealed = $5

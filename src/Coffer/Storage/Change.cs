@@ -196,6 +196,24 @@ internal abstract class Change
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) => notes;
     }
 
+    /// <summary>
+    /// A row that nobody waits for, made when it is decided: by the root key that seals then and the pepper that proves
+    /// then. Null writes nothing.
+    /// </summary>
+    public sealed class Late(Func<RowWrite?> make) : Change
+    {
+        public bool HasWritten { get; private set; }
+
+        public override Lane Lane => Lane.Background;
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            var row = make();
+            HasWritten = row is not null;
+            return row is null ? [] : [row];
+        }
+    }
+
     /// <summary>Rows that need no decision.</summary>
     public sealed class Plain(params RowWrite[] rows) : Change
     {

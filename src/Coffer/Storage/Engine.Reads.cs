@@ -21,6 +21,33 @@ internal abstract partial class Engine
     /// </summary>
     public abstract T? FindByWriter<T>(Query<T> query, params ReadOnlySpan<SqlValue> values) where T : class;
 
+    /// <summary>
+    /// All pages of a list, each after the last row of the one before. What is of another type than its column says is
+    /// in no order, and SQLite gives it again and again: a page that does not lead on is the last. A row that is such
+    /// may be in two of them.
+    /// </summary>
+    /// <param name="first">What comes before the first row.</param>
+    /// <param name="list">A page after a row.</param>
+    /// <param name="key">By what the list is in order.</param>
+    /// <param name="comparer">That order.</param>
+    public static async IAsyncEnumerable<IReadOnlyList<TRow>> PagesAsync<TRow, TKey>(
+        TKey first, Func<TKey, ValueTask<IReadOnlyList<TRow>>> list, Func<TRow, TKey> key, IComparer<TKey> comparer)
+    {
+        for (var after = first; await list(after) is { Count: > 0 } rows;)
+        {
+            yield return rows;
+            var last = key(rows[^1]);
+            if (comparer.Compare(last, after) <= 0)
+                yield break;
+            after = last;
+        }
+    }
+
+    /// <summary>The same in the order of texts.</summary>
+    public static IAsyncEnumerable<IReadOnlyList<TRow>> PagesAsync<TRow>(
+        Func<string, ValueTask<IReadOnlyList<TRow>>> list, Func<TRow, string> key) =>
+        PagesAsync("", list, key, StringComparer.Ordinal);
+
     /// <summary>What <c>meta</c> holds under a key, or null.</summary>
     public ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => FindAsync(MetaRow.ByKey, ct, key);
 
@@ -82,10 +109,6 @@ internal abstract partial class Engine
     /// <summary>The keys that were made beside the server after a Unix second, oldest first.</summary>
     public ValueTask<IReadOnlyList<ApiKeyRow>> ListOfflineKeysAsync(long after, CancellationToken ct) =>
         ListAsync(ApiKeyRow.MadeOffline, ct, after);
-
-    /// <summary>Some of the keys that were not made beside the server.</summary>
-    public ValueTask<IReadOnlyList<ApiKeyRow>> ListOnlineKeysAsync(int limit, CancellationToken ct) =>
-        ListAsync(ApiKeyRow.MadeOnline, ct, limit);
 
     /// <summary>A page of the keys of an app, or of all keys, nearest to the bound first.</summary>
     /// <param name="app">The app, or null for all keys.</param>
