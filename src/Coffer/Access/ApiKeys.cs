@@ -96,10 +96,8 @@ internal sealed class ApiKeys(
             && CryptographicOperations.FixedTimeEquals(cached!.Token.Span, Characters(token)))
             return cached;
 
-        var row = await engine.FindApiKeyAsync(ApiKey.Mac(instance, token), ct);
-        if (row is null)
+        if (await FindKeyAsync(token, ct) is not { Row: var row } key)
             return null;
-        var key = ApiKey.From(instance, row);
         var app = row.App is null ? null : await apps.FindAsync(row.App, ct);
         if (row.App is not null && app is null)
             return null; // deleted between the two look-ups
@@ -113,6 +111,18 @@ internal sealed class ApiKeys(
         };
         return proven.Set(CacheKey(token), fresh,
             new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound });
+    }
+
+    // Another node may have had it proven by a pepper that this one has not heard of yet.
+    private async ValueTask<ApiKey?> FindKeyAsync(string token, CancellationToken ct)
+    {
+        var mac = ApiKey.Mac(instance, token);
+        if (await engine.FindApiKeyAsync(mac, ct) is not { } row)
+            return null;
+        if (ApiKey.Inspect(instance, row) is { IsDamaged: false } key)
+            return key;
+        await instance.Reload(ct);
+        return await engine.FindApiKeyAsync(mac, ct) is { } again ? ApiKey.From(instance, again) : null;
     }
 
     private bool IsUnchanged(Proven key) =>

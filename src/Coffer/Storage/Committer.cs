@@ -213,7 +213,8 @@ internal sealed class Committer : IDisposable
     // only those wait for the lock that need it.
     private void TryLater(Lane lane, List<Change> batch, Engine.LockedException locked)
     {
-        var most = lane == Lane.Urgent ? MostUrgentTries : MostTries;
+        // The steps of a rotation change the control row several times within a second.
+        var most = lane == Lane.Urgent && !locked.IsOfControl ? MostUrgentTries : MostTries;
         foreach (var change in batch)
         {
             if (++change.Tries >= most)

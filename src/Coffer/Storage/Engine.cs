@@ -15,7 +15,11 @@ internal abstract partial class Engine : IDisposable
     /// Thrown by <see cref="Write"/> when something else held a lock for too long, or room was made on a full disk:
     /// nothing was stored, and the same changes may be written later.
     /// </summary>
-    public sealed class LockedException(Exception inner) : Exception("a lock was not free in time", inner);
+    public sealed class LockedException(Exception inner) : Exception("a lock was not free in time", inner)
+    {
+        /// <summary>Whether nothing was waited for: another control row was stored, and is known by now.</summary>
+        public bool IsOfControl { get; init; }
+    }
 
     /// <summary>
     /// Called, on any thread, when what nodes keep in memory was changed by whichever node: by this one before the

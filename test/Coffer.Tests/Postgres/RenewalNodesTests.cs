@@ -14,7 +14,7 @@ public sealed class RenewalNodesTests(PostgresServer server) : IClassFixture<Pos
     [Fact]
     public async Task A_node_that_was_told_nothing_writes_nothing_under_the_pepper_of_before_nor_believes_it_then()
     {
-        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync());
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), count: 3);
         var (key, admin) = (nodes.Keys.TestSecretKey, nodes.Keys.AdminKey!);
         for (var i = 0; i < 4; i++)
             (await nodes[i % 2].Set(key, "k", $"payload {i}", account: $"acct_{i}")).IsOk();
@@ -31,8 +31,14 @@ public sealed class RenewalNodesTests(PostgresServer server) : IClassFixture<Pos
             END $$ LANGUAGE plpgsql;
             CREATE TRIGGER silence BEFORE INSERT ON told FOR EACH ROW EXECUTE FUNCTION silence();
             """);
-        (await nodes[0].Post(admin, $"{Root}/rotate", ("compromised", "true"))).IsOk();
+        // Two operators ask at once, each another node: one is heard, and the other is told what is under way.
+        var asked = await Task.WhenAll(Enumerable.Range(0, 2).Select(
+            i => nodes[i].Post(admin, $"{Root}/rotate", ("compromised", "true"))));
+        asked.Single(answer => answer.Status == 200).IsOk();
+        asked.Single(answer => answer.Status != 200).IsError(400, null, "compromised");
         await UntilAsync(nodes, 0, "rotating_tenant_keys");
+        // Nor does it refuse a key whose row has been proven since, which it has not seen before.
+        (await nodes[2].Find(nodes.Keys.LiveSecretKey!, "k")).IsError(404, "resource_missing", "name");
         await PostgresServer.ExecuteAsync(nodes.Store, planted.Sql);
         (await nodes[1].Set(key, "k", "changed", account: "acct_0")).IsOk();
         (await nodes[1].Get(planted.Token, "/admin/v1/apps")).IsError(500, null, null, type: "api_error");
@@ -49,6 +55,11 @@ public sealed class RenewalNodesTests(PostgresServer server) : IClassFixture<Pos
                 (await nodes[1 - i % 2].Find(key, "k", $"acct_{i}")).IsOk().Payload);
         }
 
+        var entries = (await nodes[0].Get(admin, "/admin/v1/audit?verb=renew_store&limit=100")).IsOk().Json["data"]!
+            .AsArray().Select(entry => (string)entry!["outcome"]!)
+            .Where(outcome => outcome != "root_keys_changed"); // and was decided again
+        Assert.Equal(
+            ["proving", "refused", "replacing_root_key", "rotating_tenant_keys", "waiting_for_owner"], entries.Order());
         var report = await AuditArchive.VerifyStoreAsync(new(nodes[0].Data, nodes.Store), null, default);
         Assert.Empty(report.Problems);
         Assert.Equal(2, report.Segments.Count);

@@ -55,6 +55,25 @@ public sealed class CommitterTests : IDisposable
         Assert.Null(await engine.FindMetaAsync("one too many", default));
     }
 
+    /// <summary>As the steps of a rotation do on another node, several times within a second.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_meets_another_control_row_is_decided_again_by_that_one_however_urgent_it_is(bool isUrgent)
+    {
+        using var committer = new Committer(engine, 10, NoAudit);
+        await committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("control", [9])));
+        var known = (byte)1;
+        engine.KnownControl = () => [known];
+        engine.ControlMoved = () => known++;
+        await committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("k", [1]))
+        {
+            In = isUrgent ? Lane.Urgent : Lane.Ordinary,
+        });
+        Assert.Equal(9, known);
+        Assert.NotNull(await engine.FindMetaAsync("k", default));
+    }
+
     [Fact]
     public async Task Stopping_stores_what_waits_and_takes_nothing_more()
     {

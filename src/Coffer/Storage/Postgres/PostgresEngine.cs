@@ -172,7 +172,7 @@ internal sealed partial class PostgresEngine : Engine
                 if (PostgresProof.IsOfControl(e))
                 {
                     ControlMoved();
-                    throw new LockedException(e);
+                    throw new LockedException(e) { IsOfControl = true };
                 }
 
                 var isElsewhere = Follows(e);

@@ -71,7 +71,10 @@ internal sealed partial class SqliteEngine
             {
                 Rollback();
                 ControlMoved();
-                throw new LockedException(new InvalidOperationException("the root keys were changed meanwhile"));
+                throw new LockedException(new InvalidOperationException("the root keys were changed meanwhile"))
+                {
+                    IsOfControl = true,
+                };
             }
 
             if (chain(notes) is { } audit)
