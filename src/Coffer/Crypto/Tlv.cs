@@ -50,6 +50,34 @@ internal static class Tlv
         return true;
     }
 
+    /// <summary>Fields one after the other.</summary>
+    public static byte[] Of(IReadOnlyCollection<(byte Tag, byte[] Value)> fields)
+    {
+        var bytes = new byte[fields.Sum(static field => SizeOf(field.Value))];
+        var rest = bytes.AsSpan();
+        foreach (var (tag, value) in fields)
+            rest = Write(rest, tag, value);
+        return bytes;
+    }
+
+    /// <summary>The value of a field that is a number: 8 bytes, big-endian.</summary>
+    public static byte[] Bytes(long number)
+    {
+        var bytes = new byte[sizeof(long)];
+        BinaryPrimitives.WriteInt64BigEndian(bytes, number);
+        return bytes;
+    }
+
+    /// <summary>A field as a number; null if it is not there or has another length.</summary>
+    public static long? Number(ReadOnlySpan<byte> fields, byte tag) =>
+        Find(fields, tag) is { } at && fields[at].Length == sizeof(long)
+            ? BinaryPrimitives.ReadInt64BigEndian(fields[at])
+            : null;
+
+    /// <summary>Whether a field is a number, or not there.</summary>
+    public static bool IsNumberOrNone(ReadOnlySpan<byte> fields, byte tag) =>
+        Find(fields, tag) is null || Number(fields, tag) is not null;
+
     /// <summary>Whether a field is UTF-8, or not there.</summary>
     public static bool IsTextOrNone(ReadOnlySpan<byte> fields, byte tag) =>
         Find(fields, tag) is not { } at || Utf8.IsValid(fields[at]);

@@ -152,9 +152,9 @@ internal sealed record Control : IDisposable
     {
         var fields = new List<(byte Tag, byte[] Value)>
         {
-            (SerialTag, Number(Serial)),
-            (LevelTag, Number(Level)),
-            (GenerationTag, [.. Number(Generation.Number), .. Generation.Mark]),
+            (SerialTag, Tlv.Bytes(Serial)),
+            (LevelTag, Tlv.Bytes(Level)),
+            (GenerationTag, Generation.ToBytes()),
         };
         if (IsHeld)
             fields.Add((HeldTag, []));
@@ -173,7 +173,7 @@ internal sealed record Control : IDisposable
         if (Renewal is { } renewal)
         {
             fields.Add((RenewalTag, [(byte)renewal.State, .. Version(renewal.Root), .. Version(renewal.Pepper),
-                .. Number(renewal.Created)]));
+                .. Tlv.Bytes(renewal.Created)]));
         }
 
         if (Heads is not null)
@@ -202,7 +202,7 @@ internal sealed record Control : IDisposable
         if (!Tlv.AreSound(text, [SerialTag, LevelTag, GenerationTag, HeldTag, RenewalTag, HeadsTag],
             [RootTag, WrappingTag, RemovedTag, PepperTag, SigningKeyTag, SettingTag, EraTag]))
             return null;
-        var (serial, level) = (NumberIn(text, SerialTag), NumberIn(text, LevelTag));
+        var (serial, level) = (Tlv.Number(text, SerialTag), Tlv.Number(text, LevelTag));
         if (serial is not > 0 || level is not (>= FirstLevel and <= CurrentLevel)
             || Tlv.Find(text, GenerationTag) is not { } generation
             || text[generation].Length != StoreGeneration.Size)
@@ -260,7 +260,8 @@ internal sealed record Control : IDisposable
                 return null;
         }
 
-        if (!TryReadEras(text, peppers, out var eras) || !TryReadRenewal(text, out var renewal))
+        if (!TryReadEras(text, peppers, out var eras) || !TryReadRenewal(text, out var renewal)
+            || (Tlv.Find(text, HeadsTag) is { } of && text[of].Length != HashSize))
             return null;
         return new Control
         {
@@ -320,19 +321,7 @@ internal sealed record Control : IDisposable
         return secrets;
     }
 
-    private static long? NumberIn(ReadOnlySpan<byte> text, byte tag) =>
-        Tlv.Find(text, tag) is { } at && text[at].Length == sizeof(long)
-            ? BinaryPrimitives.ReadInt64BigEndian(text[at])
-            : null;
-
     private static uint VersionIn(ReadOnlySpan<byte> value) => BinaryPrimitives.ReadUInt32BigEndian(value);
-
-    private static byte[] Number(long number)
-    {
-        var bytes = new byte[sizeof(long)];
-        BinaryPrimitives.WriteInt64BigEndian(bytes, number);
-        return bytes;
-    }
 
     private static byte[] Version(uint version)
     {

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Text;
 using System.Text.Json.Nodes;
 using Coffer.Access;
@@ -85,25 +84,14 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
         List<(byte Tag, byte[] Value)> fields =
         [
             (AppTag, Encoding.UTF8.GetBytes(App)), (AccountTag, Encoding.UTF8.GetBytes(Account)),
-            (TestTag, Number(Test)), (LiveTag, Number(Live)),
+            (TestTag, Tlv.Bytes(Test)), (LiveTag, Tlv.Bytes(Live)),
         ];
         if (Text is not null)
             fields.AddRange([(ReachTag, [(byte)SignedFor!.Value]), (TextTag, Encoding.ASCII.GetBytes(Text))]);
 
-        var plaintext = new byte[fields.Sum(field => Tlv.SizeOf(field.Value))];
-        var rest = plaintext.AsSpan();
-        foreach (var (tag, value) in fields)
-            rest = Tlv.Write(rest, tag, value);
         using var bound = Bind(instance, Id, At, SignedAt);
-        var sealedBytes = Envelope.Seal(SealedKind.Receipt, instance.ReplyKey, plaintext, bound.Span);
+        var sealedBytes = Envelope.Seal(SealedKind.Receipt, instance.ReplyKey, Tlv.Of(fields), bound.Span);
         return new RowWrite.PutReceipt(new ReceiptRow(Id, At, SignedAt, sealedBytes));
-
-        static byte[] Number(long value)
-        {
-            var bytes = new byte[sizeof(long)];
-            BinaryPrimitives.WriteInt64BigEndian(bytes, value);
-            return bytes;
-        }
     }
 
     /// <returns>Null if the row was changed outside Coffer.</returns>
@@ -117,7 +105,7 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
         if (!Tlv.AreSound(fields,
             [AppTag, AccountTag, TestTag, LiveTag, .. row.Signed is null ? (byte[])[] : [ReachTag, TextTag]])
             || Tlv.Text(fields, AppTag) is not { } app || Tlv.Text(fields, AccountTag) is not { } account
-            || Number(fields, TestTag) is not { } test || Number(fields, LiveTag) is not { } live)
+            || Tlv.Number(fields, TestTag) is not { } test || Tlv.Number(fields, LiveTag) is not { } live)
             return null;
         var receipt = new Receipt(row.Id, app, account, test, live, row.Created);
         if (row.Signed is null)
@@ -125,10 +113,6 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
         return Tlv.Text(fields, TextTag) is { } text && ReachOf(fields) is { } reach
             ? receipt with { SignedAt = row.Signed, SignedFor = reach, Text = text }
             : null;
-
-        static long? Number(ReadOnlySpan<byte> fields, byte tag) =>
-            Tlv.Find(fields, tag) is { } at && fields[at].Length == sizeof(long)
-                ? BinaryPrimitives.ReadInt64BigEndian(fields[at]) : null;
 
         static Reach? ReachOf(ReadOnlySpan<byte> fields) =>
             Tlv.Find(fields, ReachTag) is { } at && fields[at] is [(byte)Reach.Rows or (byte)Reach.Files]

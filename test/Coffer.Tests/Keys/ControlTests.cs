@@ -108,7 +108,8 @@ public sealed class ControlTests : IDisposable
             control with { Eras = [] }, control with { Eras = [control.Eras[0], control.Eras[0]] },
             control with { Eras = [control.Eras[0] with { Pepper = 3 }] },
             control with { Peppers = [control.Peppers[0]] },
-            control with { Renewal = control.Renewal! with { State = (RenewalState)9 } }])
+            control with { Renewal = control.Renewal! with { State = (RenewalState)9 } },
+            control with { Heads = control.Heads![1..] }, control with { Heads = [] }])
             Assert.Null(Control.Open(store, wrong.Write(store, root).Value, root));
     }
 
