@@ -172,14 +172,14 @@ internal sealed record ApiKey(ApiKeyRow Row)
     }
 
     /// <summary>
-    /// The proof by the newest pepper of a row that another has proven, which is believed; null if there is nothing to
-    /// prove again. From then on it counts as taken over.
+    /// What proves a row by the newest pepper that another has proven, which is believed; null if nothing is to be
+    /// done. From then on it counts as taken over.
     /// </summary>
-    public static byte[]? ProveAnew(Instance instance, ApiKeyRow row)
+    public static RowWrite? ProveAnew(Instance instance, ApiKeyRow row)
     {
         var newest = instance.Peppers.Newest;
         return row.IsSound && ProvenBy(instance, row) is { Pepper: var by } && by != newest
-            ? ProofOf(newest, row, madeUnder: 0)
+            ? new RowWrite.ReproveApiKey(row.Id, row.Proof, ProofOf(newest, row, madeUnder: 0))
             : null;
     }
 
@@ -267,10 +267,6 @@ internal sealed record ApiKey(ApiKeyRow Row)
 
         return null;
     }
-
-    /// <summary>The proof of a row by the newest pepper, of a key that is made.</summary>
-    public static byte[] ProofOf(Instance instance, ApiKeyRow row) =>
-        ProofOf(instance.Peppers.Newest, row, instance.Peppers.Newest.Number);
 
     /// <summary>The proof of a row: whatever it may say is there, so that nothing of it can be dropped.</summary>
     /// <param name="pepper">Which proves.</param>

@@ -27,17 +27,18 @@ internal static class EndedKey
 
     /// <summary>Whether Coffer wrote the row.</summary>
     public static bool IsWhole(Instance instance, EndedKeyRow row) =>
-        row is { IsSound: true, How: EndedKeyRow.Revoked or EndedKeyRow.Rolled or EndedKeyRow.Expired }
-        && instance.Peppers.Prove(row.Proof, key => ProofOf(key, row));
+        IsOfItsForm(row) && instance.Peppers.Prove(row.Proof, key => ProofOf(key, row));
 
     /// <summary>
     /// What proves a row by the newest pepper, if another has proven it; null if nothing is to be done.
     /// </summary>
     public static RowWrite? ProveAnew(Instance instance, EndedKeyRow row) =>
-        IsWhole(instance, row) && ProofOf(instance.ProofKey, row) is var proof
-        && !proof.AsSpan().SequenceEqual(row.Proof)
+        IsOfItsForm(row) && instance.Peppers.ProveAnew(row.Proof, key => ProofOf(key, row)) is { } proof
             ? new RowWrite.ReproveEndedKey(row.Mac, row.Proof, proof)
             : null;
+
+    private static bool IsOfItsForm(EndedKeyRow row) =>
+        row is { IsSound: true, How: EndedKeyRow.Revoked or EndedKeyRow.Rolled or EndedKeyRow.Expired };
 
     private static byte[] ProofOf(MacKey key, EndedKeyRow row)
     {

@@ -34,11 +34,8 @@ internal sealed class FormatOne(Engine engine, Committer committer, Instance ins
     /// The row that ends them all, if it is not proven by the newest pepper, under which none was ever minted; null if
     /// it is.
     /// </summary>
-    public static RowWrite.PutMeta? ProveAnew(Instance instance, byte[] stored) =>
-        stored.Length == sizeof(long) + MacKey.Size && CryptographicOperations.FixedTimeEquals(
-            stored.AsSpan(sizeof(long)), Mac(instance, BinaryPrimitives.ReadInt64BigEndian(stored)))
-            ? null
-            : Row(instance, until: 0);
+    public static RowWrite? ProveAnew(Instance instance, byte[] stored) =>
+        IsWhole(instance, stored) ? null : Row(instance, until: 0).InPlaceOf(stored);
 
     /// <summary>Reads it; a store that does not say it is of the release before, and begins to say it now.</summary>
     public async Task StartAsync(CancellationToken ct)
@@ -50,11 +47,8 @@ internal sealed class FormatOne(Engine engine, Committer committer, Instance ins
         }
 
         // What was changed outside Coffer accepts none.
-        if (value.Length != sizeof(long) + MacKey.Size)
-            return;
-        var stored = BinaryPrimitives.ReadInt64BigEndian(value);
-        if (CryptographicOperations.FixedTimeEquals(value.AsSpan(sizeof(long)), Mac(instance, stored)))
-            Volatile.Write(ref until, stored);
+        if (IsWhole(instance, value))
+            Volatile.Write(ref until, BinaryPrimitives.ReadInt64BigEndian(value));
     }
 
     /// <summary>Call once in a while: as long as older nodes run, it moves on with the clock.</summary>
@@ -72,6 +66,10 @@ internal sealed class FormatOne(Engine engine, Committer committer, Instance ins
     }
 
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
+
+    private static bool IsWhole(Instance instance, byte[] value) => value.Length == sizeof(long) + MacKey.Size
+        && CryptographicOperations.FixedTimeEquals(
+            value.AsSpan(sizeof(long)), Mac(instance, BinaryPrimitives.ReadInt64BigEndian(value)));
 
     private static byte[] Mac(Instance instance, long until)
     {

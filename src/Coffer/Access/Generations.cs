@@ -60,8 +60,8 @@ internal static class Generations
     /// <summary>
     /// What proves a row by the newest pepper, if another has proven it; null if nothing is to be done.
     /// </summary>
-    public static RowWrite? ProveAnew(Instance instance, GenerationRow row) => IsWhole(instance, row)
-        && Mac(instance.ProofKey, instance, row.Tenant, row.Number) is var mac && !mac.AsSpan().SequenceEqual(row.Mac)
+    public static RowWrite? ProveAnew(Instance instance, GenerationRow row) =>
+        instance.Peppers.ProveAnew(row.Mac, key => Mac(key, instance, row.Tenant, row.Number)) is { } mac
             ? new RowWrite.ReproveGeneration(row.Tenant, row.Mac, mac)
             : null;
 

@@ -37,8 +37,8 @@ internal sealed class WithoutGeneration(Engine engine, Instance instance)
     }
 
     /// <inheritdoc cref="FormatOne.ProveAnew"/>
-    public static RowWrite.PutMeta? ProveAnew(Instance instance, byte[] stored) =>
-        IsWhole(instance, stored) ? null : Row(instance, until: 0);
+    public static RowWrite? ProveAnew(Instance instance, byte[] stored) =>
+        IsWhole(instance, stored) ? null : Row(instance, until: 0).InPlaceOf(stored);
 
     public async Task StartAsync(CancellationToken ct)
     {

@@ -60,10 +60,10 @@ internal static class AuditCut
     /// <summary>
     /// A cut that is believed, proven by the newest pepper; null if it is so already, or is not whole.
     /// </summary>
-    public static RowWrite.PutMeta? ProveAnew(AuditKeys keys, string node, byte[] value) =>
+    public static RowWrite? ProveAnew(AuditKeys keys, string node, byte[] value) =>
         Read(keys.Proof, node, value) is not { } at || Statement.IsProvenAnew(keys.Proof, node, value)
             ? null
-            : Write(keys, node, at);
+            : Write(keys, node, at).InPlaceOf(value);
 
     /// <summary>Whether a stored cut is signed too, so that it can be proven without the key.</summary>
     public static bool IsSigned(byte[] value) => value.Length != PlainSize + ShortTail;

@@ -27,20 +27,18 @@ internal static class LogHeads
         foreach (var (name, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
         {
             var node = name[AuditCut.MetaPrefix.Length..];
-            if (AuditCut.Read(proof, node, value) is { } cut && IsBefore(cut))
+            if (AuditCut.Read(proof, node, value) is { } cut && keys.IsOfBefore(cut.Public?.Generation))
                 heads[node] = cut;
         }
 
         await foreach (var row in LogRows.ReadAsync(engine, ct))
         {
             var at = ChainPosition.Of(row);
-            if (IsBefore(at))
+            if (keys.IsOfBefore(at.Public?.Generation))
                 heads[row.Node] = at;
         }
 
         return new RowWrite.PutMeta(MetaKey, Write(heads));
-
-        bool IsBefore(ChainPosition at) => keys.IndexOf(at.Public?.Generation) < keys.Newest;
     }
 
     /// <returns>Null if it is not what the control row names.</returns>
@@ -59,20 +57,7 @@ internal static class LogHeads
         return heads;
     }
 
-    private static byte[] Write(SortedDictionary<string, ChainPosition> heads)
-    {
-        var all = new List<byte[]>();
-        foreach (var (node, at) in heads)
-        {
-            var number = new byte[sizeof(long)];
-            BinaryPrimitives.WriteInt64BigEndian(number, at.Sequence);
-            all.Add([.. number, .. at.Mac, .. Encoding.UTF8.GetBytes(node)]);
-        }
-
-        var value = new byte[all.Sum(head => Tlv.SizeOf(head))];
-        var rest = value.AsSpan();
-        foreach (var head in all)
-            rest = Tlv.Write(rest, HeadTag, head);
-        return value;
-    }
+    private static byte[] Write(SortedDictionary<string, ChainPosition> heads) => Tlv.Of([.. heads.Select(
+        head => (HeadTag, (byte[])
+            [.. Tlv.Bytes(head.Value.Sequence), .. head.Value.Mac, .. Encoding.UTF8.GetBytes(head.Key)]))]);
 }

@@ -76,10 +76,10 @@ internal static class Rollbacks
     }
 
     /// <summary>A list that is believed, proven by the newest pepper; null if it is so already, or not whole.</summary>
-    public static RowWrite.PutMeta? ProveAnew(AuditKeys keys, string node, byte[] value) =>
+    public static RowWrite? ProveAnew(AuditKeys keys, string node, byte[] value) =>
         Read(keys.Proof, node, value) is not { } accepted || Statement.IsProvenAnew(keys.Proof, node, value)
             ? null
-            : Write(keys, node, accepted);
+            : Write(keys, node, accepted).InPlaceOf(value);
 
     /// <summary>The number of the last one; 0 if there is none.</summary>
     public static long Newest(this IReadOnlyList<Rollback> rollbacks) => rollbacks.Count == 0 ? 0

@@ -34,11 +34,7 @@ internal sealed class SignedStatement(byte[] purpose, byte[] purposeBefore)
     public bool IsProven(LogProof proof, string node, byte[] value, bool isSigned)
     {
         if (proof.Keys is not null)
-        {
-            return proof.Keys.Believed.Any(key => CryptographicOperations.FixedTimeEquals(
-                value.AsSpan(^MacKey.Size..), Tag(key, proof.Store, node, value, isSigned)));
-        }
-
+            return proof.Keys.Believed.Any(key => IsTagged(key, proof.Store, node, value, isSigned));
         if (!isSigned)
             return false;
         var signature = SignatureOf(value);
@@ -53,7 +49,11 @@ internal sealed class SignedStatement(byte[] purpose, byte[] purposeBefore)
     /// Whether it is proven by the newest key already, and not only by one that is believed beside it.
     /// </summary>
     public bool IsProvenAnew(LogProof proof, string node, byte[] value) =>
-        IsProven(proof with { Keys = new LogKeys(proof.Keys!.Believed[0]) }, node, value, isSigned: true);
+        IsTagged(proof.Keys!.Believed[0], proof.Store, node, value, isSigned: true);
+
+    private bool IsTagged(MacKey key, byte[] store, string node, byte[] value, bool isSigned) =>
+        CryptographicOperations.FixedTimeEquals(
+            value.AsSpan(^MacKey.Size..), Tag(key, store, node, value, isSigned));
 
     private byte[] Tag(MacKey key, byte[] store, string node, byte[] value, bool isSigned)
     {

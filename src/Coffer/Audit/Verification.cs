@@ -206,25 +206,27 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
         ? AuditChain.Start(keys, proof.Store, node)
         : new ChainPosition(0, []);
 
-    // What each node had written under the peppers of before; null while they are believed, or without the key.
-    private IReadOnlyDictionary<string, ChainPosition>? Heads
+    // What each node had written under the peppers of before; null while they are believed, or without the key. After
+    // all of meta.
+    private IReadOnlyDictionary<string, ChainPosition>? ReadHeads()
     {
-        get
+        if (heads is not null || proof.Keys?.Heads is not { } hash)
+            return heads;
+        heads = LogHeads.Read(statedHeads, hash);
+        if (heads is null)
         {
-            if (heads is not null || proof.Keys?.Heads is not { } hash)
-                return heads;
-            if (LogHeads.Read(statedHeads, hash) is { } read)
-                return heads = read;
             problems.Add("what meta says of how far each log had come before the pepper was renewed is gone, or was "
                 + "changed");
-            return heads = new Dictionary<string, ChainPosition>();
         }
+
+        return heads ??= new Dictionary<string, ChainPosition>();
     }
 
     // Who has a pepper of before writes what it proves: only what was there when it was believed for the last time.
     private bool IsOfItsPepper(ChainPosition at, AuditRow row, PublicPlace? place, LogKeys all)
     {
-        var (before, now) = (all.IndexOf(at.Public?.Generation), all.IndexOf(place?.Generation));
+        var (last, generation) = (at.Public?.Generation, place?.Generation);
+        var (before, now) = (all.IndexOf(last), all.IndexOf(generation));
         if (now < before)
         {
             Break(row.Node, $"entries {row.First} to {row.Last} of {row.Node} are of a generation before that of entry "
@@ -232,12 +234,12 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
             return false;
         }
 
-        return all.Heads is null || now == before || now < all.Newest || RequireHead(row.Node, at);
+        return all.Heads is null || now == before || all.IsOfBefore(generation) || RequireHead(row.Node, at);
     }
 
     private bool RequireHead(string node, ChainPosition at)
     {
-        var head = Heads!.GetValueOrDefault(node);
+        var head = ReadHeads()!.GetValueOrDefault(node);
         if (at.Sequence == (head?.Sequence ?? 0)
             && (head is null || CryptographicOperations.FixedTimeEquals(head.Mac, at.Mac)))
             return true;
@@ -284,10 +286,11 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
                     $"roll-backs: the list was changed");
         }
 
-        foreach (var node in positions.Keys.Concat(Heads?.Keys ?? []).Distinct().Order(StringComparer.Ordinal).ToList())
+        var known = positions.Keys.Concat(ReadHeads()?.Keys ?? []).Distinct();
+        foreach (var node in known.Order(StringComparer.Ordinal).ToList())
         {
             var last = positions.GetValueOrDefault(node) ?? Start(node);
-            if (proof.Keys is { Heads: not null } all && all.IndexOf(last.Public?.Generation) < all.Newest
+            if (proof.Keys is { Heads: not null } all && all.IsOfBefore(last.Public?.Generation)
                 && !broken.ContainsKey(node))
                 RequireHead(node, last);
         }

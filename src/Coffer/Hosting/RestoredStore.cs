@@ -171,20 +171,15 @@ internal static class RestoredStore
     private static async Task<(RowWrite[] Rows, Note[] Notes)> RotateTenantsAsync(
         OfflineStore store, CancellationToken ct)
     {
-        var (count, last) = (await store.Engine.ListAsync(TenantRow.CountOfAll, ct))[0];
         var stored = await store.Engine.FindMetaAsync(TenantRotations.MetaKey, ct);
-        var asked = new TenantRotation(TenantRotation.NewId(), null, null, null, store.Now, count, last)
+        // What it said is a part of this: one that does not open is as none.
+        var rotations = TenantRotations.Find(store.Instance, stored) ?? new([]);
+        var asked = (await TenantRotation.OfAllAsync(store.Engine, store.Now, ct)) with
         {
-            IsCompromised = true,
-            FirstRoot = store.Instance.Facts!.NewestVersion, // which the restoration has made
+            FirstRoot = store.Instance.FactsInForce.NewestVersion, // which the restoration has made
             FirstSigningKey = store.Instance.Signing.Number + 1,
         };
-        // What waited when the back-up was made is among them.
-        var rotations = TenantRotations.Read(store.Instance, stored).Ended(store.Now).With(asked);
-        return ([rotations.Write(store.Instance)],
-        [
-            new AuditEntry("rotate_tenant_keys", "ok") { Target = asked.Id, Count = count, Reason = "compromised" },
-        ]);
+        return ([rotations.EndedBy(asked).Write(store.Instance)], [asked.Asked]);
     }
 
     /// <summary>Ends keys of the back-up, and records it.</summary>

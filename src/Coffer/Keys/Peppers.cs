@@ -108,6 +108,28 @@ internal sealed class Peppers
         return false;
     }
 
+    /// <summary>
+    /// The MAC by the newest pepper of what another that is believed has proven; null if there is nothing to prove
+    /// again.
+    /// </summary>
+    /// <inheritdoc cref="Prove" path="/param"/>
+    public byte[]? ProveAnew(ReadOnlySpan<byte> mac, Func<MacKey, byte[]> compute)
+    {
+        var newest = compute(Newest.Proof);
+        return !CryptographicOperations.FixedTimeEquals(mac, newest) && Prove(mac, compute) ? newest : null;
+    }
+
+    /// <summary>
+    /// Seals under the newest reply key what is sealed under another that is believed; null if there is nothing to seal
+    /// again.
+    /// </summary>
+    public byte[]? Reseal(SealedKind kind, ReadOnlySpan<byte> envelope, ReadOnlySpan<byte> associatedData)
+    {
+        using var current = Envelope.Open(Newest.Reply, envelope, associatedData);
+        using var opened = current is null ? Open(envelope, associatedData) : null;
+        return opened is null ? null : Envelope.Seal(kind, Newest.Reply, opened.Span, associatedData);
+    }
+
     /// <summary>Opens what is sealed under the reply key of a pepper that is believed.</summary>
     /// <returns>The plaintext, for the caller to dispose of, or null.</returns>
     public SecretBytes? Open(ReadOnlySpan<byte> envelope, ReadOnlySpan<byte> associatedData)
@@ -159,6 +181,9 @@ internal sealed class LogKeys(IReadOnlyList<(StoreGeneration? Since, MacKey Key)
 
         return 0;
     }
+
+    /// <summary>Whether another than the newest is of a generation.</summary>
+    public bool IsOfBefore(StoreGeneration? generation) => IndexOf(generation) < Newest;
 
     /// <summary>The key of a generation.</summary>
     public MacKey Of(StoreGeneration? generation) => all[IndexOf(generation)].Key;

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Coffer.Storage;
 
 namespace Coffer.Keys;
 
@@ -54,8 +55,8 @@ internal sealed class SigningKeys
     /// The generation that begins with it: what names it or a later one, and was signed by a key before, counts no
     /// more. Null is none.
     /// </param>
-    /// <returns>The secret is the caller's to dispose of.</returns>
-    public (SigningKeys Keys, Control.Numbered Stored) Next(byte[] store, StoreGeneration? since = null)
+    /// <returns>For the caller to dispose of.</returns>
+    public NewSigningKey Next(byte[] store, StoreGeneration? since = null)
     {
         var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var pkcs8 = key.ExportPkcs8PrivateKey();
@@ -65,7 +66,8 @@ internal sealed class SigningKeys
             var word = Word(store, number, key, newest, since);
             // What was learned from elsewhere since is not the store's own.
             var known = new PublicKeys([.. Public.All.Where(each => each.Number < number), word]);
-            return (new SigningKeys(number, key, known), new Control.Numbered(number, SecretBytes.ForKey(pkcs8)));
+            return new NewSigningKey(
+                new SigningKeys(number, key, known), new Control.Numbered(number, SecretBytes.ForKey(pkcs8)));
         }
         finally
         {
@@ -86,4 +88,22 @@ internal sealed class SigningKeys
             Since = since,
         };
     }
+}
+
+/// <summary>A key that signs from the change on that stores it.</summary>
+/// <param name="Keys">It, with those before.</param>
+/// <param name="Stored">As the control row has it.</param>
+internal sealed record NewSigningKey(SigningKeys Keys, Control.Numbered Stored) : IDisposable
+{
+    /// <summary>The row that is written beside the control row.</summary>
+    public RowWrite Write => new RowWrite.PutMeta(PublicKeys.MetaKey, Keys.Public.ToMeta());
+
+    /// <summary>A control row that has it; null of one that does not end with the key before it.</summary>
+    public Control? AddTo(Control control) => control.SigningKeys[^1].Number == Stored.Number - 1
+        ? control with { SigningKeys = [.. control.SigningKeys, Stored] }
+        : null;
+
+    public void Dispose() => Stored.Secret.Dispose();
+
+    public override string ToString() => $"signing key {Stored.Number} [redacted]";
 }

@@ -119,7 +119,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
             RequireUnfrozen(request.Caller);
             var key = ApiKey.From(instance, Require(request.Caller, found, id));
             var old = key.Row;
-            if (new ApiKey(old).EndsAt <= now)
+            if (key.EndsAt <= now)
                 throw ApiError.Unusable("id", "the key has expired; create another");
             // Its end is that of a grace period: a successor would have it too.
             if (old is { How: EndedKeyRow.Rolled, Ended: not null })

@@ -1,11 +1,16 @@
+using System.Security.Cryptography;
 using Coffer.Access;
+using Coffer.Crypto;
 using Coffer.Keys;
+using Coffer.Storage;
 
 namespace Coffer.Management;
 
 /// <summary>The renewal of a store whose root key has leaked, for someone with an admin key.</summary>
 internal sealed partial class ManagedRootKeys
 {
+    private const int ListedAtOnce = 200;
+
     /// <summary>A renewal as it is shown.</summary>
     /// <param name="State">How far it has come, in a word.</param>
     /// <param name="Pepper">The number of the pepper that it makes.</param>
@@ -48,8 +53,7 @@ internal sealed partial class ManagedRootKeys
     {
         gate.Require(caller, Acts.ShowRootKeys);
         await gate.RecordAsync(caller, "list_keys_to_confirm");
-        var (hash, count) = await StoreRenewal.KeysAsync(engine, ct);
-        return new ListedKeys(hash, count);
+        return await ListKeysAsync(ct);
     }
 
     /// <summary>Ends a renewal: an owner knows each API key that there is.</summary>
@@ -69,16 +73,42 @@ internal sealed partial class ManagedRootKeys
         ManagementWriter.Request<Answer> request, string hash, CancellationToken ct)
     {
         var facts = instance.FactsInForce;
-        var isWaiting = facts.Renewal is { State: RenewalState.Waiting };
-        var isSame = isWaiting && (await StoreRenewal.KeysAsync(engine, ct)).Hash == hash;
+        var refusal = facts.Renewal switch
+        {
+            not { State: RenewalState.Waiting } => ApiError.NothingToConfirm(),
+            _ when (await ListKeysAsync(ct)).Hash != hash => ApiError.KeysWereChanged(),
+            _ => null,
+        };
         var entry = request.Caller.Entry("confirm_renewal", "ok") with { Version = facts.Renewal?.Pepper };
-        return await control.WriteAsync(request, facts, entry, before => isSame
-                ? (before with { Renewal = null }, [])
-                : throw (isWaiting ? ApiError.KeysWereChanged() : ApiError.NothingToConfirm()),
-            Shown, asks: row =>
+        return await WriteAsync(request, facts, refusal, entry, before => before with { Renewal = null }, [],
+            asks: row =>
             {
                 if (row is null || !ApiKey.Inspect(instance, row).MayConfirm(instance))
                     throw ApiError.ConfirmingKeyRequired();
             });
+    }
+
+    // A hash over all rows of API keys, each of which its proof stands for.
+    private async Task<ListedKeys> ListKeysAsync(CancellationToken ct)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData("coffer v1 list of keys"u8);
+        var count = 0L;
+        await foreach (var rows in Engine.PagesAsync(
+            after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, ListedAtOnce), static row => row.Id))
+        {
+            foreach (var row in rows)
+            {
+                using var bound = new AssociatedData("coffer v1 listed key"u8);
+                bound.Add(row.Id);
+                bound.Add(row.Mac);
+                bound.Add(row.Proof);
+                hash.AppendData(SHA256.HashData(bound.Span));
+            }
+
+            count += rows.Count;
+        }
+
+        return new ListedKeys(Convert.ToHexStringLower(hash.GetHashAndReset()), count);
     }
 }

@@ -250,9 +250,10 @@ internal sealed partial class ManagedRootKeys(
 
     private Task<Reply> WriteAsync(
         ManagementWriter.Request<Answer> request, ControlFacts facts, ApiError? refusal, AuditEntry entry,
-        Func<Control, Control> next, IReadOnlyList<RowWrite> rows, NewRoot? made = null) =>
+        Func<Control, Control> next, IReadOnlyList<RowWrite> rows, NewRoot? made = null,
+        Action<ApiKeyRow?>? asks = null) =>
         control.WriteAsync(request, facts, entry,
-            before => refusal is null ? (next(before), rows) : throw refusal, Shown, made);
+            before => refusal is null ? (next(before), rows) : throw refusal, Shown, made, asks);
 
     private Task<IReadOnlyList<WrappingRow>> WrapAsync(
         IEnumerable<uint> versions, IReadOnlyList<KeyWrapper> by, CancellationToken ct) => rotation.WrapAsync(

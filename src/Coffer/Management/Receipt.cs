@@ -123,10 +123,9 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
     public static RowWrite? ProveAnew(Instance instance, ReceiptRow row)
     {
         using var bound = Bind(instance, row.Id, row.Created, row.Signed);
-        using var current = Envelope.Open(instance.ReplyKey, row.Sealed, bound.Span);
-        using var opened = row.IsSound && current is null ? instance.Peppers.Open(row.Sealed, bound.Span) : null;
-        return opened is null ? null : new RowWrite.ResealReceipt(row.Id, row.Sealed,
-            Envelope.Seal(SealedKind.Receipt, instance.ReplyKey, opened.Span, bound.Span));
+        return row.IsSound && instance.Peppers.Reseal(SealedKind.Receipt, row.Sealed, bound.Span) is { } again
+            ? new RowWrite.ResealReceipt(row.Id, row.Sealed, again)
+            : null;
     }
 
     /// <summary>A row that <see cref="From"/> refuses, to be reported.</summary>

@@ -74,20 +74,12 @@ internal sealed partial class RootRotation
     {
         if (instance.Signing.Number >= number)
             return true;
-        var (keys, stored) = instance.Signing.Next(instance.Id);
-        using (stored.Secret)
+        using var next = instance.Signing.Next(instance.Id);
+        await committer.CommitAsync(new ControlChange(instance, next.AddTo, [next.Write],
+            [new AuditEntry("renew_signing_key", "ok") { Version = next.Stored.Number }])
         {
-            await committer.CommitAsync(new ControlChange(instance,
-                control => control.SigningKeys[^1].Number == stored.Number - 1
-                    ? control with { SigningKeys = [.. control.SigningKeys, stored] }
-                    : null,
-                [new RowWrite.PutMeta(PublicKeys.MetaKey, keys.Public.ToMeta())],
-                [new AuditEntry("renew_signing_key", "ok") { Version = stored.Number }])
-            {
-                Signing = keys,
-            });
-        }
-
+            Signing = next.Keys,
+        });
         return instance.Signing.Number >= number;
     }
 

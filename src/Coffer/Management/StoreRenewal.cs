@@ -20,6 +20,9 @@ internal sealed class StoreRenewal(
     /// <summary>How many rows are proven again at a time.</summary>
     private const int Batch = 200;
 
+    private static readonly Comparer<byte[]> OfBytes =
+        Comparer<byte[]>.Create(static (one, other) => one.AsSpan().SequenceCompareTo(other));
+
     private readonly AuditKeys log = AuditKeys.Of(instance);
 
     /// <summary>Takes the next step, if there is one now and it is for this node to take.</summary>
@@ -54,199 +57,121 @@ internal sealed class StoreRenewal(
         _ => "waiting_for_owner",
     };
 
-    /// <summary>
-    /// What an owner confirms: a hash over all rows of API keys, each of which its proof stands for.
-    /// </summary>
-    /// <returns>The hash in hexadecimal, and how many there are.</returns>
-    public static async Task<(string Hash, long Count)> KeysAsync(Engine engine, CancellationToken ct)
-    {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        hash.AppendData("coffer v1 list of keys"u8);
-        var (count, after) = (0L, "");
-        while (await engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch) is { Count: > 0 } rows)
-        {
-            foreach (var row in rows)
-            {
-                using var bound = new AssociatedData("coffer v1 listed key"u8);
-                bound.Add(row.Id);
-                bound.Add(row.Mac);
-                bound.Add(row.Proof);
-                hash.AppendData(SHA256.HashData(bound.Span));
-            }
-
-            count += rows.Count;
-            if (string.CompareOrdinal(rows[^1].Id, after) <= 0)
-                break; // what is no text is in no order
-            after = rows[^1].Id;
-        }
-
-        return (Convert.ToHexStringLower(hash.GetHashAndReset()), count);
-    }
-
     // The pepper, the key that signs and the generation: what names the one is proven by the others.
     private async Task<bool> BeginAsync(Renewal renewal)
     {
         var facts = instance.FactsInForce;
         var generation = StoreGeneration.After(facts.Generation.Number, Now());
-        var (keys, signing) = instance.Signing.Next(instance.Id, generation);
+        using var signing = instance.Signing.Next(instance.Id, generation);
         using var fresh = SecretBytes.ForKey(RandomNumberGenerator.GetBytes(Control.PepperSize));
-        using (signing.Secret)
+        var change = new ControlChange(instance,
+            control => control.Renewal == renewal && control.Peppers[^1].Number == renewal.Pepper - 1
+                && signing.AddTo(control) is { } signed
+                ? signed with
+                {
+                    Generation = generation,
+                    Peppers = [.. control.Peppers, new Control.Numbered(renewal.Pepper, fresh)],
+                    Eras = [.. control.Eras, new Control.Era(renewal.Pepper, signing.Stored.Number, generation)],
+                    Renewal = renewal with { State = RenewalState.Proving },
+                }
+                : null,
+            [signing.Write],
+            [
+                new AuditEntry("renew_signing_key", "ok") { Version = signing.Stored.Number },
+                Entry(RenewalState.Proving) with { Version = renewal.Pepper },
+            ])
         {
-            var change = new ControlChange(instance,
-                control => control.Renewal == renewal && control.Peppers[^1].Number == renewal.Pepper - 1
-                    && control.SigningKeys[^1].Number == signing.Number - 1
-                    ? control with
-                    {
-                        Generation = generation,
-                        Peppers = [.. control.Peppers, new Control.Numbered(renewal.Pepper, fresh)],
-                        SigningKeys = [.. control.SigningKeys, signing],
-                        Eras = [.. control.Eras, new Control.Era(renewal.Pepper, signing.Number, generation)],
-                        Renewal = renewal with { State = RenewalState.Proving },
-                    }
-                    : null,
-                [new RowWrite.PutMeta(PublicKeys.MetaKey, keys.Public.ToMeta())],
-                [
-                    new AuditEntry("renew_signing_key", "ok") { Version = signing.Number },
-                    Entry(RenewalState.Proving) with { Version = renewal.Pepper },
-                ])
-            {
-                Signing = keys,
-            };
-            await committer.CommitAsync(change);
-            return change.HasChanged;
-        }
+            Signing = signing.Keys,
+        };
+        await committer.CommitAsync(change);
+        return change.HasChanged;
     }
 
-    // Each of these may be the thief's, if he wrote it before: keys are listed for an owner at the end.
-    private async Task<IReadOnlyList<DamagedRow>> ProveAsync(CancellationToken ct)
+    // Each of these may be the thief's, if he wrote it before: keys are listed for an owner at the end. Once is enough:
+    // each commit compares the control row, so nothing more comes under the pepper before.
+    private async Task<IReadOnlyCollection<DamagedRow>> ProveAsync(CancellationToken ct)
     {
-        var damaged = new List<DamagedRow>();
-        var changed = 1L;
-        while (changed > 0) // until a scan finds nothing that another pepper has proven
-        {
-            damaged.Clear();
-            changed = await ProveAsync(damaged, ct);
-        }
-
+        var damaged = new HashSet<DamagedRow>();
+        foreach (var kind in ProvenKind.All)
+            await ProveAsync(kind, damaged, ct);
+        await EndSecretsAsync(damaged, ct);
         await gate.ReportAsync(damaged, "");
         return damaged;
     }
 
-    private async Task<long> ProveAsync(List<DamagedRow> damaged, CancellationToken ct)
+    private Task ProveAsync(ProvenKind kind, HashSet<DamagedRow> damaged, CancellationToken ct) => kind switch
     {
-        var count = 0L;
-        foreach (var kind in ProvenKind.All)
-            count += await ProveAsync(kind, damaged, ct);
-        return count + await EndSecretsAsync(damaged, ct);
-    }
-
-    private Task<long> ProveAsync(ProvenKind kind, List<DamagedRow> damaged, CancellationToken ct) => kind switch
-    {
-        _ when kind == ProvenKind.ApiKey => ProveAsync("",
-            after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), row => row.Id,
-            row => ApiKey.ProveAnew(instance, row) is { } proof
-                ? new RowWrite.ReproveApiKey(row.Id, row.Proof, proof)
-                : null,
+        _ when kind == ProvenKind.ApiKey => ProveAsync(
+            Engine.PagesAsync(after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), static row => row.Id),
+            row => ApiKey.ProveAnew(instance, row),
             row => ApiKey.Inspect(instance, row).Damage, damaged),
-        _ when kind == ProvenKind.EndedKey => ProveAsync<EndedKeyRow, byte[]>([],
-            after => engine.ListAsync(EndedKeyRow.AfterMac, ct, after, Batch), row => row.Mac,
+        _ when kind == ProvenKind.EndedKey => ProveAsync(
+            Engine.PagesAsync(Array.Empty<byte>(), after => engine.ListAsync(EndedKeyRow.AfterMac, ct, after, Batch),
+                static row => row.Mac, OfBytes),
             row => EndedKey.ProveAnew(instance, row),
             row => EndedKey.IsWhole(instance, row) ? null : new DamagedRow("ended_keys", row.Id, "its proof"), damaged),
-        _ when kind == ProvenKind.Generation => ProveAsync(-1L, after => engine.ListGenerationsAsync(after, ct),
-            row => row.Number, row => Generations.ProveAnew(instance, row),
+        _ when kind == ProvenKind.Generation => ProveAsync(
+            Engine.PagesAsync(-1L, after => engine.ListGenerationsAsync(after, ct), static row => row.Number,
+                Comparer<long>.Default),
+            row => Generations.ProveAnew(instance, row),
             row => Generations.IsWhole(instance, row) ? null : Generations.Damage(row), damaged),
-        _ when kind == ProvenKind.Receipt => ProveAsync("",
-            after => engine.ListAsync(ReceiptRow.AfterId, ct, after, Batch), row => row.Id,
+        _ when kind == ProvenKind.Receipt => ProveAsync(
+            Engine.PagesAsync(after => engine.ListAsync(ReceiptRow.AfterId, ct, after, Batch), static row => row.Id),
             row => Receipt.ProveAnew(instance, row),
             row => Receipt.From(row, instance) is null ? Receipt.Damaged(row) : null, damaged),
-        _ => ProveMetaAsync(kind, ct),
+        _ => ProveMetaAsync(kind, damaged, ct),
     };
 
-    private async Task<long> ProveAsync<TRow, TKey>(TKey after, Func<TKey, ValueTask<IReadOnlyList<TRow>>> list,
-        Func<TRow, TKey> key, Func<TRow, RowWrite?> prove, Func<TRow, DamagedRow?> damage, List<DamagedRow> damaged)
+    private async Task ProveAsync<TRow>(IAsyncEnumerable<IReadOnlyList<TRow>> pages, Func<TRow, RowWrite?> prove,
+        Func<TRow, DamagedRow?> damage, HashSet<DamagedRow> damaged)
     {
-        var count = 0L;
-        while (await list(after) is { Count: > 0 } rows)
+        await foreach (var rows in pages)
         {
             foreach (var some in rows.Chunk(Batch))
-                count += await CommitAsync([.. some.Select(row => (Func<RowWrite?>)(() => prove(row)))]);
-            damaged.AddRange(rows.Select(damage).OfType<DamagedRow>());
-            var next = key(rows[^1]);
-            if (Comparer(next, after) <= 0)
-                break; // what is of another type is in no order
-            after = next;
+                await CommitAsync(some, prove);
+            damaged.UnionWith(rows.Select(damage).OfType<DamagedRow>());
         }
+    }
 
-        return count;
-
-        static int Comparer(TKey one, TKey other) => (one, other) switch
+    private async Task ProveMetaAsync(ProvenKind kind, HashSet<DamagedRow> damaged, CancellationToken ct)
+    {
+        var rows = await engine.ListMetaAsync(kind.Key!, ct);
+        await CommitAsync(rows, row => kind switch
         {
-            (string a, string b) => string.CompareOrdinal(a, b),
-            (byte[] a, byte[] b) => a.AsSpan().SequenceCompareTo(b),
-            (long a, long b) => a.CompareTo(b),
-            _ => 0,
-        };
+            _ when kind == ProvenKind.Cut => AuditCut.ProveAnew(log, row.Key[kind.Key!.Length..], row.Value),
+            _ when kind == ProvenKind.Rollbacks => Rollbacks.ProveAnew(log, row.Key[kind.Key!.Length..], row.Value),
+            _ when kind == ProvenKind.FormatOne => FormatOne.ProveAnew(instance, row.Value),
+            _ when kind == ProvenKind.WithoutGeneration => WithoutGeneration.ProveAnew(instance, row.Value),
+            _ when kind == ProvenKind.Rotations => TenantRotations.ProveAnew(instance, row.Value),
+            _ => throw new InvalidOperationException($"nothing proves a {kind.Name} again by another pepper"),
+        });
+        if (kind == ProvenKind.Rotations && rows.Any(row => TenantRotations.Find(instance, row.Value) is null))
+            damaged.Add(TenantRotations.Damage);
     }
 
-    private async Task<long> ProveMetaAsync(ProvenKind kind, CancellationToken ct)
+    // Each names what it was: what another node has written since is proven by the newest pepper already.
+    private Task CommitAsync<TRow>(IEnumerable<TRow> rows, Func<TRow, RowWrite?> prove) =>
+        Task.WhenAll(rows.Where(row => prove(row) is not null).ToList()
+            .Select(row => committer.CommitAsync(new Change.Late(() => prove(row)))));
+
+    // What they signed, a thief who has them signs too: an app has none until its owner has rolled it. By their ids:
+    // who writes the database may have given others any time.
+    private async Task EndSecretsAsync(HashSet<DamagedRow> damaged, CancellationToken ct)
     {
-        var rows = new List<Func<RowWrite?>>();
-        foreach (var (key, value) in await engine.ListMetaAsync(kind.Key!, ct))
-        {
-            var of = key[kind.Key!.Length..];
-            rows.Add(() => kind switch
-            {
-                _ when kind == ProvenKind.Cut => Replaced(AuditCut.ProveAnew(log, of, value), value),
-                _ when kind == ProvenKind.Rollbacks => Replaced(Rollbacks.ProveAnew(log, of, value), value),
-                _ when kind == ProvenKind.FormatOne => Replaced(FormatOne.ProveAnew(instance, value), value),
-                _ when kind == ProvenKind.WithoutGeneration =>
-                    Replaced(WithoutGeneration.ProveAnew(instance, value), value),
-                _ when kind == ProvenKind.Rotations => TenantRotations.ProveAnew(instance, value),
-                _ => throw new InvalidOperationException($"nothing proves a {kind.Name} again by another pepper"),
-            });
-        }
-
-        return await CommitAsync(rows);
-    }
-
-    private static RowWrite.ReplaceMeta? Replaced(RowWrite.PutMeta? row, byte[] before) =>
-        row is null ? null : new RowWrite.ReplaceMeta(row.Key, before, row.Value);
-
-    private async Task<long> CommitAsync(IReadOnlyList<Func<RowWrite?>> rows)
-    {
-        List<Proving> changes = [.. rows.Select(row => new Proving(row))];
-        changes.RemoveAll(change => !change.IsNeeded);
-        await Task.WhenAll(changes.Select(committer.CommitAsync));
-        return changes.Count;
-    }
-
-    // What they signed, a thief who has them signs too: an app has none until its owner has rolled it.
-    private async Task<long> EndSecretsAsync(List<DamagedRow> damaged, CancellationToken ct)
-    {
-        var (count, pepper) = (0L, instance.Peppers.Newest);
-        Place? bound = null;
-        while (await engine.ListAppsAsync(bound, newer: false, Batch, ct) is { Count: > 0 } rows)
+        var pepper = instance.Peppers.Newest;
+        await foreach (var rows in Engine.PagesAsync(
+            after => engine.ListAsync(AppRow.AfterId, ct, after, Batch), static row => row.Id))
         {
             List<App> apps = [.. rows.Select(row => App.Inspect(row, instance))];
-            damaged.AddRange(apps.Select(app => app.Damage).OfType<DamagedRow>());
-            List<EndingSecrets> changes =
-            [
-                .. apps.Where(app => !app.IsDamaged && app.WithoutSecretsOf(pepper) is not null)
-                    .Select(app => new EndingSecrets(app.Id, instance)),
-            ];
-            await Task.WhenAll(changes.Select(committer.CommitAsync));
-            count += changes.Count(change => change.HasEnded);
-            var next = new Place(rows[^1].Created, rows[^1].Id);
-            if (next == bound)
-                break;
-            bound = next;
+            damaged.UnionWith(apps.Select(app => app.Damage).OfType<DamagedRow>());
+            await Task.WhenAll(apps.Where(app => !app.IsDamaged && app.WithoutSecretsOf(pepper) is not null).ToList()
+                .Select(app => committer.CommitAsync(new EndingSecrets(app.Id, instance))));
         }
-
-        return count;
     }
 
     // From then on what the pepper before proves is believed no more, in the log neither.
-    private async Task<bool> ListAsync(Renewal renewal, IReadOnlyList<DamagedRow> damaged, CancellationToken ct)
+    private async Task<bool> ListAsync(
+        Renewal renewal, IReadOnlyCollection<DamagedRow> damaged, CancellationToken ct)
     {
         var heads = await LogHeads.FindAsync(engine, log.Proof, ct);
         var change = new ControlChange(instance,
@@ -266,8 +191,9 @@ internal sealed class StoreRenewal(
     // Those that there are by now: the keys of a later one are fresh, and under a root key that nobody has.
     private async Task<bool?> RotateTenantsAsync(Renewal renewal, CancellationToken ct)
     {
-        var stored = TenantRotations.Read(instance, await engine.FindMetaAsync(TenantRotations.MetaKey, ct));
-        var own = stored.All.FirstOrDefault(rotation => rotation.Pepper == renewal.Pepper);
+        // What was waited for is a part of it: a record that does not open is as none.
+        var stored = TenantRotations.Find(instance, await engine.FindMetaAsync(TenantRotations.MetaKey, ct));
+        var own = stored?.All.FirstOrDefault(rotation => rotation.Pepper == renewal.Pepper);
         if (own is { Ended: null })
             return null;
         if (own is not null)
@@ -281,21 +207,17 @@ internal sealed class StoreRenewal(
             return waiting.HasChanged;
         }
 
-        var (count, last) = (await engine.ListAsync(TenantRow.CountOfAll, ct))[0];
-        var asked = new TenantRotation(TenantRotation.NewId(), null, null, null, Now(), count, last)
+        var asked = await TenantRotation.OfAllAsync(engine, Now(), ct) with
         {
-            IsCompromised = true,
             FirstRoot = renewal.Root,
             Pepper = renewal.Pepper,
         };
-        // What waited is among them.
         var change = new TenantRotationsChange(instance,
-            rotations => rotations.All.Any(each => each.Pepper == renewal.Pepper)
-                ? null
-                : rotations.Ended(Now()).With(asked),
-            [
-                new AuditEntry("rotate_tenant_keys", "ok") { Target = asked.Id, Count = count, Reason = "compromised" },
-            ]);
+            rotations => rotations.All.Any(each => each.Pepper == renewal.Pepper) ? null : rotations.EndedBy(asked),
+            [asked.Asked])
+        {
+            ReplacesDamaged = true,
+        };
         await committer.CommitAsync(change);
         return change.HasChanged;
     }
@@ -304,19 +226,9 @@ internal sealed class StoreRenewal(
 
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
 
-    // Each names what it was: what another node has written since is proven by the newest pepper already.
-    private sealed class Proving(Func<RowWrite?> prove) : Change
-    {
-        public bool IsNeeded => prove() is not null;
-
-        public override Lane Lane => Lane.Background;
-
-        public override IReadOnlyList<RowWrite> Decide(Found found) => prove() is { } row ? [row] : [];
-    }
-
     private sealed class EndingSecrets(string id, Instance instance) : Change
     {
-        public bool HasEnded { get; private set; }
+        private bool hasEnded;
 
         public override Lane Lane => Lane.Background;
 
@@ -326,11 +238,11 @@ internal sealed class StoreRenewal(
         {
             var app = found.Management!.App is { } row ? App.Inspect(row, instance) : null;
             var next = app is { IsDamaged: false } ? app.WithoutSecretsOf(instance.Peppers.Newest) : null;
-            HasEnded = next is not null;
+            hasEnded = next is not null;
             return next is null ? [] : [new RowWrite.PutApp(next.ToRow(instance))];
         }
 
-        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => HasEnded
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => hasEnded
             ? [new AuditEntry("end_signing_secrets", "ok") { App = id, Reason = "compromised" }]
             : [];
     }

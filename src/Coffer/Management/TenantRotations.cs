@@ -1,6 +1,6 @@
-using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
+using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Storage;
@@ -59,6 +59,20 @@ internal sealed record TenantRotation(
     /// <summary>When nothing was left to do, in Unix seconds.</summary>
     public long? Ended { get; init; }
 
+    /// <summary>One of all tenants that there are, because others may know their keys.</summary>
+    /// <param name="engine">Where they are.</param>
+    /// <param name="now">Unix seconds.</param>
+    /// <param name="ct">Ends reading.</param>
+    public static async Task<TenantRotation> OfAllAsync(Engine engine, long now, CancellationToken ct)
+    {
+        var (count, last) = (await engine.ListAsync(TenantRow.CountOfAll, ct))[0];
+        return new(NewId(), null, null, null, now, count, last) { IsCompromised = true };
+    }
+
+    /// <summary>What is recorded of one that the store asks for itself.</summary>
+    public AuditEntry Asked =>
+        new("rotate_tenant_keys", "ok") { Target = Id, Count = Tenants, Reason = "compromised" };
+
     /// <summary>A mode as it stands in a tenant's row; null is both.</summary>
     public static long? ModeOf(bool? livemode) => livemode switch
     {
@@ -87,6 +101,15 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
         PlaceTag = 8, DoneTag = 9, RowsTag = 10, DamagedTag = 11, EndedTag = 12, CompromisedTag = 13, FirstRootTag = 14,
         LastRootTag = 15, FirstSigningKeyTag = 16, PepperTag = 17;
 
+    private static ReadOnlySpan<byte> Numbers =>
+        [CreatedTag, TenantsTag, UpToTag, PlaceTag, DoneTag, RowsTag, DamagedTag];
+
+    private static ReadOnlySpan<byte> NumbersOrNone =>
+        [EndedTag, FirstRootTag, LastRootTag, FirstSigningKeyTag, PepperTag];
+
+    /// <summary>The row, if it was changed outside Coffer.</summary>
+    public static readonly DamagedRow Damage = new("meta", MetaKey, "its proof");
+
     /// <summary>
     /// The one whose turn it is, or null: first those whose tenants are not done, so that one root key at the end is
     /// enough for all of them.
@@ -109,10 +132,9 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
     public TenantRotations Replacing(TenantRotation changed) =>
         new([.. All.Select(rotation => rotation.Id == changed.Id ? changed : rotation)]);
 
-    /// <summary>As if all were done: another one does what they had to do.</summary>
-    /// <param name="now">Unix seconds.</param>
-    public TenantRotations Ended(long now) =>
-        new([.. All.Select(rotation => rotation with { Place = rotation.UpTo, Ended = rotation.Ended ?? now })]);
+    /// <summary>As if all were done, with one of all tenants that does what they had to do.</summary>
+    public TenantRotations EndedBy(TenantRotation ofAll) => new TenantRotations([.. All.Select(
+        rotation => rotation with { Place = rotation.UpTo, Ended = rotation.Ended ?? ofAll.Created })]).With(ofAll);
 
     /// <summary>
     /// With a root key for the next step of a rotation, and of those that are as far: one is enough for all.
@@ -129,11 +151,7 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
     /// <summary>The row that holds them.</summary>
     public RowWrite.PutMeta Write(Instance instance)
     {
-        var rotations = All.Select(ToText).ToList();
-        var text = new byte[rotations.Sum(each => Tlv.SizeOf(each))];
-        var rest = text.AsSpan();
-        foreach (var each in rotations)
-            rest = Tlv.Write(rest, RotationTag, each);
+        var text = Tlv.Of([.. All.Select(rotation => (RotationTag, ToText(rotation)))]);
         using var bound = Bound(instance);
         return new(MetaKey, Envelope.Seal(SealedKind.TenantRotations, instance.ReplyKey, text, bound.Span));
     }
@@ -141,76 +159,88 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
     /// <param name="instance">The store.</param>
     /// <param name="stored">What the row holds, or null.</param>
     /// <exception cref="ApiError">500: it was changed outside Coffer.</exception>
-    public static TenantRotations Read(Instance instance, byte[]? stored)
+    public static TenantRotations Read(Instance instance, byte[]? stored) =>
+        Find(instance, stored) ?? throw ApiError.RecordDamaged("record of rotations", Damage);
+
+    /// <returns>Null if it was changed outside Coffer.</returns>
+    /// <inheritdoc cref="Read" path="/param"/>
+    public static TenantRotations? Find(Instance instance, byte[]? stored)
     {
         if (stored is null)
             return new([]);
         using var bound = Bound(instance);
         using var text = instance.Peppers.Open(stored, bound.Span);
         if (text is null || !Tlv.AreSound(text.Span, [], [RotationTag]))
-            throw Damaged();
+            return null;
         var all = new List<TenantRotation>();
         foreach (var at in Tlv.All(text.Span, RotationTag))
-            all.Add(Parse(text.Span[at]));
+        {
+            if (Parse(text.Span[at]) is not { } rotation)
+                return null;
+            all.Add(rotation);
+        }
+
         return new(all);
     }
 
     /// <summary>
     /// What seals the row by the newest pepper, if another has sealed it; null if nothing is to be done.
     /// </summary>
-    /// <exception cref="ApiError">500: it was changed outside Coffer.</exception>
     public static RowWrite? ProveAnew(Instance instance, byte[] stored)
     {
         using var bound = Bound(instance);
-        using var current = Envelope.Open(instance.ReplyKey, stored, bound.Span);
-        return current is not null ? null
-            : new RowWrite.ReplaceMeta(MetaKey, stored, Read(instance, stored).Write(instance).Value);
+        return instance.Peppers.Reseal(SealedKind.TenantRotations, stored, bound.Span) is { } again
+            ? new RowWrite.ReplaceMeta(MetaKey, stored, again)
+            : null;
     }
 
-    private static byte[] ToText(TenantRotation rotation)
-    {
-        List<(byte Tag, byte[] Value)> fields =
-        [
-            (IdTag, Utf8(rotation.Id)),
-            .. rotation.App is { } app ? ((byte, byte[])[])[(AppTag, Utf8(app))] : [],
-            .. rotation.Account is { } account ? ((byte, byte[])[])[(AccountTag, Utf8(account))] : [],
-            .. rotation.Livemode is { } mode ? ((byte, byte[])[])[(ModeTag, [mode ? (byte)1 : (byte)0])] : [],
-            (CreatedTag, Number(rotation.Created)), (TenantsTag, Number(rotation.Tenants)),
-            (UpToTag, Number(rotation.UpTo)), (PlaceTag, Number(rotation.Place)), (DoneTag, Number(rotation.Done)),
-            (RowsTag, Number(rotation.Rows)), (DamagedTag, Number(rotation.Damaged)),
-            .. IfAny(EndedTag, rotation.Ended),
-            .. rotation.IsCompromised ? ((byte, byte[])[])[(CompromisedTag, [])] : [],
-            .. IfAny(FirstRootTag, rotation.FirstRoot), .. IfAny(LastRootTag, rotation.LastRoot),
-            .. IfAny(FirstSigningKeyTag, rotation.FirstSigningKey), .. IfAny(PepperTag, rotation.Pepper),
-        ];
-        var text = new byte[fields.Sum(field => Tlv.SizeOf(field.Value))];
-        var rest = text.AsSpan();
-        foreach (var (tag, value) in fields)
-            rest = Tlv.Write(rest, tag, value);
-        return text;
-    }
+    private static byte[] ToText(TenantRotation rotation) => Tlv.Of(
+    [
+        (IdTag, Encoding.UTF8.GetBytes(rotation.Id)),
+        .. IfAny(AppTag, rotation.App), .. IfAny(AccountTag, rotation.Account),
+        .. rotation.Livemode is { } mode ? ((byte, byte[])[])[(ModeTag, [mode ? (byte)1 : (byte)0])] : [],
+        (CreatedTag, Tlv.Bytes(rotation.Created)), (TenantsTag, Tlv.Bytes(rotation.Tenants)),
+        (UpToTag, Tlv.Bytes(rotation.UpTo)), (PlaceTag, Tlv.Bytes(rotation.Place)),
+        (DoneTag, Tlv.Bytes(rotation.Done)), (RowsTag, Tlv.Bytes(rotation.Rows)),
+        (DamagedTag, Tlv.Bytes(rotation.Damaged)),
+        .. IfAny(EndedTag, rotation.Ended),
+        .. rotation.IsCompromised ? ((byte, byte[])[])[(CompromisedTag, [])] : [],
+        .. IfAny(FirstRootTag, rotation.FirstRoot), .. IfAny(LastRootTag, rotation.LastRoot),
+        .. IfAny(FirstSigningKeyTag, rotation.FirstSigningKey), .. IfAny(PepperTag, rotation.Pepper),
+    ]);
 
-    private static TenantRotation Parse(ReadOnlySpan<byte> text)
+    private static TenantRotation? Parse(ReadOnlySpan<byte> text)
     {
-        if (!Tlv.AreSound(text, [IdTag, AppTag, AccountTag, ModeTag, CreatedTag, TenantsTag, UpToTag, PlaceTag, DoneTag,
-            RowsTag, DamagedTag, EndedTag, CompromisedTag, FirstRootTag, LastRootTag, FirstSigningKeyTag, PepperTag])
+        if (!Tlv.AreSound(text, [IdTag, AppTag, AccountTag, ModeTag, CompromisedTag, .. Numbers, .. NumbersOrNone])
             || Tlv.Text(text, IdTag) is not { } id
             || !Tlv.IsTextOrNone(text, AppTag) || !Tlv.IsTextOrNone(text, AccountTag))
-            throw Damaged();
-        bool? livemode = Tlv.Find(text, ModeTag) is { } mode ? text[mode] is [1] : null;
-        return new(id, Tlv.Text(text, AppTag), Tlv.Text(text, AccountTag), livemode, NumberIn(text, CreatedTag),
-            NumberIn(text, TenantsTag), NumberIn(text, UpToTag))
+            return null;
+        foreach (var tag in Numbers)
         {
-            Place = NumberIn(text, PlaceTag),
-            Done = NumberIn(text, DoneTag),
-            Rows = NumberIn(text, RowsTag),
-            Damaged = NumberIn(text, DamagedTag),
+            if (Tlv.Number(text, tag) is null)
+                return null;
+        }
+
+        foreach (var tag in NumbersOrNone)
+        {
+            if (!Tlv.IsNumberOrNone(text, tag))
+                return null;
+        }
+
+        bool? livemode = Tlv.Find(text, ModeTag) is { } mode ? text[mode] is [1] : null;
+        return new(id, Tlv.Text(text, AppTag), Tlv.Text(text, AccountTag), livemode,
+            Tlv.Number(text, CreatedTag)!.Value, Tlv.Number(text, TenantsTag)!.Value, Tlv.Number(text, UpToTag)!.Value)
+        {
+            Place = Tlv.Number(text, PlaceTag)!.Value,
+            Done = Tlv.Number(text, DoneTag)!.Value,
+            Rows = Tlv.Number(text, RowsTag)!.Value,
+            Damaged = Tlv.Number(text, DamagedTag)!.Value,
             IsCompromised = Tlv.Find(text, CompromisedTag) is not null,
-            FirstRoot = NumberOrNone(text, FirstRootTag),
-            LastRoot = NumberOrNone(text, LastRootTag),
-            FirstSigningKey = NumberOrNone(text, FirstSigningKeyTag),
-            Pepper = NumberOrNone(text, PepperTag),
-            Ended = NumberOrNone(text, EndedTag),
+            FirstRoot = Tlv.Number(text, FirstRootTag),
+            LastRoot = Tlv.Number(text, LastRootTag),
+            FirstSigningKey = Tlv.Number(text, FirstSigningKeyTag),
+            Pepper = Tlv.Number(text, PepperTag),
+            Ended = Tlv.Number(text, EndedTag),
         };
     }
 
@@ -221,27 +251,11 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
         return bound;
     }
 
-    private static ApiError Damaged() => ApiError.RecordDamaged(
-        "record of rotations", new DamagedRow("meta", MetaKey, "its proof"));
+    private static (byte, byte[])[] IfAny(byte tag, long? number) =>
+        number is { } given ? [(tag, Tlv.Bytes(given))] : [];
 
-    private static byte[] Utf8(string text) => Encoding.UTF8.GetBytes(text);
-
-    private static (byte, byte[])[] IfAny(byte tag, long? number) => number is { } given ? [(tag, Number(given))] : [];
-
-    private static byte[] Number(long number)
-    {
-        var bytes = new byte[sizeof(long)];
-        BinaryPrimitives.WriteInt64BigEndian(bytes, number);
-        return bytes;
-    }
-
-    private static long? NumberOrNone(ReadOnlySpan<byte> text, byte tag) =>
-        Tlv.Find(text, tag) is null ? null : NumberIn(text, tag);
-
-    private static long NumberIn(ReadOnlySpan<byte> text, byte tag) =>
-        Tlv.Find(text, tag) is { } at && text[at].Length == sizeof(long)
-            ? BinaryPrimitives.ReadInt64BigEndian(text[at])
-            : throw Damaged();
+    private static (byte, byte[])[] IfAny(byte tag, string? text) =>
+        text is null ? [] : [(tag, Encoding.UTF8.GetBytes(text))];
 }
 
 /// <summary>A change of the record of rotations, decided against what is stored.</summary>
@@ -253,13 +267,22 @@ internal sealed class TenantRotationsChange(
 {
     public bool HasChanged { get; private set; }
 
+    /// <summary>
+    /// Whether a record that was changed outside Coffer counts as none: of a change that has all tenants rotate,
+    /// whatever it said.
+    /// </summary>
+    public bool ReplacesDamaged { get; init; }
+
     public override Lane Lane => Lane.Background;
 
     public override ManagementKey ManagementAt { get; } = new() { Meta = TenantRotations.MetaKey };
 
     public override IReadOnlyList<RowWrite> Decide(Found found)
     {
-        var changed = next(TenantRotations.Read(instance, found.Management!.Meta));
+        var stored = found.Management!.Meta;
+        var changed = next(ReplacesDamaged
+            ? TenantRotations.Find(instance, stored) ?? new([])
+            : TenantRotations.Read(instance, stored));
         HasChanged = changed is not null;
         return changed is null ? [] : [changed.Write(instance)];
     }

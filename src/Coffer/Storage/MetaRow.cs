@@ -35,6 +35,9 @@ internal abstract partial record RowWrite
     {
         public override IReadOnlyList<Statement> Statements => [new(MetaRow.Put, Key, Value)];
 
+        /// <summary>The same, if what it was is still there.</summary>
+        public ReplaceMeta InPlaceOf(byte[] before) => new(Key, before, Value);
+
         public override string? Single => $"meta {Key}";
 
         public override Sources Writes => Sources.Meta;

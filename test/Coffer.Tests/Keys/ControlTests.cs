@@ -46,7 +46,7 @@ public sealed class ControlTests : IDisposable
         foreach (var of in vectors.RootElement.GetProperty("rows").EnumerateArray())
         {
             var row = Row(of);
-            Assert.Equal(Hex(of, "proof"), ApiKey.ProofOf(instance, row));
+            Assert.Equal(Hex(of, "proof"), ApiKey.ProofOf(instance.Peppers.Newest, row, 1));
             Assert.False(ApiKey.Inspect(instance, row with { Proof = Hex(of, "proof") }).IsDamaged);
         }
 

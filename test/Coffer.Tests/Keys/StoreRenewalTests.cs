@@ -327,6 +327,43 @@ public sealed class StoreRenewalTests : ServerTests
         });
     }
 
+    /// <summary>SQLite keeps what it is given, and gives what is of another type in no order.</summary>
+    [Theory]
+    [InlineData("UPDATE meta SET value = CAST(value AS TEXT) WHERE key = 'ephemeral keys of format 1'", null)]
+    [InlineData("INSERT INTO meta (key, value) VALUES ('ephemeral keys of format 12', x'00')", null)]
+    [InlineData("INSERT INTO meta (key, value) VALUES ('tenant rotations', x'00')", "meta tenant rotations")]
+    [InlineData("INSERT INTO apps SELECT CAST('app_b' AS BLOB), name, account, created, sealed FROM apps LIMIT 1",
+        "apps app_b")]
+    [InlineData("""
+        INSERT INTO apps WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200)
+        SELECT 'app_planted' || i, name, account, 'never', sealed FROM n, (SELECT * FROM apps LIMIT 1)
+        """, "apps app_planted99")]
+    public async Task What_was_put_into_the_tables_neither_holds_it_up_nor_leads_it_past_an_app(
+        string sql, string? damaged)
+    {
+        Assert.SkipWhen(PostgresServer.IsChosen, "rows are planted in the file");
+        (await Server.Client(account: "acct_1").Set("k", "payload")).IsOk();
+        var own = await Server.AppIdAsync();
+        await Server.StopAsync();
+        Server.Execute(sql);
+        await Server.StartAgainAsync();
+        await RenewAsync();
+        var reported = (await Server.Admin.Get("/admin/v1/audit", ("verb", "check_row"), ("limit", "100"))).IsOk();
+        Assert.Contains($"\"{damaged ?? ""}", reported.Text, StringComparison.Ordinal);
+        (await Server.Client(account: "acct_1").Find("k")).IsOk();
+        await Server.StopAsync();
+        await OnStoreAsync(async (engine, _, instance) =>
+        {
+            foreach (var id in (string[])[own, Server.OtherApp])
+            {
+                var app = App.From((await engine.FindAppAsync(id, default))!, instance);
+                Assert.Null(app.WithoutSecretsOf(instance.Peppers.Newest));
+            }
+
+            return true;
+        });
+    }
+
     [Fact]
     public void The_register_of_what_a_pepper_proves_is_the_documents()
     {
