@@ -1,6 +1,8 @@
 using System.Text.Json;
 using Coffer.Access;
 using Coffer.Audit;
+using Coffer.Keys;
+using Coffer.Management;
 using Coffer.Storage;
 
 namespace Coffer.Hosting;
@@ -27,8 +29,11 @@ internal sealed class LaterLog
     /// <summary>Whether the keys of tenants were rotated because others may have known them.</summary>
     public bool IsCompromised { get; private set; }
 
-    /// <summary>Whether the store was renewed because others may have had its root key.</summary>
+    /// <summary>Whether a step of a renewal was taken because others may have had the store's root key.</summary>
     public bool IsRenewed { get; private set; }
+
+    /// <summary>Whether such a renewal was asked for later, and not only continued.</summary>
+    public bool IsRenewalAsked { get; private set; }
 
     /// <summary>
     /// How many secrets may have been deleted after that, by names that the back-up has not: they are there again.
@@ -109,7 +114,11 @@ internal sealed class LaterLog
         {
             Entries++;
             using var entry = Verification.Parse(line);
-            if (Field("verb") is { } verb && (Field("outcome") is "ok" or "expired" || verb == "renew_store"))
+            if (Field("verb") is not { } verb || Field("outcome") is not { } outcome)
+                continue;
+            if (verb == "renew_store")
+                AddStep(outcome);
+            else if (outcome is "ok" or "expired")
                 Add(verb, Field);
 
             string? Field(string name) => Verification.Field(entry, name);
@@ -140,9 +149,6 @@ internal sealed class LaterLog
                 rolledSecrets.Add((app, true));
                 rolledSecrets.Add((app, false));
                 break;
-            case "renew_store" when field("outcome") is not "refused":
-                IsRenewed = true;
-                break;
             case "set":
                 Sets++;
                 break;
@@ -153,6 +159,13 @@ internal sealed class LaterLog
                 deleted.Add((new TenantId(app, field("mode") != "test", account), name));
                 break;
         }
+    }
+
+    // What was refused, or answered as before, is no step.
+    private void AddStep(string outcome)
+    {
+        IsRenewed |= Enum.GetValues<RenewalState>().Any(state => StoreRenewal.Word(state) == outcome);
+        IsRenewalAsked |= StoreRenewal.Word(RenewalState.Asked) == outcome;
     }
 
     private async Task ChangeAppAsync(OfflineStore store, string id, CancellationToken ct)

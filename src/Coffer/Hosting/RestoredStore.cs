@@ -130,10 +130,17 @@ internal static class RestoredStore
         var shown = log is null ? null : await LaterLog.ReadAsync(log, store, ct);
         var known = receipts is null ? null : KnownReceipts.Read(receipts, store.Instance);
         var isCompromised = isUnknown || shown?.IsCompromised == true;
+        var isRenewalAsked = shown?.IsRenewalAsked == true;
         if (isCompromised && store.Instance.Level < Control.RetiredSeeds)
+            throw OlderNodesRun("seeds");
+        if (isRenewalAsked && store.Instance.Level < Control.RenewedPeppers)
+            throw OlderNodesRun("peppers");
+        if (isRenewalAsked && store.Instance.FactsInForce.Renewal is { State: RenewalState.Proving })
         {
-            throw new ConfigurationException("nodes of an earlier release run on this store, and know no other seeds",
-                "Stop them first. Nothing was changed.");
+            throw new ConfigurationException("the back-up was made in the middle of a renewal of the store, and the "
+                + "log shows a later one",
+                "Finish with --unknown, and run coffer root-keys rotate --compromised once the renewal of the back-up "
+                + "is confirmed. Nothing was changed.");
         }
 
         var forgotten = known is null ? 0 : await known.ApplyAsync(store, ct);
@@ -146,22 +153,25 @@ internal static class RestoredStore
         if (known is not null)
             reason += $", and {known.Count} receipts";
         var entry = new AuditEntry("finish_restore", "ok") { Reason = reason, Count = ended };
-        // Of a renewal that the log shows, the keys of all tenants are a part.
-        var renewal = shown?.IsRenewed == true && store.Instance.Level >= Control.RenewedPeppers
-            ? RenewalOf(store)
-            : null;
-        var (rows, notes) = renewal is null && isCompromised
+        // Of a renewal that the log shows, the keys of all tenants are a part. One that was only continued is in the
+        // back-up.
+        var renewal = isRenewalAsked ? RenewalOf(store) : null;
+        var (rows, notes) = isCompromised && shown?.IsRenewed != true
             ? await RotateTenantsAsync(store, ct)
             : ([], []);
         if (renewal is not null)
             notes = [new AuditEntry("renew_store", StoreRenewal.Word(renewal.State)) { Reason = "restored" }];
         await store.CommitAsync(new ControlChange(store.Instance,
-            control => control with { IsHeld = false, Renewal = control.Renewal ?? renewal }, rows,
+            control => control with { IsHeld = false, Renewal = renewal ?? control.Renewal }, rows,
             [entry, .. notes]));
         if (shown is not null || known is not null)
             await store.Engine.EraseAsync(ct);
         return (ended, shown, forgotten);
     }
+
+    private static ConfigurationException OlderNodesRun(string what) => new(
+        $"nodes of an earlier release run on this store, and know no other {what}",
+        "Stop them first. Nothing was changed.");
 
     // The next start carries it out, from the root key that the restoration has made.
     private static Renewal RenewalOf(OfflineStore store) => new(RenewalState.Asked,

@@ -1,7 +1,9 @@
 using System.Text.Json;
 using Coffer.Hosting;
+using Coffer.Keys;
 using Coffer.Settings;
 using Coffer.Storage;
+using Coffer.Storage.Postgres;
 using Coffer.Tests.Access;
 using Coffer.Transfer;
 
@@ -125,6 +127,76 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         await using var node = await StartAsync(options);
         await RenewedAsync(() => node.Get(key, "/admin/v1/root_keys"));
         Assert.Equal("payload 77", (await node.Find(server.Keys.TestSecretKey, "name 77", "acct_1")).IsOk().Payload);
+    }
+
+    /// <summary>The back-up's waits for an owner, who confirmed it later.</summary>
+    [Fact]
+    [Trait("Keys", "S36")]
+    public async Task A_second_renewal_that_a_later_log_shows_is_repeated_whatever_the_back_up_has_of_the_first()
+    {
+        const string Root = "/admin/v1/root_keys";
+        await using var server = await FilledAsync();
+        (await server.Admin.Post($"{Root}/rotate", [("compromised", "true")])).IsOk();
+        await RenewedAsync(() => server.Admin.Get(Root));
+        await server.StopAsync();
+        var file = await BackupAsync(server);
+        var owner = (await OfflineKey.CreateAsync(new CofferOptions { Data = server.Data }, null, server.Time, default))
+            .GetProperty("secret").GetString()!;
+        await server.StartAgainAsync(secretsPerScope: 1_000);
+        var listed = (string)(await server.Client(owner).Get($"{Root}/confirmation")).IsOk().Json["keys"]!;
+        (await server.Client(owner).Post($"{Root}/confirmation", [("keys", listed)])).IsOk();
+        (await server.Admin.Post($"{Root}/rotate", [("compromised", "true")])).IsOk();
+        await RenewedAsync(() => server.Admin.Get(Root));
+        await server.StopAsync();
+        var options = await NewAsync(server);
+        await RestoreAsync(file, options);
+        await FinishAsync(options, log: await ExportedAsync(server));
+        using var tables = await BackupFiles.OpenAsync(new(options.Data, null), default);
+        var instance = await Instance.OpenAsync(
+            StoredKeys.Read(tables), new StoreLocation(options.Data, null).OpenWrappers(), default);
+        Assert.Equal((RenewalState.Asked, 3u), (instance.Facts!.Renewal!.State, instance.Facts.Renewal.Pepper));
+    }
+
+    /// <summary>Such a node is not there when a store is restored, but may be started on it.</summary>
+    [Fact]
+    [Trait("Keys", "S36")]
+    public async Task A_renewal_that_a_later_log_shows_is_not_dropped_while_a_node_of_before_runs()
+    {
+        await using var server = await FilledAsync();
+        await server.StopAsync();
+        var file = await BackupAsync(server);
+        await server.StartAgainAsync(secretsPerScope: 1_000);
+        (await server.Admin.Post("/admin/v1/root_keys/rotate", [("compromised", "true")])).IsOk();
+        await RenewedAsync(() => server.Admin.Get("/admin/v1/root_keys"));
+        await server.StopAsync();
+        var log = await ExportedAsync(server);
+        var options = await NewAsync(server, inDatabase: true);
+        await RestoreAsync(file, options);
+        using (var engine = await PostgresEngine.OpenAsync(options.Store!, default))
+        {
+            var instance = await Instance.OpenAsync(
+                engine, new StoreLocation(options.Data, options.Store).OpenWrappers(), default);
+            using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
+            await committer.CommitAsync(new ControlChange(instance,
+                control => control with { Level = Control.StoredSettings }, [], []));
+        }
+
+        await PostgresServer.ExecuteAsync(options.Store!, """
+            INSERT INTO nodes (number, holder, until, version, address, started, seen, clock_offset, draining, level,
+                reads_format_2)
+            VALUES (900, 'before', now() + interval '1 hour', '0.0.1', NULL, now(), now(), 0, 0, 6, 'before')
+            """);
+        await RefusedAsync(() => FinishAsync(options, log: log), "nodes of an earlier release run on this store");
+        await PostgresServer.ExecuteAsync(options.Store!, "DELETE FROM nodes WHERE number = 900");
+        await FinishAsync(options, log: log);
+    }
+
+    private async Task<string> ExportedAsync(TestServer server)
+    {
+        var log = directory.NewPath();
+        await using var writer = new StreamWriter(log) { NewLine = "\n" };
+        await AuditArchive.ExportAsync(server.Location, writer, default);
+        return log;
     }
 
     private static async Task RenewedAsync(Func<Task<Answer>> show)
