@@ -42,6 +42,55 @@ public sealed class MigrationTests(PostgresServer postgres) : IDisposable
     }
 
     [Fact]
+    [Trait("Keys", "S36")]
+    public async Task A_store_that_was_renewed_moves_to_PostgreSQL_and_back_and_its_old_keys_still_end()
+    {
+        const string Root = "/admin/v1/root_keys", Keys = "/admin/v1/api_keys";
+        await using var server = await TestServer.StartAsync();
+        (await server.Client(account: "acct_1").Set("k", "payload")).IsOk();
+        List<(string Id, string Token)> made = [];
+        for (var i = 0; i < 3; i++)
+        {
+            var key = (await server.Admin.Post(Keys,
+                [("type", "secret"), ("app", await server.AppIdAsync()), ("livemode", "false")])).IsOk();
+            made.Add((key.Id!, (string)key.Json["secret"]!));
+        }
+
+        (await server.Admin.Post($"{Keys}/{made[0].Id}/revoke", [])).IsOk();
+        (await server.Admin.Post($"{Root}/rotate", [("compromised", "true")])).IsOk();
+        for (var tries = 0; State((await server.Admin.Get(Root)).IsOk()) != "waiting_for_owner"; tries++)
+        {
+            Assert.InRange(tries, 0, 300);
+            await Task.Delay(50);
+        }
+
+        await server.StopAsync();
+        var (file, database, back) = (new StoreLocation(server.Data, null), new StoreLocation(directory.NewPath(),
+            await postgres.NewDatabaseAsync()), new StoreLocation(directory.NewPath(), null));
+        await MovedAsync(file, database, 1);
+        await MovedAsync(database, back, 2);
+
+        async Task MovedAsync(StoreLocation from, StoreLocation to, int ending)
+        {
+            await FinishAsync(from, to);
+            Assert.Equal(await StoreContents.DumpAsync(from), await StoreContents.DumpAsync(to));
+            await using (var node = new Nodes.Node(await StartAsync(server, to), to.Data))
+            {
+                Assert.Equal("waiting_for_owner", State((await node.Get(server.Keys.AdminKey!, Root)).IsOk()));
+                Assert.Equal("payload", (await node.Find(made[ending].Token, "k", "acct_1")).IsOk().Payload);
+                (await node.Post(server.Keys.AdminKey!, $"{Keys}/{made[ending].Id}/revoke")).IsOk();
+                foreach (var (_, token) in made[..(ending + 1)])
+                    Assert.Equal(401, (await node.Find(token, "k", "acct_1")).Status);
+                (await node.Set(server.Keys.TestSecretKey, $"new {ending}", account: $"acct_new_{ending}")).IsOk();
+            }
+
+            Assert.Empty((await AuditArchive.VerifyStoreAsync(new(to.Data, to.Store), null, default)).Problems);
+        }
+
+        static string? State(Answer shown) => (string?)shown.Json["renewal"]?["state"];
+    }
+
+    [Fact]
     public async Task A_run_that_is_interrupted_leaves_what_no_server_starts_on_and_is_resumed()
     {
         await using var server = await TestServer.StartAsync(secretsPerScope: 1_000);
