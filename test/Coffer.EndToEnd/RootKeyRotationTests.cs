@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 
 namespace Coffer.EndToEnd;
 
@@ -56,6 +57,56 @@ public sealed class RootKeyRotationTests
 
         Assert.InRange(kills, 5, 8);
         await AuditVerb.VerifiedAsync(data);
+    }
+
+    /// <summary>
+    /// At the first commit, at one that proves rows again, and at one of the last root key, of some 36.
+    /// </summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(12)]
+    [InlineData(30)]
+    [Trait("Keys", "S36")]
+    public async Task Killed_at_a_sync_of_a_renewal_the_next_start_goes_on_until_it_waits_for_an_owner(int nth)
+    {
+        using var data = new TemporaryDirectory();
+        string key, admin, ended;
+        await using (var coffer = await CofferProcess.ServeAsync(data))
+        {
+            (key, admin) = (coffer.TestKey, coffer.AdminKey);
+            for (var i = 0; i < Accounts; i++)
+                await SetAsync(coffer, key, i);
+            using var operating = new WireClient(coffer.Url, admin);
+            var made = (await operating.PostAsync("/admin/v1/api_keys", [("type", "admin")])).Is(200).Body;
+            ended = made.GetProperty("secret").GetString()!;
+            (await operating.PostAsync($"/admin/v1/api_keys/{made.GetProperty("id").GetString()}/revoke", [])).Is(200);
+            await using var strace = await Strace.AttachAsync(coffer, "fdatasync,fsync",
+                $"signal=SIGKILL:when={nth}", data.File("coffer.db-wal"));
+            await Assert.ThrowsAsync<HttpRequestException>(async () =>
+            {
+                (await operating.PostAsync($"{Root}/rotate", [("compromised", "true")])).Is(200);
+                await WaitingAsync(operating);
+            });
+            await coffer.ExitAsync();
+        }
+
+        await using (var again = await CofferProcess.ServeAsync(data))
+        {
+            using var operating = new WireClient(again.Url, admin);
+            if (await RenewalAsync(operating) is null)
+                (await operating.PostAsync($"{Root}/rotate", [("compromised", "true")])).Is(200);
+            await WaitingAsync(operating);
+            (await operating.PostAsync($"{Root}/rotate", [("compromised", "true")])).Is(400);
+            await AssertWholeAsync(again, key);
+            using var gone = new WireClient(again.Url, ended);
+            (await gone.GetAsync(Root)).Is(401);
+        }
+
+        await AuditVerb.VerifiedAsync(data);
+        Assert.Equal(["proving", "replacing_root_key", "rotating_tenant_keys", "waiting_for_owner"],
+            (await AuditVerb.ListAsync(data, "--verb", "renew_store"))
+                .Select(entry => entry.GetProperty("outcome").GetString()!).Where(outcome => outcome != "refused")
+                .Order());
     }
 
     /// <summary>Each of these is one commit, and what it is about is asked for again until it is done.</summary>
@@ -248,6 +299,21 @@ public sealed class RootKeyRotationTests
         {
             using var client = new WireClient(coffer.Url, key, $"acct_{i}");
             Assert.Equal($"payload {i}", (await client.FindAsync("k")).Is(200).Payload);
+        }
+    }
+
+    private static async Task<string?> RenewalAsync(WireClient operating)
+    {
+        var renewal = (await operating.GetAsync(Root)).Is(200).Body.GetProperty("renewal");
+        return renewal.ValueKind == JsonValueKind.Object ? renewal.GetProperty("state").GetString() : null;
+    }
+
+    private static async Task WaitingAsync(WireClient operating)
+    {
+        for (var tries = 0; await RenewalAsync(operating) != "waiting_for_owner"; tries++)
+        {
+            Assert.InRange(tries, 0, 300);
+            await Task.Delay(100, TestContext.Current.CancellationToken);
         }
     }
 
