@@ -365,6 +365,29 @@ public sealed class StoreRenewalTests : ServerTests
     }
 
     [Fact]
+    public async Task A_node_that_has_not_heard_of_the_pepper_yet_accepts_a_key_that_it_has_proven()
+    {
+        await Server.StopAsync();
+        var node = await OnStoreAsync((_, _, instance) => Task.FromResult(instance));
+        await Server.StartAgainAsync();
+        await RenewAsync();
+        await Server.StopAsync();
+        await OnStoreAsync(async (engine, committer, _) =>
+        {
+            node.Reload = ct => node.FollowAsync(engine, KeyWrappers.OfFile(KeyFilePath), asksForNew: false, ct);
+            using var refusals = new Refusals(Server.Time);
+            using var apps = new Apps(engine, node, new Epoch());
+            using var keys = new ApiKeys(engine, node, apps, new LastUses(committer, Server.Time),
+                new Gate(refusals, null!, engine), Server.Time);
+            var (caller, refusal) = await keys.FindCallerAsync(
+                Server.Keys.TestSecretKey, null, Origin.Internal, default);
+            Assert.Null(refusal);
+            Assert.Equal(KeyKind.Secret, caller!.Kind);
+            return true;
+        });
+    }
+
+    [Fact]
     public void The_register_of_what_a_pepper_proves_is_the_documents()
     {
         var lines = File.ReadAllLines(Repository.File("docs/envelope.md"));
