@@ -83,9 +83,9 @@ public sealed class RecoveryCliTests
         string[] shares;
         await using (var coffer = await CofferProcess.ServeAsync(data))
         {
-            var shown = (await AtTerminalAsync(coffer,
-                [["1 of 3", "\n"], ["2 of 3", "\n"], ["3 of 3", "\n"]],
-                "root-keys", "shares", "create", "--shares", "3", "--threshold", "2")).EndedWith(0).Stdout;
+            var shown = (await AtTerminal.RunAsync(Needs.Program,
+                ["root-keys", "shares", "create", "--shares", "3", "--threshold", "2"], Variables(coffer),
+                ("1 of 3", "\n"), ("2 of 3", "\n"), ("3 of 3", "\n"))).EndedWith(0).Stdout;
             // Each between two times that the screen, and what has scrolled out of it, is cleared.
             var screens = shown.Split("\u001b[H\u001b[2J\u001b[3J");
             Assert.Equal(5, screens.Length);
@@ -93,20 +93,18 @@ public sealed class RecoveryCliTests
             shares = [.. screens[1..4].Select(screen => string.Join(' ', Regex.Matches(
                 screen, @"(?<=\d )[a-z]{4,8}\b", RegexOptions.None, TimeSpan.FromSeconds(1)).Skip(1).Take(33)))];
             Assert.All(shares, share => Assert.Equal(33, share.Split(' ').Length));
-            var proven = (await AtTerminalAsync(coffer,
-                [
-                    ["Words of share 1 of 2", shares[2] + "\n"], ["Words of share 2 of 2", shares[2] + "\n"],
-                    ["share 3, which was given already", $"{shares[0]} zero\n"],
-                    ["a share has 33 words, and this has 34", shares[0] + "\n"],
-                ], "root-keys", "shares", "verify")).EndedWith(0).Stdout;
+            var proven = (await AtTerminal.RunAsync(Needs.Program, ["root-keys", "shares", "verify"], Variables(coffer),
+                ("Words of share 1 of 2", shares[2] + "\n"), ("Words of share 2 of 2", shares[2] + "\n"),
+                ("share 3, which was given already", $"{shares[0]} zero\n"),
+                ("a share has 33 words, and this has 34", shares[0] + "\n"))).EndedWith(0).Stdout;
             Assert.Contains("These 2 shares open the store", proven, StringComparison.Ordinal);
             Assert.DoesNotContain(shares[0][..40], proven, StringComparison.Ordinal); // it is not echoed
         }
 
         File.Delete(data.File("coffer.key"));
-        var recovered = (await AtTerminalAsync(null,
-            [["Words of share 1 of 2", shares[1] + "\n"], ["Words of share 2 of 2", shares[0] + "\n"]],
-            "root-keys", "recover", "--data", data.Path)).EndedWith(0).Stdout;
+        var recovered = (await AtTerminal.RunAsync(Needs.Program, ["root-keys", "recover", "--data", data.Path], null,
+            ("Words of share 1 of 2", shares[1] + "\n"), ("Words of share 2 of 2", shares[0] + "\n")))
+            .EndedWith(0).Stdout;
         Assert.Contains(Stopped, recovered, StringComparison.Ordinal);
         await using var again = await CofferProcess.ServeAsync(data);
     }
@@ -249,12 +247,6 @@ public sealed class RecoveryCliTests
     private static Task<Ran> VerifyAsync(CofferProcess coffer, string shares) =>
         Ran.ProgramAsync(Needs.Program, ["root-keys", "shares", "verify"], Variables(coffer),
             Encoding.ASCII.GetBytes(shares));
-
-    private static Task<Ran> AtTerminalAsync(CofferProcess? coffer, string[][] steps, params string[] arguments) =>
-        Ran.ProgramAsync(Needs.Python(),
-            [Path.Combine(Needs.SdkFolder, "terminal.py"), Needs.Program, .. arguments],
-            coffer is null ? null : Variables(coffer), Encoding.UTF8.GetBytes(new JsonArray(
-                [.. steps.Select(step => new JsonArray([.. step.Select(each => (JsonNode)each)]))]).ToJsonString()));
 
     private static async Task<string> NodeAsync(string node, string verb, JsonObject asked) => (await Ran.ProgramAsync(
         node, [Path.Combine(Needs.SdkFolder, "slip39.mjs"), verb], input: Encoding.UTF8.GetBytes(asked.ToJsonString())))

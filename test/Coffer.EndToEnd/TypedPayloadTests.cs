@@ -63,12 +63,12 @@ public sealed class TypedPayloadTests(ServedStore store) : IClassFixture<ServedS
     private Task<Ran> TypeAsync(string typed, params string[] arguments) =>
         ShellAtTerminalAsync(typed, $"coffer {string.Join(' ', arguments)}");
 
-    private Task<Ran> ShellAtTerminalAsync(string typed, string line) => Ran.ProgramAsync(Needs.OnPath("script"),
-        ["-qec", $"bash -c '{line.Replace("'", "'\\''", StringComparison.Ordinal)}'", "/dev/null"],
+    private Task<Ran> ShellAtTerminalAsync(string typed, string line) => AtTerminal.RunAsync(
+        Needs.OnPath("bash"), ["-c", line],
         new Dictionary<string, string>(Variables())
         {
             ["PATH"] = $"{Path.GetDirectoryName(Needs.Program)}:{Environment.GetEnvironmentVariable("PATH")}",
-        }, System.Text.Encoding.UTF8.GetBytes(typed));
+        }, ("Payload:", typed));
 
     private async Task<string?> FindAsync(string name)
     {

@@ -30,11 +30,10 @@ public sealed class AdminCli(CofferProcess coffer, string? admin = null)
     public Task<Ran> WithKeyAsync(string apiKey, params string[] arguments) =>
         RunAsync(arguments, adminKey: "", apiKey);
 
-    /// <summary>At a terminal, which script(1) makes; what is typed is an answer to what it asks.</summary>
+    /// <summary>At a terminal; what is typed, if anything, is the answer to what it asks.</summary>
     public Task<Ran> AtTerminalAsync(string typed, params string[] arguments) =>
-        Ran.ProgramAsync(Needs.OnPath("script"), ["-qec",
-            string.Join(' ', arguments.Prepend(Needs.Program).Select(word => $"'{word}'")), "/dev/null"],
-            Variables(coffer.AdminKey, ""), System.Text.Encoding.UTF8.GetBytes(typed));
+        AtTerminal.RunAsync(Needs.Program, arguments, Variables(coffer.AdminKey, ""),
+            typed.Length > 0 ? [("[y/N]", typed)] : []);
 
     /// <summary>A new app; its id.</summary>
     public async Task<string> AppAsync(string name) => Text(await JsonAsync("apps", "create", name), "id");

@@ -1,4 +1,5 @@
-"""Runs a program at a terminal of its own: types each text once what comes before it has been shown.
+"""Runs a program at a terminal of its own: types each text once what comes before it has been shown, and the program
+has switched off that the terminal shows what is typed, as it does when it begins to read.
 
     terminal.py PROGRAM ARGUMENT...
 
@@ -10,6 +11,7 @@ import os
 import pty
 import select
 import sys
+import termios
 import time
 
 steps = json.load(sys.stdin)
@@ -18,9 +20,9 @@ if pid == 0:
     os.execv(sys.argv[1], sys.argv[1:])
 shown, seen, end = b"", 0, time.monotonic() + 90
 while time.monotonic() < end:
-    if steps and steps[0][0].encode() in shown[seen:]:
+    echoes = termios.tcgetattr(terminal)[3] & termios.ECHO
+    if steps and steps[0][0].encode() in shown[seen:] and not echoes:
         seen = len(shown)
-        time.sleep(0.4)  # the program reads away what comes at once
         os.write(terminal, steps.pop(0)[1].encode())
     if not select.select([terminal], [], [], 0.1)[0]:
         continue
