@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -106,15 +107,12 @@ public sealed class DurabilityTests
 
         public static string Payload(string name) => $"{name} {Filling} {name}";
 
-        public async Task UntilAnsweredAsync(int count)
+        public Task UntilAnsweredAsync(int count) => Until.SoAsync($"{count} sets are answered", () =>
         {
-            while (answered.Count < count)
-            {
-                // a refusal would otherwise be waited for in vain
-                Assert.DoesNotContain(writers, writer => writer.IsCompleted);
-                await Task.Delay(5, TestContext.Current.CancellationToken);
-            }
-        }
+            // a refusal would otherwise be waited for in vain
+            Assert.DoesNotContain(writers, writer => writer.IsCompleted);
+            return answered.Count >= count;
+        });
 
         public Task EndedAsync() =>
             Task.WhenAll(writers).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);

@@ -4,6 +4,7 @@ using Coffer.Crypto;
 using Coffer.Hosting;
 using Coffer.Keys;
 using Coffer.Settings;
+using Coffer.Shared;
 
 namespace Coffer.Tests.Access;
 
@@ -155,11 +156,8 @@ public sealed class AuthorizationServer : IAsyncLifetime
         await RotatedAsync();
     }
 
-    private async Task RotatedAsync()
-    {
-        while ((string?)(await AdminAsync("GET", "root_keys"))["keys"]!.AsArray()[^1]!["state"] != "done")
-            await Task.Delay(100);
-    }
+    private Task RotatedAsync() => Until.SoAsync("the rotation is done", async () =>
+        (string?)(await AdminAsync("GET", "root_keys"))["keys"]!.AsArray()[^1]!["state"] == "done");
 
     /// <summary>An ephemeral key's id and token.</summary>
     internal async Task<(string Id, string Token)> MintAsync(string minter, string form = "user=usr_1")
