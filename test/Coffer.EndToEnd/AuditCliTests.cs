@@ -216,13 +216,21 @@ public sealed class AuditCliTests
     private static async Task<CofferProcess> WorkAsync(TemporaryDirectory data, params string[] more)
     {
         var coffer = await CofferProcess.ServeAsync(data, more);
-        using var clients = new AccountClients(coffer.Url, coffer.TestKey);
-        (await clients["acct_1"].SetAsync("the name", "the payload")).Is(200);
-        (await clients["acct_1"].FindAsync("the name")).Is(200);
-        (await clients["acct_1"].FindBareAsync("the name")).Is(200); // shows no payload: not recorded
-        (await clients["acct_1"].SetAsync("the name", "the payload 2", user: "usr_1")).Is(200);
-        (await clients[""].DeleteAsync("the name", idempotencyKey: "k")).Is(404);
-        return coffer;
+        try
+        {
+            using var clients = new AccountClients(coffer.Url, coffer.TestKey);
+            (await clients["acct_1"].SetAsync("the name", "the payload")).Is(200);
+            (await clients["acct_1"].FindAsync("the name")).Is(200);
+            (await clients["acct_1"].FindBareAsync("the name")).Is(200); // shows no payload: not recorded
+            (await clients["acct_1"].SetAsync("the name", "the payload 2", user: "usr_1")).Is(200);
+            (await clients[""].DeleteAsync("the name", idempotencyKey: "k")).Is(404);
+            return coffer;
+        }
+        catch
+        {
+            await coffer.DisposeAsync();
+            throw;
+        }
     }
 
     private static async Task<string> ExportAsync(TemporaryDirectory data, TemporaryDirectory to)

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
@@ -40,17 +39,15 @@ public sealed class CertbotTests
             {"pebble": {"listenAddress": "127.0.0.1:{{{port}}}", "certificate": "{{{pair.Cert}}}",
              "privateKey": "{{{pair.Key}}}", "httpPort": 5002, "tlsPort": 5001}}
             """, TestContext.Current.CancellationToken);
-        var start = Ran.Start(pebble, ["-config", files.File("pebble.json")], new Dictionary<string, string>
+        await using (var server = Beside.Start(pebble, ["-config", files.File("pebble.json")],
+            new Dictionary<string, string>
+            {
+                ["PEBBLE_VA_ALWAYS_VALID"] = "1", // there is no name to be proven here
+                ["PEBBLE_VA_NOSLEEP"] = "1",
+                ["PEBBLE_WFE_NONCEREJECT"] = "0",
+            }))
         {
-            ["PEBBLE_VA_ALWAYS_VALID"] = "1", // there is no name to be proven here
-            ["PEBBLE_VA_NOSLEEP"] = "1",
-            ["PEBBLE_WFE_NONCEREJECT"] = "0",
-        });
-        using var server = Process.Start(start)!;
-        server.StandardInput.Close();
-        try
-        {
-            await UntilListensAsync(port);
+            await Until.ListensAsync(port, () => server.HasEnded, () => server.Stderr);
             string[] where =
             [
                 "--config-dir", files.File("letsencrypt"), "--work-dir", files.File("work"), "--logs-dir",
@@ -65,15 +62,10 @@ public sealed class CertbotTests
             (await Ran.ProgramAsync(certbot,
                 ["renew", "--force-renewal", "--no-random-sleep-on-renew", .. where])).EndedWith(0);
         }
-        finally
-        {
-            server.Kill();
-            await server.WaitForExitAsync(CancellationToken.None);
-        }
 
-        for (var waited = Stopwatch.StartNew(); !(await IssuerAsync(coffer.Url)).Contains("Pebble",
-            StringComparison.Ordinal); await Task.Delay(100, TestContext.Current.CancellationToken))
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(10), coffer.Stderr);
+        await Until.SoAsync("the renewed certificate is served",
+            async () => (await IssuerAsync(coffer.Url)).Contains("Pebble", StringComparison.Ordinal),
+            TimeSpan.FromSeconds(10), () => coffer.Stderr);
         Assert.Null(await CertificateAsync(coffer.Url));
         Assert.Equal(0, await coffer.StopAsync());
         Assert.Single(coffer.Stderr.Split('\n'), line => line.Contains("was read again", StringComparison.Ordinal));
@@ -115,21 +107,4 @@ public sealed class CertbotTests
     private static bool IsItself(
         object sender, X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors) =>
         certificate is not null;
-
-    private static async Task UntilListensAsync(int port)
-    {
-        for (var waited = Stopwatch.StartNew(); ; await Task.Delay(50, TestContext.Current.CancellationToken))
-        {
-            try
-            {
-                using var tcp = new TcpClient();
-                await tcp.ConnectAsync(IPAddress.Loopback, port, TestContext.Current.CancellationToken);
-                return;
-            }
-            catch (SocketException) when (waited.Elapsed < TimeSpan.FromSeconds(10))
-            {
-                // not yet
-            }
-        }
-    }
 }

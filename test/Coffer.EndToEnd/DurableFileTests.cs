@@ -16,7 +16,8 @@ public sealed class DurableFileTests
         string error)
     {
         using var data = new TemporaryDirectory();
-        var ended = await StartedAsync(Path.TrimEndingDirectorySeparator(data.File(file)), error, data);
+        var ended = await Strace.EndedAsync(
+            data.Path, "fsync", $"error={error}", Path.TrimEndingDirectorySeparator(data.File(file)));
         Assert.True(ended.Exit == 74, ended.Message);
         Assert.Contains("cannot be synced to the disk", ended.Message, StringComparison.Ordinal);
 
@@ -29,7 +30,7 @@ public sealed class DurableFileTests
     public async Task The_directory_that_has_the_name_of_a_new_data_directory_is_synced()
     {
         using var parent = new TemporaryDirectory();
-        var ended = await StartedAsync(parent.Path, "EIO", parent, "store");
+        var ended = await Strace.EndedAsync(parent.File("store"), "fsync", "error=EIO", parent.Path);
         Assert.Contains($"{parent.Path} cannot be synced to the disk", ended.Message, StringComparison.Ordinal);
     }
 
@@ -44,19 +45,5 @@ public sealed class DurableFileTests
         Assert.Equal(0, await coffer.StopAsync()); // it writes one when it stops
         Assert.Contains("Checkpoints of the audit log cannot be written", coffer.Stderr, StringComparison.Ordinal);
         Assert.Contains("cannot be synced to the disk", coffer.Stderr, StringComparison.Ordinal);
-    }
-
-    private static async Task<EndedException> StartedAsync(string synced, string error, TemporaryDirectory data,
-        string below = "")
-    {
-        var under = Strace.Under("fsync", $"error={error}", synced);
-        var ended = await Assert.ThrowsAsync<EndedException>(async () =>
-        {
-            await using var started = await CofferProcess.StartAsync(["serve", "--data", data.File(below)],
-                under: under);
-        });
-        Assert.SkipWhen(ended.Message.Contains("ptrace", StringComparison.Ordinal),
-            $"strace may not trace here: {ended.Message}");
-        return ended;
     }
 }

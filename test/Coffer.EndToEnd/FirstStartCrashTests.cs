@@ -46,13 +46,7 @@ public sealed class FirstStartCrashTests
 
     private static async Task KillStartAsync(TemporaryDirectory data, string file, string calls, int nth)
     {
-        var under = Strace.Under(calls, $"signal=SIGKILL:when={nth}", data.File(file));
-        var ended = await Assert.ThrowsAsync<EndedException>(async () =>
-        {
-            await using var started = await CofferProcess.StartAsync(["serve", "--data", data.Path], under: under);
-        });
-        Assert.SkipWhen(ended.Message.Contains("ptrace", StringComparison.Ordinal),
-            $"strace may not trace here: {ended.Message}");
+        var ended = await Strace.EndedAsync(data.Path, calls, $"signal=SIGKILL:when={nth}", data.File(file));
         Assert.True(ended.Exit == Killed, ended.Message);
     }
 

@@ -47,10 +47,9 @@ public sealed class InitTests
         // With tables and no identity there are syncs of one thread only: the last one that fails is that of the keys.
         for (var nth = 1; !File.Exists(keys); nth++)
         {
-            var under = Strace.Under("fdatasync,fsync", $"error=EIO:when={nth}+", data.File("coffer.db-wal"));
-            var ran = await Ran.ProgramAsync(
-                under[0], [.. under[1..], Needs.Program, "init", "--data", data.Path, "--out", keys]);
-            Assert.SkipWhen(ran.Stderr.Contains("ptrace", StringComparison.Ordinal), $"strace: {ran.Stderr}");
+            Assert.InRange(nth, 1, 100);
+            var ran = await Strace.RunAsync("fdatasync,fsync", $"error=EIO:when={nth}+", data.File("coffer.db-wal"),
+                ["init", "--data", data.Path, "--out", keys]);
             ran.EndedWith(74);
             Assert.Equal(File.Exists(keys), ran.Stderr.Contains(
                 $"The first keys are in {keys}, and the store may know them", StringComparison.Ordinal));

@@ -99,7 +99,7 @@ public sealed class PlatformFilesTests
     }
 
     private static Task<CofferProcess> StartAsync(params string[] line) =>
-        CofferProcess.StartAsync(line, under: AsNobody);
+        CofferProcess.StartAsync(line, under: AsNobody, asOther: true);
 
     private static Task<Ran> RefusedAsync(params string[] line) =>
         Ran.ProgramAsync(AsNobody[0], [.. AsNobody[1..], Needs.Program, .. line]);

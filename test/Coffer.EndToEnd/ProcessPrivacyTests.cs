@@ -1,6 +1,6 @@
-using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -86,16 +86,13 @@ public sealed class ProcessPrivacyTests
         using var proxy = new TcpListener(IPAddress.Loopback, 0); // it never answers
         proxy.Start();
         var port = ((IPEndPoint)proxy.LocalEndpoint).Port;
-        using var asking = Process.Start(Ran.Start(Needs.Program, ["apps", "list", "--url", "https://coffer.invalid",
+        await using var asking = Beside.Start(Needs.Program, ["apps", "list", "--url", "https://coffer.invalid",
             "--proxy", $"http://me:canary@127.0.0.1:{port}"],
-            new Dictionary<string, string> { ["COFFER_ADMIN_KEY"] = "ak_x" }))!;
-        using (await proxy.AcceptTcpClientAsync(TestContext.Current.CancellationToken))
-        {
-            var listed = (await File.ReadAllTextAsync($"/proc/{asking.Id}/cmdline",
-                TestContext.Current.CancellationToken)).Split('\0');
-            asking.Kill();
-            Assert.Equal("[redacted]", listed[Array.IndexOf(listed, "--proxy") + 1]);
-        }
+            new Dictionary<string, string> { ["COFFER_ADMIN_KEY"] = "ak_x" });
+        await Until.SoAsync("the proxy is asked", proxy.Pending, instead: () => asking.Stderr);
+        var listed = (await File.ReadAllTextAsync($"/proc/{asking.Pid}/cmdline",
+            TestContext.Current.CancellationToken)).Split('\0');
+        Assert.Equal("[redacted]", listed[Array.IndexOf(listed, "--proxy") + 1]);
     }
 
     [Fact]

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
@@ -22,17 +21,14 @@ public sealed class ProxyBlockTests
         var port = PostgresPrograms.FreePort();
         await using var coffer = await CofferProcess.ServeAsync(
             data, "--trusted-proxies", "127.0.0.1", "--public-url", Public);
-        var start = Ran.Start(nginx, ["-p", files.Path, "-e", files.File("start.log"), "-c",
-            await ConfigurationAsync(files, coffer.Url.Authority, port)], environment: null);
-        using var proxy = Process.Start(start)!;
-        proxy.StandardInput.Close();
-        try
+        await using (var proxy = Beside.Start(nginx, ["-p", files.Path, "-e", files.File("start.log"), "-c",
+            await ConfigurationAsync(files, coffer.Url.Authority, port)]))
         {
             using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false })
             {
                 BaseAddress = new Uri($"http://127.0.0.1:{port}"),
             };
-            await UntilAnswersAsync(http);
+            await Until.AnswersAsync(new Uri(http.BaseAddress, "/healthz"), () => proxy.Stderr);
             http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue(
                 "Basic", Convert.ToBase64String(Encoding.ASCII.GetBytes($"{coffer.TestKey}:")));
             http.DefaultRequestHeaders.Add("X-Forwarded-For", "203.0.113.9");
@@ -67,11 +63,6 @@ public sealed class ProxyBlockTests
             Assert.Equal(0, await coffer.StopAsync());
             using var away = await SendAsync(http, HttpMethod.Get, $"{Secrets}/find", "");
             Assert.Equal(HttpStatusCode.BadGateway, away.StatusCode);
-        }
-        finally
-        {
-            proxy.Kill(entireProcessTree: true);
-            await proxy.WaitForExitAsync(CancellationToken.None);
         }
 
         foreach (var file in Directory.GetFiles(files.Path, "*.log"))
@@ -121,24 +112,5 @@ public sealed class ProxyBlockTests
 
             """ + block + "}\n", TestContext.Current.CancellationToken);
         return files.File("nginx.conf");
-    }
-
-    private static async Task UntilAnswersAsync(HttpClient http)
-    {
-        for (var waited = Stopwatch.StartNew(); ; await Task.Delay(50, TestContext.Current.CancellationToken))
-        {
-            try
-            {
-                using var answer = await http.GetAsync("/healthz", TestContext.Current.CancellationToken);
-                if (answer.IsSuccessStatusCode)
-                    return;
-            }
-            catch (HttpRequestException) when (waited.Elapsed < TimeSpan.FromSeconds(20))
-            {
-                continue;
-            }
-
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), "nginx does not answer");
-        }
     }
 }

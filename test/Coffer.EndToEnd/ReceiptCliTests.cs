@@ -11,12 +11,12 @@ namespace Coffer.EndToEnd;
 public sealed class ReceiptCliTests : IAsyncLifetime
 {
     private const string Reading = """
-        import sqlite3, sys
+        import signal, sqlite3, sys
         store = sqlite3.connect(sys.argv[1])
         store.execute("BEGIN")
         store.execute("SELECT count(*) FROM tenants").fetchone()
         print("reading", flush=True)
-        sys.stdin.read()
+        signal.pause()
         """;
 
     private readonly TemporaryDirectory data = new();
@@ -39,8 +39,9 @@ public sealed class ReceiptCliTests : IAsyncLifetime
         var key = await Cli.KeyAsync(app);
         (await Cli.WithKeyAsync(key, "secrets", "set", "k", "--payload", "p", "--account", "acct_1")).EndedWith(0);
         string id;
-        using (var reader = await ReaderAsync())
+        await using (var reader = Beside.Start(Needs.OnPath("python3"), ["-c", Reading, data.File("coffer.db")]))
         {
+            await reader.PrintedAsync("reading\n");
             var begun = Stopwatch.GetTimestamp();
             var forgotten = await Cli.RunAsync("accounts", "forget", "acct_1", "--app", app, "--yes", "--json");
             Assert.InRange(Stopwatch.GetElapsedTime(begun), TimeSpan.FromSeconds(9), TimeSpan.FromSeconds(40));
@@ -74,18 +75,5 @@ public sealed class ReceiptCliTests : IAsyncLifetime
         Assert.Contains("The receipt, for the person who asked:",
             (await Ran.ProgramAsync(Needs.Program, ["receipt", "show", id], environment)).EndedWith(0).Stdout,
             StringComparison.Ordinal);
-    }
-
-    private async Task<Process> ReaderAsync()
-    {
-        var reader = Process
-            .Start(new ProcessStartInfo(Needs.OnPath("python3"), ["-c", Reading, data.File("coffer.db")])
-            {
-                UseShellExecute = false,
-                RedirectStandardInput = true,
-                RedirectStandardOutput = true,
-            })!;
-        Assert.Equal("reading", await reader.StandardOutput.ReadLineAsync());
-        return reader;
     }
 }

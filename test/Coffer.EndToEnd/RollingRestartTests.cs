@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Diagnostics;
 using System.Security.Cryptography.X509Certificates;
 using Coffer.Shared;
 
@@ -28,24 +27,25 @@ public sealed class RollingRestartTests
         var store = $"Host=127.0.0.1;Port={cluster.Primary.Port};Database=postgres;Username={Role};Timeout=20;"
             + $"Passfile={PasswordFile("first")}";
         var (one, other) = (PostgresPrograms.FreePort(), PostgresPrograms.FreePort());
-        var nodes = new[] { await StartAsync(first, one), null! };
-        foreach (var file in (string[])["coffer.key", "coffer.anchor"])
-            File.Copy(first.File(file), second.File(file));
-        nodes[1] = await StartAsync(second, other);
-        var key = nodes[0].TestKey;
-        var (byHaproxy, byNginx) = (PostgresPrograms.FreePort(), PostgresPrograms.FreePort());
-        using var balancer = Balancer(haproxy, ["-f", await ConfigurationAsync("haproxy", byHaproxy)]);
-        using var proxy = Balancer(nginx,
-            ["-p", files.Path, "-e", "stderr", "-c", await ConfigurationAsync("nginx", byNginx)]);
+        var nodes = new CofferProcess[2];
         try
         {
-            await UntilAnswersAsync(byHaproxy);
-            await UntilAnswersAsync(byNginx);
+            nodes[0] = await StartAsync(first, one);
+            foreach (var file in (string[])["coffer.key", "coffer.anchor"])
+                File.Copy(first.File(file), second.File(file));
+            nodes[1] = await StartAsync(second, other);
+            var key = nodes[0].TestKey;
+            var (byHaproxy, byNginx) = (PostgresPrograms.FreePort(), PostgresPrograms.FreePort());
+            await using var balancer = Beside.Start(haproxy, ["-f", await ConfigurationAsync("haproxy", byHaproxy)]);
+            await using var proxy = Beside.Start(nginx,
+                ["-p", files.Path, "-e", "stderr", "-c", await ConfigurationAsync("nginx", byNginx)]);
+            await Until.AnswersAsync(new Uri($"http://127.0.0.1:{byHaproxy}/healthz"), () => balancer.Stderr);
+            await Until.AnswersAsync(new Uri($"http://127.0.0.1:{byNginx}/healthz"), () => proxy.Stderr);
             using var stop = new CancellationTokenSource();
             Task<int>[] working =
             [
-                .. Enumerable.Range(0, Workers).Select(worker => WorkAsync(byHaproxy, $"h{worker}", stop.Token)),
-                .. Enumerable.Range(0, Workers).Select(worker => WorkAsync(byNginx, $"n{worker}", stop.Token)),
+                .. Enumerable.Range(0, Workers).Select(worker => WorkAsync(byHaproxy, key, $"h{worker}", stop.Token)),
+                .. Enumerable.Range(0, Workers).Select(worker => WorkAsync(byNginx, key, $"n{worker}", stop.Token)),
             ];
             for (var node = 0; node < 2; node++)
             {
@@ -66,19 +66,13 @@ public sealed class RollingRestartTests
             var pair = PemPair.Make(files);
             nodes[0] = await StartAsync(first, one, "--listen", $"https://127.0.0.1:{one}", "--tls-cert", pair.Cert,
                 "--tls-key", pair.Key);
-            await ChangeAroundAsync(pair);
+            await ChangeAroundAsync(pair, key);
             Assert.All(await Task.WhenAll(nodes.Select(node => node.StopAsync())), exit => Assert.Equal(0, exit));
             await AuditVerb.VerifiedAsync(second, "--store", store);
         }
         finally
         {
-            foreach (var process in (Process[])[balancer, proxy])
-            {
-                process.Kill(entireProcessTree: true);
-                await process.WaitForExitAsync(CancellationToken.None);
-            }
-
-            foreach (var node in nodes)
+            foreach (var node in nodes.OfType<CofferProcess>())
                 await node.DisposeAsync();
         }
 
@@ -95,7 +89,7 @@ public sealed class RollingRestartTests
             return file;
         }
 
-        async Task ChangeAroundAsync(PemPair pair)
+        async Task ChangeAroundAsync(PemPair pair, string key)
         {
             using var made = new TemporaryDirectory();
             var newer = PemPair.Make(made);
@@ -175,7 +169,7 @@ public sealed class RollingRestartTests
             return files.File(name + ".conf");
         }
 
-        async Task<int> WorkAsync(int port, string name, CancellationToken ct)
+        async Task<int> WorkAsync(int port, string key, string name, CancellationToken ct)
         {
             using var client = new WireClient(new Uri($"http://127.0.0.1:{port}"), key, $"acct_{name}");
             var requests = 0;
@@ -205,34 +199,5 @@ public sealed class RollingRestartTests
         Assert.True(from >= 0, $"docs/tls.md has no block for {name}");
         from = text.IndexOf('\n', from) + 1;
         return text[from..text.IndexOf("```", from, StringComparison.Ordinal)];
-    }
-
-    private static Process Balancer(string program, string[] arguments)
-    {
-        var start = Ran.Start(program, arguments, environment: null);
-        start.RedirectStandardInput = start.RedirectStandardOutput = start.RedirectStandardError = false;
-        start.StandardOutputEncoding = start.StandardErrorEncoding = null;
-        return Process.Start(start)!;
-    }
-
-    private static async Task UntilAnswersAsync(int port)
-    {
-        using var client = new HttpClient(new SocketsHttpHandler { UseProxy = false });
-        for (var waited = Stopwatch.StartNew(); ; await Task.Delay(50, TestContext.Current.CancellationToken))
-        {
-            try
-            {
-                using var answer = await client.GetAsync(new Uri($"http://127.0.0.1:{port}/healthz"),
-                    TestContext.Current.CancellationToken);
-                if (answer.IsSuccessStatusCode)
-                    return;
-            }
-            catch (HttpRequestException) when (waited.Elapsed < TimeSpan.FromSeconds(20))
-            {
-                continue;
-            }
-
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), $"nothing answers at {port}");
-        }
     }
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -18,16 +19,13 @@ public sealed class SignalsTests
             pem.Cert, "--tls-key", pem.Key, "--drain", "60");
         using var client = pem.Client(coffer.Url);
         coffer.Signal(Signals.Hup);
-        for (var waited = Stopwatch.StartNew(); !coffer.Stderr.Contains("was read again", StringComparison.Ordinal);)
-        {
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(10), coffer.Stderr);
-            await Task.Delay(20, TestContext.Current.CancellationToken);
-        }
-
+        await Until.SoAsync("the certificate is read again",
+            () => coffer.Stderr.Contains("was read again", StringComparison.Ordinal), TimeSpan.FromSeconds(10),
+            () => coffer.Stderr);
         Assert.Equal(HttpStatusCode.OK, await ReadyAsync());
         coffer.Signal();
-        for (var waited = Stopwatch.StartNew(); await ReadyAsync() != HttpStatusCode.ServiceUnavailable;)
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(10));
+        await Until.SoAsync("it is not ready", async () => await ReadyAsync() == HttpStatusCode.ServiceUnavailable,
+            TimeSpan.FromSeconds(10), () => coffer.Stderr);
         using var alive = await client.GetAsync(new Uri("/healthz", UriKind.Relative),
             TestContext.Current.CancellationToken);
         Assert.Equal((HttpStatusCode.OK, true), (alive.StatusCode, alive.Headers.ConnectionClose));
@@ -63,13 +61,13 @@ public sealed class SignalsTests
         using var silent = new TcpListener(IPAddress.Loopback, 0);
         silent.Start();
         var port = ((IPEndPoint)silent.LocalEndpoint).Port;
-        using var process = Process.Start(Ran.Start(Needs.Program, ["serve", "--data", data.Path, "--listen",
-            "http://127.0.0.1:0", "--store", $"Host=127.0.0.1;Port={port};Timeout=60;Username=u"], environment: null))!;
+        await using var starting = Beside.Start(Needs.Program, ["serve", "--data", data.Path, "--listen",
+            "http://127.0.0.1:0", "--store", $"Host=127.0.0.1;Port={port};Timeout=60;Username=u"]);
+        await Until.SoAsync("the database is asked", silent.Pending, instead: () => starting.Stderr);
         using var asked = await silent.AcceptTcpClientAsync(TestContext.Current.CancellationToken);
         var began = Stopwatch.StartNew();
-        Assert.Equal(0, Signals.Send(process.Id, Signals.Term));
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
-        Assert.Equal(0, process.ExitCode);
+        starting.Signal(Signals.Term);
+        Assert.Equal(0, await starting.ExitAsync());
         Assert.True(began.Elapsed < TimeSpan.FromSeconds(5), $"{began.Elapsed}");
     }
 

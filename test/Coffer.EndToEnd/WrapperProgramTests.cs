@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using Coffer.Shared;
@@ -33,11 +32,11 @@ public sealed class WrapperProgramTests
     {
         using var data = new TemporaryDirectory();
         var port = FreePair();
-        await using var tpm = await HelperAsync(Needs.OnPath("swtpm"), "socket", "--tpm2", "--tpmstate",
+        await using var tpm = Beside.Start(Needs.OnPath("swtpm"), ["socket", "--tpm2", "--tpmstate",
             $"dir={Made(data, "tpm")}", "--flags", "not-need-init,startup-clear", "--server",
             $"type=tcp,port={port},bindaddr=127.0.0.1,disconnect", "--ctrl",
-            $"type=tcp,port={port + 1},bindaddr=127.0.0.1");
-        await ListensAsync(port);
+            $"type=tcp,port={port + 1},bindaddr=127.0.0.1"]);
+        await Until.ListensAsync(port, () => tpm.HasEnded, () => tpm.Stderr);
         string[] pin = ["tpm2", """{"pcr_bank":"sha256","pcr_ids":"7"}"""];
         var environment = new Dictionary<string, string> { ["TPM2TOOLS_TCTI"] = $"swtpm:host=127.0.0.1,port={port}" };
         await ServesAndRotatesAsync(data, "clevis", string.Join(' ', pin), environment);
@@ -55,40 +54,40 @@ public sealed class WrapperProgramTests
         var (port, keys) = (PostgresPrograms.FreePort(), Made(data, "tang"));
         (await Ran.ProgramAsync("/usr/libexec/tangd-keygen", [keys])).EndedWith(0);
         string[] served = [$"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork", $"EXEC:/usr/libexec/tangd {keys}"];
-        var tang = await HelperAsync(Needs.OnPath("socat"), served);
-        try
+        string pin;
+        await using (var tang = Beside.Start(Needs.OnPath("socat"), served))
         {
-            await ListensAsync(port);
+            await Until.ListensAsync(port, () => tang.HasEnded, () => tang.Stderr);
             var thumbprint = (await Ran.ProgramAsync(Needs.OnPath("tang-show-keys"), [$"{port}"])).EndedWith(0)
                 .Stdout.Trim();
-            var pin = $$"""tang {"url":"http://127.0.0.1:{{port}}","thp":"{{thumbprint}}"}""";
-            await using (var coffer = await StartAsync(data, "clevis", pin))
-            {
-                await File.WriteAllTextAsync(data.File("admin"), $"{coffer.AdminKey} {coffer.TestKey}");
-                await tang.DisposeAsync();
-                using var client = new WireClient(coffer.Url, coffer.TestKey);
-                (await client.SetAsync("k", "stored while it is away")).Is(200);
-                using var operating = new WireClient(coffer.Url, coffer.AdminKey);
-                var refused = (await operating.PostAsync($"{Root}/rotate", [])).Is(503);
-                Assert.Equal("key_service_unavailable", refused.ErrorCode);
-                (await operating.GetAsync("/readyz")).Is(200);
-            }
+            pin = $$"""tang {"url":"http://127.0.0.1:{{port}}","thp":"{{thumbprint}}"}""";
+            await using var coffer = await StartAsync(data, "clevis", pin);
+            await File.WriteAllTextAsync(data.File("admin"), $"{coffer.AdminKey} {coffer.TestKey}");
+            await tang.DisposeAsync();
+            using var client = new WireClient(coffer.Url, coffer.TestKey);
+            (await client.SetAsync("k", "stored while it is away")).Is(200);
+            using var operating = new WireClient(coffer.Url, coffer.AdminKey);
+            var refused = (await operating.PostAsync($"{Root}/rotate", [])).Is(503);
+            Assert.Equal("key_service_unavailable", refused.ErrorCode);
+            (await operating.GetAsync("/readyz")).Is(200);
+        }
 
-            var ended = await Assert.ThrowsAsync<EndedException>(
-                () => StartAsync(data, "clevis", pin, more: ["--root-key-wait", "1"]));
-            Assert.Equal(75, ended.Exit);
-            var starting = StartAsync(data, "clevis", pin, more: ["--root-key-wait", "60"]);
+        var ended = await Assert.ThrowsAsync<EndedException>(
+            () => StartAsync(data, "clevis", pin, more: ["--root-key-wait", "1"]));
+        Assert.Equal(75, ended.Exit);
+        var starting = StartAsync(data, "clevis", pin, more: ["--root-key-wait", "60"]);
+        try
+        {
             await Task.Delay(TimeSpan.FromSeconds(2), TestContext.Current.CancellationToken);
             Assert.False(starting.IsCompleted);
-            tang = await HelperAsync(Needs.OnPath("socat"), served);
-            await using var again = await starting;
+            await using var back = Beside.Start(Needs.OnPath("socat"), served);
             var key = (await File.ReadAllTextAsync(data.File("admin"))).Split(' ')[1];
-            using var reading = new WireClient(again.Url, key);
+            using var reading = new WireClient((await starting).Url, key);
             Assert.Equal("stored while it is away", (await reading.FindAsync("k")).Is(200).Payload);
         }
         finally
         {
-            await tang.DisposeAsync();
+            await (await starting).DisposeAsync();
         }
     }
 
@@ -126,31 +125,6 @@ public sealed class WrapperProgramTests
     private static string Made(TemporaryDirectory data, string name) =>
         Directory.CreateDirectory(data.File(name)).FullName;
 
-    private static async Task<Helper> HelperAsync(string program, params string[] arguments)
-    {
-        var process = Process.Start(Ran.Start(program, arguments, environment: null))!;
-        process.StandardInput.Close();
-        await Task.Yield();
-        return new Helper(process);
-    }
-
-    private static async Task ListensAsync(int port)
-    {
-        for (var tries = 0; ; tries++)
-        {
-            try
-            {
-                using var client = new TcpClient();
-                await client.ConnectAsync(IPAddress.Loopback, port, TestContext.Current.CancellationToken);
-                return;
-            }
-            catch (SocketException) when (tries < 100)
-            {
-                await Task.Delay(50, TestContext.Current.CancellationToken);
-            }
-        }
-    }
-
     /// <summary>The first of two free ports that follow each other.</summary>
     private static int FreePair()
     {
@@ -167,17 +141,6 @@ public sealed class WrapperProgramTests
             {
                 // Somebody has that one.
             }
-        }
-    }
-
-    /// <summary>A program that runs beside the test, and ends with it.</summary>
-    private sealed class Helper(Process process) : IAsyncDisposable
-    {
-        public async ValueTask DisposeAsync()
-        {
-            if (!process.HasExited)
-                process.Kill(entireProcessTree: true);
-            await process.WaitForExitAsync(CancellationToken.None);
         }
     }
 }

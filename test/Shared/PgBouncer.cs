@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 
 namespace Coffer.Shared;
 
@@ -49,17 +47,19 @@ internal sealed class PgBouncer : IAsyncDisposable
         string[] line = Environment.IsPrivilegedProcess
             ? ["runuser", "-u", "postgres", "--", program, "-q", file]
             : [program, "-q", file];
-        var started = Process.Start(
+        var bouncer = new PgBouncer(made, Process.Start(
             new ProcessStartInfo("/bin/sh", ["-c", $"exec \"$0\" \"$@\" >{made}/log 2>&1", .. line])
-            { WorkingDirectory = "/" })!;
-        for (var waited = Stopwatch.StartNew(); !await AnswersAsync(port);)
+            { WorkingDirectory = "/" })!, port);
+        try
         {
-            if (waited.Elapsed > TimeSpan.FromSeconds(20) || started.HasExited)
-                Assert.Fail($"PgBouncer does not answer: {await File.ReadAllTextAsync($"{made}/log")}");
-            await Task.Delay(20);
+            await Until.ListensAsync(port, () => bouncer.process.HasExited, () => File.ReadAllText($"{made}/log"));
+            return bouncer;
         }
-
-        return new PgBouncer(made, started, port);
+        catch
+        {
+            await bouncer.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>
@@ -101,19 +101,5 @@ internal sealed class PgBouncer : IAsyncDisposable
         if (found is null)
             Assert.Fail(Missing);
         return found;
-    }
-
-    private static async Task<bool> AnswersAsync(int port)
-    {
-        try
-        {
-            using var client = new TcpClient();
-            await client.ConnectAsync(IPAddress.Loopback, port);
-            return true;
-        }
-        catch (SocketException)
-        {
-            return false;
-        }
     }
 }

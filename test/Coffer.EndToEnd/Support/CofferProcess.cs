@@ -1,39 +1,25 @@
-using System.Diagnostics;
-using System.Text;
 using System.Text.Json;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
 /// <summary>
-/// The real program as a server of its own, on a free port. Disposing of it ends that process and no other.
+/// The real program as a server of its own, on a free port. Disposing of it ends that process, and no other but those
+/// that it has started.
 /// </summary>
 public sealed class CofferProcess : IAsyncDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
-    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
 
-    private readonly Process process;
     private readonly TemporaryDirectory own = new();
-    private readonly StringBuilder output = new();
-    private readonly StringBuilder errors = new();
+    private Beside program = null!;
 
-    private CofferProcess(string[] line, string? folder, IReadOnlyDictionary<string, string>? environment)
+    private CofferProcess()
     {
-        ReadyFile = own.File("ready.json");
-        if (line[0] == "setpriv") // another user writes there
-            File.SetUnixFileMode(own.Path, (UnixFileMode)0b111_111_111);
-        process = new Process
-        {
-            StartInfo = Ran.Start(line[0], [.. line[1..], "--ready-file", ReadyFile],
-                new Dictionary<string, string>(environment ?? new Dictionary<string, string>())
-                { ["TMPDIR"] = own.Path }, folder),
-        };
-        process.OutputDataReceived += (_, line) => Append(output, line.Data);
-        process.ErrorDataReceived += (_, line) => Append(errors, line.Data);
     }
 
     /// <summary>Where it writes, by its own account, what it is ready with.</summary>
-    public string ReadyFile { get; }
+    public string ReadyFile => own.File("ready.json");
 
     /// <summary>The ready file's content.</summary>
     public JsonElement Ready { get; private set; }
@@ -46,14 +32,14 @@ public sealed class CofferProcess : IAsyncDisposable
 
     public string AdminKey => Ready.GetProperty("admin_key").GetString()!;
 
-    public int Pid => process.Id;
+    public int Pid => program.Pid;
 
     /// <summary>The temporary stores that there are of it: it has a temporary directory of its own.</summary>
     public IEnumerable<string> TemporaryStores => Directory.EnumerateDirectories(own.Path, "coffer-dev-*");
 
-    public string Stdout => Text(output);
+    public string Stdout => program.Stdout;
 
-    public string Stderr => Text(errors);
+    public string Stderr => program.Stderr;
 
     public static Task<CofferProcess> DevAsync(params string[] more) => StartAsync(["dev", .. more]);
 
@@ -70,26 +56,28 @@ public sealed class CofferProcess : IAsyncDisposable
     /// </param>
     /// <param name="environment">Variables beside those of the tests.</param>
     /// <param name="program">The program; null is the built one.</param>
+    /// <param name="asOther">Whether another user runs it, who must be able to write what it is ready with.</param>
     /// <exception cref="EndedException">It ended before it was ready.</exception>
     public static async Task<CofferProcess> StartAsync(
         string[] arguments, string? folder = null, string[]? under = null,
-        IReadOnlyDictionary<string, string>? environment = null, string? program = null)
+        IReadOnlyDictionary<string, string>? environment = null, string? program = null, bool asOther = false)
     {
-        string[] listen = arguments.Contains("--listen") ? [] : ["--listen", "http://127.0.0.1:0"];
-        // Nobody is in front of it who would have to turn to another; older releases know no such setting.
-        string[] drain = program is null && arguments[0] == "serve" && !arguments.Contains("--drain")
-            ? ["--drain", "0"]
-            : [];
-        var coffer = new CofferProcess([.. under ?? [], program ?? Needs.Program, .. arguments, .. listen, .. drain],
-            folder, environment);
-        coffer.process.Start();
-        coffer.process.StandardInput.Close();
-        coffer.process.BeginOutputReadLine();
-        coffer.process.BeginErrorReadLine();
+        var coffer = new CofferProcess();
         try
         {
-            await UntilAsync(() => File.Exists(coffer.ReadyFile) || coffer.process.HasExited,
-                () => $"not ready after {Patience}: {coffer.Stderr}");
+            if (asOther)
+                File.SetUnixFileMode(coffer.own.Path, (UnixFileMode)0b111_111_111);
+            string[] listen = arguments.Contains("--listen") ? [] : ["--listen", "http://127.0.0.1:0"];
+            // Nobody is in front of it who would have to turn to another; older releases know no such setting.
+            string[] drain = program is null && arguments[0] == "serve" && !arguments.Contains("--drain")
+                ? ["--drain", "0"]
+                : [];
+            string[] line = [.. under ?? [], program ?? Needs.Program, .. arguments, .. listen, .. drain];
+            coffer.program = Beside.Start(line[0], [.. line[1..], "--ready-file", coffer.ReadyFile],
+                new Dictionary<string, string>(environment ?? new Dictionary<string, string>())
+                { ["TMPDIR"] = coffer.own.Path }, folder);
+            await Until.SoAsync("it is ready", () => File.Exists(coffer.ReadyFile) || coffer.program.HasEnded,
+                Patience, () => coffer.Stderr);
             if (!File.Exists(coffer.ReadyFile))
                 throw new EndedException(await coffer.ExitAsync(), $"coffer {string.Join(' ', arguments)}",
                     coffer.Stderr);
@@ -106,8 +94,7 @@ public sealed class CofferProcess : IAsyncDisposable
     /// <summary>What it has printed, once that contains <paramref name="text"/>: it prints after it is ready.</summary>
     public async Task<string> PrintedAsync(string text)
     {
-        await UntilAsync(() => Stdout.Contains(text, StringComparison.Ordinal),
-            () => $"'{text}' was not printed after {Patience}, but: {Stdout}");
+        await program.PrintedAsync(text);
         return Stdout;
     }
 
@@ -118,67 +105,26 @@ public sealed class CofferProcess : IAsyncDisposable
         return ExitAsync();
     }
 
-    /// <summary>Sends a signal, SIGTERM if no other, and does not wait.</summary>
-    public void Signal(int signal = Signals.Term)
-    {
-        if (!process.HasExited)
-            Assert.Equal(0, Signals.Send(process.Id, signal));
-    }
+    /// <summary>Sends a signal, SIGTERM if no other, unless it has ended, and does not wait.</summary>
+    public void Signal(int signal = Signals.Term) => program.Signal(signal);
 
     /// <summary>Has it stand still (SIGSTOP) until it is resumed.</summary>
-    public void Suspend() => Assert.Equal(0, Signals.Send(process.Id, Signals.Stop));
+    public void Suspend() => Assert.Equal(0, Signals.Send(Pid, Signals.Stop));
 
     /// <summary>Has it continue (SIGCONT), unless it has ended.</summary>
-    public void Resume()
-    {
-        if (!process.HasExited)
-            Assert.Equal(0, Signals.Send(process.Id, Signals.Cont));
-    }
+    public void Resume() => program.Signal(Signals.Cont);
 
     /// <summary>Ends it as a crash does: SIGKILL, which no program sees coming.</summary>
-    public Task<int> CrashAsync()
-    {
-        process.Kill();
-        return ExitAsync();
-    }
+    public Task<int> CrashAsync() => program.KillAsync();
 
     /// <summary>Its exit code, once it has ended and all that it printed is read.</summary>
-    public async Task<int> ExitAsync()
-    {
-        using var deadline = new CancellationTokenSource(Patience);
-        await process.WaitForExitAsync(deadline.Token);
-        return process.ExitCode;
-    }
+    public Task<int> ExitAsync() => program.ExitAsync();
 
+    /// <remarks>A second time does nothing.</remarks>
     public async ValueTask DisposeAsync()
     {
-        if (!process.HasExited)
-            await CrashAsync();
-        process.Dispose();
+        await (program?.DisposeAsync() ?? default);
         own.Dispose();
-    }
-
-    private static void Append(StringBuilder text, string? line)
-    {
-        if (line is null)
-            return;
-        lock (text)
-            text.Append(line).Append('\n');
-    }
-
-    private static string Text(StringBuilder text)
-    {
-        lock (text)
-            return text.ToString();
-    }
-
-    private static async Task UntilAsync(Func<bool> isSo, Func<string> complaint)
-    {
-        for (var waited = Stopwatch.StartNew(); !isSo(); await Task.Delay(Pause, TestContext.Current.CancellationToken))
-        {
-            if (waited.Elapsed > Patience)
-                throw new TimeoutException(complaint());
-        }
     }
 }
 

@@ -41,7 +41,7 @@ public sealed record Ran(string Line, int ExitCode, byte[] Output, string Stderr
         finally
         {
             if (!process.HasExited)
-                process.Kill();
+                process.Kill(entireProcessTree: true); // of a shell, what it waits for too
         }
     }
 

@@ -1,4 +1,4 @@
-using System.Diagnostics;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -9,9 +9,9 @@ public sealed class Strace : IAsyncDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
-    private readonly Process tracer;
+    private readonly Beside tracer;
 
-    private Strace(Process tracer) => this.tracer = tracer;
+    private Strace(Beside tracer) => this.tracer = tracer;
 
     /// <summary>
     /// Attaches to a server that runs and returns once all its threads are under the fault. Disposing ends the fault,
@@ -27,21 +27,24 @@ public sealed class Strace : IAsyncDisposable
         params string[] files)
     {
         var attached = new Strace(
-            Process.Start(
-                Ran.Start(Needs.Strace(), [.. Options(calls, fault, files), "-p", $"{coffer.Pid}"],
-                    environment: null))!);
-        attached.tracer.StandardInput.Close();
-        for (var waited = Stopwatch.StartNew(); !IsTraced(coffer.Pid); await Task.Delay(10,
-            TestContext.Current.CancellationToken))
+            Beside.Start(Needs.Strace(), [.. Options(calls, fault, files), "-p", $"{coffer.Pid}"]));
+        try
         {
-            if (attached.tracer.HasExited)
+            await Until.SoAsync("strace is attached", () => attached.tracer.HasEnded || IsTraced(coffer.Pid), Patience);
+            if (attached.tracer.HasEnded)
+            {
+                await attached.tracer.ExitAsync();
                 Assert.Skip(
-                    "strace may not attach to a process here (ptrace is refused): "
-                        + $"{await attached.tracer.StandardError.ReadToEndAsync()}");
-            Assert.True(waited.Elapsed < Patience, $"strace is not attached after {Patience}");
-        }
+                    $"strace may not attach to a process here (ptrace is refused): {attached.tracer.Stderr}");
+            }
 
-        return attached;
+            return attached;
+        }
+        catch
+        {
+            await attached.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>The beginning of a command line that has the fault from the program's first call on.</summary>
@@ -49,26 +52,48 @@ public sealed class Strace : IAsyncDisposable
         // -D: the program stays our own child, with its exit code
         [Needs.Strace(), "-D", .. Options(calls, fault, files), "--"];
 
+    /// <summary>Runs Coffer to its end with the fault from its first call on.</summary>
+    public static async Task<Ran> RunAsync(
+        string calls, string fault, string? file, string[] arguments, byte[]? input = null)
+    {
+        var under = Under(calls, fault, file is null ? [] : [file]);
+        var ran = await Ran.ProgramAsync(under[0], [.. under[1..], Needs.Program, .. arguments], input: input);
+        SkipIfRefused(ran.Stderr);
+        return ran;
+    }
+
     /// <summary>Runs Coffer, which is killed in the nth of the calls on a file.</summary>
     public static async Task KillAsync(
-        string calls, int nth, string file, string[] arguments, byte[]? input = null)
+        string calls, int nth, string file, string[] arguments, byte[]? input = null) =>
+        (await RunAsync(calls, $"signal=SIGKILL:when={nth}", file, arguments, input)).EndedWith(128 + Signals.Kill);
+
+    /// <summary>Starts a server, which the fault on a file ends before it is ready.</summary>
+    public static async Task<EndedException> EndedAsync(string data, string calls, string fault, string file)
     {
-        var under = Under(calls, $"signal=SIGKILL:when={nth}", file);
-        var killed = await Ran.ProgramAsync(under[0], [.. under[1..], Needs.Program, .. arguments], input: input);
-        Assert.SkipWhen(killed.Stderr.Contains("ptrace", StringComparison.Ordinal),
-            $"strace may not trace here: {killed.Stderr}");
-        killed.EndedWith(128 + Signals.Kill);
+        var ended = await Assert.ThrowsAsync<EndedException>(async () =>
+        {
+            await using var started = await CofferProcess.StartAsync(["serve", "--data", data],
+                under: Under(calls, fault, file));
+        });
+        SkipIfRefused(ended.Message);
+        return ended;
     }
 
     public async ValueTask DisposeAsync()
     {
         // SIGTERM makes it let go; after SIGKILL what it traces would be left stopped. It has ended by itself when what
         // it traces is dead.
-        if (!tracer.HasExited)
-            await Ran.ShellAsync($"kill -TERM {tracer.Id} 2>/dev/null || true");
-        await tracer.WaitForExitAsync(CancellationToken.None).WaitAsync(Patience, CancellationToken.None);
-        tracer.Dispose();
+        if (!tracer.HasEnded)
+        {
+            _ = Signals.Send(tracer.Pid, Signals.Term);
+            await tracer.ExitAsync().WaitAsync(Patience, CancellationToken.None);
+        }
+
+        await tracer.DisposeAsync();
     }
+
+    private static void SkipIfRefused(string said) =>
+        Assert.SkipWhen(said.Contains("ptrace", StringComparison.Ordinal), $"strace may not trace here: {said}");
 
     private static IEnumerable<string> Options(string calls, string fault, string[] files) =>
         ["-f", "-qq", "-o", "/dev/null", .. files.SelectMany(

@@ -34,7 +34,12 @@ public sealed class TemporaryDirectory : IDisposable
         (await Ran.ProgramAsync(Needs.Python(), ["-c", Script, File("coffer.db"), sql])).EndedWith(0);
     }
 
-    public void Dispose() => Directory.Delete(Path, recursive: true);
+    /// <remarks>A second time does nothing.</remarks>
+    public void Dispose()
+    {
+        if (Directory.Exists(Path))
+            Directory.Delete(Path, recursive: true);
+    }
 
     // A running Coffer's files are read too, as a thief would; the one that it holds locked is empty.
     private static byte[] ReadShared(string path)

@@ -25,9 +25,17 @@ internal sealed class Nodes : IAsyncDisposable
     public static async Task<Nodes> StartAsync(string store, int count = 2, int secretsPerScope = 10)
     {
         var nodes = new Nodes(store);
-        for (var i = 0; i < count; i++)
-            await nodes.AddAsync(secretsPerScope);
-        return nodes;
+        try
+        {
+            for (var i = 0; i < count; i++)
+                await nodes.AddAsync(secretsPerScope);
+            return nodes;
+        }
+        catch
+        {
+            await nodes.DisposeAsync();
+            throw;
+        }
     }
 
     /// <param name="secretsPerScope">The quota.</param>

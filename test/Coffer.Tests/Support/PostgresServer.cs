@@ -111,11 +111,20 @@ public sealed class PostgresServer : IAsyncDisposable
             if (directory is not null)
                 return;
             _ = PostgresPrograms.Folder();
-            var made = await PostgresPrograms.NewDirectoryAsync("coffer-postgres-");
-            await PostgresPrograms.RunAsync(made, "initdb", "-D", Data(made), "-U", "postgres", "-A", "trust", "-E",
-                "UTF8", "--locale=C", "--no-sync");
-            directory = made;
-            await StartAgainAsync();
+            var made = directory = await PostgresPrograms.NewDirectoryAsync("coffer-postgres-");
+            try
+            {
+                await PostgresPrograms.RunAsync(made, "initdb", "-D", Data(made), "-U", "postgres", "-A", "trust",
+                    "-E", "UTF8", "--locale=C", "--no-sync");
+                await StartAgainAsync();
+            }
+            catch
+            {
+                Directory.Delete(made, recursive: true);
+                directory = null;
+                throw;
+            }
+
             // Should this process be killed, the server ends too.
             var stop = string.Join(' ',
                 PostgresPrograms.Line("pg_ctl", "-D", Data(made), "-s", "-m", "immediate", "stop"));

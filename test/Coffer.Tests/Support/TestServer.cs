@@ -56,13 +56,15 @@ internal sealed class TestServer : IAsyncDisposable
         bool isOther = false)
     {
         var test = new TestServer(new ManualTime());
-        if (dev is null)
-            await test.CopyAsync(await (isOther ? MakeStoreAsync() : Made.Value));
-        else if (PostgresServer.IsChosen)
-            test.store = await (await PostgresServer.ForTestServersAsync()).NewDatabaseAsync();
-        await test.StartAgainAsync(secretsPerScope, dev);
-        test.Keys ??= test.server!.FirstKeys!;
-        return test;
+        return await test.OrGoneAsync(async () =>
+        {
+            if (dev is null)
+                await test.CopyAsync(await (isOther ? MakeStoreAsync() : Made.Value));
+            else if (PostgresServer.IsChosen)
+                test.store = await (await PostgresServer.ForTestServersAsync()).NewDatabaseAsync();
+            await test.StartAgainAsync(secretsPerScope, dev);
+            test.Keys ??= test.server!.FirstKeys!;
+        });
     }
 
     /// <summary>A server on a copy of a store that is kept in test/fixtures, a minute after it was made.</summary>
@@ -73,16 +75,18 @@ internal sealed class TestServer : IAsyncDisposable
         long made)
     {
         var test = new TestServer(new ManualTime()) { store = store };
-        foreach (var (from, name) in files)
+        return await test.OrGoneAsync(async () =>
         {
-            File.Copy(from, test.directory.File(name));
-            if (!OperatingSystem.IsWindows()) // git keeps no modes of this kind
-                File.SetUnixFileMode(test.directory.File(name), UnixFileMode.UserRead | UnixFileMode.UserWrite);
-        }
+            foreach (var (from, name) in files)
+            {
+                File.Copy(from, test.directory.File(name));
+                if (!OperatingSystem.IsWindows()) // git keeps no modes of this kind
+                    File.SetUnixFileMode(test.directory.File(name), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            }
 
-        test.Time.Move(TimeSpan.FromSeconds(made + 60 - test.Time.Seconds));
-        await test.StartAgainAsync();
-        return test;
+            test.Time.Move(TimeSpan.FromSeconds(made + 60 - test.Time.Seconds));
+            await test.StartAgainAsync();
+        });
     }
 
     /// <summary>Starts the server on its data again, after <see cref="StopAsync"/>.</summary>
@@ -190,6 +194,21 @@ internal sealed class TestServer : IAsyncDisposable
         if (server is not null)
             await server.DisposeAsync();
         directory.Dispose();
+    }
+
+    // Nobody has what did not start, to dispose of it.
+    private async Task<TestServer> OrGoneAsync(Func<Task> start)
+    {
+        try
+        {
+            await start();
+            return this;
+        }
+        catch
+        {
+            await DisposeAsync();
+            throw;
+        }
     }
 
     private static async Task<Engine> OpenAsync(DataDirectory held, string? store) =>

@@ -32,8 +32,16 @@ internal sealed class WebServer : IAsyncDisposable
         Preflight.Require(options);
         var web = Listeners.Build(options, time ?? TimeProvider.System);
         web.Run(answer ?? Describe);
-        var (url, admin) = await Listeners.ListenAsync(web, options, default);
-        return new WebServer(web, url, admin);
+        try
+        {
+            var (url, admin) = await Listeners.ListenAsync(web, options, default);
+            return new WebServer(web, url, admin);
+        }
+        catch
+        {
+            await web.DisposeAsync();
+            throw;
+        }
     }
 
     public static async Task<WebServer> StartAsync(PemFiles files, TimeProvider? time = null) =>
