@@ -1,13 +1,14 @@
 using Coffer.Access;
 using Coffer.Hosting;
 using Coffer.Keys;
+using Coffer.Shared;
 using Coffer.Storage.Postgres;
 
 namespace Coffer.Tests.Postgres;
 
 /// <summary>What nodes of one store do while it is renewed after its root key has leaked.</summary>
 [Trait("Keys", "S36")]
-public sealed class RenewalNodesTests(PostgresServer server) : IClassFixture<PostgresServer>
+public sealed class RenewalNodesTests(PostgresServer server)
 {
     private const string Root = "/admin/v1/root_keys";
 
@@ -84,13 +85,12 @@ public sealed class RenewalNodesTests(PostgresServer server) : IClassFixture<Pos
 
     private static async Task UntilAsync(Nodes nodes, int at, string state)
     {
-        for (var tries = 0; ; tries++)
+        var shown = "";
+        await Until.SoAsync($"the renewal is at {state}", async () =>
         {
-            var shown = (await nodes[at].Get(nodes.Keys.AdminKey!, Root)).IsOk().Json;
-            if ((string?)shown["renewal"]?["state"] == state)
-                return;
-            Assert.True(tries < 600, shown.ToJsonString());
-            await Task.Delay(50);
-        }
+            var json = (await nodes[at].Get(nodes.Keys.AdminKey!, Root)).IsOk().Json;
+            shown = json.ToJsonString();
+            return (string?)json["renewal"]?["state"] == state;
+        }, instead: () => shown);
     }
 }
