@@ -1,5 +1,6 @@
 using Coffer.Checks;
 using Coffer.Settings;
+using Coffer.Shared;
 using Npgsql;
 
 namespace Coffer.Tests.Postgres;
@@ -119,13 +120,19 @@ public sealed class PostgresCheckTests(PostgresCheckTests.SyncedServer synced)
         await nodes.StopAsync(1);
         await nodes.StopAsync(0);
         await server.StopAsync();
-        var store = nodes.Store + ";Password=canary";
-        var found = await Checked.RunAsync(new CofferOptions { Data = data, Store = store }, TimeProvider.System);
-        found.Says(Grade.Problem, "schema", "cannot be used", "Check that PostgreSQL runs there")
-            .Says(Grade.Warning, "postgresql", "the store is not open, see schema")
-            .Says(Grade.Warning, "chain", "see schema").Says(Grade.Ok, "files", data);
-        Assert.DoesNotContain("canary", $"{found}", StringComparison.Ordinal);
-        await server.StartAgainAsync();
+        try
+        {
+            var store = nodes.Store + ";Password=canary";
+            var found = await Checked.RunAsync(new CofferOptions { Data = data, Store = store }, TimeProvider.System);
+            found.Says(Grade.Problem, "schema", "cannot be used", "Check that PostgreSQL runs there")
+                .Says(Grade.Warning, "postgresql", "the store is not open, see schema")
+                .Says(Grade.Warning, "chain", "see schema").Says(Grade.Ok, "files", data);
+            Assert.DoesNotContain("canary", $"{found}", StringComparison.Ordinal);
+        }
+        finally
+        {
+            await server.StartAgainAsync(); // the other tests are on it too
+        }
     }
 
     [Fact]
@@ -209,11 +216,8 @@ public sealed class PostgresCheckTests(PostgresCheckTests.SyncedServer synced)
     {
         await PostgresServer.ExecuteAsync(server.Admin, $"ALTER SYSTEM SET {setting}");
         await PostgresServer.ExecuteAsync(server.Admin, "SELECT pg_reload_conf()");
-        for (var tries = 0; (string?)await PostgresServer.ScalarAsync(server.Admin, sql) != value; tries++)
-        {
-            Assert.InRange(tries, 0, 100);
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
+        await Until.SoAsync($"{setting} holds",
+            async () => (string?)await PostgresServer.ScalarAsync(server.Admin, sql) == value);
     }
 
     // All rows of all tables but those in which nodes live on.

@@ -3,6 +3,7 @@ using Coffer.Audit;
 using Coffer.Hosting;
 using Coffer.Keys;
 using Coffer.Settings;
+using Coffer.Shared;
 using Coffer.Storage;
 using Coffer.Storage.Postgres;
 using Coffer.Tests.Storage;
@@ -184,9 +185,11 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         await using (var hold = new NpgsqlCommand(Hold, holder))
             await hold.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
         var slow = Task.Run(() => PutWhenFree(nodes[0], "node_1", 1), TestContext.Current.CancellationToken);
-        const string Waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted";
-        while ((long)(await PostgresServer.ScalarAsync(store, Waiting))! == 0)
-            await Task.Delay(10, TestContext.Current.CancellationToken); // until it waits
+        const string Waiting = """
+            SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+            WHERE datname = current_database() AND locktype = 'transactionid' AND NOT granted
+            """;
+        await Until.SoAsync("it waits", async () => (long)(await PostgresServer.ScalarAsync(store, Waiting))! > 0);
 
         Put(nodes[1], "node_2", 1);
         using var snapshot = await PostgresEngine.OpenSnapshotAsync(store, default);
