@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -60,27 +61,23 @@ public sealed class CrashPointTests
             using var client = new WireClient(coffer.Url, key);
             await using var strace = await Strace.AttachAsync(coffer, calls, $"signal=SIGKILL:when={nth}",
                 data.File("coffer.db"));
-            await Task.WhenAll(Enumerable.Range(0, Writers).Select(WriteAsync)).WaitAsync(TimeSpan.FromSeconds(60),
-                TestContext.Current.CancellationToken);
-            Assert.Equal(Killed, await coffer.ExitAsync());
-
-            async Task WriteAsync(int writer)
+            await using var load = new Load(Writers, async (writer, number) =>
             {
-                for (var number = 0; ; number++)
+                var name = $"{writer}-{number}";
+                try
                 {
-                    var name = $"{writer}-{number}";
-                    try
-                    {
-                        (await client.SetAsync(name, Payload(name), idempotencyKey: name)).Is(200);
-                        answered[name] = Payload(name);
-                    }
-                    catch (HttpRequestException)
-                    {
-                        unanswered.Add(name);
-                        return;
-                    }
+                    (await client.SetAsync(name, Payload(name), idempotencyKey: name)).Is(200);
+                    answered[name] = Payload(name);
+                    return true;
                 }
-            }
+                catch (HttpRequestException)
+                {
+                    unanswered.Add(name);
+                    return false;
+                }
+            });
+            await load.EndedAsync();
+            Assert.Equal(Killed, await coffer.ExitAsync());
         }
 
         Assert.True(answered.Count > 100, $"killed after {answered.Count} sets: the log cannot have been full");

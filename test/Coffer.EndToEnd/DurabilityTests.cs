@@ -18,38 +18,40 @@ public sealed class DurabilityTests
     public async Task Every_answered_request_outlives_a_graceful_stop_under_load()
     {
         using var data = new TemporaryDirectory();
+        var answered = new ConcurrentQueue<string>();
         string key;
-        Load load;
         await using (var coffer = await ServeAsync(data))
         {
             key = coffer.TestKey;
-            load = new Load(coffer);
-            await load.UntilAnsweredAsync(EnoughAnswers);
+            using var client = new WireClient(coffer.Url, key);
+            await using var load = Write(client, answered);
+            await load.UntilAsync(EnoughAnswers);
             coffer.Signal();
             await load.EndedAsync();
             Assert.Equal(0, await coffer.ExitAsync());
             Assert.Empty(coffer.Stderr);
         }
 
-        await CheckAsync(data, key, load);
+        await CheckAsync(data, key, answered);
     }
 
     [Fact]
     public async Task Every_answered_request_outlives_a_crash_under_load()
     {
         using var data = new TemporaryDirectory();
+        var answered = new ConcurrentQueue<string>();
         string key;
-        Load load;
         await using (var coffer = await ServeAsync(data))
         {
             key = coffer.TestKey;
-            load = new Load(coffer);
-            await load.UntilAnsweredAsync(EnoughAnswers);
+            using var client = new WireClient(coffer.Url, key);
+            await using var load = Write(client, answered);
+            await load.UntilAsync(EnoughAnswers);
             Assert.Equal(128 + 9, await coffer.CrashAsync());
             await load.EndedAsync();
         }
 
-        await CheckAsync(data, key, load);
+        await CheckAsync(data, key, answered);
     }
 
     [Fact]
@@ -75,67 +77,44 @@ public sealed class DurabilityTests
     private static Task<CofferProcess> ServeAsync(TemporaryDirectory data) =>
         CofferProcess.ServeAsync(data, "--secrets-per-scope", "10000");
 
-    private static async Task CheckAsync(TemporaryDirectory data, string key, Load load)
+    private static async Task CheckAsync(
+        TemporaryDirectory data, string key, IReadOnlyCollection<string> answered)
     {
-        Assert.True(load.Answered.Count >= EnoughAnswers);
+        Assert.True(answered.Count >= EnoughAnswers);
         await using var coffer = await ServeAsync(data);
         using var client = new WireClient(coffer.Url, key);
         for (var writer = 0; writer < Writers; writer++)
         {
-            var kept = await client.PayloadsAsync(Load.User(writer));
+            var kept = await client.PayloadsAsync(User(writer));
             Assert.Empty(
-                load.Answered.Where(name => name.StartsWith($"{writer}-", StringComparison.Ordinal)).Except(kept.Keys));
+                answered.Where(name => name.StartsWith($"{writer}-", StringComparison.Ordinal)).Except(kept.Keys));
             foreach (var (name, payload) in kept)
-                Assert.Equal(Load.Payload(name), payload);
+                Assert.Equal(Payload(name), payload);
         }
     }
 
     /// <summary>Several clients that set one secret after another until the server is gone.</summary>
-    private sealed class Load
-    {
-        private readonly ConcurrentQueue<string> answered = new();
-        private readonly Task[] writers;
-
-        public Load(CofferProcess coffer) =>
-            writers = [
-                .. Enumerable.Range(0, Writers).Select(writer => WriteAsync(coffer.Url, coffer.TestKey, writer))];
-
-        /// <summary>The names of all secrets whose set was answered 200.</summary>
-        public IReadOnlyCollection<string> Answered => answered;
-
-        public static string User(int writer) => $"usr_{writer}";
-
-        public static string Payload(string name) => $"{name} {Filling} {name}";
-
-        public Task UntilAnsweredAsync(int count) => Until.SoAsync($"{count} sets are answered", () =>
+    private static Load Write(WireClient client, ConcurrentQueue<string> answered) =>
+        new(Writers, async (writer, number) =>
         {
-            // a refusal would otherwise be waited for in vain
-            Assert.DoesNotContain(writers, writer => writer.IsCompleted);
-            return answered.Count >= count;
-        });
-
-        public Task EndedAsync() =>
-            Task.WhenAll(writers).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
-
-        private async Task WriteAsync(Uri url, string key, int writer)
-        {
-            using var client = new WireClient(url, key);
+            var name = $"{writer}-{number}";
             try
             {
-                for (var number = 0; ; number++)
-                {
-                    var name = $"{writer}-{number}";
-                    var answer = await client.SetAsync(name, Payload(name), User(writer), idempotencyKey: name);
-                    if (answer.Status == 503)
-                        return; // "stopping": nothing of it was stored, and the client knows
-                    answer.Is(200);
-                    answered.Enqueue(name);
-                }
+                var answer = await client.SetAsync(name, Payload(name), User(writer), idempotencyKey: name);
+                if (answer.Status == 503)
+                    return false; // "stopping": nothing of it was stored, and the client knows
+                answer.Is(200);
+                answered.Enqueue(name);
+                return true;
             }
             catch (HttpRequestException)
             {
                 // The server is gone, between two requests or within one: that is how a client learns of it.
+                return false;
             }
-        }
-    }
+        });
+
+    private static string User(int writer) => $"usr_{writer}";
+
+    private static string Payload(string name) => $"{name} {Filling} {name}";
 }

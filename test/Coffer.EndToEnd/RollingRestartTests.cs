@@ -41,12 +41,16 @@ public sealed class RollingRestartTests
                 ["-p", files.Path, "-e", "stderr", "-c", await ConfigurationAsync("nginx", byNginx)]);
             await Until.AnswersAsync(new Uri($"http://127.0.0.1:{byHaproxy}/healthz"), () => balancer.Stderr);
             await Until.AnswersAsync(new Uri($"http://127.0.0.1:{byNginx}/healthz"), () => proxy.Stderr);
-            using var stop = new CancellationTokenSource();
-            Task<int>[] working =
-            [
-                .. Enumerable.Range(0, Workers).Select(worker => WorkAsync(byHaproxy, key, $"h{worker}", stop.Token)),
-                .. Enumerable.Range(0, Workers).Select(worker => WorkAsync(byNginx, key, $"n{worker}", stop.Token)),
-            ];
+            var clients = Enumerable.Range(0, 2 * Workers).Select(worker => new WireClient(
+                new Uri($"http://127.0.0.1:{(worker < Workers ? byHaproxy : byNginx)}"), key,
+                $"acct_{worker}")).ToList();
+            await using var load = new Load(clients.Count, async (worker, number) =>
+            {
+                var client = clients[worker];
+                (await client.SetAsync("k", $"{number}", idempotencyKey: $"{worker} {number}")).Is(200);
+                Assert.Equal($"{number}", (await client.FindAsync("k")).Is(200).Payload);
+                await Task.Delay(10, CancellationToken.None);
+            });
             for (var node = 0; node < 2; node++)
             {
                 Assert.Equal(0, await nodes[node].StopAsync());
@@ -56,9 +60,9 @@ public sealed class RollingRestartTests
                 await Task.Delay(TimeSpan.FromSeconds(1.5), TestContext.Current.CancellationToken);
             }
 
-            await stop.CancelAsync();
-            var done = await Task.WhenAll(working); // a request that failed has thrown
-            Assert.All(done, requests => Assert.True(requests > 20, string.Join(' ', done)));
+            await load.EndAsync(); // a request that failed has thrown
+            Assert.All(load.Done, pairs => Assert.True(2 * pairs > 20, string.Join(' ', load.Done)));
+            clients.ForEach(client => client.Dispose());
 
             // From here on one of them is reached over https, and both without a balancer: what they answer counts.
             Assert.Equal(0, await nodes[0].StopAsync());
@@ -167,21 +171,6 @@ public sealed class RollingRestartTests
                         .Replace("/var/log/nginx/coffer.log", "stderr", StringComparison.Ordinal) + "}\n";
             await File.WriteAllTextAsync(files.File(name + ".conf"), whole, TestContext.Current.CancellationToken);
             return files.File(name + ".conf");
-        }
-
-        async Task<int> WorkAsync(int port, string key, string name, CancellationToken ct)
-        {
-            using var client = new WireClient(new Uri($"http://127.0.0.1:{port}"), key, $"acct_{name}");
-            var requests = 0;
-            while (!ct.IsCancellationRequested)
-            {
-                (await client.SetAsync("k", $"{requests}", idempotencyKey: $"{name} {requests}")).Is(200);
-                Assert.Equal($"{requests}", (await client.FindAsync("k")).Is(200).Payload);
-                requests += 2;
-                await Task.Delay(10, CancellationToken.None);
-            }
-
-            return requests;
         }
     }
 

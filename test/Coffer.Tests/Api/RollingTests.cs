@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
+using Coffer.Shared;
 using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api;
@@ -11,7 +12,7 @@ namespace Coffer.Tests.Api;
 /// </summary>
 public sealed class RollingTests : ServerTests
 {
-    private const int Clients = 4;
+    private const int Clients = 4, Some = 5;
     private const string Signature = "/v1/apps/app_embedded_backend_signature";
 
     [Fact]
@@ -23,21 +24,16 @@ public sealed class RollingTests : ServerTests
         for (var round = 0; round < 5; round++)
         {
             var current = token;
-            var asked = new int[Clients];
-            using var stop = new CancellationTokenSource();
-            var asking = Enumerable.Range(0, Clients).Select(client => Task.Run(async () =>
+            await using var load = new Load(Clients, async (client, number) =>
             {
-                for (; !stop.IsCancellationRequested; asked[client]++)
-                {
-                    // Whoever was told of the new key continues with it, the others with the old one.
-                    var caller = Server.Client(client % 2 == 0 ? Volatile.Read(ref token) : current);
-                    (await caller.Set($"k{client}", $"{asked[client]}")).IsOk();
-                    Assert.Equal($"{asked[client]}",
-                        (await caller.Find($"k{client}", null, ("expand[]", "payload"))).IsOk().Payload);
-                }
-            })).ToList();
+                // Whoever was told of the new key continues with it, the others with the old one.
+                var caller = Server.Client(client % 2 == 0 ? Volatile.Read(ref token) : current);
+                (await caller.Set($"k{client}", $"{number}")).IsOk();
+                Assert.Equal($"{number}",
+                    (await caller.Find($"k{client}", null, ("expand[]", "payload"))).IsOk().Payload);
+            });
 
-            await MoreAsync(asked);
+            await load.MoreAsync(Some);
             var id = (await Server.Admin.Get(KeysPath, ("limit", "100"))).IsOk().Json["data"]!.AsArray()
                 .Single(
                     key =>
@@ -46,11 +42,10 @@ public sealed class RollingTests : ServerTests
             var next = (await Server.Admin.Post($"{KeysPath}/{id}/roll",
                 [("grace_period", "10")])).IsOk().Json.Secret();
             Volatile.Write(ref token, next);
-            await MoreAsync(asked);
+            await load.MoreAsync(Some);
             Server.Time.Move(TimeSpan.FromSeconds(9));
-            await MoreAsync(asked);
-            await stop.CancelAsync();
-            await Task.WhenAll(asking);
+            await load.MoreAsync(Some);
+            await load.EndAsync();
 
             Server.Time.Move(TimeSpan.FromSeconds(1));
             var late = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => Server.Client(current).List()));
@@ -65,22 +60,16 @@ public sealed class RollingTests : ServerTests
         for (var round = 0; round < 10; round++)
         {
             var key = await Server.NewKeyAsync("secret", Server.OtherApp);
-            using var stop = new CancellationTokenSource();
             var statuses = new ConcurrentBag<int>();
-            var asked = new int[Clients];
-            var asking = Enumerable.Range(0, Clients).Select(client => Task.Run(async () =>
-            {
-                for (; !stop.IsCancellationRequested; asked[client]++)
-                    statuses.Add((await Server.Client(key.Secret()).List()).Status);
-            })).ToList();
-            await MoreAsync(asked);
+            await using var load = new Load(Clients, async (_, _) =>
+                statuses.Add((await Server.Client(key.Secret()).List()).Status));
+            await load.MoreAsync(Some);
             (await Server.Admin.Post($"{KeysPath}/{key.Id()}/{(round % 2 == 0 ? "revoke" : "roll")}",
                 round % 2 == 0 ? [] : [("grace_period", "0")])).IsOk();
             var late = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => Server.Client(key.Secret()).List()));
             Assert.All(late, answer => Assert.Equal(401, answer.Status));
-            await MoreAsync(asked);
-            await stop.CancelAsync();
-            await Task.WhenAll(asking);
+            await load.MoreAsync(Some);
+            await load.EndAsync();
             // 429: so many bad keys of one address are held off.
             Assert.Equal([200, 401], statuses.Distinct().Except([429]).Order());
         }
@@ -96,38 +85,20 @@ public sealed class RollingTests : ServerTests
         {
             // A backend that does not know of the roll yet.
             var known = secret;
-            var asked = new int[Clients];
-            using var stop = new CancellationTokenSource();
-            var asking = Enumerable.Range(0, Clients).Select(client => Task.Run(async () =>
-            {
-                for (; !stop.IsCancellationRequested; asked[client]++)
-                    Assert.True(IsSigned((await browser.Get(Signature)).IsOk(), known));
-            })).ToList();
-            await MoreAsync(asked);
+            await using var load = new Load(Clients, async (_, _) =>
+                Assert.True(IsSigned((await browser.Get(Signature)).IsOk(), known)));
+            await load.MoreAsync(Some);
             var rolled = (await Server.Admin.Post(roll, [("grace_period", "10")])).IsOk().Json;
             secret = (string)rolled["signing_secret_test"]!;
             Assert.True(IsSigned(await browser.Get(Signature), secret));
-            await MoreAsync(asked);
+            await load.MoreAsync(Some);
             Server.Time.Move(TimeSpan.FromSeconds(9));
-            await MoreAsync(asked);
-            await stop.CancelAsync();
-            await Task.WhenAll(asking);
+            await load.MoreAsync(Some);
+            await load.EndAsync();
 
             Server.Time.Move(TimeSpan.FromSeconds(1));
             foreach (var answer in await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => browser.Get(Signature))))
                 Assert.Equal((false, true), (IsSigned(answer, known), IsSigned(answer, secret)));
-        }
-    }
-
-    /// <summary>Returns when each client has asked some times more.</summary>
-    private static async Task MoreAsync(int[] asked)
-    {
-        var before = asked.ToArray();
-        for (var i = 0; Enumerable.Range(0, asked.Length).Any(
-            client => Volatile.Read(ref asked[client]) < before[client] + 5); i++)
-        {
-            Assert.InRange(i, 0, 3_000);
-            await Task.Delay(5);
         }
     }
 

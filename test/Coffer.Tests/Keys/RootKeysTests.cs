@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Coffer.Keys;
 using Coffer.Settings;
+using Coffer.Shared;
 using Coffer.Storage;
 using Coffer.Transfer;
 
@@ -88,27 +89,20 @@ public sealed class RootKeysTests : ServerTests
     [Fact]
     public async Task Requests_go_on_while_root_keys_rotate_and_none_fails()
     {
-        using var stop = new CancellationTokenSource();
-        var asked = 0;
-        var load = Enumerable.Range(0, 4).Select(worker => Task.Run(async () =>
+        await using var load = new Load(4, async (worker, i) =>
         {
-            for (var i = 0; !stop.IsCancellationRequested; i++)
-            {
-                var client = Server.Client(account: $"acct_{worker}_{i}");
-                (await client.Set("k", $"payload {i}")).IsOk();
-                Assert.Equal($"payload {i}", (await client.Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
-                Interlocked.Increment(ref asked);
-            }
-        })).ToArray();
+            var client = Server.Client(account: $"acct_{worker}_{i}");
+            (await client.Set("k", $"payload {i}")).IsOk();
+            Assert.Equal($"payload {i}", (await client.Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
+        });
         for (var version = 2; version <= 5; version++)
         {
             (await Server.Admin.Post($"{Root}/rotate", [])).IsOk();
             await DoneAsync(version);
         }
 
-        await stop.CancelAsync();
-        await Task.WhenAll(load);
-        Assert.InRange(asked, 10, int.MaxValue);
+        await load.EndAsync();
+        Assert.InRange(load.Done.Sum(), 10, int.MaxValue);
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Coffer.Crypto;
+using Coffer.Shared;
 using Coffer.Storage;
 
 namespace Coffer.Tests.Keys;
@@ -85,31 +86,24 @@ public sealed class TenantKeysTests : ServerTests
     [InlineData(3, "true")]
     public async Task Requests_go_on_while_tenant_keys_rotate_and_none_fails(int rounds, string isCompromised)
     {
-        using var stop = new CancellationTokenSource();
-        var asked = 0;
-        var load = Enumerable.Range(0, 4).Select(worker => Task.Run(async () =>
+        await using var load = new Load(4, async (worker, i) =>
         {
-            for (var i = 0; !stop.IsCancellationRequested; i++)
-            {
-                var client = Server.Client(account: $"acct_{(worker + i) % 3}");
-                var name = $"k{worker}{i % 2}";
-                var text = $"payload {worker} {i}";
-                (await client.Post("/v1/apps/secrets", Form(name, text), $"{worker} {i}")).IsOk();
-                Assert.Equal(text, (await FoundAsync(client, name)).Payload);
-                (await client.Post("/v1/apps/secrets", Form(name, text), $"{worker} {i}")).IsOk();
-                Assert.Contains(name, (await client.List(more: ("expand[]", "data.payload"))).IsOk().Names);
-                (await client.Post(Minting, [("user", "usr_1")], $"mint {worker} {i}")).IsOk();
-                if (i % 5 == 4)
-                    (await client.Delete(name)).IsOk();
-                Interlocked.Increment(ref asked);
-            }
-        })).ToArray();
-        await Task.Delay(300);
+            var client = Server.Client(account: $"acct_{(worker + i) % 3}");
+            var name = $"k{worker}{i % 2}";
+            var text = $"payload {worker} {i}";
+            (await client.Post("/v1/apps/secrets", Form(name, text), $"{worker} {i}")).IsOk();
+            Assert.Equal(text, (await FoundAsync(client, name)).Payload);
+            (await client.Post("/v1/apps/secrets", Form(name, text), $"{worker} {i}")).IsOk();
+            Assert.Contains(name, (await client.List(more: ("expand[]", "data.payload"))).IsOk().Names);
+            (await client.Post(Minting, [("user", "usr_1")], $"mint {worker} {i}")).IsOk();
+            if (i % 5 == 4)
+                (await client.Delete(name)).IsOk();
+        });
+        await load.MoreAsync(1); // there is something to rotate
         for (var round = 0; round < rounds; round++)
             await RotateAsync(("app", await Server.AppIdAsync()), ("compromised", isCompromised));
-        await stop.CancelAsync();
-        await Task.WhenAll(load);
-        Assert.InRange(asked, 10, int.MaxValue);
+        await load.EndAsync();
+        Assert.InRange(load.Done.Sum(), 10, int.MaxValue);
         Assert.Equal(0L, await CountAsync("keys > 1"));
         await AssertUnderAsync((byte)(rounds + 1));
     }

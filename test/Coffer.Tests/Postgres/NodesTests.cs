@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Coffer.Access;
 using Coffer.Hosting;
 using Coffer.Settings;
+using Coffer.Shared;
 using Coffer.Storage.Postgres;
 using Npgsql;
 
@@ -83,12 +84,8 @@ public abstract class NodesTests(PostgresServer server, Way way)
     public async Task Both_nodes_chains_verify_while_they_grow()
     {
         await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(way), secretsPerScope: 1_000);
-        using var stop = new CancellationTokenSource();
-        var writing = Enumerable.Range(0, 8).Select(async writer =>
-        {
-            for (var i = 0; !stop.IsCancellationRequested; i++)
-                (await nodes[writer % 2].Set(nodes.Keys.TestSecretKey, $"{writer} {i % 50}")).IsOk();
-        }).ToList();
+        await using var load = new Load(8, async (writer, i) =>
+            (await nodes[writer % 2].Set(nodes.Keys.TestSecretKey, $"{writer} {i % 50}")).IsOk());
         long seen = 0;
         for (var i = 0; i < 10; i++)
         {
@@ -98,8 +95,7 @@ public abstract class NodesTests(PostgresServer server, Way way)
             seen = report.Entries;
         }
 
-        await stop.CancelAsync();
-        await Task.WhenAll(writing);
+        await load.EndAsync();
         Assert.InRange(seen, 50, long.MaxValue);
         var data = (nodes[0].Data, nodes[1].Data);
         await nodes.StopAsync(1);

@@ -1,3 +1,4 @@
+using Coffer.Shared;
 using Coffer.Storage;
 using Coffer.Storage.Postgres;
 using Coffer.Tests.Access;
@@ -37,17 +38,11 @@ public sealed class PartitionedPostgresTests(PostgresServer server) : IDisposabl
         var (secrets, kept, last) =
             (await RowsAsync(store, "secrets"), await RowsAsync(store, "idempotency"), await LastSeqAsync(store));
 
-        using var done = new CancellationTokenSource();
-        var meanwhile = Task.Run(async () =>
-        {
-            var n = 0;
-            for (; !done.IsCancellationRequested; n++)
-                (await nodes[0].Set(key, "meanwhile", $"{n}")).IsOk(); // it waits
-            return n;
-        }, TestContext.Current.CancellationToken);
+        await using var meanwhile = new Load(1, async (_, n) =>
+            (await nodes[0].Set(key, "meanwhile", $"{n}")).IsOk()); // it waits
         await Partitions.MakeAsync(store);
-        await done.CancelAsync();
-        Assert.Equal($"{await meanwhile - 1}", (await nodes[0].Find(key, "meanwhile")).IsOk().Payload);
+        await meanwhile.EndAsync();
+        Assert.Equal($"{meanwhile.Done[0] - 1}", (await nodes[0].Find(key, "meanwhile")).IsOk().Payload);
         Assert.Subset(new HashSet<string>((await RowsAsync(store, "secrets")).Split('\n')),
             new HashSet<string>(secrets.Split('\n')));
         Assert.Equal(kept, await RowsAsync(store, "idempotency"));

@@ -1,3 +1,4 @@
+using Coffer.Shared;
 using Coffer.Storage;
 using Coffer.Storage.Postgres;
 using Npgsql;
@@ -68,17 +69,13 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
     {
         var store = await server.NewDatabaseAsync();
         await using var nodes = await Nodes.StartAsync(store);
-        using var stop = new CancellationTokenSource();
-        var load = Enumerable.Range(0, 8).Select(async writer =>
+        await using var load = new Load(8, async (writer, i) =>
         {
-            for (var i = 0; !stop.IsCancellationRequested; i++)
-            {
-                (await nodes[writer % 2].Set(nodes.Keys.TestSecretKey, "k", $"{i}", idempotencyKey: $"{writer} {i}",
-                    account: $"acct_{writer}")).IsOk();
-                Assert.Equal($"{i}",
-                    (await nodes[1 - writer % 2].Find(nodes.Keys.TestSecretKey, "k", $"acct_{writer}")).IsOk().Payload);
-            }
-        }).ToList();
+            (await nodes[writer % 2].Set(nodes.Keys.TestSecretKey, "k", $"{i}", idempotencyKey: $"{writer} {i}",
+                account: $"acct_{writer}")).IsOk();
+            Assert.Equal($"{i}",
+                (await nodes[1 - writer % 2].Find(nodes.Keys.TestSecretKey, "k", $"acct_{writer}")).IsOk().Payload);
+        });
         for (var round = 0; round < 10; round++)
         {
             await PostgresServer.ExecuteAsync(store, $"""
@@ -92,8 +89,7 @@ public sealed class PostgresUpgradeTests(PostgresServer server)
             (await PostgresEngine.OpenAsync(store, default)).Dispose();
         }
 
-        await stop.CancelAsync();
-        await Task.WhenAll(load);
+        await load.EndAsync();
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Coffer.Shared;
 
 namespace Coffer.Tests.Postgres;
 
@@ -14,33 +15,28 @@ public sealed class TenantKeyNodesTests(PostgresServer server)
     {
         await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), secretsPerScope: 100);
         var (key, stored) = (nodes.Keys.TestSecretKey, new Dictionary<(int, string), string>[4]);
-        using var stop = new CancellationTokenSource();
-        var load = Enumerable.Range(0, stored.Length).Select(worker => Task.Run(async () =>
+        await using var load = new Load(stored.Length, async (worker, i) =>
         {
-            var mine = stored[worker] = [];
-            for (var i = 0; !stop.IsCancellationRequested; i++)
-            {
-                var (at, name) = (i % Accounts, $"k{worker}_{i % 5}");
-                mine[(at, name)] = $"payload {worker} {i}";
-                (await nodes[i % 2].Set(key, name, mine[(at, name)], idempotencyKey: $"{worker} {i}",
-                    account: $"acct_{at}")).IsOk();
-                var found = (await nodes[(i + 1) % 2].Find(key, name, $"acct_{at}")).IsOk();
-                Assert.Equal(mine[(at, name)], found.Payload);
-                // On the other node, what was kept under whichever keys.
-                (await nodes[(i + 1) % 2].Set(key, name, mine[(at, name)], idempotencyKey: $"{worker} {i}",
-                    account: $"acct_{at}")).IsOk();
-                (await nodes[i % 2].Get(key, "/v1/apps/secrets?scope[type]=account&limit=100&expand[]=data.payload",
-                    $"acct_{at}")).IsOk();
-            }
-        })).ToArray();
+            var mine = stored[worker] ??= [];
+            var (at, name) = (i % Accounts, $"k{worker}_{i % 5}");
+            mine[(at, name)] = $"payload {worker} {i}";
+            (await nodes[i % 2].Set(key, name, mine[(at, name)], idempotencyKey: $"{worker} {i}",
+                account: $"acct_{at}")).IsOk();
+            var found = (await nodes[(i + 1) % 2].Find(key, name, $"acct_{at}")).IsOk();
+            Assert.Equal(mine[(at, name)], found.Payload);
+            // On the other node, what was kept under whichever keys.
+            (await nodes[(i + 1) % 2].Set(key, name, mine[(at, name)], idempotencyKey: $"{worker} {i}",
+                account: $"acct_{at}")).IsOk();
+            (await nodes[i % 2].Get(key, "/v1/apps/secrets?scope[type]=account&limit=100&expand[]=data.payload",
+                $"acct_{at}")).IsOk();
+        });
         for (var round = 0; round < 4; round++)
         {
             await Task.Delay(300);
             await RotateAsync(nodes, round % 2);
         }
 
-        await stop.CancelAsync();
-        await Task.WhenAll(load);
+        await load.EndAsync();
         Assert.InRange(stored.Sum(mine => mine.Count), 20, int.MaxValue);
         foreach (var ((at, name), payload) in stored.SelectMany(mine => mine))
             Assert.Equal(payload, (await nodes[at % 2].Find(key, name, $"acct_{at}")).IsOk().Payload);
@@ -163,29 +159,16 @@ public sealed class TenantKeyNodesTests(PostgresServer server)
         await DoneAsync(nodes, node);
     }
 
-    private static async Task DoneAsync(Nodes nodes, int node)
-    {
-        for (var tries = 0; ; tries++)
-        {
-            var shown = (await nodes[node].Get(nodes.Keys.AdminKey!, Root)).IsOk().Json;
-            if ((string?)shown["rotations"]!.AsArray()[^1]!["state"] == "done")
-                return;
-            Assert.InRange(tries, 0, 600);
-            await Task.Delay(100);
-        }
-    }
+    private static Task DoneAsync(Nodes nodes, int node) => Until.SoAsync("the rotation is done", async () =>
+        (string?)(await nodes[node].Get(nodes.Keys.AdminKey!, Root)).IsOk().Json["rotations"]!.AsArray()[^1]!["state"]
+            == "done", TimeSpan.FromSeconds(60));
 
     private static async Task<string> AppAsync(Nodes nodes)
     {
-        for (var tries = 0; ; tries++)
-        {
-            // The first that stores something may not have come so far.
-            if (await PostgresServer.ScalarAsync(nodes.Store, "SELECT app FROM tenants ORDER BY id LIMIT 1")
-                is string app)
-                return app;
-            Assert.InRange(tries, 0, 300);
-            await Task.Delay(50);
-        }
+        string? app = null;
+        await Until.SoAsync("something is stored", async () => (app = (string?)await PostgresServer.ScalarAsync(
+            nodes.Store, "SELECT app FROM tenants ORDER BY id LIMIT 1")) is not null);
+        return app!;
     }
 
     private static async Task<long> CountAsync(Nodes nodes, string from, string where) =>

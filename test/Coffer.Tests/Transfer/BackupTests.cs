@@ -4,6 +4,7 @@ using Coffer.Hosting;
 using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Settings;
+using Coffer.Shared;
 using Coffer.Storage;
 using Coffer.Transfer;
 
@@ -47,21 +48,15 @@ public sealed class BackupTests(PostgresServer postgres) : IDisposable
     public async Task A_back_up_beside_a_server_that_writes_is_of_one_moment()
     {
         await using var server = await FilledAsync();
-        using var stop = new CancellationTokenSource();
-        var writing = Task.Run(async () =>
-        {
-            var client = server.Client(account: "acct_busy");
-            for (var i = 0; !stop.IsCancellationRequested; i++)
-                (await client.Set($"name {i % 10}", $"{i}")).IsOk();
-        });
+        await using var load = new Load(1, async (_, i) =>
+            (await server.Client(account: "acct_busy").Set($"name {i % 10}", $"{i}")).IsOk());
         for (var i = 0; i < 5; i++)
         {
             using var backup = await OpenAsync(await BackupAsync(server.Location), server.Location);
             Assert.Empty(backup.Prove(static _ => { }).Problems);
         }
 
-        await stop.CancelAsync();
-        await writing;
+        await load.EndAsync();
     }
 
     [Fact]

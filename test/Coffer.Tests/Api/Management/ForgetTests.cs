@@ -2,6 +2,7 @@ using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
+using Coffer.Shared;
 using Microsoft.Data.Sqlite;
 using static Coffer.Tests.Support.Operator;
 
@@ -215,34 +216,27 @@ public sealed class ForgetTests : ServerTests
     [Trait("Engine", "SQLite")] // nodes are waited for by a clock that stands still here: PostgresReceiptTests
     public async Task Sets_beside_it_never_fail_and_a_last_one_leaves_nothing()
     {
-        using var stop = new CancellationTokenSource();
-        var setting = Enumerable.Range(0, 4).Select(client => Task.Run(async () =>
+        await using var load = new Load(4, async (client, count) =>
         {
-            var count = 0;
-            for (; !stop.IsCancellationRequested; count++)
+            var answer = (count % 4) switch
             {
-                var answer = (count % 4) switch
-                {
-                    0 => await Live.Set($"k{client}", "p", "usr_1"),
-                    1 =>
-                        await Client.Post("/v1/apps/secrets/delete",
-                            [("scope[type]", "account"), ("name", $"k{client}")], $"{client} {count}"),
-                    _ =>
-                        await Client.Post(
-                            "/v1/apps/secrets", [("scope[type]", "account"), ("name", $"k{client}"), ("payload", "p")],
-                            $"{client} {count}"),
-                };
-                Assert.True(answer.Status == 200 || (count % 4 == 1 && answer.Status == 404), answer.Text);
-                var found = await Client.Find($"k{client}");
-                Assert.True(found.Status is 200 or 404, found.Text);
-            }
-
-            return count;
-        })).ToList();
+                0 => await Live.Set($"k{client}", "p", "usr_1"),
+                1 =>
+                    await Client.Post("/v1/apps/secrets/delete",
+                        [("scope[type]", "account"), ("name", $"k{client}")], $"{client} {count}"),
+                _ =>
+                    await Client.Post(
+                        "/v1/apps/secrets", [("scope[type]", "account"), ("name", $"k{client}"), ("payload", "p")],
+                        $"{client} {count}"),
+            };
+            Assert.True(answer.Status == 200 || (count % 4 == 1 && answer.Status == 404), answer.Text);
+            var found = await Client.Find($"k{client}");
+            Assert.True(found.Status is 200 or 404, found.Text);
+        });
         for (var i = 0; i < 40; i++)
             await VerifyAsync((await SettledAsync("acct_1")).Json);
-        await stop.CancelAsync();
-        Assert.All(await Task.WhenAll(setting), count => Assert.InRange(count, 10, int.MaxValue));
+        await load.EndAsync();
+        Assert.All(load.Done, count => Assert.InRange(count, 10, int.MaxValue));
 
         (await Server.ForgetAsync("acct_1")).IsOk();
         Assert.Equal((0, 0, 0), (Count("tenants"), Count("secrets"), Count("idempotency")));
