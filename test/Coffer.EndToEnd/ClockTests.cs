@@ -1,3 +1,5 @@
+using Coffer.Shared;
+
 namespace Coffer.EndToEnd;
 
 /// <summary>
@@ -116,15 +118,14 @@ public sealed class ClockTests
 
     private static async Task UntilClockAsync(WireClient client, string says)
     {
-        for (var i = 0; ; i++)
+        var shown = "";
+        await Until.SoAsync($"readiness says '{says}'", async () =>
         {
             var ready = (await client.GetAsync("/readyz")).Is(200).Body;
-            var clock = ready.TryGetProperty("clock", out var said) ? said.GetString()! : "";
-            if (clock.Contains(says, StringComparison.Ordinal))
-                return;
-            Assert.True(i < 150, $"after 15 seconds readiness says: {ready}");
-            await Task.Delay(100, TestContext.Current.CancellationToken);
-        }
+            shown = ready.GetRawText();
+            return ready.TryGetProperty("clock", out var said)
+                && said.GetString()!.Contains(says, StringComparison.Ordinal);
+        }, instead: () => shown);
     }
 
     /// <summary>

@@ -60,11 +60,10 @@ public sealed class FailoverTroubleTests
         store.Tally.Fault();
         var held = cluster.AskAsync(cluster.Primary,
             "BEGIN; LOCK TABLE secrets IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(6); ROLLBACK");
-        while (await cluster.AskAsync(
+        await Until.SoAsync("the table is locked", async () => await cluster.AskAsync(
             cluster.Primary,
             "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'secrets'::regclass AND "
-                + "granted") == "0")
-            await store.RunAsync(0.05);
+                + "granted") != "0");
         // Finds share a statement, and so a connection; a list has one of its own.
         var lists = Enumerable.Range(0, 20).Select(number => store.Nodes[number % 2])
             .Select(node => store.Tally.AskAsync(node, isWrite: false, () => node.Clients[""].ListAsync())).ToList();

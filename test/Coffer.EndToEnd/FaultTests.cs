@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -236,10 +237,5 @@ public sealed class FaultTests
         return answer;
     }
 
-    private static async Task UntilAsync(Func<Task<bool>> isSo, string what)
-    {
-        for (var waited = Stopwatch.StartNew(); !await isSo(); await Task.Delay(100,
-            TestContext.Current.CancellationToken))
-            Assert.True(waited.Elapsed < Soon, $"after {waited.Elapsed} it is still not so that {what}");
-    }
+    private static Task UntilAsync(Func<Task<bool>> isSo, string what) => Until.SoAsync(what, isSo, Soon);
 }

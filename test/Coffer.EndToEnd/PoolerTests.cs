@@ -100,8 +100,9 @@ public sealed class PoolerTests
 
         // Back on the right one, it continues by itself.
         pooler.Switch(cluster.Primary.Port);
-        for (var waited = Stopwatch.StartNew(); (await clients[""].SetAsync("k", "after")).Status != 200;)
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), coffer.Stderr);
+        await Until.SoAsync("it continues by itself",
+            async () => (await clients[""].SetAsync("k", "after")).Status == 200, TimeSpan.FromSeconds(20),
+            () => coffer.Stderr);
     }
 
     [Fact]
@@ -117,11 +118,8 @@ public sealed class PoolerTests
         try
         {
             const string Over = "SELECT count(*) FROM nodes WHERE until <= now()";
-            for (var waited = Stopwatch.StartNew(); await cluster.AskAsync(cluster.Primary, Over) != "1";)
-            {
-                Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), "the lease does not end");
-                await Task.Delay(100, TestContext.Current.CancellationToken);
-            }
+            await Until.SoAsync("the lease ends",
+                async () => await cluster.AskAsync(cluster.Primary, Over) == "1", TimeSpan.FromSeconds(20));
 
             await using var heir = await CofferProcess.ServeAsync(third, "--store", sleeper.Store);
             using var clients = new AccountClients(heir.Url, sleeper.Key);
@@ -172,10 +170,9 @@ public sealed class PoolerTests
         older.Resume();
         using (var settled = new WireClient(newer.Url, older.TestKey))
         {
-            for (var waited = Stopwatch.StartNew();
-                await cluster.AskAsync(cluster.Primary, Running) != "node_1,node_2"
-                    || (await settled.SetAsync("k", "p")).Status != 200;)
-                Assert.True(waited.Elapsed < TimeSpan.FromSeconds(10), "it does not give way");
+            await Until.SoAsync("it gives way",
+                async () => await cluster.AskAsync(cluster.Primary, Running) == "node_1,node_2"
+                    && (await settled.SetAsync("k", "p")).Status == 200, TimeSpan.FromSeconds(10));
         }
 
         // It slept while the store was raised to forms that it does not know: it answers no key that was made since.

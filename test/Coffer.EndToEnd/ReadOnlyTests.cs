@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -117,13 +118,9 @@ public sealed class ReadOnlyTests
     private static Task<CofferProcess> ServeAsync(SmallDisk disk) =>
         CofferProcess.StartAsync(["serve", "--data", disk.Path]);
 
-    private static async Task UntilReadyAsync(WireClient client)
-    {
-        // A proof is believed for a second, also one that failed.
-        for (var waited = Stopwatch.StartNew(); (await client.GetAsync("/readyz")).Status != 200; await Task.Delay(100,
-            TestContext.Current.CancellationToken))
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(5), "readiness is not well again");
-    }
+    // A proof is believed for a second, also one that failed.
+    private static Task UntilReadyAsync(WireClient client) => Until.SoAsync("readiness is well again",
+        async () => (await client.GetAsync("/readyz")).Status == 200, TimeSpan.FromSeconds(5));
 
     private static void AssertUnavailable(Answer answer) =>
         Assert.Equal("true", Assert.Single(answer.Is(503).Headers.GetValues("Stripe-Should-Retry")));

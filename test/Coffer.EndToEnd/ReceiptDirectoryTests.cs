@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Coffer.Shared;
 using static Coffer.EndToEnd.AdminCli;
 
 namespace Coffer.EndToEnd;
@@ -102,22 +103,13 @@ public sealed class ReceiptDirectoryTests
         await using (var coffer = await CofferProcess.ServeAsync(data, "--backup-directory", folder.File("backups")))
         {
             var cli = new AdminCli(coffer);
-            await UntilAsync(() => Directory.Exists(folder.File("backups"))
+            await Until.SoAsync("a back-up is made", () => Directory.Exists(folder.File("backups"))
                 && Directory.GetFiles(folder.File("backups"), "*.backup").Length == 1);
             Assert.Empty((await cli.RunAsync("root-keys", "status")).EndedWith(0).Stderr);
             var asked = await cli.RunAsync("root-keys", "remove", key);
             Assert.Matches(@"Nothing that remains opens the back-up coffer-[0-9TZ]+\.backup of [-0-9:TZ ]+\.\n"
                 + "coffer: error: this cannot be undone", asked.EndedWith(64).Stderr);
             Assert.Equal(0, await coffer.StopAsync());
-        }
-
-        static async Task UntilAsync(Func<bool> isSo)
-        {
-            for (var tries = 0; !isSo(); tries++)
-            {
-                Assert.True(tries < 200, "it did not come to it within 20 seconds");
-                await Task.Delay(100, Ct);
-            }
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -320,14 +321,7 @@ public sealed class RootKeyRotationTests
     private static async Task DoneAsync(CofferProcess coffer, string admin)
     {
         using var operating = new WireClient(coffer.Url, admin);
-        for (var tries = 0; tries < 300; tries++)
-        {
-            var keys = (await operating.GetAsync(Root)).Is(200).Body.GetProperty("keys");
-            if (keys.EnumerateArray().Last().GetProperty("state").GetString() == "done")
-                return;
-            await Task.Delay(100, TestContext.Current.CancellationToken);
-        }
-
-        Assert.Fail("the rotation is not done");
+        await Until.SoAsync("the rotation is done", async () => (await operating.GetAsync(Root)).Is(200).Body
+            .GetProperty("keys").EnumerateArray().Last().GetProperty("state").GetString() == "done");
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -160,14 +161,11 @@ public sealed class TenantKeyRotationTests
         disk.Free();
         if (status == 503)
             (await operating.PostAsync(RootKeys + "/rotate", [])).Is(200);
-        for (var tries = 0; ; tries++)
+        await Until.SoAsync("the root key has rotated", async () =>
         {
             var last = (await operating.GetAsync(RootKeys)).Is(200).Body.GetProperty("keys").EnumerateArray().Last();
-            if (last.GetProperty("version").GetInt32() > 1 && last.GetProperty("state").GetString() == "done")
-                break;
-            Assert.InRange(tries, 0, 300);
-            await Task.Delay(100, TestContext.Current.CancellationToken);
-        }
+            return last.GetProperty("version").GetInt32() > 1 && last.GetProperty("state").GetString() == "done";
+        });
 
         await AssertWholeAsync(coffer, coffer.TestKey);
     }
@@ -233,14 +231,8 @@ public sealed class TenantKeyRotationTests
     private static async Task DoneAsync(CofferProcess coffer, string admin)
     {
         using var operating = new WireClient(coffer.Url, admin);
-        for (var tries = 0; tries < 600; tries++)
-        {
-            var rotations = (await operating.GetAsync(Root)).Is(200).Body.GetProperty("rotations").EnumerateArray();
-            if (rotations.All(rotation => rotation.GetProperty("state").GetString() == "done"))
-                return;
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
-
-        Assert.Fail("the rotation is not done");
+        await Until.SoAsync("the rotations are done", async () => (await operating.GetAsync(Root)).Is(200).Body
+            .GetProperty("rotations").EnumerateArray()
+            .All(rotation => rotation.GetProperty("state").GetString() == "done"));
     }
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using Coffer.Shared;
 
 namespace Coffer.Shared;
 
@@ -8,13 +9,13 @@ namespace Coffer.Shared;
 internal static class Until
 {
     /// <summary>Far beyond what anything here needs on a busy machine.</summary>
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
 
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(20);
 
     /// <param name="what">What is waited for, as a sentence.</param>
     /// <param name="isSo">Whether it is so; it is asked again and again.</param>
-    /// <param name="within">How long it may take; null is half a minute.</param>
+    /// <param name="within">How long it may take; null is two minutes.</param>
     /// <param name="instead">What there is instead, for the message.</param>
     public static Task SoAsync(
         string what, Func<bool> isSo, TimeSpan? within = null, Func<string?>? instead = null) =>

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Coffer.Shared;
 using Npgsql;
 
@@ -113,12 +112,8 @@ public sealed class PostgresCluster : IAsyncDisposable
     public async Task ReceivedAsync()
     {
         var written = await AskAsync(Primary, "SELECT pg_current_wal_flush_lsn()");
-        for (var tries = 0;
-            await AskAsync(Standby, $"SELECT pg_last_wal_replay_lsn() >= '{written}'") != "True"; tries++)
-        {
-            Assert.True(tries < 200, "the standby does not follow");
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
+        await Until.SoAsync("the standby follows",
+            async () => await AskAsync(Standby, $"SELECT pg_last_wal_replay_lsn() >= '{written}'") == "True");
     }
 
     public async ValueTask DisposeAsync()
@@ -164,10 +159,9 @@ public sealed class PostgresCluster : IAsyncDisposable
     private async Task StartStandbyAsync(bool isSynchronous)
     {
         await StartAsync(Standby);
-        for (var waited = Stopwatch.StartNew(); await AskAsync(Primary,
-            "SELECT sync_state FROM pg_stat_replication") != (isSynchronous ? "sync" : "async"); await Task.Delay(50,
-                TestContext.Current.CancellationToken))
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(20), "the standby does not follow");
+        var state = isSynchronous ? "sync" : "async";
+        await Until.SoAsync("the standby follows",
+            async () => await AskAsync(Primary, "SELECT sync_state FROM pg_stat_replication") == state);
     }
 
     private Task RunAsync(string program, params string[] arguments) =>

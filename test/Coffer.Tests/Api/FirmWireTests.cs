@@ -1,5 +1,6 @@
 using System.Net.Http.Headers;
 using System.Text;
+using Coffer.Shared;
 using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Api;
@@ -118,7 +119,8 @@ public sealed class FirmWireTests : ServerTests
         Server.Time.Move(TimeSpan.FromHours(1));
         (await Server.Admin.Post($"{Apps}/{await Server.AppIdAsync()}", [("name", "b")])).IsOk(); // it is read again
         (await Server.Client(key.Secret()).List()).IsOk();
-        await UntilAsync(async () => await LastUsedAsync(key.Id()) == Server.Time.Seconds - 1_800);
+        await Until.SoAsync("it was last used in that hour",
+            async () => await LastUsedAsync(key.Id()) == Server.Time.Seconds - 1_800);
     }
 
     [Fact]
@@ -213,17 +215,8 @@ public sealed class FirmWireTests : ServerTests
     private async Task<long?> LastUsedAsync(string key)
     {
         long? at = null;
-        await UntilAsync(async () =>
+        await Until.SoAsync("it is noted that the key was used", async () =>
             (at = (long?)(await Server.Admin.Get($"{KeysPath}/{key}")).IsOk().Json["last_used"]) is not null);
         return at;
-    }
-
-    private static async Task UntilAsync(Func<Task<bool>> isSo)
-    {
-        for (var i = 0; !await isSo(); i++)
-        {
-            Assert.InRange(i, 0, 500);
-            await Task.Delay(10);
-        }
     }
 }

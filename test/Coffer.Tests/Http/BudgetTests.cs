@@ -1,4 +1,5 @@
 using Coffer.Settings;
+using Coffer.Shared;
 using Coffer.Storage.Sqlite;
 
 namespace Coffer.Tests.Http;
@@ -140,8 +141,7 @@ public sealed class BudgetTests
             await Task.WhenAll([server.Client(server.OtherAppKey).Set("k"), browser.List(), .. Sets(server)]);
             session.Execute("BEGIN IMMEDIATE");
             var sets = Sets(server);
-            while (sets.Count(set => set.IsCompleted) < 8)
-                await Task.Delay(5, TestContext.Current.CancellationToken);
+            await Until.SoAsync("eight are refused", () => sets.Count(set => set.IsCompleted) >= 8);
             var other = server.Client(server.OtherAppKey).Set("k");
             var refused = await browser.Set("k");
             session.Execute("ROLLBACK");
@@ -176,16 +176,12 @@ public sealed class BudgetTests
         var key = (await server.KeyAsync("secret", livemode: false)).Id();
         var app = await server.AppIdAsync();
         await UntilRefusedAsync(200, i => SetAsync(server.Client(), $"{i}"));
-        while ((await server.Client().Find("none")).Status != 429)
-        {
-            // until the key's rate is used up too
-        }
+        for (var i = 0; (await server.Client().Find("none")).Status != 429; i++) // until the key's rate is used up too
+            Assert.InRange(i, 0, 300);
 
         (await server.Client().Raw(HttpMethod.Delete, $"{Operator.Ephemeral}/{ephemeral.Id()}", null)).IsOk();
-        while ((await server.Admin.Get(Operator.Apps)).Status != 429)
-        {
-            // and the operator's
-        }
+        for (var i = 0; (await server.Admin.Get(Operator.Apps)).Status != 429; i++) // and the operator's
+            Assert.InRange(i, 0, 300);
 
         (await server.Admin.Post($"{Operator.Apps}/{app}/accounts/acct_1/forget", [])).IsOk();
         (await server.Admin.Post($"{Operator.KeysPath}/{key}/revoke", [])).IsOk();

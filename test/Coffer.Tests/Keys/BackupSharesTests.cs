@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using Coffer.Hosting;
 using Coffer.Keys;
 using Coffer.Settings;
+using Coffer.Shared;
 using Coffer.Transfer;
 
 namespace Coffer.Tests.Keys;
@@ -147,15 +148,8 @@ public sealed class BackupSharesTests : ServerTests
             [.. (await Server.Admin.Get("/admin/v1/root_keys")).IsOk().Json["back_ups"]!.AsArray().Select(
                 each => each!)];
 
-        async Task UntilAsync(int count)
-        {
-            for (var tries = 0; !Directory.Exists(backups) || Directory.GetFiles(backups, "*.backup").Length < count;
-                tries++)
-            {
-                Assert.True(tries < 200, "no back-up was made in 20 seconds");
-                await Task.Delay(100);
-            }
-        }
+        Task UntilAsync(int count) => Until.SoAsync($"there are {count} back-ups",
+            () => Directory.Exists(backups) && Directory.GetFiles(backups, "*.backup").Length >= count);
     }
 
     public override async ValueTask DisposeAsync()

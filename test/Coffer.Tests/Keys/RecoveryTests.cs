@@ -5,6 +5,7 @@ using Coffer.Checks;
 using Coffer.Hosting;
 using Coffer.Keys;
 using Coffer.Settings;
+using Coffer.Shared;
 using Coffer.Transfer;
 
 namespace Coffer.Tests.Keys;
@@ -352,18 +353,11 @@ public sealed class RecoveryTests : ServerTests
     private async Task<List<string>> WrappersAsync() =>
         [.. (await ShowAsync(Root))["keys"]!.AsArray()[^1]!["wrappers"]!.AsArray().Select(each => each!.Id())];
 
-    private async Task DoneAsync(int version)
+    private Task DoneAsync(int version) => Until.SoAsync($"the rotation to root key {version} is done", async () =>
     {
-        for (var tries = 0; tries < 300; tries++)
-        {
-            var newest = (await ShowAsync(Root))["keys"]!.AsArray()[^1]!;
-            if (((int)newest["version"]!, (string?)newest["state"]) == (version, "done"))
-                return;
-            await Task.Delay(100);
-        }
-
-        throw new TimeoutException($"the rotation to root key {version} is not done");
-    }
+        var newest = (await ShowAsync(Root))["keys"]!.AsArray()[^1]!;
+        return ((int)newest["version"]!, (string?)newest["state"]) == (version, "done");
+    });
 
     private async Task<List<(string Verb, string Outcome)>> VerbsAsync() =>
         [.. (await Server.Admin.Get("/admin/v1/audit", ("limit", "100"))).IsOk().Json["data"]!.AsArray()

@@ -369,16 +369,13 @@ public sealed class RootKeysTests : ServerTests
 
     private async Task<JsonNode> DoneAsync(int version)
     {
-        for (var tries = 0; tries < 300; tries++)
+        JsonNode keys = null!;
+        await Until.SoAsync($"the rotation to root key {version} is done", async () =>
         {
-            var keys = await ShowAsync();
-            var newest = keys["keys"]!.AsArray()[^1]!;
-            if (((int)newest["version"]!, (string?)newest["state"]) == (version, "done"))
-                return keys;
-            await Task.Delay(100);
-        }
-
-        throw new TimeoutException($"the rotation to root key {version} is not done");
+            var newest = (keys = await ShowAsync())["keys"]!.AsArray()[^1]!;
+            return ((int)newest["version"]!, (string?)newest["state"]) == (version, "done");
+        });
+        return keys;
     }
 
     private async Task<List<(string Verb, string Outcome)>> VerbsAsync() =>

@@ -4,6 +4,7 @@ using Coffer.Audit;
 using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Secrets;
+using Coffer.Shared;
 using Coffer.Storage;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -324,11 +325,8 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
     private async Task RotateAsync(params (string, string)[] form)
     {
         (await Server.Admin.Post($"{Root}/rotate", [.. form, ("compromised", "true")])).IsOk();
-        for (var tries = 0; (await ShowAsync())["rotations"]!.AsArray().Any(each => (string?)each!["state"] != "done");)
-        {
-            Assert.InRange(tries++, 0, 300);
-            await Task.Delay(50);
-        }
+        await Until.SoAsync("the rotations are done", async () =>
+            (await ShowAsync())["rotations"]!.AsArray().All(each => (string?)each!["state"] == "done"));
     }
 
     private async Task<JsonNode> ShowAsync() => (await Server.Admin.Get(Root)).IsOk().Json;

@@ -292,28 +292,17 @@ public sealed class TenantKeysTests : ServerTests
     }
 
     // The control row has one more for the new key, and for each step of its rotation.
-    private async Task RootDoneAsync(long serial)
-    {
-        const string Keys = "/admin/v1/root_keys";
-        for (var tries = 0; (long)(await Server.Admin.Get(Keys)).IsOk().Json["serial"]! < serial; tries++)
-        {
-            Assert.InRange(tries, 0, 300);
-            await Task.Delay(50);
-        }
-    }
+    private Task RootDoneAsync(long serial) => Until.SoAsync("the rotation of the root key is done", async () =>
+        (long)(await Server.Admin.Get("/admin/v1/root_keys")).IsOk().Json["serial"]! >= serial);
 
     private async Task<JsonNode> ShowAsync() => (await Server.Admin.Get(Root)).IsOk().Json;
 
     private async Task<JsonNode> DoneAsync()
     {
-        for (var tries = 0; tries < 600; tries++)
-        {
-            if ((await ShowAsync())["rotations"]!.AsArray()[^1]! is var last && (string?)last["state"] == "done")
-                return last;
-            await Task.Delay(20);
-        }
-
-        throw new TimeoutException("the rotation is not done");
+        JsonNode last = null!;
+        await Until.SoAsync("the rotation is done", async () =>
+            (string?)(last = (await ShowAsync())["rotations"]!.AsArray()[^1]!)["state"] == "done");
+        return last;
     }
 
     private async Task AssertUnderAsync(byte version)

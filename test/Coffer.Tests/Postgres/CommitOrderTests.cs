@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using Coffer.Shared;
 using Coffer.Storage;
 using Coffer.Storage.Postgres;
 using Npgsql;
@@ -135,11 +136,8 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         await PostgresServer.ExecuteAsync(store,
             "INSERT INTO told VALUES (1, '', now() - interval '11 minutes'), (2, '', now() - interval '9 minutes')");
         _ = await JoinAsync(store);
-        for (var i = 0; (long)(await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM told"))! > 1; i++)
-        {
-            Assert.True(i < 200, "it is still there");
-            await Task.Delay(100, TestContext.Current.CancellationToken);
-        }
+        await Until.SoAsync("the older one is removed", async () =>
+            (long)(await PostgresServer.ScalarAsync(store, "SELECT count(*) FROM told"))! <= 1);
 
         Assert.Equal(2L, await PostgresServer.ScalarAsync(store, "SELECT n FROM told"));
     }
@@ -157,11 +155,8 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
             """;
         Assert.Equal("1 http://127.0.0.1:1/ 0", await PostgresServer.ScalarAsync(store, Rows));
         var until = (DateTime)(await PostgresServer.ScalarAsync(store, "SELECT until FROM nodes"))!;
-        for (var i = 0; (DateTime)(await PostgresServer.ScalarAsync(store, "SELECT until FROM nodes"))! == until; i++)
-        {
-            Assert.True(i < 200, "it is not renewed");
-            await Task.Delay(100, TestContext.Current.CancellationToken);
-        }
+        await Until.SoAsync("it is renewed", async () =>
+            (DateTime)(await PostgresServer.ScalarAsync(store, "SELECT until FROM nodes"))! != until);
 
         node.Dispose();
         Assert.Equal("", await PostgresServer.ScalarAsync(store, Rows));
@@ -177,7 +172,7 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         await using (var older = await ConnectAsync(store))
         {
             await ExecuteAsync(older, $"SELECT pg_advisory_lock({PostgresLocks.Names}, 3)");
-            await UntilAsync(() => node.HasOlderNodes && other.HasOlderNodes);
+            await Until.SoAsync("both see it", () => node.HasOlderNodes && other.HasOlderNodes);
             Assert.Equal("everything", await NextAsync(received));
             await ExecuteAsync(older, "SELECT pg_notify('coffer', 'access')");
             Assert.True(News.Parse(await NextAsync(received)).IsAllAccess);
@@ -185,7 +180,7 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
             Assert.Equal("tenant app_1 live acct_1\n", await NextAsync(received));
         }
 
-        await UntilAsync(() => !node.HasOlderNodes && !other.HasOlderNodes);
+        await Until.SoAsync("both see that it is gone", () => !node.HasOlderNodes && !other.HasOlderNodes);
         Assert.Equal("everything", await NextAsync(received));
     }
 
@@ -238,15 +233,6 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         patience.CancelAfter(TimeSpan.FromSeconds(30));
         return await received.ReadAsync(patience.Token);
-    }
-
-    private static async Task UntilAsync(Func<bool> isSo)
-    {
-        for (var i = 0; !isSo(); i++)
-        {
-            Assert.True(i < 600, "it does not come about");
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
     }
 
     private static RowWrite.PutRevocation Revoke(string subject) => new(new RevocationRow(subject, 1, 2));

@@ -177,23 +177,11 @@ public abstract class LeaseTests(PostgresServer server, Way way) : IAsyncLifetim
     private static void Put(Engine engine) =>
         engine.Write([new Change.Plain(new RowWrite.PutMeta("k", [1]))], _ => null);
 
-    private static async Task UntilNamedAsync(Engine node, string name)
-    {
-        for (var i = 0; node.Node != name; i++)
-        {
-            Assert.True(i < 200, $"it is {node.Node}");
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
-    }
+    private static Task UntilNamedAsync(Engine node, string name) =>
+        Until.SoAsync($"it is {name}", () => node.Node == name, instead: () => node.Node);
 
-    private static async Task UntilAsync(string store, string counts)
-    {
-        for (var i = 0; (long)(await PostgresServer.ScalarAsync(store, counts) ?? 0L) == 0; i++)
-        {
-            Assert.True(i < 200, $"it does not come about: {counts}");
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
-    }
+    private static Task UntilAsync(string store, string counts) => Until.SoAsync(
+        counts, async () => (long)(await PostgresServer.ScalarAsync(store, counts) ?? 0L) > 0);
 }
 
 public sealed class LeaseDirectTests(PostgresServer server) : LeaseTests(server, Way.Direct);

@@ -170,11 +170,7 @@ public abstract class MintedNodesTests(PostgresServer server, Way way)
         {
             await older.OpenAsync(TestContext.Current.CancellationToken);
             await ExecuteAsync(older, $"SELECT pg_advisory_lock({PostgresLocks.Names}, 77)");
-            for (var i = 0; await FormatAsync() != 1u; i++)
-            {
-                Assert.True(i < 200, "it is not seen");
-                await Task.Delay(50, TestContext.Current.CancellationToken);
-            }
+            await Until.SoAsync("it is seen", async () => await FormatAsync() == 1u);
 
             var first = await MintAsync(nodes[1], key.Secret);
             (await nodes[0].Find(first, "k")).IsOk();
@@ -201,11 +197,7 @@ public abstract class MintedNodesTests(PostgresServer server, Way way)
         }
 
         key = await NewKeyAsync(nodes);
-        for (var i = 0; await FormatAsync() != 2u; i++)
-        {
-            Assert.True(i < 200, "it is still thought to run");
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
+        await Until.SoAsync("it is not thought to run any more", async () => await FormatAsync() == 2u);
 
         async Task<uint?> FormatAsync()
         {
@@ -234,15 +226,10 @@ public abstract class MintedNodesTests(PostgresServer server, Way way)
             _ => node.Post(admin, $"{Apps}/{key.App}/accounts/acct_1/forget"),
         })).IsOk();
 
-    private static async Task UntilRefusedAsync(Nodes.Node node, string token)
-    {
-        for (var watch = Stopwatch.StartNew(); await node.Get(token,
-            "/v1/apps/secrets?scope[type]=account") is { Status: 200 };)
-        {
-            Assert.True(watch.Elapsed < Epoch.Bound + Leeway, "it is accepted past the bound");
-            await Task.Delay(20, TestContext.Current.CancellationToken);
-        }
-    }
+    private static Task UntilRefusedAsync(Nodes.Node node, string token) => Until.SoAsync(
+        "it is refused within the bound",
+        async () => (await node.Get(token, "/v1/apps/secrets?scope[type]=account")).Status != 200,
+        Epoch.Bound + Leeway);
 
     private static async Task ExecuteAsync(NpgsqlConnection connection, string sql)
     {

@@ -114,11 +114,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         await PostgresServer.ExecuteAsync(store,
             "UPDATE nodes SET holder = 'another', until = now() + interval '1 hour' WHERE number = 1");
         var moved = open.OfType<PostgresEngine>().First();
-        for (var i = 0; moved.Node != "node_3"; i++)
-        {
-            Assert.True(i < 200, moved.Node);
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
+        await Until.SoAsync("it takes another name", () => moved.Node == "node_3", instead: () => moved.Node);
 
         await committers[0].CommitAsync(new Change.Noted(new AuditEntry("find", "ok")));
         await committers[0].CommitAsync(new Change.Noted(new AuditEntry("find", "ok")));

@@ -1,6 +1,7 @@
 using System.Buffers.Text;
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Coffer.Shared;
 
 namespace Coffer.Tests.Postgres;
 
@@ -53,14 +54,9 @@ public sealed class PostgresReceiptTests(PostgresServer server)
 
     private static async Task<JsonNode> SignedAsync(Nodes.Node node, string admin, string id)
     {
-        for (var tries = 0; tries < 300; tries++)
-        {
-            var receipt = (await node.Get(admin, $"/admin/v1/receipts/{id}")).IsOk().Json;
-            if ((string?)receipt["status"] == "signed")
-                return receipt;
-            await Task.Delay(100, TestContext.Current.CancellationToken);
-        }
-
-        throw new InvalidOperationException("The receipt was not signed in 30 seconds.");
+        JsonNode receipt = null!;
+        await Until.SoAsync("the receipt is signed", async () =>
+            (string?)(receipt = (await node.Get(admin, $"/admin/v1/receipts/{id}")).IsOk().Json)["status"] == "signed");
+        return receipt;
     }
 }

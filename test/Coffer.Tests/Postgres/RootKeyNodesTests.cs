@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Coffer.Hosting;
 using Coffer.Settings;
+using Coffer.Shared;
 
 namespace Coffer.Tests.Postgres;
 
@@ -89,11 +90,8 @@ public sealed class RootKeyNodesTests(PostgresServer server)
         (await first.Post(keys.AdminKey!, $"{Root}/rotate")).IsOk();
         (await second.Set(keys.TestSecretKey, "k", account: "acct_again")).IsOk();
         File.Delete(denied);
-        for (var tries = 0; State((await second.Get(keys.AdminKey!, Root)).IsOk().Json) != "done"; tries++)
-        {
-            Assert.InRange(tries, 0, 200);
-            await Task.Delay(100);
-        }
+        await Until.SoAsync("the rotation is done",
+            async () => State((await second.Get(keys.AdminKey!, Root)).IsOk().Json) == "done");
 
         Task<Server> StartAsync(string node) => Server.StartAsync(
             new CofferOptions
@@ -111,14 +109,8 @@ public sealed class RootKeyNodesTests(PostgresServer server)
     private static async Task<JsonNode> ShowAsync(Nodes nodes, int node) =>
         (await nodes[node].Get(nodes.Keys.AdminKey!, Root)).IsOk().Json;
 
-    private static async Task DoneAsync(Nodes nodes)
-    {
-        for (var tries = 0; State(await ShowAsync(nodes, 0)) != "done"; tries++)
-        {
-            Assert.InRange(tries, 0, 300);
-            await Task.Delay(100);
-        }
-    }
+    private static Task DoneAsync(Nodes nodes) =>
+        Until.SoAsync("the rotation is done", async () => State(await ShowAsync(nodes, 0)) == "done");
 
     /// <summary>How many tenants' keys are under a root key.</summary>
     private static async Task<long> UnderAsync(Nodes nodes, byte version) => (long)(await PostgresServer.ScalarAsync(

@@ -1,5 +1,6 @@
 using Coffer.Keys;
 using Coffer.Settings;
+using Coffer.Shared;
 using Coffer.Storage;
 using Coffer.Storage.Postgres;
 
@@ -34,11 +35,8 @@ public sealed class StoreSettingsNodesTests(PostgresServer server)
         Assert.Equal("false", await ValueAsync(other, "audit-metadata-reads"));
 
         (await first.Post(key, Settings, ("name", "secrets-per-scope"), ("value", "3"))).IsOk();
-        for (var i = 0; await ValueAsync(other, "secrets-per-scope") != "3"; i++)
-        {
-            Assert.InRange(i, 0, 200);
-            await Task.Delay(50);
-        }
+        await Until.SoAsync("the other node knows of it",
+            async () => await ValueAsync(other, "secrets-per-scope") == "3");
 
         for (var i = 0; i < 3; i++)
             (await other.Set(nodes.Keys.TestSecretKey, $"k{i}")).IsOk();

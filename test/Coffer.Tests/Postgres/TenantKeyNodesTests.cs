@@ -161,7 +161,7 @@ public sealed class TenantKeyNodesTests(PostgresServer server)
 
     private static Task DoneAsync(Nodes nodes, int node) => Until.SoAsync("the rotation is done", async () =>
         (string?)(await nodes[node].Get(nodes.Keys.AdminKey!, Root)).IsOk().Json["rotations"]!.AsArray()[^1]!["state"]
-            == "done", TimeSpan.FromSeconds(60));
+            == "done");
 
     private static async Task<string> AppAsync(Nodes nodes)
     {

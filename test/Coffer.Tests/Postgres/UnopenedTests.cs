@@ -1,5 +1,5 @@
-using System.Diagnostics;
 using Coffer.Hosting;
+using Coffer.Shared;
 using Coffer.Storage;
 using Coffer.Storage.Postgres;
 using Coffer.Tests.Support;
@@ -14,8 +14,6 @@ namespace Coffer.Tests.Postgres;
 [Trait("Firm edges", "16")]
 public sealed class UnopenedTests
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
-
     [Fact]
     public async Task Loops_come_back_when_the_password_file_does()
     {
@@ -42,11 +40,11 @@ public sealed class UnopenedTests
             Assert.True(refused.IsFault);
             await Assert.ThrowsAsync<ApiError>(
                 () => committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("k", [1]))));
-            await UntilAsync(() => engine.Loop.Trouble is not null);
+            await Until.SoAsync("the loop is in trouble", () => engine.Loop.Trouble is not null);
             if (Directory.Exists(file))
                 Directory.Delete(file);
             await WriteAsync(file, whole);
-            await UntilAsync(() => engine.Loop.Trouble is null);
+            await Until.SoAsync("the loop is well again", () => engine.Loop.Trouble is null);
             await committer.CommitAsync(new Change.Plain(new RowWrite.PutMeta("k", [1])));
             Assert.Equal([1], (await engine.FindMetaAsync("k", default))!);
             Assert.Equal("node_1", Assert.Single(await engine.ListNodesAsync(default)).Name);
@@ -83,7 +81,7 @@ public sealed class UnopenedTests
                 Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance);
             failing.Start();
             idle.Start();
-            await UntilAsync(() => failing.Trouble is not null);
+            await Until.SoAsync("the loop is in trouble", () => failing.Trouble is not null);
             using var readiness = new Readiness(
                 committer, instance, static () => (null, null), static () => null, time)
             {
@@ -139,11 +137,5 @@ public sealed class UnopenedTests
         await File.WriteAllTextAsync(file, text);
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite);
-    }
-
-    private static async Task UntilAsync(Func<bool> so)
-    {
-        for (var began = Stopwatch.GetTimestamp(); !so(); await Task.Delay(50))
-            Assert.True(Stopwatch.GetElapsedTime(began) < Patience, "it did not come so in time");
     }
 }

@@ -1,5 +1,5 @@
-using System.Diagnostics;
 using Coffer.Management;
+using Coffer.Shared;
 using Coffer.Storage.Sqlite;
 using Microsoft.Data.Sqlite;
 
@@ -19,11 +19,11 @@ public sealed class HangUpTests : IDisposable
         using var session = new SqliteSession(directory.File("any.db"));
         const string Endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
         var running = Task.Run(() => session.Run(Endless));
-        while (!running.IsCompleted)
+        await Until.SoAsync("the statement is ended", () =>
         {
             session.Interrupt();
-            await Task.Delay(10);
-        }
+            return running.IsCompleted;
+        });
 
         Assert.Equal(9, (await Assert.ThrowsAsync<SqliteException>(() => running)).SqliteErrorCode); // SQLITE_INTERRUPT
         Assert.Equal(1, session.Scalar("SELECT 1")); // and the session is as good as before

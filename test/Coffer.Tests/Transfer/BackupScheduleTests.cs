@@ -2,6 +2,7 @@ using Coffer.Hosting;
 using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Settings;
+using Coffer.Shared;
 using Coffer.Transfer;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -97,16 +98,17 @@ public sealed class BackupScheduleTests : IDisposable
         await server.StopAsync();
         await File.WriteAllTextAsync(Data, "a file where a directory is to be");
         await StartAsync();
-        await UntilAsync(async () => (await ReadyAsync(server)).Text.Contains(
+        await Until.SoAsync("readiness says so", async () => (await ReadyAsync(server)).Text.Contains(
             "the last back-up could not be made", StringComparison.Ordinal));
         Assert.Equal(200, (await server.Client().Get("/readyz")).Status);
 
         await server.StopAsync();
         File.Delete(Data);
         await StartAsync();
-        await UntilAsync(() => Task.FromResult(
-            Directory.Exists(Data) && Directory.GetFiles(Data, "*.keys").Length == 1));
-        await UntilAsync(async () => !(await ReadyAsync(server)).Text.Contains("backup", StringComparison.Ordinal));
+        await Until.SoAsync("a back-up is made",
+            () => Directory.Exists(Data) && Directory.GetFiles(Data, "*.keys").Length == 1);
+        await Until.SoAsync("readiness has nothing to say of it",
+            async () => !(await ReadyAsync(server)).Text.Contains("backup", StringComparison.Ordinal));
 
         Task StartAsync() => server.StartAgainAsync(with: options => options with
         {
@@ -150,13 +152,4 @@ public sealed class BackupScheduleTests : IDisposable
 
     private static async Task<int> CountAsync(TestServer server, string verb) =>
         (await server.Admin.Get("/admin/v1/audit", ("verb", verb))).IsOk().Json["data"]!.AsArray().Count;
-
-    private static async Task UntilAsync(Func<Task<bool>> isSo)
-    {
-        for (var tries = 0; !await isSo(); tries++)
-        {
-            Assert.True(tries < 200, "it did not come to it within 20 seconds");
-            await Task.Delay(100);
-        }
-    }
 }

@@ -6,6 +6,7 @@ using Coffer.Hosting;
 using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Settings;
+using Coffer.Shared;
 using Coffer.Transfer;
 
 namespace Coffer.Tests.Transfer;
@@ -208,11 +209,7 @@ public sealed class RestoredReceiptsTests : ServerTests
     {
         var id = (string)(await Server.ForgetAsync(account)).IsOk().Json["receipt_id"]!;
         var file = Path.Combine(Receipts, id + SignedReceipt.Suffix);
-        for (var tries = 0; !File.Exists(file); tries++)
-        {
-            Assert.True(tries < 400, "the receipt was not written in 20 seconds");
-            await Task.Delay(50);
-        }
+        await Until.SoAsync("the receipt is written", () => File.Exists(file));
     }
 
     private async Task<string> BackupAsync()

@@ -1,6 +1,7 @@
 using System.Buffers.Text;
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Coffer.Shared;
 using Microsoft.Data.Sqlite;
 using static Coffer.Tests.Support.Operator;
 
@@ -124,8 +125,7 @@ public sealed class ReceiptTests : ServerTests
         Assert.Equal((string?)first["receipt"], (string?)(await ReceiptAsync(first))["receipt"]);
         Server.Time.Move(TimeSpan.FromHours(1));
         await Server.ForgetAsync("acct_3");
-        for (var tries = 0; tries < 50 && Scalar("SELECT count(*) FROM receipts") == 3; tries++)
-            await Task.Delay(50, TestContext.Current.CancellationToken);
+        await Until.SoAsync("the first is removed", () => Scalar("SELECT count(*) FROM receipts") < 3);
         (await Server.Admin.Get($"/admin/v1/receipts/{first["receipt_id"]}")).IsError(404, "resource_missing", "id");
         Assert.Equal(2L, Scalar("SELECT count(*) FROM receipts"));
     }
@@ -163,14 +163,10 @@ public sealed class ReceiptTests : ServerTests
 
     private async Task<JsonNode> SignedAsync(JsonNode forgotten)
     {
-        for (var tries = 0; tries < 300; tries++)
-        {
-            if (await ReceiptAsync(forgotten) is var receipt && (string?)receipt["status"] == "signed")
-                return receipt;
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
-
-        throw new InvalidOperationException("The receipt was not signed in 15 seconds.");
+        JsonNode receipt = null!;
+        await Until.SoAsync("the receipt is signed",
+            async () => (string?)(receipt = await ReceiptAsync(forgotten))["status"] == "signed");
+        return receipt;
     }
 
     private static JsonNode Statement(JsonNode receipt) =>
