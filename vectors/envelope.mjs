@@ -84,9 +84,9 @@ const list = (...fields) => Buffer.concat(fields.flatMap((field) => [u32(field.l
 const tlv = (...fields) =>
   Buffer.concat(fields.flatMap(([tag, value]) => [Buffer.from([tag]), u32(value.length), value]));
 const utf8 = (text) => Buffer.from(text, 'utf8');
+const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
 
 function cases() {
-  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
   const secret = {
     key: counting(0, 32), version: 1, nonce: counting(64, 24),
     associated: list(
@@ -145,7 +145,6 @@ const fileId = (key) => `file:${expand(key, 'coffer v1 key file id').subarray(0,
 
 // The same store at level 7, renewed: another pepper, and another key that signs, since a later generation.
 function renewedControlCase(c) {
-  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
   const store = hex(c.store_id);
   const since = Buffer.concat([u64(1795333860), counting(9, 8)]);
   const pkcs8 = () =>
@@ -173,7 +172,6 @@ function checkRenewedControl(c) {
 }
 
 function controlCase() {
-  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
   const fileKey = counting(0, 32);
   const store = counting(128, 16);
   const pepper = counting(200, 32);
@@ -395,7 +393,6 @@ const oaep = (key) => ({ key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHas
 const sharesId = (der) => `shares:${sha256(der).toString('hex')}`;
 
 function sharesCase({ key, shares }) {
-  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
   const [store, mark, root] = [counting(128, 16), expand(counting(200, 32), 'coffer v1 anchor'), counting(32, 32)];
   const pair = generateKeyPairSync('rsa', { modulusLength: 3072 });
   const der = pair.publicKey.export({ type: 'spki', format: 'der' });
@@ -456,7 +453,6 @@ function ephemeralId(pepper, created, expires) {
 }
 
 function ephemeralCases() {
-  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
   const [store, pepper] = [counting(128, 16), counting(200, 32)];
   const generation = Buffer.concat([u64(1795247460), counting(1, 8)]);
   return [generation, null].map((of, i) => {
@@ -476,7 +472,6 @@ function ephemeralCases() {
 }
 
 function checkEphemeral(c) {
-  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
   const [store, pepper] = [counting(128, 16), counting(200, 32)];
   const envelope = Buffer.from(c.token.slice('ek_test_cfr'.length, -6), 'base64url');
   const claims = open(expand(pepper, 'coffer v2 ephemeral key'), 2, envelope,
@@ -491,7 +486,6 @@ const tenantAssociated = (c) => list(utf8('coffer v2 tenant keys'), hex(c.store_
   utf8(c.account), u64(c.counter), u64(c.keys));
 
 function tenantCase() {
-  const counting = (from, length) => Buffer.from(Array.from({ length }, (_, i) => (from + i) & 0xff));
   const [store, seed, first, second] = [counting(128, 16), counting(7, 32), counting(50, 32), counting(90, 32)];
   const c = { store_id: store.toString('hex'), app: 'app_1', livemode: 0, account: 'acct_1', counter: 2, keys: 2 };
   const text = Buffer.concat([Buffer.from([2]), u64(c.counter), seed, Buffer.from([0]), u32(1), first, u32(2), second]);
