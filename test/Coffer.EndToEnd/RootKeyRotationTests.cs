@@ -22,14 +22,7 @@ public sealed class RootKeyRotationTests
     public async Task Killed_at_each_sync_of_a_rotation_the_next_start_finishes_it()
     {
         using var data = new TemporaryDirectory();
-        string key, admin;
-        await using (var coffer = await CofferProcess.ServeAsync(data))
-        {
-            (key, admin) = (coffer.TestKey, coffer.AdminKey);
-            for (var i = 0; i < Accounts; i++)
-                await SetAsync(coffer, key, i);
-        }
-
+        var (key, admin) = await FilledAsync(data);
         var kills = 0;
         for (var nth = 1; nth <= 8; nth++)
         {
@@ -118,14 +111,7 @@ public sealed class RootKeyRotationTests
         var (own, program) = ($"file:{data.File("coffer.key")}", data.File("wrap"));
         await WriteProgramAsync(program);
         string[] settings = ["--root-key", $"{own} exec:{program}", "--root-key-exec-arguments", "77"];
-        string key, admin;
-        await using (var coffer = await CofferProcess.ServeAsync(data))
-        {
-            (key, admin) = (coffer.TestKey, coffer.AdminKey);
-            for (var i = 0; i < Accounts; i++)
-                await SetAsync(coffer, key, i);
-        }
-
+        var (key, admin) = await FilledAsync(data);
         var kills = 0;
         foreach (var (path, wrappers) in ((string, int)[])[("wrappers", 2), ("rewrap", 2), ("wrappers/remove", 1)])
         {
@@ -286,6 +272,15 @@ public sealed class RootKeyRotationTests
             print(json.dumps({"data": base64.b64encode(data).decode()}))
             """);
         File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+    }
+
+    // The keys of a store with something in each account.
+    private static async Task<(string Test, string Admin)> FilledAsync(TemporaryDirectory data)
+    {
+        await using var coffer = await CofferProcess.ServeAsync(data);
+        for (var i = 0; i < Accounts; i++)
+            await SetAsync(coffer, coffer.TestKey, i);
+        return (coffer.TestKey, coffer.AdminKey);
     }
 
     private static async Task SetAsync(CofferProcess coffer, string key, int account)
