@@ -14,7 +14,7 @@ public sealed class LoopTests
         new FormatException(), new ArgumentException("x"),
     ];
 
-    private readonly Kept log = new();
+    private readonly KeptLog<Loop> log = new();
 
     [Fact]
     public async Task It_tries_again_says_that_it_is_behind_and_logs_once_each()
@@ -50,7 +50,7 @@ public sealed class LoopTests
         Assert.Equal(
             [LogLevel.Warning, LogLevel.Warning, LogLevel.Error, LogLevel.Information],
             log.Lines.Select(line => line.Level));
-        Assert.Contains("the disk is gone", log.Lines.First().Text, StringComparison.Ordinal);
+        Assert.Contains("the disk is gone", log.Lines[0].Text, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -90,17 +90,5 @@ public sealed class LoopTests
         await began.Task.WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
         loop.Dispose();
         Assert.Null(loop.Trouble);
-    }
-
-    private sealed class Kept : ILogger
-    {
-        public ConcurrentQueue<(LogLevel Level, string Text)> Lines { get; } = [];
-
-        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception,
-            Func<TState, Exception?, string> formatter) => Lines.Enqueue((logLevel, formatter(state, exception)));
     }
 }

@@ -18,7 +18,7 @@ public sealed class ClockStepTests : IDisposable
 
     private readonly TemporaryDirectory directory = new();
     private readonly ManualTime time = new();
-    private readonly Lines log = new();
+    private readonly KeptLog<ClockWatch> log = new();
     private readonly SqliteEngine engine;
     private readonly Committer committer;
 
@@ -43,11 +43,11 @@ public sealed class ClockStepTests : IDisposable
         Assert.Equal(1, await CountAsync());
         var way = days > 0 ? "forward" : "back";
         var far = days == -1 ? "24 hours" : $"{Math.Abs(days)} days";
-        Assert.Contains($"stepped {way} by {far}", Assert.Single(log.Written), StringComparison.Ordinal);
+        Assert.Contains($"stepped {way} by {far}", Assert.Single(log.Texts), StringComparison.Ordinal);
 
         await SweepForAsync(reaper, TimeSpan.FromMinutes(2));
         Assert.Equal(days > 0 ? 0 : 1, await CountAsync());
-        Assert.Single(log.Written);
+        Assert.Single(log.Texts);
     }
 
     [Fact]
@@ -60,7 +60,7 @@ public sealed class ClockStepTests : IDisposable
         await SweepForAsync(reaper, TimeSpan.FromMinutes(30));
         time.Step(TimeSpan.FromDays(-400));
         await SweepForAsync(reaper, TimeSpan.FromMinutes(59));
-        Assert.Equal(2, log.Written.Count);
+        Assert.Equal(2, log.Texts.Count);
         Assert.Equal(2, await CountAsync());
         await SweepForAsync(reaper, TimeSpan.FromHours(2));
         Assert.Equal(1, await CountAsync());
@@ -77,7 +77,7 @@ public sealed class ClockStepTests : IDisposable
         time.Move(TimeSpan.FromSeconds(180));
         await reaper.SweepAsync(default);
         Assert.Equal(0, await CountAsync());
-        Assert.Empty(log.Written);
+        Assert.Empty(log.Texts);
     }
 
     [Fact]
@@ -106,7 +106,7 @@ public sealed class ClockStepTests : IDisposable
         time.Move(TimeSpan.FromDays(3)); // the steady clock has counted it too
         await reaper.SweepAsync(default);
         Assert.Equal(0, await CountAsync());
-        Assert.Empty(log.Written);
+        Assert.Empty(log.Texts);
     }
 
     [Fact]
@@ -118,7 +118,7 @@ public sealed class ClockStepTests : IDisposable
         using var reaper = Reaper(last);
         await SweepForAsync(reaper, TimeSpan.FromHours(5));
         Assert.Equal(1, await CountAsync());
-        Assert.Contains("before the last change", Assert.Single(log.Written), StringComparison.Ordinal);
+        Assert.Contains("before the last change", Assert.Single(log.Texts), StringComparison.Ordinal);
 
         time.Step(TimeSpan.FromDays(1));
         await SweepForAsync(reaper, TimeSpan.FromMinutes(59));
@@ -138,7 +138,7 @@ public sealed class ClockStepTests : IDisposable
         using var reaper = Reaper(last);
         await SweepForAsync(reaper, TimeSpan.FromMinutes(59));
         Assert.Equal(1, await CountAsync());
-        Assert.Contains("the last change of the store was at", Assert.Single(log.Written), StringComparison.Ordinal);
+        Assert.Contains("the last change of the store was at", Assert.Single(log.Texts), StringComparison.Ordinal);
         await SweepForAsync(reaper, TimeSpan.FromMinutes(2));
         Assert.Equal(0, await CountAsync());
     }
@@ -155,7 +155,7 @@ public sealed class ClockStepTests : IDisposable
         using (var reaper = Reaper(time.Now.AddSeconds(5)))
             await reaper.SweepAsync(default);
         Assert.Equal(0, await CountAsync());
-        Assert.Empty(log.Written);
+        Assert.Empty(log.Texts);
     }
 
     [Theory]
@@ -179,7 +179,7 @@ public sealed class ClockStepTests : IDisposable
         Assert.Equal(isReady ? 0 : 1, await CountAsync());
         Assert.Equal(isReady, watch.Trouble is null);
         Assert.Contains(said ?? "", watch.Trouble ?? watch.Warning ?? "", StringComparison.Ordinal);
-        Assert.Equal(said is null ? 0 : 1, log.Written.Count);
+        Assert.Equal(said is null ? 0 : 1, log.Texts.Count);
 
         ahead = TimeSpan.Zero;
         await reaper.SweepAsync(default);
@@ -256,17 +256,4 @@ public sealed class ClockStepTests : IDisposable
 
     private async Task<int> CountAsync() =>
         (await engine.ListSecretsAsync(1, [0], null, false, 0, 100, default)).Rows.Count;
-
-    private sealed class Lines : ILogger<ClockWatch>
-    {
-        public List<string> Written { get; } = [];
-
-        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception,
-            Func<TState, Exception?, string> formatter) => Written.Add(formatter(state, exception));
-    }
 }
