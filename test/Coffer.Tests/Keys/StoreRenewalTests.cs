@@ -7,7 +7,6 @@ using Coffer.Management;
 using Coffer.Secrets;
 using Coffer.Settings;
 using Coffer.Storage;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Keys;
 
@@ -397,38 +396,6 @@ public sealed class StoreRenewalTests : ServerTests
             $"| {kind.Name} | `{kind.Table}` |{(kind.Key is null ? "" : $" `{kind.Key}`")} |"), table);
     }
 
-    /// <summary>What a thief has: root keys, peppers and keys that sign, as they were.</summary>
-    private sealed class Thief(Instance instance, long now)
-    {
-        public Instance Instance => instance;
-
-        public (string Token, ApiKeyRow Row) Key(string? app, string id, bool isOffline = false) =>
-            ApiKey.Create(instance, new ApiKeyRow([], id, app, null, app is null ? "admin" : "secret", app is null,
-                now, isOffline ? now + 86_400 : null, [])
-            {
-                Role = app is null ? "owner" : null,
-                IsOffline = isOffline,
-            });
-
-        public AuditRow Row(string node, AuditRow? last, string verb, StoreGeneration? generation = null)
-        {
-            var keys = AuditKeys.Of(instance) with { Generation = () => generation ?? instance.Facts!.Generation };
-            var at = last is null ? AuditChain.Start(keys.Log(), instance.Id, node) : ChainPosition.Of(last);
-            // As if the log had always been of the generation that is claimed.
-            at = at with { Public = at.Public is null ? null : at.Public with { Generation = keys.Generation()! } };
-            using var writer = new RowWriter(keys);
-            return writer.Write(new ChainPlace(node, at, 0),
-                [new AuditEntry(verb, "ok") { Begins = keys.Generation() }],
-                DateTimeOffset.FromUnixTimeSeconds(now), last: null).Row;
-        }
-
-        public byte[] Cut(string node, AuditRow at) =>
-            AuditCut.Write(AuditKeys.Of(instance), node, ChainPosition.Of(at)).Value;
-
-        public string Checkpoint(ChainPlace at) => Coffer.Audit.Checkpoint.Sign(
-            AuditKeys.Of(instance), at, [], DateTimeOffset.FromUnixTimeSeconds(now)).ToLine();
-    }
-
     private Task<Thief> StealAsync() =>
         OnStoreAsync((_, _, instance) => Task.FromResult(new Thief(instance, Server.Time.Seconds)));
 
@@ -512,42 +479,10 @@ public sealed class StoreRenewalTests : ServerTests
         return change.HasChanged;
     });
 
-    // A process that is killed after its first commit, and what it leaves.
+    // What a process leaves that is killed after its first commit.
     private async Task<string> UntilKilledAsync()
     {
-        await OnStoreAsync(async (engine, _, instance) =>
-        {
-            using var chain = new AuditChain(AuditKeys.Of(instance), "node_1",
-                await engine.FindLastAuditAsync("node_1", default), Server.Time);
-            var (inLoop, left) = (chain.InLoop(engine), 1);
-            using var committer = new Committer(engine, 100, inLoop with
-            {
-                Append = notes => left-- > 0 ? inLoop.Append(notes) : throw new InvalidOperationException("killed"),
-            });
-            using var refusals = new Refusals(Server.Time);
-            var tenants = new Tenants(engine, committer, instance, Server.Time, 10);
-            var gate = new Gate(refusals, new Recorder(committer, static () => new AuditPolicy(Buffered: false,
-                MetadataReads: false), NullLogger<Recorder>.Instance), engine);
-            var roots = new RootRotation(
-                engine, committer, instance, KeyWrappers.OfFile(KeyFilePath), Server.Time);
-            using var rotation = new TenantKeyRotation(
-                engine, committer, tenants, gate, Server.Time, NullLogger<TenantKeyRotation>.Instance)
-            {
-                Roots = roots,
-                Renewal = new StoreRenewal(engine, committer, instance, roots, gate, Server.Time),
-            };
-            await Assert.ThrowsAsync<InvalidOperationException>(async () =>
-            {
-                for (var tries = 0; tries < 20; tries++)
-                {
-                    await rotation.StepAsync(default);
-                    await roots.StepAsync(default);
-                }
-
-                throw new InvalidOperationException("nothing is left to do");
-            });
-            return true;
-        });
+        await KilledProcess.AfterOneCommitAsync(Server);
         return await OnStoreAsync((_, _, instance) =>
         {
             var facts = instance.Facts!;

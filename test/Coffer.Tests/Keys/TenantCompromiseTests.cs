@@ -6,7 +6,6 @@ using Coffer.Management;
 using Coffer.Secrets;
 using Coffer.Shared;
 using Coffer.Storage;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Keys;
 
@@ -377,41 +376,10 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
         return found;
     }
 
-    // A process that is killed after its first commit; what it leaves, and that all is found there.
+    // What a process leaves that is killed after its first commit, and that all is found there.
     private async Task<string> UntilKilledAsync(TenantId id)
     {
-        await Server.OnStoreAsync(async (engine, _, instance) =>
-        {
-            using var chain = new AuditChain(AuditKeys.Of(instance), "node_1",
-                await engine.FindLastAuditAsync("node_1", default), Server.Time);
-            var (inLoop, left) = (chain.InLoop(engine), 1);
-            using var committer = new Committer(engine, 100, inLoop with
-            {
-                Append = notes => left-- > 0 ? inLoop.Append(notes) : throw new InvalidOperationException("killed"),
-            });
-            using var refusals = new Refusals(Server.Time);
-            var tenants = new Tenants(engine, committer, instance, Server.Time, 10);
-            var gate = new Gate(refusals, new Recorder(committer, static () => new AuditPolicy(Buffered: false,
-                MetadataReads: false), NullLogger<Recorder>.Instance), engine);
-            var roots = new RootRotation(engine, committer, instance,
-                KeyWrappers.OfFile(Path.Combine(Server.Data, "coffer.key")), Server.Time);
-            using var rotation = new TenantKeyRotation(
-                engine, committer, tenants, gate, Server.Time, NullLogger<TenantKeyRotation>.Instance)
-            {
-                Roots = roots,
-            };
-            var killed = await Assert.ThrowsAsync<InvalidOperationException>(async () =>
-            {
-                for (var tries = 0; tries < 20; tries++)
-                {
-                    await rotation.StepAsync(default);
-                    await roots.StepAsync(default);
-                }
-
-                throw new InvalidOperationException("killed"); // nothing is left to do
-            });
-            return killed.Message;
-        });
+        await KilledProcess.AfterOneCommitAsync(Server);
         var state = "";
         await StepsAsync(async (tenants, _, engine) =>
         {
