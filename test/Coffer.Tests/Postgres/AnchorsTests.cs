@@ -115,9 +115,7 @@ public sealed class AnchorsTests(PostgresServer server)
         var key = nodes.Keys.TestSecretKey;
         (await nodes[1].Set(key, "k")).IsOk();
         await PruneAsync(nodes, nodes[0].Data);
-        await PostgresServer.ExecuteAsync(nodes.Store,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> " +
-                "pg_backend_pid()");
+        await PostgresServer.EndOthersAsync(nodes.Store);
         await Task.Delay(200, TestContext.Current.CancellationToken);
         (await nodes[1].Set(key, "k")).IsOk();
         (await nodes[0].Set(key, "k")).IsOk();

@@ -22,7 +22,7 @@ public sealed class EmptyStoreTests(PostgresServer server)
         (await nodes[0].Set(key, "k", "payload")).IsOk();
         var data = nodes[0].Data;
         await PostgresServer.ExecuteAsync(nodes.Store, "CREATE SCHEMA postgres"); // as the role
-        await EndOthersAsync(nodes.Store);
+        await PostgresServer.EndOthersAsync(nodes.Store);
         // What was on its way on one that was ended is not known.
         var found = await nodes[0].Find(key, "k");
         for (var tries = 0; found.Status == 503 && tries < 5; tries++)
@@ -97,9 +97,4 @@ public sealed class EmptyStoreTests(PostgresServer server)
 
     private static Task<Server> StartAsync(string data, string store) => Server.StartAsync(
         new CofferOptions { Data = data, Store = store, Listen = "http://127.0.0.1:0" }, TimeProvider.System, default);
-
-    private static Task EndOthersAsync(string store) => PostgresServer.ExecuteAsync(store, """
-        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()
-        """);
 }

@@ -50,10 +50,7 @@ public sealed class EndedConnectionsTests(PostgresServer server)
         using var engine = await PostgresEngine.OpenAsync(store, default);
         await engine.JoinAsync(default);
         await SetAsync(store, "idle_session_timeout = '300ms'");
-        await PostgresServer.ExecuteAsync(server.Directly(store), """
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid <> pg_backend_pid()
-            """);
+        await PostgresServer.EndOthersAsync(server.Directly(store));
         for (var i = 0; i < 3; i++)
         {
             await Task.Delay(600, TestContext.Current.CancellationToken);

@@ -10,9 +10,6 @@ namespace Coffer.Tests.Postgres;
 [Trait("Firm ground", "12")]
 public sealed class LostEntriesTests(PostgresServer server)
 {
-    private const string Break = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = " +
-        "current_database() AND pid <> pg_backend_pid()";
-
     [Fact]
     public async Task A_running_node_is_not_ready_and_stores_nothing_until_a_restart_accepts_it()
     {
@@ -175,7 +172,7 @@ public sealed class LostEntriesTests(PostgresServer server)
     private static async Task LoseAsync(Nodes nodes, string which)
     {
         await PostgresServer.ExecuteAsync(nodes.Store, $"DELETE FROM audit WHERE {which}");
-        await PostgresServer.ExecuteAsync(nodes.Store, Break);
+        await PostgresServer.EndOthersAsync(nodes.Store);
         await Task.Delay(200, TestContext.Current.CancellationToken);
     }
 

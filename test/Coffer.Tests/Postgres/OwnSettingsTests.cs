@@ -77,10 +77,9 @@ public sealed class OwnSettingsTests(PostgresServer server)
         engine.Write([new Change.Plain(new RowWrite.PutMeta("k", [1]))], _ => null);
         await SetAsync(store, ["search_path = elsewhere, public"]);
         await PostgresServer.ExecuteAsync(server.Directly(store), """
-            CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.meta (LIKE public.meta INCLUDING ALL);
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid <> pg_backend_pid();
+            CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.meta (LIKE public.meta INCLUDING ALL)
             """);
+        await PostgresServer.EndOthersAsync(server.Directly(store));
         Assert.Equal([1], (await engine.FindMetaAsync("k", default))!);
         Assert.Equal([1], engine.FindByWriter(MetaRow.ByKey, "k")!);
         engine.Write([new Change.Plain(new RowWrite.PutMeta("k", [2]))], _ => null);

@@ -94,10 +94,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
 
         using var told = new SemaphoreSlim(0);
         nodes[0].Changed = _ => told.Release();
-        await PostgresServer.ExecuteAsync(store, """
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid <> pg_backend_pid()
-            """);
+        await PostgresServer.EndOthersAsync(store);
         Assert.True(await told.WaitAsync(TimeSpan.FromSeconds(10)), "what was missed in between is read again");
         Assert.Equal("node_1", nodes[0].Node);
         nodes[2].Write([new Change.Plain(new RowWrite.PutRevocation(new RevocationRow("key_1", 1, 2)))], _ => null);
@@ -300,10 +297,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
         {
             await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => engine.FindMetaAsync("k", default).AsTask()));
             engine.Write([new Change.Plain(new RowWrite.PutMeta("k", [(byte)i]))], _ => null);
-            await PostgresServer.ExecuteAsync(
-                store,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid "
-                    + "<> pg_backend_pid()");
+            await PostgresServer.EndOthersAsync(store);
             Assert.Equal([(byte)i], (await engine.FindMetaAsync("k", default))!);
             engine.Write([new Asking(new SecretKey(1, [1]), static () => { })], _ => null);
         }
@@ -330,10 +324,7 @@ public sealed class PostgresEngineTests(PostgresServer server) : IDisposable
     {
         var store = await server.NewDatabaseAsync();
         await using var nodes = await FoundOnceAsync(store);
-        await PostgresServer.ExecuteAsync(
-            store,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
-                + "pg_backend_pid()");
+        await PostgresServer.EndOthersAsync(store);
         // the writer is proven before it is used, and is found broken
         await Task.Delay(PostgresEngine.LongestUnproven * 2);
         await RequireReadTwiceAsync(nodes);

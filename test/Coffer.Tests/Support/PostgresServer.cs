@@ -83,6 +83,12 @@ public sealed class PostgresServer : IAsyncDisposable
 
     public static async Task ExecuteAsync(string database, string sql) => await ScalarAsync(database, sql);
 
+    /// <summary>Ends all sessions of a database but its own.</summary>
+    public static Task EndOthersAsync(string database) => ExecuteAsync(database, """
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+        """);
+
     public static async Task<object?> ScalarAsync(string database, string sql)
     {
         await using var connection = new NpgsqlConnection(
