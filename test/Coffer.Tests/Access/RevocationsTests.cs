@@ -3,7 +3,6 @@ using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Storage;
 using Coffer.Storage.Sqlite;
-using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Access;
 
@@ -227,8 +226,7 @@ public sealed class RevocationsTests : IDisposable
 
     private void Execute(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={directory.File("coffer.db")};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(directory.File("coffer.db"));
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         command.ExecuteNonQuery();

@@ -105,8 +105,7 @@ public sealed class StoreVerbTests(PostgresServer postgres)
 
     private static object? Scalar(TemporaryDirectory data, string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={data.File("coffer.db")};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(data.File("coffer.db"));
         using var command = new SqliteCommand(sql, connection);
         return command.ExecuteScalar();
     }

@@ -3,7 +3,6 @@ using Coffer.Audit;
 using Coffer.Hosting;
 using Coffer.Settings;
 using Coffer.Storage;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging;
 
 namespace Coffer.Tests.Audit;
@@ -314,9 +313,8 @@ public sealed class RollbackTests : IAsyncLifetime
         await using (await Server.StartAsync(options, TimeProvider.System, default))
             Assert.Empty((await AuditArchive.VerifyStoreAsync(options.Data, null, default)).Problems);
 
-        using (var connection = new SqliteConnection($"Data Source={store};Pooling=False"))
+        using (var connection = StoreEdits.Connect(store))
         {
-            connection.Open();
             using var command = connection.CreateCommand();
             command.CommandText = "DELETE FROM audit WHERE last >= 30";
             Assert.NotEqual(0, command.ExecuteNonQuery());
@@ -357,8 +355,7 @@ public sealed class RollbackTests : IAsyncLifetime
 
     private string Value(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={server.StoreFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(server.StoreFile);
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         return command.ExecuteScalar()?.ToString() ?? "0";

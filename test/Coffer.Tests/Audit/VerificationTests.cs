@@ -2,7 +2,6 @@ using Coffer.Audit;
 using Coffer.Hosting;
 using Coffer.Keys;
 using Coffer.Storage;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Audit;
@@ -285,8 +284,7 @@ public sealed class VerificationTests : ServerTests
 
     private void Execute(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={Server.StoreFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(Server.StoreFile);
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         Assert.NotEqual(0, command.ExecuteNonQuery());

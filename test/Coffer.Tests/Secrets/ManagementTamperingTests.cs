@@ -1,4 +1,3 @@
-using Microsoft.Data.Sqlite;
 using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Secrets;
@@ -183,8 +182,7 @@ public sealed class ManagementTamperingTests : ServerTests
 
     private void Execute(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={Server.StoreFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(Server.StoreFile);
         using var command = connection.CreateCommand();
         command.CommandText = $"PRAGMA foreign_keys = OFF; {sql}";
         Assert.NotEqual(0, command.ExecuteNonQuery());

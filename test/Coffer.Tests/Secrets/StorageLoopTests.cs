@@ -1,4 +1,3 @@
-using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Secrets;
 
@@ -52,8 +51,7 @@ public sealed class StorageLoopTests : ServerTests
 
     private void Execute(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={Server.StoreFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(Server.StoreFile);
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         command.ExecuteNonQuery();

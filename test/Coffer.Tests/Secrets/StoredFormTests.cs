@@ -2,7 +2,6 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 using Coffer.Crypto;
-using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Secrets;
 
@@ -64,8 +63,7 @@ public sealed class StoredFormTests
 
         byte[] Blob(string sql)
         {
-            using var connection = new SqliteConnection($"Data Source={server.StoreFile};Pooling=False");
-            connection.Open();
+            using var connection = StoreEdits.Connect(server.StoreFile);
             using var command = connection.CreateCommand();
             command.CommandText = sql;
             return command.ExecuteScalar() is var value && value is string text ? Utf8(text) : (byte[])value!;

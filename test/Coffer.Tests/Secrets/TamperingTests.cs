@@ -192,8 +192,7 @@ public sealed class TamperingTests : ServerTests
 
     private T Command<T>(string sql, byte[]? bytes, Func<SqliteCommand, T> run)
     {
-        using var connection = new SqliteConnection($"Data Source={Server.StoreFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(Server.StoreFile);
         using var command = connection.CreateCommand();
         command.CommandText = $"PRAGMA foreign_keys = OFF; {sql}";
         if (bytes is not null)

@@ -15,9 +15,8 @@ public sealed class TenantsTests
         await forgotten.Set("k", "two");
 
         // From here on keys that are read from the store are found to be damaged.
-        using (var connection = new SqliteConnection($"Data Source={server.StoreFile};Pooling=False"))
+        using (var connection = StoreEdits.Connect(server.StoreFile))
         {
-            connection.Open();
             using var edit = new SqliteCommand("UPDATE tenants SET sealed_keys = zeroblob(300)", connection);
             Assert.Equal(2, edit.ExecuteNonQuery());
         }

@@ -1,7 +1,6 @@
 using System.Security.Cryptography;
 using Coffer.Storage;
 using Coffer.Storage.Sqlite;
-using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Storage;
 
@@ -159,8 +158,7 @@ public sealed class EraseTests : IDisposable
     {
         foreach (var (account, sealedKeys) in keys)
             Assert.Equal(sealedKeys, (await engine.FindTenantAsync(Id(account), default))!.SealedKeys);
-        using var connection = new SqliteConnection($"Data Source={StoreFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(StoreFile);
         using var check = connection.CreateCommand();
         check.CommandText = "PRAGMA integrity_check";
         Assert.Equal("ok", check.ExecuteScalar());

@@ -1,6 +1,5 @@
 using Coffer.Storage;
 using Coffer.Storage.Sqlite;
-using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Storage;
 
@@ -93,8 +92,7 @@ public sealed class SqliteEngineTests : IDisposable
 
     private void Execute(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={StoreFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(StoreFile);
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         command.ExecuteNonQuery();

@@ -1,6 +1,5 @@
 using System.Text.RegularExpressions;
 using Coffer.Storage.Sqlite;
-using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Storage;
 
@@ -130,8 +129,7 @@ public sealed class SqliteSchemaTests : IDisposable
 
     private object? Execute(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={StoreFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(StoreFile);
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         return command.ExecuteScalar();

@@ -3,7 +3,6 @@ using Coffer.Hosting;
 using Coffer.Management;
 using Coffer.Storage;
 using Coffer.Storage.Sqlite;
-using Microsoft.Data.Sqlite;
 using static Coffer.Tests.Support.Operator;
 
 namespace Coffer.Tests.Storage;
@@ -143,8 +142,7 @@ public sealed class UpgradeTests : ServerTests
 
     private void Execute(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={Server.StoreFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(Server.StoreFile);
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         command.ExecuteNonQuery();

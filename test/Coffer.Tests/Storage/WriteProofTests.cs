@@ -1,7 +1,6 @@
 using System.Reflection;
 using Coffer.Storage;
 using Coffer.Storage.Sqlite;
-using Microsoft.Data.Sqlite;
 
 namespace Coffer.Tests.Storage;
 
@@ -185,8 +184,7 @@ public sealed class WriteProofTests : IDisposable
 
     private object? Execute(string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={directory.File("coffer.db")};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(directory.File("coffer.db"));
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         return command.ExecuteScalar();

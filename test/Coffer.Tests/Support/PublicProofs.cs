@@ -50,8 +50,7 @@ internal static class PublicProofs
     /// </summary>
     public static void HashAgain(string storeFile)
     {
-        using var connection = new SqliteConnection($"Data Source={storeFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(storeFile);
         var store = (byte[])Command("SELECT value FROM meta WHERE key = 'store id'").ExecuteScalar()!;
         var rows = new List<(long Number, byte[] Mac, byte[] Entries, byte[]? Public)>();
         using (var reader = Command("SELECT row, mac, entries, public FROM audit ORDER BY row").ExecuteReader())
@@ -100,8 +99,7 @@ internal static class PublicProofs
     /// <summary>Turns a bit of what <c>meta</c> holds under a key; again turns it back.</summary>
     public static void Edit(string storeFile, string key, int at)
     {
-        using var connection = new SqliteConnection($"Data Source={storeFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(storeFile);
         using var read = connection.CreateCommand();
         read.CommandText = $"SELECT value FROM meta WHERE key = '{key}'";
         var value = (byte[])read.ExecuteScalar()!;
@@ -114,8 +112,7 @@ internal static class PublicProofs
 
     public static void Execute(string storeFile, string sql)
     {
-        using var connection = new SqliteConnection($"Data Source={storeFile};Pooling=False");
-        connection.Open();
+        using var connection = StoreEdits.Connect(storeFile);
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         Assert.NotEqual(0, command.ExecuteNonQuery());

@@ -11,6 +11,14 @@ namespace Coffer.Tests.Support;
 /// </summary>
 internal static class StoreEdits
 {
+    /// <summary>A connection to the file of a store, of no pool: what it holds open is closed with it.</summary>
+    public static SqliteConnection Connect(string file)
+    {
+        var connection = new SqliteConnection($"Data Source={file};Pooling=False");
+        connection.Open();
+        return connection;
+    }
+
     public static int Execute(this TestServer server, string sql, params byte[][] bytes) =>
         Command(server, sql, bytes, command => command.ExecuteNonQuery());
 
@@ -170,8 +178,7 @@ internal static class StoreEdits
 
     private static T Command<T>(TestServer server, string sql, byte[][] bytes, Func<SqliteCommand, T> run)
     {
-        using var connection = new SqliteConnection($"Data Source={server.StoreFile};Pooling=False");
-        connection.Open();
+        using var connection = Connect(server.StoreFile);
         using var command = connection.CreateCommand();
         command.CommandText = $"PRAGMA foreign_keys = OFF; {sql}";
         for (var i = 0; i < bytes.Length; i++)

@@ -192,10 +192,5 @@ public sealed class ReceiptTests : ServerTests
 
     private void Execute(string sql) => Scalar(sql);
 
-    private SqliteConnection Open()
-    {
-        var connection = new SqliteConnection($"Data Source={Server.StoreFile};Pooling=False");
-        connection.Open();
-        return connection;
-    }
+    private SqliteConnection Open() => StoreEdits.Connect(Server.StoreFile);
 }
