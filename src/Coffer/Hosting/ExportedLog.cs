@@ -165,17 +165,17 @@ internal sealed class ExportedLog : IDisposable
         try
         {
             var json = JsonNode.Parse(header);
-            var format = (int)json.Part("coffer_audit_export");
-            if (format is not (WithoutWrappings or WithoutPublicChain or WithoutEnd or Format))
+            var found = (int)json.Part("coffer_audit_export");
+            if (found is not (WithoutWrappings or WithoutPublicChain or WithoutEnd or Format))
                 return null;
             var meta = json.Part("meta").AsObject().ToDictionary(entry => entry.Key,
                 entry => Convert.FromBase64String((string)entry.Value!));
             RootKeyRow[] roots = [.. json.Part("root_keys").AsArray().Select(
                 root => new RootKeyRow((uint)root.Part("version"), 0, Bytes(root)))];
-            WrappingRow[] wrappings = format == WithoutWrappings ? []
+            WrappingRow[] wrappings = found == WithoutWrappings ? []
                 : [.. json.Part("root_key_wrappings").AsArray().Select(row => new WrappingRow(
                     (uint)row.Part("version"), row.Part("wrapper").GetValue<string>(), Bytes(row), 0))];
-            return (format, new StoredKeys(roots, wrappings, meta));
+            return (found, new StoredKeys(roots, wrappings, meta));
         }
         catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException
             or ArgumentException or OverflowException)
