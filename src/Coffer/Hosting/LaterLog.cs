@@ -3,6 +3,7 @@ using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Keys;
 using Coffer.Management;
+using Coffer.Settings;
 using Coffer.Storage;
 
 namespace Coffer.Hosting;
@@ -17,7 +18,8 @@ internal sealed class LaterLog
     private readonly HashSet<(string App, string Account)> forgotten = [];
     private readonly HashSet<(TenantId Tenant, string Name)> deleted = [];
     private readonly Dictionary<string, bool> disabled = [];
-    private readonly Dictionary<string, string> changed = [];
+    private readonly Dictionary<string, List<string>> changed = [];
+    private readonly Dictionary<string, string?> settings = [];
     private readonly HashSet<(string App, bool Livemode)> rolledSecrets = [];
 
     /// <summary>How many entries are later than the back-up.</summary>
@@ -104,6 +106,26 @@ internal sealed class LaterLog
         return ended;
     }
 
+    /// <summary>What the store keeps of settings, with those that were changed later; those it knows.</summary>
+    public IReadOnlyDictionary<string, string> SettingsOver(IReadOnlyDictionary<string, string> kept)
+    {
+        var over = kept.Where(each => !settings.ContainsKey(each.Key)).ToDictionary();
+        foreach (var name in StoreSettings.All.Select(setting => setting.Name))
+        {
+            if (settings.GetValueOrDefault(name) is { } value)
+                over[name] = value;
+        }
+
+        return over;
+    }
+
+    private void Keep(string changes)
+    {
+        using var fields = JsonDocument.Parse(changes);
+        foreach (var field in fields.RootElement.EnumerateObject())
+            settings[field.Name] = field.Value[1].GetString();
+    }
+
     private static ConfigurationException Refused(string file, string why) => new(
         $"{file} does not show what came after the back-up: {why}",
         "Give the whole export of the lost store, or finish with --unknown. Nothing was changed.");
@@ -140,7 +162,10 @@ internal sealed class LaterLog
                 disabled[app] = verb != "enable_app";
                 break;
             case "change_app" when app is not null && field("changed") is { } what:
-                changed[app] = what;
+                (changed.TryGetValue(app, out var before) ? before : changed[app] = []).Add(what);
+                break;
+            case "change_settings" when field("changed") is { } what:
+                Keep(what);
                 break;
             case "roll_signing_secret" when app is not null:
                 rolledSecrets.Add((app, field("mode") != "test"));
@@ -174,8 +199,7 @@ internal sealed class LaterLog
             || App.Inspect(row, store.Instance) is not { IsDamaged: false } app)
             return;
         var next = app with { IsDisabled = disabled.GetValueOrDefault(id, app.IsDisabled) };
-        if (changed.TryGetValue(id, out var what))
-            next = Narrowed(next, what);
+        next = changed.GetValueOrDefault(id, []).Aggregate(next, Narrowed);
         if (rolledSecrets.Contains((id, true)))
             next = next with { LiveSigningSecrets = [] };
         if (rolledSecrets.Contains((id, false)))

@@ -161,8 +161,12 @@ internal static class RestoredStore
             : ([], []);
         if (renewal is not null)
             notes = [new AuditEntry("renew_store", StoreRenewal.Word(renewal.State)) { Reason = "restored" }];
+        var kept = store.Instance.FactsInForce.Settings;
+        var settings = kept is null || shown is null ? kept : shown.SettingsOver(kept);
+        if (settings is not null && ManagedSettings.Changed(kept, settings) is { } changes)
+            notes = [.. notes, new AuditEntry("change_settings", "ok") { Reason = "restored", Changed = changes }];
         await store.CommitAsync(new ControlChange(store.Instance,
-            control => control with { IsHeld = false, Renewal = renewal ?? control.Renewal }, rows,
+            control => control with { IsHeld = false, Renewal = renewal ?? control.Renewal, Settings = settings }, rows,
             [entry, .. notes]));
         if (shown is not null || known is not null)
             await store.Engine.EraseAsync(ct);

@@ -34,14 +34,14 @@ internal sealed class Beside : IAsyncDisposable
     public static Beside Start(string program, IEnumerable<string> arguments,
         IReadOnlyDictionary<string, string>? environment = null, string? folder = null)
     {
-        var process = new Process { StartInfo = Ran.Start(program, arguments, environment, folder) };
-        var beside = new Beside(process);
-        process.OutputDataReceived += (_, line) => Append(beside.output, line.Data);
-        process.ErrorDataReceived += (_, line) => Append(beside.errors, line.Data);
-        process.Start();
-        process.BeginOutputReadLine();
-        process.BeginErrorReadLine();
-        process.StandardInput.Close();
+        var started = new Process { StartInfo = Ran.Start(program, arguments, environment, folder) };
+        var beside = new Beside(started);
+        started.OutputDataReceived += (_, line) => Append(beside.output, line.Data);
+        started.ErrorDataReceived += (_, line) => Append(beside.errors, line.Data);
+        started.Start();
+        started.BeginOutputReadLine();
+        started.BeginErrorReadLine();
+        started.StandardInput.Close();
         return beside;
     }
 

@@ -265,6 +265,10 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         (await server.Admin.Post($"/admin/v1/apps/{app}/accounts/acct_2/forget", [])).IsOk();
         (await server.Admin.Post($"/admin/v1/apps/{server.OtherApp}", [("disabled", "true")])).IsOk();
         (await server.Admin.Post($"/admin/v1/api_keys/{revoked["id"]}/revoke", [])).IsOk();
+        foreach (var change in ((string, string)[])[("account_pattern", "acct_*"), ("account_required", "true")])
+            (await server.Admin.Post($"/admin/v1/apps/{app}", [change])).IsOk();
+        foreach (var value in (string[])["700", "900"])
+            (await server.Admin.Post("/admin/v1/settings", [("name", "secrets-per-scope"), ("value", value)])).IsOk();
         await server.StopAsync();
         var log = directory.File("later.jsonl");
         await using (var writer = new StreamWriter(log) { NewLine = "\n" })
@@ -287,6 +291,11 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
             Assert.Equal(401, (await node.Find(server.Keys.TestSecretKey, "name 77", "acct_1")).Status);
             Assert.Equal("live", (await node.Find(live, "k", "acct_1")).IsOk().Payload);
             Assert.Equal(403, (await node.Find(server.OtherAppKey, "k", "acct_3")).Status);
+            var shown = (await node.Get(server.Keys.AdminKey!, $"/admin/v1/apps/{app}")).IsOk().Json;
+            Assert.Equal(("acct_*", true), ((string)shown["account_pattern"]!, (bool)shown["account_required"]!));
+            var settings = (await node.Get(server.Keys.AdminKey!, "/admin/v1/settings")).IsOk().Json["settings"]!;
+            Assert.Equal("900", settings.AsArray()
+                .Single(setting => (string)setting!["name"]! == "secrets-per-scope")!["value"]!.ToString());
         }
 
         var dump = await StoreContents.DumpAsync(new(options.Data, null));
