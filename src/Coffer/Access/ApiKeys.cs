@@ -113,7 +113,7 @@ internal sealed class ApiKeys(
             new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound });
     }
 
-    // Another node may have had it proven by a pepper that this one has not heard of yet.
+    // Another node may have had it proven by a pepper that this one does not know yet.
     private async ValueTask<ApiKey?> FindKeyAsync(string token, CancellationToken ct)
     {
         var mac = ApiKey.Mac(instance, token);

@@ -31,7 +31,7 @@ internal sealed class LaterLog
     /// <summary>Whether the keys of tenants were rotated because others may have known them.</summary>
     public bool IsCompromised { get; private set; }
 
-    /// <summary>Whether a step of a renewal was taken because others may have had the store's root key.</summary>
+    /// <summary>Whether a renewal went a step further, because others may have had the root key.</summary>
     public bool IsRenewed { get; private set; }
 
     /// <summary>Whether such a renewal was asked for later, and not only continued.</summary>

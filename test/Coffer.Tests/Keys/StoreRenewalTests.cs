@@ -364,7 +364,7 @@ public sealed class StoreRenewalTests : ServerTests
     }
 
     [Fact]
-    public async Task A_node_that_has_not_heard_of_the_pepper_yet_accepts_a_key_that_it_has_proven()
+    public async Task A_node_that_does_not_know_the_pepper_yet_accepts_a_key_that_it_has_proven()
     {
         await Server.StopAsync();
         var node = await OnStoreAsync((_, _, instance) => Task.FromResult(instance));

@@ -32,7 +32,7 @@ public sealed class RenewalNodesTests(PostgresServer server)
             END $$ LANGUAGE plpgsql;
             CREATE TRIGGER silence BEFORE INSERT ON told FOR EACH ROW EXECUTE FUNCTION silence();
             """);
-        // Two operators ask at once, each another node: one is heard, and the other is told what is under way.
+        // Two operators ask at once, each another node: one has it, and the other gets to know what is under way.
         var asked = await Task.WhenAll(Enumerable.Range(0, 2).Select(
             i => nodes[i].Post(admin, $"{Root}/rotate", ("compromised", "true"))));
         asked.Single(answer => answer.Status == 200).IsOk();
