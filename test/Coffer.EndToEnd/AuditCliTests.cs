@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace Coffer.EndToEnd;
 
@@ -104,11 +105,20 @@ public sealed class AuditCliTests
             TestContext.Current.CancellationToken);
         Unverified(await AuditAsync(verify), "were changed");
         var lines = export.Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        await File.WriteAllLinesAsync(file, lines[..^2], TestContext.Current.CancellationToken);
+        var last = (string)JsonNode.Parse(
+            lines.Last(line => line.Contains("\"last\":6", StringComparison.Ordinal)))!["seal"]!;
+        var end = JsonNode.Parse(lines[^1])!;
+        (end["end"], end["entries"], end["seals"]!["node_1"]) = ((int)end["end"]! - 1, 6, last);
+        await File.WriteAllLinesAsync(
+            file, [.. lines[..^3], end.ToJsonString()], TestContext.Current.CancellationToken);
         Unverified(await AuditAsync(verify), "ends at entry 6");
         (await AuditAsync(verify[..^2])).EndedWith(0);
-        await File.WriteAllLinesAsync(file, lines[..^1], TestContext.Current.CancellationToken);
-        Unverified(await AuditAsync(verify[..^2]), "was cut");
+        foreach (var cut in (string[][])[lines[..^1], lines[..^2], lines[..^3]])
+        {
+            await File.WriteAllLinesAsync(file, cut, TestContext.Current.CancellationToken);
+            Unverified(await AuditAsync(verify[..^2]), "was cut");
+        }
+
         await File.WriteAllLinesAsync(file, lines[1..], TestContext.Current.CancellationToken);
         (await AuditAsync(verify)).Refused(78, file, "coffer audit export");
     }
