@@ -76,6 +76,8 @@ public sealed class ClockTests
             ["serve", "--data", others.Path, .. Store()], environment: clock.Variables);
         using var client = new WireClient(right.Url, right.TestKey);
         using var ahead = new WireClient(wrong.Url, right.TestKey);
+        using var admin = new WireClient(right.Url, right.AdminKey);
+        using var adminAhead = new WireClient(wrong.Url, right.AdminKey);
 
         var first = (await SetAsync(client, "a day", TimeSpan.FromDays(1))).Is(200);
         (await ahead.FindBareAsync("a day")).Is(404);
@@ -85,6 +87,7 @@ public sealed class ClockTests
         foreach (var field in (string[])["id", "created"])
             Assert.Equal(first.Body.GetProperty(field).ToString(), second.Body.GetProperty(field).ToString());
         (await client.FindBareAsync("a day")).Is(200);
+        Assert.Equal(await MakeAppAsync(admin), await MakeAppAsync(adminAhead));
 
         // Behind, it hides what has expired for the others, and removes nothing.
         clock.Set("-2d");
@@ -92,9 +95,15 @@ public sealed class ClockTests
         await Task.Delay(TimeSpan.FromSeconds(3), TestContext.Current.CancellationToken);
         (await ahead.FindBareAsync("a moment")).Is(404);
         Assert.Equal(["a day"], await NamesAsync(ahead));
+        Assert.Single((await adminAhead.GetAsync("/admin/v1/secrets/search")).Is(200).Body.GetProperty("data")
+            .EnumerateArray());
         Assert.Equal("1", (await SetAsync(ahead, "a moment", TimeSpan.FromHours(1))).Is(200)
             .Headers.GetValues("Coffer-Secret-Version").Single());
         (await SetAsync(ahead, "the day before yesterday's", TimeSpan.FromSeconds(-1))).Is(400);
+
+        static async Task<string?> MakeAppAsync(WireClient by) =>
+            (await by.PostAsync("/admin/v1/apps", [("name", "once")], "once")).Is(200).Body.GetProperty("id")
+                .GetString();
 
         string[] Store() => ["--store", cluster.Store(cluster.Primary.Port)];
     }

@@ -192,5 +192,5 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         throw ApiError.NoSuch("app", app);
     }
 
-    private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
+    private long Now() => engine.SecondToRead(time);
 }

@@ -65,7 +65,9 @@ internal sealed class ManagementWriter(
     /// <param name="about">
     /// The entry of a refusal, which is an <see cref="ApiError"/> that <paramref name="decide"/> throws.
     /// </param>
-    /// <param name="decide">Decides at a Unix second; runs in the committer's loop, and may run again.</param>
+    /// <param name="decide">
+    /// Decides at a Unix second of the database's clock; runs in the committer's loop, and may run again.
+    /// </param>
     /// <exception cref="ApiError">The refusal; or the idempotency key was used for another request.</exception>
     public async Task<Reply> WriteAsync<T>(Request<T> request, Change.ManagementKey at, AuditEntry about,
         Func<Change.ManagementFound, long, Decision<T>> decide)
@@ -99,7 +101,7 @@ internal sealed class ManagementWriter(
     }
 
     /// <summary>The clock's Unix second.</summary>
-    public long Now => time.GetUtcNow().ToUnixTimeSeconds();
+    public long Now => DatabaseNow(TimeSpan.Zero);
 
     /// <summary>When something counts as made that is decided at a Unix second; for a change that decides.</summary>
     public long CreatedAt(long now) => order?.At(now) ?? now;
@@ -109,9 +111,12 @@ internal sealed class ManagementWriter(
         Change.ManagementKey at, Func<Change.ManagementFound, long, RowWrite[]> decide, AuditEntry entry)
     {
         budgets?.ChargeAudit(entry.Payer, entry.Size);
-        return committer.CommitAsync(new Unasked(at, found => decide(found, time.GetUtcNow().ToUnixTimeSeconds()),
-            entry));
+        return committer.CommitAsync(
+            new Unasked(at, found => decide(found.Management!, DatabaseNow(found.Ahead)), entry));
     }
+
+    // What is decided goes by the database's clock: a node whose own is wrong forgets no reply that is kept (S33).
+    private long DatabaseNow(TimeSpan ahead) => (time.GetUtcNow() - ahead).ToUnixTimeSeconds();
 
     /// <summary>Which queue a write waits in, by its audit entry.</summary>
     public static Lane LaneOf(AuditEntry entry) => Urgent.Contains(entry.Verb) ? Lane.Urgent : Lane.Ordinary;
@@ -157,7 +162,7 @@ internal sealed class ManagementWriter(
     }
 
     private sealed class Unasked(
-        Change.ManagementKey at, Func<Change.ManagementFound, RowWrite[]> decide, AuditEntry entry) : Change
+        Change.ManagementKey at, Func<Change.Found, RowWrite[]> decide, AuditEntry entry) : Change
     {
         public override ManagementKey ManagementAt => at;
 
@@ -165,7 +170,7 @@ internal sealed class ManagementWriter(
 
         public override Payer? Payer => entry.Payer;
 
-        public override IReadOnlyList<RowWrite> Decide(Found found) => decide(found.Management!);
+        public override IReadOnlyList<RowWrite> Decide(Found found) => decide(found);
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) => [entry];
     }
@@ -214,7 +219,7 @@ internal sealed class ManagementWriter(
         {
             if (tenant is not null)
                 Tenants.RequireCurrent(tenant, found);
-            var now = own.Now;
+            var now = own.DatabaseNow(found.Ahead);
             if (found.Management!.Reply is { } kept
                 && (!kept.IsSound || kept.Created + (long)KeptFor.TotalSeconds > now)
                 && Replay(kept) is { } replayed)

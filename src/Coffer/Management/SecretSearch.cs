@@ -79,7 +79,7 @@ internal sealed class SecretSearch(
         IReadOnlyList<FoundSecretRow> rows = [];
         await scans.RunAsync(() =>
         {
-            var now = time.GetUtcNow().ToUnixTimeSeconds();
+            var now = engine.SecondToRead(time);
             rows = engine.SearchSecretsAsync(filter, after, now, limit, ct).AsTask().GetAwaiter().GetResult();
             return false;
         }, ct);

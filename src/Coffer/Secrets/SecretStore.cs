@@ -386,10 +386,5 @@ internal sealed partial class SecretStore(
     // How far this machine's clock is ahead of the database's.
     private TimeSpan Ahead => engine.ClockOffset ?? TimeSpan.Zero;
 
-    // For reads: what has expired by this machine's clock or by the database's is absent (S33).
-    private long Now()
-    {
-        var now = time.GetUtcNow();
-        return (Ahead < TimeSpan.Zero ? now - Ahead : now).ToUnixTimeSeconds();
-    }
+    private long Now() => engine.SecondToRead(time);
 }

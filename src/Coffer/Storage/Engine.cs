@@ -81,6 +81,15 @@ internal abstract partial class Engine : IDisposable
     public virtual TimeSpan? ClockOffset => null;
 
     /// <summary>
+    /// The Unix second that reads go by: what has expired by this machine's clock or by the database's is absent (S33).
+    /// </summary>
+    public long SecondToRead(TimeProvider time)
+    {
+        var behind = ClockOffset is { } ahead && ahead < TimeSpan.Zero ? -ahead : TimeSpan.Zero;
+        return (time.GetUtcNow() + behind).ToUnixTimeSeconds();
+    }
+
+    /// <summary>
     /// Whether nodes run on the store that do not read tenant keys of format 2, nor what is kept of a mint under them.
     /// </summary>
     public virtual bool HasNodesOfFormatOne => false;
