@@ -17,6 +17,7 @@ internal sealed class ReadyFile
     private const string Store = "store";
 
     private readonly string path;
+    private string? aside;
 
     private ReadyFile(string path) => this.path = path;
 
@@ -33,11 +34,13 @@ internal sealed class ReadyFile
     }
 
     /// <summary>
-    /// Puts first keys beside it, until the server is ready: whatever happens in between, they are not lost.
+    /// Puts first keys beside it, until the server is ready: whatever happens in between, they are not lost. What is
+    /// there of another store is put aside.
     /// </summary>
     /// <exception cref="IOException">They cannot be written.</exception>
     public void Keep(Started started)
     {
+        PutAside(started.StoreId);
         var kept = new JsonObject { [Store] = started.StoreId };
         AddKeys(kept, started.FirstKeys!);
         Write(KeysPath, kept);
@@ -53,7 +56,7 @@ internal sealed class ReadyFile
         if (started.AdminUrl is { } admin)
             ready["admin_url"] = admin.ToString().TrimEnd('/');
         ready[Pid] = Environment.ProcessId;
-        var kept = KeptOf(started.StoreId);
+        var (from, kept) = KeptOf(started.StoreId);
         if (started.FirstKeys is { } keys)
             AddKeys(ready, keys);
         else if (kept is not null)
@@ -61,29 +64,57 @@ internal sealed class ReadyFile
         _ = Checked();
         Write(path, ready);
         if (kept is not null)
-            File.Delete(KeysPath);
+            File.Delete(from);
     }
 
+    /// <summary>
+    /// Once it is written: where first keys are that are another store's, or are not known to be this one's; or null.
+    /// </summary>
+    public string? OthersKeys => aside ?? (File.Exists(KeysPath) ? KeysPath : null);
+
     private string KeysPath => path + ".keys";
+
+    // It may be the only copy of another store's. It is no reason to refuse: a start that failed before its store knew
+    // them left such a one too.
+    private void PutAside(string storeId)
+    {
+        if (!File.Exists(KeysPath) || FileStatus.SpecialAt(KeysPath) is not null)
+            return;
+        var store = StoreOf(Read(KeysPath));
+        if (store == storeId)
+            return;
+        var name = store is { Length: > 0 } && store.All(char.IsAsciiHexDigit) ? store : "old";
+        aside = $"{KeysPath}.{name}";
+        for (var i = 2; Path.Exists(aside); i++)
+            aside = $"{KeysPath}.{name}-{i}";
+        File.Move(KeysPath, aside);
+        DurableFile.SyncDirectoryOf(aside);
+    }
 
     private static void Write(string path, JsonObject json) =>
         DurableFile.Write(path, Encoding.UTF8.GetBytes(json.ToJsonString() + "\n"), overwrite: true);
 
     // Null if there are none, or they are another store's: of a start that failed before its store knew them, perhaps.
-    private JsonObject? KeptOf(string storeId)
+    private (string From, JsonObject? Keys) KeptOf(string storeId) =>
+        ((string[])[KeysPath, $"{KeysPath}.{storeId}"]).Select(from => (From: from, Keys: Read(from)))
+            .FirstOrDefault(kept => StoreOf(kept.Keys) == storeId, (KeysPath, null));
+
+    private static JsonObject? Read(string path)
     {
-        if (!File.Exists(KeysPath) || FileStatus.SpecialAt(KeysPath) is not null)
+        if (!File.Exists(path) || FileStatus.SpecialAt(path) is not null)
             return null;
         try
         {
-            var kept = JsonNode.Parse(File.ReadAllBytes(KeysPath)) as JsonObject;
-            return (string?)kept?[Store] == storeId ? kept : null;
+            return JsonNode.Parse(File.ReadAllBytes(path)) as JsonObject;
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        catch (JsonException)
         {
             return null; // it was not written whole, or is none of ours
         }
     }
+
+    private static string? StoreOf(JsonObject? kept) =>
+        kept?[Store] is JsonValue store && store.TryGetValue(out string? id) ? id : null;
 
     private static void AddKept(JsonObject ready, JsonObject kept)
     {

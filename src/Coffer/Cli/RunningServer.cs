@@ -105,6 +105,12 @@ internal static class RunningServer
             signals.OnReload(server.Reload);
             announce(server.Started);
             ready?.Write(server.Started);
+            if (ready?.OthersKeys is { } others)
+            {
+                await Console.Error.WriteLineAsync($"coffer: note: {Terminal.Shown(others)} has first keys that are "
+                    + "not this store's, or of a release before: move them to their place");
+            }
+
             await Task.Delay(Timeout.InfiniteTimeSpan, signals.Stop).ContinueWith(static _ => { },
                 TaskScheduler.Default);
             if (signals.IsDraining)

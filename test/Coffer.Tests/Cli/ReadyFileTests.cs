@@ -121,10 +121,50 @@ public sealed class ReadyFileTests : IDisposable
     {
         var kept = Path + ".keys";
         File.WriteAllText(kept, content);
-        ReadyFile.At(Path)!.Write(Some with { FirstKeys = null });
+        var ready = ReadyFile.At(Path)!;
+        ready.Write(Some with { FirstKeys = null });
         using var json = JsonDocument.Parse(File.ReadAllBytes(Path));
         Assert.Equal(["url", "pid"], json.RootElement.EnumerateObject().Select(field => field.Name));
         Assert.Equal(content, File.ReadAllText(kept));
+        Assert.Equal(kept, ready.OthersKeys);
+    }
+
+    [Fact]
+    public void First_keys_of_another_store_are_put_aside_by_those_of_a_new_one_and_found_by_their_own()
+    {
+        var aside = Path + ".keys." + Some.StoreId;
+        ReadyFile.At(Path)!.Keep(Some);
+        var other = Some with { StoreId = "07e501", FirstKeys = Some.FirstKeys! with { AdminKey = "ak_y" } };
+        var ready = ReadyFile.At(Path)!;
+        ready.Keep(other);
+        Assert.Contains("ak_x", File.ReadAllText(aside), StringComparison.Ordinal);
+        if (!OperatingSystem.IsWindows())
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(aside));
+        ready.Write(other);
+        Assert.Contains("ak_y", File.ReadAllText(Path), StringComparison.Ordinal);
+        Assert.Equal(aside, ready.OthersKeys);
+
+        ready = ReadyFile.At(Path)!;
+        ready.Write(Some with { FirstKeys = null });
+        Assert.Contains("ak_x", File.ReadAllText(Path), StringComparison.Ordinal);
+        Assert.Equal(Path, Assert.Single(Directory.EnumerateFiles(directory.Path)));
+        Assert.Null(ready.OthersKeys);
+    }
+
+    [Theory]
+    [InlineData("""{"store":"../07e501","admin_key":"ak_y"}""")]
+    [InlineData("""{"store":5701,"admin_key":"ak_y"}""")]
+    [InlineData("""{"admin_key":"ak_y"}""")]
+    [InlineData("""{"store":"5701e1","admin""")]
+    public void What_does_not_say_whose_it_is_is_put_aside_too_and_replaces_nothing(string content)
+    {
+        foreach (var name in (string[])["old", "old-2"])
+        {
+            File.WriteAllText(Path + ".keys", content);
+            ReadyFile.At(Path)!.Keep(Some);
+            Assert.Equal(content, File.ReadAllText($"{Path}.keys.{name}"));
+            Assert.Contains("ak_x", File.ReadAllText(Path + ".keys"), StringComparison.Ordinal);
+        }
     }
 
     public void Dispose() => directory.Dispose();
