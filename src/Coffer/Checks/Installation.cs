@@ -14,7 +14,8 @@ namespace Coffer.Checks;
 internal sealed class Installation : IDisposable
 {
     private readonly DateTime anchorWritten;
-    private bool isGivenUp;
+    private volatile bool isGivenUp, isClosed;
+    private volatile SqliteCopy? copy;
     private Engine? engine;
     private Instance? instance;
     private Task<PostgresCondition>? condition;
@@ -94,7 +95,7 @@ internal sealed class Installation : IDisposable
 
         return Options.Store is { } database
             ? await PostgresEngine.OpenToReadAsync(database, ct)
-            : SqliteEngine.OpenToRead(StoreFile);
+            : SqliteEngine.OpenToRead(StoreFile, Own);
     }
 
     /// <summary>From now on the other checks have it.</summary>
@@ -118,7 +119,30 @@ internal sealed class Installation : IDisposable
 
     public void Dispose()
     {
+        isClosed = true;
         if (!isGivenUp)
             engine?.Dispose();
+        else
+            RemoveCopy();
+    }
+
+    private void Own(SqliteCopy made)
+    {
+        copy = made;
+        if (isClosed)
+            throw new OperationCanceledException("the store was given up");
+    }
+
+    // The process ends before the check does, and would leave it. On Linux an open file is no hindrance.
+    private void RemoveCopy()
+    {
+        try
+        {
+            copy?.Dispose();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The check that is at it writes there at this moment.
+        }
     }
 }

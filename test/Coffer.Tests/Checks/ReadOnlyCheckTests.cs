@@ -1,6 +1,7 @@
 using System.Runtime.Versioning;
 using Coffer.Checks;
 using Coffer.Settings;
+using Coffer.Storage;
 
 namespace Coffer.Tests.Checks;
 
@@ -12,6 +13,9 @@ namespace Coffer.Tests.Checks;
 [UnsupportedOSPlatform("windows")]
 public sealed class ReadOnlyCheckTests
 {
+    private static readonly Query<string> FileOfStore = new(
+        "SELECT file FROM pragma_database_list WHERE name = 'main'", static row => row.Text(0));
+
     [Fact]
     public async Task A_log_without_its_index_is_read_on_a_medium_that_is_read_only()
     {
@@ -27,6 +31,32 @@ public sealed class ReadOnlyCheckTests
         using (var view = ReadOnlyView.Of(image.Path))
             (await CheckAsync(server, view)).Says(Grade.Problem, "schema", "trigger t of secrets")
                 .Says(Grade.Problem, "schema", $"the store {Path.Combine(view.Path, "coffer.db")}");
+    }
+
+    [Fact]
+    public async Task A_copy_is_removed_even_if_a_check_hangs_that_reads_it()
+    {
+        await using var server = await TestServer.StartAsync();
+        (await server.Client().Set("k")).IsOk();
+        using var image = await ImageAsync(server);
+        using var view = ReadOnlyView.Of(image.Path);
+        string? copied = null;
+        var hanging = new TaskCompletionSource();
+        Checkup.Check[] checks =
+        [
+            new("hangs", 1, async (at, _, ct) =>
+            {
+                using var opened = await at.OpenAsync(ct);
+                copied = Path.GetDirectoryName(await opened.FindAsync(FileOfStore, ct));
+                Assert.True(Directory.Exists(copied));
+                await hanging.Task;
+            }),
+        ];
+        new Checked(await Checkup.RunAsync(checks, new CofferOptions { Data = view.Path }, server.Time,
+            TestContext.Current.CancellationToken)).Says(Grade.Warning, "hangs", "it takes longer than 1 seconds");
+        Assert.StartsWith("coffer-read-", Path.GetFileName(copied)!, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(copied));
+        hanging.SetResult();
     }
 
     private static async Task<TemporaryDirectory> ImageAsync(TestServer server)

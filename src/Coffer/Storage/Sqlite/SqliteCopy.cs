@@ -3,7 +3,7 @@ namespace Coffer.Storage.Sqlite;
 /// <summary>
 /// A store that cannot be read where it is, for SQLite would have to write there: on a read-only medium, or in a
 /// directory of another user. It is copied with its write-ahead log into a directory of this user's, and is gone from
-/// there when it was read. What is in it is sealed as it is in the store.
+/// there when it was read, or when its owner gives it up. What is in it is sealed as it is in the store.
 /// </summary>
 internal sealed class SqliteCopy : IDisposable
 {
@@ -28,10 +28,13 @@ internal sealed class SqliteCopy : IDisposable
     public bool IsCurrent => FileStatus.StateOf(PartsOf(Original)) == state;
 
     /// <summary>Opens a store where it is, or the copy of it, which is the opener's to dispose of then.</summary>
+    /// <param name="file">The store.</param>
+    /// <param name="open">What opens it.</param>
+    /// <param name="making">Is given the copy before it is made, and may refuse it.</param>
     /// <exception cref="ConfigurationException">It cannot be copied, or opened.</exception>
-    public static T Open<T>(string file, Func<string, SqliteCopy?, T> open)
+    public static T Open<T>(string file, Func<string, SqliteCopy?, T> open, Action<SqliteCopy>? making = null)
     {
-        var copy = Of(file);
+        var copy = Of(file, making);
         try
         {
             return open(copy?.File ?? file, copy);
@@ -50,13 +53,14 @@ internal sealed class SqliteCopy : IDisposable
 
     /// <returns>Null if the store can be read where it is.</returns>
     /// <exception cref="ConfigurationException">It cannot be copied, or is written meanwhile.</exception>
-    private static SqliteCopy? Of(string file)
+    private static SqliteCopy? Of(string file, Action<SqliteCopy>? making)
     {
         if (FileStatus.MayWrite(file) && FileStatus.MayWrite(Path.GetDirectoryName(Path.GetFullPath(file))!))
             return null;
         var copy = new SqliteCopy(file, Directory.CreateTempSubdirectory("coffer-read-"));
         try
         {
+            making?.Invoke(copy);
             for (var tries = 0; tries < MostTries; tries++)
             {
                 copy.state = FileStatus.StateOf(PartsOf(file));

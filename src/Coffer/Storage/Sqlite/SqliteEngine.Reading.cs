@@ -14,14 +14,16 @@ internal sealed partial class SqliteEngine
     /// Opens the file as it is at this moment, beside a running server or not; <see cref="ProveSchemaAsync"/> tells
     /// whether it is a store.
     /// </summary>
+    /// <param name="file">The file.</param>
+    /// <param name="copying">Is given the copy, if one has to be read, before it is made.</param>
     /// <exception cref="ConfigurationException">It cannot be read, or not without a change.</exception>
-    public static SqliteEngine OpenToRead(string file)
+    public static SqliteEngine OpenToRead(string file, Action<SqliteCopy>? copying = null)
     {
         // With the index of the log, of a server that runs or was killed, it is read by that, which stays as it is.
         // Without one there is no log, and nobody changes the file.
         var (log, index) = (new FileInfo($"{file}-wal"), new FileInfo($"{file}-shm"));
         if (!index.Exists && log is { Exists: true, Length: > 0 })
-            return SqliteCopy.Open(file, OpenCopied);
+            return SqliteCopy.Open(file, OpenCopied, copying);
         var state = index.Exists ? null : StateOf(file);
         var way = state is null ? "mode=ro&readonly_shm=1" : "mode=ro&immutable=1";
         var path = string.Join('/', file.Split('/').Select(Uri.EscapeDataString));
