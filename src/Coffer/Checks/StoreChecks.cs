@@ -39,7 +39,7 @@ internal static class RowsCheck
         var (engine, instance) = (at.Engine, at.Instance);
         var (count, damaged) = (0L, new HashSet<string>());
         await foreach (var rows in Engine.PagesAsync(0L, after => engine.ListAsync(
-            TenantRow.NotUnder, ct, Under, after, Page), static row => row.Id, Comparer<long>.Default))
+            TenantRow.NotUnder, ct, Under, after, Page), Page, static row => row.Id, Comparer<long>.Default))
         {
             ct.ThrowIfCancellationRequested();
             count += rows.Count;
@@ -48,7 +48,7 @@ internal static class RowsCheck
         }
 
         await foreach (var rows in Engine.PagesAsync(
-            after => engine.ListAsync(AppRow.NotUnder, ct, Under, after, Page), static row => row.Id))
+            after => engine.ListAsync(AppRow.NotUnder, ct, Under, after, Page), Page, static row => row.Id))
         {
             count += rows.Count;
             damaged.UnionWith(rows.Where(row => App.Rewrap(instance, row) is null).Select(row => $"{row.Id} of apps"));

@@ -20,7 +20,7 @@ internal sealed class EndedKeys(Engine engine, Committer committer, Instance ins
     public async Task SweepAsync(long now, CancellationToken ct)
     {
         await foreach (var over in Engine.PagesAsync(
-            after => engine.ListKeysOverAsync(now, now - OfflineIsShown, after, Batch, ct), static id => id))
+            after => engine.ListKeysOverAsync(now, now - OfflineIsShown, after, Batch, ct), Batch, static id => id))
             await Task.WhenAll(over.Select(id => committer.CommitAsync(new Ending(id, now, instance))));
 
         var until = now - (long)EndedKey.KeptFor.TotalSeconds;

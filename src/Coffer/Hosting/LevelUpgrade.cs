@@ -63,7 +63,7 @@ internal sealed class LevelUpgrade(
     {
         var count = 0L;
         await foreach (var rows in Engine.PagesAsync(
-            after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), static row => row.Id))
+            after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), Batch, static row => row.Id))
         {
             var changes = rows.Where(row => row.IsSound && ApiKey.IsInFirstForm(instance, row))
                 .Select(row => new Rewriting(row.Id, instance)).ToList();

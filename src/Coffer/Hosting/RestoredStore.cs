@@ -255,7 +255,7 @@ internal static class RestoredStore
     {
         var ended = 0;
         await foreach (var rows in Engine.PagesAsync(
-            after => store.Engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), static row => row.Id))
+            after => store.Engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), Batch, static row => row.Id))
         {
             List<ApiKeyRow> online = [.. rows.Where(row => !row.IsOffline)];
             if (online.Count > 0)

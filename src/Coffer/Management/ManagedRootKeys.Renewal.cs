@@ -95,7 +95,8 @@ internal sealed partial class ManagedRootKeys
         hash.AppendData("coffer v1 list of keys"u8);
         var count = 0L;
         await foreach (var rows in Engine.PagesAsync(
-            after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, ListedAtOnce), static row => row.Id))
+            after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, ListedAtOnce), ListedAtOnce,
+            static row => row.Id))
         {
             foreach (var row in rows)
             {

@@ -118,7 +118,7 @@ internal sealed partial class RootRotation(
 
     private Task RewrapTenantsAsync(HashSet<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
         Engine.PagesAsync(0L, after => engine.ListAsync(TenantRow.NotUnder, ct, Under, after, Batch),
-            static row => row.Id, Comparer<long>.Default),
+            Batch, static row => row.Id, Comparer<long>.Default),
         owned => Tenants.Rewrap(instance, owned) is { } keys
             ? new RowWrite.RewrapTenant(owned.Id, owned.Row.SealedKeys, keys)
             : null,
@@ -130,7 +130,7 @@ internal sealed partial class RootRotation(
 
     private Task RewrapAppsAsync(HashSet<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
         Engine.PagesAsync(
-            after => engine.ListAsync(AppRow.NotUnder, ct, Under, after, Batch), static row => row.Id),
+            after => engine.ListAsync(AppRow.NotUnder, ct, Under, after, Batch), Batch, static row => row.Id),
         row => App.Rewrap(instance, row) is { } settings
             ? new RowWrite.RewrapApp(row.Id, row.Sealed!, settings)
             : null,

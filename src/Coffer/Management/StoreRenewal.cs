@@ -102,21 +102,23 @@ internal sealed class StoreRenewal(
     private Task ProveAsync(ProvenKind kind, HashSet<DamagedRow> damaged, CancellationToken ct) => kind switch
     {
         _ when kind == ProvenKind.ApiKey => ProveAsync(
-            Engine.PagesAsync(after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), static row => row.Id),
+            Engine.PagesAsync(after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), Batch,
+                static row => row.Id),
             row => ApiKey.ProveAnew(instance, row),
             row => ApiKey.Inspect(instance, row).Damage, damaged),
         _ when kind == ProvenKind.EndedKey => ProveAsync(
             Engine.PagesAsync(Array.Empty<byte>(), after => engine.ListAsync(EndedKeyRow.AfterMac, ct, after, Batch),
-                static row => row.Mac, OfBytes),
+                Batch, static row => row.Mac, OfBytes),
             row => EndedKey.ProveAnew(instance, row),
             row => EndedKey.IsWhole(instance, row) ? null : new DamagedRow("ended_keys", row.Id, "its proof"), damaged),
         _ when kind == ProvenKind.Generation => ProveAsync(
-            Engine.PagesAsync(-1L, after => engine.ListGenerationsAsync(after, ct), static row => row.Number,
-                Comparer<long>.Default),
+            Engine.PagesAsync(-1L, after => engine.ListGenerationsAsync(after, ct), int.MaxValue,
+                static row => row.Number, Comparer<long>.Default),
             row => Generations.ProveAnew(instance, row),
             row => Generations.IsWhole(instance, row) ? null : Generations.Damage(row), damaged),
         _ when kind == ProvenKind.Receipt => ProveAsync(
-            Engine.PagesAsync(after => engine.ListAsync(ReceiptRow.AfterId, ct, after, Batch), static row => row.Id),
+            Engine.PagesAsync(after => engine.ListAsync(ReceiptRow.AfterId, ct, after, Batch), Batch,
+                static row => row.Id),
             row => Receipt.ProveAnew(instance, row),
             row => Receipt.From(row, instance) is null ? Receipt.Damaged(row) : null, damaged),
         _ => ProveMetaAsync(kind, damaged, ct),
@@ -160,7 +162,7 @@ internal sealed class StoreRenewal(
     {
         var pepper = instance.Peppers.Newest;
         await foreach (var rows in Engine.PagesAsync(
-            after => engine.ListAsync(AppRow.AfterId, ct, after, Batch), static row => row.Id))
+            after => engine.ListAsync(AppRow.AfterId, ct, after, Batch), Batch, static row => row.Id))
         {
             List<App> apps = [.. rows.Select(row => App.Inspect(row, instance))];
             damaged.UnionWith(apps.Select(app => app.Damage).OfType<DamagedRow>());

@@ -22,31 +22,39 @@ internal abstract partial class Engine
     public abstract T? FindByWriter<T>(Query<T> query, params ReadOnlySpan<SqlValue> values) where T : class;
 
     /// <summary>
-    /// All pages of a list, each after the last row of the one before. What is of another type than its column says is
-    /// in no order, and SQLite gives it again and again: a page that does not lead on is the last. A row that is such
-    /// may be in two of them.
+    /// All pages of a list, each after the last row of the one before that leads on. What is of another type than its
+    /// column says, or no text, is in no order, and SQLite gives it again and again: such a row may be in two of them.
     /// </summary>
     /// <param name="first">What comes before the first row.</param>
     /// <param name="list">A page after a row.</param>
+    /// <param name="most">How many rows a page has that is not the last.</param>
     /// <param name="key">By what the list is in order.</param>
     /// <param name="comparer">That order.</param>
+    /// <exception cref="ApiError">503: a page is full of rows that do not lead on, and what is after them is not seen.
+    /// </exception>
     public static async IAsyncEnumerable<IReadOnlyList<TRow>> PagesAsync<TRow, TKey>(
-        TKey first, Func<TKey, ValueTask<IReadOnlyList<TRow>>> list, Func<TRow, TKey> key, IComparer<TKey> comparer)
+        TKey first, Func<TKey, ValueTask<IReadOnlyList<TRow>>> list, int most, Func<TRow, TKey> key,
+        IComparer<TKey> comparer)
     {
-        for (var after = first; await list(after) is { Count: > 0 } rows;)
+        var (after, isFull) = (first, true);
+        while (isFull && await list(after) is { Count: > 0 } rows)
         {
             yield return rows;
-            var last = key(rows[^1]);
-            if (comparer.Compare(last, after) <= 0)
-                yield break;
-            after = last;
+            isFull = rows.Count >= most;
+            var last = rows.Count - 1;
+            while (last >= 0 && comparer.Compare(key(rows[last]), after) <= 0)
+                last--;
+            if (last >= 0)
+                after = key(rows[last]);
+            else if (isFull)
+                throw ApiError.Contradictory("rows with keys that it does not keep in order hide what is after them");
         }
     }
 
     /// <summary>The same in the order of texts.</summary>
     public static IAsyncEnumerable<IReadOnlyList<TRow>> PagesAsync<TRow>(
-        Func<string, ValueTask<IReadOnlyList<TRow>>> list, Func<TRow, string> key) =>
-        PagesAsync("", list, key, StringComparer.Ordinal);
+        Func<string, ValueTask<IReadOnlyList<TRow>>> list, int most, Func<TRow, string> key) =>
+        PagesAsync("", list, most, key, StringComparer.Ordinal);
 
     /// <summary>What <c>meta</c> holds under a key, or null.</summary>
     public ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => FindAsync(MetaRow.ByKey, ct, key);
