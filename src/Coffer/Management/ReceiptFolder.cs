@@ -40,10 +40,12 @@ internal sealed class ReceiptFolder(string path, ILogger<ReceiptFolder> log)
             if (!Directory.Exists(path))
                 throw new DirectoryNotFoundException($"there is no directory {path}");
         });
-        var after = "";
-        while (isThere && await engine.ListSignedReceiptsAsync(after, Batch, ct) is { Count: > 0 } rows)
+        if (!isThere)
+            return;
+        await foreach (var rows in Engine.PagesAsync(
+            after => engine.ListSignedReceiptsAsync(after, Batch, ct), Batch, static row => row.Id))
         {
-            isThere = Try(() =>
+            var isWritten = Try(() =>
             {
                 foreach (var row in rows.Where(row => !File.Exists(FileOf(row.Id))))
                 {
@@ -51,11 +53,10 @@ internal sealed class ReceiptFolder(string path, ILogger<ReceiptFolder> log)
                         WriteFile(receipt);
                 }
             });
-            after = rows[^1].Id;
+            if (!isWritten)
+                return;
         }
 
-        if (!isThere)
-            return;
         isBehind = false;
         if (failing.End())
             log.LogInformation("Receipts are written to {Directory} again", path);

@@ -81,6 +81,26 @@ public sealed class ReceiptFolderTests : ServerTests
             line => Assert.Contains($"are written to {Folder} again", line, StringComparison.Ordinal));
     }
 
+    /// <summary>SQLite says of each BLOB that it is greater than any text.</summary>
+    [Fact]
+    public async Task A_row_that_was_planted_holds_no_receipt_up()
+    {
+        var forgotten = (await Server.ForgetAsync("acct_1")).IsOk().Json;
+        await SignedAsync(forgotten);
+        await Server.StopAsync();
+        Server.Execute("INSERT INTO receipts SELECT CAST(id AS BLOB), created, signed, sealed FROM receipts");
+        Directory.CreateDirectory(Folder);
+        await Server.OnStoreAsync(async (engine, _, instance) =>
+        {
+            var folder = new ReceiptFolder(Folder, new Lines<ReceiptFolder>());
+            var ct = TestContext.Current.CancellationToken;
+            await Task.Run(() => folder.CatchUpAsync(engine, instance, ct), ct).WaitAsync(TimeSpan.FromSeconds(30), ct);
+            Assert.False(folder.IsBehind);
+            return true;
+        });
+        Assert.True(File.Exists(FileOf(forgotten)));
+    }
+
     [Fact]
     public async Task A_receipt_names_the_back_ups_of_the_schedule_that_may_hold_the_account_and_until_when()
     {
