@@ -24,8 +24,12 @@ internal sealed class EndedKeys(Engine engine, Committer committer, Instance ins
             await Task.WhenAll(over.Select(id => committer.CommitAsync(new Ending(id, now, instance))));
 
         var until = now - (long)EndedKey.KeptFor.TotalSeconds;
-        while (await engine.ListLongExpiredKeysAsync(until, Batch, ct) is { Count: > 0 } macs)
+        byte[]? last = null;
+        while (await engine.ListLongExpiredKeysAsync(until, Batch, ct) is [var first, ..] macs)
         {
+            if (last is not null && first.AsSpan().SequenceEqual(last))
+                throw ApiError.Contradictory("ended keys that were removed are there");
+            last = first;
             await committer.CommitAsync(
                 new Change.Plain([.. macs.Select(mac => new RowWrite.DeleteEndedKey(mac))]) { In = Lane.Background });
         }
