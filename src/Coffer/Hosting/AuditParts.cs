@@ -44,6 +44,10 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
             new Checkpoints(chain, engine, keys, file, time, around.Log<Checkpoints>()));
         checkpoints.Start();
         around.Loops.Add(checkpoints.Loop);
+        // From the first commit on: nobody follows the row yet, and what is to be written may be made by the one that
+        // was read.
+        engine.KnownControl = () => instance.Facts?.Row;
+        engine.ControlMoved = static () => throw ControlChange.Refused();
         var committer = around.Parts.Add(new Committer(engine, Waiting(options), inLoop));
         var bridge = new Bridge(engine, keys, around.Log<Bridge>());
         if (acceptance is { } accepted)

@@ -81,7 +81,6 @@ internal sealed class KeyParts(KeyWrappers wrappers, Anchor anchor)
         watch = around.Parts.Add(new ControlWatch(engine, instance, this, around.Log<ControlWatch>()));
         around.Loops.Add(watch.Loop);
         instance.Reload = watch.FollowAsync;
-        engine.KnownControl = () => instance.Facts?.Row;
         engine.ControlMoved = watch.FollowNow;
         engine.Changed += watch.Note;
         // Which keys are believed may be another matter from then on.

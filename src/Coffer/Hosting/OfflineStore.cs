@@ -79,15 +79,18 @@ internal sealed class OfflineStore : IAsyncDisposable
     }
 
     /// <summary>Writes rows and what is recorded of them, in one transaction.</summary>
+    /// <exception cref="ConfigurationException">A node has changed the control row; nothing of them is stored.
+    /// </exception>
     public Task CommitAsync(IReadOnlyList<RowWrite> rows, IReadOnlyList<Note> notes) => audit.Committer.CommitAsync(
         new Change.Plain(mark is null ? [.. rows] : [mark, .. rows]) { Notes = notes });
 
     /// <summary>Makes a change of the control row, and has the anchor follow.</summary>
+    /// <exception cref="ConfigurationException">A node has changed it; nothing is stored.</exception>
     public async Task CommitAsync(ControlChange change)
     {
         await audit.Committer.CommitAsync(change);
         if (!change.HasChanged)
-            throw new ConfigurationException("the root keys were changed at the same time", "Run it again.");
+            throw ControlChange.Refused();
         keys.Anchor.Write(Instance);
     }
 

@@ -52,6 +52,11 @@ internal sealed class ControlChange(
             instance.Take(now, Signing);
     }
 
+    /// <summary>What ends a start or a command that does not follow the control row, and meets another.</summary>
+    public static ConfigurationException Refused() => new(
+        "the root keys or settings of the store were changed at the same time, by a node that runs",
+        "Run it again: what was being written then was not stored.");
+
     /// <summary>The row of a control that follows another, sealed under the root key that it says.</summary>
     /// <param name="instance">Whose it is.</param>
     /// <param name="before">What it follows.</param>

@@ -34,7 +34,8 @@ internal abstract partial class Engine : IDisposable
     public Func<byte[]?> KnownControl { get; set; } = static () => null;
 
     /// <summary>
-    /// Called in the committer's loop when another one is stored: it is to be read before anything else.
+    /// Called in the committer's loop when another one is stored: it is to be read before anything else. What it throws
+    /// is what the changes that met it fail with; else they are decided again.
     /// </summary>
     public Action ControlMoved { get; set; } = static () => { };
 

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Coffer.Hosting;
+using Coffer.Keys;
 using Coffer.Settings;
 using static Coffer.Tests.Support.Operator;
 
@@ -92,6 +93,33 @@ public sealed class OfflineKeyTests(PostgresServer postgres) : ServerTests
         Assert.Equal(keys, (await Server.Admin.Get(KeysPath)).Ids());
     }
 
+    /// <summary>As a renewal does that begins beside it: what a pepper of before proves is believed no more.</summary>
+    [Fact]
+    [Trait("Keys", "S36")]
+    public async Task Under_a_control_row_that_a_node_has_changed_meanwhile_it_is_refused_and_nothing_is_stored()
+    {
+        string[] keys = [.. (await Server.Admin.Get(KeysPath)).Ids()];
+        await Server.StopAsync();
+        var options = new CofferOptions { Data = Server.Data, Store = Server.Location.Store };
+        await using (var store = await OfflineStore.OpenAsync(options, Server.Time, default))
+        {
+            var node = await Instance.OpenAsync(store.Engine, store.Wrappers, default);
+            await store.CommitAsync(new ControlChange(node, static control => control, [], []));
+            var refused = await Assert.ThrowsAsync<ConfigurationException>(
+                () => OfflineKey.CreateAsync(store, store.Now + 60, [], default));
+            Assert.Contains("changed at the same time", refused.Message, StringComparison.Ordinal);
+            Assert.StartsWith("Run it again", refused.Hint, StringComparison.Ordinal);
+            await Assert.ThrowsAsync<ConfigurationException>(() => store.CommitAsync(
+                new ControlChange(store.Instance, static control => control, [], [])));
+        }
+
+        var again = (await CreateAsync()).GetProperty("id").GetString()!;
+        await Server.StartAgainAsync();
+        Assert.Equal(keys.Append(again).ToHashSet(), (await Server.Admin.Get(KeysPath)).Ids().ToHashSet());
+        await Server.StopAsync();
+        Assert.Empty((await AuditArchive.VerifyStoreAsync(Server.Location, null, default)).Problems);
+    }
+
     [Fact]
     public async Task On_PostgreSQL_it_is_made_beside_nodes_that_run_and_they_know_it_at_once()
     {
@@ -112,6 +140,17 @@ public sealed class OfflineKeyTests(PostgresServer postgres) : ServerTests
         // Its entry is in the log of a node of its own.
         var entry = (await nodes[1].Get(token, "/admin/v1/audit?verb=create_key&limit=1")).IsOk().Json["data"]![0]!;
         Assert.Equal("node_3", (string?)entry["node"]);
+
+        // A node changes the control row after it was read, and before what was made by it is stored.
+        await using var store = await OfflineStore.OpenAsync(
+            options with { Data = data }, TimeProvider.System, default);
+        (await nodes[0].Post(nodes.Keys.AdminKey!, "/admin/v1/settings", ("name", "secrets-per-scope"),
+            ("value", "20"))).IsOk();
+        var refused = await Assert.ThrowsAsync<ConfigurationException>(
+            () => OfflineKey.CreateAsync(store, store.Now + 60, [], default));
+        Assert.StartsWith("Run it again", refused.Hint, StringComparison.Ordinal);
+        Assert.Single((await nodes[1].Get(token, KeysPath)).IsOk().Json["data"]!.AsArray(),
+            key => key!["offline"] is not null);
     }
 
     private Task<JsonElement> CreateAsync(DateTimeOffset? expires = null, string? data = null) =>
