@@ -64,14 +64,12 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
             ];
             var written = accepted.Rows.OfType<RowWrite.PutMeta>().Select(row => row.Key).ToHashSet();
             var others = (bridged?.Rows ?? []).Where(row => row is RowWrite.PutMeta meta && written.Add(meta.Key));
-            await committer.CommitAsync(new Change.Plain(
+            await committer.CommitAsync(new Beginning(instance,
                 [
                     .. accepted.Rows, .. others, .. stepBack,
                     WithoutGeneration.Row(instance, until: 0), FormatOne.Row(instance, until: 0),
-                ])
-            {
-                Notes = notes,
-            });
+                ],
+                notes));
             durable();
             checkpoints.Write(); // from now on a copy of before the acceptance is an old one
         }
@@ -119,6 +117,21 @@ internal sealed record AuditParts(AuditChain Chain, Checkpoints Checkpoints, Com
     /// <summary>Where checkpoints are appended.</summary>
     public static string CheckpointFile(CofferOptions options) =>
         options.Checkpoints ?? DataDirectory.FilesOf(options.Data).Checkpoints;
+
+    // What changes the control row is not compared by the storage: another node may have taken a step meanwhile.
+    private sealed class Beginning(Instance instance, RowWrite[] rows, Note[] notes) : Change
+    {
+        private readonly byte[]? read = instance.Facts?.Row;
+
+        public override ManagementKey ManagementAt { get; } = new() { Meta = Control.MetaKey };
+
+        public override IReadOnlyList<RowWrite> Decide(Found found) =>
+            read is null || found.Management!.Meta.AsSpan().SequenceEqual(read)
+                ? rows
+                : throw ControlChange.Refused();
+
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => refusal is null ? notes : [];
+    }
 
     private static Turns.Bounds Waiting(CofferOptions options) =>
         new(CofferOptions.WaitingChanges, options.WaitingPerApp, options.WaitingPerEphemeralKey);
