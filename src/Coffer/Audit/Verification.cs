@@ -206,8 +206,8 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
         ? AuditChain.Start(keys, proof.Store, node)
         : new ChainPosition(0, []);
 
-    // What each node had written under the peppers of before; null while they are believed, or without the key. After
-    // all of meta.
+    // What each node had written under the peppers that are believed no more; null if there are none, or without the
+    // key. After all of meta.
     private IReadOnlyDictionary<string, ChainPosition>? ReadHeads()
     {
         if (heads is not null || proof.Keys?.Heads is not { } hash)
@@ -234,7 +234,8 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
             return false;
         }
 
-        return all.Heads is null || now == before || all.IsOfBefore(generation) || RequireHead(row.Node, at);
+        return all.Heads is null || before >= all.OldestBelieved || now < all.OldestBelieved
+            || RequireHead(row.Node, at);
     }
 
     private bool RequireHead(string node, ChainPosition at)
@@ -290,8 +291,8 @@ internal sealed partial class Verification(LogProof proof, IReadOnlyList<string>
         foreach (var node in known.Order(StringComparer.Ordinal).ToList())
         {
             var last = positions.GetValueOrDefault(node) ?? Start(node);
-            if (proof.Keys is { Heads: not null } all && all.IsOfBefore(last.Public?.Generation)
-                && !broken.ContainsKey(node))
+            if (proof.Keys is { Heads: not null } all && !broken.ContainsKey(node)
+                && all.IndexOf(last.Public?.Generation) < all.OldestBelieved)
                 RequireHead(node, last);
         }
 

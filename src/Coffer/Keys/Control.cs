@@ -75,8 +75,8 @@ internal sealed record Control : IDisposable
     public Renewal? Renewal { get; init; }
 
     /// <summary>
-    /// SHA-256 of the row of <c>meta</c> that says how far each node's log had come before the newest pepper, from when
-    /// on that alone is believed; null of a store with one pepper.
+    /// SHA-256 of the row of <c>meta</c> that says how far each node's log had come before the oldest pepper that is
+    /// believed: the newest one, or while a renewal proves rows again the one before; null if that is the first.
     /// </summary>
     public byte[]? Heads { get; init; }
 

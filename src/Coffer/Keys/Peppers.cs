@@ -165,8 +165,12 @@ internal sealed class LogKeys(IReadOnlyList<(StoreGeneration? Since, MacKey Key)
     /// <summary>Which prove statements about the log, newest first.</summary>
     public IReadOnlyList<MacKey> Believed { get; init; } = [all[^1].Key];
 
+    /// <summary>The number of the oldest that is believed, from 0: there may be others behind it.</summary>
+    public int OldestBelieved => all.Count - Believed.Count;
+
     /// <summary>
-    /// SHA-256 of how far each node's log had come before the newest one, once that alone is believed; or null.
+    /// SHA-256 of how far each node's log had come before <see cref="OldestBelieved"/>; null as long as that is the
+    /// first.
     /// </summary>
     public byte[]? Heads { get; init; }
 

@@ -268,6 +268,31 @@ public sealed class StoreRenewalTests : ServerTests
             new ChainPlace("node_2", ChainPosition.Of(before), 0))));
     }
 
+    /// <summary>While the second proves rows again, the last two peppers are believed, and the first is not.</summary>
+    [Fact]
+    public async Task The_log_is_whole_on_every_step_of_a_second_renewal_and_nothing_of_the_first_pepper_is_added()
+    {
+        Assert.SkipWhen(PostgresServer.IsChosen, "rows are planted in the file");
+        (await Server.Client(account: "acct_1").Set("k", "payload")).IsOk();
+        await Server.StopAsync();
+        var thief = await StealAsync();
+        // Another node had a log, and is gone.
+        await AppendAsync(thief.Row("node_2", null, "set"));
+        await Server.StartAgainAsync();
+        await RenewAsync();
+        await Server.StopAsync();
+        await AskAsync(pepper: 3);
+        await UntilAsync(RenewalState.Proving);
+        await OnStoreAsync(async (_, committer, _) =>
+        {
+            await committer.CommitAsync(new Change.Noted(new AuditEntry("set", "ok"))); // by the third pepper
+            return true;
+        });
+        await VerifiedAsync();
+        await ProblemAsync("node_9 has 1 entries under a pepper of before", AppendAsync,
+            thief.Row("node_9", null, "set"));
+    }
+
     [Fact]
     public async Task A_control_row_of_before_starts_nothing_and_stops_a_node_that_runs()
     {
@@ -469,15 +494,22 @@ public sealed class StoreRenewalTests : ServerTests
             .Where(entry => verbs.Contains((string)entry!["verb"]!))
             .Select(entry => $"{entry!["verb"]} {entry["outcome"]}")];
 
-    private Task<bool> AskAsync() => OnStoreAsync(async (_, committer, instance) =>
+    private Task<bool> AskAsync(uint pepper = 2) => OnStoreAsync(async (_, committer, instance) =>
     {
         var change = new ControlChange(instance, control => control with
         {
-            Renewal = new Renewal(RenewalState.Asked, instance.Facts!.NewestVersion + 1, 2, Server.Time.Seconds),
+            Renewal = new Renewal(RenewalState.Asked, instance.Facts!.NewestVersion + 1, pepper,
+                Server.Time.Seconds),
         }, [], []);
         await committer.CommitAsync(change);
         return change.HasChanged;
     });
+
+    private async Task UntilAsync(RenewalState state)
+    {
+        for (var tries = 0; !(await UntilKilledAsync()).StartsWith($"{state}", StringComparison.Ordinal); tries++)
+            Assert.InRange(tries, 0, 40);
+    }
 
     // What a process leaves that is killed after its first commit.
     private async Task<string> UntilKilledAsync()
