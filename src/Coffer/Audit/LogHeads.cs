@@ -20,25 +20,36 @@ internal static class LogHeads
 
     private const int MacAt = sizeof(long), NodeAt = MacAt + MacKey.Size;
 
-    /// <summary>Finds them in the log, which is read once from its beginning.</summary>
+    /// <summary>
+    /// Finds them in the log, which is read once from its beginning, while the pepper before the newest is believed for
+    /// the last time. Of those before that one the store has said already how far each log had come: nobody's moves.
+    /// </summary>
     public static async Task<RowWrite.PutMeta> FindAsync(Engine engine, LogProof proof, CancellationToken ct)
     {
         var (keys, heads) = (proof.Keys!, new SortedDictionary<string, ChainPosition>(StringComparer.Ordinal));
+        if (keys.Heads is { } hash && Read(await engine.FindMetaAsync(MetaKey, ct), hash) is { } known)
+        {
+            foreach (var (node, head) in known)
+                heads[node] = head;
+        }
+
         foreach (var (name, value) in await engine.ListMetaAsync(AuditCut.MetaPrefix, ct))
         {
             var node = name[AuditCut.MetaPrefix.Length..];
-            if (AuditCut.Read(proof, node, value) is { } cut && keys.IsOfBefore(cut.Public?.Generation))
+            if (AuditCut.Read(proof, node, value) is { } cut && IsOfLast(cut))
                 heads[node] = cut;
         }
 
         await foreach (var row in LogRows.ReadAsync(engine, ct))
         {
             var at = ChainPosition.Of(row);
-            if (keys.IsOfBefore(at.Public?.Generation))
+            if (IsOfLast(at))
                 heads[row.Node] = at;
         }
 
         return new RowWrite.PutMeta(MetaKey, Write(heads));
+
+        bool IsOfLast(ChainPosition at) => keys.IndexOf(at.Public?.Generation) == keys.Newest - 1;
     }
 
     /// <returns>Null if it is not what the control row names.</returns>

@@ -186,9 +186,6 @@ internal sealed class LogKeys(IReadOnlyList<(StoreGeneration? Since, MacKey Key)
         return 0;
     }
 
-    /// <summary>Whether another than the newest is of a generation.</summary>
-    public bool IsOfBefore(StoreGeneration? generation) => IndexOf(generation) < Newest;
-
     /// <summary>The key of a generation.</summary>
     public MacKey Of(StoreGeneration? generation) => all[IndexOf(generation)].Key;
 

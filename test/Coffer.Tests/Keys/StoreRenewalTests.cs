@@ -291,6 +291,12 @@ public sealed class StoreRenewalTests : ServerTests
         await VerifiedAsync();
         await ProblemAsync("node_9 has 1 entries under a pepper of before", AppendAsync,
             thief.Row("node_9", null, "set"));
+
+        // Nor does what is found when the second pepper is believed no more make good what the first one has written.
+        var planted = thief.Row("node_9", null, "set");
+        await AppendAsync(planted);
+        await UntilAsync(RenewalState.Listed);
+        await ProblemAsync("node_9 has 1 entries under a pepper of before", _ => Task.FromResult(true), planted);
     }
 
     [Fact]
