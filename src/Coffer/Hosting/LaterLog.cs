@@ -70,10 +70,12 @@ internal sealed class LaterLog
         return later;
     }
 
-    // Of a store that was renewed after the back-up a later pepper proves the log, which is in the export.
+    // Of a store whose renewal began after the back-up a later pepper proves the log, which is in the export. A key
+    // that signs since a generation comes with a pepper, in one change.
     private static async Task<LogProof> ProofAsync(ExportedLog exported, OfflineStore store, CancellationToken ct)
     {
-        if (exported.Stored.Meta.ContainsKey(LogHeads.MetaKey))
+        var signing = PublicKeys.FromMeta(exported.Stored.Meta.GetValueOrDefault(PublicKeys.MetaKey));
+        if (signing.Any(key => key.Since is not null))
         {
             var later = await exported.OpenAsync(store.Wrappers, ct);
             if (later.Id.AsSpan().SequenceEqual(store.Instance.Id)

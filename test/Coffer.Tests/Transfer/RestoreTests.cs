@@ -1,6 +1,8 @@
 using System.Text.Json;
+using Coffer.Audit;
 using Coffer.Hosting;
 using Coffer.Keys;
+using Coffer.Management;
 using Coffer.Settings;
 using Coffer.Storage;
 using Coffer.Storage.Postgres;
@@ -129,6 +131,31 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         Assert.Equal("payload 77", (await node.Find(server.Keys.TestSecretKey, "name 77", "acct_1")).IsOk().Payload);
     }
 
+    /// <summary>It had just begun: nothing but the key that signs says so yet.</summary>
+    [Fact]
+    [Trait("Keys", "S36")]
+    public async Task A_log_of_a_renewal_that_proves_rows_again_shows_what_came_after_the_back_up()
+    {
+        await using var server = await TestServer.StartAsync();
+        (await server.Client(account: "acct_1").Set("k", "payload")).IsOk();
+        await server.StopAsync();
+        var file = await BackupAsync(server);
+        await AskAsync(server);
+        await UntilAsync(server, RenewalState.Proving);
+        await server.OnStoreAsync(async (_, committer, _) =>
+        {
+            await committer.CommitAsync(new Change.Noted(new AuditEntry("set", "ok"))); // by the second pepper
+            return true;
+        });
+        var options = await NewAsync(server);
+        await RestoreAsync(file, options);
+        var (_, shown, _) = await RestoredStore.FinishAsync(
+            options, false, await ExportedAsync(server), TimeProvider.System, default);
+        Assert.Equal((true, 1L), (shown!.IsRenewalAsked, shown.Sets));
+        var instance = await OpenedAsync(options);
+        Assert.Equal((RenewalState.Asked, 2u), (instance.Facts!.Renewal!.State, instance.Facts.Renewal.Pepper));
+    }
+
     /// <summary>The back-up's waits for an owner, who confirmed it later.</summary>
     [Fact]
     [Trait("Keys", "S36")]
@@ -151,9 +178,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         var options = await NewAsync(server);
         await RestoreAsync(file, options);
         await FinishAsync(options, log: await ExportedAsync(server));
-        using var tables = await BackupFiles.OpenAsync(new(options.Data, null), default);
-        var instance = await Instance.OpenAsync(
-            StoredKeys.Read(tables), new StoreLocation(options.Data, null).OpenWrappers(), default);
+        var instance = await OpenedAsync(options);
         Assert.Equal((RenewalState.Asked, 3u), (instance.Facts!.Renewal!.State, instance.Facts.Renewal.Pepper));
     }
 
@@ -189,6 +214,37 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         await RefusedAsync(() => FinishAsync(options, log: log), "nodes of an earlier release run on this store");
         await PostgresServer.ExecuteAsync(options.Store!, "DELETE FROM nodes WHERE number = 900");
         await FinishAsync(options, log: log);
+    }
+
+    // The store as it is, without a server.
+    private static async Task<Instance> OpenedAsync(CofferOptions options)
+    {
+        var location = new StoreLocation(options.Data, null);
+        using var tables = await BackupFiles.OpenAsync(location, default);
+        return await Instance.OpenAsync(StoredKeys.Read(tables), location.OpenWrappers(), default);
+    }
+
+    private static Task<bool> AskAsync(TestServer server) => server.OnStoreAsync(async (_, committer, instance) =>
+    {
+        var change = new ControlChange(instance, control => control with
+        {
+            Renewal = new Renewal(RenewalState.Asked, instance.Facts!.NewestVersion + 1, 2, server.Time.Seconds),
+        }, [], [new AuditEntry("renew_store", StoreRenewal.Word(RenewalState.Asked))]);
+        await committer.CommitAsync(change);
+        return change.HasChanged;
+    });
+
+    // By processes that are killed after each commit.
+    private static async Task UntilAsync(TestServer server, RenewalState state)
+    {
+        for (var tries = 0; ; tries++)
+        {
+            await KilledProcess.AfterOneCommitAsync(server);
+            if (await server.OnStoreAsync((_, _, instance) =>
+                Task.FromResult(instance.Facts!.Renewal!.State)) == state)
+                return;
+            Assert.InRange(tries, 0, 80);
+        }
     }
 
     private async Task<string> ExportedAsync(TestServer server)
@@ -368,10 +424,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         {
             var options = await NewAsync(server);
             await RestoreAsync(file, options);
-            var location = new StoreLocation(options.Data, null);
-            using var tables = await BackupFiles.OpenAsync(location, default);
-            var instance = await Coffer.Keys.Instance.OpenAsync(
-                Coffer.Keys.StoredKeys.Read(tables), location.OpenWrappers(), default);
+            var instance = await OpenedAsync(options);
             Assert.Equal(2u, instance.Facts!.NewestVersion);
             marks.Add(Convert.ToHexString(instance.Facts.Generation.Mark));
         }
