@@ -40,11 +40,11 @@ internal sealed class Retention(
                 throw ApiError.Contradictory("an audit row that was removed is there");
             last = rows[0].Number;
 
-            var cuts = old.GroupBy(row => row.Node).Select(node => node.Last())
-                .Select(last => AuditCut.Write(keys, last.Node, ChainPosition.Of(last)));
+            List<AuditRow> ends = [.. old.GroupBy(row => row.Node).Select(node => node.Last())];
             var (count, size) = (old.Sum(row => row.Last - row.First + 1), old.Sum(row => row.Entries.Length));
-            await committer.CommitAsync(new Pruning(rows[0].Number, [.. cuts,
-                new RowWrite.PruneAudit(rows[old.Count - 1].Number)],
+            await committer.CommitAsync(new Pruning(rows[0].Number,
+                () => [.. ends.Select(end => AuditCut.Write(keys, end.Node, ChainPosition.Of(end))),
+                    new RowWrite.PruneAudit(rows[old.Count - 1].Number)],
                 new AuditEntry("prune_audit", "ok") { Count = count }, size));
             if (old.Count < rows.Count)
                 return;
@@ -81,9 +81,9 @@ internal sealed class Retention(
 
     /// <summary>
     /// Removes what was read, unless another node has removed some of it since: where the log begins must not move
-    /// back.
+    /// back. The cuts are made when it is decided, by the pepper that proves then.
     /// </summary>
-    private sealed class Pruning(long oldest, RowWrite[] rows, AuditEntry entry, int size) : Change
+    private sealed class Pruning(long oldest, Func<RowWrite[]> make, AuditEntry entry, int size) : Change
     {
         private bool isDone;
 
@@ -96,7 +96,7 @@ internal sealed class Retention(
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
             isDone = found.Management!.OldestAudit != oldest;
-            return isDone ? [] : rows;
+            return isDone ? [] : make();
         }
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) => isDone ? [] : [entry];

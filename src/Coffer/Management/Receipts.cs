@@ -133,8 +133,12 @@ internal sealed class Receipts : IDisposable
         var backups = due.Count > 0 ? Backups() : null;
         foreach (var receipt in due)
         {
-            var signed = receipt.Signed(instance, engine.Reach, time.GetUtcNow().ToUnixTimeSeconds(), backups);
-            await committer.CommitAsync(new Change.Plain(signed.ToRow(instance))
+            var signed = receipt;
+            await committer.CommitAsync(new Change.Plain(() =>
+            {
+                signed = receipt.Signed(instance, engine.Reach, time.GetUtcNow().ToUnixTimeSeconds(), backups);
+                return [signed.ToRow(instance)];
+            })
             {
                 Notes = [new AuditEntry("sign_receipt", "ok") { App = receipt.App, Account = receipt.Account,
                     Target = receipt.Id }],

@@ -88,7 +88,8 @@ internal sealed class StoreRenewal(
     }
 
     // Each of these may be the thief's, if he wrote it before: keys are listed for an owner at the end. Once is enough:
-    // each commit compares the control row, so nothing more comes under the pepper before.
+    // each commit compares the control row, and what a pepper proves is made when it is decided, not before, so nothing
+    // more comes under the pepper before.
     private async Task<IReadOnlyCollection<DamagedRow>> ProveAsync(CancellationToken ct)
     {
         var damaged = new HashSet<DamagedRow>();

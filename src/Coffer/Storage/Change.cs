@@ -215,8 +215,16 @@ internal abstract class Change
     }
 
     /// <summary>Rows that need no decision.</summary>
-    public sealed class Plain(params RowWrite[] rows) : Change
+    /// <param name="make">
+    /// Makes them when it is decided, as what a pepper proves has to be: another node may have begun another one since
+    /// the change was handed in. One row or <see cref="Rows"/>.
+    /// </param>
+    public sealed class Plain(Func<RowWrite[]> make) : Change
     {
+        private readonly int count = 1;
+
+        public Plain(params RowWrite[] rows) : this(() => rows) => count = rows.Length;
+
         public IReadOnlyList<Note> Notes { get; init; } = [];
 
         public Lane In { get; init; }
@@ -230,10 +238,10 @@ internal abstract class Change
 
         public override Payer? Payer => PaidBy;
 
-        public override int Size => rows.Length * Rows * UsualSize;
+        public override int Size => count * Rows * UsualSize;
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) => Notes;
 
-        public override IReadOnlyList<RowWrite> Decide(Found found) => rows;
+        public override IReadOnlyList<RowWrite> Decide(Found found) => make();
     }
 }

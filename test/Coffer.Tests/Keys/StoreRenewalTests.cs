@@ -7,6 +7,7 @@ using Coffer.Management;
 using Coffer.Secrets;
 using Coffer.Settings;
 using Coffer.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Keys;
 
@@ -413,6 +414,61 @@ public sealed class StoreRenewalTests : ServerTests
                 Server.Keys.TestSecretKey, null, Origin.Internal, default);
             Assert.Null(refusal);
             Assert.Equal(KeyKind.Secret, caller!.Kind);
+            return true;
+        });
+    }
+
+    /// <summary>As on a node that had handed it in, and follows another only then.</summary>
+    [Fact]
+    public async Task What_waits_while_a_pepper_begins_is_proven_by_that_one()
+    {
+        Assert.SkipWhen(PostgresServer.IsChosen, "what is read there is not read at once");
+        await Server.StopAsync();
+        await OnStoreAsync(async (engine, committer, instance) =>
+        {
+            await committer.CommitAsync(new ControlChange(instance, control => control with
+            {
+                Renewal = new Renewal(RenewalState.Asked, instance.Facts!.NewestVersion, 2, Server.Time.Seconds),
+            }, [], []));
+            var receipt = Receipt.New(Server.OtherApp, "acct_9", 0, 0, Server.Time.Seconds);
+            await committer.CommitAsync(new Change.Plain(receipt.ToRow(instance)));
+            Server.Time.Move(TimeSpan.FromDays(31));
+            using var refusals = new Refusals(Server.Time);
+            var gate = new Gate(refusals, null!, engine);
+            using var held = new ManualResetEventSlim();
+            var blocking = new BlockingChange(held);
+            using var receipts = new Receipts(
+                engine, committer, instance, gate, Server.Time, NullLogger<Receipts>.Instance)
+            {
+                Backups = () =>
+                {
+                    _ = committer.CommitAsync(blocking);
+                    blocking.Running.Wait();
+                    return null;
+                },
+            };
+            var retention = new Retention(engine, committer, AuditKeys.Of(instance),
+                static () => TimeSpan.FromDays(30), Server.Time, NullLogger<Retention>.Instance);
+            var roots = new RootRotation(engine, committer, instance, KeyWrappers.OfFile(KeyFilePath), Server.Time);
+            var renewal = new StoreRenewal(engine, committer, instance, roots, gate, Server.Time);
+
+            // Each is handed in once its call returns, and the renewal is urgent.
+            var waiting = Task.WhenAll(receipts.SignAsync(default), retention.SweepAsync(default));
+            var begun = renewal.StepAsync(default);
+            held.Set();
+            Assert.True(await begun);
+            await waiting;
+
+            // As from the next state on, the pepper before is believed no more.
+            await committer.CommitAsync(new ControlChange(instance, control => control with
+            {
+                Renewal = control.Renewal! with { State = RenewalState.Waiting },
+            }, [], []));
+            Assert.Equal(2u, Assert.Single(instance.Peppers.Believed).Number);
+            var signed = Receipt.From((await engine.FindReceiptAsync(receipt.Id, default))!, instance);
+            Assert.NotNull(signed?.SignedAt);
+            Assert.Single(await engine.ListMetaAsync(AuditCut.MetaPrefix, default), row =>
+                AuditCut.Read(AuditKeys.Of(instance).Proof, "node_1", row.Value) is not null);
             return true;
         });
     }
