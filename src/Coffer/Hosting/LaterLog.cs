@@ -31,10 +31,9 @@ internal sealed class LaterLog
     /// <summary>Whether the keys of tenants were rotated because others may have known them.</summary>
     public bool IsCompromised { get; private set; }
 
-    /// <summary>Whether a renewal went a step further, because others may have had the root key.</summary>
-    public bool IsRenewed { get; private set; }
-
-    /// <summary>Whether such a renewal was asked for later, and not only continued.</summary>
+    /// <summary>
+    /// Whether a renewal was asked for later, and not only continued, because others may have had the root key.
+    /// </summary>
     public bool IsRenewalAsked { get; private set; }
 
     /// <summary>
@@ -141,7 +140,7 @@ internal sealed class LaterLog
             if (Field("verb") is not { } verb || Field("outcome") is not { } outcome)
                 continue;
             if (verb == "renew_store")
-                AddStep(outcome);
+                IsRenewalAsked |= outcome == StoreRenewal.Word(RenewalState.Asked);
             else if (outcome is "ok" or "expired")
                 Add(verb, Field);
 
@@ -186,13 +185,6 @@ internal sealed class LaterLog
                 deleted.Add((new TenantId(app, field("mode") != "test", account), name));
                 break;
         }
-    }
-
-    // What was refused, or answered as before, is no step.
-    private void AddStep(string outcome)
-    {
-        IsRenewed |= Enum.GetValues<RenewalState>().Any(state => StoreRenewal.Word(state) == outcome);
-        IsRenewalAsked |= StoreRenewal.Word(RenewalState.Asked) == outcome;
     }
 
     private async Task ChangeAppAsync(OfflineStore store, string id, CancellationToken ct)

@@ -153,10 +153,10 @@ internal static class RestoredStore
         if (known is not null)
             reason += $", and {known.Count} receipts";
         var entry = new AuditEntry("finish_restore", "ok") { Reason = reason, Count = ended };
-        // Of a renewal that the log shows, the keys of all tenants are a part. One that was only continued is in the
-        // back-up.
+        // Of a renewal that the log shows as asked for, the keys of all tenants are a part. One that was only continued
+        // is in the back-up, and may be past a tenant already whose keys were found to be known later.
         var renewal = isRenewalAsked ? RenewalOf(store) : null;
-        var (rows, notes) = isCompromised && shown?.IsRenewed != true
+        var (rows, notes) = isCompromised && renewal is null
             ? await RotateTenantsAsync(store, ct)
             : ([], []);
         if (renewal is not null)
@@ -181,7 +181,8 @@ internal static class RestoredStore
     private static Renewal RenewalOf(OfflineStore store) => new(RenewalState.Asked,
         store.Instance.FactsInForce.NewestVersion, store.Instance.Peppers.Newest.Number + 1, store.Now);
 
-    // The next start carries it out. Nobody says which keys others may know: they are those of all tenants.
+    // The next start carries it out. Nobody says which keys others may know: they are those of all tenants. A renewal
+    // of the back-up waits for it as for its own.
     private static async Task<(RowWrite[] Rows, Note[] Notes)> RotateTenantsAsync(
         OfflineStore store, CancellationToken ct)
     {
@@ -192,6 +193,7 @@ internal static class RestoredStore
         {
             FirstRoot = store.Instance.FactsInForce.NewestVersion, // which the restoration has made
             FirstSigningKey = store.Instance.Signing.Number + 1,
+            Pepper = store.Instance.FactsInForce.Renewal?.Pepper,
         };
         return ([rotations.EndedBy(asked).Write(store.Instance)], [asked.Asked]);
     }

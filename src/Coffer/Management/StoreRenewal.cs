@@ -196,10 +196,11 @@ internal sealed class StoreRenewal(
     {
         // What was waited for is a part of it: a record that does not open is as none.
         var stored = TenantRotations.Find(instance, await engine.FindMetaAsync(TenantRotations.MetaKey, ct));
-        var own = stored?.All.FirstOrDefault(rotation => rotation.Pepper == renewal.Pepper);
-        if (own is { Ended: null })
+        // Two of a store that was restored meanwhile.
+        var own = (stored?.All ?? []).Where(rotation => rotation.Pepper == renewal.Pepper).ToList();
+        if (own.Exists(rotation => rotation.Ended is null))
             return null;
-        if (own is not null)
+        if (own.Count > 0)
         {
             var waiting = new ControlChange(instance,
                 control => control.Renewal == renewal

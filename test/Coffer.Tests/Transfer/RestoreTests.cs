@@ -125,7 +125,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         var outcome = await RestoreAsync(file, options);
         var key = outcome.Key!.Value.GetProperty("secret").GetString()!;
         var (_, shown, _) = await RestoredStore.FinishAsync(options, false, log, TimeProvider.System, default);
-        Assert.True(shown!.IsRenewed);
+        Assert.True(shown!.IsRenewalAsked);
         await using var node = await StartAsync(options);
         await RenewedAsync(() => node.Get(key, "/admin/v1/root_keys"));
         Assert.Equal("payload 77", (await node.Find(server.Keys.TestSecretKey, "name 77", "acct_1")).IsOk().Payload);
@@ -154,6 +154,44 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         Assert.Equal((true, 1L), (shown!.IsRenewalAsked, shown.Sets));
         var instance = await OpenedAsync(options);
         Assert.Equal((RenewalState.Asked, 2u), (instance.Facts!.Renewal!.State, instance.Facts.Renewal.Pepper));
+    }
+
+    /// <summary>The back-up's was past all tenants but the last.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    [Trait("Keys", "S36")]
+    public async Task A_renewal_of_the_back_up_waits_for_what_has_to_rotate_since_the_back_up(bool isUnknown)
+    {
+        await using var server = await TestServer.StartAsync();
+        (await server.Client(account: "acct_1").Set("k", "payload")).IsOk();
+        await server.StopAsync();
+        await AskAsync(server);
+        await UntilAsync(server, RenewalState.Listed);
+        for (var tries = 0; !await server.OnStoreAsync(async (engine, _, instance) => TenantRotations.Read(
+            instance, await engine.FindMetaAsync(TenantRotations.MetaKey, default)).All is [{ Done: > 0 }]); tries++)
+        {
+            Assert.InRange(tries, 0, 80);
+            server.Time.Move(TimeSpan.FromSeconds(1)); // what is done in the second in which it was asked for is not
+            await KilledProcess.AfterOneCommitAsync(server);
+        }
+
+        var file = await BackupAsync(server);
+        await server.StartAgainAsync();
+        await RenewedAsync(() => server.Admin.Get("/admin/v1/root_keys"));
+        (await server.Admin.Post("/admin/v1/tenant_keys/rotate", [("app", await server.AppIdAsync()),
+            ("compromised", "true")])).IsOk();
+        await server.StopAsync();
+        var options = await NewAsync(server);
+        var key = (await RestoreAsync(file, options)).Key!.Value.GetProperty("secret").GetString()!;
+        var (_, shown, _) = await RestoredStore.FinishAsync(options, isUnknown,
+            isUnknown ? null : await ExportedAsync(server), TimeProvider.System, default);
+        Assert.Equal((!isUnknown, false), (shown?.IsCompromised == true, shown?.IsRenewalAsked == true));
+        await using var node = await StartAsync(options);
+        await RenewedAsync(() => node.Get(key, "/admin/v1/root_keys"));
+        var rotations = (await node.Get(key, "/admin/v1/tenant_keys")).IsOk().Json["rotations"]!.AsArray();
+        Assert.Equal(2, rotations.Count);
+        Assert.Equal(("done", 1), ((string?)rotations[^1]!["state"], (int)rotations[^1]!["tenants_done"]!));
     }
 
     /// <summary>The back-up's waits for an owner, who confirmed it later.</summary>
