@@ -74,7 +74,7 @@ internal abstract class TenantResealing(Tenants tenants, Tenant tenant) : Change
 
         protected override IReadOnlyList<RowWrite> Next(Found found)
         {
-            if (found.Secret is not { } row || Of.Keys.IsUnderNewest(row.Sealed))
+            if (found.Secret is not { } row || (row.IsSound && Of.Keys.IsUnderNewest(row.Sealed)))
                 return [];
             return SealedSecret.Reseal(Own.Instance, Of, row) switch
             {
@@ -100,7 +100,7 @@ internal abstract class TenantResealing(Tenants tenants, Tenant tenant) : Change
 
         protected override IReadOnlyList<RowWrite> Next(Found found)
         {
-            if (found.Older[0].Secret is not { } row || Of.Keys.IsUnderNewest(row.Sealed))
+            if (found.Older[0].Secret is not { } row || (row.IsSound && Of.Keys.IsUnderNewest(row.Sealed)))
                 return [];
             // Who stored it since has removed the old row: one that is there beside it was put back.
             if (found.Secret is not null)
@@ -118,7 +118,7 @@ internal abstract class TenantResealing(Tenants tenants, Tenant tenant) : Change
 
         protected override IReadOnlyList<RowWrite> Next(Found found)
         {
-            if (found.Idempotency is not { } row || Of.Keys.IsUnderNewest(row.Sealed))
+            if (found.Idempotency is not { } row || (row.IsSound && Of.Keys.IsUnderNewest(row.Sealed)))
                 return [];
             return Idempotency.Reseal(Own.Instance, Of, row) is { } again
                 ? [new RowWrite.ResealIdempotency(row, again)]
@@ -135,7 +135,7 @@ internal abstract class TenantResealing(Tenants tenants, Tenant tenant) : Change
         protected override IReadOnlyList<RowWrite> Next(Found found)
         {
             if (found.Management!.Reply is not { } row || row.Tenant != Of.Number
-                || Of.Keys.IsUnderNewest(row.Sealed))
+                || (row.IsSound && Of.Keys.IsUnderNewest(row.Sealed)))
                 return [];
             return ManagementWriter.Reseal(Own.Instance, Of, row) is { } again
                 ? [new RowWrite.ResealReply(row, again)]

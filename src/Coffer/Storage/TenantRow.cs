@@ -90,12 +90,13 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
 
     /// <summary>
     /// How many rows of a tenant are not under one of its keys, given as the 4 bytes of its version: of each kind that
-    /// is sealed under them.
+    /// is sealed under them. Only such as are listed to be sealed again: of names and keys after an empty one. SQLite
+    /// keeps a text among bytes, which comes before them all.
     /// </summary>
     public static readonly Query<long> CountNotUnderNewest = new("""
-        SELECT (SELECT count(*) FROM secrets WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2)
-            + (SELECT count(*) FROM idempotency WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2)
-            + (SELECT count(*) FROM replies WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2)
+        SELECT (SELECT count(*) FROM secrets WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2 AND name > $3)
+            + (SELECT count(*) FROM idempotency WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2 AND key > $3)
+            + (SELECT count(*) FROM replies WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2 AND key > $3)
         """, static row => row.Number(0));
 
     /// <summary>Of a tenant whose row is held.</summary>

@@ -134,6 +134,46 @@ public sealed class TenantKeysTests : ServerTests
     }
 
     [Fact]
+    public async Task Rows_of_another_type_or_with_an_empty_key_keep_no_rotation_from_its_end()
+    {
+        Assert.SkipWhen(PostgresServer.IsChosen, "SQLite keeps a text where bytes belong");
+        var client = Server.Client(account: "acct_1");
+        foreach (var key in (string[])["one", "two"])
+        {
+            (await client.Post("/v1/apps/secrets", Form(key), key)).IsOk();
+            (await client.Post(Minting, [("user", key)], $"mint {key}")).IsOk();
+        }
+
+        (await Server.Client(account: "acct_2").Set("k")).IsOk();
+        foreach (var (table, key, of) in ((string, string, string)[])[
+            ("secrets", "name", "scope, id, version, created"),
+            ("idempotency", "key", "fingerprint, created"), ("replies", "key", "fingerprint, created")])
+        {
+            foreach (var value in (string[])["'text'", "x''"])
+            {
+                var planted = of.Replace("id", $"'planted ' || {value}", StringComparison.Ordinal);
+                Assert.Equal(1, Server.Execute($"""
+                    INSERT INTO {table} (tenant, {key}, {of}, sealed)
+                    SELECT tenant, {value}, {planted}, sealed FROM {table} WHERE tenant = 1 LIMIT 1
+                    """));
+            }
+
+            // An envelope of the key that is to come, as a text.
+            var at = (byte[])Server.Scalar($"SELECT max({key}) FROM {table} WHERE tenant = 1")!;
+            var envelope = (byte[])Server.Scalar(
+                $"SELECT sealed FROM {table} WHERE {key} = (SELECT max({key}) FROM {table} WHERE tenant = 1)")!;
+            envelope[5] = 2;
+            Assert.Equal(1,
+                Server.Execute($"UPDATE {table} SET sealed = CAST($b0 AS TEXT) WHERE {key} = $b1", envelope, at));
+        }
+
+        await RotateAsync(("app", await Server.AppIdAsync()));
+        var rotation = (await ShowAsync())["rotations"]![0]!;
+        Assert.Equal((2, 3), ((int)rotation["tenants_done"]!, (int)rotation["damaged"]!));
+        Assert.Equal(2, await CountAsync("counter = 3 AND keys = 1"));
+    }
+
+    [Fact]
     public async Task An_old_row_of_a_tenant_that_is_put_back_stops_the_tenant()
     {
         Assert.SkipWhen(PostgresServer.IsChosen, "the file is edited");

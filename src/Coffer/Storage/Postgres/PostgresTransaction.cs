@@ -180,7 +180,11 @@ internal sealed partial class PostgresTransaction(
         foreach (var reply in replies)
             Ask(ReplyRow.ByKey, overlay.Read, reply);
         foreach (var (tenant, version) in counting.Select(change => (change.TenantAt!.Value, change.CountsNotUnder!)))
-            Ask(TenantRow.CountNotUnderNewest, count => overlay.ReadNotUnder(tenant, count), tenant, version);
+        {
+            Ask(TenantRow.CountNotUnderNewest, count => overlay.ReadNotUnder(tenant, count), tenant, version,
+                Array.Empty<byte>());
+        }
+
         foreach (var (change, at) in management)
             Ask(overlay.ReadFor(change), at);
         if (needsNumber && overlay.Number is null)

@@ -109,7 +109,7 @@ internal sealed partial class SqliteEngine
         change.ManagementAt is { } management ? FindFor(management) : null)
     {
         NotUnder = change is { TenantAt: { } of, CountsNotUnder: { } version }
-            ? Number(TenantRow.CountNotUnderNewest, of, version)
+            ? Number(TenantRow.CountNotUnderNewest, of, version, Array.Empty<byte>())
             : 0,
         Older = change.OlderAt.Count == 0 ? [] : [.. change.OlderAt.Select(FindFor)],
     };
