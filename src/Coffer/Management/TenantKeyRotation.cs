@@ -168,17 +168,16 @@ internal sealed class TenantKeyRotation : IDisposable
     }
 
     private long? Retired(TenantRotation rotation) => rotation.IsCompromised
-        ? Math.Max(time.GetUtcNow().ToUnixTimeSeconds(), rotation.Created)
+        ? Math.Max(time.GetUtcNow().ToUnixTimeSeconds(), rotation.Created + 1)
         : null;
 
-    // Whether this rotation has given it one and ended, before a crash. Of the same second nobody knows: it gets
-    // another.
+    // Whether this rotation has given it one: each is retired after the rotation was asked for, and none of before is.
     private static bool HasNewSeed(Tenant tenant, TenantRotation rotation) =>
         rotation.IsCompromised && tenant.Keys.Retired.Any(seed => seed.Since > rotation.Created);
 
     // Whether this rotation has added the key that it has more: one of before keeps a seed that this one is to renew.
     private static bool IsOf(TenantRotation rotation, Tenant tenant) => !rotation.IsCompromised
-        || (tenant.Keys.Retired is [.., { HasNames: true, Since: var since }] && since >= rotation.Created);
+        || (tenant.Keys.Retired is [.., { HasNames: true, Since: var since }] && since > rotation.Created);
 
     // Of all these tenants, so that those with little share a commit.
     private async Task ResealAsync(

@@ -283,6 +283,20 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
     }
 
     [Fact]
+    public async Task What_a_clock_that_was_ahead_has_renewed_is_renewed_again()
+    {
+        (await Server.Client(account: "acct_1").Set("k", "payload")).IsOk();
+        var app = await Server.AppIdAsync();
+        Server.Time.Step(TimeSpan.FromHours(1));
+        await RotateAsync(("app", app));
+        Server.Time.Step(TimeSpan.FromHours(-1));
+        Assert.Equal("3 1", await Server.OnTheSideAsync("SELECT counter || ' ' || keys FROM tenants"));
+        await RotateAsync(("app", app));
+        Assert.Equal("5 1", await Server.OnTheSideAsync("SELECT counter || ' ' || keys FROM tenants"));
+        Assert.Equal("payload", (await FoundAsync(Server.Client(account: "acct_1"), "k")).Payload);
+    }
+
+    [Fact]
     public async Task Only_an_owner_asks_for_one_and_only_where_all_nodes_read_it()
     {
         (await Server.Client(account: "acct_1").Set("k")).IsOk();
