@@ -38,7 +38,7 @@ internal static class RowsCheck
     {
         var (engine, instance) = (at.Engine, at.Instance);
         var (count, damaged) = (0L, new HashSet<string>());
-        await foreach (var rows in Engine.PagesAsync(0L, after => engine.ListAsync(
+        await foreach (var rows in Engine.PagesAsync(long.MinValue, after => engine.ListAsync(
             TenantRow.NotUnder, ct, Under, after, Page), Page, static row => row.Id, Comparer<long>.Default))
         {
             ct.ThrowIfCancellationRequested();

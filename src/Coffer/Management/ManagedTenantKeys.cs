@@ -49,10 +49,12 @@ internal sealed class ManagedTenantKeys(
         if (isCompromised)
             gate.Require(request.Caller, Acts.ChangeRootKeys);
         var mode = TenantRotation.ModeOf(livemode);
-        var (count, last) = (await engine.ListAsync(TenantRow.CountOfAppAfter, ct, app, 0, account, mode))[0];
+        var (count, last) = (await engine.ListAsync(
+            TenantRow.CountOfAppAfter, ct, app, long.MinValue, account, mode))[0];
         var waiting = await rotation.WaitingForAsync(ct);
         var asked = new TenantRotation(
-            TenantRotation.NewId(), app, account, livemode, management.Now, count, last)
+            TenantRotation.NewId(), app, account, livemode, management.Now, count,
+            isCompromised ? Math.Max(last, TenantRotation.LeastUpTo) : last)
         {
             IsCompromised = isCompromised,
         };

@@ -117,7 +117,7 @@ internal sealed partial class RootRotation(
     };
 
     private Task RewrapTenantsAsync(HashSet<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
-        Engine.PagesAsync(0L, after => engine.ListAsync(TenantRow.NotUnder, ct, Under, after, Batch),
+        Engine.PagesAsync(long.MinValue, after => engine.ListAsync(TenantRow.NotUnder, ct, Under, after, Batch),
             Batch, static row => row.Id, Comparer<long>.Default),
         owned => Tenants.Rewrap(instance, owned) is { } keys
             ? new RowWrite.RewrapTenant(owned.Id, owned.Row.SealedKeys, keys)

@@ -39,6 +39,7 @@ internal sealed class TenantKeyRotation : IDisposable
     private readonly Gate gate;
     private readonly TimeProvider time;
     private bool waitsForRoots;
+    private (string Rotations, long Place) sweep = ("", 0);
 
     public TenantKeyRotation(Engine engine, Committer committer, Tenants tenants, Gate gate, TimeProvider time,
         ILogger<TenantKeyRotation> log)
@@ -81,9 +82,11 @@ internal sealed class TenantKeyRotation : IDisposable
         }
 
         var stored = await engine.FindMetaAsync(TenantRotations.MetaKey, ct);
-        if (stored is null || TenantRotations.Read(tenants.Instance, stored).Current is not { } rotation
+        if (stored is null || TenantRotations.Read(tenants.Instance, stored) is not { Current: { } rotation } rotations
             || !await engine.LeadsAsync(ct) || (await WaitingForAsync(ct)).Count > 0)
             return false;
+        if (rotation.IsBeforeLastRoot && await SweepAsync(rotations, ct) is { } hasSwept)
+            return hasSwept;
         waitsForRoots = rotation.IsCompromised && !await ReplaceRootsAsync(rotation, ct);
         if (waitsForRoots
             || (rotation.FirstSigningKey is { } key && !await Roots.RenewSigningKeyAsync(key)))
@@ -127,6 +130,41 @@ internal sealed class TenantKeyRotation : IDisposable
         return waitsForRoots ? PeriodOfRoots : Period;
     }
 
+    // Who writes the database can give a tenant another number while they run, one that they have passed or are not to
+    // reach. So all tenants are gone through again, for those that share the next root key, before there is one. Where
+    // it is stands in memory only: whoever begins again finds what is done. Null at its end, else whether it got on.
+    private async Task<bool?> SweepAsync(TenantRotations rotations, CancellationToken ct)
+    {
+        List<TenantRotation> all = [.. rotations.All.Where(rotation => rotation.IsBeforeLastRoot)];
+        var ids = string.Join(' ', all.Select(rotation => rotation.Id));
+        if (sweep.Rotations != ids)
+            sweep = (ids, long.MinValue);
+        var page = await engine.ListAsync(TenantRow.AllAfter, ct, sweep.Place, RowsAtOnce);
+        // What the last of them has renewed is renewed for those before it too.
+        var missed = (await OpenAsync(page, new Turn(), ct))
+            .Select(tenant => (tenant.Number,
+                Of: all.FindLast(each => each.Covers(tenant.Id) && !IsDone(tenant, each))))
+            .Where(each => each.Of is not null).ToLookup(each => each.Of!, each => each.Number);
+        if (missed.FirstOrDefault() is { Key: var rotation } numbers)
+        {
+            List<OwnedTenantRow> some = [.. page.Where(owned => numbers.Contains(owned.Id)).Take(TenantsAtOnce)];
+            return await RotateAsync(rotation, some, ct) is { } turn && await SaveAsync(rotation, rotation with
+            {
+                Rows = rotation.Rows + turn.Rows,
+                Damaged = rotation.Damaged + turn.Damaged.Count,
+            });
+        }
+
+        if (page.Count == RowsAtOnce)
+        {
+            sweep.Place = page[^1].Id;
+            return true;
+        }
+
+        sweep = ("", 0);
+        return null;
+    }
+
     // False until the root keys of before are no more.
     private async Task<bool> ReplaceRootsAsync(TenantRotation rotation, CancellationToken ct)
     {
@@ -157,7 +195,7 @@ internal sealed class TenantKeyRotation : IDisposable
                 [.. between.Select(tenant => new TenantResealing.Ending(tenants, tenant, turn.DamagedOf(tenant)))];
             await CommitAsync(endings, turn, ct);
             var done = between.Where((tenant, i) => endings[i].HasChanged && IsOf(rotation, tenant))
-                .Concat(opened.Where(tenant => tenant.Keys.Count == 1 && HasNewSeed(tenant, rotation)))
+                .Concat(opened.Where(tenant => IsDone(tenant, rotation)))
                 .Select(tenant => tenant.Number).ToHashSet();
             left = [.. left.Where(owned => !done.Contains(owned.Id)
                 && opened.Exists(tenant => tenant.Number == owned.Id))];
@@ -174,6 +212,9 @@ internal sealed class TenantKeyRotation : IDisposable
     // Whether this rotation has given it one: each is retired after the rotation was asked for, and none of before is.
     private static bool HasNewSeed(Tenant tenant, TenantRotation rotation) =>
         rotation.IsCompromised && tenant.Keys.Retired.Any(seed => seed.Since > rotation.Created);
+
+    private static bool IsDone(Tenant tenant, TenantRotation rotation) =>
+        tenant.Keys.Count == 1 && HasNewSeed(tenant, rotation);
 
     // Whether this rotation has added the key that it has more: one of before keeps a seed that this one is to renew.
     private static bool IsOf(TenantRotation rotation, Tenant tenant) => !rotation.IsCompromised

@@ -14,7 +14,9 @@ namespace Coffer.Management;
 /// <param name="Livemode">In this mode, or null for both.</param>
 /// <param name="Created">When it was asked for, in Unix seconds, and after all that was in the record then.</param>
 /// <param name="Tenants">How many tenants there were then.</param>
-/// <param name="UpTo">The greatest number of theirs: those that came later have fresh keys.</param>
+/// <param name="UpTo">
+/// The greatest number of theirs: those that came later have fresh keys, and are gone through only after a compromise.
+/// </param>
 internal sealed record TenantRotation(
     string Id, string? App, string? Account, bool? Livemode, long Created, long Tenants, long UpTo)
 {
@@ -53,6 +55,11 @@ internal sealed record TenantRotation(
     /// <summary>The pepper of the renewal of the store that it is part of, or null.</summary>
     public long? Pepper { get; init; }
 
+    /// <summary>
+    /// Whether all its tenants are done that there were, but no root key is named yet of which older rows are rid.
+    /// </summary>
+    public bool IsBeforeLastRoot => IsCompromised && Ended is null && LastRoot is null && Place >= UpTo;
+
     /// <summary>The oldest root key that may be left for its next step, or null.</summary>
     public long? Root => Place < UpTo ? FirstRoot : LastRoot;
 
@@ -66,12 +73,21 @@ internal sealed record TenantRotation(
     public static async Task<TenantRotation> OfAllAsync(Engine engine, long now, CancellationToken ct)
     {
         var (count, last) = (await engine.ListAsync(TenantRow.CountOfAll, ct))[0];
-        return new(NewId(), null, null, null, now, count, last) { IsCompromised = true };
+        return new(NewId(), null, null, null, now, count, Math.Max(last, LeastUpTo)) { IsCompromised = true };
     }
 
     /// <summary>What is recorded of one that the store asks for itself.</summary>
     public AuditEntry Asked =>
         new("rotate_tenant_keys", "ok") { Target = Id, Count = Tenants, Reason = "compromised" };
+
+    /// <summary>
+    /// What one for a compromise goes up to at least: so it has a first root key, whatever numbers tenants were given.
+    /// </summary>
+    public const long LeastUpTo = 1;
+
+    /// <summary>Whether a tenant is one of those whose keys it has rotate.</summary>
+    public bool Covers(TenantId tenant) => (App is null || App == tenant.App)
+        && (Account is null || Account == tenant.Account) && (Livemode is null || Livemode == tenant.Livemode);
 
     /// <summary>A mode as it stands in a tenant's row; null is both.</summary>
     public static long? ModeOf(bool? livemode) => livemode switch

@@ -283,6 +283,37 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
     }
 
     [Fact]
+    public async Task A_tenant_that_is_given_another_number_meanwhile_is_not_left_out()
+    {
+        Assert.SkipWhen(PostgresServer.IsChosen, "the file is edited");
+        var app = await Server.AppIdAsync();
+        foreach (var account in (string[])["acct_1", "acct_2", "acct_3"])
+            (await Server.Client(account: account).Set("k", $"payload of {account}")).IsOk();
+        await Server.StopAsync();
+        await StepsAsync(async (tenants, committer, _) => await committer.CommitAsync(
+            new Change.Plain(new TenantRotations([
+                new TenantRotation("tkr_1", app, null, null, Server.Time.Seconds, 3, 3) { IsCompromised = true },
+            ]).Write(tenants.Instance))));
+        // One that it is not to reach, and one that it has passed before it began.
+        foreach (var (from, to) in ((int, int)[])[(1, 100), (2, -5)])
+        {
+            Assert.Equal(1, Server.Execute($"UPDATE tenants SET id = {to} WHERE id = {from}"));
+            Assert.Equal(1, Server.Execute($"UPDATE secrets SET tenant = {to} WHERE tenant = {from}"));
+        }
+
+        await Server.StartAgainAsync(secretsPerScope: 4);
+        await Until.SoAsync("the rotation is done", async () =>
+            (string?)(await ShowAsync())["rotations"]![0]!["state"] == "done");
+        Assert.Equal("-5 3, 3 3, 100 3",
+            await Server.OnTheSideAsync("SELECT id || ' ' || counter FROM tenants ORDER BY id"));
+        foreach (var account in (string[])["acct_1", "acct_2", "acct_3"])
+        {
+            Assert.Equal($"payload of {account}",
+                (await FoundAsync(Server.Client(account: account), "k")).Payload);
+        }
+    }
+
+    [Fact]
     public async Task What_a_clock_that_was_ahead_has_renewed_is_renewed_again()
     {
         (await Server.Client(account: "acct_1").Set("k", "payload")).IsOk();
