@@ -164,6 +164,22 @@ internal sealed record ApiKey(ApiKeyRow Row)
         return key.Damage is { } damage ? throw ApiError.RecordDamaged("API key", damage) : key;
     }
 
+    /// <summary>
+    /// The key of a row that is looked up, or null. One that is not proven is looked up again: another node may have
+    /// had it proven by a pepper that this one does not know yet.
+    /// </summary>
+    /// <exception cref="ApiError">The row was changed outside Coffer.</exception>
+    public static async ValueTask<ApiKey?> FindAsync(
+        Instance instance, Func<ValueTask<ApiKeyRow?>> find, CancellationToken ct)
+    {
+        if (await find() is not { } row)
+            return null;
+        if (Inspect(instance, row) is { IsDamaged: false } key)
+            return key;
+        await instance.Reload(ct);
+        return await find() is { } again ? From(instance, again) : null;
+    }
+
     /// <summary>The key as it stands there, damaged or not: to be shown, or revoked.</summary>
     public static ApiKey Inspect(Instance instance, ApiKeyRow row)
     {

@@ -96,7 +96,8 @@ internal sealed class ApiKeys(
             && CryptographicOperations.FixedTimeEquals(cached!.Token.Span, Characters(token)))
             return cached;
 
-        if (await FindKeyAsync(token, ct) is not { Row: var row } key)
+        var mac = ApiKey.Mac(instance, token);
+        if (await ApiKey.FindAsync(instance, () => engine.FindApiKeyAsync(mac, ct), ct) is not { Row: var row } key)
             return null;
         var app = row.App is null ? null : await apps.FindAsync(row.App, ct);
         if (row.App is not null && app is null)
@@ -111,18 +112,6 @@ internal sealed class ApiKeys(
         };
         return proven.Set(CacheKey(token), fresh,
             new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound });
-    }
-
-    // Another node may have had it proven by a pepper that this one does not know yet.
-    private async ValueTask<ApiKey?> FindKeyAsync(string token, CancellationToken ct)
-    {
-        var mac = ApiKey.Mac(instance, token);
-        if (await engine.FindApiKeyAsync(mac, ct) is not { } row)
-            return null;
-        if (ApiKey.Inspect(instance, row) is { IsDamaged: false } key)
-            return key;
-        await instance.Reload(ct);
-        return await engine.FindApiKeyAsync(mac, ct) is { } again ? ApiKey.From(instance, again) : null;
     }
 
     private bool IsUnchanged(Proven key) =>

@@ -22,7 +22,7 @@ internal sealed class MintingKeys(Engine engine, Instance instance, Epoch epoch)
             && epoch.IsUnchanged(found.Epoch, app))
             return found.Key;
         // That there is none is kept too: what an ended key minted may still come in numbers.
-        var key = await engine.FindApiKeyAsync(id, ct) is { } row ? ApiKey.From(instance, row) : null;
+        var key = await ApiKey.FindAsync(instance, () => engine.FindApiKeyAsync(id, ct), ct);
         known.Set(id, new Cached(key, current),
             new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound });
         return key;

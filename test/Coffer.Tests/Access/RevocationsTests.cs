@@ -153,6 +153,23 @@ public sealed class RevocationsTests : IDisposable
     }
 
     [Fact]
+    public async Task A_minting_key_that_nothing_known_proves_is_looked_up_again_by_the_control_row_of_now()
+    {
+        // Where another node has it proven by a pepper that is not known yet, reading that row makes it known.
+        var (_, row) = ApiKey.Create(instance, new AppRow("app_1", "one", "acct_1", 0), livemode: false, time.Seconds);
+        Write(new RowWrite.PutApp(new App("app_1", "one", "acct_1", 0).ToRow(instance)),
+            new RowWrite.PutApiKey(row with { Proof = [.. row.Proof[1..], row.Proof[0]] }));
+        using var minting = new MintingKeys(engine, instance, new Epoch());
+        await Assert.ThrowsAsync<ApiError>(() => minting.FindAsync(row.Id, "app_1", default).AsTask());
+        instance.Reload = _ =>
+        {
+            Write(new RowWrite.PutApiKey(row));
+            return Task.CompletedTask;
+        };
+        Assert.Equal(row.Id, (await minting.FindAsync(row.Id, "app_1", default))?.Id);
+    }
+
+    [Fact]
     public async Task The_end_of_a_minting_key_ends_what_was_minted_before_it_in_the_order_of_commits()
     {
         Write(Revocations.Write("app_1", "key_1", time.Seconds, time.Seconds + 86_400));
