@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Text;
 using Coffer.Keys;
 using Coffer.Storage;
 
@@ -146,7 +147,7 @@ internal sealed class Revocations : IDisposable
     }
 
     // Those of the last number that was seen come again: nothing of that commit is missed, whatever part of it was
-    // read.
+    // read. SQLite keeps a text where a number belongs, after every number: a page that does not lead on is the last.
     private async ValueTask ReadRevocationsAsync(Loaded known, long now, CancellationToken ct)
     {
         for (var (number, subject) = (known.Last, ""); ;)
@@ -154,11 +155,16 @@ internal sealed class Revocations : IDisposable
             var rows = await engine.ListRevocationsAsync(number, subject, Page, ct);
             foreach (var row in rows)
                 known.Add(row, now - Rest);
-            if (rows.Count < Page)
+            if (rows.Count < Page || !IsAfter(rows[^1], number, subject))
                 return;
             (number, subject) = (rows[^1].Number, rows[^1].Subject);
         }
     }
+
+    // As the engines order texts, by their bytes.
+    private static bool IsAfter(RevocationRow row, long number, string subject) => row.Number == number
+        ? Encoding.UTF8.GetBytes(row.Subject).AsSpan().SequenceCompareTo(Encoding.UTF8.GetBytes(subject)) > 0
+        : row.Number > number;
 
     /// <summary>What was read. One at a time adds to it, while others look.</summary>
     private sealed class Loaded

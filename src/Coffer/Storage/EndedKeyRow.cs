@@ -46,9 +46,9 @@ internal sealed record EndedKeyRow(
     public const string Delete = "DELETE FROM ended_keys WHERE mac = $1";
 
     // One that expired is refused by its own row too. One that was ended before would be good again if its old row came
-    // back, so these stay.
+    // back, so these stay. SQLite keeps a text among bytes: one after the empty bytes is what Delete finds.
     public static readonly Query<byte[]> LongExpired = new(
-        "SELECT mac FROM ended_keys WHERE how = 'expired' AND ended <= $1 ORDER BY ended, mac LIMIT $2",
+        "SELECT mac FROM ended_keys WHERE how = 'expired' AND ended <= $1 AND mac > $2 ORDER BY ended, mac LIMIT $3",
         static row => row.Bytes(0));
 
     /// <inheritdoc cref="AppRow.IsSound"/>

@@ -102,7 +102,7 @@ internal abstract partial class Engine
 
     /// <summary>By what keys are found that expired at or before a Unix second, the longest first.</summary>
     public ValueTask<IReadOnlyList<byte[]>> ListLongExpiredKeysAsync(long until, int limit, CancellationToken ct) =>
-        ListAsync(EndedKeyRow.LongExpired, ct, until, limit);
+        ListAsync(EndedKeyRow.LongExpired, ct, until, Array.Empty<byte>(), limit);
 
     /// <summary>A page of the ids of keys that are over and still there, in the order of their ids.</summary>
     /// <param name="now">Unix seconds.</param>

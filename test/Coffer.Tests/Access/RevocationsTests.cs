@@ -75,6 +75,21 @@ public sealed class RevocationsTests : IDisposable
     }
 
     [Fact]
+    public async Task Rows_whose_number_is_none_are_not_read_for_ever()
+    {
+        var (ended, other) = (NewKey(), NewKey());
+        Write(End(ended));
+        Execute("""
+            INSERT INTO revocations (subject, made_until, kept_until, n)
+            WITH RECURSIVE rows(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM rows WHERE i < 5000)
+            SELECT 'planted/' || i, 1, 99999999999, (i % 7) || ' planted' FROM rows
+            """);
+        var found = await Task.Run(async () => (await IsRevokedAsync(ended), await IsRevokedAsync(other)))
+            .WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal((true, false), found);
+    }
+
+    [Fact]
     public async Task What_is_over_leaves_the_memory_and_a_clock_that_goes_back_brings_it_in_again()
     {
         var (key, other) = (NewKey(life: 60), NewKey(life: 6_000));
