@@ -112,7 +112,14 @@ internal sealed class Endings(
         if (now - swept < (long)Rest.TotalSeconds && now >= swept)
             return;
         swept = now;
-        if (Generations.Prune(instance, await engine.ListGenerationsAsync(-1, ct), now) is { Length: > 0 } rows)
-            await committer.CommitAsync(new Change.Plain(rows) { In = Lane.Background, Rows = rows.Length });
+        var listed = await engine.ListGenerationsAsync(-1, ct);
+        if (Generations.Prune(instance, listed, now) is { Length: > 0 and var count })
+        {
+            await committer.CommitAsync(new Change.Plain(() => Generations.Prune(instance, listed, now))
+            {
+                In = Lane.Background,
+                Rows = count,
+            });
+        }
     }
 }

@@ -431,7 +431,9 @@ public sealed class StoreRenewalTests : ServerTests
                 Renewal = new Renewal(RenewalState.Asked, instance.Facts!.NewestVersion, 2, Server.Time.Seconds),
             }, [], []));
             var receipt = Receipt.New(Server.OtherApp, "acct_9", 0, 0, Server.Time.Seconds);
-            await committer.CommitAsync(new Change.Plain(receipt.ToRow(instance)));
+            var ended = Generations.Raise(
+                instance, new TenantId(Server.OtherApp, false, "acct_9"), 1, Server.Time.Seconds);
+            await committer.CommitAsync(new Change.Plain(receipt.ToRow(instance), ended));
             Server.Time.Move(TimeSpan.FromDays(31));
             using var refusals = new Refusals(Server.Time);
             var gate = new Gate(refusals, null!, engine);
@@ -449,11 +451,14 @@ public sealed class StoreRenewalTests : ServerTests
             };
             var retention = new Retention(engine, committer, AuditKeys.Of(instance),
                 static () => TimeSpan.FromDays(30), Server.Time, NullLogger<Retention>.Instance);
+            var endings = new Endings(engine, instance, null!, null!,
+                new FormatOne(engine, committer, instance, Server.Time), Server.Time);
             var roots = new RootRotation(engine, committer, instance, KeyWrappers.OfFile(KeyFilePath), Server.Time);
             var renewal = new StoreRenewal(engine, committer, instance, roots, gate, Server.Time);
 
             // Each is handed in once its call returns, and the renewal is urgent.
-            var waiting = Task.WhenAll(receipts.SignAsync(default), retention.SweepAsync(default));
+            var waiting = Task.WhenAll(receipts.SignAsync(default), retention.SweepAsync(default),
+                endings.SweepAsync(committer, default));
             var begun = renewal.StepAsync(default);
             held.Set();
             Assert.True(await begun);
@@ -467,6 +472,7 @@ public sealed class StoreRenewalTests : ServerTests
             Assert.Equal(2u, Assert.Single(instance.Peppers.Believed).Number);
             var signed = Receipt.From((await engine.FindReceiptAsync(receipt.Id, default))!, instance);
             Assert.NotNull(signed?.SignedAt);
+            Assert.True(Generations.IsWhole(instance, Assert.Single(await engine.ListGenerationsAsync(-1, default))));
             Assert.Single(await engine.ListMetaAsync(AuditCut.MetaPrefix, default), row =>
                 AuditCut.Read(AuditKeys.Of(instance).Proof, "node_1", row.Value) is not null);
             return true;
