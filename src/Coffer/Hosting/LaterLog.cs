@@ -10,7 +10,8 @@ namespace Coffer.Hosting;
 
 /// <summary>
 /// What an exported log shows that was done to a store after its back-up, and what of it is done again in the restored
-/// one: what was ended, forgotten, deleted, switched off or narrowed does not come back. Nothing is made or widened.
+/// one: what was ended, forgotten or deleted does not come back, and apps and settings are as they were last. Nothing
+/// is made.
 /// </summary>
 internal sealed class LaterLog
 {
@@ -193,7 +194,7 @@ internal sealed class LaterLog
             || App.Inspect(row, store.Instance) is not { IsDamaged: false } app)
             return;
         var next = app with { IsDisabled = disabled.GetValueOrDefault(id, app.IsDisabled) };
-        next = changed.GetValueOrDefault(id, []).Aggregate(next, Narrowed);
+        next = changed.GetValueOrDefault(id, []).Aggregate(next, ChangedAs);
         if (rolledSecrets.Contains((id, true)))
             next = next with { LiveSigningSecrets = [] };
         if (rolledSecrets.Contains((id, false)))
@@ -202,7 +203,7 @@ internal sealed class LaterLog
             [new AuditEntry("change_app", "ok") { App = id, Reason = "restored", Changed = App.Changed(app, next) }]);
     }
 
-    private static App Narrowed(App app, string changed)
+    private static App ChangedAs(App app, string changed)
     {
         using var fields = JsonDocument.Parse(changed);
         if (After("origins") is { ValueKind: JsonValueKind.Array } origins)

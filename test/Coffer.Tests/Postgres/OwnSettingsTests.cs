@@ -14,7 +14,7 @@ public sealed class OwnSettingsTests(PostgresServer server)
     [
         "default_transaction_isolation = serializable", "default_transaction_read_only = on",
         "default_transaction_deferrable = on", "lock_timeout = '100ms'", "statement_timeout = '400ms'",
-        "idle_in_transaction_session_timeout = '100ms'", "quote_all_identifiers = on",
+        "idle_in_transaction_session_timeout = '300ms'", "quote_all_identifiers = on",
         "\"TimeZone\" = 'Asia/Kathmandu'",
         "bytea_output = escape", "\"DateStyle\" = 'German'", "\"IntervalStyle\" = iso_8601", "client_encoding = latin1",
         "extra_float_digits = 0", "standard_conforming_strings = off", "synchronous_commit = off", "row_security = off",
