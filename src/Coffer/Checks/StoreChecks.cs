@@ -32,14 +32,13 @@ internal static class RowsCheck
     private const int Page = 200, MostShown = 10;
 
     // Under no root key's version: all of them.
-    private static readonly byte[] Under = new byte[sizeof(uint)];
+    private static readonly byte[] NoVersion = new byte[sizeof(uint)];
 
     public static async Task LookAsync(Installation at, Findings found, CancellationToken ct)
     {
         var (engine, instance) = (at.Engine, at.Instance);
         var (count, damaged) = (0L, new HashSet<string>());
-        await foreach (var rows in Engine.PagesAsync(long.MinValue, after => engine.ListAsync(
-            TenantRow.NotUnder, ct, Under, after, Page), Page, static row => row.Id, Comparer<long>.Default))
+        await foreach (var rows in engine.TenantsNotUnderAsync(NoVersion, Page, ct))
         {
             ct.ThrowIfCancellationRequested();
             count += rows.Count;
@@ -47,8 +46,7 @@ internal static class RowsCheck
                 .Select(row => $"row {row.Id} of tenants"));
         }
 
-        await foreach (var rows in Engine.PagesAsync(
-            after => engine.ListAsync(AppRow.NotUnder, ct, Under, after, Page), Page, static row => row.Id))
+        await foreach (var rows in engine.AppsNotUnderAsync(NoVersion, Page, ct))
         {
             count += rows.Count;
             damaged.UnionWith(rows.Where(row => App.Rewrap(instance, row) is null).Select(row => $"{row.Id} of apps"));

@@ -22,8 +22,8 @@ internal sealed class EndedKeys(Engine engine, Committer committer, Instance ins
     /// <summary>Moves all that is over at a Unix second.</summary>
     public async Task SweepAsync(long now, CancellationToken ct)
     {
-        await foreach (var over in Engine.PagesAsync(
-            after => engine.ListKeysOverAsync(now, now - OfflineIsShown, after, Batch, ct), Batch, static id => id))
+        await foreach (var over in Engine.PagesAsync(Batch,
+            (after, most) => engine.ListKeysOverAsync(now, now - OfflineIsShown, after, most, ct), static id => id))
             await Task.WhenAll(over.Select(id => committer.CommitAsync(new Ending(id, now, instance))));
 
         var until = now - (long)EndedKey.KeptFor.TotalSeconds;

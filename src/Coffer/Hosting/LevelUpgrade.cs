@@ -62,8 +62,7 @@ internal sealed class LevelUpgrade(
     private async Task<long> RewriteAsync(CancellationToken ct)
     {
         var count = 0L;
-        await foreach (var rows in Engine.PagesAsync(
-            after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), Batch, static row => row.Id))
+        await foreach (var rows in engine.ApiKeysAsync(Batch, ct))
         {
             var changes = rows.Where(row => row.IsSound && ApiKey.IsInFirstForm(instance, row))
                 .Select(row => new Rewriting(row.Id, instance)).ToList();

@@ -256,8 +256,7 @@ internal static class RestoredStore
     private static async Task<int> EndKeysAsync(OfflineStore store, CancellationToken ct)
     {
         var ended = 0;
-        await foreach (var rows in Engine.PagesAsync(
-            after => store.Engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), Batch, static row => row.Id))
+        await foreach (var rows in store.Engine.ApiKeysAsync(Batch, ct))
         {
             List<ApiKeyRow> online = [.. rows.Where(row => !row.IsOffline)];
             if (online.Count > 0)

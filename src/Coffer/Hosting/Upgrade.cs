@@ -59,7 +59,7 @@ internal static class Upgrade
     {
         var count = 0L;
         await foreach (var apps in Engine.PagesAsync(
-            after => engine.ListUnsealedAsync(after, Batch, ct), Batch, static app => app.Id))
+            Batch, (after, most) => engine.ListUnsealedAsync(after, most, ct), static app => app.Id))
         {
             var changes = apps.Select(app => new Sealing(app.Id, instance)).ToList();
             await Task.WhenAll(changes.Select(committer.CommitAsync));

@@ -94,9 +94,7 @@ internal sealed partial class ManagedRootKeys
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData("coffer v1 list of keys"u8);
         var count = 0L;
-        await foreach (var rows in Engine.PagesAsync(
-            after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, ListedAtOnce), ListedAtOnce,
-            static row => row.Id))
+        await foreach (var rows in engine.ApiKeysAsync(ListedAtOnce, ct))
         {
             foreach (var row in rows)
             {

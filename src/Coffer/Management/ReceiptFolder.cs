@@ -43,7 +43,7 @@ internal sealed class ReceiptFolder(string path, ILogger<ReceiptFolder> log)
         if (!isThere)
             return;
         await foreach (var rows in Engine.PagesAsync(
-            after => engine.ListSignedReceiptsAsync(after, Batch, ct), Batch, static row => row.Id))
+            Batch, (after, most) => engine.ListSignedReceiptsAsync(after, most, ct), static row => row.Id))
         {
             var isWritten = Try(() =>
             {

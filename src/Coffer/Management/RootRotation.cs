@@ -117,8 +117,7 @@ internal sealed partial class RootRotation(
     };
 
     private Task RewrapTenantsAsync(HashSet<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
-        Engine.PagesAsync(long.MinValue, after => engine.ListAsync(TenantRow.NotUnder, ct, Under, after, Batch),
-            Batch, static row => row.Id, Comparer<long>.Default),
+        engine.TenantsNotUnderAsync(Under, Batch, ct),
         owned => Tenants.Rewrap(instance, owned) is { } keys
             ? new RowWrite.RewrapTenant(owned.Id, owned.Row.SealedKeys, keys)
             : null,
@@ -129,8 +128,7 @@ internal sealed partial class RootRotation(
         }));
 
     private Task RewrapAppsAsync(HashSet<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
-        Engine.PagesAsync(
-            after => engine.ListAsync(AppRow.NotUnder, ct, Under, after, Batch), Batch, static row => row.Id),
+        engine.AppsNotUnderAsync(Under, Batch, ct),
         row => App.Rewrap(instance, row) is { } settings
             ? new RowWrite.RewrapApp(row.Id, row.Sealed!, settings)
             : null,

@@ -103,22 +103,22 @@ internal sealed class StoreRenewal(
     private Task ProveAsync(ProvenKind kind, HashSet<DamagedRow> damaged, CancellationToken ct) => kind switch
     {
         _ when kind == ProvenKind.ApiKey => ProveAsync(
-            Engine.PagesAsync(after => engine.ListAsync(ApiKeyRow.AfterId, ct, after, Batch), Batch,
-                static row => row.Id),
+            engine.ApiKeysAsync(Batch, ct),
             row => ApiKey.ProveAnew(instance, row),
             row => ApiKey.Inspect(instance, row).Damage, damaged),
         _ when kind == ProvenKind.EndedKey => ProveAsync(
-            Engine.PagesAsync(Array.Empty<byte>(), after => engine.ListAsync(EndedKeyRow.AfterMac, ct, after, Batch),
-                Batch, static row => row.Mac, OfBytes),
+            Engine.PagesAsync(Batch, Array.Empty<byte>(),
+                (after, most) => engine.ListAsync(EndedKeyRow.AfterMac, ct, after, most),
+                static row => row.Mac, OfBytes),
             row => EndedKey.ProveAnew(instance, row),
             row => EndedKey.IsWhole(instance, row) ? null : new DamagedRow("ended_keys", row.Id, "its proof"), damaged),
         _ when kind == ProvenKind.Generation => ProveAsync(
-            Engine.PagesAsync(-1L, after => engine.ListGenerationsAsync(after, ct), int.MaxValue,
+            Engine.PagesAsync(int.MaxValue, -1L, (after, _) => engine.ListGenerationsAsync(after, ct),
                 static row => row.Number, Comparer<long>.Default),
             row => Generations.ProveAnew(instance, row),
             row => Generations.IsWhole(instance, row) ? null : Generations.Damage(row), damaged),
         _ when kind == ProvenKind.Receipt => ProveAsync(
-            Engine.PagesAsync(after => engine.ListAsync(ReceiptRow.AfterId, ct, after, Batch), Batch,
+            Engine.PagesAsync(Batch, (after, most) => engine.ListAsync(ReceiptRow.AfterId, ct, after, most),
                 static row => row.Id),
             row => Receipt.ProveAnew(instance, row),
             row => Receipt.From(row, instance) is null ? Receipt.Damaged(row) : null, damaged),
@@ -163,7 +163,7 @@ internal sealed class StoreRenewal(
     {
         var pepper = instance.Peppers.Newest;
         await foreach (var rows in Engine.PagesAsync(
-            after => engine.ListAsync(AppRow.AfterId, ct, after, Batch), Batch, static row => row.Id))
+            Batch, (after, most) => engine.ListAsync(AppRow.AfterId, ct, after, most), static row => row.Id))
         {
             List<App> apps = [.. rows.Select(row => App.Inspect(row, instance))];
             damaged.UnionWith(apps.Select(app => app.Damage).OfType<DamagedRow>());

@@ -25,19 +25,19 @@ internal abstract partial class Engine
     /// All pages of a list, each after the last row of the one before that leads on. What is of another type than its
     /// column says, or no text, is in no order, and SQLite gives it again and again: such a row may be in two of them.
     /// </summary>
-    /// <param name="first">What comes before the first row.</param>
-    /// <param name="list">A page after a row.</param>
     /// <param name="most">How many rows a page has that is not the last.</param>
+    /// <param name="first">What comes before the first row.</param>
+    /// <param name="list">A page of at most so many rows after one.</param>
     /// <param name="key">By what the list is in order.</param>
     /// <param name="comparer">That order.</param>
     /// <exception cref="ApiError">503: a page is full of rows that do not lead on, and what is after them is not seen.
     /// </exception>
     public static async IAsyncEnumerable<IReadOnlyList<TRow>> PagesAsync<TRow, TKey>(
-        TKey first, Func<TKey, ValueTask<IReadOnlyList<TRow>>> list, int most, Func<TRow, TKey> key,
+        int most, TKey first, Func<TKey, int, ValueTask<IReadOnlyList<TRow>>> list, Func<TRow, TKey> key,
         IComparer<TKey> comparer)
     {
         var (after, isFull) = (first, true);
-        while (isFull && await list(after) is { Count: > 0 } rows)
+        while (isFull && await list(after, most) is { Count: > 0 } rows)
         {
             yield return rows;
             isFull = rows.Count >= most;
@@ -53,8 +53,24 @@ internal abstract partial class Engine
 
     /// <summary>The same in the order of texts.</summary>
     public static IAsyncEnumerable<IReadOnlyList<TRow>> PagesAsync<TRow>(
-        Func<string, ValueTask<IReadOnlyList<TRow>>> list, int most, Func<TRow, string> key) =>
-        PagesAsync("", list, most, key, StringComparer.Ordinal);
+        int most, Func<string, int, ValueTask<IReadOnlyList<TRow>>> list, Func<TRow, string> key) =>
+        PagesAsync(most, "", list, key, StringComparer.Ordinal);
+
+    /// <summary>All API keys, by their ids.</summary>
+    public IAsyncEnumerable<IReadOnlyList<ApiKeyRow>> ApiKeysAsync(int most, CancellationToken ct) => PagesAsync(
+        most, (after, limit) => ListAsync(ApiKeyRow.AfterId, ct, after, limit), static row => row.Id);
+
+    /// <summary>All tenants whose keys are not under a root key, given as the 4 bytes of its version.</summary>
+    public IAsyncEnumerable<IReadOnlyList<OwnedTenantRow>> TenantsNotUnderAsync(
+        byte[] under, int most, CancellationToken ct) => PagesAsync(
+        most, long.MinValue, (after, limit) => ListAsync(TenantRow.NotUnder, ct, under, after, limit),
+        static row => row.Id, Comparer<long>.Default);
+
+    /// <summary>All apps whose settings are not.</summary>
+    /// <inheritdoc cref="TenantsNotUnderAsync"/>
+    public IAsyncEnumerable<IReadOnlyList<AppRow>> AppsNotUnderAsync(
+        byte[] under, int most, CancellationToken ct) => PagesAsync(
+        most, (after, limit) => ListAsync(AppRow.NotUnder, ct, under, after, limit), static row => row.Id);
 
     /// <summary>What <c>meta</c> holds under a key, or null.</summary>
     public ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => FindAsync(MetaRow.ByKey, ct, key);

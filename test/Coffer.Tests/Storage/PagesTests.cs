@@ -45,7 +45,7 @@ public sealed class PagesTests : IDisposable
         Plant(ids.Split(", ").Select(id => $"({id}, 1, 1, x'00')"));
         var seen = new List<string>();
         await foreach (var rows in Engine.PagesAsync(
-            after => engine.ListAsync(ReceiptRow.AfterId, default, after, Most), Most, static row => row.Id))
+            Most, (after, most) => engine.ListAsync(ReceiptRow.AfterId, default, after, most), static row => row.Id))
         {
             Assert.True(seen.Count < 100, "it ends");
             seen.AddRange(rows.Select(row => row.Id));
