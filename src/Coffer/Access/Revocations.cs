@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Text;
 using Coffer.Keys;
 using Coffer.Storage;
 
@@ -161,9 +160,8 @@ internal sealed class Revocations : IDisposable
         }
     }
 
-    // As the engines order texts, by their bytes.
     private static bool IsAfter(RevocationRow row, long number, string subject) => row.Number == number
-        ? Encoding.UTF8.GetBytes(row.Subject).AsSpan().SequenceCompareTo(Encoding.UTF8.GetBytes(subject)) > 0
+        ? RowOrder.OfTexts.Compare(row.Subject, subject) > 0
         : row.Number > number;
 
     /// <summary>What was read. One at a time adds to it, while others look.</summary>

@@ -20,9 +20,6 @@ internal sealed class StoreRenewal(
     /// <summary>How many rows are proven again at a time.</summary>
     private const int Batch = 200;
 
-    private static readonly Comparer<byte[]> OfBytes =
-        Comparer<byte[]>.Create(static (one, other) => one.AsSpan().SequenceCompareTo(other));
-
     private readonly AuditKeys log = AuditKeys.Of(instance);
 
     /// <summary>Takes the next step, if there is one now and it is for this node to take.</summary>
@@ -109,7 +106,7 @@ internal sealed class StoreRenewal(
         _ when kind == ProvenKind.EndedKey => ProveAsync(
             Engine.PagesAsync(Batch, Array.Empty<byte>(),
                 (after, most) => engine.ListAsync(EndedKeyRow.AfterMac, ct, after, most),
-                static row => row.Mac, OfBytes),
+                static row => row.Mac, RowOrder.OfBytes),
             row => EndedKey.ProveAnew(instance, row),
             row => EndedKey.IsWhole(instance, row) ? null : new DamagedRow("ended_keys", row.Id, "its proof"), damaged),
         _ when kind == ProvenKind.Generation => ProveAsync(

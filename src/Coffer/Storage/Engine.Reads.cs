@@ -54,7 +54,7 @@ internal abstract partial class Engine
     /// <summary>The same in the order of texts.</summary>
     public static IAsyncEnumerable<IReadOnlyList<TRow>> PagesAsync<TRow>(
         int most, Func<string, int, ValueTask<IReadOnlyList<TRow>>> list, Func<TRow, string> key) =>
-        PagesAsync(most, "", list, key, StringComparer.Ordinal);
+        PagesAsync(most, "", list, key, RowOrder.OfTexts);
 
     /// <summary>All API keys, by their ids.</summary>
     public IAsyncEnumerable<IReadOnlyList<ApiKeyRow>> ApiKeysAsync(int most, CancellationToken ct) => PagesAsync(

@@ -22,6 +22,9 @@ public sealed class PagesTests : IDisposable
     [InlineData("'a', CAST(x'61ff31' AS TEXT), CAST(x'61ff32' AS TEXT), 'b', 'c'", "a a\uFFFD1 a\uFFFD2 b c")]
     [InlineData("'a', 'b', CAST('a1' AS BLOB), CAST('c1' AS BLOB)", "a a1 b c1")]
     [InlineData("'b', 'c', CAST('a' AS BLOB)", "a b c")]
+    [InlineData("'a\uFFFD', 'b\uFFFD', 'c\uFFFD', 'c\U0001F600', 'd'", "a\uFFFD b\uFFFD c\U0001F600 c\uFFFD d")]
+    [InlineData("'\uFFFD1', '\uFFFD2', '\uFFFD3', '\U0001F6001', '\U0001F6002', '\U0001F6003', '\U0001F6004'",
+        "\U0001F6001 \U0001F6002 \U0001F6003 \U0001F6004 \uFFFD1 \uFFFD2 \uFFFD3")]
     public async Task Every_row_is_seen_and_it_ends(string ids, string seen) =>
         Assert.Equal(seen, string.Join(' ', (await ReadAsync(ids)).Distinct().Order(StringComparer.Ordinal)));
 
