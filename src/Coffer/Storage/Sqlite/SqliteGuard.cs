@@ -44,15 +44,16 @@ internal sealed class SqliteGuard
     /// <summary>What is wrong before a transaction, in a sentence; null if nothing is.</summary>
     public string? FindBeforeCommit()
     {
-        if (FindMoved() is { } moved)
+        if (FindMoved(out var stamp) is { } moved)
             return moved;
-        var isLeft = IsAsLeft() || (overwritten is null && SpinWait.SpinUntil(IsAsLeft, Patience));
+        var isLeft = IsAsLeft(stamp)
+            || (overwritten is null && SpinWait.SpinUntil(() => IsAsLeft(FileStatus.StampOf(file)?.Stamp), Patience));
         overwritten = isLeft ? null : $"{file} was written by another program while the server ran: {Restore}";
         return overwritten;
     }
 
     /// <summary>What is known to be wrong, or seen at once. Any thread may ask.</summary>
-    public string? Find() => FindMoved() ?? overwritten;
+    public string? Find() => FindMoved(out _) ?? overwritten;
 
     /// <summary>Notices what others have committed. In a transaction that writes, nothing comes after it.</summary>
     public void SeeCommits()
@@ -120,9 +121,9 @@ internal sealed class SqliteGuard
 
     // Who writes the file through SQLite has committed before, or had the log written into the file, as some do that
     // copy a store while it runs: SQLite counts how far that has come, at its end.
-    private bool IsAsLeft()
+    private bool IsAsLeft(FileStamp? now)
     {
-        if (left is not { } known || FileStatus.StampOf(file)?.Stamp == known)
+        if (left is not { } known || now == known)
             return true;
         SeeCommits();
         if (left is null || ProgressOf() == progress)
@@ -137,23 +138,26 @@ internal sealed class SqliteGuard
         Interlocked.Increment(ref commits);
     }
 
-    private string? FindMoved()
+    // With what the store's file was when it was last written.
+    private string? FindMoved(out FileStamp? stamp)
     {
+        stamp = null;
         for (var i = 0; i < Suffixes.Length; i++)
         {
             if (opened[i] is not { } known)
                 continue;
             var path = file + Suffixes[i];
-            var found = FileStatus.StampOf(path)?.Identity;
+            var found = FileStatus.StampOf(path);
             if (found is null)
                 return $"{path} was removed while the server ran: {Restore}";
-            if (found != known)
+            if (found.Value.Identity != known)
                 return $"{path} was replaced by another file while the server ran: {Restore}";
+            if (i == 0)
+                stamp = found.Value.Stamp;
         }
 
         return null;
     }
-
 
     private (long Log, long Done) ProgressOf()
     {
