@@ -106,7 +106,7 @@ public sealed class CauseTests
     [Trait("Firm edges", "14")]
     public void A_failure_that_lasts_has_a_line_for_each_cause_and_not_for_each_try_or_file()
     {
-        var log = new Lines<LastingFailure>();
+        var log = new KeptLog<LastingFailure>();
         var failing = new LastingFailure(log);
         Assert.False(failing.End());
         for (var i = 0; i < 3; i++)
@@ -125,7 +125,7 @@ public sealed class CauseTests
             "It failed: Access to the path '/backup/coffer-0.backup.new' is denied",
             "It failed: relation 'a' is gone", "It failed: relation 'b' is gone",
             "It failed: No space left on device : '/backup/coffer-0.backup.new'",
-        ], log.Written);
+        ], log.Texts);
 
         void Fail(Exception e) => failing.Begin(LogLevel.Error, e, "It failed");
     }

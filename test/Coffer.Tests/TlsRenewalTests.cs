@@ -3,7 +3,6 @@ using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Coffer.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace Coffer.Tests;
 
@@ -28,7 +27,7 @@ public sealed class TlsRenewalTests : IDisposable
 
     private readonly PemFiles files = new();
     private readonly ManualTime time = new();
-    private readonly Kept log = new();
+    private readonly KeptLog<TlsCertificate> log = new();
 
     [Fact]
     public void A_renewed_pair_of_the_same_size_and_time_is_noticed()
@@ -47,10 +46,10 @@ public sealed class TlsRenewalTests : IDisposable
         File.SetLastWriteTimeUtc(files.Key, written);
         time.Move(TimeSpan.FromSeconds(1));
         Assert.Equal("CN=renew", Subject(certificate));
-        Assert.Matches("was read again, and is good until", Assert.Single(log.Lines));
+        Assert.Matches("was read again, and is good until", Assert.Single(log.Texts));
         time.Move(TimeSpan.FromSeconds(1));
         Assert.Equal("CN=renew", Subject(certificate));
-        Assert.Single(log.Lines);
+        Assert.Single(log.Texts);
 
         static long Size(string file) => new FileInfo(file).Length;
     }
@@ -62,19 +61,19 @@ public sealed class TlsRenewalTests : IDisposable
         var key = File.ReadAllText(files.Key);
         File.Delete(files.Key);
         Look(3);
-        Assert.Contains("cannot be read", Assert.Single(log.Lines), StringComparison.Ordinal);
+        Assert.Contains("cannot be read", Assert.Single(log.Texts), StringComparison.Ordinal);
         Assert.Contains("a newer one cannot be used: the TLS key file", certificate.Warning, StringComparison.Ordinal);
         files.Renew("second");
         var good = File.ReadAllText(files.Key);
         File.WriteAllText(files.Key, key);
         Look(3);
-        Assert.Contains("is not the key of", log.Lines[^1], StringComparison.Ordinal);
-        Assert.Equal(2, log.Lines.Count);
+        Assert.Contains("is not the key of", log.Texts[^1], StringComparison.Ordinal);
+        Assert.Equal(2, log.Texts.Count);
         File.WriteAllText(files.Key, good);
         Look(3);
         Assert.Equal("CN=second", Subject(certificate));
-        Assert.Contains("was read again", log.Lines[^1], StringComparison.Ordinal);
-        Assert.Equal(3, log.Lines.Count);
+        Assert.Contains("was read again", log.Texts[^1], StringComparison.Ordinal);
+        Assert.Equal(3, log.Texts.Count);
         Assert.Null(certificate.Warning);
 
         void Look(int times)
@@ -103,7 +102,7 @@ public sealed class TlsRenewalTests : IDisposable
             Assert.Equal($"it is good for {days} more days: renew it", certificate.Warning);
         }
 
-        Assert.Equal(3, log.Lines.Count);
+        Assert.Equal(3, log.Texts.Count);
         time.Move(TimeSpan.FromDays(20));
         Assert.Equal("it has expired: clients refuse it", certificate.Warning);
         files.Write("new", from: time.Now, until: time.Now.AddDays(90));
@@ -129,11 +128,11 @@ public sealed class TlsRenewalTests : IDisposable
         files.Write("early", from: time.Now.AddHours(1), until: time.Now.AddDays(90));
         using var certificate = New();
         const string Only = "only: clients refuse it until then";
-        Assert.Matches("is good from .* only: clients will refuse it until then", Assert.Single(log.Lines));
+        Assert.Matches("is good from .* only: clients will refuse it until then", Assert.Single(log.Texts));
         Assert.EndsWith(Only, certificate.Warning, StringComparison.Ordinal);
         time.Move(TimeSpan.FromHours(1));
         Assert.Null(certificate.Warning);
-        Assert.Single(log.Lines);
+        Assert.Single(log.Texts);
     }
 
     [Fact]
@@ -145,7 +144,7 @@ public sealed class TlsRenewalTests : IDisposable
         files.Renew("second");
         await ChownAsync("nobody");
         Assert.Equal("CN=first", Look());
-        Assert.Contains("belongs to another user", Assert.Single(log.Lines), StringComparison.Ordinal);
+        Assert.Contains("belongs to another user", Assert.Single(log.Texts), StringComparison.Ordinal);
         await ChownAsync("root");
         Assert.Equal("CN=second", Look());
         Assert.Null(certificate.Warning);
@@ -247,36 +246,11 @@ public sealed class TlsRenewalTests : IDisposable
 
     private async Task SaidAsync(string text)
     {
-        for (var tries = 0; !log.Lines[^Math.Min(1, log.Lines.Count)..].Any(
+        for (var tries = 0; !log.Texts.TakeLast(1).Any(
             line => line.Contains(text, StringComparison.Ordinal)); tries++)
         {
-            Assert.True(tries < 500, $"'{text}' was not said, but: {string.Join('\n', log.Lines)}");
+            Assert.True(tries < 500, $"'{text}' was not said, but: {string.Join('\n', log.Texts)}");
             await Task.Delay(10, TestContext.Current.CancellationToken);
-        }
-    }
-
-    private sealed class Kept : ILogger<TlsCertificate>
-    {
-        private readonly List<string> lines = [];
-
-        public List<string> Lines
-        {
-            get
-            {
-                lock (lines)
-                    return [.. lines];
-            }
-        }
-
-        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception,
-            Func<TState, Exception?, string> formatter)
-        {
-            lock (lines)
-                lines.Add(formatter(state, exception));
         }
     }
 }

@@ -160,7 +160,7 @@ public sealed class TlsTests : IDisposable
     [InlineData(false)]
     public void A_broken_renewal_is_logged_once_and_the_old_certificate_stays(bool gone)
     {
-        var log = new Lines<TlsCertificate>();
+        var log = new KeptLog<TlsCertificate>();
         using var certificate = new TlsCertificate(files.Pair, time, log);
         var old = Served();
         var key = File.ReadAllText(files.Key);
@@ -175,14 +175,14 @@ public sealed class TlsTests : IDisposable
             Assert.Same(old, Served());
         }
 
-        Assert.Contains(gone ? "cannot be read" : "is not the key of", Assert.Single(log.Written),
+        Assert.Contains(gone ? "cannot be read" : "is not the key of", Assert.Single(log.Texts),
             StringComparison.Ordinal);
 
         files.Renew("third");
         time.Move(TimeSpan.FromSeconds(1));
         Assert.Equal("CN=third", Served().TargetCertificate.Subject);
-        Assert.Equal(2, log.Written.Count);
-        Assert.Contains("was read again", log.Written[1], StringComparison.Ordinal);
+        Assert.Equal(2, log.Texts.Count);
+        Assert.Contains("was read again", log.Texts[1], StringComparison.Ordinal);
 
         SslStreamCertificateContext Served() => certificate.Handshake().ServerCertificateContext!;
     }
@@ -191,10 +191,10 @@ public sealed class TlsTests : IDisposable
     public void An_expired_certificate_is_served_with_a_warning()
     {
         files.Renew("late", until: TimeProvider.System.GetUtcNow().AddDays(-1));
-        var log = new Lines<TlsCertificate>();
+        var log = new KeptLog<TlsCertificate>();
         using var certificate = new TlsCertificate(files.Pair, TimeProvider.System, log);
         Assert.Equal("CN=late", certificate.Handshake().ServerCertificateContext!.TargetCertificate.Subject);
-        Assert.Contains("expired at", Assert.Single(log.Written), StringComparison.Ordinal);
+        Assert.Contains("expired at", Assert.Single(log.Texts), StringComparison.Ordinal);
     }
 
     [Fact]

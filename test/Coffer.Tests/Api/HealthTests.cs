@@ -125,7 +125,7 @@ public sealed class HealthTests
     public async Task Trouble_with_checkpoints_has_a_line_for_each_cause_and_one_when_it_is_over()
     {
         using var directory = new TemporaryDirectory();
-        var (time, log) = (new ManualTime(), new Lines<Checkpoints>());
+        var (time, log) = (new ManualTime(), new KeptLog<Checkpoints>());
         using var engine = SqliteEngine.Open(directory.File("coffer.db"));
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
         var instance = await CreateAsync(directory, committer, time);
@@ -138,7 +138,7 @@ public sealed class HealthTests
         Write(times: 2);
         Directory.Delete(file);
         Write(times: 1);
-        Assert.Collection(log.Written,
+        Assert.Collection(log.Texts,
             line => Assert.Contains("cannot be written: Could not find a part", line, StringComparison.Ordinal),
             line => Assert.Contains("cannot be written: Access to the path", line, StringComparison.Ordinal),
             line => Assert.Equal("Checkpoints of the audit log are written again", line));

@@ -3,7 +3,6 @@ using Coffer.Audit;
 using Coffer.Hosting;
 using Coffer.Settings;
 using Coffer.Storage;
-using Microsoft.Extensions.Logging;
 
 namespace Coffer.Tests.Audit;
 
@@ -287,13 +286,13 @@ public sealed class RollbackTests : IAsyncLifetime
     {
         var line = File.ReadAllLines(Checkpoints)[^1];
         File.WriteAllText(Checkpoints, line.Replace("\"seq\":16", "\"seq\":99", StringComparison.Ordinal) + "\n");
-        var log = new Said<OldStore>();
+        var log = new KeptLog<OldStore>();
         await server.OnStoreAsync((engine, _, instance) =>
         {
             var keys = AuditKeys.Of(instance);
             return Task.FromResult(new OldStore(engine, keys, Checkpoints, server.Time, log).Check([]) is null);
         });
-        Assert.Contains("a checkpoint that this store did not sign: node_1, entry 99", Assert.Single(log.Lines),
+        Assert.Contains("a checkpoint that this store did not sign: node_1, entry 99", Assert.Single(log.Texts),
             StringComparison.Ordinal);
         await server.StartAgainAsync();
     }
@@ -359,17 +358,5 @@ public sealed class RollbackTests : IAsyncLifetime
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         return command.ExecuteScalar()?.ToString() ?? "0";
-    }
-
-    private sealed class Said<T> : ILogger<T>
-    {
-        public List<string> Lines { get; } = [];
-
-        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel level, EventId id, TState state, Exception? e,
-            Func<TState, Exception?, string> format) => Lines.Add(format(state, e));
     }
 }

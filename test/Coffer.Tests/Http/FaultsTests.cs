@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Coffer.Http;
 using Microsoft.Extensions.Logging;
 
@@ -8,7 +7,7 @@ namespace Coffer.Tests.Http;
 [Trait("Firm edges", "14")]
 public sealed class FaultsTests
 {
-    private readonly Kept log = new();
+    private readonly KeptLog<Faults> log = new();
 
     [Fact]
     public async Task A_storage_that_goes_away_has_one_line_and_one_when_it_is_back_with_the_count()
@@ -63,7 +62,7 @@ public sealed class FaultsTests
             Thrown(new UnauthorizedAccessException("No space left on device"))])
             log.LogFailure(LogLevel.Warning, foreseen, "A back-up could not be made");
         log.LogFailure(LogLevel.Error, Thrown(new NotSupportedException("a bug")), "A back-up could not be made");
-        Assert.All(log.Lines[..3], line => Assert.Equal(
+        Assert.All(log.Lines.Take(3), line => Assert.Equal(
             (null, "A back-up could not be made: No space left on device"), (line.Exception, line.Text)));
         Assert.IsType<NotSupportedException>(log.Lines[3].Exception);
     }
@@ -87,19 +86,5 @@ public sealed class FaultsTests
             Assert.True(tries < 500, "it did not come");
             await Task.Delay(20, TestContext.Current.CancellationToken);
         }
-    }
-
-    private sealed class Kept : ILogger<Faults>
-    {
-        private readonly ConcurrentQueue<(string Text, Exception? Exception)> lines = [];
-
-        public List<(string Text, Exception? Exception)> Lines => [.. lines];
-
-        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception,
-            Func<TState, Exception?, string> formatter) => lines.Enqueue((formatter(state, exception), exception));
     }
 }

@@ -86,7 +86,7 @@ public sealed class LongReaderTests : IDisposable
     [Fact]
     public async Task Each_long_reader_is_named_and_each_end_of_one_whoever_has_emptied_the_log_then()
     {
-        var said = new Said();
+        var said = new KeptLog<SqliteEngine>();
         using var engine = SqliteEngine.Open(StoreFile);
         (engine.IsServing, engine.LongestLog, engine.Log) = (true, 4 * Longest, said);
         using var committer = new Committer(engine, 100, new Committer.Chain(_ => null, () => { }));
@@ -97,7 +97,8 @@ public sealed class LongReaderTests : IDisposable
             {
                 reader.Execute("BEGIN");
                 reader.Scalar("SELECT count(*) FROM meta");
-                for (var i = 0; said.Warnings.Count < round; i++) // it is tried once a second, far below the bound
+                // It is tried once a second, far below the bound.
+                for (var i = 0; said.TextsOf(LogLevel.Warning).Count < round; i++)
                 {
                     await Put(i);
                     await Task.Delay(10, TestContext.Current.CancellationToken);
@@ -107,10 +108,11 @@ public sealed class LongReaderTests : IDisposable
             using (var other = new SqliteSession(StoreFile))
                 Assert.Equal(0, other.Scalar("PRAGMA wal_checkpoint(TRUNCATE)"));
             await Put(0);
-            Assert.Equal(round, said.Ends.Count);
+            Assert.Equal(round, said.TextsOf(LogLevel.Information).Count);
         }
 
-        Assert.All(said.Warnings, line => Assert.Contains("a program reads", line, StringComparison.Ordinal));
+        Assert.All(said.TextsOf(LogLevel.Warning),
+            line => Assert.Contains("a program reads", line, StringComparison.Ordinal));
 
         Task Put(int i) => committer.CommitAsync(new Change.Plain(New(i)));
     }
@@ -122,19 +124,4 @@ public sealed class LongReaderTests : IDisposable
         new($"k{i % 50}", System.Security.Cryptography.RandomNumberGenerator.GetBytes(32 * 1024));
 
     private long LogSize() => new FileInfo(StoreFile + "-wal").Length;
-
-    private sealed class Said : ILogger
-    {
-        public List<string> Warnings { get; } = [];
-
-        public List<string> Ends { get; } = [];
-
-        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-
-        public bool IsEnabled(LogLevel logLevel) => true;
-
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception,
-            Func<TState, Exception?, string> formatter) =>
-            (logLevel == LogLevel.Warning ? Warnings : Ends).Add(formatter(state, exception));
-    }
 }

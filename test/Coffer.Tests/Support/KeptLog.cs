@@ -12,6 +12,9 @@ internal sealed class KeptLog<T> : ILogger<T>
 
     public IReadOnlyList<string> Texts => [.. lines.Select(line => line.Text)];
 
+    public IReadOnlyList<string> TextsOf(LogLevel level) =>
+        [.. lines.Where(line => line.Level == level).Select(line => line.Text)];
+
     public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
 
     public bool IsEnabled(LogLevel logLevel) => true;

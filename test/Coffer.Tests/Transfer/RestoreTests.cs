@@ -112,15 +112,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
     public async Task A_renewal_that_a_later_log_shows_is_repeated()
     {
         await using var server = await FilledAsync();
-        await server.StopAsync();
-        var file = await BackupAsync(server);
-        await server.StartAgainAsync(secretsPerScope: 1_000);
-        (await server.Admin.Post("/admin/v1/root_keys/rotate", [("compromised", "true")])).IsOk();
-        await RenewedAsync(() => server.Admin.Get("/admin/v1/root_keys"));
-        await server.StopAsync();
-        var log = directory.File("renewed.jsonl");
-        await using (var writer = new StreamWriter(log) { NewLine = "\n" })
-            await AuditArchive.ExportAsync(server.Location, writer, default);
+        var (file, log) = await RenewedSinceAsync(server);
         var options = await NewAsync(server);
         var outcome = await RestoreAsync(file, options);
         var key = outcome.Key!.Value.GetProperty("secret").GetString()!;
@@ -226,13 +218,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
     public async Task A_renewal_that_a_later_log_shows_is_not_dropped_while_a_node_of_before_runs()
     {
         await using var server = await FilledAsync();
-        await server.StopAsync();
-        var file = await BackupAsync(server);
-        await server.StartAgainAsync(secretsPerScope: 1_000);
-        (await server.Admin.Post("/admin/v1/root_keys/rotate", [("compromised", "true")])).IsOk();
-        await RenewedAsync(() => server.Admin.Get("/admin/v1/root_keys"));
-        await server.StopAsync();
-        var log = await ExportedAsync(server);
+        var (file, log) = await RenewedSinceAsync(server);
         var options = await NewAsync(server, inDatabase: true);
         await RestoreAsync(file, options);
         using (var engine = await PostgresEngine.OpenAsync(options.Store!, default))
@@ -285,6 +271,18 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         }
     }
 
+    // The back-up, and the log of the store that was renewed after it.
+    private async Task<(string Backup, string Log)> RenewedSinceAsync(TestServer server)
+    {
+        await server.StopAsync();
+        var backup = await BackupAsync(server);
+        await server.StartAgainAsync(secretsPerScope: 1_000);
+        (await server.Admin.Post("/admin/v1/root_keys/rotate", [("compromised", "true")])).IsOk();
+        await RenewedAsync(() => server.Admin.Get("/admin/v1/root_keys"));
+        await server.StopAsync();
+        return (backup, await ExportedAsync(server));
+    }
+
     private async Task<string> ExportedAsync(TestServer server)
     {
         var log = directory.NewPath();
@@ -320,9 +318,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
 
         (await server.Client(account: "acct_1").Delete("name 3")).IsOk();
         await server.StopAsync();
-        var log = directory.File("rotated.jsonl");
-        await using (var writer = new StreamWriter(log) { NewLine = "\n" })
-            await AuditArchive.ExportAsync(server.Location, writer, default);
+        var log = await ExportedAsync(server);
         var options = await NewAsync(server);
         var key = (await RestoreAsync(file, options)).Key!.Value.GetProperty("secret").GetString()!;
         var (_, shown, _) = await RestoredStore.FinishAsync(options, false, log, TimeProvider.System, default);
@@ -364,9 +360,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         foreach (var value in (string[])["700", "900"])
             (await server.Admin.Post("/admin/v1/settings", [("name", "secrets-per-scope"), ("value", value)])).IsOk();
         await server.StopAsync();
-        var log = directory.File("later.jsonl");
-        await using (var writer = new StreamWriter(log) { NewLine = "\n" })
-            await AuditArchive.ExportAsync(server.Location, writer, default);
+        var log = await ExportedAsync(server);
 
         var options = await NewAsync(server);
         await RestoreAsync(file, options);

@@ -56,7 +56,7 @@ public sealed class ReceiptFolderTests : ServerTests
         var forgotten = (await Server.ForgetAsync("acct_1")).IsOk().Json;
         await SignedAsync(forgotten);
         await Server.StopAsync();
-        var log = new Lines<ReceiptFolder>();
+        var log = new KeptLog<ReceiptFolder>();
         await Server.OnStoreAsync(async (engine, _, instance) =>
         {
             var folder = new ReceiptFolder(Folder, log);
@@ -75,7 +75,7 @@ public sealed class ReceiptFolderTests : ServerTests
                     await folder.CatchUpAsync(engine, instance, default);
             }
         });
-        Assert.Collection(log.Written,
+        Assert.Collection(log.Texts,
             line => Assert.Contains("cannot be written: there is no directory", line, StringComparison.Ordinal),
             line => Assert.Contains("is a directory, and would be lost", line, StringComparison.Ordinal),
             line => Assert.Contains($"are written to {Folder} again", line, StringComparison.Ordinal));
@@ -92,7 +92,7 @@ public sealed class ReceiptFolderTests : ServerTests
         Directory.CreateDirectory(Folder);
         await Server.OnStoreAsync(async (engine, _, instance) =>
         {
-            var folder = new ReceiptFolder(Folder, new Lines<ReceiptFolder>());
+            var folder = new ReceiptFolder(Folder, new KeptLog<ReceiptFolder>());
             var ct = TestContext.Current.CancellationToken;
             await Task.Run(() => folder.CatchUpAsync(engine, instance, ct), ct).WaitAsync(TimeSpan.FromSeconds(30), ct);
             Assert.False(folder.IsBehind);
