@@ -10,9 +10,7 @@ namespace Coffer;
 /// </summary>
 internal static class FileStatus
 {
-    private const int CurrentDirectory = -100, AsLink = 0x100, SizeOfStatx = 256;
-    private const int UserAt = 20, GroupAt = 24, ModeAt = 28, NumberAt = 32, SizeAt = 40, WrittenAt = 112;
-    private const int WrittenNanosecondsAt = 120, DeviceMajorAt = 136, DeviceMinorAt = 140, MountAt = 144;
+    private const int CurrentDirectory = -100, AsLink = 0x100;
     private const uint Kind = 0x1, Mode = 0x2, User = 0x8, Group = 0x10, Written = 0x40, Number = 0x100, Size = 0x200;
     private const uint Mount = 0x1000;
     private const int ForWriting = 2, ReadOnlyMedium = 30, PermissionBits = 0xFFF;
@@ -20,7 +18,7 @@ internal static class FileStatus
 
     /// <summary>The number of the user who owns it; null where this is not known.</summary>
     public static uint? OwnerOf(string path) =>
-        Read(path, User) is { } status ? BitConverter.ToUInt32(status, UserAt) : null;
+        Read(path, User) is { } status ? status.User : null;
 
     /// <summary>
     /// Which process holds a lock of the kind that .NET takes on a file; null if none does, or this system does not
@@ -32,7 +30,7 @@ internal static class FileStatus
         try
         {
             return Read(path, Number | Mount) is { } status && File.Exists(Locks)
-                ? HolderIn(File.ReadLines(Locks), DeviceOf(status), BitConverter.ToUInt64(status, NumberAt))
+                ? HolderIn(File.ReadLines(Locks), DeviceOf(status), status.Number)
                 : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -53,11 +51,11 @@ internal static class FileStatus
 
     // By its mount: of btrfs and overlayfs, a file is said to be on another device than its locks are. Null before
     // Linux 5.8.
-    private static string? DeviceOf(byte[] status)
+    private static string? DeviceOf(in Status status)
     {
-        if ((BitConverter.ToUInt32(status) & Mount) == 0)
+        if ((status.Known & Mount) == 0)
             return null;
-        var mount = BitConverter.ToUInt64(status, MountAt).ToString(CultureInfo.InvariantCulture);
+        var mount = status.Mount.ToString(CultureInfo.InvariantCulture);
         // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
         var line = File.ReadLines("/proc/self/mountinfo").Select(line => line.Split(' ')).FirstOrDefault(
             parts => parts[0] == mount);
@@ -77,11 +75,9 @@ internal static class FileStatus
     {
         if (Read(path, Number | Written | Size) is not { } status)
             return null;
-        var device = ((ulong)BitConverter.ToUInt32(status, DeviceMajorAt) << 32)
-            | BitConverter.ToUInt32(status, DeviceMinorAt);
-        return (new FileIdentity(device, BitConverter.ToUInt64(status, NumberAt)), new FileStamp(
-            BitConverter.ToInt64(status, WrittenAt), BitConverter.ToUInt32(status, WrittenNanosecondsAt),
-            BitConverter.ToUInt64(status, SizeAt)));
+        var device = ((ulong)status.DeviceMajor << 32) | status.DeviceMinor;
+        return (new FileIdentity(device, status.Number),
+            new FileStamp(status.Written, status.WrittenNanoseconds, status.Size));
     }
 
     /// <summary>
@@ -104,8 +100,8 @@ internal static class FileStatus
         }
 
         var isFixed = Access(path, ForWriting) != 0 && Marshal.GetLastPInvokeError() == ReadOnlyMedium;
-        return new FileRule.Facts(BitConverter.ToUInt32(status, UserAt), BitConverter.ToUInt32(status, GroupAt),
-            (UnixFileMode)(BitConverter.ToUInt16(status, ModeAt) & PermissionBits), isFixed);
+        return new FileRule.Facts(
+            status.User, status.Group, (UnixFileMode)(status.Mode & PermissionBits), isFixed);
     }
 
     /// <summary>The same of an open file.</summary>
@@ -128,7 +124,7 @@ internal static class FileStatus
             return new FileInfo(path).LinkTarget is null ? null : "a link";
         }
 
-        return (BitConverter.ToUInt16(status, ModeAt) & KindBits) switch
+        return (status.Mode & KindBits) switch
         {
             Regular => null,
             Link => "a link",
@@ -142,14 +138,13 @@ internal static class FileStatus
     /// </summary>
     public static bool MayWrite(string path) => OperatingSystem.IsWindows() || Access(path, ForWriting) == 0;
 
-    private static byte[]? Read(string path, uint what, int flags = 0)
+    private static Status? Read(string path, uint what, int flags = 0)
     {
         if (!OperatingSystem.IsLinux())
             return null;
         try
         {
-            var status = new byte[SizeOfStatx];
-            return Statx(CurrentDirectory, path, flags, what, status) == 0 ? status : null;
+            return Statx(CurrentDirectory, path, flags, what, out var status) == 0 ? status : null;
         }
         catch (EntryPointNotFoundException)
         {
@@ -165,7 +160,45 @@ internal static class FileStatus
     [DllImport("libc", EntryPoint = "statx")]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int Statx(
-        int directory, [MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags, uint mask, [Out] byte[] status);
+        int directory, [MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags, uint mask, out Status status);
+
+    /// <summary>The kernel's <c>struct statx</c>, as far as it is asked for.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private readonly struct Status
+    {
+        [FieldOffset(0)]
+        public readonly uint Known;
+
+        [FieldOffset(20)]
+        public readonly uint User;
+
+        [FieldOffset(24)]
+        public readonly uint Group;
+
+        [FieldOffset(28)]
+        public readonly ushort Mode;
+
+        [FieldOffset(32)]
+        public readonly ulong Number;
+
+        [FieldOffset(40)]
+        public readonly ulong Size;
+
+        [FieldOffset(112)]
+        public readonly long Written;
+
+        [FieldOffset(120)]
+        public readonly uint WrittenNanoseconds;
+
+        [FieldOffset(136)]
+        public readonly uint DeviceMajor;
+
+        [FieldOffset(140)]
+        public readonly uint DeviceMinor;
+
+        [FieldOffset(144)]
+        public readonly ulong Mount;
+    }
 }
 
 /// <summary>A file in the machine, under whatever name.</summary>

@@ -20,7 +20,7 @@ internal sealed class SqliteGuard
 
     private readonly string file;
     private readonly SqliteSession writer;
-    private readonly FileIdentity?[] opened;
+    private readonly (string Path, FileIdentity Identity)[] opened;
     private FileStamp? left;
     private (long Log, long Done) progress;
     private long version;
@@ -33,7 +33,9 @@ internal sealed class SqliteGuard
     public SqliteGuard(string file, SqliteSession writer)
     {
         (this.file, this.writer, version) = (file, writer, VersionOf(writer));
-        opened = [.. Suffixes.Select(suffix => FileStatus.StampOf(file + suffix)?.Identity)];
+        opened = [.. Suffixes.Select(suffix => file + suffix)
+            .Select(path => (path, FileStatus.StampOf(path)?.Identity))
+            .Where(found => found.Identity is not null).Select(found => (found.path, found.Identity!.Value))];
     }
 
     /// <summary>
@@ -142,18 +144,13 @@ internal sealed class SqliteGuard
     private string? FindMoved(out FileStamp? stamp)
     {
         stamp = null;
-        for (var i = 0; i < Suffixes.Length; i++)
+        foreach (var (path, known) in opened)
         {
-            if (opened[i] is not { } known)
-                continue;
-            var path = file + Suffixes[i];
-            var found = FileStatus.StampOf(path);
-            if (found is null)
+            if (FileStatus.StampOf(path) is not { } found)
                 return $"{path} was removed while the server ran: {Restore}";
-            if (found.Value.Identity != known)
+            if (found.Identity != known)
                 return $"{path} was replaced by another file while the server ran: {Restore}";
-            if (i == 0)
-                stamp = found.Value.Stamp;
+            stamp ??= found.Stamp; // of the first, which is the store's file
         }
 
         return null;
