@@ -14,6 +14,12 @@ internal sealed class ControlWatch : IDisposable
     /// <summary>How long it rests between steps that wait for something, and after a failure.</summary>
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1), PauseOfWarning = TimeSpan.FromSeconds(5);
 
+    /// <summary>
+    /// How long it rests while nothing is under way. It is told of each change; but a rotation waits for every node,
+    /// and would wait for ever for one that was not told.
+    /// </summary>
+    private static readonly TimeSpan PauseOfIdle = TimeSpan.FromSeconds(20);
+
     private readonly Engine engine;
     private readonly Instance instance;
     private readonly KeyParts keys;
@@ -118,7 +124,7 @@ internal sealed class ControlWatch : IDisposable
         if (Warning is not null)
             return PauseOfWarning;
         var isIdle = Trouble is null && instance.Facts?.Rotating is null;
-        return isIdle ? Timeout.InfiniteTimeSpan : Pause;
+        return isIdle ? PauseOfIdle : Pause;
     }
 
     private async Task<bool> StepAsync(CancellationToken ct)
