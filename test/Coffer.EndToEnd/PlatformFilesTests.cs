@@ -5,7 +5,7 @@ namespace Coffer.EndToEnd;
 /// refused is the table of <c>FileRuleTests</c>.
 /// </summary>
 [Trait("Firm edges", "8")]
-public sealed class PlatformFilesTests
+public sealed class PlatformFilesTests : IDisposable
 {
     private const UnixFileMode File600 = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private const string Group = "4242";
@@ -13,6 +13,10 @@ public sealed class PlatformFilesTests
     /// <summary>A user without rights, who is in the group of the volume.</summary>
     private static readonly string[] AsNobody =
         ["setpriv", "--reuid=65534", "--regid=65534", $"--groups=65534,{Group}", "--inh-caps=-all", "--"];
+
+    private readonly TemporaryDirectory program = new();
+
+    public void Dispose() => program.Dispose();
 
     [Fact]
     public async Task A_volume_of_Kubernetes_starts_again_after_each_mount_and_a_key_of_a_Secret_opens_it()
@@ -98,11 +102,27 @@ public sealed class PlatformFilesTests
             .Refused(78, $"this user may not write {data.File("coffer.db")}", "--root-key");
     }
 
-    private static Task<CofferProcess> StartAsync(params string[] line) =>
-        CofferProcess.StartAsync(line, under: AsNobody, asOther: true);
+    private async Task<CofferProcess> StartAsync(params string[] line) =>
+        await CofferProcess.StartAsync(
+            [.. line, "--drain", "0"], under: AsNobody, program: await ProgramAsync(), asOther: true);
 
-    private static Task<Ran> RefusedAsync(params string[] line) =>
-        Ran.ProgramAsync(AsNobody[0], [.. AsNobody[1..], Needs.Program, .. line]);
+    private async Task<Ran> RefusedAsync(params string[] line) =>
+        await Ran.ProgramAsync(AsNobody[0], [.. AsNobody[1..], await ProgramAsync(), .. line]);
+
+    // A copy, if the checkout is root's alone, as in root's home.
+    private async Task<string> ProgramAsync()
+    {
+        if ((await Ran.ProgramAsync(AsNobody[0], [.. AsNobody[1..], "test", "-x", Needs.Program])).ExitCode == 0)
+            return Needs.Program;
+        var copy = program.File(Path.GetFileName(Needs.Program));
+        if (!File.Exists(copy))
+        {
+            (await Ran.ShellAsync($"cp -r {Path.GetDirectoryName(Needs.Program)}/. {program.Path}"
+                + $" && chmod -R a+rX {program.Path}")).EndedWith(0);
+        }
+
+        return copy;
+    }
 
     // As the kubelet does it at each mount.
     private static async Task MountAsync(TemporaryDirectory volume) => (await Ran.ShellAsync(
