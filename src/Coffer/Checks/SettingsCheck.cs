@@ -32,15 +32,23 @@ internal static class CertificateCheck
         var (from, until) = lifetime;
         var now = at.Time.GetUtcNow();
         var end = UnixTime.Shown(until.ToUnixTimeSeconds());
-        if (until <= now)
-            found.Problem($"the certificate in {cert}, or one of its chain, expired at {end}", Renew);
-        else if (from > now)
-            found.Problem($"the certificate in {cert} is good from {UnixTime.Shown(from.ToUnixTimeSeconds())} only",
-                "Check the clock, or serve another one until then.");
-        else if (until - now < lifetime.Early)
-            found.Warn($"the certificate in {cert} expires at {end}, in {(until - now).Days} days", Renew);
-        else
-            found.Ok($"the certificate in {cert} is good until {end}");
+        switch (lifetime.At(now))
+        {
+            case CertificateTime.Expired:
+                found.Problem($"the certificate in {cert}, or one of its chain, expired at {end}", Renew);
+                break;
+            case CertificateTime.ToCome:
+                found.Problem($"the certificate in {cert} is good from {UnixTime.Shown(from.ToUnixTimeSeconds())} only",
+                    "Check the clock, or serve another one until then.");
+                break;
+            case CertificateTime.Ending:
+                found.Warn($"the certificate in {cert} expires at {end}, in {lifetime.DaysLeft(now)} days", Renew);
+                break;
+            default:
+                found.Ok($"the certificate in {cert} is good until {end}");
+                break;
+        }
+
         return Task.CompletedTask;
     }
 }

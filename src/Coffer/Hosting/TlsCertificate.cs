@@ -139,29 +139,41 @@ internal sealed class TlsCertificate : IDisposable
     // Once a day, at most.
     private void Remind()
     {
-        var left = DaysLeft() ?? (IsToCome ? NotYet : Long);
-        if (left == Interlocked.Exchange(ref reminded, left) || left == Long)
+        var now = time.GetUtcNow();
+        var (stands, left) = (lifetime.At(now), lifetime.DaysLeft(now));
+        var said = stands switch
+        {
+            CertificateTime.Good => Long,
+            CertificateTime.ToCome => NotYet,
+            _ => left,
+        };
+        if (said == Interlocked.Exchange(ref reminded, said))
             return;
-        if (left == NotYet)
+        if (stands == CertificateTime.ToCome)
             log.LogWarning(
                 "The TLS certificate in {File} is good from {Time:yyyy-MM-ddTHH:mm:ssZ} only: clients will refuse it "
                     + "until then", files.Cert, lifetime.From.UtcDateTime);
-        else if (left < 0)
+        else if (stands == CertificateTime.Expired)
             log.LogWarning(
                 "The TLS certificate in {File} expired at {Time:yyyy-MM-ddTHH:mm:ssZ}: clients will refuse it",
                 files.Cert, lifetime.Until.UtcDateTime);
-        else
+        else if (stands == CertificateTime.Ending)
             log.LogWarning("The TLS certificate in {File} is good for {Days}: renew it", files.Cert, Days(left));
     }
 
-    private string? TroubleWithTime() => DaysLeft() switch
+    private string? TroubleWithTime()
     {
-        null when IsToCome =>
-            $"it is good from {UnixTime.Shown(lifetime.From.ToUnixTimeSeconds())} only: clients refuse it until then",
-        null => null,
-        < 0 => "it has expired: clients refuse it",
-        { } left => $"it is good for {Days(left)}: renew it",
-    };
+        var now = time.GetUtcNow();
+        return lifetime.At(now) switch
+        {
+            CertificateTime.ToCome =>
+                $"it is good from {UnixTime.Shown(lifetime.From.ToUnixTimeSeconds())} only: clients refuse it until "
+                    + "then",
+            CertificateTime.Expired => "it has expired: clients refuse it",
+            CertificateTime.Ending => $"it is good for {Days(lifetime.DaysLeft(now))}: renew it",
+            _ => null,
+        };
+    }
 
     private static string Days(long left) => left switch
     {
@@ -169,15 +181,6 @@ internal sealed class TlsCertificate : IDisposable
         1 => "1 more day",
         _ => $"{left} more days",
     };
-
-    private bool IsToCome => lifetime.From > time.GetUtcNow();
-
-    // Null while that is long.
-    private long? DaysLeft()
-    {
-        var left = lifetime.Until - time.GetUtcNow();
-        return left > lifetime.Early ? null : (long)Math.Floor(left.TotalDays);
-    }
 
     private void LookAgain()
     {

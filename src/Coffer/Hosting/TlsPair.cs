@@ -33,7 +33,20 @@ internal sealed record TlsPair(string Cert, string Key)
         /// How long before its end a certificate is spoken of. Of one that is good for days only, that is the last
         /// quarter of its time.
         /// </summary>
-        public TimeSpan Early => (Until - From) / Share is var share && share < Usual ? share : Usual;
+        private TimeSpan Early => (Until - From) / Share is var share && share < Usual ? share : Usual;
+
+        /// <summary>How they stand at a moment.</summary>
+        public CertificateTime At(DateTimeOffset now)
+        {
+            if (Until < now)
+                return CertificateTime.Expired;
+            if (From > now)
+                return CertificateTime.ToCome;
+            return Until - now <= Early ? CertificateTime.Ending : CertificateTime.Good;
+        }
+
+        /// <summary>How many whole days are left; negative once it has expired.</summary>
+        public long DaysLeft(DateTimeOffset now) => (long)Math.Floor((Until - now).TotalDays);
 
         public static Lifetime Of(X509Certificate2[] all) =>
             new(new DateTimeOffset(all.Max(each => each.NotBefore.ToUniversalTime())),
@@ -148,4 +161,13 @@ internal sealed record TlsPair(string Cert, string Key)
 
     private static ConfigurationException Unusable(string problem) =>
         new(problem, "Correct these files, or change --tls-cert and --tls-key.");
+}
+
+/// <summary>How a certificate stands in time: good for long, or soon not any more; not good yet, or no more.</summary>
+internal enum CertificateTime
+{
+    Good,
+    Ending,
+    ToCome,
+    Expired,
 }
