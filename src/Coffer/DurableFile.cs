@@ -11,7 +11,7 @@ namespace Coffer;
 /// </summary>
 internal static class DurableFile
 {
-    private const int Interrupted = 4, Invalid = 22, CloseOnExec = 0x80000;
+    private const int Invalid = 22, CloseOnExec = 0x80000;
 
     /// <summary>
     /// Makes a file with this content, readable by its owner alone. Under its name it is there whole and for good, or
@@ -80,7 +80,7 @@ internal static class DurableFile
             var error = Marshal.GetLastPInvokeError();
             if (isDirectory && error == Invalid)
                 return;
-            if (error != Interrupted)
+            if (error != SystemError.Interrupted)
                 throw Failed(path);
         }
     }
@@ -99,4 +99,14 @@ internal static class DurableFile
         ThrowOnUnmappableChar = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int Open([MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags);
+}
+
+/// <summary>Errors of the system that mean the same on Linux and macOS, as it numbers them.</summary>
+internal static class SystemError
+{
+    /// <summary>EINTR: a signal came, and the call is to be made again.</summary>
+    public const int Interrupted = 4;
+
+    /// <summary>EROFS: what is to be written is on a medium that is read only.</summary>
+    public const int ReadOnlyMedium = 30;
 }

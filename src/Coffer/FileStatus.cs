@@ -13,7 +13,7 @@ internal static class FileStatus
     private const int CurrentDirectory = -100, AsLink = 0x100;
     private const uint Kind = 0x1, Mode = 0x2, User = 0x8, Group = 0x10, Written = 0x40, Number = 0x100, Size = 0x200;
     private const uint Mount = 0x1000;
-    private const int ForWriting = 2, ReadOnlyMedium = 30, PermissionBits = 0xFFF;
+    private const int ForWriting = 2, PermissionBits = 0xFFF;
     private const int KindBits = 0xF000, Regular = 0x8000, Link = 0xA000, Directory = 0x4000;
 
     /// <summary>The number of the user who owns it; null where this is not known.</summary>
@@ -99,7 +99,7 @@ internal static class FileStatus
             return FileRule.Facts.OfUnknown(mode, FileRule.Users.OfThisProcess);
         }
 
-        var isFixed = Access(path, ForWriting) != 0 && Marshal.GetLastPInvokeError() == ReadOnlyMedium;
+        var isFixed = Access(path, ForWriting) != 0 && Marshal.GetLastPInvokeError() == SystemError.ReadOnlyMedium;
         return new FileRule.Facts(
             status.User, status.Group, (UnixFileMode)(status.Mode & PermissionBits), isFixed);
     }

@@ -11,7 +11,7 @@ namespace Coffer.Cli;
 /// </summary>
 internal sealed class StandardStream : Stream
 {
-    private const int Interrupted = 4, TryAgain = 11, TryAgainOnMacOS = 35, NoReader = 32;
+    private const int TryAgain = 11, TryAgainOnMacOS = 35, NoReader = 32;
     private const int LargestWrite = 1 << 20;
 
     private readonly int descriptor;
@@ -69,7 +69,7 @@ internal sealed class StandardStream : Stream
                 buffer = buffer[(int)written..];
             else if (Marshal.GetLastPInvokeError() is TryAgain or TryAgainOnMacOS)
                 WaitForRoom(); // it was set not to block
-            else if (Marshal.GetLastPInvokeError() != Interrupted)
+            else if (Marshal.GetLastPInvokeError() != SystemError.Interrupted)
             {
                 if (isIgnored(Marshal.GetLastPInvokeError()))
                     return;

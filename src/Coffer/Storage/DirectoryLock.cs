@@ -15,8 +15,7 @@ internal sealed class DirectoryLock : IDisposable
 
     // EWOULDBLOCK: somebody else holds the lock.
     private const int LockedOnLinux = 11, LockedOnMacOS = 35;
-    private const int Shared = 1, Exclusive = 2, AtOnce = 4, Interrupted = 4;
-    private const int ReadOnlyMedium = 30; // EROFS
+    private const int Shared = 1, Exclusive = 2, AtOnce = 4;
 
     private readonly FileStream held;
 
@@ -71,8 +70,8 @@ internal sealed class DirectoryLock : IDisposable
         {
             return DurableFile.Open(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         }
-        catch (Exception e) when (e is UnauthorizedAccessException or IOException { HResult: ReadOnlyMedium }
-            && File.Exists(path))
+        catch (Exception e) when (File.Exists(path)
+            && e is UnauthorizedAccessException or IOException { HResult: SystemError.ReadOnlyMedium })
         {
             return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.None);
         }
@@ -97,7 +96,7 @@ internal sealed class DirectoryLock : IDisposable
             var error = Marshal.GetLastPInvokeError();
             if (error is LockedOnLinux or LockedOnMacOS)
                 return false;
-            if (error != Interrupted)
+            if (error != SystemError.Interrupted)
                 throw Refused(path, Marshal.GetPInvokeErrorMessage(error));
         }
 
