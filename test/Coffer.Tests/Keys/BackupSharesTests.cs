@@ -14,7 +14,7 @@ namespace Coffer.Tests.Keys;
 [Trait("Engine", "SQLite")]
 public sealed class BackupSharesTests : ServerTests
 {
-    private const string Shares = "/admin/v1/root_keys/shares", Wrappers = "/admin/v1/root_keys/wrappers";
+    private const string Wrappers = "/admin/v1/root_keys/wrappers";
 
     private readonly TemporaryDirectory directory = new();
 
@@ -51,7 +51,7 @@ public sealed class BackupSharesTests : ServerTests
         // The restored store has the shares still.
         File.Delete(Path.Combine(options.Data, "coffer.key"));
         await Assert.ThrowsAsync<ConfigurationException>(() => NodeAsync(options));
-        await Recovery.RunAsync(options, Giving(made, 1, 2), TimeProvider.System, default);
+        await Recovery.RunAsync(options, Shareholders.Giving(made, 1, 2), TimeProvider.System, default);
         await using var again = await NodeAsync(options);
         (await again.Find(Server.Keys.TestSecretKey, "k", "acct_1")).IsOk();
     }
@@ -60,11 +60,11 @@ public sealed class BackupSharesTests : ServerTests
     public async Task A_back_up_of_before_there_were_shares_says_so_and_one_that_was_made_up_around_them_is_refused()
     {
         using var made = await CreateAsync();
-        var id = (string)(await Server.Admin.Get(Shares)).IsOk().Json["id"]!;
+        var id = (string)(await Server.Admin.Get(Shareholders.Path)).IsOk().Json["id"]!;
         await Server.StopAsync();
         var whole = await BackupAsync();
         using (var opened = await RestoredStore.OpenAsync(
-            new(whole) { Gather = Giving(made, 0, 1) }, directory.Path, default))
+            new(whole) { Gather = Shareholders.Giving(made, 0, 1) }, directory.Path, default))
             Assert.Empty(opened.Prove(static _ => { }).Problems);
 
         // Anybody wraps a root key of their own by the public key, and seals a control row under it.
@@ -89,11 +89,11 @@ public sealed class BackupSharesTests : ServerTests
         Server.Execute("DELETE FROM root_key_wrappings WHERE wrapper LIKE 'file:%'");
         Server.Execute("UPDATE root_key_wrappings SET wrapped = $b0", wrapping.Wrapped);
         using var gathering = ShareGathering.Of(Convert.ToHexStringLower(store), made.Stored);
-        await Giving(made, 0, 1)(gathering, default);
+        await Shareholders.Giving(made, 0, 1)(gathering, default);
         using var opening = gathering.Open()!;
         var madeUp = await BackupAsync(stored => Instance.OpenAsync(stored, KeyWrappers.Of(opening), default));
         var refused = await Assert.ThrowsAsync<ConfigurationException>(() => RestoredStore.OpenAsync(
-            new(madeUp) { Gather = Giving(made, 0, 1) }, directory.Path, default));
+            new(madeUp) { Gather = Shareholders.Giving(made, 0, 1) }, directory.Path, default));
         Assert.StartsWith("this is not the store that the shares were made for", refused.Message,
             StringComparison.Ordinal);
 
@@ -103,7 +103,7 @@ public sealed class BackupSharesTests : ServerTests
         await BackupFiles.CreateAsync(
             other.Location, path, null, path + BackupKeys.Suffix, static _ => { }, 1, default);
         refused = await Assert.ThrowsAsync<ConfigurationException>(() => RestoredStore.OpenAsync(
-            new(path) { Gather = Giving(made, 0, 1) }, directory.Path, default));
+            new(path) { Gather = Shareholders.Giving(made, 0, 1) }, directory.Path, default));
         Assert.StartsWith($"no recovery shares had been made when {path} was", refused.Message,
             StringComparison.Ordinal);
         Assert.StartsWith("shares:", id, StringComparison.Ordinal);
@@ -158,13 +158,7 @@ public sealed class BackupSharesTests : ServerTests
         directory.Dispose();
     }
 
-    private async Task<Recovery.Made> CreateAsync()
-    {
-        var shown = (await Server.Admin.Get(Shares)).IsOk().Json;
-        var made = Recovery.Make((string)shown["store"]!, (string)shown["anchor"]!, 2, 3);
-        (await Server.Admin.Post(Shares, [("shares", made.Stored)])).IsOk();
-        return made;
-    }
+    private Task<Recovery.Made> CreateAsync() => Shareholders.CreateAsync(Server, threshold: 2, count: 3);
 
     private async Task<string> BackupAsync(Func<StoredKeys, Task<Instance>>? open = null)
     {
@@ -176,17 +170,10 @@ public sealed class BackupSharesTests : ServerTests
         return path;
     }
 
-    private static Func<ShareGathering, CancellationToken, Task> Giving(Recovery.Made made, params int[] which) =>
-        (gathering, _) =>
-        {
-            foreach (var share in which)
-                gathering.Add(made.Shares[share].Span);
-            return Task.CompletedTask;
-        };
-
     private static Task<RestoredStore.Outcome> RestoreAsync(
         string file, CofferOptions options, Recovery.Made made, params int[] which) => RestoredStore.RestoreAsync(
-        new(file) { Gather = Giving(made, which) }, options, static _ => { }, TimeProvider.System, default);
+        new(file) { Gather = Shareholders.Giving(made, which) }, options, static _ => { }, TimeProvider.System,
+        default);
 
     private static async Task<Nodes.Node> NodeAsync(CofferOptions options) =>
         new(await Coffer.Hosting.Server.StartAsync(options, TimeProvider.System, default), options.Data);

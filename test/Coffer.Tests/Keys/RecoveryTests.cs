@@ -16,7 +16,7 @@ namespace Coffer.Tests.Keys;
 [Trait("Keys", "S12")]
 public sealed class RecoveryTests : ServerTests
 {
-    private const string Root = "/admin/v1/root_keys", Shares = $"{Root}/shares", Wrappers = $"{Root}/wrappers";
+    private const string Root = "/admin/v1/root_keys", Shares = Shareholders.Path, Wrappers = $"{Root}/wrappers";
 
     private bool isRunning = true;
 
@@ -308,25 +308,16 @@ public sealed class RecoveryTests : ServerTests
         Assert.Contains(("accept_rollback", "ok"), await VerbsAsync());
     }
 
-    private async Task<Recovery.Made> CreateAsync(int threshold, int count)
-    {
-        var shown = await ShowAsync(Shares);
-        var made = Recovery.Make((string)shown["store"]!, (string)shown["anchor"]!, threshold, count);
-        (await Server.Admin.Post(Shares, [("shares", made.Stored)])).IsOk();
-        return made;
-    }
+    private Task<Recovery.Made> CreateAsync(int threshold, int count) =>
+        Shareholders.CreateAsync(Server, threshold, count);
 
     private Task<Recovery.Outcome> RecoverAsync(Recovery.Made made, params int[] which) =>
         RecoverAsync(made, which, static options => options);
 
     private Task<Recovery.Outcome> RecoverAsync(
         Recovery.Made made, int[] which, Func<CofferOptions, CofferOptions> with) =>
-        Recovery.RunAsync(with(new CofferOptions { Data = Server.Data }), (gathering, _) =>
-        {
-            foreach (var share in which)
-                gathering.Add(made.Shares[share].Span);
-            return Task.CompletedTask;
-        }, Server.Time, default);
+        Recovery.RunAsync(with(new CofferOptions { Data = Server.Data }), Shareholders.Giving(made, which),
+            Server.Time, default);
 
     private async Task LoseAllButTheStoreAsync()
     {
