@@ -20,10 +20,9 @@ internal sealed class Apps(Engine engine, Instance instance, Epoch epoch) : IDis
         var current = epoch.Current;
         if (opened.TryGetValue(id, out (App App, long Epoch) known) && epoch.IsUnchanged(known.Epoch, id))
             return known.App;
-        if (await engine.FindAppAsync(id, ct) is not { } row)
+        if (await instance.FindUnderRootAsync(
+            () => engine.FindAppAsync(id, ct), static row => row.Sealed, ct) is not { } row)
             return null;
-        if (row.Sealed is { } settings && !instance.Roots.MayOpen(settings))
-            await instance.Reload(ct);
         var app = App.From(row, instance);
         var options = new MemoryCacheEntryOptions { Size = 1, AbsoluteExpirationRelativeToNow = Epoch.Bound };
         opened.Set(id, (app, current), options);

@@ -58,9 +58,16 @@ internal sealed class ControlWatch : IDisposable
     }
 
     /// <summary>Reads the control row, and goes by it when this returns.</summary>
-    public Task FollowAsync(CancellationToken ct) => FollowAsync(asksForNew: false, ct);
+    /// <exception cref="ApiError">
+    /// 503: it could not be read. What this node cannot prove then is not damaged for that.
+    /// </exception>
+    public async Task FollowAsync(CancellationToken ct)
+    {
+        if (await FollowAsync(asksForNew: false, ct) is { } failure)
+            throw failure;
+    }
 
-    private async Task FollowAsync(bool asksForNew, CancellationToken ct)
+    private async Task<ApiError?> FollowAsync(bool asksForNew, CancellationToken ct)
     {
         await following.WaitAsync(ct);
         try
@@ -80,14 +87,26 @@ internal sealed class ControlWatch : IDisposable
             Trouble = e.Message;
             failing.Begin(LogLevel.Error, e, "The root keys of the store cannot be read again");
         }
-        catch (Exception e) when (e is KeyServiceException or ApiError or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            Warning = $"the root keys could not be read again: {Cause.Of(e)}";
-            failing.Begin(LogLevel.Warning, e, "The root keys of the store could not be read again");
+            Failed(e); // to write the anchor: what was read is in force
+        }
+        catch (Exception e) when (e is KeyServiceException or ApiError)
+        {
+            Failed(e);
+            return e as ApiError ?? ApiError.KeyServiceUnavailable((KeyServiceException)e);
         }
         finally
         {
             following.Release();
+        }
+
+        return null;
+
+        void Failed(Exception e)
+        {
+            Warning = $"the root keys could not be read again: {Cause.Of(e)}";
+            failing.Begin(LogLevel.Warning, e, "The root keys of the store could not be read again");
         }
     }
 
@@ -96,7 +115,7 @@ internal sealed class ControlWatch : IDisposable
     {
         try
         {
-            FollowAsync(stop.Token).GetAwaiter().GetResult();
+            _ = FollowAsync(asksForNew: false, stop.Token).GetAwaiter().GetResult();
         }
         catch (OperationCanceledException)
         {
@@ -118,7 +137,7 @@ internal sealed class ControlWatch : IDisposable
 
     private async Task<TimeSpan> RoundAsync(CancellationToken ct)
     {
-        await FollowAsync(asksForNew: true, ct);
+        _ = await FollowAsync(asksForNew: true, ct);
         while (Trouble is null && await StepAsync(ct))
             continue;
         if (Warning is not null)

@@ -66,6 +66,18 @@ public sealed class RenewalNodesTests(PostgresServer server)
         Assert.Equal(2, report.Segments.Count);
     }
 
+    [Fact]
+    public async Task A_node_that_cannot_read_the_peppers_does_not_call_a_key_damaged_for_that()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), count: 1);
+        // Proven by none that the node knows: so it looks whether there is another.
+        await PostgresServer.ExecuteAsync(nodes.Store, "UPDATE api_keys SET proof = sha256(proof)");
+        await PostgresServer.ExecuteAsync(nodes.Store, "ALTER TABLE root_keys RENAME TO away");
+        (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsError(503, null, null, type: "api_error");
+        await PostgresServer.ExecuteAsync(nodes.Store, "ALTER TABLE away RENAME TO root_keys");
+        (await nodes[0].Find(nodes.Keys.TestSecretKey, "k")).IsError(500, null, null, type: "api_error");
+    }
+
     // An owner's key that a thief makes with the pepper of then, and the statement that puts it there later.
     private static async Task<(string Token, string Sql)> PlantAsync(Nodes nodes)
     {
