@@ -217,7 +217,7 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     }
 
     /// <summary>The row, if it is damaged.</summary>
-    public DamagedRow? Damage => Fault is null ? null : new DamagedRow("apps", Id, Fault) { App = Id };
+    public DamagedRow? Damage => Fault is null ? null : AppRow.Damage(Id, Fault);
 
     private IReadOnlyList<SigningSecret> SigningSecretsOf(bool livemode) =>
         livemode ? LiveSigningSecrets : TestSigningSecrets;

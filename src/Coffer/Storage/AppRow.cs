@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace Coffer.Storage;
 
 /// <summary>
@@ -6,7 +8,7 @@ namespace Coffer.Storage;
 /// </summary>
 internal sealed record AppRow(string Id, string Name, string Account, long Created, byte[]? Sealed = null)
 {
-    private const string Columns = "SELECT id, name, account, created, sealed FROM apps";
+    private const string Own = "id, name, account, created, sealed", Columns = $"SELECT {Own} FROM apps";
 
     public static readonly Table Table = new("apps", "id:t name:t account:t created:n sealed:b", "id")
     {
@@ -41,10 +43,14 @@ internal sealed record AppRow(string Id, string Name, string Account, long Creat
         ON CONFLICT (id) DO UPDATE SET name = $2, sealed = $5
         """;
 
-    /// <summary>As <see cref="TenantRow.NotUnder"/>, of apps.</summary>
-    public static readonly Query<AppRow> NotUnder = new($"""
-        {Columns} WHERE sealed IS NOT NULL AND substr(sealed, 3, 4) <> $1 AND id > $2 ORDER BY id LIMIT $3
-        """, From);
+    private const string OfNotUnder =
+        "FROM apps WHERE sealed IS NOT NULL AND substr(sealed, 3, 4) <> $1 AND id > $2 ORDER BY id LIMIT $3";
+
+    /// <summary>
+    /// As <see cref="TenantRow.NotUnder"/>, of apps after an id. SQLite keeps ids that are read alike and are not.
+    /// </summary>
+    public static readonly Query<AppRow> NotUnder = new(new SqlText(
+        $"SELECT {Own}, typeof(id) || ' ' || hex(id) {OfNotUnder}", $"SELECT {Own}, id {OfNotUnder}"), FromShown);
 
     /// <summary>How many these are.</summary>
     public static readonly Query<long> CountNotUnder = new(
@@ -58,6 +64,21 @@ internal sealed record AppRow(string Id, string Name, string Account, long Creat
 
     /// <summary>Whether its columns hold what they may: if not, it was changed outside Coffer.</summary>
     public bool IsSound { get; init; } = true;
+
+    /// <summary>What tells the row apart: its id, or what stands there instead of one.</summary>
+    public string Shown { get => field ?? Id; init; }
+
+    /// <summary>What is wrong with an app.</summary>
+    public static DamagedRow Damage(string id, string fault, string? shown = null) =>
+        new("apps", shown ?? id, fault) { App = id };
+
+    private static AppRow FromShown(IRow row)
+    {
+        var (app, shown) = (From(row), row.Text(5));
+        var isPlain = app.Id.All(static each => each is > ' ' and <= '~')
+            && shown == $"text {Convert.ToHexString(Encoding.UTF8.GetBytes(app.Id))}";
+        return isPlain ? app : app with { Shown = shown };
+    }
 
     // What a column holds is looked at before it is read: reading it as text may make text of it.
     public static AppRow From(IRow row)
