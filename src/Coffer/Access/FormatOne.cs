@@ -61,7 +61,8 @@ internal sealed class FormatOne(Engine engine, Committer committer, Instance ins
     private async Task ExtendAsync()
     {
         var later = Now() + Longer;
-        await committer.CommitAsync(new Change.Plain(Row(instance, later)));
+        // Made when it is decided: a renewal may have begun another pepper since.
+        await committer.CommitAsync(new Change.Plain(() => [Row(instance, later)]));
         Volatile.Write(ref until, later);
     }
 

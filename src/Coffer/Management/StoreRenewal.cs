@@ -92,6 +92,9 @@ internal sealed class StoreRenewal(
         var damaged = new HashSet<DamagedRow>();
         foreach (var kind in ProvenKind.All)
             await ProveAsync(kind, damaged, ct);
+        // No end of a key is found by them, and no page begins with them.
+        damaged.UnionWith((await engine.ListAsync(EndedKeyRow.Misplaced, ct, Array.Empty<byte>(), Batch))
+            .Select(row => row.Damage));
         await EndSecretsAsync(damaged, ct);
         await gate.ReportAsync(damaged, "");
         return damaged;
@@ -108,7 +111,7 @@ internal sealed class StoreRenewal(
                 (after, most) => engine.ListAsync(EndedKeyRow.AfterMac, ct, after, most),
                 static row => row.Mac, RowOrder.OfBytes),
             row => EndedKey.ProveAnew(instance, row),
-            row => EndedKey.IsWhole(instance, row) ? null : new DamagedRow("ended_keys", row.Id, "its proof"), damaged),
+            row => EndedKey.IsWhole(instance, row) ? null : row.Damage, damaged),
         _ when kind == ProvenKind.Generation => ProveAsync(
             Engine.PagesAsync(int.MaxValue, -1L, (after, _) => engine.ListGenerationsAsync(after, ct),
                 static row => row.Number, Comparer<long>.Default),

@@ -30,6 +30,10 @@ internal sealed record EndedKeyRow(
     public static readonly Query<EndedKeyRow> AfterMac = new(
         $"{Columns} WHERE mac > $1 ORDER BY mac LIMIT $2", From);
 
+    // SQLite keeps text and numbers among bytes: they come before all that AfterMac gives, also the empty ones.
+    public static readonly Query<EndedKeyRow> Misplaced = new(
+        $"{Columns} WHERE mac <= $1 ORDER BY mac LIMIT $2", From);
+
     /// <inheritdoc cref="ApiKeyRow.Reprove"/>
     public const string Reprove = "UPDATE ended_keys SET proof = $1 WHERE mac = $2 AND proof = $3";
 
@@ -53,6 +57,9 @@ internal sealed record EndedKeyRow(
 
     /// <inheritdoc cref="AppRow.IsSound"/>
     public bool IsSound { get; init; } = true;
+
+    /// <summary>The row, if Coffer did not write it so.</summary>
+    public DamagedRow Damage => new("ended_keys", Id, IsSound ? "its proof" : DamagedRow.Columns) { App = App };
 
     public static EndedKeyRow From(IRow row)
     {

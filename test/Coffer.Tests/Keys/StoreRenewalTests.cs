@@ -418,6 +418,26 @@ public sealed class StoreRenewalTests : ServerTests
         });
     }
 
+    [Fact]
+    public async Task An_end_of_a_key_that_is_planted_where_no_page_begins_is_named()
+    {
+        Assert.SkipWhen(PostgresServer.IsChosen, "SQLite keeps text and numbers where bytes belong");
+        foreach (var mac in (string[])["'text'", "7", "x''", "x'01'"])
+        {
+            Server.Execute($"""
+                INSERT INTO ended_keys (mac, id, kind, livemode, created, ended, how, proof)
+                VALUES ({mac}, 'key_' || typeof({mac}) || length({mac}), 'secret', 0, 1, 1, 'revoked', x'00')
+                """);
+        }
+
+        await RenewAsync();
+        var named = (await Server.Admin.Get("/admin/v1/audit", ("verb", "check_row"), ("limit", "100"))).IsOk()
+            .Json["data"]!.AsArray().Select(entry => (string)entry!["target"]!);
+        Assert.Equal(
+            ["ended_keys key_blob0", "ended_keys key_blob1", "ended_keys key_integer1", "ended_keys key_text4"],
+            named.Where(target => target.StartsWith("ended_keys", StringComparison.Ordinal)).Order());
+    }
+
     /// <summary>As on a node that had handed it in, and follows another only then.</summary>
     [Fact]
     public async Task What_waits_while_a_pepper_begins_is_proven_by_that_one()
@@ -451,14 +471,15 @@ public sealed class StoreRenewalTests : ServerTests
             };
             var retention = new Retention(engine, committer, AuditKeys.Of(instance),
                 static () => TimeSpan.FromDays(30), Server.Time, NullLogger<Retention>.Instance);
-            var endings = new Endings(engine, instance, null!, null!,
-                new FormatOne(engine, committer, instance, Server.Time), Server.Time);
+            var formatOne = new FormatOne(engine, committer, instance, Server.Time);
+            await committer.CommitAsync(new Change.Plain(new RowWrite.DeleteMeta(FormatOne.MetaKey)));
+            var endings = new Endings(engine, instance, null!, null!, formatOne, Server.Time);
             var roots = new RootRotation(engine, committer, instance, KeyWrappers.OfFile(KeyFilePath), Server.Time);
             var renewal = new StoreRenewal(engine, committer, instance, roots, gate, Server.Time);
 
             // Each is handed in once its call returns, and the renewal is urgent.
             var waiting = Task.WhenAll(receipts.SignAsync(default), retention.SweepAsync(default),
-                endings.SweepAsync(committer, default));
+                endings.SweepAsync(committer, default), formatOne.StartAsync(default));
             var begun = renewal.StepAsync(default);
             held.Set();
             Assert.True(await begun);
@@ -473,6 +494,9 @@ public sealed class StoreRenewalTests : ServerTests
             var signed = Receipt.From((await engine.FindReceiptAsync(receipt.Id, default))!, instance);
             Assert.NotNull(signed?.SignedAt);
             Assert.True(Generations.IsWhole(instance, Assert.Single(await engine.ListGenerationsAsync(-1, default))));
+            var accepting = new FormatOne(engine, committer, instance, Server.Time);
+            await accepting.StartAsync(default);
+            Assert.True(accepting.IsAcceptedAt(Server.Time.Seconds));
             Assert.Single(await engine.ListMetaAsync(AuditCut.MetaPrefix, default), row =>
                 AuditCut.Read(AuditKeys.Of(instance).Proof, "node_1", row.Value) is not null);
             return true;
