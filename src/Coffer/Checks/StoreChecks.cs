@@ -42,14 +42,15 @@ internal static class RowsCheck
         {
             ct.ThrowIfCancellationRequested();
             count += rows.Count;
-            damaged.UnionWith(rows.Where(row => Tenants.Rewrap(instance, row) is null)
+            damaged.UnionWith(rows.Where(row => Tenants.Rewrap(instance, row, out _) is null)
                 .Select(row => $"row {row.Id} of tenants"));
         }
 
         await foreach (var rows in engine.AppsNotUnderAsync(NoVersion, Page, ct))
         {
             count += rows.Count;
-            damaged.UnionWith(rows.Where(row => App.Rewrap(instance, row) is null).Select(row => $"{row.Id} of apps"));
+            damaged.UnionWith(rows.Where(row => App.Rewrap(instance, row) is null)
+                .Select(row => $"{row.Shown} of apps"));
         }
 
         if (damaged.Count == 0)

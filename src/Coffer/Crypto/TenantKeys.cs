@@ -13,6 +13,10 @@ internal sealed class TenantKeys : IDisposable
     private const int MostRetired = byte.MaxValue;
 
     private const byte FormatOne = 1, FormatTwo = 2;
+
+    /// <summary>Where in a counter the root key stands that its seed came with.</summary>
+    private const int RootAt = 32;
+
     private const int SeedSize = TenantSeed.Size;
     private const int RetiredSize = SeedSize + 1 + sizeof(long);
     private const int EntrySize = sizeof(uint) + SealingKey.Size;
@@ -36,11 +40,40 @@ internal sealed class TenantKeys : IDisposable
     /// <summary>Whether names may still stand under a retired seed.</summary>
     public bool HasOldNames => Retired.Any(static seed => seed.HasNames);
 
-    /// <summary>One more at each change of the keys; 0 in format 1, which has none.</summary>
+    /// <summary>
+    /// One more at each change of the keys, and with another seed the first that <see cref="SeedRootOf"/> reads the
+    /// root key of then in; 0 in format 1, which has none.
+    /// </summary>
     public long Counter { get; }
+
+    /// <summary>
+    /// The version of the root key that sealed when the seed of keys was made, or of one before it: keys are never
+    /// sealed under an older one.
+    /// </summary>
+    public static long SeedRootOf(long counter) => (counter >> RootAt) + 1;
 
     /// <summary>How many keys seal or open.</summary>
     public int Count => sealing.Length;
+
+    /// <summary>
+    /// Whether none of them was there before a root key sealed: the seed was not, and the key that was its
+    /// predecessor's is dropped.
+    /// </summary>
+    public bool AreSince(long root) => HasSeedSince(root) && (Count == 1 || Counter != FirstOf(SeedRootOf(Counter)));
+
+    /// <summary>Whether the seed was not there before a root key sealed.</summary>
+    public bool HasSeedSince(long root) => SeedRootOf(Counter) >= root;
+
+    /// <summary>
+    /// What all keys of a tenant have in common from its first ones on, which is no secret. Those of its account after
+    /// it was forgotten have another.
+    /// </summary>
+    public Guid Life()
+    {
+        var life = new Guid(SHA256.HashData((Retired.Count > 0 ? Retired[0] : Seed).Span).AsSpan(0, 16));
+        GC.KeepAlive(memory);
+        return life;
+    }
 
     /// <summary>The version of the key that seals from now on, as it stands in an envelope.</summary>
     public byte[] NewestVersion
@@ -54,8 +87,9 @@ internal sealed class TenantKeys : IDisposable
     }
 
     /// <summary>Fresh keys in the form in which they are stored, to be sealed and cleared by the caller.</summary>
+    /// <param name="root">The version of the root key that seals.</param>
     /// <param name="isFormatOne">In the form of before, which older nodes read.</param>
-    public static SecretBytes Generate(bool isFormatOne = false)
+    public static SecretBytes Generate(long root = 1, bool isFormatOne = false)
     {
         var head = isFormatOne ? 1 + SeedSize : RetiredAt + 1;
         var stored = SecretBytes.Rent(head + EntrySize);
@@ -63,7 +97,7 @@ internal sealed class TenantKeys : IDisposable
         stored.Span[0] = isFormatOne ? FormatOne : FormatTwo;
         if (!isFormatOne)
         {
-            BinaryPrimitives.WriteInt64BigEndian(stored.Span[CounterAt..], 1);
+            BinaryPrimitives.WriteInt64BigEndian(stored.Span[CounterAt..], FirstOf(root));
             stored.Span[RetiredAt] = 0;
         }
 
@@ -88,7 +122,7 @@ internal sealed class TenantKeys : IDisposable
     public SecretBytes WithNewKey()
     {
         using var added = FreshKey();
-        return Stored([.. sealing, added], Seed.Span, Retired);
+        return Stored(Counter + 1, [.. sealing, added], Seed.Span, Retired);
     }
 
     /// <summary>
@@ -96,12 +130,13 @@ internal sealed class TenantKeys : IDisposable
     /// before is to be moved, and is under another key than what does not. Of more than 255 the oldest is no more.
     /// </summary>
     /// <param name="now">Unix seconds.</param>
-    public SecretBytes WithNewSeed(long now)
+    /// <param name="root">The version of the root key that seals.</param>
+    public SecretBytes WithNewSeed(long now, long root)
     {
         using var added = FreshKey();
         using var seed = SecretBytes.Rent(SeedSize);
         RandomNumberGenerator.Fill(seed.Span);
-        var stored = Stored([.. sealing, added], seed.Span,
+        var stored = Stored(Math.Max(Counter + 1, FirstOf(root)), [.. sealing, added], seed.Span,
             [.. Retired.TakeLast(MostRetired - 1), Seed.As(SeedMarks.All, now)]);
         GC.KeepAlive(memory);
         return stored;
@@ -109,7 +144,7 @@ internal sealed class TenantKeys : IDisposable
 
     /// <summary>The same without the keys that do not seal any more, in the form in which they are stored.</summary>
     /// <param name="hasOldNames">Whether something still stands under a retired seed, and cannot be moved.</param>
-    public SecretBytes WithNewestOnly(bool hasOldNames = false) => Stored([sealing[^1]], Seed.Span,
+    public SecretBytes WithNewestOnly(bool hasOldNames = false) => Stored(Counter + 1, [sealing[^1]], Seed.Span,
         hasOldNames ? Retired : [.. Retired.Select(seed => seed.As(seed.Marks & ~SeedMarks.Names, seed.Since))]);
 
     /// <summary>Seals under the newest key what is a tenant's.</summary>
@@ -202,12 +237,14 @@ internal sealed class TenantKeys : IDisposable
         return new SealingKey(sealing[^1].Version + 1, fresh.Span);
     }
 
+    private static long FirstOf(long root) => ((root - 1) << RootAt) + 1;
+
     private SecretBytes Stored(
-        ReadOnlySpan<SealingKey> keys, ReadOnlySpan<byte> seed, IReadOnlyList<TenantSeed> retired)
+        long counter, ReadOnlySpan<SealingKey> keys, ReadOnlySpan<byte> seed, IReadOnlyList<TenantSeed> retired)
     {
         var stored = SecretBytes.Rent(RetiredAt + 1 + retired.Count * RetiredSize + keys.Length * EntrySize);
         stored.Span[0] = FormatTwo;
-        BinaryPrimitives.WriteInt64BigEndian(stored.Span[CounterAt..], Counter + 1);
+        BinaryPrimitives.WriteInt64BigEndian(stored.Span[CounterAt..], counter);
         seed.CopyTo(stored.Span[SeedAt..]);
         stored.Span[RetiredAt] = (byte)retired.Count;
         var rest = stored.Span[(RetiredAt + 1)..];

@@ -118,7 +118,7 @@ internal sealed class Reaper : IDisposable
         var owners = new Dictionary<long, TenantId>();
         foreach (var number in keys.Select(key => key.Tenant).Distinct())
         {
-            if (await engine.ListAsync(TenantRow.AllAfter, ct, number - 1, 1) is [{ Row.IsSound: true } owner]
+            if (await engine.ListAsync(TenantRow.AllFrom, ct, number, 1) is [{ Row.IsSound: true } owner]
                 && owner.Id == number)
                 owners[number] = owner.Tenant;
         }

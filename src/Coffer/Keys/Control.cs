@@ -30,7 +30,8 @@ internal sealed record Control : IDisposable
         StoredSettings = 6, RenewedPeppers = 7;
 
     private const byte SerialTag = 1, LevelTag = 2, GenerationTag = 3, HeldTag = 4, RootTag = 5, WrappingTag = 6,
-        RemovedTag = 7, PepperTag = 8, SigningKeyTag = 9, SettingTag = 10, EraTag = 11, RenewalTag = 12, HeadsTag = 13;
+        RemovedTag = 7, PepperTag = 8, SigningKeyTag = 9, SettingTag = 10, EraTag = 11, RenewalTag = 12, HeadsTag = 13,
+        CompromiseTag = 14;
 
     private const int VersionSize = sizeof(uint), HashSize = SHA256.HashSizeInBytes,
         EraSize = 2 * VersionSize + StoreGeneration.Size;
@@ -79,6 +80,9 @@ internal sealed record Control : IDisposable
     /// believed: the newest one, or while a renewal proves rows again the one before; null if that is the first.
     /// </summary>
     public byte[]? Heads { get; init; }
+
+    /// <summary>Rotations of tenants' keys for a compromise that a root key ends, or has ended of late.</summary>
+    public IReadOnlyList<Compromise> Compromises { get; init; } = [];
 
     public static IReadOnlyDictionary<string, string> NoSettings { get; } = new Dictionary<string, string>();
 
@@ -178,6 +182,7 @@ internal sealed record Control : IDisposable
 
         if (Heads is not null)
             fields.Add((HeadsTag, Heads));
+        fields.AddRange(Compromises.Select(each => (CompromiseTag, each.ToBytes())));
         var secrets = Peppers.Select(pepper => (Tag: PepperTag, Of: pepper))
             .Concat(SigningKeys.Select(key => (Tag: SigningKeyTag, Of: key))).ToList();
         var size = fields.Sum(field => Tlv.SizeOf(field.Value))
@@ -200,7 +205,7 @@ internal sealed record Control : IDisposable
     private static Control? Parse(ReadOnlySpan<byte> text)
     {
         if (!Tlv.AreSound(text, [SerialTag, LevelTag, GenerationTag, HeldTag, RenewalTag, HeadsTag],
-            [RootTag, WrappingTag, RemovedTag, PepperTag, SigningKeyTag, SettingTag, EraTag]))
+            [RootTag, WrappingTag, RemovedTag, PepperTag, SigningKeyTag, SettingTag, EraTag, CompromiseTag]))
             return null;
         var (serial, level) = (Tlv.Number(text, SerialTag), Tlv.Number(text, LevelTag));
         if (serial is not > 0 || level is not (>= FirstLevel and <= CurrentLevel)
@@ -260,6 +265,14 @@ internal sealed record Control : IDisposable
                 return null;
         }
 
+        var compromises = new List<Compromise>();
+        foreach (var at in Tlv.All(text, CompromiseTag))
+        {
+            if (Compromise.Read(text[at]) is not { } compromise)
+                return null;
+            compromises.Add(compromise);
+        }
+
         if (!TryReadEras(text, peppers, out var eras) || !TryReadRenewal(text, out var renewal)
             || (Tlv.Find(text, HeadsTag) is { } of && text[of].Length != HashSize))
             return null;
@@ -267,6 +280,7 @@ internal sealed record Control : IDisposable
         {
             Eras = eras,
             Renewal = renewal,
+            Compromises = compromises,
             Heads = Tlv.Find(text, HeadsTag) is { } heads ? text[heads].ToArray() : null,
             Serial = serial.Value,
             Level = level.Value,

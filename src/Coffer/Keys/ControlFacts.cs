@@ -34,6 +34,9 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
     /// <summary>The renewal of the store that is under way, or null.</summary>
     public Renewal? Renewal { get; init; }
 
+    /// <inheritdoc cref="Control.Compromises"/>
+    public IReadOnlyList<Compromise> Compromises { get; init; } = [];
+
     /// <summary>The versions of root keys that are no more.</summary>
     public required IReadOnlyList<uint> RemovedRoots { get; init; }
 
@@ -107,6 +110,7 @@ internal sealed record ControlFacts(long Serial, StoreGeneration Generation, IRe
         Settings = control.Settings,
         Marks = MarksOf(control),
         Renewal = control.Renewal,
+        Compromises = control.Compromises,
         SigningKeys = HashesOf(control),
         RemovedRoots = [.. control.RemovedRoots.Select(root => root.Version)],
     };

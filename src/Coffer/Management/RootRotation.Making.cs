@@ -36,9 +36,13 @@ internal sealed partial class RootRotation
     /// Takes the next step to where no root key is left that is older than a version: one is made if there is none so
     /// new, its rotation is waited for, and those of before are removed with all that wraps them.
     /// </summary>
+    /// <param name="version">The oldest that may be left.</param>
+    /// <param name="ends">What the one that is made ends, by its version; null is nothing.</param>
+    /// <param name="ct">Ends the wait for a wrapper.</param>
     /// <returns>Whether it is so; else it is called again.</returns>
     /// <exception cref="ApiError">As <see cref="MakeAsync"/>.</exception>
-    public async Task<bool> ReplaceAsync(long version, CancellationToken ct)
+    public async Task<bool> ReplaceAsync(
+        long version, Func<uint, IEnumerable<Compromise>>? ends, CancellationToken ct)
     {
         var facts = instance.FactsInForce;
         if (facts.Rotating is not null)
@@ -46,8 +50,9 @@ internal sealed partial class RootRotation
         if (facts.Roots[^1].Version < version)
         {
             var made = await MakeAsync(facts, ct);
-            await committer.CommitAsync(new ControlChange(instance, made.AddTo, made.Writes,
-                [new AuditEntry("rotate_root_key", Word(RootState.Made)) { Version = made.Key.Version }])
+            Compromise[] ended = ends is null ? [] : [.. ends(made.Key.Version)];
+            await committer.CommitAsync(new ControlChange(instance, control => Ending(made.AddTo(control), ended),
+                made.Writes, [new AuditEntry("rotate_root_key", Word(RootState.Made)) { Version = made.Key.Version }])
             {
                 Made = made,
             });
@@ -63,6 +68,27 @@ internal sealed partial class RootRotation
 
         return instance.FactsInForce.Roots.All(root => root.Version >= version);
     }
+
+    /// <summary>
+    /// Whether a root key has ended a rotation for a compromise: none is left that took over anything before.
+    /// </summary>
+    /// <param name="rotation">Its id.</param>
+    /// <param name="first">The root key that it began with.</param>
+    public bool HasEnded(string rotation, long? first)
+    {
+        var facts = instance.FactsInForce;
+        return facts.Compromises.Any(each => each.Rotation == rotation && each.First == first
+            && facts.Roots.All(root => root.Version >= each.Root));
+    }
+
+    // Those before them are of no use once the root keys are gone that took over what there was.
+    private static Control Ending(Control control, Compromise[] ended) => control with
+    {
+        Compromises =
+        [
+            .. control.Compromises.Where(each => control.Roots.Any(root => root.Version < each.Root)), .. ended,
+        ],
+    };
 
     /// <summary>
     /// Has the store sign with a key that is not of before: one is made, and signed by the one before it, unless one

@@ -118,35 +118,28 @@ internal sealed partial class RootRotation(
 
     private Task RewrapTenantsAsync(HashSet<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
         engine.TenantsNotUnderAsync(Under, Batch, ct),
-        owned => Tenants.Rewrap(instance, owned) is { } keys
-            ? new RowWrite.RewrapTenant(owned.Id, owned.Row.SealedKeys, keys)
-            : null,
-        owned => damaged.Add(new DamagedRow("tenants", $"{owned.Id}", "its proof")
-        {
-            App = owned.Tenant.App,
-            Account = owned.Tenant.Account,
-        }));
+        owned => Tenants.Rewrap(instance, owned, out var damage) is { } keys
+            ? (new RowWrite.RewrapTenant(owned.Id, owned.Row.SealedKeys, keys), null)
+            : (null, damage), damaged);
 
     private Task RewrapAppsAsync(HashSet<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
         engine.AppsNotUnderAsync(Under, Batch, ct),
         row => App.Rewrap(instance, row) is { } settings
-            ? new RowWrite.RewrapApp(row.Id, row.Sealed!, settings)
-            : null,
-        row => damaged.Add(
-            new DamagedRow("apps", row.Id, row.IsSound ? "its proof" : DamagedRow.Columns) { App = row.Id }));
+            ? (new RowWrite.RewrapApp(row.Id, row.Sealed!, settings), null)
+            : (null, AppRow.Damage(row.Id, row.IsSound ? "its proof" : DamagedRow.Columns, row.Shown)), damaged);
 
-    private async Task RewrapAsync<TRow>(
-        IAsyncEnumerable<IReadOnlyList<TRow>> pages, Func<TRow, RowWrite?> rewrap, Action<TRow> report)
+    private async Task RewrapAsync<TRow>(IAsyncEnumerable<IReadOnlyList<TRow>> pages,
+        Func<TRow, (RowWrite? Row, DamagedRow? Damage)> rewrap, HashSet<DamagedRow> damaged)
     {
         await foreach (var rows in pages)
         {
-            var changes = rows.Select(row => new Change.Late(() => rewrap(row))).ToList();
-            await Task.WhenAll(changes.Select(committer.CommitAsync));
-            for (var i = 0; i < rows.Count; i++)
+            var left = new DamagedRow?[rows.Count];
+            await Task.WhenAll(rows.Select((row, i) => committer.CommitAsync(new Change.Late(() =>
             {
-                if (!changes[i].HasWritten)
-                    report(rows[i]);
-            }
+                (var again, left[i]) = rewrap(row);
+                return again;
+            }))));
+            damaged.UnionWith(left.OfType<DamagedRow>());
         }
     }
 

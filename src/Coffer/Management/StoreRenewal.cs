@@ -35,7 +35,7 @@ internal sealed class StoreRenewal(
         switch (renewal.State)
         {
             case RenewalState.Asked:
-                return await roots.ReplaceAsync(renewal.Root, ct) && await BeginAsync(renewal);
+                return await roots.ReplaceAsync(renewal.Root, null, ct) && await BeginAsync(renewal);
             case RenewalState.Proving:
                 return await ListAsync(renewal, await ProveAsync(ct), ct);
             case RenewalState.Listed:

@@ -1,6 +1,7 @@
 using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Crypto;
+using Coffer.Keys;
 using Coffer.Secrets;
 using Coffer.Storage;
 
@@ -39,7 +40,7 @@ internal sealed class TenantKeyRotation : IDisposable
     private readonly Gate gate;
     private readonly TimeProvider time;
     private bool waitsForRoots;
-    private (string Rotations, long Place) sweep = ("", 0);
+    private (string Rotations, long Failovers, long Place) sweep = ("", 0, 0);
 
     public TenantKeyRotation(Engine engine, Committer committer, Tenants tenants, Gate gate, TimeProvider time,
         ILogger<TenantKeyRotation> log)
@@ -87,12 +88,15 @@ internal sealed class TenantKeyRotation : IDisposable
             return false;
         if (rotation.IsBeforeLastRoot && await SweepAsync(rotations, ct) is { } hasSwept)
             return hasSwept;
-        waitsForRoots = rotation.IsCompromised && !await ReplaceRootsAsync(rotation, ct);
+        waitsForRoots = rotation.IsCompromised && !await ReplaceRootsAsync(rotations, rotation, ct);
         if (waitsForRoots
             || (rotation.FirstSigningKey is { } key && !await Roots.RenewSigningKeyAsync(key)))
             return false;
         if (rotation.Place >= rotation.UpTo)
         {
+            // A root key that somebody else has made took over what it found: there is to be another.
+            if (rotation.IsCompromised && !Roots.HasEnded(rotation.Id, rotation.FirstRoot))
+                return await SaveAsync(rotation, rotation with { LastRoot = null });
             // What was dropped is not to be left in the files, as far as the engine rules them.
             return await engine.EraseAsync(ct) && await SaveAsync(rotation,
                 rotation with { Ended = time.GetUtcNow().ToUnixTimeSeconds() },
@@ -108,7 +112,7 @@ internal sealed class TenantKeyRotation : IDisposable
         var read = rotation.App is { } app
             ? await engine.ListAsync(TenantRow.OfAppAfter, ct,
                 app, rotation.Place, rotation.Account, TenantRotation.ModeOf(rotation.Livemode), TenantsAtOnce)
-            : await engine.ListAsync(TenantRow.AllAfter, ct, rotation.Place, TenantsAtOnce);
+            : await engine.ListAsync(TenantRow.AllFrom, ct, rotation.Place + 1, TenantsAtOnce);
         List<OwnedTenantRow> page = [.. read.Where(owned => owned.Id <= rotation.UpTo)];
         if (await RotateAsync(rotation, page, ct) is not { } turn)
             return false;
@@ -130,20 +134,21 @@ internal sealed class TenantKeyRotation : IDisposable
         return waitsForRoots ? PeriodOfRoots : Period;
     }
 
-    // Who writes the database can give a tenant another number while they run, one that they have passed or are not to
-    // reach. So all tenants are gone through again, for those that share the next root key, before there is one. Where
-    // it is stands in memory only: whoever begins again finds what is done. Null at its end, else whether it got on.
+    // A tenant may have come since with keys of before, or been given a number that they have passed or are not to
+    // reach. So all tenants are gone through again, for those that share the next root key, before there is one; that
+    // does not take over what evades this as well. Where it is stands in memory only: whoever begins again finds what
+    // is done. Null at its end, else whether it got on.
     private async Task<bool?> SweepAsync(TenantRotations rotations, CancellationToken ct)
     {
         List<TenantRotation> all = [.. rotations.All.Where(rotation => rotation.IsBeforeLastRoot)];
         var ids = string.Join(' ', all.Select(rotation => rotation.Id));
-        if (sweep.Rotations != ids)
-            sweep = (ids, long.MinValue);
-        var page = await engine.ListAsync(TenantRow.AllAfter, ct, sweep.Place, RowsAtOnce);
+        if ((sweep.Rotations, sweep.Failovers) != (ids, engine.Failovers))
+            sweep = (ids, engine.Failovers, long.MinValue);
+        var page = await engine.ListAsync(TenantRow.AllFrom, ct, sweep.Place, RowsAtOnce);
         // What the last of them has renewed is renewed for those before it too.
         var missed = (await OpenAsync(page, new Turn(), ct))
             .Select(tenant => (tenant.Number,
-                Of: all.FindLast(each => each.Covers(tenant.Id) && !IsDone(tenant, each))))
+                Of: all.FindLast(each => each.Chosen.Has(tenant.Id) && !IsDone(tenant, each))))
             .Where(each => each.Of is not null).ToLookup(each => each.Of!, each => each.Number);
         if (missed.FirstOrDefault() is { Key: var rotation } numbers)
         {
@@ -155,23 +160,33 @@ internal sealed class TenantKeyRotation : IDisposable
             });
         }
 
-        if (page.Count == RowsAtOnce)
+        if (page.Count == RowsAtOnce && page[^1].Id < long.MaxValue)
         {
-            sweep.Place = page[^1].Id;
+            sweep.Place = page[^1].Id + 1;
             return true;
         }
 
-        sweep = ("", 0);
         return null;
     }
 
     // False until the root keys of before are no more.
-    private async Task<bool> ReplaceRootsAsync(TenantRotation rotation, CancellationToken ct)
+    private async Task<bool> ReplaceRootsAsync(
+        TenantRotations rotations, TenantRotation rotation, CancellationToken ct)
     {
-        if (rotation.Root is not null)
-            return await Roots.ReplaceAsync(rotation.Root.Value, ct);
-        var root = Roots.NextVersion;
-        await SaveAsync(stored => stored.All.Contains(rotation) ? stored.With(rotation, root) : null);
+        if (rotation.Root is { } version)
+        {
+            return await Roots.ReplaceAsync(version, made => rotations.All
+                .Where(each => each.Ended is null && each.Place >= each.UpTo && each.LastRoot == version)
+                .Select(each => new Compromise(made, (uint)each.FirstRoot!.Value, each.Id, each.Chosen)), ct);
+        }
+
+        var (root, hasSwept) = (Roots.NextVersion, rotation.IsBeforeLastRoot);
+        // Another server may lack what the last look has found.
+        await SaveAsync(stored => stored.All.Contains(rotation) && (!hasSwept || sweep.Failovers == engine.Failovers)
+            ? stored.With(rotation, root)
+            : null);
+        // What comes later is not looked at by this one.
+        sweep = ("", 0, 0);
         return false;
     }
 
@@ -205,20 +220,19 @@ internal sealed class TenantKeyRotation : IDisposable
         return left.Count == 0 ? turn : null;
     }
 
-    private long? Retired(TenantRotation rotation) => rotation.IsCompromised
-        ? Math.Max(time.GetUtcNow().ToUnixTimeSeconds(), rotation.Created + 1)
-        : null;
+    private long? Retired(TenantRotation rotation) =>
+        rotation.IsCompromised ? time.GetUtcNow().ToUnixTimeSeconds() : null;
 
-    // Whether this rotation has given it one: each is retired after the rotation was asked for, and none of before is.
+    // Whether it has one of since the rotation began: it has given it that, or the tenant came later.
     private static bool HasNewSeed(Tenant tenant, TenantRotation rotation) =>
-        rotation.IsCompromised && tenant.Keys.Retired.Any(seed => seed.Since > rotation.Created);
+        rotation is { IsCompromised: true, FirstRoot: { } first } && tenant.Keys.HasSeedSince(first);
 
     private static bool IsDone(Tenant tenant, TenantRotation rotation) =>
         tenant.Keys.Count == 1 && HasNewSeed(tenant, rotation);
 
     // Whether this rotation has added the key that it has more: one of before keeps a seed that this one is to renew.
-    private static bool IsOf(TenantRotation rotation, Tenant tenant) => !rotation.IsCompromised
-        || (tenant.Keys.Retired is [.., { HasNames: true, Since: var since }] && since > rotation.Created);
+    private static bool IsOf(TenantRotation rotation, Tenant tenant) =>
+        !rotation.IsCompromised || HasNewSeed(tenant, rotation);
 
     // Of all these tenants, so that those with little share a commit.
     private async Task ResealAsync(

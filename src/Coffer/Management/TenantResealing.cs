@@ -47,7 +47,9 @@ internal abstract class TenantResealing(Tenants tenants, Tenant tenant) : Change
     public sealed class Beginning(Tenants tenants, Tenant tenant, long? retired) : TenantResealing(tenants, tenant)
     {
         protected override IReadOnlyList<RowWrite> Next(Found found) =>
-            [Keys(retired is { } since ? Of.Keys.WithNewSeed(since) : Of.Keys.WithNewKey())];
+            [Keys(retired is { } since ? Of.Keys.WithNewSeed(since, Sealing) : Of.Keys.WithNewKey())];
+
+        private uint Sealing => Own.Instance.FactsInForce.Sealing;
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) =>
             Note("sealing", null, retired is null ? null : "compromised");

@@ -12,7 +12,7 @@ namespace Coffer.Management;
 /// <param name="App">Whose tenants, or null for those of all apps.</param>
 /// <param name="Account">Of this account, or null for all.</param>
 /// <param name="Livemode">In this mode, or null for both.</param>
-/// <param name="Created">When it was asked for, in Unix seconds, and after all that was in the record then.</param>
+/// <param name="Created">When it was asked for, in Unix seconds.</param>
 /// <param name="Tenants">How many tenants there were then.</param>
 /// <param name="UpTo">
 /// The greatest number of theirs: those that came later have fresh keys, and are gone through only after a compromise.
@@ -85,9 +85,8 @@ internal sealed record TenantRotation(
     /// </summary>
     public const long LeastUpTo = 1;
 
-    /// <summary>Whether a tenant is one of those whose keys it has rotate.</summary>
-    public bool Covers(TenantId tenant) => (App is null || App == tenant.App)
-        && (Account is null || Account == tenant.Account) && (Livemode is null || Livemode == tenant.Livemode);
+    /// <summary>The tenants whose keys it has rotate.</summary>
+    public TenantChoice Chosen => new(App, Account, Livemode);
 
     /// <summary>A mode as it stands in a tenant's row; null is both.</summary>
     public static long? ModeOf(bool? livemode) => livemode switch
@@ -134,18 +133,14 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
             rotation => rotation.Ended is null && rotation.Place < rotation.UpTo)
         ?? All.FirstOrDefault(rotation => rotation.Ended is null);
 
-    /// <summary>
-    /// With one more, asked for after all before it, whatever the clock says: what they have renewed is not yet renewed
-    /// by this one. The oldest that are done make room.
-    /// </summary>
+    /// <summary>With one more. The oldest that are done make room.</summary>
     /// <exception cref="ApiError">400: too many wait.</exception>
     public TenantRotations With(TenantRotation added)
     {
         if (All.Count(rotation => rotation.Ended is null) >= Most)
             throw ApiError.TooManyRotations(Most);
         var old = All.Where(rotation => rotation.Ended is not null).Take(All.Count + 1 - Most);
-        var after = All.Select(rotation => Math.Max(rotation.Created, rotation.Ended ?? 0) + 1).Append(0).Max();
-        return new([.. All.Except(old), added with { Created = Math.Max(added.Created, after) }]);
+        return new([.. All.Except(old), added]);
     }
 
     /// <summary>With one of them as it is now.</summary>

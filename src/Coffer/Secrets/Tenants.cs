@@ -84,10 +84,9 @@ internal sealed class Tenants(
         for (var isAgain = false; ; isAgain = true)
         {
             var removals = opened.Removals;
-            if (await engine.FindTenantAsync(id, ct) is not { } row)
+            if (await instance.FindUnderRootAsync(
+                () => engine.FindTenantAsync(id, ct), static row => row.SealedKeys, ct) is not { } row)
                 return null;
-            if (!instance.Roots.MayOpen(row.SealedKeys))
-                await instance.Reload(ct);
             // What is no longer kept may still be in use by a request: its keys are cleared when they are finalised.
             var tenant = Open(instance, id, row);
             if (marks.IsBehind(tenant))
@@ -149,13 +148,32 @@ internal sealed class Tenants(
             opened.Remove(id);
     }
 
-    /// <summary>A tenant's keys under the root key that seals, in their format; null if they do not open.</summary>
-    public static byte[]? Rewrap(Instance instance, OwnedTenantRow owned)
+    /// <summary>
+    /// A tenant's keys under the root key that seals, in their format. Not such as do not open, nor such as were there
+    /// before a compromise that a root key has ended or ends: whoever knows those has put them back.
+    /// </summary>
+    /// <returns>Null, with what is wrong, if it is to stay as it is.</returns>
+    public static byte[]? Rewrap(Instance instance, OwnedTenantRow owned, out DamagedRow? damage)
     {
-        using var keys = OpenKeys(instance, owned.Tenant, owned.Row);
-        return keys is null
-            ? null
-            : Seal(instance, owned.Tenant, keys.Span, owned.Row.Counter, owned.Row.Keys);
+        using var stored = OpenKeys(instance, owned.Tenant, owned.Row);
+        damage = stored switch
+        {
+            null => Damage(owned.Tenant, owned.Row, owned.Row.IsSound ? "its proof" : DamagedRow.Columns),
+            _ when !AreSinceCompromises(instance, owned.Tenant, stored.Span) =>
+                Damage(owned.Tenant, owned.Row, "its keys, which are of before a compromise"),
+            _ => null,
+        };
+        return damage is null
+            ? Seal(instance, owned.Tenant, stored!.Span, owned.Row.Counter, owned.Row.Keys)
+            : null;
+    }
+
+    private static bool AreSinceCompromises(Instance instance, TenantId id, ReadOnlySpan<byte> stored)
+    {
+        if (instance.Facts?.Compromises.Where(of => of.Tenants.Has(id)).ToList() is not { Count: > 0 } compromises)
+            return true;
+        using var keys = TenantKeys.Parse(stored);
+        return keys is not null && compromises.TrueForAll(of => keys.AreSince(of.First));
     }
 
     /// <summary>The row that gives a tenant other keys, sealed under the root key that seals.</summary>
@@ -183,7 +201,10 @@ internal sealed class Tenants(
     private static SecretBytes? OpenKeys(Instance instance, TenantId id, TenantRow row)
     {
         using var bound = BoundKeys(instance, id, row.Counter, row.Keys);
-        return row.IsSound ? instance.Roots.Open(row.SealedKeys, bound.Span) : null;
+        // Nobody has sealed keys under a root key that was none when they were made.
+        return row.IsSound && TenantKeys.SeedRootOf(row.Counter) <= Envelope.KeyVersionOf(row.SealedKeys)
+            ? instance.Roots.Open(row.SealedKeys, bound.Span)
+            : null;
     }
 
     private static byte[] Seal(Instance instance, TenantId id, ReadOnlySpan<byte> keys, long counter, long count)
@@ -204,8 +225,11 @@ internal sealed class Tenants(
         return bound;
     }
 
-    private static ApiError Damaged(TenantId id, TenantRow row, string what) => ApiError.RecordDamaged("tenant",
-        new DamagedRow("tenants", $"{row.Id}", what) { App = id.App, Account = id.Account });
+    private static DamagedRow Damage(TenantId id, TenantRow row, string what) =>
+        new("tenants", $"{row.Id}", what) { App = id.App, Account = id.Account };
+
+    private static ApiError Damaged(TenantId id, TenantRow row, string what) =>
+        ApiError.RecordDamaged("tenant", Damage(id, row, what));
 
     // Sealed when it is decided: under the root key that seals then.
     private sealed class Adding(Tenants own, TenantId id) : Change
@@ -214,7 +238,8 @@ internal sealed class Tenants(
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
-            using var fresh = TenantKeys.Generate(isFormatOne: own.HasNodesOfFormatOne);
+            using var fresh = TenantKeys.Generate(
+                own.Instance.Facts?.Sealing ?? 1, isFormatOne: own.HasNodesOfFormatOne);
             using var keys = TenantKeys.Parse(fresh.Span)!;
             var (counter, count) = (keys.Counter, keys.Count);
             var stored = Seal(own.Instance, id, fresh.Span, counter, count);

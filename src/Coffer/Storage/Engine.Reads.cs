@@ -63,8 +63,8 @@ internal abstract partial class Engine
     /// <summary>All tenants whose keys are not under a root key, given as the 4 bytes of its version.</summary>
     public IAsyncEnumerable<IReadOnlyList<OwnedTenantRow>> TenantsNotUnderAsync(
         byte[] under, int most, CancellationToken ct) => PagesAsync(
-        most, long.MinValue, (after, limit) => ListAsync(TenantRow.NotUnder, ct, under, after, limit),
-        static row => row.Id, Comparer<long>.Default);
+        most, long.MinValue, (from, limit) => ListAsync(TenantRow.NotUnder, ct, under, from, limit),
+        static row => row.Id < long.MaxValue ? row.Id + 1 : row.Id, Comparer<long>.Default);
 
     /// <summary>All apps whose settings are not.</summary>
     /// <inheritdoc cref="TenantsNotUnderAsync"/>

@@ -8,6 +8,13 @@ namespace Coffer.Storage;
 /// </param>
 internal sealed record TenantId(string App, bool Livemode, string Account);
 
+/// <summary>Which tenants something is about; of each, null is all.</summary>
+internal sealed record TenantChoice(string? App, string? Account, bool? Livemode)
+{
+    public bool Has(TenantId tenant) => (App is null || App == tenant.App)
+        && (Account is null || Account == tenant.Account) && (Livemode is null || Livemode == tenant.Livemode);
+}
+
 /// <summary>A tenant's row: its number, under which its secrets hang, and its keys sealed under a root key.</summary>
 internal sealed record TenantRow(long Id, byte[] SealedKeys)
 {
@@ -57,11 +64,11 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
         """, static row => row.Number(0));
 
     /// <summary>
-    /// Those after a number whose keys are not sealed under a root key, given as the 4 bytes of its version.
+    /// Those from a number on whose keys are not sealed under a root key, given as the 4 bytes of its version.
     /// </summary>
     public static readonly Query<OwnedTenantRow> NotUnder = new($"""
         SELECT {OwnedTenantRow.Columns} FROM tenants
-        WHERE substr(sealed_keys, 3, 4) <> $1 AND id > $2 ORDER BY id LIMIT $3
+        WHERE substr(sealed_keys, 3, 4) <> $1 AND id >= $2 ORDER BY id LIMIT $3
         """, OwnedTenantRow.From);
 
     /// <summary>How many these are.</summary>
@@ -81,9 +88,9 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
     public static readonly Query<(long Count, long Last)> CountOfAppAfter = new(
         $"SELECT count(*), coalesce(max(id), 0) {Chosen}", static row => (row.Number(0), row.Number(1)));
 
-    /// <summary>The same of all apps.</summary>
-    public static readonly Query<OwnedTenantRow> AllAfter = new(
-        $"SELECT {OwnedTenantRow.Columns} FROM tenants WHERE id > $1 ORDER BY id LIMIT $2", OwnedTenantRow.From);
+    /// <summary>Those of all apps from a number on.</summary>
+    public static readonly Query<OwnedTenantRow> AllFrom = new(
+        $"SELECT {OwnedTenantRow.Columns} FROM tenants WHERE id >= $1 ORDER BY id LIMIT $2", OwnedTenantRow.From);
 
     public static readonly Query<(long Count, long Last)> CountOfAll = new(
         "SELECT count(*), coalesce(max(id), 0) FROM tenants", static row => (row.Number(0), row.Number(1)));

@@ -60,7 +60,7 @@ public sealed class TenantKeysFormTests
     {
         using var fresh = TenantKeys.Generate();
         using var first = TenantKeys.Parse(fresh.Span)!;
-        using var stored = first.WithNewSeed(now: 7);
+        using var stored = first.WithNewSeed(now: 7, root: 1);
         using var second = TenantKeys.Parse(stored.Span)!;
         Assert.Equal((2L, 2, true), (second.Counter, second.Count, second.HasOldNames));
         Assert.NotEqual(first.Seed.BlindIndex([1]), second.Seed.BlindIndex([1]));
@@ -77,6 +77,32 @@ public sealed class TenantKeysFormTests
     }
 
     [Fact]
+    public void Keys_say_which_root_key_sealed_when_their_seed_was_made()
+    {
+        using var fresh = TenantKeys.Generate(root: 3);
+        using var born = TenantKeys.Parse(fresh.Span)!;
+        Assert.Equal(((2L << 32) + 1, 3L), (born.Counter, TenantKeys.SeedRootOf(born.Counter)));
+        Assert.True(born.AreSince(3));
+        Assert.False(born.AreSince(4));
+        using var added = born.WithNewKey();
+        using var rotating = TenantKeys.Parse(added.Span)!;
+        Assert.True(rotating.AreSince(3)); // both are
+
+        using var begun = rotating.WithNewSeed(now: 7, root: 5);
+        using var renewing = TenantKeys.Parse(begun.Span)!;
+        Assert.Equal((4L << 32) + 1, renewing.Counter);
+        Assert.True(renewing.HasSeedSince(5));
+        Assert.False(renewing.AreSince(5)); // a key of before opens yet
+        using var end = renewing.WithNewestOnly();
+        using var renewed = TenantKeys.Parse(end.Span)!;
+        Assert.True(renewed.AreSince(5));
+        Assert.Equal(born.Life(), renewed.Life());
+        using var another = TenantKeys.Generate(root: 3);
+        using var other = TenantKeys.Parse(another.Span)!;
+        Assert.NotEqual(born.Life(), other.Life());
+    }
+
+    [Fact]
     public void Of_more_than_255_retired_seeds_the_oldest_is_no_more()
     {
         var form = Hex("renewed");
@@ -84,7 +110,7 @@ public sealed class TenantKeysFormTests
             .. form[83..]];
         full[42] ^= 1; // the oldest is another one
         using var keys = TenantKeys.Parse(full)!;
-        using var next = keys.WithNewSeed(now: 7);
+        using var next = keys.WithNewSeed(now: 7, root: 3);
         using var many = TenantKeys.Parse(next.Span)!;
         Assert.Equal((255, 7L), (many.Retired.Count, many.Retired[^1].Since));
         Assert.NotEqual(keys.Retired[0].BlindIndex([1]), many.Retired[0].BlindIndex([1]));

@@ -167,6 +167,76 @@ public sealed class RootKeysTests : ServerTests
     }
 
     [Fact]
+    public async Task What_was_read_before_its_root_key_went_is_read_again()
+    {
+        (await Server.Client(account: "acct_1").Set("k")).IsOk();
+        var id = new TenantId(await Server.AppIdAsync(), Livemode: false, "acct_1");
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (engine, committer, instance) =>
+        {
+            var tenant = (await engine.FindTenantAsync(id, default))!;
+            var app = (await engine.FindAppAsync(id.App, default))!;
+            // As they were under a root key that is gone; whoever rotated it has them under another by now.
+            await committer.CommitAsync(new Change.Plain(
+                new RowWrite.RewrapTenant(tenant.Id, tenant.SealedKeys, UnderNone(tenant.SealedKeys)),
+                new RowWrite.RewrapApp(app.Id, app.Sealed!, UnderNone(app.Sealed!))));
+            instance.Reload = _ => committer.CommitAsync(new Change.Plain(
+                new RowWrite.RewrapTenant(tenant.Id, UnderNone(tenant.SealedKeys), tenant.SealedKeys),
+                new RowWrite.RewrapApp(app.Id, UnderNone(app.Sealed!), app.Sealed!)));
+            var tenants = new Coffer.Secrets.Tenants(engine, committer, instance, Server.Time, kept: 10);
+            Assert.NotNull(await tenants.FindAsync(id, default));
+            await committer.CommitAsync(new Change.Plain(
+                new RowWrite.RewrapApp(app.Id, app.Sealed!, UnderNone(app.Sealed!))));
+            using var apps = new Coffer.Access.Apps(engine, instance, new Coffer.Access.Epoch());
+            Assert.False((await apps.FindAsync(id.App, default))!.IsDamaged);
+            return true;
+        });
+
+        static byte[] UnderNone(byte[] envelope) => [.. envelope[..2], 0, 0, 0, 99, .. envelope[6..]];
+    }
+
+    [Fact]
+    public async Task A_tenant_of_the_least_or_the_greatest_number_is_taken_over_too()
+    {
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (engine, committer, instance) =>
+        {
+            var tenants = new Coffer.Secrets.Tenants(engine, committer, instance, Server.Time, kept: 10);
+            foreach (var account in (string[])["acct_1", "acct_2"])
+                await tenants.FindOrAddAsync(new TenantId(Server.OtherApp, false, account), default);
+            return true;
+        });
+        await Server.OnTheSideAsync($"UPDATE tenants SET id = {long.MinValue} WHERE account = 'acct_1'");
+        await Server.OnTheSideAsync($"UPDATE tenants SET id = {long.MaxValue} WHERE account = 'acct_2'");
+        await Server.StartAgainAsync();
+        (await Server.Admin.Post($"{Root}/rotate", [])).IsOk();
+        Assert.Empty((await DoneAsync(version: 2))["damaged"]!.AsArray());
+    }
+
+    [Fact]
+    public async Task Apps_that_are_planted_with_ids_that_read_alike_are_each_named_and_keep_no_rotation_from_its_end()
+    {
+        Assert.SkipWhen(PostgresServer.IsChosen, "SQLite keeps bytes where text belongs, and broken text");
+        string[] ids =
+        [
+            "x'ff'", "x'fe'", "CAST(x'61ff' AS TEXT)", "CAST(x'61fe' AS TEXT)", "CAST(x'610062' AS TEXT)",
+            "CAST(x'610063' AS TEXT)",
+        ];
+        foreach (var id in ids)
+        {
+            Server.Execute($"""
+                INSERT INTO apps (id, name, account, created, sealed)
+                SELECT {id}, name, account, created, sealed FROM apps ORDER BY id LIMIT 1
+                """);
+        }
+
+        (await Server.Admin.Post($"{Root}/rotate", [])).IsOk();
+        var damaged = (await DoneAsync(version: 2))["damaged"]!.AsArray().Select(row => (string)row!);
+        Assert.Equal(["apps blob FE", "apps blob FF", "apps text 610062", "apps text 610063", "apps text 61FE",
+            "apps text 61FF"], damaged.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public async Task A_store_moves_to_another_wrapper_and_the_last_one_cannot_be_removed()
     {
         var other = WrapperUrl.Of(NewKeyFile());

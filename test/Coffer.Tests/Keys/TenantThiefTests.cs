@@ -1,0 +1,192 @@
+using Coffer.Audit;
+using Coffer.Crypto;
+using Coffer.Keys;
+using Coffer.Management;
+using Coffer.Secrets;
+using Coffer.Shared;
+using Coffer.Storage;
+
+namespace Coffer.Tests.Keys;
+
+/// <summary>
+/// What who knows the keys of tenants and writes the database while they rotate has of it once they have
+/// (docs/keys.md, "After a compromise").
+/// </summary>
+[Trait("Keys", "S2")]
+public sealed class TenantThiefTests() : ServerTests
+{
+    [Fact]
+    public async Task Keys_of_before_that_are_put_back_after_the_last_look_are_left_behind_and_fresh_ones_are_not()
+    {
+        foreach (var account in (string[])["acct_1", "acct_2"])
+            (await Server.Client(account: account).Set("k", $"payload of {account}")).IsOk();
+        var id = await IdAsync("acct_1");
+        await Server.StopAsync();
+        await AskAsync(id.App);
+        // Sealed under the root key that it begins with, and as they were: what a thief keeps of them.
+        await UntilAsync(async (_, engine, facts) => facts.Roots is [{ Version: 2 }]
+            && (await engine.FindTenantAsync(id, default))!.Counter == 1);
+        var old = await RowAsync(id);
+        // The root key is made that ends it: all tenants were looked at.
+        await UntilAsync((_, _, facts) => Task.FromResult(facts.Roots is [{ Version: 2 }, { Version: 3 }]));
+        await OnStoreAsync(async (tenants, committer, _) =>
+        {
+            await committer.CommitAsync(new Change.Plain(
+                new RowWrite.PutTenantKeys(old.Id, id, old.SealedKeys, old.Counter, old.Keys)));
+            await tenants.FindOrAddAsync(id with { Account = "acct_3" }, default);
+        });
+        if (!PostgresServer.IsChosen)
+        {
+            Server.Execute($"UPDATE tenants SET id = 99 WHERE id = {old.Id}");
+            Server.Execute($"UPDATE secrets SET tenant = 99 WHERE tenant = {old.Id}");
+        }
+
+        await Server.StartAgainAsync();
+        await DoneAsync();
+        await Server.StopAsync();
+        await Server.StartAgainAsync(); // it has seen no later keys
+        (await Server.Client(account: "acct_1").Find("k")).IsError(500, null, null, type: "api_error");
+        (await Server.Client(account: "acct_1").Set("k")).IsError(500, null, null, type: "api_error");
+        Assert.Equal("payload of acct_2",
+            (await Server.Client(account: "acct_2").Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
+        (await Server.Client(account: "acct_3").Set("k")).IsOk();
+        // Which was begun under the second root key, and needed no rotation.
+        Assert.Equal($"{(1L << 32) + 1}",
+            await Server.OnTheSideAsync("SELECT counter FROM tenants WHERE account = 'acct_3'"));
+        Assert.Equal(1, (int)(await EntriesAsync("rotate_root_key", "done"))[0]["count"]!);
+        Assert.Contains(await EntriesAsync("check_row", null),
+            entry => ((string)entry["target"]!).StartsWith("tenants ", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_rotation_is_not_ended_by_a_root_key_that_took_over_what_there_was()
+    {
+        (await Server.Client(account: "acct_1").Set("k", "payload")).IsOk();
+        var id = await IdAsync("acct_1");
+        (await Server.Admin.Post("/admin/v1/root_keys/rotate", [])).IsOk();
+        await RootAsync(2);
+        (await Server.Admin.Post("/admin/v1/root_keys/rotate", [])).IsOk();
+        await RootAsync(3);
+        await Server.StopAsync();
+        // A record that says that only its end is left: of another time, which its writer has kept.
+        await AskAsync(id.App, rotation => rotation with { Place = rotation.UpTo, FirstRoot = 2, LastRoot = 3 });
+        await UntilAsync(async (instance, engine, _) =>
+            (await RotationsAsync(instance, engine)).All[0].Ended is not null);
+        Assert.True((await RowAsync(id)).Counter > 2L << 32);
+        await Server.StartAgainAsync();
+        Assert.Equal("payload",
+            (await Server.Client(account: "acct_1").Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
+    }
+
+    [Fact]
+    public async Task Keys_that_claim_a_root_key_of_later_than_that_which_seals_them_are_made_up()
+    {
+        (await Server.Client(account: "acct_1").Set("k")).IsOk();
+        var id = await IdAsync("acct_1");
+        await Server.StopAsync();
+        await OnStoreAsync(async (tenants, committer, _) =>
+        {
+            var row = (await tenants.FindAsync(id, default))!;
+            await committer.CommitAsync(new Change.Plain(Made(tenants.Instance, id, row.Number, root: 9)));
+        });
+        await AskAsync(id.App);
+        await Server.StartAgainAsync();
+        await DoneAsync();
+        (await Server.Client(account: "acct_1").Find("k")).IsError(500, null, null, type: "api_error");
+    }
+
+    [Fact]
+    public async Task An_old_row_that_is_put_back_under_another_number_stops_the_tenant_and_one_of_a_life_before_too()
+    {
+        Assert.SkipWhen(PostgresServer.IsChosen, "the file is edited");
+        var client = Server.Client(account: "acct_1");
+        (await client.Set("k")).IsOk();
+        var old = (byte[])Server.Scalar("SELECT sealed_keys FROM tenants")!;
+        (await Server.Admin.Post("/admin/v1/tenant_keys/rotate", [("app", await Server.AppIdAsync())])).IsOk();
+        await Until.SoAsync("the keys are others", () => Task.FromResult(
+            (long)Server.Scalar("SELECT counter FROM tenants")! == 3));
+        (await client.Find("k")).IsOk();
+        PutBack(old, 99);
+        (await client.Find("k")).IsError(500, null, null, type: "api_error");
+        (await client.Set("k")).IsError(500, null, null, type: "api_error");
+
+        // Its account begins again when it was forgotten, by a row with a lower counter; the one of before does not.
+        (await Server.Admin.Post($"/admin/v1/apps/{await Server.AppIdAsync()}/accounts/acct_1/forget", [])).IsOk();
+        (await client.Set("k", "of later")).IsOk();
+        Assert.Equal(1L, Server.Scalar("SELECT counter FROM tenants"));
+        PutBack(old, 100);
+        (await client.Find("k")).IsError(500, null, null, type: "api_error");
+
+        void PutBack(byte[] keys, long number)
+        {
+            Server.Execute($"UPDATE secrets SET tenant = {number}");
+            Server.Execute($"UPDATE tenants SET id = {number}, sealed_keys = $b0, counter = 1", keys);
+        }
+    }
+
+    private async Task<TenantId> IdAsync(string account) => new(await Server.AppIdAsync(), Livemode: false, account);
+
+    private async Task DoneAsync() => await Until.SoAsync("the rotation is done", async () =>
+        (string?)(await Server.Admin.Get("/admin/v1/tenant_keys")).IsOk().Json["rotations"]![0]!["state"] == "done");
+
+    private async Task RootAsync(int version) => await Until.SoAsync("the root key seals", async () =>
+        (await Server.Admin.Get("/admin/v1/root_keys")).IsOk().Json["keys"]!.AsArray()
+            .Any(key => ((int)key!["version"]!, (string)key["state"]!) == (version, "done")));
+
+    // As it is asked for; nothing of it is carried out yet.
+    private Task AskAsync(string app, Func<TenantRotation, TenantRotation>? at = null) =>
+        OnStoreAsync(async (tenants, committer, _) =>
+        {
+            var asked = new TenantRotation("tkr_1", app, null, null, Server.Time.Seconds, 9, 9)
+            {
+                IsCompromised = true,
+            };
+            await committer.CommitAsync(new Change.Plain(
+                new TenantRotations([at?.Invoke(asked) ?? asked]).Write(tenants.Instance)));
+        });
+
+    private async Task<TenantRow> RowAsync(TenantId id)
+    {
+        TenantRow row = null!;
+        await OnStoreAsync(async (_, _, engine) => row = (await engine.FindTenantAsync(id, default))!);
+        return row;
+    }
+
+    // Fresh keys that a thief has made, under the root key that he has.
+    private static RowWrite.PutTenantKeys Made(Instance instance, TenantId id, long number, long root)
+    {
+        using var made = TenantKeys.Generate(root);
+        using var keys = TenantKeys.Parse(made.Span)!;
+        using var bound = Tenants.Bound(SealedKind.TenantKeys, instance, id);
+        bound.Add(keys.Counter);
+        bound.Add(1);
+        return new(number, id, instance.Roots.Seal(SealedKind.TenantKeys, made.Span, bound.Span), keys.Counter, 1);
+    }
+
+    // Processes one after the other, each of which has written once.
+    private async Task UntilAsync(Func<Instance, Engine, ControlFacts, Task<bool>> isSo)
+    {
+        for (var (steps, so) = (0, false); !so; steps++)
+        {
+            Assert.True(steps < 60, "it does not come so far");
+            await KilledProcess.AfterOneCommitAsync(Server);
+            await OnStoreAsync(async (tenants, _, engine) =>
+                so = await isSo(tenants.Instance, engine, tenants.Instance.Facts!));
+        }
+    }
+
+    private static async Task<TenantRotations> RotationsAsync(Instance instance, Engine engine) =>
+        TenantRotations.Read(instance, await engine.FindMetaAsync(TenantRotations.MetaKey, default));
+
+    private async Task<List<System.Text.Json.Nodes.JsonNode>> EntriesAsync(string verb, string? outcome) =>
+        [.. (await Server.Admin.Get("/admin/v1/audit", ("limit", "100"))).IsOk().Json["data"]!.AsArray()
+            .Select(entry => entry!).Where(entry => (string?)entry["verb"] == verb
+                && (outcome is null || (string?)entry["outcome"] == outcome))];
+
+    private Task OnStoreAsync(Func<Tenants, Committer, Engine, Task> steps) =>
+        Server.OnStoreAsync(async (engine, committer, instance) =>
+        {
+            await steps(new Tenants(engine, committer, instance, Server.Time, kept: 10), committer, engine);
+            return true;
+        });
+}
