@@ -22,6 +22,9 @@ internal static class AdminAnswers
         Number("forgotten_at"), Secrets, Texts("done"), Texts("pending"), Token("receipt_id"),
         OneOf("receipt_status", "pending", "signed"), Receipt("receipt_status"));
 
+    private static readonly AnswerForm Install = new("apps.install", Token("id"), Text("account"), Token("app"),
+        Text("channel"), Number("created"), Flag("livemode"), Token("receipt_id").OrNull(), Text("status"));
+
     private static readonly AnswerForm ApiKey = new("api_key", Token("id"), Text("account").OrNull(),
         Texts("addresses"), Text("app").OrNull(), Number("created"), Number("expires_at").OrNull(),
         Number("last_used").OrNull(), Flag("livemode").OrNull(), Texts("permissions").OrNull(), Text("type"))
@@ -76,6 +79,9 @@ internal static class AdminAnswers
         ("POST apps/{app}/accounts/{account}/export", Secret.With(Text("payload"))),
         ("POST apps/{app}/accounts/{account}/forget", Forgotten),
         ("POST apps/{app}/accounts/{account}/secrets/{id}/reveal", Secret.With(Text("payload"))),
+        ("GET apps/{app}/installs", Install),
+        ("POST apps/{app}/installs", Install),
+        ("POST apps/{app}/installs/{id}/uninstall", Install.With(Token("receipt_id"))),
         ("GET secrets/search", Secret),
         ("POST api_keys", ApiKey.With(Token("secret"))),
         ("GET api_keys", ApiKey),

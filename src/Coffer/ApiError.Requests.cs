@@ -140,7 +140,12 @@ internal sealed partial class ApiError
     public static ApiError Unusable(string param, string rule) => new(400, $"Invalid {param}: {rule}.", param: param);
 
     public static ApiError NotOneOf(string param, params string[] allowed) => new(400,
-        $"Invalid {param}: must be one of {string.Join(" or ", allowed)}", param: param);
+        $"Invalid {param}: must be one of {Listed(allowed)}", param: param);
+
+    // As recorded: a or b; a, b, or c.
+    private static string Listed(string[] words) => words.Length < 3
+        ? string.Join(" or ", words)
+        : $"{string.Join(", ", words[..^1])}, or {words[^1]}";
 
     public static ApiError UserWithAccountScope() => new(400,
         "You cannot send 'scope[user]' when 'scope[type]' is 'account'. Remove 'scope[user]', or set 'scope[type]' "

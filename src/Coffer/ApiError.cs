@@ -126,6 +126,13 @@ internal sealed partial class ApiError : Exception
         "The provided key does not reach the account that the Stripe-Account or Stripe-Context header names. Leave the "
             + "header out, or use a key for that account.", "account_invalid");
 
+    public static ApiError NotInstalled() => new(403,
+        "The app is not installed in this account, or was uninstalled from it. Install it first (POST "
+            + "/v1/apps/installs); nothing of this request was done.", "account_invalid");
+
+    public static ApiError UninstallDisabled() => new(403,
+        "This app may not uninstall itself. Ask the operator to uninstall it, or to allow it; nothing was removed.");
+
     public static ApiError AddressNotAllowed() =>
         new(
             403,

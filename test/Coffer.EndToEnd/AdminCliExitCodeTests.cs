@@ -13,6 +13,7 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
             + "--grace 0", "keys show key_none", "keys roll key_none --grace 0", "keys revoke key_none",
         "accounts list --app app_none", "accounts export acct_1 --app app_none --reason r",
             "accounts forget acct_1 --app app_none --yes", "receipt show rcpt_none",
+        "installs uninstall appinst_none --app app_none --yes",
         "secrets reveal appsecret_none --app app_none --account acct_1 --reason r",
     ];
 
@@ -128,6 +129,7 @@ public sealed class AdminCliExitCodeTests(ServedStore store) : IClassFixture<Ser
         "roll-signing-secret")]
     [InlineData("keys", "create", "list", "show", "roll", "revoke", "mint", "expire")]
     [InlineData("accounts", "list", "export", "forget")]
+    [InlineData("installs", "list", "create", "uninstall")]
     [InlineData("receipt", "show")]
     [InlineData("secrets", "search", "reveal")]
     [InlineData("audit", "list")]

@@ -257,6 +257,32 @@ public sealed class AdminCliTests(ServedStore store) : IClassFixture<ServedStore
     }
 
     [Fact]
+    [Trait("Keys", "S27")]
+    public async Task Installs_are_created_listed_and_removed_as_the_app_is_set_to()
+    {
+        var app = await Cli.AppAsync("installs");
+        var set = await Cli.JsonAsync("apps", "set", app, "--installs", "explicit", "--uninstall", "no");
+        Assert.Equal(("explicit", true), (Text(set, "installs"), set.GetProperty("uninstall_disabled").GetBoolean()));
+        var key = await Cli.KeyAsync(app);
+        (await Cli.WithKeyAsync(key, "secrets", "find", "k", "--account", "acct_1"))
+            .Refused(77, "not installed in this account");
+        var id = Text(await Cli.JsonAsync("installs", "create", "acct_1", "--app", app), "id");
+        await FillAsync(key, "acct_1", "k", "p");
+        Assert.Matches($@"^INSTALL +ACCOUNT +MODE +STATUS +CHANNEL +CREATED *\n{id} +acct_1 +test +installed +public ",
+            await Cli.OkAsync("installs", "list", "--app", app, "--account", "acct_1"));
+        Assert.Empty((await Cli.JsonAsync("installs", "list", "--app", app, "--live")).EnumerateArray());
+        (await Cli.RunAsync("installs", "uninstall", id, "--app", app)).Refused(64, "cannot be undone", "--yes");
+        var gone = await Cli.JsonAsync("installs", "uninstall", id, "--app", app, "--yes");
+        Assert.Equal((id, "uninstalling"), (Text(gone, "id"), Text(gone, "status")));
+        var receipt = await Cli.JsonAsync("receipt", "show", Text(gone, "receipt_id"));
+        Assert.Equal((id, "acct_1"), (Text(receipt, "install"), Text(receipt, "account")));
+        (await Cli.WithKeyAsync(key, "secrets", "find", "k", "--account", "acct_1"))
+            .Refused(77, "not installed in this account");
+        await Cli.OkAsync("keys", "create", "--app", app, "--type", "restricted", "--permission", "app_install_read",
+            "--permission", "app_install_write");
+    }
+
+    [Fact]
     public async Task An_app_with_accounts_is_deleted_once_they_are_forgotten()
     {
         var app = await Cli.AppAsync("full");

@@ -165,6 +165,41 @@ public sealed class DotnetSdkTests(ServedStore store) : IClassFixture<ServedStor
             new SecretListOptions { Scope = AtAccount }, In("acct_dotnet_stays"), Ct));
     }
 
+    [Fact]
+    [Trait("Keys", "S27")]
+    public async Task Dotnet_SDK_installs_lists_and_uninstalls_an_app()
+    {
+        var account = In("acct_dotnet_installs");
+        await SetAsync("k", "p", account);
+        var client = new StripeClient(store.Coffer.TestKey,
+            apiBase: store.Coffer.Url.GetLeftPart(UriPartial.Authority));
+        var installs = client.V1.Apps.Installs;
+        var install = (await installs.ListAsync(new InstallListOptions(), account, Ct)).Single();
+        Assert.Equal(("apps.install", "acct_dotnet_installs", "public", "installed", false, false),
+            (install.Object, install.Account, install.Channel, install.Status, install.Livemode,
+                install.ApprovalRequired));
+        Assert.InRange(install.Created, Now.AddMinutes(-1), Now.AddMinutes(1));
+        Assert.Empty(install.ContentSecurityPolicyGranted.ConnectSrc);
+        Assert.Equal(["secret_write"], install.PermissionsGranted);
+        var create = new InstallCreateOptions { App = install.App };
+        Assert.Equal(install.Id, (await installs.CreateAsync(create, account, Ct)).Id);
+        Assert.Equal(install.Id, (await installs.UpdateAsync(install.Id, new InstallUpdateOptions(), null, Ct)).Id);
+        await installs.CreateAsync(create, In("acct_dotnet_installs_2"), Ct);
+        var all = new InstallListOptions { App = install.App, Limit = 1 };
+        var seen = await installs.ListAutoPagingAsync(all, null, Ct).Select(each => each.Account).ToListAsync(Ct);
+        Assert.Equal(["acct_dotnet_installs_2", "acct_dotnet_installs"],
+            seen.Where(each => each.StartsWith("acct_dotnet_installs", StringComparison.Ordinal)));
+
+        var gone = await installs.UninstallAsync(install.Id, new InstallUninstallOptions(), null, Ct);
+        Assert.Equal((install.Id, "uninstalling"), (gone.Id, gone.Status));
+        Assert.StartsWith("rcpt_", gone.StripeResponse.Headers.GetValues("Coffer-Receipt").Single(),
+            StringComparison.Ordinal);
+        var error = await Assert.ThrowsAsync<StripeException>(() => SetAsync("k", "late", account));
+        Assert.Equal((HttpStatusCode.Forbidden, "account_invalid"), (error.HttpStatusCode, error.StripeError.Code));
+        Assert.NotEqual(install.Id, (await installs.CreateAsync(create, account, Ct)).Id);
+        await AbsentAsync("k", AtAccount, account);
+    }
+
     private static RequestOptions In(string account) => new() { StripeAccount = account };
 
     private Task<Secret> SetAsync(string name, string payload, RequestOptions account) =>

@@ -54,6 +54,10 @@ public sealed class SdkTests(ServedStore store) : IClassFixture<ServedStore>
     public Task Node_SDK_is_refused_an_eleventh_secret_but_may_replace_one_of_ten() => NodeAsync("quota");
 
     [Fact]
+    [Trait("Keys", "S27")]
+    public Task Node_SDK_installs_lists_and_uninstalls_an_app() => NodeAsync("installs");
+
+    [Fact]
     public Task Python_SDK_sets_a_secret_and_replaces_it_under_its_id() => PythonAsync("set");
 
     [Fact]

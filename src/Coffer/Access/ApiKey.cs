@@ -89,7 +89,7 @@ internal sealed record ApiKey(ApiKeyRow Row)
     public Permissions Permissions => Kind switch
     {
         KeyKind.Restricted => PermissionWords.Parse(Split(Row.Permissions)) ?? Permissions.None,
-        KeyKind.Secret => Permissions.All,
+        KeyKind.Secret => Permissions.Everything,
         _ => Permissions.None,
     };
 
@@ -149,6 +149,10 @@ internal sealed record ApiKey(ApiKeyRow Row)
     public static ApiKeyRow Prove(Instance instance, ApiKeyRow row, uint? madeUnder = null)
     {
         var newest = instance.Peppers.Newest;
+        const Permissions OfInstalls = Permissions.Everything & ~Permissions.All;
+        if (new ApiKey(row) is { Kind: KeyKind.Restricted, Permissions: var may }
+            && (may & OfInstalls) != Permissions.None && instance.Level < Control.Installs)
+            throw ApiError.OlderNodesRun("permissions for installs");
         if (instance.Level >= Control.SecondKeyRows)
             return row with { Proof = ProofOf(newest, row, madeUnder ?? newest.Number) };
         if (row is { Apps: not null } or { IsOffline: true } or { Role: not (null or RoleWords.Owner) })

@@ -26,9 +26,17 @@ internal sealed record App(string Id, string Name, string Account, long Created)
 
     // Programs before there were two modes read and write 1 to 4 only: to them a test secret is not there.
     private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, LiveSigningTag = 4, TestSigningTag = 6,
-        GenerationTag = 16, AccountPatternTag = 17, AccountRequiredTag = 18, SecretsEndedTag = 19;
+        GenerationTag = 16, AccountPatternTag = 17, AccountRequiredTag = 18, SecretsEndedTag = 19,
+        ExplicitInstallsTag = 20, UninstallDisabledTag = 21;
     private static ReadOnlySpan<byte> OnceTags =>
-        [DisabledTag, QuotaTag, GenerationTag, AccountPatternTag, AccountRequiredTag, SecretsEndedTag];
+    [
+        DisabledTag, QuotaTag, GenerationTag, AccountPatternTag, AccountRequiredTag, SecretsEndedTag,
+        ExplicitInstallsTag, UninstallDisabledTag,
+    ];
+
+    private static ReadOnlySpan<byte> FlagTags =>
+        [DisabledTag, AccountRequiredTag, ExplicitInstallsTag, UninstallDisabledTag];
+
     private static ReadOnlySpan<byte> OftenTags => [OriginTag, LiveSigningTag, TestSigningTag];
 
     /// <summary>While it is true every key of the app is refused.</summary>
@@ -45,6 +53,12 @@ internal sealed record App(string Id, string Name, string Account, long Created)
 
     /// <summary>Whether requests have to name an account, and so never mean the app's own by leaving it out.</summary>
     public bool IsAccountRequired { get; init; }
+
+    /// <summary>Whether an account has to be installed before something is stored for it.</summary>
+    public bool AreInstallsExplicit { get; init; }
+
+    /// <summary>Whether its keys may not uninstall it.</summary>
+    public bool IsUninstallDisabled { get; init; }
 
     /// <summary>The web origins from which browsers may use the app's keys; empty is any.</summary>
     public IReadOnlyList<string> Origins { get; init; } = [];
@@ -138,7 +152,14 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         .Number("secrets_per_scope", before?.SecretsPerScope, after.SecretsPerScope)
         .Texts("origins", before?.Origins, after.Origins)
         .Text("account_pattern", before?.AccountPattern, after.AccountPattern)
-        .Flag("account_required", before?.IsAccountRequired ?? false, after.IsAccountRequired).Json;
+        .Flag("account_required", before?.IsAccountRequired ?? false, after.IsAccountRequired)
+        .Text("installs", before is null ? null : Word(before), Word(after))
+        .Flag("uninstall_disabled", before?.IsUninstallDisabled ?? false, after.IsUninstallDisabled).Json;
+
+    /// <summary>What an app says of installs, as the API has it.</summary>
+    public const string ExplicitInstalls = "explicit", ImplicitInstalls = "implicit";
+
+    private static string? Word(App app) => app.AreInstallsExplicit ? ExplicitInstalls : null;
 
     /// <exception cref="ApiError">400: nodes of the release before run, and do not know what it is set to.</exception>
     public AppRow ToRow(Instance instance)
@@ -146,6 +167,8 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         // To a program that does not know these fields the app is damaged, and its keys are refused.
         if ((AccountPattern is not null || IsAccountRequired) && instance.Level < Control.AccountRules)
             throw ApiError.OlderNodesRun("rules for accounts");
+        if ((AreInstallsExplicit || IsUninstallDisabled) && instance.Level < Control.Installs)
+            throw ApiError.OlderNodesRun("rules for installs");
         var fields = new List<(byte Tag, ReadOnlyMemory<byte> Value)>();
         if (IsDisabled)
             fields.Add((DisabledTag, default));
@@ -171,6 +194,10 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             fields.Add((AccountPatternTag, Encoding.UTF8.GetBytes(pattern)));
         if (IsAccountRequired)
             fields.Add((AccountRequiredTag, default));
+        if (AreInstallsExplicit)
+            fields.Add((ExplicitInstallsTag, default));
+        if (IsUninstallDisabled)
+            fields.Add((UninstallDisabledTag, default));
         if (SecretsEnded > 0)
         {
             var value = new byte[sizeof(uint)];
@@ -227,8 +254,12 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     {
         if (!Tlv.AreSound(fields.Span, OnceTags, OftenTags))
             return null;
-        if (Tlv.Find(fields.Span, DisabledTag) is { } disabled && !fields.Span[disabled].IsEmpty)
-            return null;
+        foreach (var flag in FlagTags)
+        {
+            if (Tlv.Find(fields.Span, flag) is { } set && !fields.Span[set].IsEmpty)
+                return null;
+        }
+
         int? quota = null;
         if (Tlv.Find(fields.Span, QuotaTag) is { } at)
         {
@@ -252,8 +283,6 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         var pattern = Tlv.Text(fields.Span, AccountPatternTag);
         if (!Tlv.IsTextOrNone(fields.Span, AccountPatternTag) || (pattern is not null && !IsAccountPattern(pattern)))
             return null;
-        if (Tlv.Find(fields.Span, AccountRequiredTag) is { } required && !fields.Span[required].IsEmpty)
-            return null;
         var ended = 0u;
         if (Tlv.Find(fields.Span, SecretsEndedTag) is { } since)
         {
@@ -273,6 +302,8 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             SecretsPerScope = quota,
             AccountPattern = pattern,
             IsAccountRequired = Tlv.Find(fields.Span, AccountRequiredTag) is not null,
+            AreInstallsExplicit = Tlv.Find(fields.Span, ExplicitInstallsTag) is not null,
+            IsUninstallDisabled = Tlv.Find(fields.Span, UninstallDisabledTag) is not null,
             Origins = [.. origins.Select(origin => Encoding.UTF8.GetString(fields.Span[origin]))],
             LiveSigningSecrets = live,
             TestSigningSecrets = test,

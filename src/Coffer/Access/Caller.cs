@@ -21,7 +21,7 @@ internal enum KeyKind
     Admin,
 }
 
-/// <summary>What a key may do with secrets.</summary>
+/// <summary>What a key may do with secrets and installs.</summary>
 [Flags]
 internal enum Permissions
 {
@@ -33,21 +33,30 @@ internal enum Permissions
     /// <summary>Set and delete.</summary>
     SecretWrite = 2,
 
+    /// <summary>All with secrets: the most that an ephemeral key may.</summary>
     All = SecretRead | SecretWrite,
+
+    /// <summary>List and show installs.</summary>
+    AppInstallRead = 4,
+
+    /// <summary>Create installs, and update them.</summary>
+    AppInstallWrite = 8,
+
+    /// <summary>All that there is: what a secret key may.</summary>
+    Everything = All | AppInstallRead | AppInstallWrite,
 }
 
 /// <summary>Permissions as words.</summary>
 internal static class PermissionWords
 {
-    public const string SecretRead = "secret_read", SecretWrite = "secret_write";
+    private static readonly (Permissions Permission, string Word)[] Known =
+    [
+        (Permissions.SecretRead, "secret_read"), (Permissions.SecretWrite, "secret_write"),
+        (Permissions.AppInstallRead, "app_install_read"), (Permissions.AppInstallWrite, "app_install_write"),
+    ];
 
-    public static IEnumerable<string> Words(this Permissions permissions)
-    {
-        if (permissions.HasFlag(Permissions.SecretRead))
-            yield return SecretRead;
-        if (permissions.HasFlag(Permissions.SecretWrite))
-            yield return SecretWrite;
-    }
+    public static IEnumerable<string> Words(this Permissions permissions) =>
+        Known.Where(known => permissions.HasFlag(known.Permission)).Select(static known => known.Word);
 
     /// <returns>Null if a word is none.</returns>
     public static Permissions? Parse(IEnumerable<string> words)
@@ -55,9 +64,10 @@ internal static class PermissionWords
         var permissions = Permissions.None;
         foreach (var word in words)
         {
-            if (word is not (SecretRead or SecretWrite))
+            var known = Known.FirstOrDefault(each => each.Word == word);
+            if (known.Word is null)
                 return null;
-            permissions |= word == SecretRead ? Permissions.SecretRead : Permissions.SecretWrite;
+            permissions |= known.Permission;
         }
 
         return permissions;

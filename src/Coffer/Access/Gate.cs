@@ -134,6 +134,33 @@ internal sealed class Gate(
         return tenant;
     }
 
+    /// <param name="caller">Who asks.</param>
+    /// <param name="needed">What it does with installs.</param>
+    /// <returns>The app and the tenant.</returns>
+    /// <exception cref="ApiError">403: the key is none of an app's backend, or lacks the permission.</exception>
+    public (App App, TenantId Tenant) RequireInstalls(Caller caller, Permissions needed)
+    {
+        if (caller.Kind != KeyKind.Restricted)
+            return RequireKind(caller, KeyKind.Secret);
+        if (!caller.Permissions.HasFlag(needed))
+        {
+            throw Refuse("permission_missing", caller,
+                ApiError.PermissionMissing(needed.Words().First(), ofSession: false));
+        }
+
+        return (caller.App!, caller.Tenant!);
+    }
+
+    /// <returns>The app and the tenant.</returns>
+    /// <exception cref="ApiError">403: the key is restricted, or the app may not uninstall itself.</exception>
+    public (App App, TenantId Tenant) RequireUninstall(Caller caller)
+    {
+        var reached = RequireKind(caller, KeyKind.Secret);
+        return reached.App.IsUninstallDisabled
+            ? throw Refuse("uninstall_disabled", caller, ApiError.UninstallDisabled())
+            : reached;
+    }
+
     /// <summary>Whether a caller may do something on the management plane.</summary>
     /// <param name="caller">Who asks.</param>
     /// <param name="act">What for.</param>

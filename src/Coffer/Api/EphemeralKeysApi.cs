@@ -27,7 +27,7 @@ internal sealed class EphemeralKeysApi(Minting minting, Signatures signatures)
         form.Only("user", "expires_in", "permissions");
         var user = form.RequiredText("user", EphemeralKey.LongestUser).ToArray();
         var life = form.Integer("expires_in") ?? EphemeralKey.UsualLife;
-        var permissions = ReadPermissions(form) ?? Permissions.All;
+        var permissions = ReadPermissions(form, Permissions.All) ?? Permissions.All;
         return AnswerAsync<Minting.Minted>(request, (json, minted) => Write(json, minted.Key, minted.Token),
             write => minting.MintAsync(write, user, life, permissions));
     }

@@ -88,10 +88,17 @@ internal static class ManagementWire
         _ => throw ApiError.OutOfRange("grace_period", 0, LongestGrace),
     };
 
-    public static Permissions? ReadPermissions(StripeForm form) => form.Has("permissions")
-        ? PermissionWords.Parse(form.Strings("permissions")) is { } permissions and not Permissions.None ? permissions
-            : throw ApiError.NotOneOf("permissions", PermissionWords.SecretRead, PermissionWords.SecretWrite)
-        : null;
+    /// <param name="form">What was sent.</param>
+    /// <param name="most">Those that there are for such a key.</param>
+    public static Permissions? ReadPermissions(StripeForm form, Permissions most)
+    {
+        if (!form.Has("permissions"))
+            return null;
+        return PermissionWords.Parse(form.Strings("permissions")) is { } permissions and not Permissions.None
+            && (permissions & ~most) == Permissions.None
+            ? permissions
+            : throw ApiError.NotOneOf("permissions", [.. most.Words()]);
+    }
 
     public static void WriteTime(Utf8JsonWriter json, string name, long? at)
     {

@@ -88,17 +88,18 @@ internal static class AppsVerb
             Description = "Accept the app's keys from pages of any origin again.",
         };
         var (pattern, required) = (PatternOption(), RequiredOption());
+        var (installs, uninstall) = (InstallsOption(), UninstallOption());
         var command = new Command("set",
-            "Change the quota of an app, the accounts that its requests may name, or the web origins from which its "
-                + "keys are accepted: the given origins replace all earlier ones.\n\n" +
+            "Change the quota of an app, the accounts that its requests may name, how it is installed, or the web "
+                + "origins from which its keys are accepted: the given origins replace all earlier ones.\n\n" +
             "Example: coffer apps set app_1 --account-pattern \"acct_*\" --account-required yes")
-        { app, quota, origins, any, pattern, required };
+        { app, quota, origins, any, pattern, required, installs, uninstall };
         command.Validators.Add(parsed =>
         {
-            if (((Option[])[quota, origins, pattern, required]).All(option => parsed.GetResult(option) is null)
-                && !parsed.GetValue(any))
-                parsed.AddError("Give --secrets-per-scope, --origin, --any-origin, --account-pattern or "
-                    + "--account-required");
+            if (((Option[])[quota, origins, pattern, required, installs, uninstall])
+                .All(option => parsed.GetResult(option) is null) && !parsed.GetValue(any))
+                parsed.AddError("Give --secrets-per-scope, --origin, --any-origin, --account-pattern, "
+                    + "--account-required, --installs or --uninstall");
             else if (parsed.GetResult(origins) is not null && parsed.GetValue(any))
                 parsed.AddError("Give --origin or --any-origin, not both");
         });
@@ -109,6 +110,8 @@ internal static class AppsVerb
             .. Parameters.Elements("origins", parsed.GetValue(origins)),
             ("account_pattern", parsed.GetValue(pattern) is "*" ? "" : parsed.GetValue(pattern)),
             ("account_required", RequiredValue(parsed.GetValue(required))),
+            ("installs", parsed.GetValue(installs)),
+            ("uninstall_disabled", parsed.GetValue(uninstall) switch { null => null, "no" => "true", _ => "false" }),
         ]);
     }
 
@@ -248,6 +251,27 @@ internal static class AppsVerb
             HelpName = "yes|no",
         };
         return required.AcceptOnlyFromAmong("yes", "no");
+    }
+
+    private static Option<string?> InstallsOption()
+    {
+        var installs = new Option<string?>("--installs")
+        {
+            Description = "Whether the app is installed in an account by the first secret that is stored there, or has "
+                + "to be installed first.",
+            HelpName = "implicit|explicit",
+        };
+        return installs.AcceptOnlyFromAmong("implicit", "explicit");
+    }
+
+    private static Option<string?> UninstallOption()
+    {
+        var uninstall = new Option<string?>("--uninstall")
+        {
+            Description = "Whether the app's own secret keys may uninstall it, which destroys an account's secrets.",
+            HelpName = "yes|no",
+        };
+        return uninstall.AcceptOnlyFromAmong("yes", "no");
     }
 
     private static Option<string[]> OriginsOption() => new("--origin")

@@ -52,7 +52,8 @@ internal static class KeysVerb
         };
         type.AcceptOnlyFromAmong("secret", "restricted", "admin");
         var live = new Option<bool>("--live") { Description = "Create a key for live mode; the default is test mode." };
-        var permissions = PermissionsOption();
+        var permissions = PermissionsOption("What a restricted key may do: find and list, or set and delete; list "
+            + "installs, or create them. May be given several times.", "app_install_read", "app_install_write");
         var account = Parameters.Id("--account", "ACCT", "Pin a restricted key to this account.");
         var addresses = new Option<string[]>("--address")
         {
@@ -194,7 +195,8 @@ internal static class KeysVerb
         });
         var account = AccountOption();
         var life = Parameters.Duration("--for", "How long the key is accepted, 1m to 24h; the default is 1h");
-        var permissions = PermissionsOption();
+        var permissions = PermissionsOption(
+            "What the key may do: find and list, or set and delete. May be given twice.");
         var command = new Command("mint",
             "Mint an ephemeral key for the browser of one user, and show it once. The app's key is read from "
                 + "COFFER_API_KEY.\n\n" +
@@ -240,13 +242,10 @@ internal static class KeysVerb
     private static Option<string?> AccountOption() =>
         Parameters.Id("--account", "ACCT", "The account to act in; the default is the app's own.");
 
-    private static Option<string[]> PermissionsOption()
+    private static Option<string[]> PermissionsOption(string description, params string[] more)
     {
-        var permissions = new Option<string[]>("--permission")
-        {
-            Description = "What the key may do: find and list, or set and delete. May be given twice.",
-        };
-        permissions.AcceptOnlyFromAmong("secret_read", "secret_write");
+        var permissions = new Option<string[]>("--permission") { Description = description };
+        permissions.AcceptOnlyFromAmong(["secret_read", "secret_write", .. more]);
         return permissions;
     }
 

@@ -24,6 +24,7 @@ var root = new RootCommand(
     AppsVerb.Command(),
     KeysVerb.Command(),
     AccountsVerb.Command(),
+    InstallsVerb.Command(),
     ReceiptVerb.Command(),
     AuditVerb.Command(),
     RootKeysVerb.Command(),
@@ -34,7 +35,6 @@ var root = new RootCommand(
 };
 VersionFlag.Replace(root);
 Arguments.AreData(root);
-
 ParseResult parsed;
 try
 {

@@ -1,5 +1,6 @@
 using Coffer.Keys;
 using Coffer.Management;
+using Coffer.Storage;
 using Coffer.Transfer;
 
 namespace Coffer.Hosting;
@@ -79,7 +80,10 @@ internal sealed class KnownReceipts
         }
     }
 
-    /// <summary>Forgets again what they say was forgotten, and is there because the store is older.</summary>
+    /// <summary>
+    /// Forgets again what they say was forgotten, and uninstalls what was uninstalled, if it is there because the store
+    /// is older.
+    /// </summary>
     /// <returns>How many accounts were forgotten.</returns>
     public async Task<int> ApplyAsync(OfflineStore store, CancellationToken ct)
     {
@@ -88,10 +92,16 @@ internal sealed class KnownReceipts
         {
             // What the store knows was before it: what is there of the account came after.
             if (receipt.BackUp is null && await store.Engine.FindReceiptAsync(receipt.Id, ct) is not { IsSound: true }
-                && await RestoredStore.ForgetAsync(store, receipt.App, receipt.Account, receipt, ct))
+                && await ApplyAsync(store, receipt, ct))
                 forgotten++;
         }
 
         return forgotten;
     }
+
+    private static Task<bool> ApplyAsync(OfflineStore store, SignedReceipt receipt, CancellationToken ct) =>
+        receipt.Livemode is { } livemode
+            ? RestoredStore.UninstallAsync(
+                store, new TenantId(receipt.App, livemode, receipt.Account), receipt, ct)
+            : RestoredStore.ForgetAsync(store, receipt.App, receipt.Account, receipt, ct);
 }

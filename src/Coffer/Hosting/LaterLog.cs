@@ -17,6 +17,7 @@ internal sealed class LaterLog
 {
     private readonly HashSet<string> endedKeys = [];
     private readonly HashSet<(string App, string Account)> forgotten = [];
+    private readonly HashSet<TenantId> uninstalled = [];
     private readonly HashSet<(TenantId Tenant, string Name)> deleted = [];
     private readonly Dictionary<string, bool> disabled = [];
     private readonly Dictionary<string, List<string>> changed = [];
@@ -103,6 +104,8 @@ internal sealed class LaterLog
             await ChangeAppAsync(store, id, ct);
         foreach (var (app, account) in forgotten)
             await RestoredStore.ForgetAsync(store, app, account, receipt: null, ct);
+        foreach (var id in uninstalled)
+            await RestoredStore.UninstallAsync(store, id, receipt: null, ct);
         foreach (var of in deleted.GroupBy(each => each.Tenant))
             await DeleteAsync(store, of.Key, [.. of.Select(each => each.Name)], ct);
         return ended;
@@ -160,6 +163,9 @@ internal sealed class LaterLog
             case "forget_account" when app is not null && account is not null:
                 forgotten.Add((app, account));
                 break;
+            case "uninstall" when app is not null && account is not null:
+                uninstalled.Add(new TenantId(app, field("mode") != "test", account));
+                break;
             case "disable_app" or "delete_app" or "enable_app" when app is not null:
                 disabled[app] = verb != "enable_app";
                 break;
@@ -214,6 +220,10 @@ internal sealed class LaterLog
             app = app with { AccountPattern = pattern.GetString() };
         if (After("account_required") is { } required)
             app = app with { IsAccountRequired = required.ValueKind == JsonValueKind.True };
+        if (After("installs") is { } installs)
+            app = app with { AreInstallsExplicit = installs.ValueKind == JsonValueKind.String };
+        if (After("uninstall_disabled") is { } disabled)
+            app = app with { IsUninstallDisabled = disabled.ValueKind == JsonValueKind.True };
         return app;
 
         JsonElement? After(string name) =>

@@ -8,7 +8,7 @@ using Coffer.Storage;
 namespace Coffer.Hosting;
 
 /// <summary>Writes of the management plane, with the routes that lead to them.</summary>
-internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> AdminRoutes)
+internal sealed record ManagementParts(Minting Minting, Installs Installs, IReadOnlyList<ApiRoute> AdminRoutes)
 {
     /// <summary>Where receipts outlive the store, or null.</summary>
     public ReceiptFolder? Folder { get; private init; }
@@ -47,11 +47,13 @@ internal sealed record ManagementParts(Minting Minting, IReadOnlyList<ApiRoute> 
         {
             Room = secrets.Store.Room,
         };
-        return new ManagementParts(new Minting(instance, access.Endings, writer, gate),
+        var installs = new Installs(engine, secrets.Tenants, gate, writer, receipts);
+        return new ManagementParts(new Minting(instance, access.Endings, writer, gate, secrets.Tenants), installs,
         [
             .. new AppsApi(new ManagedApps(engine, instance, gate, writer, time)).Routes,
             .. new ApiKeysApi(new KeyRing(engine, instance, gate, writer)).Routes,
             .. new AccountsApi(accounts, receipts).Routes,
+            .. new AppInstallsApi(installs).Routes,
             .. new SearchApi(new SecretSearch(engine, scans, instance, gate, secrets.Tenants, time)).Routes,
             .. new ReceiptsApi(receipts).Routes,
             .. new AuditApi(new AuditTrail(engine, scans, gate)).Routes,

@@ -3,6 +3,7 @@ using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Keys;
 using Coffer.Management;
+using Coffer.Secrets;
 using Coffer.Settings;
 using Coffer.Storage;
 using Coffer.Transfer;
@@ -220,9 +221,8 @@ internal static class RestoredStore
         foreach (var livemode in (bool[])[false, true])
         {
             var id = new TenantId(app, livemode, account);
-            if (await store.Engine.FindTenantAsync(id, ct) is { } tenant
-                && (receipt is null || await IsBeforeAsync(store, tenant, receipt, ct)))
-                rows.Add(new RowWrite.ShredTenant(tenant.Id, id));
+            if (await FindAsync(store, id, ct) is { } tenant && IsBefore(tenant, receipt))
+                rows.Add(new RowWrite.ShredTenant(tenant.Number, id));
         }
 
         if (rows.Count == 0)
@@ -239,10 +239,43 @@ internal static class RestoredStore
         return true;
     }
 
-    private static async Task<bool> IsBeforeAsync(
-        OfflineStore store, TenantRow tenant, SignedReceipt receipt, CancellationToken ct) =>
-        await store.Engine.ListAsync(TenantRow.CreatedByNumber, ct, tenant.Id) is [var created]
-        && created <= receipt.ForgottenAt;
+    /// <summary>
+    /// Uninstalls an app from an account of the back-up again, and records it. The account is closed also if the
+    /// back-up has nothing of it: it was installed later, and uninstalled.
+    /// </summary>
+    /// <param name="store">The restored store.</param>
+    /// <param name="id">App, mode and account.</param>
+    /// <param name="receipt">The receipt that says so; then what came after it stays. Null is a log.</param>
+    /// <param name="ct">Ends the wait for a database.</param>
+    /// <returns>Whether it is closed by this.</returns>
+    public static async Task<bool> UninstallAsync(
+        OfflineStore store, TenantId id, SignedReceipt? receipt, CancellationToken ct)
+    {
+        var tenant = await FindAsync(store, id, ct);
+        if ((tenant is not null && !IsBefore(tenant, receipt)) || await store.Engine.FindAppAsync(id.App, ct) is null)
+            return false;
+        var closed = InstallId.Closed(store.Instance, id);
+        if (tenant is null && await store.Engine.FindAsync(
+            UninstallRow.Of, ct, closed.App, closed.Livemode, closed.Account) is not null)
+            return false;
+        var (number, created) = (tenant?.Number ?? 0, tenant?.Created ?? 0);
+        RowWrite[] rows =
+        [
+            .. tenant is null ? (RowWrite[])[] : [new RowWrite.ShredTenant(number, id)],
+            .. ManagementWriter.DeleteReplies(store.Instance, id),
+            new RowWrite.PutUninstall(new UninstallRow(
+                closed, InstallId.Of(store.Instance, id, created), number, created, receipt?.Id ?? "")),
+        ];
+        var entry = new AuditEntry("uninstall", "ok") { Tenant = id, Target = receipt?.Id, Reason = "restored" };
+        await store.CommitAsync(rows, [entry]);
+        return true;
+    }
+
+    private static async Task<InstallRow?> FindAsync(OfflineStore store, TenantId id, CancellationToken ct) =>
+        await store.Engine.FindAsync(InstallRow.ByOwner, ct, id.App, id.Livemode, id.Account);
+
+    private static bool IsBefore(InstallRow tenant, SignedReceipt? receipt) =>
+        receipt is null || tenant.Created <= receipt.ForgottenAt;
 
     private static async Task<JsonElement> EnterAsync(
         CofferOptions options, BackupHeader backup, long rows, TimeProvider time, CancellationToken ct)

@@ -148,6 +148,9 @@ internal sealed class StripeForm : IDisposable
     /// <summary>Whether anything was sent under a name, as a value or as an object or array.</summary>
     public bool Has(string root) => fields.Exists(field => field.Root == root);
 
+    /// <summary>Whether something was sent within a name: as an object or array.</summary>
+    public bool IsNested(string root) => fields.Exists(field => field.Root == root && field.Name != root);
+
     /// <summary>
     /// Checks that what was sent as <paramref name="param"/>, if anything, is an object with no other keys than
     /// <paramref name="keys"/>.

@@ -21,6 +21,12 @@ internal sealed class ManagedApps(
     public sealed record Edit(string? Name, int? SecretsPerScope, IReadOnlyList<string>? Origins, bool? IsDisabled,
         string? AccountPattern, bool? IsAccountRequired)
     {
+        /// <summary>Whether an account has to be installed first.</summary>
+        public bool? AreInstallsExplicit { get; init; }
+
+        /// <summary>Whether its keys may not uninstall it.</summary>
+        public bool? IsUninstallDisabled { get; init; }
+
         public App ApplyTo(App app) => app with
         {
             Name = Name ?? app.Name,
@@ -39,6 +45,8 @@ internal sealed class ManagedApps(
                 var pattern => pattern,
             },
             IsAccountRequired = IsAccountRequired ?? app.IsAccountRequired,
+            AreInstallsExplicit = AreInstallsExplicit ?? app.AreInstallsExplicit,
+            IsUninstallDisabled = IsUninstallDisabled ?? app.IsUninstallDisabled,
         };
     }
 

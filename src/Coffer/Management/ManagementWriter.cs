@@ -40,7 +40,7 @@ internal sealed class ManagementWriter(
         "revoke_key", "roll_key", "disable_app", "enable_app", "change_app", "roll_signing_secret", "delete_app",
         "forget_account", "rotate_root_key", "remove_root_key", "rewrap_root_keys", "add_root_key_wrapper",
         "remove_root_key_wrapper", "create_recovery_shares", "rotate_tenant_keys", "change_settings", "renew_store",
-        "confirm_renewal");
+        "confirm_renewal", "uninstall");
 
     private readonly Tenants tenants = tenants;
     private readonly Instance instance = tenants.Instance;
@@ -51,13 +51,21 @@ internal sealed class ManagementWriter(
     /// <param name="Key">The idempotency key, or null.</param>
     /// <param name="Canonical">All that the request says, in a canonical form.</param>
     /// <param name="Body">The JSON of an outcome.</param>
-    public sealed record Request<T>(Caller Caller, string? Key, byte[] Canonical, Func<T, SecretBytes> Body);
+    public sealed record Request<T>(Caller Caller, string? Key, byte[] Canonical, Func<T, SecretBytes> Body)
+    {
+        /// <summary>Whether what is kept is under the store's key: it outlives the tenant.</summary>
+        public bool IsKeptByStore { get; init; }
+    }
 
     /// <summary>What was decided.</summary>
     /// <param name="Outcome">What is answered.</param>
     /// <param name="Rows">What is written.</param>
     /// <param name="Entry">What is recorded.</param>
-    public readonly record struct Decision<T>(T Outcome, IReadOnlyList<RowWrite> Rows, AuditEntry Entry);
+    public readonly record struct Decision<T>(T Outcome, IReadOnlyList<RowWrite> Rows, AuditEntry Entry)
+    {
+        /// <summary>Whose what is kept by the store is: it goes when that is forgotten.</summary>
+        public TenantId? Owner { get; init; }
+    }
 
     /// <summary>Carries out a write once for each idempotency key.</summary>
     /// <param name="request">What was asked for.</param>
@@ -83,7 +91,7 @@ internal sealed class ManagementWriter(
         budgets?.ChargeAudit(payer, about.Size);
         for (var tries = 0; tries < MostTries; tries++)
         {
-            var tenant = await KeeperAsync(request.Key is null ? null : request.Caller.Tenant);
+            var tenant = await KeeperAsync(request);
             var write = new Write<T>(this, request, at, about, decide, tenant);
             try
             {
@@ -115,6 +123,9 @@ internal sealed class ManagementWriter(
             new Unasked(at, found => decide(found.Management!, DatabaseNow(found.Ahead)), entry));
     }
 
+    /// <summary>Has tenants be found by the ids of their installs; it is not recorded.</summary>
+    public Task GiveAsync(IEnumerable<RowWrite> rows) => committer.CommitAsync(new Change.Plain([.. rows]));
+
     // What is decided goes by the database's clock: a node whose own is wrong forgets no reply that is kept (S33).
     private long DatabaseNow(TimeSpan ahead) => (time.GetUtcNow() - ahead).ToUnixTimeSeconds();
 
@@ -123,10 +134,21 @@ internal sealed class ManagementWriter(
 
     /// <summary>What removes the replies about an account, by whichever pepper's index they are kept.</summary>
     public static IEnumerable<RowWrite> DeleteReplies(Instance instance, string app, string account) =>
-        instance.Peppers.All.Select(pepper => new RowWrite.DeleteReplies(OwnerOf(pepper.Proof, app, account)));
+        instance.Peppers.All.Select(pepper => new RowWrite.DeleteReplies(OwnerOf(pepper.Proof, app, account)))
+            .Concat(((bool[])[false, true])
+                .SelectMany(livemode => DeleteReplies(instance, new TenantId(app, livemode, account))));
+
+    /// <summary>The same of one mode: what the store keeps of an account's install.</summary>
+    public static IEnumerable<RowWrite> DeleteReplies(Instance instance, TenantId of) =>
+        instance.Peppers.All.Select(pepper => new RowWrite.DeleteReplies(OwnerOf(pepper.Proof, of)));
 
     private static byte[] OwnerOf(MacKey key, string app, string account) =>
         Index(key, "reply owner", app, account);
+
+    private static byte[] OwnerOf(MacKey key, TenantId of) =>
+        Index(key, "install reply owner", of.App, Mode(of), of.Account);
+
+    private static string Mode(TenantId of) => of.Livemode ? "live" : "test";
 
     private static byte[] Index(MacKey key, params ReadOnlySpan<string> fields)
     {
@@ -143,9 +165,17 @@ internal sealed class ManagementWriter(
         return row.IsSound ? tenant.Keys.Reseal(SealedKind.Reply, row.Sealed, bound.Span) : null;
     }
 
-    // What is an account's is kept under its keys.
-    private async ValueTask<Tenant?> KeeperAsync(TenantId? id) =>
-        id is null ? null : await tenants.FindOrAddAsync(id, CancellationToken.None);
+    // What is an account's is kept under its keys. What is not is looked for there too: under the same idempotency key
+    // something else may be kept.
+    private async ValueTask<Tenant?> KeeperAsync<T>(Request<T> request)
+    {
+        var caller = request.Caller;
+        if (request.Key is null || caller.Tenant is not { } id)
+            return null;
+        return request.IsKeptByStore
+            ? await tenants.FindAsync(id, CancellationToken.None)
+            : await tenants.FindOrAddAsync(id, caller.App, CancellationToken.None) ?? throw ApiError.NotInstalled();
+    }
 
     private static AssociatedData Bind(
         Instance instance, TenantId? tenant, byte[] key, byte[] canonical, long created)
@@ -194,7 +224,7 @@ internal sealed class ManagementWriter(
             ManagementAt = request.Key is not { } key ? at : at with
             {
                 Reply = caller.Tenant is { } id
-                    ? Index(own.instance.ProofKey, "reply", id.App, id.Livemode ? "live" : "test", id.Account, key)
+                    ? Index(own.instance.ProofKey, "reply", id.App, Mode(id), id.Account, key)
                     : Index(own.instance.ProofKey, "reply of", caller.KeyId, key),
             };
             fingerprint = own.instance.ProofKey.Compute([.. "coffer v1 reply to "u8, .. request.Canonical]);
@@ -234,7 +264,7 @@ internal sealed class ManagementWriter(
             Reply = new Reply(request.Body(decision.Outcome));
             if (ManagementAt.Reply is not { } key)
                 return decision.Rows;
-            var reply = Keep(key, Reply.Body, now);
+            var reply = Keep(key, Reply.Body, decision.Owner, now);
             Kept = reply.Row.Sealed.Length;
             return [.. decision.Rows, reply];
         }
@@ -250,7 +280,7 @@ internal sealed class ManagementWriter(
             _ => "refused",
         };
 
-        private RowWrite.PutReply Keep(byte[] key, SecretBytes body, long now)
+        private RowWrite.PutReply Keep(byte[] key, SecretBytes body, TenantId? ownedBy, long now)
         {
             var id = System.Text.Encoding.UTF8.GetBytes(request.Caller.Origin.RequestId);
             var generation = Generation;
@@ -260,7 +290,7 @@ internal sealed class ManagementWriter(
             if (generation is not null)
                 Tlv.Write(rest, GenerationTag, generation);
             // Older nodes know those under the store's own key alone.
-            var by = own.tenants.HasNodesOfFormatOne ? null : tenant;
+            var by = own.tenants.HasNodesOfFormatOne || request.IsKeptByStore ? null : tenant;
             using var bound = Bind(own.instance, by?.Id, key, fingerprint, now);
             if (by is not null)
             {
@@ -271,10 +301,16 @@ internal sealed class ManagementWriter(
                 });
             }
 
-            var owner = request.Caller.Tenant is { } of ? OwnerOf(own.instance.ProofKey, of.App, of.Account) : null;
             var reply = Envelope.Seal(
                 SealedKind.OperatorReply, own.instance.ReplyKey, plaintext.Span, bound.Span);
-            return new RowWrite.PutReply(new ReplyRow(key, owner, fingerprint, now, reply));
+            return new RowWrite.PutReply(new ReplyRow(key, Owner(ownedBy), fingerprint, now, reply));
+        }
+
+        private byte[]? Owner(TenantId? ownedBy)
+        {
+            if (request.IsKeptByStore)
+                return ownedBy is null ? null : OwnerOf(own.instance.ProofKey, ownedBy);
+            return request.Caller.Tenant is { } of ? OwnerOf(own.instance.ProofKey, of.App, of.Account) : null;
         }
 
         // What a mint gives is good in one generation of the store; everything else that is kept is as stored.

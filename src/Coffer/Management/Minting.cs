@@ -1,12 +1,14 @@
 using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Keys;
+using Coffer.Secrets;
 using Coffer.Storage;
 
 namespace Coffer.Management;
 
 /// <summary>Mints and revokes ephemeral keys, for the backend of an app.</summary>
-internal sealed class Minting(Instance instance, Endings endings, ManagementWriter management, Gate gate)
+internal sealed class Minting(
+    Instance instance, Endings endings, ManagementWriter management, Gate gate, Tenants tenants)
 {
     /// <summary>What a mint gives: the key, and its token, which is nowhere else.</summary>
     public sealed record Minted(EphemeralKey Key, string Token)
@@ -20,19 +22,28 @@ internal sealed class Minting(Instance instance, Endings endings, ManagementWrit
     /// <param name="life">How long it is accepted, in seconds, 60 to 86,400; no longer than the key that mints
     /// it.</param>
     /// <param name="permissions">What it may do.</param>
-    /// <exception cref="ApiError">403: only a secret key mints. 400: the life is out of range. 401: the key has ended
-    /// meanwhile.</exception>
-    public Task<Reply> MintAsync(
+    /// <exception cref="ApiError">403: only a secret key mints, for an account that is not closed. 400: the life is out
+    /// of range. 401: the key has ended meanwhile.</exception>
+    public async Task<Reply> MintAsync(
         ManagementWriter.Request<Minted> request, ReadOnlyMemory<byte> user, long life, Permissions permissions)
     {
         var caller = request.Caller;
-        var (_, tenant) = gate.RequireKind(caller, KeyKind.Secret);
+        var (app, tenant) = gate.RequireKind(caller, KeyKind.Secret);
         if (life is < EphemeralKey.ShortestLife or > EphemeralKey.LongestLife)
             throw ApiError.OutOfRange("expires_in", EphemeralKey.ShortestLife, EphemeralKey.LongestLife);
-        var (at, entry) = (new Change.ManagementKey { Mint = (caller.KeyId, tenant) },
-            caller.Entry("mint_key", "ok"));
-        return management.WriteAsync(request, at, entry, (found, now) =>
+        if (await tenants.FindAsync(tenant, CancellationToken.None) is null
+            && await tenants.IsClosedAsync(tenant, app, CancellationToken.None))
+            throw gate.Refuse("not_installed", caller.KeyId, caller.Origin, ApiError.NotInstalled());
+        var entry = caller.Entry("mint_key", "ok");
+        var at = new Change.ManagementKey
         {
+            Mint = (caller.KeyId, tenant),
+            Closed = InstallId.Closed(instance, tenant),
+        };
+        return await management.WriteAsync(request, at, entry, (found, now) =>
+        {
+            if (found.Uninstalled is not null)
+                throw ApiError.NotInstalled();
             var (parent, ties, rows) = endings.Tie(found.Mint!, now);
             var expires = Math.Min(now + life, parent.ExpiresAt ?? long.MaxValue);
             var id = EphemeralKey.NewId(instance, tenant, now, expires);

@@ -8,9 +8,9 @@ using Coffer.Storage;
 namespace Coffer.Management;
 
 /// <summary>
-/// What is stated of an account that was forgotten. It is made with the removal, in one transaction, and signed when
-/// all that it says is true (docs/management.md, "Receipts"). Stored sealed, so that nobody has one signed who can
-/// write the database only.
+/// What is stated of an account that was forgotten, or that its app was uninstalled from. It is made with the removal,
+/// in one transaction, and signed when all that it says is true (docs/management.md, "Receipts"). Stored sealed, so
+/// that nobody has one signed who can write the database only.
 /// </summary>
 /// <param name="Id"><c>rcpt_…</c></param>
 /// <param name="App">The app.</param>
@@ -20,7 +20,8 @@ namespace Coffer.Management;
 /// <param name="At">When it was forgotten, in Unix seconds.</param>
 internal sealed record Receipt(string Id, string App, string Account, long Test, long Live, long At)
 {
-    private const byte AppTag = 1, AccountTag = 2, TestTag = 3, LiveTag = 4, ReachTag = 5, TextTag = 6;
+    private const byte AppTag = 1, AccountTag = 2, TestTag = 3, LiveTag = 4, ReachTag = 5, TextTag = 6,
+        InstallTag = 7, LivemodeTag = 8;
 
     // The words of docs/management.md. What is done at once, what takes longer, and what no receipt speaks of.
     private static readonly Dictionary<Reach, (string[] AtOnce, string[] Later, string[] Never)> Words = new()
@@ -39,6 +40,14 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
 
     /// <summary>How far the engine reached that it was signed for.</summary>
     public Reach? SignedFor { get; private init; }
+
+    /// <summary>The install that it is about, in one mode; null is the account in both.</summary>
+    public OfInstall? Install { get; init; }
+
+    /// <summary>An install that is no more.</summary>
+    /// <param name="Id">Its id, as it is shown.</param>
+    /// <param name="Livemode">Its mode.</param>
+    public sealed record OfInstall(string Id, bool Livemode);
 
     public static Receipt New(string app, string account, long test, long live, long at) =>
         new(SignedReceipt.NewId(), app, account, test, live, at);
@@ -68,10 +77,12 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
             ["forgotten_at"] = At,
             ["id"] = Id,
             ["not_reached"] = Strings(never),
-            ["object"] = SignedReceipt.Forgotten,
+            ["object"] = Install is null ? SignedReceipt.Forgotten : SignedReceipt.Uninstalled,
             ["secrets"] = new JsonObject { ["live"] = Live, ["test"] = Test },
             ["signed_at"] = now,
         };
+        if (Install is not null)
+            (statement["install"], statement["livemode"]) = (Install.Id, Install.Livemode);
         if (backups is not null)
             statement["back_ups"] = backups.Holding(At);
         return this with { SignedAt = now, SignedFor = reach, Text = SignedReceipt.Sign(instance, statement) };
@@ -86,6 +97,12 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
             (AppTag, Encoding.UTF8.GetBytes(App)), (AccountTag, Encoding.UTF8.GetBytes(Account)),
             (TestTag, Tlv.Bytes(Test)), (LiveTag, Tlv.Bytes(Live)),
         ];
+        if (Install is not null)
+        {
+            fields.AddRange([(InstallTag, Encoding.ASCII.GetBytes(Install.Id)),
+                (LivemodeTag, [Install.Livemode ? (byte)1 : (byte)0])]);
+        }
+
         if (Text is not null)
             fields.AddRange([(ReachTag, [(byte)SignedFor!.Value]), (TextTag, Encoding.ASCII.GetBytes(Text))]);
 
@@ -103,16 +120,30 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
             return null;
         var fields = opened.Span;
         if (!Tlv.AreSound(fields,
-            [AppTag, AccountTag, TestTag, LiveTag, .. row.Signed is null ? (byte[])[] : [ReachTag, TextTag]])
+            [
+                AppTag, AccountTag, TestTag, LiveTag, .. row.Signed is null ? (byte[])[] : [ReachTag, TextTag],
+                InstallTag, LivemodeTag,
+            ])
             || Tlv.Text(fields, AppTag) is not { } app || Tlv.Text(fields, AccountTag) is not { } account
             || Tlv.Number(fields, TestTag) is not { } test || Tlv.Number(fields, LiveTag) is not { } live)
             return null;
-        var receipt = new Receipt(row.Id, app, account, test, live, row.Created);
+        var (isSound, install) = InstallOf(fields);
+        if (!isSound)
+            return null;
+        var receipt = new Receipt(row.Id, app, account, test, live, row.Created) { Install = install };
         if (row.Signed is null)
             return receipt;
         return Tlv.Text(fields, TextTag) is { } text && ReachOf(fields) is { } reach
             ? receipt with { SignedAt = row.Signed, SignedFor = reach, Text = text }
             : null;
+
+        static (bool IsSound, OfInstall? Install) InstallOf(ReadOnlySpan<byte> fields) =>
+            (Tlv.Text(fields, InstallTag), Tlv.Find(fields, LivemodeTag)) switch
+            {
+                (null, null) => (Tlv.IsTextOrNone(fields, InstallTag), null),
+                ({ } id, { } at) when fields[at] is [0 or 1] => (true, new OfInstall(id, fields[at][0] == 1)),
+                _ => (false, null),
+            };
 
         static Reach? ReachOf(ReadOnlySpan<byte> fields) =>
             Tlv.Find(fields, ReachTag) is { } at && fields[at] is [(byte)Reach.Rows or (byte)Reach.Files]

@@ -89,6 +89,14 @@ internal sealed class Receipts : IDisposable
         return receipt ?? throw ApiError.RecordDamaged("receipt", Receipt.Damaged(row));
     }
 
+    /// <summary>Has this node sign a receipt; nobody waits for it.</summary>
+    public void Begin(string id)
+    {
+        lock (locking)
+            mine.Add(id);
+        Loop.Wake();
+    }
+
     /// <summary>A receipt after one attempt at what it waits for; sooner if that takes long.</summary>
     /// <returns>Null if it is not there, or was changed outside Coffer.</returns>
     public async Task<Receipt?> SettleAsync(string id, CancellationToken ct)

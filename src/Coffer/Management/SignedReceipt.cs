@@ -26,6 +26,9 @@ internal sealed record SignedReceipt(string Id, string App, string Account, long
     /// <summary>The <c>object</c> of a receipt for an account that the store has forgotten.</summary>
     public const string Forgotten = "account.forgotten";
 
+    /// <summary>The same for one that an app was uninstalled from, in one mode.</summary>
+    public const string Uninstalled = "account.uninstalled";
+
     /// <summary>The same for one that was taken out of a back-up.</summary>
     public const string TakenOut = "backup.account_forgotten";
 
@@ -35,6 +38,9 @@ internal sealed record SignedReceipt(string Id, string App, string Account, long
 
     /// <summary>The back-up that the account was taken out of, and which part of it has its keys no more.</summary>
     public (string Backup, long Part)? BackUp { get; private init; }
+
+    /// <summary>The mode that the app was uninstalled in; null is of both.</summary>
+    public bool? Livemode { get; private init; }
 
     public static string NewId() => "rcpt_" + RandomNumberGenerator.GetString(Base62.Alphabet, 24);
 
@@ -106,6 +112,7 @@ internal sealed record SignedReceipt(string Id, string App, string Account, long
         return (string?)json.Part("object") switch
         {
             Forgotten => receipt,
+            Uninstalled => receipt with { Livemode = (bool)json.Part("livemode")! },
             TakenOut => receipt with
             {
                 BackUp = ((string)json.Part("backup")!, (long)json.Part("part")),

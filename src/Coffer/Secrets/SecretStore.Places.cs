@@ -1,3 +1,4 @@
+using Coffer.Access;
 using Coffer.Storage;
 
 namespace Coffer.Secrets;
@@ -8,6 +9,16 @@ namespace Coffer.Secrets;
 /// </summary>
 internal sealed partial class SecretStore
 {
+    // Null if nothing is stored for the account, but may be.
+    private async ValueTask<Tenant?> FindTenantAsync(Caller caller, TenantId id, CancellationToken ct)
+    {
+        if (await tenants.FindAsync(id, ct) is { } tenant)
+            return tenant;
+        return await tenants.IsClosedAsync(id, caller.App, ct)
+            ? throw gate.Refuse("not_installed", caller.KeyId, caller.Origin, ApiError.NotInstalled())
+            : null;
+    }
+
     // First where it stood before: from there a secret goes to where it stands now, and never back.
     private async ValueTask<SecretLookup?> LookUpAsync(
         Tenant tenant, SecretKey key, Scope scope, SecretName name, CancellationToken ct)

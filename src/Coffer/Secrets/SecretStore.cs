@@ -51,7 +51,7 @@ internal sealed partial class SecretStore(
         for (var tries = 0; tries < MostTries; tries++)
         {
             var failovers = engine.Failovers;
-            if (await tenants.FindAsync(id, ct) is not { } tenant)
+            if (await FindTenantAsync(caller, id, ct) is not { } tenant)
                 return null;
             var key = SealedSecret.KeyOf(tenant, tenant.Keys.Seed, scope, name);
             var found = await LookUpAsync(tenant, key, scope, name, ct);
@@ -115,7 +115,7 @@ internal sealed partial class SecretStore(
         bool wantsPayload, CancellationToken ct)
     {
         var id = gate.RequireScope(caller, Permissions.SecretRead, scope.User.Span);
-        var tenant = await tenants.FindAsync(id, ct);
+        var tenant = await FindTenantAsync(caller, id, ct);
         foreach (var cursor in ((Cursor?[])[after, before]).OfType<Cursor>())
         {
             if (tenant is null || SealedSecret.IsOf(tenant, scope, cursor.Id))
@@ -288,8 +288,14 @@ internal sealed partial class SecretStore(
         gate.RequireBudget(caller, keeps: claim is not null);
         for (var tries = 0; tries < MostTries; tries++)
         {
-            if ((adds ? await tenants.FindOrAddAsync(id, ct) : await tenants.FindAsync(id, ct)) is not { } tenant)
+            var added = adds ? await tenants.FindOrAddAsync(id, caller.App, ct) : null;
+            if ((added ?? await FindTenantAsync(caller, id, ct)) is not { } tenant)
+            {
+                if (adds)
+                    continue; // it was closed a moment ago
                 return new WriteOutcome(null, ApiError.NoSuchSecret(request.Name.Text));
+            }
+
             try
             {
                 var quota = caller.App?.SecretsPerScope ?? SecretsPerScope();

@@ -113,19 +113,28 @@ internal sealed class Tenants(
             : throw Damaged(id, row, "its proof");
     }
 
+    /// <summary>The tenant, which is made if it is not there; null if only an install makes one.</summary>
+    /// <param name="id">Whose it is.</param>
+    /// <param name="app">Its app; null is one that sets nothing.</param>
+    /// <param name="ct">Ends reading.</param>
     /// <exception cref="ApiError">
     /// 403: the app was deleted. 429: it has made too many of late. 503: the storage does not give back what it stored.
     /// </exception>
-    public async ValueTask<Tenant> FindOrAddAsync(TenantId id, CancellationToken ct)
+    public async ValueTask<Tenant?> FindOrAddAsync(TenantId id, App? app, CancellationToken ct)
     {
         if (await FindAsync(id, ct) is { } known)
             return known;
+        if (await IsClosedAsync(id, app, ct))
+            return null;
 
-        budgets?.TakeTenant(id.App);
+        Charge(id.App);
         for (var tries = 0; tries < MostTries; tries++)
         {
             // Whoever commits first, on whichever node, decides the keys; all read them back.
-            await committer.CommitAsync(new Adding(this, id));
+            var adding = new Adding(this, id);
+            await committer.CommitAsync(adding);
+            if (adding.IsClosed)
+                return null;
             if (await FindAsync(id, ct) is { } added)
                 return added;
             // Not there: its app is not either, or its account was forgotten in between.
@@ -134,6 +143,39 @@ internal sealed class Tenants(
         }
 
         throw ApiError.Contradictory("a tenant that was stored is not there");
+    }
+
+    /// <summary>
+    /// Whether an account without a tenant is closed: the app was uninstalled from it, or has to be installed first.
+    /// </summary>
+    public async ValueTask<bool> IsClosedAsync(TenantId id, App? app, CancellationToken ct) =>
+        app is { AreInstallsExplicit: true } || await FindClosedAsync(id, ct) is not null;
+
+    /// <summary>What is noted of an account that the app was uninstalled from; null if it was not, or is there again.
+    /// </summary>
+    public ValueTask<UninstallRow?> FindClosedAsync(TenantId id, CancellationToken ct)
+    {
+        var (app, livemode, account) = InstallId.Closed(instance, id);
+        return engine.FindAsync(UninstallRow.Of, ct, app, livemode, account);
+    }
+
+    /// <summary>Counts a tenant that is to be made.</summary>
+    /// <exception cref="ApiError">429: the app has made too many of late.</exception>
+    public void Charge(string app) => budgets?.TakeTenant(app);
+
+    /// <summary>The row of a new tenant with keys of its own, sealed under the root key that seals now.</summary>
+    /// <param name="id">Whose it is.</param>
+    /// <param name="created">When it counts as made, in Unix seconds.</param>
+    public RowWrite.AddTenant New(TenantId id, long created)
+    {
+        using var fresh = TenantKeys.Generate(instance.Facts?.Sealing ?? 1, isFormatOne: HasNodesOfFormatOne);
+        using var keys = TenantKeys.Parse(fresh.Span)!;
+        return new RowWrite.AddTenant(id, created, Seal(instance, id, fresh.Span, keys.Counter, keys.Count))
+        {
+            Counter = keys.Counter,
+            Keys = keys.Count,
+            Install = InstallId.Of(instance, id, created),
+        };
     }
 
     /// <summary>Has a tenant read again that is gone or has other keys, or may.</summary>
@@ -234,23 +276,18 @@ internal sealed class Tenants(
     // Sealed when it is decided: under the root key that seals then.
     private sealed class Adding(Tenants own, TenantId id) : Change
     {
+        /// <summary>Whether it made none, because the account is closed.</summary>
+        public bool IsClosed { get; private set; }
+
         public override Payer? Payer { get; } = new(id.App);
 
+        public override ManagementKey ManagementAt { get; } = new() { Closed = InstallId.Closed(own.Instance, id) };
+
+        // Asked in the transaction: what comes late does not open again what was closed before it.
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
-            using var fresh = TenantKeys.Generate(
-                own.Instance.Facts?.Sealing ?? 1, isFormatOne: own.HasNodesOfFormatOne);
-            using var keys = TenantKeys.Parse(fresh.Span)!;
-            var (counter, count) = (keys.Counter, keys.Count);
-            var stored = Seal(own.Instance, id, fresh.Span, counter, count);
-            return
-            [
-                new RowWrite.AddTenant(id, own.time.GetUtcNow().ToUnixTimeSeconds(), stored)
-                {
-                    Counter = counter,
-                    Keys = count,
-                },
-            ];
+            IsClosed = found.Management!.Uninstalled is not null;
+            return IsClosed ? [] : [own.New(id, own.time.GetUtcNow().ToUnixTimeSeconds())];
         }
     }
 }

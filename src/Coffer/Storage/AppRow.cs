@@ -17,7 +17,7 @@ internal sealed record AppRow(string Id, string Name, string Account, long Creat
             "DELETE FROM secrets WHERE tenant IN (SELECT id FROM tenants WHERE app = $1)",
             "DELETE FROM idempotency WHERE tenant IN (SELECT id FROM tenants WHERE app = $1)",
             "DELETE FROM tenants WHERE app = $1",
-            DeleteKeys,
+            UninstallRow.DeleteOfApp, DeleteKeys,
         ],
     };
 
@@ -113,11 +113,12 @@ internal abstract partial record RowWrite
         public override bool IsUnderRoot => true;
     }
 
-    /// <summary>Removes an app that has no tenants, with its keys.</summary>
+    /// <summary>Removes an app that has no tenants, with its keys and what is noted of closed accounts.</summary>
     public sealed record DeleteApp(string Id) : RowWrite
     {
-        public override IReadOnlyList<Statement> Statements => [new(AppRow.DeleteKeys, Id), new(AppRow.Delete, Id)];
+        public override IReadOnlyList<Statement> Statements =>
+            [new(AppRow.DeleteKeys, Id), new(UninstallRow.DeleteOfApp, Id), new(AppRow.Delete, Id)];
 
-        public override Sources Writes => Sources.Apps | Sources.ApiKeys;
+        public override Sources Writes => Sources.Apps | Sources.ApiKeys | Sources.Uninstalls;
     }
 }

@@ -142,6 +142,12 @@ internal abstract class Change
         public string? Meta { get; init; }
 
         /// <summary>
+        /// Where it is noted that an account is closed. With nothing else of the management plane but a mint, none of
+        /// that is held, but the app: nothing is noted of its accounts until the change is durable.
+        /// </summary>
+        public UninstallKey? Closed { get; init; }
+
+        /// <summary>
         /// Whether it decides by the number of its own commit (<see cref="CommitOrder"/>), which is given out for it.
         /// </summary>
         public bool NeedsNumber { get; init; }
@@ -151,6 +157,9 @@ internal abstract class Change
         /// held.
         /// </summary>
         public (string Key, TenantId Tenant)? Mint { get; init; }
+
+        /// <summary>Whether what it asks for is held against other changes of the management plane.</summary>
+        public bool Holds => Mint is null && this is not { Closed: not null, App: null };
     }
 
     /// <summary>What is stored of it.</summary>
@@ -175,6 +184,9 @@ internal abstract class Change
 
         /// <summary>What a key is minted by, if it was asked for.</summary>
         public MintFound? Mint { get; init; }
+
+        /// <summary>What is noted of the account that was asked for: it is closed, or null.</summary>
+        public UninstallRow? Uninstalled { get; init; }
     }
 
     /// <summary>What a key is minted by.</summary>

@@ -37,10 +37,18 @@ internal sealed record ReceiptRow(string Id, long Created, long? Signed, byte[] 
     /// <inheritdoc cref="AppRow.IsSound"/>
     public bool IsSound { get; init; } = true;
 
-    public static ReceiptRow From(IRow row)
+    public static ReceiptRow From(IRow row) => From(row, 0, row.Has("tnNb"));
+
+    /// <param name="row">The row.</param>
+    /// <param name="first">Its first column of a receipt.</param>
+    /// <param name="isSound">Whether its columns have their types.</param>
+    public static ReceiptRow From(IRow row, int first, bool isSound)
     {
-        var isSound = row.Has("tnNb") && UnixTime.IsStorable(row.Number(1)) && UnixTime.IsStorable(row.NumberOrNull(2));
-        return new(row.Text(0), row.Number(1), row.NumberOrNull(2), row.Bytes(3)) { IsSound = isSound };
+        var (created, signed) = (row.Number(first + 1), row.NumberOrNull(first + 2));
+        return new(row.Text(first), created, signed, row.Bytes(first + 3))
+        {
+            IsSound = isSound && UnixTime.IsStorable(created) && UnixTime.IsStorable(signed),
+        };
     }
 }
 

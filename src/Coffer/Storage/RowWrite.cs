@@ -41,4 +41,5 @@ internal enum Sources
     Audit = 16,
     Generations = 32,
     Meta = 64,
+    Uninstalls = 128,
 }

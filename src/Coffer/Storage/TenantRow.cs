@@ -22,7 +22,7 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
     public const string Columns = "id, sealed_keys, counter, keys";
 
     public static readonly Table Table = new("tenants",
-        "id:n app:t livemode:n account:t created:n sealed_keys:b counter:n keys:n", "id")
+        "id:n app:t livemode:n account:t created:n sealed_keys:b counter:n keys:n install:t", "id")
     {
         Numbered = "id",
         Below = [DeleteSecrets, DeleteIdempotency],
@@ -37,17 +37,13 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
     public static readonly Query<long> CounterByNumber = new(
         "SELECT counter FROM tenants WHERE id = $1", static row => row.Number(0));
 
-    /// <summary>When one was made, by its number, in Unix seconds.</summary>
-    public static readonly Query<long> CreatedByNumber = new(
-        "SELECT created FROM tenants WHERE id = $1", static row => row.Number(0));
-
     /// <summary>1 or nothing.</summary>
     public static readonly Query<long> OfApp = new(
         "SELECT CAST(1 AS BIGINT) FROM tenants WHERE app = $1 LIMIT 1", static row => row.Number(0));
 
     private const string AddOfApp = """
-        INSERT INTO tenants (app, livemode, account, created, sealed_keys, counter, keys)
-        SELECT id, $1, $2, $3, $4, $5, $6 FROM apps WHERE id = $7
+        INSERT INTO tenants (app, livemode, account, created, sealed_keys, counter, keys, install)
+        SELECT id, $1, $2, $3, $4, $5, $6, $7 FROM apps WHERE id = $8
         """;
 
     private const string UnlessThere = "ON CONFLICT (app, livemode, account) DO NOTHING";
@@ -159,14 +155,14 @@ internal sealed record OwnedTenantRow(TenantId Tenant, TenantRow Row)
 }
 
 /// <summary>A tenant of an account, with how many unexpired secrets it has.</summary>
-internal sealed record CountedTenantRow(long Id, bool Livemode, long Secrets)
+internal sealed record CountedTenantRow(long Id, bool Livemode, long Secrets, long Created)
 {
     // Counted to be forgotten: that accepts a damaged tenant too.
     public static readonly Query<CountedTenantRow> OfAccount = new("""
         SELECT id, livemode,
-            (SELECT count(*) FROM secrets WHERE tenant = t.id AND (expires_at IS NULL OR expires_at > $1))
+            (SELECT count(*) FROM secrets WHERE tenant = t.id AND (expires_at IS NULL OR expires_at > $1)), created
         FROM tenants t WHERE app = $2 AND account = $3 ORDER BY id
-        """, static row => new(row.Number(0), row.Number(1) != 0, row.Number(2)));
+        """, static row => new(row.Number(0), row.Number(1) != 0, row.Number(2), row.Number(3)));
 }
 
 /// <summary>
@@ -213,9 +209,12 @@ internal abstract partial record RowWrite
 
         public long Keys { get; init; } = 1;
 
+        /// <inheritdoc cref="InstallRow.Install"/>
+        public string? Install { get; init; }
+
         public override IReadOnlyList<Statement> Statements =>
         [
-            new(Text, Tenant.Livemode, Tenant.Account, Created, SealedKeys, Counter, Keys, Tenant.App)
+            new(Text, Tenant.Livemode, Tenant.Account, Created, SealedKeys, Counter, Keys, Install, Tenant.App)
             {
                 Count = (TenantRow.MayAdd, [Tenant.Livemode, Tenant.Account, Tenant.App]),
             },

@@ -49,6 +49,8 @@ internal static class WriteProof
             "SELECT 1 FROM tenants WHERE sealed_keys <> $1 AND id = $2 AND sealed_keys = $3 LIMIT 1",
         TenantRow.PutKeys =>
             "SELECT 1 FROM tenants WHERE (sealed_keys <> $1 OR counter <> $2 OR keys <> $3) AND id = $4 LIMIT 1",
+        InstallRow.Give =>
+            "SELECT 1 FROM tenants WHERE (install IS NULL OR install <> $1) AND id = $2 LIMIT 1",
         IdempotencyRow.Reseal =>
             "SELECT 1 FROM idempotency WHERE sealed <> $1 AND tenant = $2 AND key = $3 AND sealed = $4 LIMIT 1",
         ReplyRow.Reseal => "SELECT 1 FROM replies WHERE sealed <> $1 AND key = $2 AND sealed = $3 LIMIT 1",

@@ -241,6 +241,48 @@ const scenarios = {
   },
 };
 
+// An app is installed by its first secret, seen by its developer, and uninstalled with all that it stored.
+scenarios.installs = async () => {
+  const own = connect().apps;
+  await own.secrets.create({ scope, name: 'k', payload: 'p' });
+  const [install] = (await own.installs.list()).data;
+  assert.match(install.id, /^appinst_test_[0-9A-Za-z]{32}$/);
+  assert.deepEqual([install.object, install.account, install.channel, install.status, install.livemode],
+    ['apps.install', stripeAccount, 'public', 'installed', false]);
+  assert.deepEqual(install.content_security_policy_granted, { connect_src: [], image_src: [] });
+  const { app } = install;
+  assert.deepEqual({ ...await own.installs.create({ app }) }, { ...install }, 'it is there already');
+  assert.deepEqual({ ...await own.installs.update(install.id) }, { ...install });
+
+  const developer = connect(COFFER_API_KEY, {}).apps.installs;
+  assert.equal((await developer.retrieve(install.id)).account, stripeAccount);
+  const others = ['a', 'b', 'c'].map(letter => `${stripeAccount}_${letter}`);
+  for (const other of others) await developer.create({ app }, { stripeAccount: other });
+  const seen = [];
+  const since = { app, limit: 1, created: { gte: install.created } };
+  for await (const each of developer.list(since)) seen.push(each.account);
+  assert.deepEqual(seen.filter(account => account.startsWith(stripeAccount)), [...others.reverse(), stripeAccount]);
+  await refused(errors.StripeInvalidRequestError, { statusCode: 400, param: 'app' },
+    () => developer.list({ app: 'app_another' }));
+
+  const gone = await developer.uninstall(install.id);
+  assert.deepEqual([gone.id, gone.status], [install.id, 'uninstalling']);
+  assert.match(gone.lastResponse.headers['coffer-receipt'], /^rcpt_[0-9A-Za-z]+$/);
+  const closed = { statusCode: 403, code: 'account_invalid' };
+  await refused(errors.StripePermissionError, closed, () => own.secrets.find({ scope, name: 'k' }));
+  await refused(errors.StripePermissionError, closed, () => own.secrets.create({ scope, name: 'k', payload: 'late' }));
+  for (let tries = 0; ; tries++) {
+    const status = await developer.retrieve(install.id).then(() => 200, error => error.statusCode);
+    if (status === 404) break;
+    assert(tries < 100, 'it is gone in the end');
+    await new Promise(resolve => setTimeout(resolve, 50));
+  }
+  await refused(errors.StripeInvalidRequestError, { statusCode: 404, code: 'resource_missing', param: 'id' },
+    () => developer.uninstall(install.id));
+  assert.notEqual((await own.installs.create({ app })).id, install.id);
+  await refused(errors.StripeInvalidRequestError, absent, () => own.secrets.find({ scope, name: 'k' }));
+};
+
 // What the SDKs' own suites call, in their order and in the app's own account: those secrets are there before any set.
 scenarios.suite = async () => {
   const { secrets } = connect(COFFER_API_KEY, {}).apps;

@@ -20,6 +20,7 @@ public sealed class AuthorizationServer : IAsyncLifetime
 
     private readonly Dictionary<string, string> headers = [];
     private string? shares;
+    private int installs;
     private readonly Dictionary<(string App, bool Live), string> backends = [];
     private readonly Dictionary<string, (string Id, string Account)> apps = [];
     private TestServer test = null!;
@@ -131,10 +132,17 @@ public sealed class AuthorizationServer : IAsyncLifetime
                 "POST", "/v1/apps/secrets", Bearer((string)key["secret"]!)
                     + AccountLine("acct_made"), "scope[type]=account&name=made&payload=canary_of_a_route"));
             ids.Add("secret", (string)secret["id"]!);
+            var made = await AdminAsync("GET", $"apps/{app}/installs");
+            ids.Add("install", (string)made["data"]!.AsArray().Single()!["id"]!);
         }
 
         return ids;
     }
+
+    /// <summary>An install of an app in an account that nothing else is about.</summary>
+    internal async Task<string> InstallAsync(string app, bool live) => (string)(await AdminAsync(
+        "POST", $"apps/{AppId(app)}/installs",
+        $"account=acct_install_{++installs}&livemode={(live ? "true" : "false")}"))["id"]!;
 
     private async Task<string> MakeSharesAsync()
     {

@@ -28,6 +28,11 @@ internal static class AuthorizationTable
         GET    /v1/apps/secrets                            |401     |403   |403  |200   |200|403    |200|200|403    |200
         GET    /v1/apps/secrets/find                       |401     |403   |403  |200   |200|403    |200|200|403    |200
         POST   /v1/apps/secrets/delete                     |401     |403   |403  |200   |403|200/403|200|403|200/403|200
+        GET    /v1/apps/installs                           |401     |403   |403  |200   |403|403    |403|403|403    |403
+        POST   /v1/apps/installs                           |401     |403   |403  |200   |403|403    |403|403|403    |403
+        GET    /v1/apps/installs/{install}                 |401     |403   |403  |200   |403|403    |403|403|403    |403
+        POST   /v1/apps/installs/{install}                 |401     |403   |403  |200   |403|403    |403|403|403    |403
+        POST   /v1/apps/installs/{install}/uninstall       |401     |403   |403  |200   |403|403    |403|403|403    |403
         POST   /v1/ephemeral_keys                          |401     |403   |403  |200   |403|403    |403|403|403    |403
         DELETE /v1/ephemeral_keys/{key}                    |401     |403   |403  |200   |403|403    |403|403|403    |403
         GET    /v1/apps/app_embedded_backend_signature     |401     |403   |403  |403   |403|403    |403|200|200    |200
@@ -41,6 +46,9 @@ internal static class AuthorizationTable
         POST   ~/accounts/{account}/export                 |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   ~/accounts/{account}/forget                 |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   ~/accounts/{account}/secrets/{secret}/reveal|401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    ~/installs                                  |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   ~/installs                                  |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   ~/installs/{install}/uninstall              |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/secrets/search                    |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/receipts/{receipt}                |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   /admin/v1/api_keys                          |401     |403   |200  |403   |403|403    |403|403|403    |403
@@ -73,6 +81,8 @@ internal static class AuthorizationTable
         GET    /v1/apps/secrets                            |scope[type]=account&limit=100&expand[]=data.payload
         GET    /v1/apps/secrets/find                       |scope[type]=account&name={name}&expand[]=payload
         POST   /v1/apps/secrets/delete                     |scope[type]=account&name={name}
+        GET    /v1/apps/installs                           |app={own_app}
+        POST   /v1/apps/installs                           |app={own_app}&channel=private_{mode}
         POST   /v1/ephemeral_keys                          |user=usr_1
         GET    /v1/apps/app_embedded_backend_signature     |payload={}
         POST   /admin/v1/apps                              |name=made
@@ -80,6 +90,7 @@ internal static class AuthorizationTable
         POST   ~/signing_secret/roll                       |grace_period=0
         POST   ~/accounts/{account}/export                 |reason=test
         POST   ~/accounts/{account}/secrets/{secret}/reveal|reason=test
+        POST   ~/installs                                  |account=acct_new
         GET    /admin/v1/secrets/search                    |app={app}
         POST   /admin/v1/api_keys                          |type=secret&app={app}
         GET    /admin/v1/api_keys                          |app={app}

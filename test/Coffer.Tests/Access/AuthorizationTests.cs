@@ -19,10 +19,10 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
     /// <summary>
     /// How many pairs of a route and a principal there are that the table lets in; all others it refuses.
     /// </summary>
-    private const int Admitted = 143;
+    private const int Admitted = 174;
 
     /// <summary>How many routes keep their answer for an idempotency key: each POST but export and reveal.</summary>
-    private const int Kept = 17;
+    private const int Kept = 22;
 
     private static readonly string[] Methods = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD"];
 
@@ -32,6 +32,9 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
         ["account"] = "acct_absent",
         ["secret"] = "appsecret_absent",
         ["key"] = "key_absent",
+        ["install"] = "appinst_absent",
+        ["own_app"] = "app_absent",
+        ["mode"] = "test",
         ["receipt"] = "rcpt_absent",
         ["name"] = "absent",
         ["version"] = "99",
@@ -55,7 +58,7 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
         Assert.Equal(routes.Order(), AuthorizationTable.Routes.Select(row => row.ToString()).Order());
         Assert.All(types.Where(type => type.GetProperty("Routes") is not null),
             type => Assert.StartsWith("Coffer.Api", type.Namespace));
-        Assert.Equal(40, routes.Count);
+        Assert.Equal(48, routes.Count);
     }
 
     [Fact]
@@ -71,6 +74,8 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
         var (ephemeral, token) = await server.MintAsync(server.BackendOf("A", live: false, null));
         var seed = (await server.Store.SeedAsync([new Place("A", false, null, null)]))[0];
         existing.Add("name", seed.Name);
+        existing.Add("own_app", existing["app"]);
+        existing.Add("mode", "test");
         var refused = (
             from row in AuthorizationTable.Routes
             from principal in AuthorizationTable.Principals
@@ -80,7 +85,7 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
                 ["key"] = row.Path.StartsWith("/v1/",
                     StringComparison.Ordinal) ? ephemeral : existing["key"]
             })).ToList();
-        Assert.Equal(40 * 42 - Admitted, refused.Count);
+        Assert.Equal(48 * 42 - Admitted, refused.Count);
         var (answers, absent, before) =
             (new BulkAnswer[refused.Count], new BulkAnswer[refused.Count], await SnapshotAsync(existing));
 
@@ -114,14 +119,7 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
                 principal => row.Status(principal.Column) == 200))
             {
                 // Each gets something of its own to do it to: some of it is gone afterwards.
-                var ids = principal.App is null
-                    ? await server.MakeAppAsync(stores: row.Path.Contains("{account}", StringComparison.Ordinal))
-                    : [];
-                if (principal.App is not null)
-                    ids.Add(
-                        "name",
-                        (await server.Store.SeedAsync(
-                            [new Place(principal.App, principal.Live, principal.Account, null)]))[0].Name);
+                var ids = await IdsAsync(row, principal);
                 if (row.Path.Contains("/root_keys", StringComparison.Ordinal))
                     await server.ReadyRootKeysAsync(row.Path, ids);
                 if (row.Path == "/v1/ephemeral_keys/{key}")
@@ -145,9 +143,7 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
             && AuthorizationTable.Principals.Any(principal => row.Status(principal.Column) == 200)))
         {
             var first = AuthorizationTable.Principals.First(principal => row.Status(principal.Column) == 200);
-            var ids = first.App is null
-                ? await server.MakeAppAsync(stores: row.Path.Contains("{account}", StringComparison.Ordinal))
-                : new() { ["name"] = (await server.Store.SeedAsync([new Place("A", false, null, null)]))[0].Name };
+            var ids = await IdsAsync(row, first);
             Assert.Equal(200, (await AskAsync(first)).Status);
             if ((await AskAsync(first)).Head.Contains("Idempotent-Replayed: true", StringComparison.Ordinal))
                 replays++;
@@ -252,6 +248,27 @@ public sealed class AuthorizationTests(AuthorizationServer server) : IClassFixtu
     {
         await using var dev = await TestServer.StartAsync(dev: new CofferOptions.DevOptions(null, SeedFixtures: true));
         await OnlyOpenPagesAnswerAsync(dev.Url, [.. AuthorizationTable.Open, "/"]);
+    }
+
+    private async Task<Dictionary<string, string>> IdsAsync(RouteRow row, Principal principal)
+    {
+        if (principal.App is not { } app)
+        {
+            return await server.MakeAppAsync(stores: row.Path.Contains("{account}", StringComparison.Ordinal)
+                || row.Path.Contains("{install}", StringComparison.Ordinal));
+        }
+
+        var place = new Place(app, principal.Live, principal.Account, null);
+        var ids = new Dictionary<string, string>
+        {
+            ["own_app"] = server.AppId(app),
+            ["mode"] = principal.Live ? "live" : "test",
+        };
+        if (row.With.Contains("{name}", StringComparison.Ordinal))
+            ids.Add("name", (await server.Store.SeedAsync([place]))[0].Name);
+        if (row.Path.Contains("{install}", StringComparison.Ordinal))
+            ids.Add("install", await server.InstallAsync(app, principal.Live));
+        return ids;
     }
 
     private static async Task OnlyOpenPagesAnswerAsync(Uri url, IEnumerable<string> open)

@@ -27,6 +27,9 @@ public sealed class RoleTests : ServerTests
         POST   ~/accounts/{account}/export                   |owner   |reason=test
         POST   ~/accounts/{account}/forget                   |owner   |
         POST   ~/accounts/{account}/secrets/{secret}/reveal  |operator|reason=test
+        GET    ~/installs                                    |viewer  |
+        POST   ~/installs                                    |operator|account=acct_absent
+        POST   ~/installs/{install}/uninstall                |owner   |
         GET    /admin/v1/secrets/search                      |viewer  |app={app}
         GET    /admin/v1/receipts/{receipt}                  |viewer  |
         POST   /admin/v1/api_keys                            |operator|type=secret&app={app}
@@ -60,6 +63,7 @@ public sealed class RoleTests : ServerTests
         ["account"] = "acct_absent",
         ["secret"] = "appsecret_absent",
         ["key"] = "key_absent",
+        ["install"] = "appinst_absent",
         ["receipt"] = "rcpt_absent",
         ["version"] = "99",
     };

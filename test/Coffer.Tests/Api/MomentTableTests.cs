@@ -25,6 +25,7 @@ public sealed partial class MomentTableTests : ServerTests
     [
         ("POST /v1/apps/secrets", "name=k&payload=p&scope[type]=account", "expires_at", NoMoment),
         ("POST /v1/ephemeral_keys", "user=usr_1", "expires_in", NoLength),
+        ("GET /v1/apps/installs", "", "created", NoMoment),
         ($"POST {KeysPath}", "type=admin", "expires_at", NoMoment),
         ($"POST {KeysPath}", "type=secret&app={app}", "expires_at", NoMoment),
         ($"POST {KeysPath}/{{key}}/roll", "", "grace_period", NoLength),

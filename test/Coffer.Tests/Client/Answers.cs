@@ -23,6 +23,11 @@ internal static class Answers
         "receipt": "rcpt.text", "secrets": {"live": 1, "test": 2}
         """;
 
+    private const string InstallFields = """
+        "object": "apps.install", "account": "acct_1", "app": "app_1", "channel": "public", "created": 1763712000,
+        "livemode": false
+        """;
+
     private const string SettingsFields = """
         "settings": [{"name": "listen", "source": "default", "value": null}], "version": "0.1.0"
         """;
@@ -78,6 +83,15 @@ internal static class Answers
             """,
         ["POST apps/{app}/accounts/{account}/secrets/{id}/reveal"] =
             $$"""{"id": "appsecret_1", "payload": "p", {{SecretFields}}}""",
+        ["GET apps/{app}/installs"] = $$"""
+            {"id": "appinst_1", "receipt_id": null, "status": "installed", {{InstallFields}}}
+            """,
+        ["POST apps/{app}/installs"] = $$"""
+            {"id": "appinst_1", "receipt_id": null, "status": "installed", {{InstallFields}}}
+            """,
+        ["POST apps/{app}/installs/{id}/uninstall"] = $$"""
+            {"id": "appinst_1", "receipt_id": "rcpt_1", "status": "uninstalling", {{InstallFields}}}
+            """,
         ["GET secrets/search"] = $$"""{"id": "appsecret_1", {{SecretFields}}}""",
         ["POST api_keys"] = $$"""{"id": "key_1", {{KeyFields}}, "secret": "sk_test_1"}""",
         ["GET api_keys"] = $$"""{"id": "key_1", {{KeyFields}}}""",

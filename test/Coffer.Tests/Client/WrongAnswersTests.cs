@@ -28,6 +28,10 @@ public sealed class WrongAnswersTests
             admin.ChangeAsync("apps/app_1/accounts/acct_1/forget"),
         ["POST apps/{app}/accounts/{account}/secrets/{id}/reveal"] = admin =>
             admin.ChangeAsync("apps/app_1/accounts/acct_1/secrets/appsecret_1/reveal", [("reason", "r")]),
+        ["GET apps/{app}/installs"] = admin => admin.ListAsync("apps/app_1/installs").ToListAsync().AsTask(),
+        ["POST apps/{app}/installs"] = admin => admin.ChangeAsync("apps/app_1/installs", [("account", "acct_1")]),
+        ["POST apps/{app}/installs/{id}/uninstall"] = admin =>
+            admin.ChangeAsync("apps/app_1/installs/appinst_1/uninstall"),
         ["GET secrets/search"] = admin => admin.ListAsync("secrets/search").ToListAsync().AsTask(),
         ["POST api_keys"] = admin => admin.ChangeAsync("api_keys", [("type", "admin")]),
         ["GET api_keys"] = admin => admin.ListAsync("api_keys").ToListAsync().AsTask(),
@@ -180,7 +184,7 @@ public sealed class WrongAnswersTests
         if (Secrets.TryGetValue(asked, out var secrets))
             return (secrets.Right, AskSecretsAsync);
         var isList = asked is "GET apps" or "GET audit" or "GET api_keys" or "GET secrets/search"
-            || asked.EndsWith("/accounts", StringComparison.Ordinal)
+            || asked.EndsWith("/accounts", StringComparison.Ordinal) || asked == "GET apps/{app}/installs"
             || asked.EndsWith("/export", StringComparison.Ordinal);
         var right = isList ? Answers.List(asked, hasMore: false, "key_1") : Answers.Of(asked);
         return (right, AskManagementAsync);

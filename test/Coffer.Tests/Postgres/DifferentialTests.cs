@@ -82,7 +82,7 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         var (value, number, refuses) = (Bytes(1000 + Next(100)), clock, Next(12) == 0);
         var (app, token, account) = (Next(2) == 0 ? "app_a" : "app_b", Next(5), Next(2) == 0 ? "acct_1" : "acct_2");
         var (asksAll, keepsId, limit) = (Next(2) == 0, Next(2) == 0, Next(5));
-        switch (Next(36))
+        switch (Next(39))
         {
             case < 8: // set, as SecretChange does: its scope is counted
                 return side => new Probe(side, refuses)
@@ -158,6 +158,33 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                             new RowWrite.PutSecret(old with { Key = side.Key(owner, name), Scope = scope, Id = id }),
                         ],
                         _ => [],
+                    },
+                };
+            case 36: // makes a tenant unless its account is closed, or closes it with what it has, or opens it again
+            case 37:
+            case 38:
+                return side => new Probe(side, refuses)
+                {
+                    Management = new Change.ManagementKey
+                    {
+                        App = keepsId ? owner.App : null,
+                        Account = keepsId ? (owner.Account, now) : null,
+                        Closed = Closed(owner),
+                        Mint = keepsId || limit > 3 ? null : ($"key_{token}", owner),
+                    },
+                    Decides = found => (found.Management!, keepsId) switch
+                    {
+                        ({ Uninstalled: { } gone }, true) => [new RowWrite.DeleteUninstall(gone.Key),
+                            new RowWrite.AddTenant(owner, number, value) { Install = gone.Install }],
+                        (var managed, true) =>
+                        [
+                            .. managed.Tenants.Where(tenant => tenant.Livemode == owner.Livemode).Select(
+                                tenant => new RowWrite.ShredTenant(tenant.Id, owner)),
+                            new RowWrite.PutUninstall(
+                                new UninstallRow(Closed(owner), $"install_{token}", limit, number, $"rcpt_{token}")),
+                        ],
+                        ({ Uninstalled: not null }, _) => [],
+                        _ => [new RowWrite.AddTenant(owner, number, value) { Install = $"install_{token}" }],
                     },
                 };
             case 31: // gives a tenant other keys
@@ -329,6 +356,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
         ];
     }
 
+    private static UninstallKey Closed(TenantId owner) => new(owner.App, owner.Livemode, Bytes(owner.Account[^1]));
+
     private async Task CompareReadsAsync(Side[] sides)
     {
         foreach (var side in sides)
@@ -395,6 +424,13 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     default)).Select(row => row.Row));
         await SameAsync(sides, async side => await side.Engine.FindLastAuditAsync("node_1", default));
         await SameAsync(sides, async side => await side.Engine.FindReceiptAsync($"rcpt_{limit}", default));
+        await SameAsync(sides, async side => await side.Engine.FindAsync(
+            UninstallRow.Of, default, owner.App, owner.Livemode, Closed(owner).Account));
+        await SameAsync(sides, async side => (await side.Engine.ListAsync(UninstallRow.GoingBelow, default, owner.App,
+            owner.Livemode, 0, now, newer ? 3 : long.MaxValue, 9)).OrderBy(row => row.Row.Key.Account[0]));
+        await SameAsync(sides, async side =>
+            (await side.Engine.FindAsync(InstallRow.ByOwner, default, owner.App, owner.Livemode, owner.Account))
+            is { } row ? row with { Number = 0 } : null);
         await SameAsync(sides,
             async side => await side.Engine.ListPendingReceiptsAsync(newer ? (now, "rcpt_2") : null, limit, default));
         await SameAsync(sides, side => Task.FromResult<object?>(
@@ -533,7 +569,8 @@ public sealed class DifferentialTests(PostgresServer server) : IDisposable
                     m.Reply,
                     Any = m.OldestAudit > 0,
                     m.Number,
-                    Mint = m.Mint is { } mint ? new { mint.Key, mint.App, mint.Generation } : null
+                    Mint = m.Mint is { } mint ? new { mint.Key, mint.App, mint.Generation } : null,
+                    m.Uninstalled
                 }, Json) : ""));
 
         public string Shown(SecretKey key) => $"{Owner(key.Tenant)} {Convert.ToHexString(key.Name)}";

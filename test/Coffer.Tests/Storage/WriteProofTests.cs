@@ -35,6 +35,7 @@ public sealed class WriteProofTests : IDisposable
             ("root_key_wrappings", "INSERT"), ("root_key_wrappings", "DELETE"), ("tenants", "UPDATE"),
             ("idempotency", "UPDATE"), ("replies", "UPDATE"),
             ("receipts", "INSERT"), ("receipts", "UPDATE"), ("receipts", "DELETE"), ("meta", "UPDATE"),
+            ("uninstalls", "INSERT"), ("uninstalls", "DELETE"),
             ("ended_keys", "INSERT"), ("ended_keys", "UPDATE"),
             ("ended_keys", "DELETE")])
         {
@@ -170,6 +171,10 @@ public sealed class WriteProofTests : IDisposable
             new RowWrite.PruneReceipts(1));
         yield return ("receipts", "UPDATE", new RowWrite.PutReceipt(new ReceiptRow("rcpt_3", 1, null, [1])),
             new RowWrite.ResealReceipt("rcpt_3", [1], [2]));
+        yield return ("tenants", "UPDATE", null, new RowWrite.GiveInstall(tenant, "install_1"));
+        yield return ("uninstalls", "INSERT", null, new RowWrite.PutUninstall(Closed(1)));
+        yield return ("uninstalls", "DELETE", new RowWrite.PutUninstall(Closed(2)),
+            new RowWrite.DeleteUninstall(Closed(2).Key));
         yield return ("meta", "UPDATE", new RowWrite.PutMeta("replaced", [1]),
             new RowWrite.ReplaceMeta("replaced", [1], [2]));
         yield return ("api_keys", "UPDATE", new RowWrite.PutApiKey(Key(5)),
@@ -179,6 +184,9 @@ public sealed class WriteProofTests : IDisposable
         yield return ("generations", "UPDATE", Generation("acct_4"),
             new RowWrite.ReproveGeneration(Of("acct_4"), [1], [2]));
     }
+
+    private static UninstallRow Closed(byte account) =>
+        new(new UninstallKey("app_1", Livemode: false, [account]), "install_1", 1, 1, "rcpt_1");
 
     private void Write(params RowWrite[] rows) => engine.Write([new Change.Plain(rows)], _ => null);
 

@@ -49,7 +49,7 @@ internal static class StoreContents
         await using var connection = Connect(place);
         await connection.OpenAsync();
         string[] tables = ["meta", "root_keys", "apps", "api_keys", "tenants", "secrets", "idempotency", "revocations",
-            "generations", "epoch", "replies", "receipts", "audit"];
+            "generations", "epoch", "replies", "receipts", "uninstalls", "audit"];
         foreach (var table in tables.Except(without))
         {
             await using var command = connection.CreateCommand();

@@ -346,16 +346,20 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
     {
         await using var server = await FilledAsync();
         var app = await server.AppIdAsync();
+        (await server.Client(account: "acct_9").Set("k")).IsOk();
         var (revoked, live) = (await server.KeyAsync("secret", livemode: false), server.Keys.LiveSecretKey!);
         await server.StopAsync();
         var file = await BackupAsync(server);
         await server.StartAgainAsync(secretsPerScope: 1_000);
         (await server.Client(account: "acct_1").Delete("name 3")).IsOk();
         (await server.Client(account: "acct_1").Set("name 4", "later")).IsOk();
+        var installed = (await server.Client(account: "acct_9").Get("/v1/apps/installs")).Ids().Single();
+        (await server.Client().Post($"/v1/apps/installs/{installed}/uninstall", [])).IsOk();
         (await server.Admin.Post($"/admin/v1/apps/{app}/accounts/acct_2/forget", [])).IsOk();
         (await server.Admin.Post($"/admin/v1/apps/{server.OtherApp}", [("disabled", "true")])).IsOk();
         (await server.Admin.Post($"/admin/v1/api_keys/{revoked["id"]}/revoke", [])).IsOk();
-        foreach (var change in ((string, string)[])[("account_pattern", "acct_*"), ("account_required", "true")])
+        foreach (var change in ((string, string)[])[("account_pattern", "acct_*"), ("account_required", "true"),
+            ("installs", "explicit"), ("uninstall_disabled", "true")])
             (await server.Admin.Post($"/admin/v1/apps/{app}", [change])).IsOk();
         foreach (var value in (string[])["700", "900"])
             (await server.Admin.Post("/admin/v1/settings", [("name", "secrets-per-scope"), ("value", value)])).IsOk();
@@ -381,6 +385,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
             Assert.Equal(403, (await node.Find(server.OtherAppKey, "k", "acct_3")).Status);
             var shown = (await node.Get(server.Keys.AdminKey!, $"/admin/v1/apps/{app}")).IsOk().Json;
             Assert.Equal(("acct_*", true), ((string)shown["account_pattern"]!, (bool)shown["account_required"]!));
+            Assert.Equal(("explicit", true), ((string)shown["installs"]!, (bool)shown["uninstall_disabled"]!));
             var settings = (await node.Get(server.Keys.AdminKey!, "/admin/v1/settings")).IsOk().Json["settings"]!;
             Assert.Equal("900", settings.AsArray()
                 .Single(setting => (string)setting!["name"]! == "secrets-per-scope")!["value"]!.ToString());
@@ -389,6 +394,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
         var dump = await StoreContents.DumpAsync(new(options.Data, null));
         Assert.Contains("secrets 623", dump, StringComparison.Ordinal); // without name 3, and acct_2's
         Assert.Contains("tenants 3", dump, StringComparison.Ordinal);
+        Assert.Contains("uninstalls 1", dump, StringComparison.Ordinal);
         var report = await AuditArchive.VerifyStoreAsync(new(options.Data, null), null, default);
         Assert.Empty(report.Problems);
     }

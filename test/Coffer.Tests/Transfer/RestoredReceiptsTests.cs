@@ -98,6 +98,47 @@ public sealed class RestoredReceiptsTests : ServerTests
     }
 
     [Fact]
+    [Trait("Keys", "S27")]
+    public async Task What_was_uninstalled_after_the_back_up_is_closed_in_its_mode_and_what_came_back_stays()
+    {
+        var live = Server.Keys.LiveSecretKey;
+        foreach (var account in (string[])["acct_kept", "acct_back", "acct_gone"])
+            (await Server.Client(account: account).Set("k", account)).IsOk();
+        (await Server.Client(live, "acct_gone").Set("k", "live")).IsOk();
+        await UninstallAsync("acct_back");
+        (await Server.Client(account: "acct_back").Post("/v1/apps/installs", [("app", await Server.AppIdAsync())]))
+            .IsOk();
+        (await Server.Client(account: "acct_back").Set("k", "installed again")).IsOk();
+        await Server.StopAsync();
+        var (file, log) = (await BackupAsync(), directory.File("log"));
+        await using (var writer = new StreamWriter(log) { NewLine = "\n" })
+            await AuditArchive.ExportAsync(Server.Location, writer, default);
+        await StartAsync();
+        await UninstallAsync("acct_gone");
+        (await Server.Client(account: "acct_never").Set("k")).IsOk();
+        await UninstallAsync("acct_never");
+        await Server.StopAsync();
+
+        var options = await RestoreAsync(file);
+        var (_, _, forgotten) = await FinishAsync(options, log);
+        Assert.Equal(2, forgotten);
+        await using var node = await NodeAsync(options);
+        var key = Server.Keys.TestSecretKey;
+        foreach (var account in (string[])["acct_gone", "acct_never"])
+        {
+            (await node.Find(key, "k", account)).IsError(403, "account_invalid", null);
+            (await node.Set(key, "k", account: account)).IsError(403, "account_invalid", null);
+        }
+
+        Assert.Equal("acct_kept", (await node.Find(key, "k", "acct_kept")).IsOk().Payload);
+        Assert.Equal("installed again", (await node.Find(key, "k", "acct_back")).IsOk().Payload);
+        Assert.Equal("live", (await node.Find(live!, "k", "acct_gone")).IsOk().Payload);
+        var entries = await AuditArchive.ListAsync(
+            new(options.Data, null), new AuditFilter(null, null, "uninstall", null, null, null, null), 2, default);
+        Assert.All(entries, entry => Assert.Equal("restored", AuditArchive.Field(entry, "reason")));
+    }
+
+    [Fact]
     public async Task Receipts_that_are_forged_edited_or_of_another_store_are_named_and_nothing_is_changed()
     {
         (await Server.Client(account: "acct_gone").Set("k")).IsOk();
@@ -205,9 +246,19 @@ public sealed class RestoredReceiptsTests : ServerTests
 
     private Task StartAsync() => Server.StartAgainAsync(with: options => options with { Receipts = Receipts });
 
-    private async Task ForgetAsync(string account)
+    private async Task ForgetAsync(string account) =>
+        await WrittenAsync((string)(await Server.ForgetAsync(account)).IsOk().Json["receipt_id"]!);
+
+    private async Task UninstallAsync(string account)
     {
-        var id = (string)(await Server.ForgetAsync(account)).IsOk().Json["receipt_id"]!;
+        var installer = Server.Client(account: account);
+        var id = (await installer.Get("/v1/apps/installs")).Ids().Single();
+        await WrittenAsync((await installer.Post($"/v1/apps/installs/{id}/uninstall", [])).IsOk()
+            .Header("Coffer-Receipt")!);
+    }
+
+    private async Task WrittenAsync(string id)
+    {
         var file = Path.Combine(Receipts, id + SignedReceipt.Suffix);
         await Until.SoAsync("the receipt is written", () => File.Exists(file));
     }

@@ -124,9 +124,9 @@ internal sealed class ApiKeysApi(KeyRing keys)
 
     private static Permissions PermissionsOf(StripeForm form, KeyKind kind)
     {
-        if (ReadPermissions(form) is { } given)
+        if (ReadPermissions(form, Permissions.Everything) is { } given)
             return given;
-        return kind == KeyKind.Restricted ? throw ApiError.ParameterMissing("permissions") : Permissions.All;
+        return kind == KeyKind.Restricted ? throw ApiError.ParameterMissing("permissions") : Permissions.Everything;
     }
 
     /// <summary>A key as it is shown.</summary>

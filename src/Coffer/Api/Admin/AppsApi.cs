@@ -35,7 +35,8 @@ internal sealed class AppsApi(ManagedApps apps)
 
     private ValueTask<ApiError?> CreateAsync(ApiRequest request)
     {
-        request.Form.Only("name", "secrets_per_scope", "origins", "account_pattern", "account_required");
+        request.Form.Only("name", "secrets_per_scope", "origins", "account_pattern", "account_required", "installs",
+            "uninstall_disabled");
         var settings = ReadSettings(request.Form);
         if (settings.Name is null)
             throw ApiError.ParameterMissing("name");
@@ -59,7 +60,8 @@ internal sealed class AppsApi(ManagedApps apps)
 
     private ValueTask<ApiError?> ChangeAsync(ApiRequest request)
     {
-        request.Form.Only("name", "secrets_per_scope", "origins", "account_pattern", "account_required", "disabled");
+        request.Form.Only("name", "secrets_per_scope", "origins", "account_pattern", "account_required", "disabled",
+            "installs", "uninstall_disabled");
         var settings = ReadSettings(request.Form) with { IsDisabled = request.Form.Boolean("disabled") };
         return AnswerAsync<ManagedApps.AppAnswer>(request, Write,
             write => apps.ChangeAsync(write, request.Target.Id("app"), settings));
@@ -89,7 +91,17 @@ internal sealed class AppsApi(ManagedApps apps)
             _ => throw ApiError.OutOfRange("secrets_per_scope", 1, CofferOptions.MostSecretsPerScope),
         };
         return new ManagedApps.Edit(Text(form, "name", App.LongestName), quota,
-            form.Has("origins") ? ReadOrigins(form) : null, null, ReadPattern(form), form.Boolean("account_required"));
+            form.Has("origins") ? ReadOrigins(form) : null, null, ReadPattern(form), form.Boolean("account_required"))
+        {
+            AreInstallsExplicit = Text(form, "installs") switch
+            {
+                null => null,
+                App.ExplicitInstalls => true,
+                App.ImplicitInstalls => false,
+                _ => throw ApiError.NotOneOf("installs", App.ImplicitInstalls, App.ExplicitInstalls),
+            },
+            IsUninstallDisabled = form.Boolean("uninstall_disabled"),
+        };
     }
 
     // An empty value takes it back to any.
@@ -138,6 +150,7 @@ internal sealed class AppsApi(ManagedApps apps)
         if (shown.IsDeleted)
             json.WriteBoolean("deleted"u8, true);
         json.WriteBoolean("disabled"u8, app.IsDisabled);
+        json.WriteString("installs"u8, app.AreInstallsExplicit ? App.ExplicitInstalls : App.ImplicitInstalls);
         json.WriteString("name"u8, app.Name);
         WriteStrings(json, "origins", app.Origins);
         WriteTime(json, "secrets_per_scope", app.SecretsPerScope);
@@ -149,6 +162,7 @@ internal sealed class AppsApi(ManagedApps apps)
         json.WriteNumber("live"u8, app.SigningSecretsAt(livemode: true, shown.Now).Count());
         json.WriteNumber("test"u8, app.SigningSecretsAt(livemode: false, shown.Now).Count());
         json.WriteEndObject();
+        json.WriteBoolean("uninstall_disabled"u8, app.IsUninstallDisabled);
         json.WriteEndObject();
     }
 }

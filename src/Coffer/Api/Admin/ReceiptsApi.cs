@@ -25,6 +25,12 @@ internal sealed class ReceiptsApi(Receipts receipts)
         json.WriteString("app"u8, receipt.App);
         WriteStrings(json, "done", done);
         json.WriteNumber("forgotten_at"u8, receipt.At);
+        if (receipt.Install is { } install)
+        {
+            json.WriteString("install"u8, install.Id);
+            json.WriteBoolean("livemode"u8, install.Livemode);
+        }
+
         WriteStrings(json, "not_reached", notReached);
         WriteStrings(json, "pending", pending);
         json.WriteString("receipt"u8, receipt.Text);

@@ -25,7 +25,8 @@ internal sealed partial class PostgresEngine
         """;
 
     private const string LockNone = "SELECT id FROM tenants WHERE id = 0 FOR UPDATE",
-        DeleteNone = "DELETE FROM secrets WHERE tenant = 0";
+        DeleteNone = "DELETE FROM secrets WHERE tenant = 0",
+        SeeNone = "SELECT app FROM uninstalls WHERE app = ''";
 
     public override async ValueTask TryWritesAsync(CancellationToken ct)
     {
@@ -45,6 +46,7 @@ internal sealed partial class PostgresEngine
         PostgresSettings.Add(batch, Trial, name);
         PostgresSettings.Add(batch, LockNone);
         PostgresSettings.Add(batch, DeleteNone);
+        PostgresSettings.Add(batch, SeeNone);
         PostgresSettings.Add(batch, "ROLLBACK");
         await using var reader = await batch.ExecuteReaderAsync(ct);
         await reader.NextResultAsync(ct); // past the settings

@@ -52,6 +52,8 @@ internal sealed class PostgresOverlay
         public GenerationRow? Generation { get; set; }
 
         public long Last { get; set; }
+
+        public UninstallRow? Uninstalled { get; set; }
     }
 
     /// <summary>Whether all is known that a change asks for.</summary>
@@ -318,6 +320,7 @@ internal sealed class PostgresOverlay
             return new(null, false, null, 0, [], reply)
             {
                 Mint = new(rows.ApiKey, rows.App, rows.Generation, rows.Last),
+                Uninstalled = rows.Uninstalled,
             };
         }
 
@@ -326,6 +329,7 @@ internal sealed class PostgresOverlay
             OldestAudit = rows.OldestAudit,
             Meta = rows.Meta,
             Number = at.NeedsNumber ? Number!.Value : 0,
+            Uninstalled = rows.Uninstalled,
         };
     }
 
@@ -336,6 +340,7 @@ internal sealed class PostgresOverlay
         | (at is { App: not null, Account: not null } ? Sources.Tenants | Sources.Secrets : Sources.None)
         | (at.AsksOldestAudit ? Sources.Audit : Sources.None)
         | (at.Meta is null ? Sources.None : Sources.Meta)
+        | (at.Closed is null ? Sources.None : Sources.Uninstalls)
         | (at.Mint is not null ? Sources.ApiKeys | Sources.Apps | Sources.Generations : Sources.None);
 
     private bool MayAdd(Change change) =>

@@ -161,7 +161,7 @@ internal sealed partial class PostgresTransaction(
             .. scopes.Select(scope => scope.At.Tenant),
         ];
         overlay.Expect(tenants, secrets, keys, replies);
-        Lock(tenants, [.. management.Where(asked => asked.At.Mint is null)], replies);
+        Lock(tenants, management, replies);
         if (secrets.Count > 0)
         {
             Ask(PostgresEngine.SecretsByKey, found => overlay.Read(found.Row),
@@ -208,8 +208,9 @@ internal sealed partial class PostgresTransaction(
     // On all nodes in the same order: the management plane, replies, tenants by their ids, apps. Each statement sees
     // what was committed before it began, so what is read after a lock is what the one who held it left.
     private void Lock(
-        SortedSet<long> tenants, List<(Change Change, Change.ManagementKey At)> management, List<byte[]> replies)
+        SortedSet<long> tenants, List<(Change Change, Change.ManagementKey At)> asking, List<byte[]> replies)
     {
+        var management = asking.Where(asked => asked.At.Holds).ToList();
         if (management.Count > 0 && !holdsManagement)
         {
             holdsManagement = true;
@@ -233,6 +234,12 @@ internal sealed partial class PostgresTransaction(
         var apps = management.Select(asked => asked.At.App).OfType<string>().Distinct().ToArray();
         if (apps.Length > 0)
             Ask("SELECT id FROM apps WHERE id = ANY($1) ORDER BY id FOR UPDATE", apps);
+
+        // Of which it is only asked whether an account is closed: whoever closes one holds the app, and is waited for.
+        var shared = asking.Where(asked => asked.At is { Holds: false, Mint: null })
+            .Select(asked => asked.At.Closed!.App).Except(apps).ToArray();
+        if (shared.Length > 0)
+            Ask("SELECT id FROM apps WHERE id = ANY($1) ORDER BY id FOR KEY SHARE", shared);
     }
 
     private void Ask(PostgresOverlay.Management into, Change.ManagementKey at)
@@ -245,8 +252,13 @@ internal sealed partial class PostgresTransaction(
             var (ofApp, livemode, ofAccount) = mint.Tenant;
             Ask(AppRow.ById, app => into.App = app, ofApp);
             Ask(GenerationRow.OfTenant, generation => into.Generation = generation, ofApp, livemode, ofAccount);
-            return;
         }
+
+        // Of a mint last: an account that is closed after its generation was read ends what is minted under that.
+        if (at.Closed is { } closed)
+            Ask(UninstallRow.Of, gone => into.Uninstalled = gone, closed.App, closed.Livemode, closed.Account);
+        if (at.Mint is not null)
+            return;
 
         if (at.App is { } id)
         {

@@ -134,6 +134,9 @@ internal sealed partial class SqliteEngine
         Meta = at.Meta is { } meta ? First(writer, MetaRow.ByKey, meta) : null,
         Number = at.NeedsNumber ? TakeNumber() : 0,
         Mint = at.Mint is { } mint ? FindFor(mint.Key, mint.Tenant) : null,
+        Uninstalled = at.Closed is { } closed
+            ? First(writer, UninstallRow.Of, closed.App, closed.Livemode, closed.Account)
+            : null,
     };
 
     private Change.MintFound FindFor(string key, TenantId tenant) => new(

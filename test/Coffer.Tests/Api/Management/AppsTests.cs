@@ -7,8 +7,8 @@ namespace Coffer.Tests.Api.Management;
 /// <summary>Apps as an operator's tools send and see them (docs/management.md, "Apps").</summary>
 public sealed class AppsTests : ServerTests
 {
-    private const string Shown = "id object account account_pattern account_required created disabled name origins "
-        + "secrets_per_scope";
+    private const string Shown = "id object account account_pattern account_required created disabled installs "
+        + "name origins secrets_per_scope";
 
     private TestServer.Caller Admin => Server.Admin;
 
@@ -20,7 +20,8 @@ public sealed class AppsTests : ServerTests
             Apps,
             [("name", "Acme CRM"), ("secrets_per_scope", "3"), ("origins[]", "https://a.example"),
                 ("origins[]", "http://localhost:3000")])).IsOk();
-        Assert.Equal($"{Shown} signing_secret_live signing_secret_test signing_secrets", made.Json.Fields());
+        Assert.Equal($"{Shown} signing_secret_live signing_secret_test signing_secrets uninstall_disabled",
+            made.Json.Fields());
         Assert.Matches("^app_[0-9A-Za-z]{27}$", made.Id);
         Assert.Matches("^acct_[0-9A-Za-z]{16}$", (string?)made.Json["account"]);
         Assert.Matches("^absec_cfr[0-9A-Za-z]{39}$", (string?)made.Json["signing_secret_test"]);
@@ -35,6 +36,7 @@ public sealed class AppsTests : ServerTests
               "account_required": false,
               "created": {{Server.Time.Seconds}},
               "disabled": false,
+              "installs": "implicit",
               "name": "Acme CRM",
               "origins": [
                 "https://a.example",
@@ -46,7 +48,8 @@ public sealed class AppsTests : ServerTests
               "signing_secrets": {
                 "live": 1,
                 "test": 1
-              }
+              },
+              "uninstall_disabled": false
             }
 
             """, made.Text);
@@ -144,7 +147,7 @@ public sealed class AppsTests : ServerTests
         (string, string)[] settings = [("name", "x"), ("secrets_per_scope", "3"), ("origins[]", "https://a.example")];
         var path = $"{Apps}/{(await Admin.Post(Apps, settings)).IsOk().Id}";
         var changed = (await Admin.Post(path, [("name", "y")])).IsOk();
-        Assert.Equal($"{Shown} signing_secrets", changed.Json.Fields());
+        Assert.Equal($"{Shown} signing_secrets uninstall_disabled", changed.Json.Fields());
         Assert.Equal(
             ("y", 3, "https://a.example"),
             ((string?)changed.Json["name"], (int)changed.Json["secrets_per_scope"]!,
@@ -275,7 +278,8 @@ public sealed class AppsTests : ServerTests
         (await Server.ForgetAsync("acct_1")).IsOk();
         browser = Server.Client(await Server.MintAsync("usr_1", "acct_2"));
         var deleted = (await Admin.Raw(HttpMethod.Delete, app, null)).IsOk().Json;
-        Assert.Equal($"{Shown} signing_secrets".Replace(" disabled", " deleted disabled", StringComparison.Ordinal),
+        Assert.Equal($"{Shown} signing_secrets uninstall_disabled".Replace(
+            " disabled", " deleted disabled", StringComparison.Ordinal),
             deleted.Fields());
         Assert.True((bool)deleted["deleted"]!);
 
@@ -310,7 +314,7 @@ public sealed class AppsTests : ServerTests
         var made = (await Admin.Post(Apps, [("name", "x")])).IsOk().Json;
         var roll = $"{Apps}/{made.Id()}/signing_secret/roll";
         var rolled = (await Admin.Post(roll, [("grace_period", "60")])).IsOk().Json;
-        Assert.Equal($"{Shown} signing_secret_test signing_secrets", rolled.Fields());
+        Assert.Equal($"{Shown} signing_secret_test signing_secrets uninstall_disabled", rolled.Fields());
         Assert.NotEqual((string?)made["signing_secret_test"], (string?)rolled["signing_secret_test"]);
         Assert.Equal(2, (int)rolled["signing_secrets"]!["test"]!);
         Assert.Equal(1, (int)rolled["signing_secrets"]!["live"]!);
@@ -326,7 +330,7 @@ public sealed class AppsTests : ServerTests
 
         // Live mode rolls alone too, and what is asked for without livemode is test mode's.
         var live = (await Admin.Post(roll, [("grace_period", "60"), ("livemode", "true")])).IsOk().Json;
-        Assert.Equal($"{Shown} signing_secret_live signing_secrets", live.Fields());
+        Assert.Equal($"{Shown} signing_secret_live signing_secrets uninstall_disabled", live.Fields());
         Assert.Equal((2, 1), ((int)live["signing_secrets"]!["live"]!, (int)live["signing_secrets"]!["test"]!));
         (await Admin.Post(roll, [("grace_period", "60"), ("livemode", "yes")])).IsError(400, null, "livemode");
 
