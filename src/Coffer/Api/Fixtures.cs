@@ -39,7 +39,7 @@ internal sealed class Fixtures(SecretStore store, Caller owner) : IDisposable
         context.Response.Headers["Stripe-Mock-Version"] = "master";
         context.Response.ContentType = "text/plain; charset=utf-8";
         return context.Response.WriteAsync(
-            $"Coffer dev mode. The API is under /v1; errors are explained at {DocsApi.Path}.\n",
+            $"Coffer dev mode. The API is under /v1, and described at {DocsApi.Pages}.\n",
             context.RequestAborted);
     }
 

@@ -29,7 +29,7 @@ internal sealed class Doors(
     {
         var limits = around.Parts.Add(new RateLimits(options.RatePerKey, options.RatePerAddress, around.Time));
         var authentication = new Authentication(access.Callers, limits);
-        var docs = new Uri(options.PublicUrl ?? url, DocsApi.Path);
+        var docs = new Uri(options.PublicUrl ?? url, DocsApi.Errors);
         var signatures = new Signatures(access.Gate, around.Time);
         IEnumerable<ApiRoute> routes =
         [
@@ -48,7 +48,8 @@ internal sealed class Doors(
 
     public Task AnswerAsync(HttpContext context) => (context.Request.Path.Value, PlanesOf(context)) switch
     {
-        (DocsApi.Path, _) => DocsApi.WriteErrorsAsync(context),
+        (DocsApi.Errors or DocsApi.Pages or DocsApi.Document, _) => DocsApi.WriteAsync(context),
+        (DocsApi.AdminPages or DocsApi.AdminDocument, not Planes.Public) => DocsApi.WriteAsync(context),
         (AuditKeyApi.Path, _) => auditKey.WriteAsync(context),
         (HealthApi.Check, _) => HealthApi.WriteCheckAsync(context),
         (HealthApi.Alive, not Planes.Public) => HealthApi.WriteAliveAsync(context),

@@ -195,7 +195,10 @@ internal static class AuthorizationTable
 
     /// <summary>What is answered without a key; in dev mode <c>GET /</c> too.</summary>
     public static readonly IReadOnlyList<string> Open =
-        ["/healthz", "/readyz", "/healthcheck", "/docs/errors", "/.well-known/coffer-audit-key"];
+    [
+        "/healthz", "/readyz", "/healthcheck", "/.well-known/coffer-audit-key",
+        "/docs", "/docs/admin", "/docs/errors", "/openapi/v1.json", "/openapi/admin.json",
+    ];
 
     public static readonly IReadOnlyList<RouteRow> Routes = [.. Read(RouteRows).Select(row =>
     {

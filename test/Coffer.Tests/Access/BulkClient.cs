@@ -107,8 +107,10 @@ internal sealed class BulkClient(Uri url, IPAddress? from = null) : IDisposable
                     line =>
                         !line.StartsWith("Date:", StringComparison.Ordinal)
                             && !line.StartsWith("Request-Id:", StringComparison.Ordinal)));
-            return new BulkAnswer(int.Parse(lines[0].AsSpan(9, 3), CultureInfo.InvariantCulture), head,
+            var answer = new BulkAnswer(int.Parse(lines[0].AsSpan(9, 3), CultureInfo.InvariantCulture), head,
                 Encoding.UTF8.GetString(buffer, end + 4, length));
+            AnswerCheck.RequireOnce(request.Method, request.Target, answer.Status, answer.Body);
+            return answer;
         }
 
         public void Dispose() => socket.Dispose();

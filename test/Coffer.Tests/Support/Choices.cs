@@ -9,13 +9,15 @@ namespace Coffer.Tests.Support;
 /// </summary>
 internal sealed class Choices
 {
-    private readonly ulong seed = Environment.GetEnvironmentVariable("TEST_SEED") is { Length: > 0 } given
-        ? ulong.Parse(given, CultureInfo.InvariantCulture)
-        : BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
+    private readonly ulong seed;
 
     private ulong state;
 
-    public Choices() => state = seed;
+    /// <param name="usual">The seed, if TEST_SEED gives none; null is another one in each run.</param>
+    public Choices(ulong? usual = null) =>
+        state = seed = Environment.GetEnvironmentVariable("TEST_SEED") is { Length: > 0 } given
+            ? ulong.Parse(given, CultureInfo.InvariantCulture)
+            : usual ?? BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
 
     /// <summary>A number from 0, below a bound.</summary>
     public int Next(int below)

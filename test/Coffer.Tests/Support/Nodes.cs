@@ -140,7 +140,7 @@ internal sealed class Nodes : IAsyncDisposable
                 request.Headers.Add("Stripe-Account", account);
             using var response = await http.SendAsync(request);
             return new Answer((int)response.StatusCode, await response.Content.ReadAsStringAsync(), response.Headers,
-                response.Content.Headers);
+                response.Content.Headers).To(request);
         }
     }
 }

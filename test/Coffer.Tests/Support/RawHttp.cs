@@ -37,6 +37,11 @@ internal static class RawHttp
                 response.Content.Headers.TryAddWithoutValidation(name, value);
         }
 
-        return new Answer(int.Parse(lines[0].Split(' ')[1]), body, response.Headers, response.Content.Headers);
+        var answer = new Answer(int.Parse(lines[0].Split(' ')[1]), body, response.Headers, response.Content.Headers);
+        // One that is whole, to a request whose first line can be read.
+        if (answer.Header("Content-Length") == $"{Encoding.UTF8.GetByteCount(body)}"
+            && Encoding.ASCII.GetString(request).Split("\r\n")[0].Split(' ') is [var method, var target, _])
+            AnswerCheck.Require(method, target, answer.Status, body, answer.Header);
+        return answer;
     }
 }

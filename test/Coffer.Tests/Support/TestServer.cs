@@ -171,7 +171,7 @@ internal sealed class TestServer : IAsyncDisposable
         request.RequestUri = new Uri(Url, request.RequestUri!);
         using var response = await http.SendAsync(request);
         var text = await response.Content.ReadAsStringAsync();
-        return new Answer((int)response.StatusCode, text, response.Headers, response.Content.Headers);
+        return new Answer((int)response.StatusCode, text, response.Headers, response.Content.Headers).To(request);
     }
 
     /// <summary>
@@ -332,6 +332,13 @@ internal sealed record Answer(int Status, string Text, HttpResponseHeaders Heade
             || ContentHeaders.NonValidated.TryGetValues(name, out values)
             ? string.Join(", ", values)
             : null;
+
+    /// <summary>Checks that it is an answer to this request that the documents in openapi/ have.</summary>
+    public Answer To(HttpRequestMessage request)
+    {
+        AnswerCheck.Require(request.Method.Method, request.RequestUri!.OriginalString, Status, Text, Header);
+        return this;
+    }
 
     /// <summary>Checks that this is the error that a client must see.</summary>
     public Answer IsError(int status, string? code, string? param, string? message = null,
