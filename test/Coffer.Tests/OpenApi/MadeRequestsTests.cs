@@ -77,7 +77,8 @@ public sealed class MadeRequestsTests : ServerTests
         {
             { Path: var path } when path.Contains("root_keys", StringComparison.Ordinal) => 2,
             { Method: "DELETE", Path: "/admin/v1/apps/{app}" } => 1,
-            { Path: var path } when path.EndsWith("/forget", StringComparison.Ordinal) => 1,
+            { Path: var path } when path.EndsWith("/forget", StringComparison.Ordinal)
+                || path.EndsWith("/uninstall", StringComparison.Ordinal) => 1,
             _ => 0,
         });
 
@@ -96,6 +97,12 @@ public sealed class MadeRequestsTests : ServerTests
         var (app, keys) = (await Server.AppIdAsync(), new List<string>());
         for (var i = 0; i < 8; i++)
             keys.Add((await Server.NewKeyAsync("secret", app)).Id());
+        var installs = new List<string>();
+        foreach (var account in (string[])["acct_1", "acct_3"])
+        {
+            installs.Add((await Server.Client(account: account).Post("/v1/apps/installs", [("app", app)])).IsOk().Id!);
+        }
+
         ids = new Dictionary<string, string[]>
         {
             ["app"] = [app, app, await Server.NewAppAsync(), await Server.NewAppAsync()],
@@ -103,6 +110,7 @@ public sealed class MadeRequestsTests : ServerTests
             ["secret"] = [kept],
             ["starting_after"] = [kept],
             ["key"] = [.. keys],
+            ["install"] = [.. installs],
             ["receipt"] = [(string)(await Server.ForgetAsync("acct_2")).IsOk().Json["receipt_id"]!],
             ["version"] = ["1", "2"],
         };
