@@ -3,6 +3,7 @@
 // (docs/wire.md); a message says what to do next and never carries a payload or a key.
 
 using System.Globalization;
+using System.Runtime.CompilerServices;
 
 namespace Coffer;
 
@@ -20,10 +21,10 @@ internal sealed partial class ApiError : Exception
     private const string MorePermissionsForSession = "more_permissions_required_for_session";
 
     private ApiError(int status, string message, string? code = null, string? param = null,
-        string type = "invalid_request_error", Exception? inner = null)
+        string type = "invalid_request_error", Exception? inner = null, [CallerMemberName] string factory = "")
         : base(message, inner)
     {
-        (Status, Type, Code, Param) = (status, type, code, param);
+        (Status, Type, Code, Param, this.factory) = (status, type, code, param, factory);
     }
 
     /// <summary>The HTTP status, 400 to 599.</summary>
@@ -192,8 +193,10 @@ internal sealed partial class ApiError : Exception
         "stored something for more new accounts than it may in this time",
         "Nothing of this request was stored. Try again after as many seconds as Retry-After says.", wait);
 
-    private static ApiError Slower(bool ofKey, string what, string todo, TimeSpan wait) =>
-        new(429, $"The {(ofKey ? "provided key" : "app of the provided key")} has {what}. {todo}", "rate_limit")
+    private static ApiError Slower(
+        bool ofKey, string what, string todo, TimeSpan wait, [CallerMemberName] string factory = "") =>
+        new(429, $"The {(ofKey ? "provided key" : "app of the provided key")} has {what}. {todo}", "rate_limit",
+            factory: factory)
         { ShouldRetry = true, RetryAfter = wait };
 
     // --- the outcome of a well-formed request ---
@@ -370,7 +373,7 @@ internal sealed partial class ApiError : Exception
 
     /// <summary>Rebuilds an outcome that was kept under an idempotency key.</summary>
     public static ApiError Kept(int status, string type, string? code, string? param, string message) =>
-        new(status, message, code, param, type);
+        new(status, message, code, param, type) { outcome = code };
 
     /// <summary>Client text within a message: cut to 100 characters, control characters shown as U+FFFD.</summary>
     private static string Shown(string text)

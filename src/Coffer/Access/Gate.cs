@@ -94,7 +94,7 @@ internal sealed class Gate(
     public ApiError Refuse(string outcome, string? keyId, Origin origin, ApiError error)
     {
         refusals.Count(outcome, keyId, origin.RequestId, origin.Remote);
-        return error;
+        return error.Of(keyId, outcome);
     }
 
     /// <summary>Whether a proven key may be used at all, from where it is used.</summary>

@@ -38,9 +38,9 @@ internal sealed class Fixtures(SecretStore store, Caller owner) : IDisposable
     {
         context.Response.Headers["Stripe-Mock-Version"] = "master";
         context.Response.ContentType = "text/plain; charset=utf-8";
-        return context.Response.WriteAsync(
-            $"Coffer dev mode. The API is under /v1, and described at {DocsApi.Pages}.\n",
-            context.RequestAborted);
+        const string Text = $"Coffer dev mode. The API is under /v1, and described at {DocsApi.Pages}.\n";
+        context.Response.ContentLength = Text.Length;
+        return context.Response.WriteAsync(Text, context.RequestAborted);
     }
 
     public void Dispose() => turns.Dispose();

@@ -8,7 +8,8 @@ namespace Coffer.Hosting;
 
 /// <summary>What answers a request, by the address it came in at and its path.</summary>
 internal sealed class Doors(
-    Pipeline api, Pipeline management, HealthApi health, AuditKeyApi auditKey, CofferOptions options)
+    Pipeline api, Pipeline management, HealthApi health, AuditKeyApi auditKey, CofferOptions options,
+    Surroundings around)
 {
     /// <summary>What an address answers.</summary>
     private enum Planes
@@ -43,10 +44,29 @@ internal sealed class Doors(
         return new Doors(
             new Pipeline(routes, authentication, access.Gate, isAdmin: false, docs, faults),
             new Pipeline(management.AdminRoutes, authentication, access.Gate, isAdmin: true, docs, faults),
-            health, auditKey, options);
+            health, auditKey, options, around);
     }
 
-    public Task AnswerAsync(HttpContext context) => (context.Request.Path.Value, PlanesOf(context)) switch
+    public Task AnswerAsync(HttpContext context) =>
+        around.Observers.AreThere ? ObserveAsync(context) : AnswerAsync(context, null);
+
+    private async Task ObserveAsync(HttpContext context)
+    {
+        var (exchange, isAnswered) = (new Exchange(context, around.Time.GetTimestamp()), false);
+        try
+        {
+            await AnswerAsync(context, exchange);
+            isAnswered = true;
+        }
+        finally
+        {
+            exchange.End(around.Time, isAnswered);
+            around.Observers.Tell(exchange);
+        }
+    }
+
+    private Task AnswerAsync(HttpContext context, Exchange? exchange) =>
+        (context.Request.Path.Value, PlanesOf(context)) switch
     {
         (DocsApi.Errors or DocsApi.Pages or DocsApi.Document, _) => DocsApi.WriteAsync(context),
         (DocsApi.AdminPages or DocsApi.AdminDocument, not Planes.Public) => DocsApi.WriteAsync(context),
@@ -55,10 +75,10 @@ internal sealed class Doors(
         (HealthApi.Alive, not Planes.Public) => HealthApi.WriteAliveAsync(context),
         (HealthApi.Ready, not Planes.Public) => health.WriteReadyAsync(context),
         ("/", not Planes.Admin) when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),
-        (_, Planes.Admin) => management.RunAsync(context),
+        (_, Planes.Admin) => management.RunAsync(context, exchange),
         ({ } path, Planes.Both) when path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal) =>
-            management.RunAsync(context),
-        _ => api.RunAsync(context),
+            management.RunAsync(context, exchange),
+        _ => api.RunAsync(context, exchange),
     };
 
     private Planes PlanesOf(HttpContext context)

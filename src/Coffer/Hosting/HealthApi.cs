@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 
@@ -26,6 +27,7 @@ internal sealed partial class HealthApi(Readiness readiness, Draining draining)
     public static Task WriteCheckAsync(HttpContext context)
     {
         context.Response.ContentType = "text/plain; charset=utf-8";
+        context.Response.ContentLength = "ok\n".Length;
         context.Response.Headers.CacheControl = "no-cache, no-store";
         return context.Response.WriteAsync("ok\n", context.RequestAborted);
     }
@@ -46,12 +48,18 @@ internal sealed partial class HealthApi(Readiness readiness, Draining draining)
         context.Response.StatusCode = isWell ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
         context.Response.ContentType = "application/json";
         context.Response.Headers.CacheControl = "no-cache, no-store";
-        await using var json = new Utf8JsonWriter(context.Response.BodyWriter);
-        json.WriteStartObject();
-        json.WriteString("status"u8, isWell ? "ok"u8 : "unavailable"u8);
-        foreach (var check in checks)
-            json.WriteString(check.Part, WithoutPaths(check.Trouble ?? check.Warning ?? "ok"));
-        json.WriteEndObject();
+        var body = new ArrayBufferWriter<byte>();
+        await using (var json = new Utf8JsonWriter(body))
+        {
+            json.WriteStartObject();
+            json.WriteString("status"u8, isWell ? "ok"u8 : "unavailable"u8);
+            foreach (var check in checks)
+                json.WriteString(check.Part, WithoutPaths(check.Trouble ?? check.Warning ?? "ok"));
+            json.WriteEndObject();
+        }
+
+        context.Response.ContentLength = body.WrittenCount;
+        await context.Response.BodyWriter.WriteAsync(body.WrittenMemory, context.RequestAborted);
     }
 
     /// <summary>A message with each path in it shown as <c>…</c>; "disk I/O error" has none.</summary>

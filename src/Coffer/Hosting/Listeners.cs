@@ -60,8 +60,11 @@ internal static class Listeners
     /// <param name="options">Validated ones.</param>
     /// <param name="time">When the certificate is looked at again.</param>
     /// <param name="draining">Whether the server is about to stop; null never is.</param>
-    public static WebApplication Build(CofferOptions options, TimeProvider time, Draining? draining = null)
+    /// <param name="observers">Who is told of what is refused before it is a request; null is nobody.</param>
+    public static WebApplication Build(
+        CofferOptions options, TimeProvider time, Draining? draining = null, Observers? observers = null)
     {
+        observers ??= new Observers();
         // Nothing of the framework's own configuration (appsettings.json, ASPNETCORE_URLS) is read: settings are ours
         // alone.
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions
@@ -97,9 +100,10 @@ internal static class Listeners
             var tls = kestrel.ApplicationServices.GetService<TlsCertificate>();
             // Where there is a second address, health and the management plane are there, and need no reserve at the
             // first.
-            Listen(kestrel, options.Listen, tls, admin: false, Gate(options, options.AdminListen is null, time));
+            Listen(kestrel, options.Listen, tls, admin: false,
+                Gate(options, options.AdminListen is null, time, observers));
             if (options.AdminListen is { } admin)
-                Listen(kestrel, admin, tls, admin: true, Gate(options, hasReserve: true, time));
+                Listen(kestrel, admin, tls, admin: true, Gate(options, hasReserve: true, time, observers));
         });
 
         var app = builder.Build();
@@ -176,13 +180,14 @@ internal static class Listeners
         return (int)Math.Clamp((files - OtherFiles) / addresses - Reserve, 1, options.Connections);
     }
 
-    private static ConnectionGate Gate(CofferOptions options, bool hasReserve, TimeProvider time) => new(
+    private static ConnectionGate Gate(
+        CofferOptions options, bool hasReserve, TimeProvider time, Observers observers) => new(
         new Seats(ConnectionsOf(options, ProcessLimits.OpenFiles), options.ConnectionsPerAddress,
             options.TrustedProxies, time),
         new Seats(hasReserve ? Reserve : 0, ReservePerAddress, options.TrustedProxies, time) { IsReserve = true },
         path => path is HealthApi.Alive or HealthApi.Ready
             || path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal),
-        time);
+        time, observers);
 
     private static void Listen(
         KestrelServerOptions kestrel, string url, TlsCertificate? tls, bool admin, ConnectionGate gate)

@@ -49,6 +49,7 @@ internal sealed class Server : IAsyncDisposable
         steps ??= new StartSteps();
         var shown = new StoreLocation(options.Data, options.Store).Shown;
         var (parts, waiting, draining) = (new Parts(), new WaitingDoor(), new Draining());
+        var observers = steps.Observers;
         WebApplication? app = null;
         try
         {
@@ -56,10 +57,13 @@ internal sealed class Server : IAsyncDisposable
             steps.DirectoryIsHeld();
 
             // It listens before a first start makes keys: keys that nobody sees would make the store useless.
-            app = Listeners.Build(options, time, draining);
+            app = Listeners.Build(options, time, draining, observers);
             app.Run(waiting.AnswerAsync);
             var (url, adminUrl) = await Listeners.ListenAsync(app, options, ct);
-            var around = new Surroundings(time, app.Services.GetRequiredService<ILoggerFactory>(), parts);
+            var around = new Surroundings(time, app.Services.GetRequiredService<ILoggerFactory>(), parts)
+            {
+                Observers = observers,
+            };
             storage.Engine.Log = around.Log<Engine>();
 
             await using var start = await storage.JoinAsync(url, ct);

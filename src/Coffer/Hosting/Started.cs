@@ -1,3 +1,5 @@
+using Coffer.Http;
+
 namespace Coffer.Hosting;
 
 /// <summary>What there is to be said of a server that has started.</summary>
@@ -24,4 +26,7 @@ internal sealed record StartSteps
     /// useless. From then on the store may know them, whatever else fails.
     /// </summary>
     public Action<Started> KeysAreMade { get; init; } = static _ => { };
+
+    /// <summary>Who is told of requests, beside those that the settings name.</summary>
+    public Observers Observers { get; init; } = new();
 }

@@ -1,3 +1,5 @@
+using Coffer.Http;
+
 namespace Coffer.Hosting;
 
 /// <summary>What every room is given: the time, the log, and where to put what has to be disposed of.</summary>
@@ -5,6 +7,9 @@ internal sealed record Surroundings(TimeProvider Time, ILoggerFactory Logs, Part
 {
     /// <summary>What is done beside requests, for readiness to say which of it is behind.</summary>
     public List<Loop> Loops { get; } = [];
+
+    /// <summary>Who is told of requests.</summary>
+    public Observers Observers { get; init; } = new();
 
     public ILogger<T> Log<T>() => Logs.CreateLogger<T>();
 }

@@ -54,10 +54,10 @@ internal sealed class Authentication(Callers callers, RateLimits limits)
 
         malformed ??= readsAccount ? callers.RefusalOf(caller!, account) : null;
         if (!isAgain && !limits.TakeForKey(caller!.KeyId, isUrgent))
-            return (null, ApiError.RateLimited(caller!.Livemode));
+            return (null, ApiError.RateLimited(caller!.Livemode).Of(caller.KeyId));
         if (malformed is null && readsAccount && IsOfAnotherMode(caller!, headers["Stripe-Livemode"]))
             malformed = ApiError.AnotherMode();
-        return malformed is not null ? (null, malformed) : (caller, null);
+        return malformed is not null ? (null, malformed.Of(caller!.KeyId)) : (caller, null);
     }
 
     /// <summary>

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using System.Net;
 using Coffer.Hosting;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
@@ -16,7 +17,9 @@ namespace Coffer.Http;
 /// <param name="reserve">What is kept beside them.</param>
 /// <param name="mayUseReserve">Whether a request's path is one that the reserve is for.</param>
 /// <param name="time">Measures how long heads and idle connections may take.</param>
-internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bool> mayUseReserve, TimeProvider time)
+/// <param name="observers">Who is told of what is refused here.</param>
+internal sealed class ConnectionGate(
+    Seats seats, Seats reserve, Func<string, bool> mayUseReserve, TimeProvider time, Observers observers)
 {
     private const int LongestReservePath = 1024;
 
@@ -34,6 +37,7 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
         if ((seats.TryTake(connection) ?? reserve.TryTake(connection)) is not { } seat)
         {
             connection.Abort(new ConnectionAbortedException("There is no room for another connection."));
+            Refuse(EarlyRefusal.NoRoom, connection);
             return;
         }
 
@@ -48,6 +52,8 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
         }
         finally
         {
+            if (!seat.IsOpen)
+                Refuse(EarlyRefusal.TlsFailed, connection);
             seat.FreeWhenClosed(time, connection.ConnectionClosed);
         }
     };
@@ -71,6 +77,7 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
             if (seat.IsReserve && !MayUseReserve(first))
             {
                 await transport.Output.WriteAsync(NoRoom);
+                Refuse(EarlyRefusal.NoRoom, connection);
                 return;
             }
 
@@ -79,6 +86,8 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
         }
         finally
         {
+            if (reader.Refused is { } refused)
+                Refuse(refused, connection);
             reader.End();
             connection.Transport = transport;
         }
@@ -108,6 +117,9 @@ internal sealed class ConnectionGate(Seats seats, Seats reserve, Func<string, bo
         if (seat.Heads is { } heads && await IsReadToItsEndAsync(context))
             heads.BeginHead();
     }
+
+    private void Refuse(EarlyRefusal kind, ConnectionContext connection) =>
+        observers.Tell(kind, (connection.RemoteEndPoint as IPEndPoint)?.Address);
 
     private static async Task<ReadOnlySequence<byte>> WaitAsync(ConnectionContext connection, HoldingReader reader)
     {

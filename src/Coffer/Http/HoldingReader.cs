@@ -30,6 +30,9 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
     /// <summary>How much memory of its own it has at the moment, in bytes.</summary>
     public long Cost => held.Cost;
 
+    /// <summary>What of it was refused here, before the server's reader; null is nothing.</summary>
+    public EarlyRefusal? Refused { get; private set; }
+
     /// <summary>How many bytes are kept back.</summary>
     protected long HeldLength => held.Length + kept;
 
@@ -174,7 +177,12 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
             if (!TryGive(await inner.ReadAsync(ct), out var result))
                 continue;
             if (isLate)
+            {
+                if (HeldLength > 0)
+                    Refused = EarlyRefusal.SlowHead;
                 await GiveUpAsync();
+            }
+
             return result;
         }
     }
@@ -207,6 +215,7 @@ internal abstract class HoldingReader(PipeReader inner, TimeProvider time) : Pip
             given = fresh = default;
             held.Clear();
             inner.AdvanceTo(read.Buffer.End);
+            Refused = EarlyRefusal.Malformed;
             // For the server nothing came any more.
             (isNothing, result) = (true, new ReadResult(default, isCanceled: false, isCompleted: true));
             return true;

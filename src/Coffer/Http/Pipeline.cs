@@ -55,9 +55,12 @@ internal sealed partial class Pipeline
         this.faults = faults;
     }
 
-    public async Task RunAsync(HttpContext context)
+    /// <param name="context">The request.</param>
+    /// <param name="exchange">What observers are given of it; null if there are none.</param>
+    public async Task RunAsync(HttpContext context, Exchange? exchange = null)
     {
         var requestId = "req_" + NewRequestId();
+        exchange?.RequestId = requestId;
         SetCommonHeaders(context);
         if (HttpMethods.IsOptions(context.Request.Method) && !isAdmin)
         {
@@ -69,7 +72,7 @@ internal sealed partial class Pipeline
         ApiError? error;
         try
         {
-            error = await AnswerAsync(context, requestId, json);
+            error = await AnswerAsync(context, requestId, json, exchange);
         }
         catch (ApiError refused)
         {
@@ -78,6 +81,7 @@ internal sealed partial class Pipeline
         catch (OperationCanceledException e) when (context.RequestAborted.IsCancellationRequested
             || Cause.Find<ConnectionAbortedException>(e) is not null)
         {
+            exchange?.Abandon();
             return; // nobody is there to answer
         }
         catch (BadHttpRequestException e)
@@ -93,6 +97,7 @@ internal sealed partial class Pipeline
 
         if (error is not null)
         {
+            exchange?.Refusal = error;
             // A damaged row is named once in a while: who asks for it again and again must not fill the log.
             if (error.Damage is { } damage)
                 await gate.ReportAsync([damage], requestId);
@@ -116,7 +121,8 @@ internal sealed partial class Pipeline
         await context.Response.BodyWriter.FlushAsync(context.RequestAborted);
     }
 
-    private async ValueTask<ApiError?> AnswerAsync(HttpContext context, string requestId, StripeJson json)
+    private async ValueTask<ApiError?> AnswerAsync(
+        HttpContext context, string requestId, StripeJson json, Exchange? exchange)
     {
         var (request, response) = (context.Request, context.Response);
 
@@ -131,12 +137,14 @@ internal sealed partial class Pipeline
             path = path[1..];
         if (routes.Find(request.Method, path) is not var (route, about))
             return ApiError.UnknownRoute(request.Method, path);
+        exchange?.Route = route.Path;
 
         // 2.
         var (caller, refusal) = await authentication.FindCallerAsync(
             context, requestId, readsAccount: !isAdmin, isUrgent: route.IsUrgent);
         if (caller is null)
             return refusal;
+        exchange?.Caller = caller;
         // As Stripe does: by whichever header it came.
         if (!isAdmin && caller.Account is { } account
             && request.Headers["Stripe-Account"].Count + request.Headers["Stripe-Context"].Count > 0)
@@ -173,6 +181,7 @@ internal sealed partial class Pipeline
         var reading = ReadBodyAsync(request, context.RequestAborted);
         var isLate = !reading.IsCompleted;
         using var body = await reading;
+        exchange?.BytesIn = body?.Length ?? 0;
         if (isLate)
             (caller, refusal) = await authentication.FindCallerAsync(context, requestId, readsAccount: !isAdmin,
                 isAgain: true);

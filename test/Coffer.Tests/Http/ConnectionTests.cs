@@ -3,6 +3,7 @@ using System.Security.Authentication;
 using Coffer.Hosting;
 using Coffer.Http;
 using Coffer.Settings;
+using Coffer.Shared;
 using Microsoft.AspNetCore.Http;
 
 namespace Coffer.Tests.Http;
@@ -81,6 +82,7 @@ public sealed class ConnectionTests : IDisposable
         await started.WaitAsync();
         await started.WaitAsync();
         Assert.True(await IsClosedAtOnceAsync(server.Url));
+        await Until.SoAsync("it was counted", () => server.Observers.CountOf(EarlyRefusal.NoRoom) == 1);
         using var admin = await RawConnection.UsedAsync(server.AdminUrl!); // it counts its own
         go.SetResult();
         Assert.All(await Task.WhenAll(answers), status => Assert.Equal(200, status));

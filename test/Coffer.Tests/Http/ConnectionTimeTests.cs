@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Net.Security;
+using Coffer.Http;
 using Coffer.Settings;
+using Coffer.Shared;
 
 namespace Coffer.Tests.Http;
 
@@ -37,6 +39,9 @@ public sealed class ConnectionTimeTests
         var ends = await Task.WhenAll(Ends(handshake.Stream), Ends(http2[0]), Ends(http2[2]), Ends(http2[3]));
         Assert.All(ends, Assert.True);
         Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 4, 15); // the machine may be busy
+        await Until.SoAsync("each of them was counted", () =>
+            (3, 3, 1) == (plain.Observers.CountOf(EarlyRefusal.SlowHead), tls.Observers.CountOf(EarlyRefusal.SlowHead),
+                tls.Observers.CountOf(EarlyRefusal.TlsFailed)));
         await stop.CancelAsync();
         await dripping;
         Assert.Equal(200, await idle.AskAsync());

@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Hosting;
+using Coffer.Http;
 using Coffer.Keys;
 using Coffer.Settings;
 using Coffer.Storage;
@@ -30,6 +31,9 @@ internal sealed class TestServer : IAsyncDisposable
     private TestServer(ManualTime time) => Time = time;
 
     public ManualTime Time { get; }
+
+    /// <summary>Who is told of its requests.</summary>
+    public Observers Observers { get; } = new();
 
     public string Data => directory.Path;
 
@@ -120,7 +124,7 @@ internal sealed class TestServer : IAsyncDisposable
         options = with?.Invoke(options) ?? options;
         if (dev is null && StoreSettings.Told(options) is { Count: > 0 } told)
             await KeepAsync(told);
-        server = await Server.StartAsync(options, Time, default);
+        server = await Server.StartAsync(options, Time, default, new StartSteps { Observers = Observers });
     }
 
     /// <summary>Has the store, which is closed, keep settings, as if they had been set before.</summary>

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 using Coffer.Hosting;
+using Coffer.Http;
 using Coffer.Settings;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -17,7 +18,11 @@ internal sealed class WebServer : IAsyncDisposable
 
     private readonly WebApplication app;
 
-    private WebServer(WebApplication app, Uri url, Uri? adminUrl) => (this.app, Url, AdminUrl) = (app, url, adminUrl);
+    private WebServer(WebApplication app, Observers observers, Uri url, Uri? adminUrl) =>
+        (this.app, Observers, Url, AdminUrl) = (app, observers, url, adminUrl);
+
+    /// <summary>What counts refusals that no application sees.</summary>
+    public Observers Observers { get; }
 
     public Uri Url { get; }
 
@@ -30,12 +35,13 @@ internal sealed class WebServer : IAsyncDisposable
         CofferOptions options, TimeProvider? time = null, RequestDelegate? answer = null)
     {
         Preflight.Require(options);
-        var web = Listeners.Build(options, time ?? TimeProvider.System);
+        var observers = new Observers();
+        var web = Listeners.Build(options, time ?? TimeProvider.System, observers: observers);
         web.Run(answer ?? Describe);
         try
         {
             var (url, admin) = await Listeners.ListenAsync(web, options, default);
-            return new WebServer(web, url, admin);
+            return new WebServer(web, observers, url, admin);
         }
         catch
         {
