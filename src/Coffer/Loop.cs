@@ -14,7 +14,7 @@ internal sealed class Loop(
     private readonly CancellationTokenSource stop = new();
     private TaskCompletionSource woken = NewSignal();
     private string? trouble;
-    private Task running = Task.CompletedTask;
+    private Task? running;
 
     /// <summary>How long it rests after a failure: at first, and at most.</summary>
     public (TimeSpan First, TimeSpan Most) Pauses { get; init; } =
@@ -24,6 +24,9 @@ internal sealed class Loop(
 
     /// <summary>Why it is behind, without a secret; null while it does its work.</summary>
     public string? Trouble => Volatile.Read(ref trouble);
+
+    /// <summary>Whether it was started and will have no further round, although nobody ended it.</summary>
+    public bool HasDied => running is { IsCompleted: true } && !stop.IsCancellationRequested;
 
     /// <param name="rest">How long before the first round.</param>
     public void Start(TimeSpan rest = default) => running = Task.Run(() => RunAsync(rest));
@@ -37,7 +40,8 @@ internal sealed class Loop(
         if (stop.IsCancellationRequested)
             return;
         stop.Cancel();
-        running.Wait();
+        if (running is not null)
+            Task.WaitAny(running); // whatever has become of it
         stop.Dispose();
     }
 

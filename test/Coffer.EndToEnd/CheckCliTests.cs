@@ -130,7 +130,7 @@ public sealed class CheckCliTests
 
         await stop.CancelAsync();
         await Task.WhenAll(load);
-        Assert.Empty(coffer.Stderr);
+        Assert.Empty(coffer.Complaints);
         Assert.Equal(0, await coffer.StopAsync());
         await AuditVerb.VerifiedAsync(data, store);
     }

@@ -29,7 +29,7 @@ public sealed class DurabilityTests
             coffer.Signal();
             await load.EndedAsync();
             Assert.Equal(0, await coffer.ExitAsync());
-            Assert.Empty(coffer.Stderr);
+            Assert.Empty(coffer.Complaints);
         }
 
         await CheckAsync(data, key, answered);

@@ -106,7 +106,7 @@ public sealed class FaultTests
             var unready = (await admin.GetAsync("/readyz")).Is(503).Body.GetProperty("storage").GetString();
             Assert.Contains("disk is full", unready, StringComparison.Ordinal);
             Assert.Equal(0, await coffer.StopAsync());
-            AssertShort(coffer.Stderr);
+            AssertShort(coffer.Complaints);
         }
 
         // A restart on the full disk changes nothing of that.
@@ -121,7 +121,7 @@ public sealed class FaultTests
         (await owner.PostAsync($"/admin/v1/apps/{app}", [("disabled", "false")])).Is(200);
         await UntilAsync(() => Task.FromResult(again.Stderr.Contains("again, after", StringComparison.Ordinal)),
             "the log says that the storage is back");
-        AssertShort(again.Stderr);
+        AssertShort(again.Complaints);
     }
 
     private static Task<Answer> RevokeAsync(WireClient admin, string id) =>

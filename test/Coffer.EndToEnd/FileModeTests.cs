@@ -40,7 +40,7 @@ public sealed class FileModeTests
         }
 
         await using var again = await CofferProcess.ServeAsync(data);
-        Assert.Empty(again.Stderr);
+        Assert.Empty(again.Complaints);
     }
 
     [Fact]

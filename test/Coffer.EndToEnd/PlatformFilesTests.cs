@@ -32,7 +32,7 @@ public sealed class PlatformFilesTests : IDisposable
             key = coffer.TestKey;
             using var client = new WireClient(coffer.Url, key);
             (await client.SetAsync("k", "p")).Is(200);
-            Assert.Empty(coffer.Stderr);
+            Assert.Empty(coffer.Complaints);
             Assert.Equal(0, await coffer.StopAsync());
         }
 
@@ -63,7 +63,7 @@ public sealed class PlatformFilesTests : IDisposable
         {
             (await Ran.ShellAsync($"chmod {mode} {secret.Path}/*.key {pair.Key}")).EndedWith(0);
             await using var coffer = await StartAsync(line);
-            Assert.Empty(coffer.Stderr);
+            Assert.Empty(coffer.Complaints);
             Assert.Equal(0, await coffer.StopAsync());
         }
 

@@ -24,7 +24,7 @@ public sealed class ProcessPrivacyTests
         // What a process may not be dumped by is root's: nobody else's debugger attaches.
         Assert.Equal("0", await OwnerAsync($"/proc/{coffer.Pid}/mem"));
         Assert.Equal(verb, Arguments(coffer)[1]);
-        Assert.Empty(coffer.Stderr);
+        Assert.Empty(coffer.Complaints);
     }
 
     [Fact]

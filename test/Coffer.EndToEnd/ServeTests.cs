@@ -31,7 +31,7 @@ public sealed class ServeTests
         Assert.NotEqual(signing, liveSigning);
         foreach (var key in (string[])[coffer.TestKey, coffer.LiveKey, coffer.AdminKey, signing, liveSigning])
             Assert.DoesNotContain(key, printed, StringComparison.Ordinal);
-        Assert.Empty(coffer.Stderr);
+        Assert.Empty(coffer.Complaints);
     }
 
     [Fact]

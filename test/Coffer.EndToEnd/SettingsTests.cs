@@ -53,7 +53,7 @@ public sealed class SettingsTests : IDisposable
             (await new AdminCli(coffer).RunAsync("settings", "set", "listen", "5")).Refused(65, "secrets-per-scope");
             Assert.Equal(0, await coffer.StopAsync());
             Assert.Contains("--trusted-proxies has 10.0.0.0/8: whoever", Assert.Single(
-                coffer.Stderr.Split('\n'), line => line.Contains("trusted-proxies", StringComparison.Ordinal)),
+                coffer.Complaints.Split('\n'), line => line.Contains("trusted-proxies", StringComparison.Ordinal)),
                 StringComparison.Ordinal);
         }
 
@@ -180,7 +180,7 @@ public sealed class SettingsTests : IDisposable
         Assert.EndsWith("\n200", set.EndedWith(0).Stdout, StringComparison.Ordinal);
         (await Ran.ProgramAsync(curl, ["--silent", $"{coffer.Url}healthz"])).EndedWith(60); // not trusted
         Assert.Equal(0, await coffer.StopAsync());
-        Assert.Empty(coffer.Stderr);
+        Assert.Empty(coffer.Complaints);
     }
 
     [Fact]

@@ -2,8 +2,6 @@ using System.Net;
 using Coffer.Hosting;
 using Coffer.Settings;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging.Console;
-using Microsoft.Extensions.Options;
 
 namespace Coffer.Tests;
 
@@ -103,16 +101,6 @@ public sealed class DrainingTests : IDisposable
             await using var tls = await ConnectAsync(server.Url, "http/1.1");
             return tls.RemoteCertificate!.Subject;
         }
-    }
-
-    [Fact]
-    [Trait("Firm edges", "2")]
-    public void Who_does_not_read_the_log_is_not_waited_for()
-    {
-        using var app = Listeners.Build(Options, TimeProvider.System);
-        var console = app.Services.GetRequiredService<IOptions<ConsoleLoggerOptions>>().Value;
-        Assert.Equal(ConsoleLoggerQueueFullMode.DropWrite, console.QueueFullMode);
-        Assert.True(console.MaxQueueLength < 10_000);
     }
 
     [Fact]

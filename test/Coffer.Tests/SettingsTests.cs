@@ -91,6 +91,8 @@ public sealed class SettingsTests : IDisposable
     [InlineData("backup-every", "8760")]
     [InlineData("backup-keep", "36500")]
     [InlineData("ready-file", "/r")]
+    [InlineData("log-format", "json")]
+    [InlineData("access-log", "failures")]
     [InlineData("drain", "3600")]
     [InlineData("stop-within", "1")]
     public void A_setting_reads_the_same_wherever_it_is_written(string name, string value)

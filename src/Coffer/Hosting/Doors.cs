@@ -65,8 +65,7 @@ internal sealed class Doors(
         }
     }
 
-    private Task AnswerAsync(HttpContext context, Exchange? exchange) =>
-        (context.Request.Path.Value, PlanesOf(context)) switch
+    private Task AnswerAsync(HttpContext context, Exchange? exchange) => PlaceOf(context) switch
     {
         (DocsApi.Errors or DocsApi.Pages or DocsApi.Document, _) => DocsApi.WriteAsync(context),
         (DocsApi.AdminPages or DocsApi.AdminDocument, not Planes.Public) => DocsApi.WriteAsync(context),
@@ -80,6 +79,9 @@ internal sealed class Doors(
             management.RunAsync(context, exchange),
         _ => api.RunAsync(context, exchange),
     };
+
+    private (string? Path, Planes Planes) PlaceOf(HttpContext context) =>
+        (context.Request.Path.Value, PlanesOf(context));
 
     private Planes PlanesOf(HttpContext context)
     {

@@ -13,7 +13,6 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
-using Microsoft.Extensions.Logging.Console;
 
 namespace Coffer.Hosting;
 
@@ -47,11 +46,12 @@ internal static class Listeners
     private static readonly FrozenSet<string> Silent = FrozenSet.Create(StringComparer.Ordinal,
         "Microsoft.Extensions.Hosting.Internal.Host", "Microsoft.AspNetCore.Hosting.Diagnostics");
 
-    /// <summary>Lines of the log that may wait to be read.</summary>
-    private const int LinesWaiting = 1_024;
-
-    private static LogLevel LeastOf(string category) =>
-        category.StartsWith("Coffer.", StringComparison.Ordinal) ? LogLevel.Information : LogLevel.Warning;
+    private static LogLevel LeastOf(string category)
+    {
+        if (ServerLog.IsOfRefusals(category))
+            return LogLevel.Debug;
+        return category.StartsWith("Coffer.", StringComparison.Ordinal) ? LogLevel.Information : LogLevel.Warning;
+    }
 
     /// <summary>Whether the request came in at <see cref="CofferOptions.AdminListen"/>.</summary>
     public static bool IsAdmin(HttpContext context) =>
@@ -61,8 +61,9 @@ internal static class Listeners
     /// <param name="time">When the certificate is looked at again.</param>
     /// <param name="draining">Whether the server is about to stop; null never is.</param>
     /// <param name="observers">Who is told of what is refused before it is a request; null is nobody.</param>
-    public static WebApplication Build(
-        CofferOptions options, TimeProvider time, Draining? draining = null, Observers? observers = null)
+    /// <param name="log">Where its log goes; null is nowhere.</param>
+    public static WebApplication Build(CofferOptions options, TimeProvider time, Draining? draining = null,
+        Observers? observers = null, ServerLog? log = null)
     {
         observers ??= new Observers();
         // Nothing of the framework's own configuration (appsettings.json, ASPNETCORE_URLS) is read: settings are ours
@@ -71,17 +72,9 @@ internal static class Listeners
         {
             ContentRootPath = AppContext.BaseDirectory, // the current directory may be gone
         });
-        builder.Logging.AddSimpleConsole(
-            console =>
-                (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) =
-                    (true, "yyyy-MM-ddTHH:mm:ssZ ", true))
-            .AddFilter((category, level) => level >= LeastOf(category!) && !Silent.Contains(category!));
-        builder.Services.Configure<ConsoleLoggerOptions>(console =>
-        {
-            console.LogToStandardErrorThreshold = LogLevel.Trace;
-            // Nobody waits for whoever reads the log: what does not fit is counted, and the count is a line of it.
-            (console.MaxQueueLength, console.QueueFullMode) = (LinesWaiting, ConsoleLoggerQueueFullMode.DropWrite);
-        });
+        if (log is not null)
+            builder.Logging.AddProvider(log);
+        builder.Logging.AddFilter((category, level) => level >= LeastOf(category!) && !Silent.Contains(category!));
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = options.StopWithin);
         builder.Services.AddSingleton<IHostLifetime>(new NoSignals());
         if (TlsPair.Of(options) is { } files)

@@ -18,11 +18,12 @@ internal sealed class Server : IAsyncDisposable
     private const double OfRequests = 0.75;
 
     private readonly WebApplication web;
-    private readonly Parts parts;
+    private readonly Surroundings surroundings;
+    private readonly ServerLog lines;
     private readonly Draining draining;
 
-    private Server(WebApplication web, Parts parts, Draining draining) =>
-        (this.web, this.parts, this.draining) = (web, parts, draining);
+    private Server(WebApplication web, Surroundings surroundings, ServerLog lines, Draining draining) =>
+        (this.web, this.surroundings, this.lines, this.draining) = (web, surroundings, lines, draining);
 
     /// <summary>What there is to be said of it.</summary>
     public required Started Started { get; init; }
@@ -50,6 +51,7 @@ internal sealed class Server : IAsyncDisposable
         var shown = new StoreLocation(options.Data, options.Store).Shown;
         var (parts, waiting, draining) = (new Parts(), new WaitingDoor(), new Draining());
         var observers = steps.Observers;
+        var log = new ServerLog(options.Log, steps.OpenLog(), time, observers);
         WebApplication? app = null;
         try
         {
@@ -57,7 +59,7 @@ internal sealed class Server : IAsyncDisposable
             steps.DirectoryIsHeld();
 
             // It listens before a first start makes keys: keys that nobody sees would make the store useless.
-            app = Listeners.Build(options, time, draining, observers);
+            app = Listeners.Build(options, time, draining, observers, log);
             app.Run(waiting.AnswerAsync);
             var (url, adminUrl) = await Listeners.ListenAsync(app, options, ct);
             var around = new Surroundings(time, app.Services.GetRequiredService<ILoggerFactory>(), parts)
@@ -65,6 +67,8 @@ internal sealed class Server : IAsyncDisposable
                 Observers = observers,
             };
             storage.Engine.Log = around.Log<Engine>();
+            if (options.Dev is null)
+                log.Start(options, storage.Engine.Name, await storage.Engine.FindReleaseAsync(ct));
 
             await using var start = await storage.JoinAsync(url, ct);
             var isNew = !await Instance.ExistsAsync(storage.Engine, ct);
@@ -104,31 +108,42 @@ internal sealed class Server : IAsyncDisposable
             StartReaper(storage, policy, audit, access, clock, around);
             var certificate = StartCertificate(app, around);
             var backups = StartBackups(instance, audit, options, around);
+            if (storage.Engine.Loop is { } node)
+                around.Loops.Add(node);
             var health = new HealthApi(parts.Add(new Readiness(
                 audit.Committer, instance, () => keys.Health, () => audit.Trouble, time, clock)
             {
                 BackupTrouble = () => backups?.Trouble,
                 ReceiptTrouble = () => management.Folder?.Trouble,
                 CertificateTrouble = () => certificate?.Warning,
-                Loops = [.. around.Loops, .. storage.Engine.Loop is { } node ? (Loop[])[node] : []],
+                Loops = around.Loops,
                 TryWrites = storage.Engine.TryWritesAsync,
             }), draining);
             storage.Engine.IsServing = true;
+            if (AccessLog.Begin(options.Log.Access, log, observers, time) is { } accessLog)
+                parts.Add(accessLog);
             waiting.Open(Doors.Open(
                 secrets, management, access, health, new AuditKeyApi(instance), url, options, around));
-            return new Server(app, parts, draining) { Started = started };
+            return new Server(app, around, log, draining) { Started = started };
         }
         catch (Exception e)
         {
             if (app is not null)
                 await app.DisposeAsync();
             parts.Dispose();
+            log.Dispose();
             if (e is not (ApiError { IsFault: true } or DbException or TimeoutException))
                 throw;
             throw new ConfigurationException(
                 $"the store in {shown} cannot be used: {Cause.Of(e)}", StoreTrouble.HintOn(e));
         }
     }
+
+    /// <summary>What is done beside requests and has ended by a fault of Coffer; null is well.</summary>
+    public string? DeadLoop => surroundings.Loops.FirstOrDefault(loop => loop.HasDied)?.Name;
+
+    /// <summary>The log, for what runs the server.</summary>
+    public ILogger Log => lines.CreateLogger(ServerLog.Source<Server>());
 
     /// <summary>Looks at the certificate again now, and says so in the log.</summary>
     public void Reload() => web.Services.GetService<TlsCertificate>()?.Reload();
@@ -161,6 +176,10 @@ internal sealed class Server : IAsyncDisposable
         catch (TimeoutException)
         {
             _ = stopping.ContinueWith(static ended => ended.Exception, TaskScheduler.Default); // nobody is left to know
+            const string CutOff = "Not all was finished within {Seconds:0} seconds, and was cut off. Nothing that was "
+                + "answered is lost";
+            Log.LogWarning(CutOff, most.TotalSeconds);
+            lines.Dispose();
             return false;
         }
     }
@@ -172,7 +191,8 @@ internal sealed class Server : IAsyncDisposable
     {
         await web.StopAsync(ct);
         await web.DisposeAsync();
-        parts.Dispose();
+        surroundings.Parts.Dispose();
+        lines.Dispose();
     }
 
     private static void StartReaper(

@@ -27,6 +27,9 @@ internal sealed record StartSteps
     /// </summary>
     public Action<Started> KeysAreMade { get; init; } = static _ => { };
 
+    /// <summary>Opens what the log is written to.</summary>
+    public Func<Stream> OpenLog { get; init; } = Console.OpenStandardError;
+
     /// <summary>Who is told of requests, beside those that the settings name.</summary>
     public Observers Observers { get; init; } = new();
 }

@@ -42,6 +42,7 @@ internal sealed class ConnectionGate(
         }
 
         connection.Features.Set(seat);
+        observers.Connect(connection.ConnectionId, AddressOf(connection));
         try
         {
             await next(connection);
@@ -54,6 +55,7 @@ internal sealed class ConnectionGate(
         {
             if (!seat.IsOpen)
                 Refuse(EarlyRefusal.TlsFailed, connection);
+            observers.Disconnect(connection.ConnectionId);
             seat.FreeWhenClosed(time, connection.ConnectionClosed);
         }
     };
@@ -119,7 +121,10 @@ internal sealed class ConnectionGate(
     }
 
     private void Refuse(EarlyRefusal kind, ConnectionContext connection) =>
-        observers.Tell(kind, (connection.RemoteEndPoint as IPEndPoint)?.Address);
+        observers.Tell(kind, AddressOf(connection));
+
+    private static IPAddress? AddressOf(ConnectionContext connection) =>
+        (connection.RemoteEndPoint as IPEndPoint)?.Address;
 
     private static async Task<ReadOnlySequence<byte>> WaitAsync(ConnectionContext connection, HoldingReader reader)
     {

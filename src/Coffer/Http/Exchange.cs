@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using Coffer.Access;
 
@@ -87,11 +88,8 @@ internal sealed class Exchange(HttpContext context, long began)
             Route = context.Request.Path.Value;
     }
 
-    private static string Known(string method) => HttpMethods.GetCanonicalizedMethod(method) switch
-    {
-        "GET" or "HEAD" or "POST" or "PUT" or "PATCH" or "DELETE" or "OPTIONS" or "TRACE" or "CONNECT" => method,
-        _ => OtherMethod,
-    };
+    private static string Known(string method) => method is "GET" or "HEAD" or "POST" or "PUT" or "PATCH" or "DELETE"
+        or "OPTIONS" or "TRACE" or "CONNECT" ? method : OtherMethod;
 }
 
 /// <summary>
@@ -103,6 +101,7 @@ internal sealed class Observers
     private Action<Exchange>? ofRequests;
     private Action<EarlyRefusal, IPAddress?>? ofRefusals;
     private readonly long[] refusals = new long[Enum.GetValues<EarlyRefusal>().Length];
+    private readonly ConcurrentDictionary<string, IPAddress> connected = [];
 
     /// <summary>Whether anybody observes requests. Without, nothing is made for them.</summary>
     public bool AreThere => ofRequests is not null;
@@ -125,8 +124,35 @@ internal sealed class Observers
         ofRefusals?.Invoke(kind, Networks.Plain(address));
     }
 
+    /// <summary>A connection was made: what refuses something on it may know no more than its id.</summary>
+    public void Connect(string connectionId, IPAddress? address)
+    {
+        if (ofRefusals is not null && address is not null)
+            connected[connectionId] = address;
+    }
+
+    /// <summary>A connection is over.</summary>
+    public void Disconnect(string connectionId) => connected.TryRemove(connectionId, out _);
+
+    /// <summary>Who is at the other end of a connection, if that is known.</summary>
+    public IPAddress? AddressOf(string? connectionId) =>
+        connectionId is null ? null : connected.GetValueOrDefault(connectionId);
+
     /// <summary>How often that was refused since the start.</summary>
     public long CountOf(EarlyRefusal kind) => Volatile.Read(ref refusals[(int)kind]);
+}
+
+/// <summary>The request that is being served, for what is said meanwhile.</summary>
+internal static class CurrentRequest
+{
+    private static readonly AsyncLocal<string?> Served = new();
+
+    /// <summary>Its id; null where none is served. What a request begins and does not wait for has it too.</summary>
+    public static string? Id
+    {
+        get => Served.Value;
+        set => Served.Value = value;
+    }
 }
 
 /// <summary>What is refused before the pipeline knows of a request.</summary>

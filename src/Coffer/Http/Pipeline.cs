@@ -61,6 +61,8 @@ internal sealed partial class Pipeline
     {
         var requestId = "req_" + NewRequestId();
         exchange?.RequestId = requestId;
+        // Whatever the log has from here on, the framework's lines too, has this id.
+        CurrentRequest.Id = context.TraceIdentifier = requestId;
         SetCommonHeaders(context);
         if (HttpMethods.IsOptions(context.Request.Method) && !isAdmin)
         {

@@ -216,6 +216,9 @@ internal sealed record CofferOptions
     /// <summary>How long the stop takes at most, after <see cref="Drain"/>.</summary>
     public TimeSpan StopWithin { get; init; } = TimeSpan.FromSeconds(DefaultStopWithin);
 
+    /// <summary>How the log looks, and what of requests is in it.</summary>
+    public LogOptions Log { get; init; } = new();
+
     /// <summary>Dev mode; null serves.</summary>
     public DevOptions? Dev { get; init; }
 
@@ -317,4 +320,22 @@ internal sealed record CofferOptions
                 + "https:// address with --tls-cert and --tls-key, or listen on 127.0.0.1 behind a TLS proxy, or "
                     + "give --insecure-http";
     }
+}
+
+/// <summary>The log of a server.</summary>
+/// <param name="IsJson">Whether each line is an object of JSON; else it is text.</param>
+/// <param name="Access">Which requests have a line.</param>
+internal sealed record LogOptions(bool IsJson = false, AccessLogged Access = AccessLogged.Off);
+
+/// <summary>Which requests have a line in the log.</summary>
+internal enum AccessLogged
+{
+    /// <summary>None.</summary>
+    Off,
+
+    /// <summary>Those that did not succeed.</summary>
+    Failures,
+
+    /// <summary>All.</summary>
+    All,
 }

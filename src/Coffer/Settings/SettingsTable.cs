@@ -34,6 +34,11 @@ internal sealed record Setting(string Name, string Value, string Default, string
     /// </summary>
     public bool IsPrivate { get; init; }
 
+    /// <summary>
+    /// Whether a log may have the value: what is for a program of the operator's may be anything.
+    /// </summary>
+    public bool IsLogged { get; init; } = true;
+
     /// <summary>Whether the flag may stand alone, and then means true.</summary>
     public bool IsSwitch => Value == SettingsTable.SwitchValue;
 
@@ -82,7 +87,8 @@ internal static class SettingsTable
             (options, text) =>
                 options with { RootKey = options.RootKey with { Urls = [.. Words(text).Select(Wrapper)] } }),
         new("root-key-exec-arguments", "WORDS", "none", "Arguments of the program of exec:, separated by spaces.",
-            (options, text) => options with { RootKey = options.RootKey with { ExecArguments = Words(text) } }),
+            (options, text) => options with { RootKey = options.RootKey with { ExecArguments = Words(text) } })
+            { IsLogged = false },
         new("root-key-exec-environment", "NAMES", "none", "Variables that the program of exec: is given besides PATH "
             + "and HOME, separated by spaces.",
             (options, text) => options with { RootKey = options.RootKey with { ExecEnvironment = Words(text) } }),
@@ -203,6 +209,14 @@ internal static class SettingsTable
         Text("ready-file", "FILE", "none", "JSON file to write (mode 0600) once the server answers requests: url, "
             + "pid, and the keys if they were just created.",
             (options, text) => options with { ReadyFile = text }) with { InDev = true },
+        new("log-format", "text|json", "text", "How each line of the log looks: text for people, or json for programs, "
+            + "with the names of OpenTelemetry.",
+            (options, text) => text is "text" or "json"
+                ? options with { Log = options.Log with { IsJson = text == "json" } }
+                : throw new FormatException("is neither 'text' nor 'json'")) { InDev = true },
+        new("access-log", "off|failures|all", "off", "Which requests have a line in the log. Of refusals there are a "
+            + "few lines a second for each kind.",
+            (options, text) => options with { Log = options.Log with { Access = Accesses(text) } }) { InDev = true },
         Number("drain", CofferOptions.DefaultDrain, 0, 3_600, "Seconds for which a server that is told to stop "
             + "(SIGTERM) still answers requests, while /readyz says 503.",
             (options, number) => options with { Drain = TimeSpan.FromSeconds(number) }),
@@ -256,6 +270,14 @@ internal static class SettingsTable
                 throw new FormatException($"is not between {least} and {most}");
             return apply(options, number);
         });
+
+    private static AccessLogged Accesses(string text) => text switch
+    {
+        "off" => AccessLogged.Off,
+        "failures" => AccessLogged.Failures,
+        "all" => AccessLogged.All,
+        _ => throw new FormatException("is none of 'off', 'failures' and 'all'"),
+    };
 
     private static string Shown(int number) => number.ToString(CultureInfo.InvariantCulture);
 

@@ -205,7 +205,9 @@ public sealed class HealthTests
     public void What_is_over_is_in_the_log_and_what_the_framework_does_is_not()
     {
         var options = new CofferOptions { Data = "", Listen = "http://127.0.0.1:0" };
-        var logs = Listeners.Build(options, TimeProvider.System).Services.GetRequiredService<ILoggerFactory>();
+        using var log = new ServerLog(options.Log, Stream.Null, TimeProvider.System);
+        using var app = Listeners.Build(options, TimeProvider.System, log: log);
+        var logs = app.Services.GetRequiredService<ILoggerFactory>();
         Assert.True(logs.CreateLogger<Engine>().IsEnabled(LogLevel.Information)); // a loop is no longer behind
         Assert.False(logs.CreateLogger("Microsoft.AspNetCore.Server.Kestrel").IsEnabled(LogLevel.Information));
     }

@@ -1,15 +1,15 @@
 using System.Net;
-using System.Net.Sockets;
 using System.Threading.Channels;
 using Coffer.Access;
 using Coffer.Http;
 using Coffer.Settings;
 using Coffer.Shared;
+using Microsoft.AspNetCore.Http;
 
 namespace Coffer.Tests.Http;
 
 /// <summary>What those learn who observe requests: each one once, with fixed words and ids only.</summary>
-[Trait("Seen and heard", "2")]
+[Trait("Telemetry", "2")]
 public sealed class ObserversTests : ServerTests
 {
     private static readonly CofferOptions Options = new() { Data = ".", Listen = "http://127.0.0.1:0" };
@@ -89,18 +89,23 @@ public sealed class ObserversTests : ServerTests
     }
 
     [Fact]
-    public async Task A_client_that_goes_while_its_request_is_read_is_known_as_gone()
+    public void A_client_that_is_gone_has_no_other_status_and_a_fault_has_one()
     {
-        using var client = new TcpClient();
-        await client.ConnectAsync(Server.Url.Host, Server.Url.Port);
-        await client.GetStream().WriteAsync(System.Text.Encoding.ASCII.GetBytes(
-            $"POST /v1/apps/secrets HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {Server.Keys.TestSecretKey}\r\n"
-            + "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nname=n"));
-        await Task.Delay(100); // for the server to have begun
-        client.Client.LingerState = new LingerOption(true, 0); // the system resets the connection
-        client.Close();
-        var exchange = await NextAsync();
-        Assert.Equal((499, "client_gone", "/v1/apps/secrets"), (exchange.Status, exchange.Reason, exchange.Route));
+        using var gone = new CancellationTokenSource();
+        gone.Cancel();
+        Assert.Equal((499, "client_gone"), Ended(new DefaultHttpContext(), exchange => exchange.Abandon()));
+        Assert.Equal((499, "client_gone"),
+            Ended(new DefaultHttpContext { RequestAborted = gone.Token }, isAnswered: false));
+        Assert.Equal((500, "internal"), Ended(new DefaultHttpContext(), isAnswered: false));
+        Assert.Equal((200, null), Ended(new DefaultHttpContext { RequestAborted = gone.Token }));
+
+        static (int, string?) Ended(HttpContext context, Action<Exchange>? act = null, bool isAnswered = true)
+        {
+            var exchange = new Exchange(context, 0);
+            act?.Invoke(exchange);
+            exchange.End(new ManualTime(), isAnswered);
+            return (exchange.Status, exchange.Reason);
+        }
     }
 
     [Fact]

@@ -32,6 +32,9 @@ internal sealed class TestServer : IAsyncDisposable
 
     public ManualTime Time { get; }
 
+    /// <summary>What its log is written to; of all its starts.</summary>
+    public Stream Log { get; set; } = Console.OpenStandardError();
+
     /// <summary>Who is told of its requests.</summary>
     public Observers Observers { get; } = new();
 
@@ -124,7 +127,11 @@ internal sealed class TestServer : IAsyncDisposable
         options = with?.Invoke(options) ?? options;
         if (dev is null && StoreSettings.Told(options) is { Count: > 0 } told)
             await KeepAsync(told);
-        server = await Server.StartAsync(options, Time, default, new StartSteps { Observers = Observers });
+        server = await Server.StartAsync(options, Time, default, new StartSteps
+        {
+            Observers = Observers,
+            OpenLog = () => Log,
+        });
     }
 
     /// <summary>Has the store, which is closed, keep settings, as if they had been set before.</summary>

@@ -18,8 +18,10 @@ internal sealed class WebServer : IAsyncDisposable
 
     private readonly WebApplication app;
 
-    private WebServer(WebApplication app, Observers observers, Uri url, Uri? adminUrl) =>
-        (this.app, Observers, Url, AdminUrl) = (app, observers, url, adminUrl);
+    private readonly ServerLog lines;
+
+    private WebServer(WebApplication app, ServerLog lines, Observers observers, Uri url, Uri? adminUrl) =>
+        (this.app, this.lines, Observers, Url, AdminUrl) = (app, lines, observers, url, adminUrl);
 
     /// <summary>What counts refusals that no application sees.</summary>
     public Observers Observers { get; }
@@ -36,16 +38,18 @@ internal sealed class WebServer : IAsyncDisposable
     {
         Preflight.Require(options);
         var observers = new Observers();
-        var web = Listeners.Build(options, time ?? TimeProvider.System, observers: observers);
+        var log = new ServerLog(options.Log, Stream.Null, TimeProvider.System, observers);
+        var web = Listeners.Build(options, time ?? TimeProvider.System, observers: observers, log: log);
         web.Run(answer ?? Describe);
         try
         {
             var (url, admin) = await Listeners.ListenAsync(web, options, default);
-            return new WebServer(web, observers, url, admin);
+            return new WebServer(web, log, observers, url, admin);
         }
         catch
         {
             await web.DisposeAsync();
+            log.Dispose();
             throw;
         }
     }
@@ -100,6 +104,7 @@ internal sealed class WebServer : IAsyncDisposable
     {
         await app.StopAsync();
         await app.DisposeAsync();
+        lines.Dispose();
     }
 
     private static Task Describe(HttpContext context)
