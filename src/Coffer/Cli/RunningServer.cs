@@ -56,6 +56,7 @@ internal static class RunningServer
     public static async Task<int> RunAsync(
         CofferOptions options, Action<Started> announce, Action<Started>? showKeys, StopSignals signals)
     {
+        using var manager = ServiceManager.OfEnvironment(TimeProvider.System);
         var ready = ReadyFile.At(options.ReadyFile);
         var steps = new StartSteps
         {
@@ -68,7 +69,7 @@ internal static class RunningServer
         try
         {
             var server = await starting.WaitAsync(signals.Stop);
-            return await ServeAsync(server, options, announce, ready, signals);
+            return await ServeAsync(server, options, announce, ready, signals, manager);
         }
         catch (OperationCanceledException) when (signals.Stop.IsCancellationRequested)
         {
@@ -98,32 +99,38 @@ internal static class RunningServer
     }
 
     private static async Task<int> ServeAsync(
-        Server server, CofferOptions options, Action<Started> announce, ReadyFile? ready, StopSignals signals)
+        Server server, CofferOptions options, Action<Started> announce, ReadyFile? ready, StopSignals signals,
+        ServiceManager? manager)
     {
+        var status = $"It serves {server.Url}";
         try
         {
-            signals.OnReload(server.Reload);
+            signals.OnReload(() =>
+            {
+                manager?.Reloading();
+                server.Reload();
+                manager?.Ready(status);
+            });
             announce(server.Started);
             ready?.Write(server.Started);
             if (ready?.OthersKeys is { } others)
             {
-                await Console.Error.WriteLineAsync($"coffer: note: {Terminal.Shown(others)} has first keys that are "
-                    + "not this store's, or of a release before: move them to their place");
+                const string Others = "{File} has first keys that are not this store's, or of a release before: move "
+                    + "them to their place";
+                server.Log.LogWarning(Others, others);
             }
 
+            manager?.Ready(status);
+            manager?.Watch(() => server.DeadLoop, server.Log);
             await Task.Delay(Timeout.InfiniteTimeSpan, signals.Stop).ContinueWith(static _ => { },
                 TaskScheduler.Default);
+            manager?.Stopping();
             if (signals.IsDraining)
                 await server.DrainAsync(options.Drain, signals.Hurry);
         }
         finally
         {
-            if (!await server.StopAsync(options.StopWithin))
-            {
-                await Console.Error.WriteLineAsync(
-                    $"coffer: note: not all was finished within {options.StopWithin.TotalSeconds:0} seconds, and was "
-                    + "cut off. Nothing that was answered is lost");
-            }
+            await server.StopAsync(options.StopWithin);
         }
 
         return ExitCode.Ok;
