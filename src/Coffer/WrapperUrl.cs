@@ -15,11 +15,16 @@ internal sealed record WrapperUrl(string Scheme, string Rest)
 
     private const string SystemdVariable = "CREDENTIALS_DIRECTORY", OfContainers = "/run/secrets";
 
+    private static readonly string[] All = [KeyFile, Credential, Exec, Vault, AwsKms, AzureKeyVault, GoogleKms];
+
+    /// <summary>The kind of a wrapper by its name, such as <c>vault</c>; <c>other</c> of recovery shares.</summary>
+    public static string KindOf(string id) =>
+        All.FirstOrDefault(known => id.StartsWith(known, StringComparison.Ordinal))?.TrimEnd(':') ?? "other";
+
     /// <returns>Null if the text is no such URL.</returns>
     public static WrapperUrl? Parse(string text)
     {
-        string[] all = [KeyFile, Credential, Exec, Vault, AwsKms, AzureKeyVault, GoogleKms];
-        if (all.FirstOrDefault(known => text.StartsWith(known, StringComparison.Ordinal)) is not { } scheme)
+        if (All.FirstOrDefault(known => text.StartsWith(known, StringComparison.Ordinal)) is not { } scheme)
             return null;
         var rest = text[scheme.Length..];
         var isSound = scheme switch

@@ -67,6 +67,16 @@ public sealed class OptionsTests
     public void The_management_plane_has_an_address_of_its_own(string listen, string admin) =>
         Assert.Contains("--admin-listen", Refusal(Options(listen, admin)), StringComparison.Ordinal);
 
+    [Theory]
+    [InlineData(null, "http://127.0.0.1:26333", "is also the address of --listen: give the metrics an address")]
+    [InlineData("http://127.0.0.1:1", "http://127.0.0.1:1", "is also the address of --admin-listen: leave it out")]
+    [InlineData(null, "http://192.0.2.1:1", "would send secrets in plain text")]
+    [InlineData(null, "https://127.0.0.1:1", "--metrics-listen is https, which needs --tls-cert and --tls-key")]
+    [InlineData(null, "127.0.0.1:1", "--metrics-listen '127.0.0.1:1' is not of the form")]
+    public void Metrics_have_an_address_of_their_own(string? admin, string metrics, string problem) => Assert.Contains(
+        problem, Refusal(Options("http://127.0.0.1:26333", admin) with { MetricsListen = metrics }),
+        StringComparison.Ordinal);
+
     [Fact]
     public void Two_free_ports_are_two_addresses() =>
         Preflight.Require(Options("http://127.0.0.1:0", "http://127.0.0.1:0"));

@@ -55,6 +55,9 @@ internal sealed class Revocations : IDisposable
     public static RowWrite.PutRevocation Write(string app, string subject, long madeUntil, long keptUntil) =>
         new(new RevocationRow(subject, madeUntil, keptUntil) { App = app });
 
+    /// <summary>How many are in force, as of the last look.</summary>
+    public int Count => Volatile.Read(ref loaded) is { } known ? known.Ids.Count + known.Subjects.Count : 0;
+
     /// <summary>Whether one more single key of an app may have a row.</summary>
     public bool HasRoomFor(string app) =>
         Volatile.Read(ref loaded) is not { } known

@@ -1,6 +1,7 @@
 using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Storage;
+using Coffer.Telemetry;
 
 namespace Coffer.Audit;
 
@@ -17,6 +18,8 @@ namespace Coffer.Audit;
 /// </remarks>
 internal sealed class AuditChain : IDisposable
 {
+    private static readonly Counter.Count Entries = Metrics.AuditEntries.Of(), Bytes = Metrics.AuditBytes.Of();
+
     private readonly AuditKeys keys;
     private readonly TimeProvider time;
 
@@ -137,6 +140,8 @@ internal sealed class AuditChain : IDisposable
         {
             next = after;
             Volatile.Write(ref at, after);
+            Entries.Add(row.Last - row.First + 1);
+            Bytes.Add(row.Entries.Length);
         });
     }
 }

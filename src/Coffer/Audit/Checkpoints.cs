@@ -31,6 +31,7 @@ internal sealed class Checkpoints : IDisposable
     private readonly LastingFailure failing;
     private bool hasStarted;
     private (string Node, long Sequence) written;
+    private DateTimeOffset covered;
     private string lastHead = "";
 
     public Checkpoints(AuditChain chain, Engine engine, AuditKeys keys, string file, TimeProvider time,
@@ -50,8 +51,22 @@ internal sealed class Checkpoints : IDisposable
     public string? Trouble =>
         failing.IsOn ? "a checkpoint could not be written; the server's log says why" : null;
 
+    /// <summary>For how long the log has been longer than its last durable checkpoint, or than at the start.</summary>
+    public TimeSpan Age
+    {
+        get
+        {
+            lock (writing)
+            {
+                var at = chain.At;
+                return written == (at.Node, at.Position.Sequence) ? TimeSpan.Zero : time.GetUtcNow() - covered;
+            }
+        }
+    }
+
     public void Start()
     {
+        covered = time.GetUtcNow();
         written = (chain.At.Node, chain.Position.Sequence);
         chain.WhenLost = KeepEvidence;
         hasStarted = true;
@@ -66,6 +81,8 @@ internal sealed class Checkpoints : IDisposable
             var at = chain.At;
             if (written != (at.Node, at.Position.Sequence))
                 Append(at, chain.Trouble is null ? NewHeads(at.Node) : []);
+            else
+                covered = time.GetUtcNow();
         }
     }
 
@@ -103,7 +120,7 @@ internal sealed class Checkpoints : IDisposable
             DurableFile.Sync(stream);
             if (isNew)
                 DurableFile.SyncDirectoryOf(file);
-            written = (at.Node, at.Position.Sequence);
+            (written, covered) = ((at.Node, at.Position.Sequence), time.GetUtcNow());
             foreach (var head in heads)
                 named[head.Node] = head;
             if (failing.End())

@@ -55,6 +55,8 @@ internal sealed class ReadyFile
         var ready = new JsonObject { ["url"] = started.Url.ToString().TrimEnd('/') };
         if (started.AdminUrl is { } admin)
             ready["admin_url"] = admin.ToString().TrimEnd('/');
+        if (started.MetricsUrl is { } metrics)
+            ready["metrics_url"] = metrics.ToString().TrimEnd('/');
         ready[Pid] = Environment.ProcessId;
         var (from, kept) = KeptOf(started.StoreId);
         if (started.FirstKeys is { } keys)

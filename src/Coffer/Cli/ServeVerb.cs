@@ -33,7 +33,8 @@ internal static class ServeVerb
     private static void Announce(Started started, string? readyFile)
     {
         var management = started.AdminUrl is { } admin ? $", the management plane at {admin}" : "";
-        Console.WriteLine($"Coffer serves {started.Url} from {started.Store}{management}");
+        var metrics = started.MetricsUrl is { } at ? $", metrics at {at}" : "";
+        Console.WriteLine($"Coffer serves {started.Url} from {started.Store}{management}{metrics}");
         if (started.FirstKeys is not null && readyFile is not null)
             Console.WriteLine($"This is a new store. Its keys are in {readyFile}, and nowhere else.");
     }

@@ -8,6 +8,8 @@ namespace Coffer.Hosting;
 /// <summary>Who may do what.</summary>
 internal sealed record AccessParts(Gate Gate, Budgets Budgets, Endings Endings, Callers Callers)
 {
+    public required Revocations Revocations { get; init; }
+
     public static async Task<AccessParts> OpenAsync(
         StorageParts storage, Instance instance, AuditParts audit, CofferOptions options, Surroundings around,
         CancellationToken ct)
@@ -31,7 +33,7 @@ internal sealed record AccessParts(Gate Gate, Budgets Budgets, Endings Endings, 
         var keys = around.Parts.Add(new ApiKeys(engine, instance, apps, uses, gate, time) { IsDev = isDev });
         var ephemeralKeys = new EphemeralKeys(instance, apps, endings, gate, time) { IsDev = isDev };
         var callers = new Callers(keys, ephemeralKeys, new KnownKeys(engine, instance, epoch, time), gate, instance);
-        return new AccessParts(gate, budgets, endings, callers);
+        return new AccessParts(gate, budgets, endings, callers) { Revocations = revocations };
     }
 
     private static Budgets.Rates Rates(CofferOptions options) => new(options.KeptPerApp, options.KeptPerEphemeralKey,

@@ -32,12 +32,14 @@ internal sealed class BackupSchedule : IDisposable
     private readonly TimeProvider time;
     private readonly ILogger<BackupSchedule> log;
     private readonly LastingFailure failing;
+    private long newest;
 
     public BackupSchedule(StoreLocation store, Instance instance, Committer committer, Plan plan, TimeProvider time,
         ILogger<BackupSchedule> log)
     {
         (this.store, this.instance, this.committer) = (store, instance, committer);
         (this.plan, this.time, this.log, failing) = (plan, time, log, new LastingFailure(log));
+        newest = time.GetUtcNow().ToUnixTimeSeconds();
         Loop = new Loop("backups", RoundAsync, time, log);
     }
 
@@ -94,6 +96,12 @@ internal sealed class BackupSchedule : IDisposable
     public string? Trouble =>
         failing.IsOn ? "the last back-up could not be made; the server's log says why" : null;
 
+    /// <summary>How old the newest is, or how long this server has looked and found none.</summary>
+    public TimeSpan Age => time.GetUtcNow() - DateTimeOffset.FromUnixTimeSeconds(Volatile.Read(ref newest));
+
+    /// <summary>How old the newest is to become, at most.</summary>
+    public TimeSpan Period => plan.Every;
+
     public void Start() => Loop.Start();
 
     /// <summary>The back-ups of a store in a directory, oldest first.</summary>
@@ -129,12 +137,15 @@ internal sealed class BackupSchedule : IDisposable
         Directory.CreateDirectory(plan.Keys);
         var now = time.GetUtcNow().ToUnixTimeSeconds();
         var kept = List(plan.Directory, instance.Id);
+        if (kept.Count > 0)
+            Volatile.Write(ref newest, kept[^1].Header.Created);
         if (kept.Count > 0 && kept[^1].Header.Created > now - (long)plan.Every.TotalSeconds
             && kept[^1].Header.Created <= now)
             return null;
         RemoveUnfinished(plan.Directory);
         RemoveUnfinished(plan.Keys);
         var made = await MakeAsync(now, ct);
+        Volatile.Write(ref newest, now);
         foreach (var old in kept.Where(each => each.Header.Created < now - (long)plan.Keep.TotalSeconds))
         {
             File.Delete(plan.KeysOf(old.File));

@@ -11,6 +11,9 @@ internal sealed class Doors(
     Pipeline api, Pipeline management, HealthApi health, AuditKeyApi auditKey, CofferOptions options,
     Surroundings around)
 {
+    /// <summary>What answers at /metrics, at an address of its own or of the management plane; or null.</summary>
+    public MetricsApi? Metrics { get; init; }
+
     /// <summary>What an address answers.</summary>
     private enum Planes
     {
@@ -26,7 +29,7 @@ internal sealed class Doors(
 
     public static Doors Open(
         SecretsParts secrets, ManagementParts management, AccessParts access, HealthApi health,
-        AuditKeyApi auditKey, Uri url, CofferOptions options, Surroundings around)
+        AuditKeyApi auditKey, MetricsApi? metrics, Uri url, CofferOptions options, Surroundings around)
     {
         var limits = around.Parts.Add(new RateLimits(options.RatePerKey, options.RatePerAddress, around.Time));
         var authentication = new Authentication(access.Callers, limits);
@@ -44,11 +47,18 @@ internal sealed class Doors(
         return new Doors(
             new Pipeline(routes, authentication, access.Gate, isAdmin: false, docs, faults),
             new Pipeline(management.AdminRoutes, authentication, access.Gate, isAdmin: true, docs, faults),
-            health, auditKey, options, around);
+            health, auditKey, options, around)
+        {
+            Metrics = metrics,
+        };
     }
 
-    public Task AnswerAsync(HttpContext context) =>
-        around.Observers.AreThere ? ObserveAsync(context) : AnswerAsync(context, null);
+    public Task AnswerAsync(HttpContext context)
+    {
+        if (options.MetricsListen is not null && Listeners.IsOfMetrics(context))
+            return MetricsApi.AnswerAsync(Metrics, context);
+        return around.Observers.AreThere ? ObserveAsync(context) : AnswerAsync(context, null);
+    }
 
     private async Task ObserveAsync(HttpContext context)
     {
@@ -71,6 +81,7 @@ internal sealed class Doors(
         (DocsApi.AdminPages or DocsApi.AdminDocument, not Planes.Public) => DocsApi.WriteAsync(context),
         (AuditKeyApi.Path, _) => auditKey.WriteAsync(context),
         (HealthApi.Check, _) => HealthApi.WriteCheckAsync(context),
+        (MetricsApi.Path, Planes.Admin) when options.MetricsListen is null => MetricsApi.AnswerAsync(Metrics, context),
         (HealthApi.Alive, not Planes.Public) => HealthApi.WriteAliveAsync(context),
         (HealthApi.Ready, not Planes.Public) => health.WriteReadyAsync(context),
         ("/", not Planes.Admin) when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),

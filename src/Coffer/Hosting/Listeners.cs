@@ -39,7 +39,7 @@ internal static class Listeners
     /// </summary>
     private static readonly MinDataRate SlowestBody = new(bytesPerSecond: 240, gracePeriod: TimeSpan.FromSeconds(5));
 
-    private static readonly object AdminMark = new();
+    private static readonly object AdminMark = new(), MetricsMark = new();
 
     // The program itself reports a failed start. The other one makes an activity of each request, at a tenth of what a
     // find costs, for lines that are not logged; what a request throws is in the server's own log.
@@ -54,8 +54,13 @@ internal static class Listeners
     }
 
     /// <summary>Whether the request came in at <see cref="CofferOptions.AdminListen"/>.</summary>
-    public static bool IsAdmin(HttpContext context) =>
-        context.Features.Get<IConnectionItemsFeature>()?.Items.ContainsKey(AdminMark) ?? false;
+    public static bool IsAdmin(HttpContext context) => Has(context, AdminMark);
+
+    /// <summary>Whether the request came in at <see cref="CofferOptions.MetricsListen"/>.</summary>
+    public static bool IsOfMetrics(HttpContext context) => Has(context, MetricsMark);
+
+    private static bool Has(HttpContext context, object mark) =>
+        context.Features.Get<IConnectionItemsFeature>()?.Items.ContainsKey(mark) ?? false;
 
     /// <param name="options">Validated ones.</param>
     /// <param name="time">When the certificate is looked at again.</param>
@@ -93,10 +98,12 @@ internal static class Listeners
             var tls = kestrel.ApplicationServices.GetService<TlsCertificate>();
             // Where there is a second address, health and the management plane are there, and need no reserve at the
             // first.
-            Listen(kestrel, options.Listen, tls, admin: false,
+            Listen(kestrel, options.Listen, tls, mark: null,
                 Gate(options, options.AdminListen is null, time, observers));
             if (options.AdminListen is { } admin)
-                Listen(kestrel, admin, tls, admin: true, Gate(options, hasReserve: true, time, observers));
+                Listen(kestrel, admin, tls, AdminMark, Gate(options, hasReserve: true, time, observers));
+            if (options.MetricsListen is { } metrics)
+                Listen(kestrel, metrics, tls, MetricsMark, Gate(options, hasReserve: true, time, observers));
         });
 
         var app = builder.Build();
@@ -124,10 +131,11 @@ internal static class Listeners
         && !host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
         && !host.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase);
 
-    /// <returns>The addresses with the ports that are bound: never port 0.</returns>
+    /// <summary>The addresses with the ports that are bound: never port 0.</summary>
+    public sealed record Bound(Uri Url, Uri? AdminUrl, Uri? MetricsUrl);
+
     /// <exception cref="ConfigurationException">An address cannot be listened at.</exception>
-    public static async Task<(Uri Url, Uri? AdminUrl)> ListenAsync(WebApplication app, CofferOptions options,
-        CancellationToken ct)
+    public static async Task<Bound> ListenAsync(WebApplication app, CofferOptions options, CancellationToken ct)
     {
         try
         {
@@ -135,13 +143,16 @@ internal static class Listeners
             var addresses =
                 app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Select(
                     address => new Uri(address)).ToArray();
-            return (addresses[0], addresses.ElementAtOrDefault(1));
+            return new Bound(addresses[0], options.AdminListen is null ? null : addresses[1],
+                options.MetricsListen is null ? null : addresses[^1]);
         }
         catch (Exception e) when (e is IOException or SocketException)
         {
             var where = string.Join(" or ",
-                ((string?[])[options.Listen, options.AdminListen]).OfType<string>().Select(url => new Uri(url)));
-            var or = options.AdminListen is null ? "" : " or --admin-listen";
+                ((string?[])[options.Listen, options.AdminListen, options.MetricsListen]).OfType<string>()
+                    .Select(url => new Uri(url)));
+            var or = (options.AdminListen is null ? "" : " or --admin-listen")
+                + (options.MetricsListen is null ? "" : " or --metrics-listen");
             throw new ConfigurationException($"cannot listen on {where}: {e.Message}",
                 $"Stop the program that listens there, or choose another --listen{or} address.");
         }
@@ -169,7 +180,8 @@ internal static class Listeners
     /// <param name="files">How many files the process may open.</param>
     public static int ConnectionsOf(CofferOptions options, long files)
     {
-        var addresses = options.AdminListen is null ? 1 : 2;
+        var addresses = ((string?[])[options.Listen, options.AdminListen, options.MetricsListen]).Count(
+            url => url is not null);
         return (int)Math.Clamp((files - OtherFiles) / addresses - Reserve, 1, options.Connections);
     }
 
@@ -178,22 +190,22 @@ internal static class Listeners
         new Seats(ConnectionsOf(options, ProcessLimits.OpenFiles), options.ConnectionsPerAddress,
             options.TrustedProxies, time),
         new Seats(hasReserve ? Reserve : 0, ReservePerAddress, options.TrustedProxies, time) { IsReserve = true },
-        path => path is HealthApi.Alive or HealthApi.Ready
+        path => path is HealthApi.Alive or HealthApi.Ready or MetricsApi.Path
             || path.StartsWith(ManagementWire.Root + "/", StringComparison.Ordinal),
         time, observers);
 
     private static void Listen(
-        KestrelServerOptions kestrel, string url, TlsCertificate? tls, bool admin, ConnectionGate gate)
+        KestrelServerOptions kestrel, string url, TlsCertificate? tls, object? mark, ConnectionGate gate)
     {
         var address = CofferOptions.Address(url)!;
         kestrel.Listen(CofferOptions.EndPoint(address), listen =>
         {
             listen.Use(gate.Admit);
-            if (admin)
+            if (mark is not null)
             {
                 listen.Use(next => connection =>
                 {
-                    connection.Items[AdminMark] = true;
+                    connection.Items[mark] = true;
                     return next(connection);
                 });
             }

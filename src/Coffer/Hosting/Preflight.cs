@@ -30,7 +30,7 @@ internal static class Preflight
 
     /// <summary>All that can be told without a look at a file.</summary>
     public static IEnumerable<string> Problems(CofferOptions options) =>
-        [.. options.Problems(), .. StoreProblems(options)];
+        [.. options.Problems(), .. StoreProblems(options), .. OtlpSettings.OfProcess().Problems];
 
     private static IEnumerable<string> StoreProblems(CofferOptions options)
     {

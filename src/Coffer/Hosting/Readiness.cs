@@ -95,6 +95,10 @@ internal sealed class Readiness(
     /// </summary>
     public IReadOnlyList<Loop> Loops { get; init; } = [];
 
+    /// <summary>The parts that are named only while something is wrong with them.</summary>
+    public IEnumerable<string> Beside =>
+        [.. Loops.Select(loop => loop.Name).Distinct(), "backup", "receipts", "certificate"];
+
     /// <summary>Tries, and undoes, a write to each table that a set writes.</summary>
     public Func<CancellationToken, ValueTask> TryWrites { get; init; } = static _ => ValueTask.CompletedTask;
 

@@ -34,6 +34,9 @@ internal sealed class Server : IAsyncDisposable
     /// <summary>Where the management plane is reached, if it has an address of its own: never port 0.</summary>
     public Uri? AdminUrl => Started.AdminUrl;
 
+    /// <summary>Where the metrics are, if they have an address of their own: never port 0.</summary>
+    public Uri? MetricsUrl => Started.MetricsUrl;
+
     /// <summary>The keys that this start made; null if the store had its keys already. They are nowhere else.</summary>
     public FirstKeys? FirstKeys => Started.FirstKeys;
 
@@ -61,7 +64,7 @@ internal sealed class Server : IAsyncDisposable
             // It listens before a first start makes keys: keys that nobody sees would make the store useless.
             app = Listeners.Build(options, time, draining, observers, log);
             app.Run(waiting.AnswerAsync);
-            var (url, adminUrl) = await Listeners.ListenAsync(app, options, ct);
+            var (url, adminUrl, metricsUrl) = await Listeners.ListenAsync(app, options, ct);
             var around = new Surroundings(time, app.Services.GetRequiredService<ILoggerFactory>(), parts)
             {
                 Observers = observers,
@@ -69,6 +72,7 @@ internal sealed class Server : IAsyncDisposable
             storage.Engine.Log = around.Log<Engine>();
             if (options.Dev is null)
                 log.Start(options, storage.Engine.Name, await storage.Engine.FindReleaseAsync(ct));
+            var telemetry = TelemetryParts.Open(options, storage.Engine, around);
 
             await using var start = await storage.JoinAsync(url, ct);
             var isNew = !await Instance.ExistsAsync(storage.Engine, ct);
@@ -90,7 +94,10 @@ internal sealed class Server : IAsyncDisposable
             var mark = await IdMark.OpenAsync(storage.Engine, ct);
             var started = new Started(url, adminUrl,
                 storage.Engine.Connections is { } connections ? $"{shown} ({connections.Shown})" : shown,
-                Convert.ToHexStringLower(instance.Id), first.Keys);
+                Convert.ToHexStringLower(instance.Id), first.Keys)
+            {
+                MetricsUrl = metricsUrl,
+            };
             if (first.Keys is not null)
                 steps.KeysAreMade(started);
             await audit.Committer.CommitAsync(first.Change);
@@ -110,7 +117,7 @@ internal sealed class Server : IAsyncDisposable
             var backups = StartBackups(instance, audit, options, around);
             if (storage.Engine.Loop is { } node)
                 around.Loops.Add(node);
-            var health = new HealthApi(parts.Add(new Readiness(
+            var readiness = parts.Add(new Readiness(
                 audit.Committer, instance, () => keys.Health, () => audit.Trouble, time, clock)
             {
                 BackupTrouble = () => backups?.Trouble,
@@ -118,12 +125,28 @@ internal sealed class Server : IAsyncDisposable
                 CertificateTrouble = () => certificate?.Warning,
                 Loops = around.Loops,
                 TryWrites = storage.Engine.TryWritesAsync,
-            }), draining);
+            });
+            var health = new HealthApi(readiness, draining);
+            telemetry.Start(new Gauges(time)
+            {
+                Options = policy.InForce,
+                Engine = storage.Engine,
+                Instance = instance,
+                Audit = audit,
+                Access = access,
+                Tenants = secrets.Tenants,
+                Readiness = readiness,
+                Census = telemetry.Census,
+                Observers = observers,
+                Certificate = certificate,
+                Backups = backups,
+            });
             storage.Engine.IsServing = true;
             if (AccessLog.Begin(options.Log.Access, log, observers, time) is { } accessLog)
                 parts.Add(accessLog);
-            waiting.Open(Doors.Open(
-                secrets, management, access, health, new AuditKeyApi(instance), url, options, around));
+            var doors = Doors.Open(secrets, management, access, health, new AuditKeyApi(instance), telemetry.Api, url,
+                options, around);
+            waiting.Open(telemetry.Around(doors.AnswerAsync));
             return new Server(app, around, log, draining) { Started = started };
         }
         catch (Exception e)

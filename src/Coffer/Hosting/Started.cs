@@ -12,6 +12,9 @@ namespace Coffer.Hosting;
 /// </param>
 internal sealed record Started(Uri Url, Uri? AdminUrl, string Store, string StoreId, FirstKeys? FirstKeys)
 {
+    /// <summary>Where the metrics are, if they have an address of their own: never port 0.</summary>
+    public Uri? MetricsUrl { get; init; }
+
     public override string ToString() => Url.ToString();
 }
 

@@ -59,6 +59,9 @@ internal sealed class TlsCertificate : IDisposable
     /// <summary>Looks at the files where nobody connects, and at how long they are good.</summary>
     public Loop Loop { get; }
 
+    /// <summary>How long the one that is served is still good; less than nothing once it has expired.</summary>
+    public TimeSpan Left => lifetime.Until - time.GetUtcNow();
+
     /// <summary>That it is soon not good any more, or is not, and why no other is served; null is well.</summary>
     public string? Warning
     {

@@ -321,7 +321,7 @@ internal sealed partial class Instance
         using var text = name.Text(key.Span);
         var wrappings = new List<WrappingRow>();
         foreach (var wrapper in wrappers)
-            wrappings.Add(new WrappingRow(root.Version, wrapper.Id, await wrapper.WrapAsync(name, text, ct), now));
+            wrappings.Add(new WrappingRow(root.Version, wrapper.Id, await wrapper.AskWrapAsync(name, text, ct), now));
         return wrappings;
     }
 

@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Security.Cryptography;
 using Coffer.Crypto;
 using Coffer.Storage;
+using Coffer.Telemetry;
 
 namespace Coffer.Keys;
 
@@ -35,6 +37,31 @@ internal abstract class KeyWrapper
     public virtual Task<IReadOnlyList<KeyTrouble>> FindTroublesAsync(CancellationToken ct) =>
         Task.FromResult<IReadOnlyList<KeyTrouble>>([]);
 
+    /// <summary>Wraps, and measures how long that takes.</summary>
+    /// <inheritdoc cref="WrapAsync"/>
+    public Task<byte[]> AskWrapAsync(RootKeyName name, SecretBytes text, CancellationToken ct) =>
+        MeasuredAsync("wrap", () => WrapAsync(name, text, ct));
+
+    /// <summary>Unwraps, and measures how long that takes.</summary>
+    /// <inheritdoc cref="UnwrapAsync"/>
+    public Task<SecretBytes?> AskUnwrapAsync(RootKeyName name, byte[] wrapped, CancellationToken ct) =>
+        MeasuredAsync("unwrap", () => UnwrapAsync(name, wrapped, ct));
+
+    private async Task<T> MeasuredAsync<T>(string operation, Func<Task<T>> ask)
+    {
+        var (began, outcome) = (Stopwatch.GetTimestamp(), "failed");
+        try
+        {
+            var answer = await ask();
+            outcome = "ok";
+            return answer;
+        }
+        finally
+        {
+            Metrics.WrapperTime.Of(WrapperUrl.KindOf(Id), operation, outcome).RecordSince(began);
+        }
+    }
+
     /// <summary>Wraps a root key and unwraps it at once: a service that only encrypts would lose the store.</summary>
     /// <exception cref="KeyServiceException">It could not, was not let, or gives back something else.</exception>
     public async Task<WrappingRow> WrapProvenAsync(byte[] store, SealingKey root, long now, CancellationToken ct)
@@ -54,7 +81,7 @@ internal abstract class KeyWrapper
     public async Task<bool> OpensAsync(byte[] store, WrappingRow row, byte[] hash, CancellationToken ct)
     {
         var name = new RootKeyName(store, row.Version);
-        using var text = await UnwrapAsync(name, row.Wrapped, ct);
+        using var text = await AskUnwrapAsync(name, row.Wrapped, ct);
         using var key = text is null ? null : name.Read(text.Span);
         return key is not null && key.Hash().AsSpan().SequenceEqual(hash);
     }

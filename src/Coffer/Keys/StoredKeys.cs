@@ -166,7 +166,7 @@ internal sealed record StoredKeys(
         {
             foreach (var row in rows.Where(row => wrapper.Holds(row.Wrapper)))
             {
-                using var text = await wrapper.UnwrapAsync(name, row.Wrapped, ct);
+                using var text = await wrapper.AskUnwrapAsync(name, row.Wrapped, ct);
                 if (text is not null && name.Read(text.Span) is { } key
                     && (hash is null || CryptographicOperations.FixedTimeEquals(hash, key.Hash())))
                     return key;

@@ -31,6 +31,9 @@ internal sealed class RecentlyUsed<TKey, TValue>
     /// <summary>Taken before a value is read, it tells <see cref="Keep"/> whether anything was removed since.</summary>
     public long Removals => Volatile.Read(ref removals);
 
+    /// <summary>How much is kept at this moment, about.</summary>
+    public int Count => Volatile.Read(ref count);
+
     public TValue? Find(TKey key)
     {
         if (Volatile.Read(ref younger).TryGetValue(key, out var entry))

@@ -2,6 +2,7 @@ using Coffer.Access;
 using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Storage;
+using Coffer.Telemetry;
 
 namespace Coffer.Secrets;
 
@@ -30,6 +31,9 @@ internal sealed class Tenants(
     /// <summary>How often an account may be forgotten while something is stored for it.</summary>
     private const int MostTries = 100;
 
+    private static readonly Counter.Count Hits = Metrics.TenantLookups.Of("hit"),
+        Misses = Metrics.TenantLookups.Of("miss");
+
     private readonly RecentlyUsed<TenantId, Tenant> opened = new(kept);
     private readonly TenantMarks marks = new(engine, kept);
     private readonly Engine engine = engine;
@@ -57,8 +61,15 @@ internal sealed class Tenants(
 
     /// <summary>The tenant, or null if nothing was ever stored for it.</summary>
     /// <exception cref="ApiError">Its keys were changed outside Coffer.</exception>
-    public ValueTask<Tenant?> FindAsync(TenantId id, CancellationToken ct) =>
-        !engine.IsBehind && opened.Find(id) is { } known ? new(known) : ReadAsync(id, ct);
+    public ValueTask<Tenant?> FindAsync(TenantId id, CancellationToken ct)
+    {
+        var known = engine.IsBehind ? null : opened.Find(id);
+        (known is null ? Misses : Hits).Add();
+        return known is null ? ReadAsync(id, ct) : new(known);
+    }
+
+    /// <summary>How many are kept open.</summary>
+    public int Count => opened.Count;
 
     /// <summary>The same as it is stored now, whatever was kept.</summary>
     /// <exception cref="ApiError">Its keys were changed outside Coffer, or an old row was put back.</exception>

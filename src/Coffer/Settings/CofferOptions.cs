@@ -104,6 +104,15 @@ internal sealed record CofferOptions
     /// <summary>A second address of the same form, for the management plane; null has none.</summary>
     public string? AdminListen { get; init; }
 
+    /// <summary>An address of the same form for the metrics alone; null is that of the management plane.</summary>
+    public string? MetricsListen { get; init; }
+
+    /// <summary>How many apps are counted by their ids, 0 to 1,000; the others together.</summary>
+    public int MetricsApps { get; init; }
+
+    /// <summary>Clients whose <c>traceparent</c> is continued; empty is nobody's.</summary>
+    public IReadOnlyList<IPNetwork> TraceContextFrom { get; init; } = [];
+
     /// <summary>The address that clients have of it; null is where it listens.</summary>
     public Uri? PublicUrl { get; init; }
 
@@ -278,6 +287,7 @@ internal sealed record CofferOptions
     private IEnumerable<string> Contradictions()
     {
         var (listen, admin) = (Address(Listen), AdminListen is null ? null : Address(AdminListen));
+        var metrics = MetricsListen is null ? null : Address(MetricsListen);
         foreach (var problem in AddressProblems("listen", Listen, listen))
             yield return problem;
         if (AdminListen is not null)
@@ -286,10 +296,28 @@ internal sealed record CofferOptions
                 yield return problem;
         }
 
-        if (listen is not null && admin is not null && listen.Port != 0 && EndPoint(listen).Equals(EndPoint(admin)))
+        if (MetricsListen is not null)
+        {
+            foreach (var problem in AddressProblems("metrics-listen", MetricsListen, metrics))
+                yield return problem;
+        }
+
+        if (AreSame(listen, admin))
         {
             yield return $"{Written("admin-listen")} '{AdminListen}' is also the address of {Written("listen")}: "
                 + "give the management plane an address of its own, or none";
+        }
+
+        if (AreSame(listen, metrics))
+        {
+            yield return $"{Written("metrics-listen")} '{MetricsListen}' is also the address of {Written("listen")}: "
+                + "give the metrics an address of their own, for they need no key";
+        }
+
+        if (AreSame(admin, metrics))
+        {
+            yield return $"{Written("metrics-listen")} '{MetricsListen}' is also the address of "
+                + $"{Written("admin-listen")}: leave it out, for the metrics are there without it";
         }
 
         if (Backups.LacksDirectory)
@@ -299,12 +327,19 @@ internal sealed record CofferOptions
             yield return TlsKey is null
                 ? $"{Written("tls-cert")} needs --tls-key with it"
                 : $"{Written("tls-key")} needs --tls-cert with it";
-        else if (TlsCert is null && (IsTls(listen) || IsTls(admin)))
-            yield return Written(IsTls(listen) ? "listen" : "admin-listen")
-                + " is https, which needs --tls-cert and --tls-key";
-        else if (TlsCert is not null && !IsTls(listen) && !IsTls(admin))
+        else if (TlsCert is null && Https(listen, admin, metrics) is { } https)
+            yield return Written(https) + " is https, which needs --tls-cert and --tls-key";
+        else if (TlsCert is not null && Https(listen, admin, metrics) is null)
             yield return $"{Written("tls-cert")} and {Written("tls-key")} are given, but no listening address is https";
     }
+
+    private static bool AreSame(Uri? one, Uri? other) =>
+        one is not null && other is not null && one.Port != 0 && EndPoint(one).Equals(EndPoint(other));
+
+    // The first setting whose address is https.
+    private static string? Https(Uri? listen, Uri? admin, Uri? metrics) =>
+        ((string, Uri?)[])[("listen", listen), ("admin-listen", admin), ("metrics-listen", metrics)] is var all
+            && all.FirstOrDefault(each => IsTls(each.Item2)) is ({ } name, _) ? name : null;
 
     private static bool IsTls(Uri? url) => url?.Scheme == Uri.UriSchemeHttps;
 

@@ -116,6 +116,15 @@ internal static class SettingsTable
             (options, text) => options with { Listen = text }) with { InDev = true },
         Text("admin-listen", "URL", "none", "A second address, http or https, only for the management plane.",
             (options, text) => options with { AdminListen = text }),
+        Text("metrics-listen", "URL", "none", "An address, http or https, only for /metrics, which needs no key. "
+            + "Without it /metrics is at that of admin-listen, or nowhere.",
+            (options, text) => options with { MetricsListen = text }),
+        Number("metrics-apps", 0, 0, 1_000, "How many apps the metrics count by their ids, those that come first; the "
+            + "others together.",
+            (options, number) => options with { MetricsApps = number }),
+        new("trace-context-from", "NETWORKS", "none", "Clients whose traces (traceparent) are continued: their "
+            + "addresses, or networks such as 10.0.0.8/29, with commas between them.",
+            (options, text) => options with { TraceContextFrom = [.. text.Split(',').Select(Network)] }),
         new("public-url", "URL", "the address that it listens at", "Address that clients have of it, http or https, "
             + "with a name or an address and no path: links in errors begin with it.",
             (options, text) => options with { PublicUrl = PublicUrl(text) }),

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Coffer.Storage;
 
 /// <summary>
@@ -50,6 +52,9 @@ internal abstract class Change
 
     /// <summary>How often it was written in vain because something else held a lock. The committer's alone.</summary>
     public int Tries { get; set; }
+
+    /// <summary>When it was handed in, and in which span of a request. The committer's alone.</summary>
+    public (long At, ActivityContext Span) Arrival { get; set; }
 
     /// <summary>Completes when the change is durable; fails when it was refused or could not be stored.</summary>
     public Task Committed => committed.Task;

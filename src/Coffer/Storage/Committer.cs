@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Coffer.Telemetry;
 
 namespace Coffer.Storage;
 
@@ -87,6 +88,16 @@ internal sealed class Committer : IDisposable
 
     private int Waiting => ordinary.Count + urgent.Count + background.Count;
 
+    /// <summary>How many changes wait in each lane.</summary>
+    public IReadOnlyList<(Lane Lane, int Count)> Depths
+    {
+        get
+        {
+            lock (waiting)
+                return [.. Enum.GetValues<Lane>().Select(lane => (lane, TurnsOf(lane).Count))];
+        }
+    }
+
     /// <summary>Returns when the change is durable. It cannot be cancelled: once handed in, it may be stored.</summary>
     /// <exception cref="ApiError">
     /// 503 when too many wait or the storage cannot be used; 429 when too many of the same app or ephemeral key wait;
@@ -94,6 +105,7 @@ internal sealed class Committer : IDisposable
     /// </exception>
     public Task CommitAsync(Change change)
     {
+        change.Arrival = (Stopwatch.GetTimestamp(), Traces.Here);
         lock (waiting)
         {
             if (stopping)
@@ -127,20 +139,23 @@ internal sealed class Committer : IDisposable
         var batch = new List<Change>(LargestBatch);
         while (Take(batch) is { } lane)
         {
+            var meter = new CommitMeter(lane, batch);
             try
             {
-                var began = Stopwatch.GetTimestamp();
                 Write(batch);
+                var took = meter.Ended(CommitMeter.Stored);
                 if (lane == Lane.Background)
-                    Measure(Stopwatch.GetElapsedTime(began));
+                    Measure(took);
             }
             catch (Engine.LockedException locked)
             {
+                meter.Ended(CommitMeter.Locked);
                 isUncertain = true;
                 TryLater(lane, batch, locked);
             }
             catch (Exception failure)
             {
+                meter.Ended(CommitMeter.Failed);
                 // The transaction is rolled back: every change learns that nothing of it was stored. Should the failure
                 // have come after the commit, a repetition with the same idempotency key finds the outcome.
                 isUncertain = true;

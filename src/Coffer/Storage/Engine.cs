@@ -108,6 +108,12 @@ internal abstract partial class Engine : IDisposable
     /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
     public abstract string Name { get; }
 
+    /// <summary>How many bytes the database has, and its write-ahead log; null is not known here.</summary>
+    public virtual ValueTask<(long? Database, long? Log)> FindSizesAsync(CancellationToken ct) => new((null, null));
+
+    /// <summary>How long ago it was last read what other nodes changed; nothing of an embedded store.</summary>
+    public virtual TimeSpan Silence => TimeSpan.Zero;
+
     /// <summary>Proves the schema as it is, and changes nothing.</summary>
     /// <returns>
     /// Its version, and the one that this program knows: an older one, which a start brings up to date, is not looked

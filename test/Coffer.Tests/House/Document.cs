@@ -44,7 +44,7 @@ internal sealed partial record Document(string Path, string Text)
     private static IEnumerable<string> Paths()
     {
         var root = Repository.File("");
-        string[] folders = ["docs", "bench", ".github"];
+        string[] folders = ["docs", "bench", "packaging", ".github"];
         return Directory.GetFiles(root, "*.md")
             .Concat(folders.SelectMany(folder =>
                 Directory.GetFiles(System.IO.Path.Combine(root, folder), "*.md", SearchOption.AllDirectories)))

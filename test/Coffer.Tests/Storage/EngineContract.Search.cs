@@ -108,6 +108,28 @@ public abstract partial class EngineContract
         Assert.Equal(["a2", "b2", "c2"], next.Select(row => row.Secret.Id).Order());
     }
 
+    [Fact]
+    public async Task Secrets_are_counted_tenant_by_tenant_without_the_expired_and_by_what_expires_when()
+    {
+        await FillAsync();
+        var empty = Tenant with { Account = "acct_none" };
+        Write(new RowWrite.AddTenant(empty, 1, [1]));
+        var all = await CountAsync(now: 99, after: 0, limit: 10);
+        Assert.Equal(["False 0: 0 0 0", "False 3: 1 1 2", "False 3: 1 1 2", "True 3: 1 1 2"],
+            all.Select(Shown).Order(StringComparer.Ordinal));
+        Assert.Equal(["False 0: 0 0 0", "False 2: 0 0 1", "False 2: 0 0 1", "True 2: 0 0 1"],
+            (await CountAsync(now: 100, after: 0, limit: 10)).Select(Shown).Order(StringComparer.Ordinal));
+        Assert.Equal(all.Select(each => each.Tenant).Order(), all.Select(each => each.Tenant));
+        Assert.Equal(all.Skip(1).Take(2).Select(Shown),
+            (await CountAsync(now: 99, after: all[0].Tenant, limit: 2)).Select(Shown));
+
+        static string Shown(SecretCount count) =>
+            $"{count.Livemode} {count.Secrets}: {string.Join(' ', count.Sooner)}";
+
+        ValueTask<IReadOnlyList<SecretCount>> CountAsync(long now, long after, int limit) =>
+            engine.ListAsync(SecretCount.After, default, 100, 150, 200, after, limit, now);
+    }
+
     // Tenants a and b are of one app, c is another's; in each, 0 never expires, 1 does at 100 and 2 at 200.
     private async Task FillAsync()
     {

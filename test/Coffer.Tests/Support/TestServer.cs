@@ -47,6 +47,10 @@ internal sealed class TestServer : IAsyncDisposable
 
     public Uri Url => server!.Url;
 
+    public Uri? AdminUrl => server!.AdminUrl;
+
+    public Uri? MetricsUrl => server!.MetricsUrl;
+
     /// <summary>The keys of the first app.</summary>
     public FirstKeys Keys { get; private set; } = null!;
 
@@ -146,6 +150,13 @@ internal sealed class TestServer : IAsyncDisposable
 
         return true;
     });
+
+    /// <summary>Stops it, and starts it on its data with other options.</summary>
+    public async Task RestartAsync(Func<CofferOptions, CofferOptions> with)
+    {
+        await StopAsync();
+        await StartAgainAsync(with: with);
+    }
 
     public async Task StopAsync()
     {

@@ -43,7 +43,7 @@ internal sealed class WebServer : IAsyncDisposable
         web.Run(answer ?? Describe);
         try
         {
-            var (url, admin) = await Listeners.ListenAsync(web, options, default);
+            var (url, admin, _) = await Listeners.ListenAsync(web, options, default);
             return new WebServer(web, log, observers, url, admin);
         }
         catch

@@ -1,3 +1,4 @@
+using Coffer.Telemetry;
 using Npgsql;
 
 namespace Coffer.Storage.Postgres;
@@ -36,6 +37,10 @@ internal sealed partial class PostgresEngine
 
     private static readonly Query<string> Release = new("SHOW server_version", static row => row.Text(0));
 
+    // Without the log, which is all databases' of the server.
+    private static readonly Query<long> Size = new(
+        "SELECT pg_database_size(current_database())", static row => row.Number(0));
+
     private readonly PostgresLookup<SecretKey, SecretLookup> secrets;
     private readonly PostgresLookup<TenantId, TenantRow> tenants;
 
@@ -43,12 +48,26 @@ internal sealed partial class PostgresEngine
     public override async ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
         (await ListAsync(Release, ct))[0].Split(' ')[0];
 
+    public override async ValueTask<(long? Database, long? Log)> FindSizesAsync(CancellationToken ct) =>
+        ((await ListAsync(Size, ct))[0], null);
+
     // Not cancelled: others wait for the same statement.
     public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) =>
-        new(tenants.FindAsync(tenant));
+        Traces.Here == default
+            ? new(tenants.FindAsync(tenant))
+            : TracedAsync(TenantsByOwner.Text, () => tenants.FindAsync(tenant));
 
     public override ValueTask<SecretLookup?> LookUpSecretAsync(SecretKey key, CancellationToken ct) =>
-        new(secrets.FindAsync(key));
+        Traces.Here == default
+            ? new(secrets.FindAsync(key))
+            : TracedAsync(SecretLookups.Text, () => secrets.FindAsync(key));
+
+    // The span of each who asks, from when it waits for the statement that it shares.
+    private async ValueTask<T> TracedAsync<T>(SqlText text, Func<Task<T>> ask)
+    {
+        using var span = StatementSpan.Begin(Name, text.Postgres);
+        return await ask();
+    }
 
     public override ValueTask<T?> FindAsync<T>(
         Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values) where T : class =>
@@ -102,6 +121,7 @@ internal sealed partial class PostgresEngine
     private async ValueTask<IReadOnlyList<T>> ReadAsync<T>(
         bool isLookup, SqlText text, SqlValue[] values, Func<IRow, T> map, CancellationToken ct)
     {
+        using var span = isLookup ? null : StatementSpan.Begin(Name, text.Postgres);
         if (snapshot is not null)
         {
             return await TranslatedAsync(PostgresCall.BoundAsync(

@@ -59,6 +59,8 @@ internal sealed partial class PostgresEngine : Engine
 
     public override bool IsBehind => node is { IsBehind: true };
 
+    public override TimeSpan Silence => node?.Silence ?? TimeSpan.Zero;
+
     public override TimeSpan? ClockOffset => node?.ClockOffset;
 
     public override bool HasOlderNodes => node is { HasOlderNodes: true };

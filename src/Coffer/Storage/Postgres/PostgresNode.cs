@@ -66,7 +66,10 @@ internal sealed class PostgresNode : IDisposable
 
     public Loop Loop { get; }
 
-    public bool IsBehind => Stopwatch.GetElapsedTime(Volatile.Read(ref lastProven)) > LongestSilence;
+    public bool IsBehind => Silence > LongestSilence;
+
+    /// <summary>How long ago it was last read what others changed.</summary>
+    public TimeSpan Silence => Stopwatch.GetElapsedTime(Volatile.Read(ref lastProven));
 
     /// <summary>Whether nodes of the release before run, as of the last poll.</summary>
     public bool HasOlderNodes => Volatile.Read(ref hasOlderNodes);

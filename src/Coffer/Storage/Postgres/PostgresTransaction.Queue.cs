@@ -56,6 +56,8 @@ internal sealed partial class PostgresTransaction
     private void Send()
     {
         sent = PostgresPoll.Now();
+        using var span = StatementSpan.Begin("postgresql", IsCommitting ? "COMMIT" : "BATCH");
+        span?.SetTag("db.operation.batch.size", pending.Count);
         try
         {
             PostgresCall.BoundAsync(SendAsync([.. pending]), patience, connection).GetAwaiter().GetResult();

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using Coffer.Telemetry;
 using Npgsql;
 
 namespace Coffer.Storage.Postgres;
@@ -14,6 +16,8 @@ namespace Coffer.Storage.Postgres;
 internal sealed partial class PostgresTransaction(
     NpgsqlConnection connection, NpgsqlBatchCommand settings, TimeSpan patience, byte[]? control = null)
 {
+    private static readonly Distribution.Series SyncTime = Metrics.SyncTime.Of();
+
     private readonly PostgresOverlay overlay = new();
     private readonly List<(NpgsqlBatchCommand Command, Action<IRow>? Read)> pending = [];
     private readonly List<(string Row, IReadOnlyList<Statement> Statements)> singles = [];
@@ -87,7 +91,9 @@ internal sealed partial class PostgresTransaction(
         HoldControl();
         Queue("COMMIT");
         IsCommitting = true;
+        var began = Stopwatch.GetTimestamp();
         Send();
+        SyncTime.RecordSince(began);
     }
 
     // Last, when nothing else is waited for: whoever changes the control row waits for all who commit by it.

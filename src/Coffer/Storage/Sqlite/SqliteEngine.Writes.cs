@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using Coffer.Telemetry;
 using Microsoft.Data.Sqlite;
 
 namespace Coffer.Storage.Sqlite;
@@ -7,6 +9,8 @@ internal sealed partial class SqliteEngine
 {
     // Held by a writer and, for a moment, by what empties the log.
     private readonly Lock writing = new();
+
+    private static readonly Distribution.Series SyncTime = Metrics.SyncTime.Of();
 
     private News news = new();
     private bool isUnderRoot;
@@ -81,7 +85,7 @@ internal sealed partial class SqliteEngine
                 Apply(audit);
             if (!news.IsEmpty)
                 TakeNumber();
-            writer.Run("COMMIT");
+            Sync();
         }
         catch
         {
@@ -95,6 +99,14 @@ internal sealed partial class SqliteEngine
         // A refusal is answered once its entry is durable, like everything else.
         foreach (var (change, refusal) in refusals)
             change.Fail(refusal);
+    }
+
+    private void Sync()
+    {
+        using var span = StatementSpan.Begin(Name, "COMMIT");
+        var began = Stopwatch.GetTimestamp();
+        writer.Run("COMMIT");
+        SyncTime.RecordSince(began);
     }
 
     private Change.Found FindFor(Change change) => new(

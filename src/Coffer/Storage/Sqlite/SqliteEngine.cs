@@ -70,6 +70,12 @@ internal sealed partial class SqliteEngine : Engine
     public override ValueTask<string> FindReleaseAsync(CancellationToken ct) =>
         ValueTask.FromResult(SqliteNative.Release);
 
+    public override ValueTask<(long? Database, long? Log)> FindSizesAsync(CancellationToken ct) =>
+        new((SizeOf(file), SizeOf($"{file}-wal")));
+
+    private static long? SizeOf(string path) =>
+        new FileInfo(path) is { Exists: true, Length: var length } ? length : null;
+
     public override void Dispose()
     {
         writer.Dispose();
@@ -82,6 +88,7 @@ internal sealed partial class SqliteEngine : Engine
     public override ValueTask<T?> FindAsync<T>(
         Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values) where T : class
     {
+        using var span = StatementSpan.Begin(Name, query.Text.Sqlite);
         var session = TakeReader();
         try
         {
@@ -100,6 +107,7 @@ internal sealed partial class SqliteEngine : Engine
     public override ValueTask<IReadOnlyList<T>> ListAsync<T>(
         Query<T> query, CancellationToken ct, params ReadOnlySpan<SqlValue> values)
     {
+        using var span = StatementSpan.Begin(Name, query.Text.Sqlite);
         var session = TakeReader();
         try
         {
