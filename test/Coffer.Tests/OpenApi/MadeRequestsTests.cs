@@ -20,6 +20,9 @@ public sealed class MadeRequestsTests : ServerTests
         "DELETE /admin/v1/root_keys/{version}",
     ];
 
+    /// <summary>The account that the app is uninstalled from.</summary>
+    private const string Leaving = "acct_3";
+
     private Dictionary<string, string[]> ids = [];
     private string ephemeral = "", ephemeralId = "";
 
@@ -78,7 +81,7 @@ public sealed class MadeRequestsTests : ServerTests
             { Path: var path } when path.Contains("root_keys", StringComparison.Ordinal) => 2,
             { Method: "DELETE", Path: "/admin/v1/apps/{app}" } => 1,
             { Path: var path } when path.EndsWith("/forget", StringComparison.Ordinal)
-                || path.EndsWith("/uninstall", StringComparison.Ordinal) => 1,
+                || path.EndsWith("}/installs/{install}/uninstall", StringComparison.Ordinal) => 1,
             _ => 0,
         });
 
@@ -98,10 +101,8 @@ public sealed class MadeRequestsTests : ServerTests
         for (var i = 0; i < 8; i++)
             keys.Add((await Server.NewKeyAsync("secret", app)).Id());
         var installs = new List<string>();
-        foreach (var account in (string[])["acct_1", "acct_3"])
-        {
+        foreach (var account in (string[])["acct_1", Leaving, "acct_4", "acct_5"])
             installs.Add((await Server.Client(account: account).Post("/v1/apps/installs", [("app", app)])).IsOk().Id!);
-        }
 
         ids = new Dictionary<string, string[]>
         {
@@ -119,6 +120,7 @@ public sealed class MadeRequestsTests : ServerTests
     private async Task<Answer> SendAsync(ApiOperation operation, string path, string form)
     {
         var isQuery = operation.Method != "POST";
+        var isOfLeaving = operation.Path.EndsWith("/uninstall", StringComparison.Ordinal);
         // As it is: no URI corrects what is wrong on purpose.
         using var request = new HttpRequestMessage(new HttpMethod(operation.Method),
             new Uri($"{Server.Url.GetLeftPart(UriPartial.Authority)}{path}{(isQuery ? $"?{form}" : "")}",
@@ -128,7 +130,7 @@ public sealed class MadeRequestsTests : ServerTests
                 new MediaTypeHeaderValue("application/x-www-form-urlencoded"));
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", KeyOf(operation));
         if (operation.Document == ApiDocument.Api)
-            request.Headers.Add("Stripe-Account", "acct_1");
+            request.Headers.Add("Stripe-Account", isOfLeaving ? Leaving : "acct_1");
         return await Server.SendAsync(request);
     }
 
