@@ -105,7 +105,7 @@ internal sealed class TextLine : LogLine
     {
         Bytes.ResetWrittenCount();
         text.Clear().Append(Moment(at)).Append(' ').Append(Word(level)).Append(' ')
-            .Append(Shown(source).Replace(' ', '_'));
+            .Append(Shown(source).Replace(' ', '_').Replace('=', '_'));
     }
 
     public override void Add(LogFact fact, string? value)
