@@ -22,7 +22,7 @@ internal sealed class AspireDashboard : IAsyncDisposable
     private AspireDashboard(TemporaryDirectory copy, Beside program, Uri url, string endpoint)
     {
         (this.copy, this.program, Endpoint) = (copy, program, endpoint);
-        http = new HttpClient { BaseAddress = url };
+        http = new HttpClient(new SocketsHttpHandler { UseProxy = false }) { BaseAddress = url };
         http.DefaultRequestHeaders.Add("X-API-Key", Reading);
     }
 
@@ -43,19 +43,19 @@ internal sealed class AspireDashboard : IAsyncDisposable
         var version = Directory.Exists(package) ? Directory.GetDirectories(package).Max() : null;
         if (version is null)
             Needs.Missing("Aspire.Dashboard.Sdk.linux-x64 (dotnet restore)");
-        var copy = new TemporaryDirectory();
+        var tools = new TemporaryDirectory();
         var folder = Path.Combine(version!, "tools");
         foreach (var file in Directory.GetFiles(folder, "*", SearchOption.AllDirectories))
         {
-            var to = copy.File(Path.GetRelativePath(folder, file));
+            var to = tools.File(Path.GetRelativePath(folder, file));
             Directory.CreateDirectory(Path.GetDirectoryName(to)!);
             File.Copy(file, to);
         }
 
-        var at = copy.File("Aspire.Dashboard");
+        var at = tools.File("Aspire.Dashboard");
         File.SetUnixFileMode(at, UnixFileMode.UserRead | UnixFileMode.UserExecute);
         var (web, grpc) = (PostgresPrograms.FreePort(), PostgresPrograms.FreePort());
-        var program = Beside.Start(at, [], new Dictionary<string, string>
+        var dashboard = Beside.Start(at, [], new Dictionary<string, string>
         {
             ["ASPNETCORE_URLS"] = $"http://127.0.0.1:{web}",
             ["ASPIRE_DASHBOARD_OTLP_ENDPOINT_URL"] = $"http://127.0.0.1:{grpc}",
@@ -65,10 +65,10 @@ internal sealed class AspireDashboard : IAsyncDisposable
             ["Dashboard__Otlp__PrimaryApiKey"] = Key,
             ["Dashboard__Api__AuthMode"] = "ApiKey",
             ["Dashboard__Api__PrimaryApiKey"] = Reading,
-        }, copy.Path);
-        await Until.ListensAsync(grpc, () => program.HasEnded, () => program.Stdout + program.Stderr);
-        await Until.ListensAsync(web, () => program.HasEnded, () => program.Stdout + program.Stderr);
-        return new AspireDashboard(copy, program, new Uri($"http://127.0.0.1:{web}"), $"http://127.0.0.1:{grpc}");
+        }, tools.Path);
+        await Until.ListensAsync(grpc, () => dashboard.HasEnded, () => dashboard.Stdout + dashboard.Stderr);
+        await Until.ListensAsync(web, () => dashboard.HasEnded, () => dashboard.Stdout + dashboard.Stderr);
+        return new AspireDashboard(tools, dashboard, new Uri($"http://127.0.0.1:{web}"), $"http://127.0.0.1:{grpc}");
     }
 
     /// <summary>All spans that it was sent, once they are enough.</summary>

@@ -12,8 +12,11 @@ internal sealed class Prometheus : IAsyncDisposable
     private readonly Beside program;
     private readonly HttpClient http;
 
-    private Prometheus(TemporaryDirectory data, Beside program, Uri url) =>
-        (this.data, this.program, http) = (data, program, new HttpClient { BaseAddress = url });
+    private Prometheus(TemporaryDirectory data, Beside program, Uri url)
+    {
+        (this.data, this.program) = (data, program);
+        http = new HttpClient(new SocketsHttpHandler { UseProxy = false }) { BaseAddress = url };
+    }
 
     public static string Alerts { get; } =
         Path.Combine(Needs.Repository, "packaging", "prometheus", "coffer-alerts.yml");
@@ -32,18 +35,18 @@ internal sealed class Prometheus : IAsyncDisposable
                 tls_config: {ca_file: '{{authority}}'}
                 static_configs: [{targets: ['{{target.Authority}}']}]
             """);
-        var program = Beside.Start(Needs.OnPath("prometheus"),
+        var server = Beside.Start(Needs.OnPath("prometheus"),
         [
             $"--config.file={data.File("prometheus.yml")}", $"--storage.tsdb.path={data.File("data")}",
             $"--web.listen-address=127.0.0.1:{port}",
         ]);
-        var prometheus = new Prometheus(data, program, new Uri($"http://127.0.0.1:{port}"));
+        var prometheus = new Prometheus(data, server, new Uri($"http://127.0.0.1:{port}"));
         try
         {
-            await Until.ListensAsync(port, () => program.HasEnded, () => program.Stderr);
+            await Until.ListensAsync(port, () => server.HasEnded, () => server.Stderr);
             await Until.SoAsync("it has asked twice",
                 async () => (await prometheus.FindAsync("count_over_time(up[1m])")) is [>= 2], null,
-                () => program.Stderr);
+                () => server.Stderr);
             return prometheus;
         }
         catch

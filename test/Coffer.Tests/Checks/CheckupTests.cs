@@ -185,7 +185,7 @@ public sealed class CheckupTests : IAsyncLifetime
         "row 1 of tenants")]
     [InlineData("UPDATE apps SET account = 'acct_other'", "of apps")]
     [InlineData("INSERT INTO apps SELECT CAST('app_b' AS BLOB), name, account, created, sealed FROM apps LIMIT 1",
-        ": app_b of apps")]
+        ": blob 6170705F62 of apps")]
     public async Task A_row_that_does_not_open_is_named(string sql, string row)
     {
         await server.StopAsync();

@@ -203,7 +203,7 @@ public sealed class RootKeysTests : ServerTests
         {
             var tenants = new Coffer.Secrets.Tenants(engine, committer, instance, Server.Time, kept: 10);
             foreach (var account in (string[])["acct_1", "acct_2"])
-                await tenants.FindOrAddAsync(new TenantId(Server.OtherApp, false, account), default);
+                await tenants.FindOrAddAsync(new TenantId(Server.OtherApp, false, account), null, default);
             return true;
         });
         await Server.OnTheSideAsync($"UPDATE tenants SET id = {long.MinValue} WHERE account = 'acct_1'");
@@ -377,8 +377,8 @@ public sealed class RootKeysTests : ServerTests
             await Server.StartAgainAsync();
             Assert.Equal("kept",
                 (await Server.Client(account: "acct_1").Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
-            Assert.Equal(7L, (long)(await ShowAsync())["serial"]!);
-            Assert.Equal(6, (await VerbsAsync()).Count(entry => entry.Verb == "raise_level"));
+            Assert.Equal(8L, (long)(await ShowAsync())["serial"]!);
+            Assert.Equal(7, (await VerbsAsync()).Count(entry => entry.Verb == "raise_level"));
             await Server.StopAsync();
         }
 

@@ -33,7 +33,7 @@ public sealed class TenantThiefTests() : ServerTests
         {
             await committer.CommitAsync(new Change.Plain(
                 new RowWrite.PutTenantKeys(old.Id, id, old.SealedKeys, old.Counter, old.Keys)));
-            await tenants.FindOrAddAsync(id with { Account = "acct_3" }, default);
+            await tenants.FindOrAddAsync(id with { Account = "acct_3" }, null, default);
         });
         if (!PostgresServer.IsChosen)
         {
