@@ -1,5 +1,6 @@
 using System.Net.Http.Headers;
 using System.Text;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -112,6 +113,57 @@ public sealed class LeakTests
 
         string Watch(string what, System.Text.Json.JsonElement answer, string field) =>
             canaries.Watch(what, answer.GetProperty(field).GetString()!);
+    }
+
+    [Fact]
+    [Trait("Telemetry", "6")]
+    public async Task Nothing_is_in_logs_metrics_and_traces_that_say_all_they_can()
+    {
+        using var data = new TemporaryDirectory();
+        using var receiver = new OtlpReceiver();
+        await using var coffer = await CofferProcess.StartAsync(
+            [
+                "serve", "--data", data.Path, "--access-log", "all", "--log-format", "json", "--metrics-listen",
+                "http://127.0.0.1:0", "--metrics-apps", "10",
+            ],
+            environment: new Dictionary<string, string>
+            {
+                ["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.Url,
+                ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf",
+                ["OTEL_METRIC_EXPORT_INTERVAL"] = "300",
+                ["OTEL_BSP_SCHEDULE_DELAY"] = "200",
+                ["OTEL_TRACES_SAMPLER"] = "always_on",
+            });
+        var key = canaries.Watch("test key", coffer.TestKey);
+        await SucceedAsync(coffer.Url, key, canaries.Plant("name"), canaries.Plant("user id"));
+        await FailAsync(coffer.Url, key, canaries.Watch("admin key", coffer.AdminKey));
+        var installing = canaries.Plant("idempotency key of an install");
+        using (var backend = new WireClient(coffer.Url, key, "acct_9"))
+        using (var operating = new WireClient(coffer.Url, coffer.AdminKey))
+        {
+            var app = (await operating.GetAsync("/admin/v1/apps")).Is(200).Body.GetProperty("data")[0]
+                .GetProperty("id").GetString()!;
+            var install = (await backend.PostAsync("/v1/apps/installs", [("app", app)], installing)).Is(200).Body
+                .GetProperty("id").GetString()!;
+            (await backend.SetAsync(canaries.Plant("name of an install"), canaries.Plant("its payload"))).Is(200);
+            (await backend.PostAsync($"/v1/apps/installs/{install}/uninstall", [], $"{installing} again")).Is(200);
+        }
+
+        using var http = new HttpClient();
+        var scraped = await http.GetStringAsync(
+            $"{coffer.Ready.GetProperty("metrics_url").GetString()}/metrics", TestContext.Current.CancellationToken);
+        Assert.Contains("/v1/apps/installs", scraped, StringComparison.Ordinal);
+        await Until.SoAsync("metrics and spans come", () => new[]
+        {
+            "coffer.commit.wait", "GET /v1/apps/secrets/find", "POST /v1/apps/installs",
+        }.All(word => receiver.Text.Contains(word, StringComparison.Ordinal)));
+        canaries.AssertNotIn("metrics", scraped);
+        canaries.AssertNotIn("OTLP", receiver.Text);
+        Assert.Contains("unknown_route", coffer.Stderr, StringComparison.Ordinal);
+        canaries.AssertNotIn("the log", coffer.Stderr);
+        await coffer.CrashAsync();
+        canaries.AssertNotIn("the log after the crash", coffer.Stderr);
+        canaries.AssertNotIn(data.Contents());
     }
 
     [Fact]

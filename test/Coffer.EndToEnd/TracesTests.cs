@@ -1,6 +1,4 @@
-using System.Collections.Concurrent;
 using System.Net;
-using System.Text;
 using System.Text.Json;
 using Coffer.Shared;
 
@@ -19,7 +17,7 @@ public sealed class TracesTests
     public async Task Spans_of_requests_commits_and_the_database_arrive_and_metrics_too()
     {
         await using var dashboard = await AspireDashboard.StartAsync();
-        using var metrics = new Receiver();
+        using var metrics = new OtlpReceiver();
         using var data = new TemporaryDirectory();
         var canaries = new Canaries();
         await using var coffer = await CofferProcess.StartAsync(
@@ -28,7 +26,7 @@ public sealed class TracesTests
             {
                 ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = dashboard.Endpoint,
                 ["OTEL_EXPORTER_OTLP_TRACES_HEADERS"] = $"x-otlp-api-key={AspireDashboard.Key}",
-                ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] = metrics.Url,
+                ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] = $"{metrics.Url}/v1/metrics",
                 ["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"] = "http/protobuf",
                 ["OTEL_METRIC_EXPORT_INTERVAL"] = "300",
                 ["OTEL_TRACES_SAMPLER"] = "parentbased_always_on",
@@ -107,52 +105,5 @@ public sealed class TracesTests
         {
             ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "collector:4317",
         })).Refused(78, "OTEL_EXPORTER_OTLP_ENDPOINT is not of the form http://HOST:PORT");
-    }
-
-    /// <summary>Keeps what is posted to it.</summary>
-    private sealed class Receiver : IDisposable
-    {
-        private readonly HttpListener listener = new();
-        private readonly ConcurrentQueue<string> received = new();
-        private readonly Task serving;
-
-        public Receiver()
-        {
-            var root = $"http://127.0.0.1:{PostgresPrograms.FreePort()}/";
-            Url = $"{root}v1/metrics";
-            listener.Prefixes.Add(root);
-            listener.Start();
-            serving = Task.Run(ServeAsync);
-        }
-
-        public string Url { get; }
-
-        public string Text => string.Concat(received);
-
-        public void Dispose()
-        {
-            listener.Stop();
-            serving.Wait();
-            listener.Close();
-        }
-
-        private async Task ServeAsync()
-        {
-            while (listener.IsListening)
-            {
-                try
-                {
-                    var context = await listener.GetContextAsync();
-                    using var body = new MemoryStream();
-                    await context.Request.InputStream.CopyToAsync(body);
-                    received.Enqueue(Encoding.Latin1.GetString(body.ToArray()));
-                    context.Response.Close();
-                }
-                catch (Exception e) when (e is HttpListenerException or ObjectDisposedException)
-                {
-                    return;
-                }
-            }
-        }
     }
 }
