@@ -42,8 +42,7 @@ public sealed class CofferProcess : IAsyncDisposable
     public string Stderr => program.Stderr;
 
     /// <summary>What its log has beside the one line of each start.</summary>
-    public string Complaints => string.Concat(Stderr.Split('\n').Where(line =>
-        line.Length > 0 && !line.EndsWith(": Coffer starts", StringComparison.Ordinal)).Select(line => $"{line}\n"));
+    public string Complaints => Ran.Complaints(Stderr);
 
     public static Task<CofferProcess> DevAsync(params string[] more) => StartAsync(["dev", .. more]);
 

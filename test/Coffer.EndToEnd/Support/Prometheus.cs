@@ -44,6 +44,8 @@ internal sealed class Prometheus : IAsyncDisposable
         try
         {
             await Until.ListensAsync(port, () => server.HasEnded, () => server.Stderr);
+            // Until it has read what it kept it answers with 503.
+            await Until.SoAsync("it is ready", prometheus.IsReadyAsync, null, () => server.Stderr);
             await Until.SoAsync("it has asked twice",
                 async () => (await prometheus.FindAsync("count_over_time(up[1m])")) is [>= 2], null,
                 () => server.Stderr);
@@ -54,6 +56,12 @@ internal sealed class Prometheus : IAsyncDisposable
             await prometheus.DisposeAsync();
             throw;
         }
+    }
+
+    private async Task<bool> IsReadyAsync()
+    {
+        using var answer = await http.GetAsync("/-/ready", TestContext.Current.CancellationToken);
+        return answer.IsSuccessStatusCode;
     }
 
     /// <summary>The values of what a query finds; those that are no numbers are left out.</summary>
