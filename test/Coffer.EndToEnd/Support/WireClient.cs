@@ -104,8 +104,15 @@ public sealed class WireClient : IDisposable
     public async Task<Answer> SendAsync(HttpRequestMessage request)
     {
         using var response = await http.SendAsync(request, TestContext.Current.CancellationToken);
-        return new Answer((int)response.StatusCode, JsonElement.Parse(await response.Content.ReadAsByteArrayAsync()),
-            response.Headers);
+        var body = await response.Content.ReadAsStringAsync();
+        try
+        {
+            return new Answer((int)response.StatusCode, JsonElement.Parse(body), response.Headers);
+        }
+        catch (JsonException e) // somebody between answered
+        {
+            throw new InvalidDataException($"{(int)response.StatusCode} without JSON: {response.Headers}{body}", e);
+        }
     }
 
     public void Dispose() => http.Dispose();

@@ -110,11 +110,12 @@ public sealed class Slip39Tests
     public void What_is_wrong_with_a_share_is_said_without_a_word_of_it(string word, string typed, string says)
     {
         var share = Split(new byte[32], 2, 3)[0];
-        Assert.Equal(word, share.Split(' ')[2]); // what a single group of few shares has there
+        var words = share.Split(' ');
+        Assert.Equal(word, words[2]); // what a single group of few shares has there; chance may put it elsewhere too
         var refused = Assert.Throws<FormatException>(
-            () => Read(share.Replace(word, typed, StringComparison.Ordinal), 33));
+            () => Read(string.Join(' ', [.. words[..2], typed, .. words[3..]]), 33));
         Assert.Contains(says, refused.Message, StringComparison.Ordinal);
-        Assert.DoesNotContain(share.Split(' ')[9], refused.Message.Split(' '));
+        Assert.Empty(words[3..].Except([word, "that", "have"]).Intersect(refused.Message.Split(' ')));
     }
 
     [Fact]
