@@ -24,6 +24,19 @@ internal static class Networks
             : network;
     }
 
+    /// <summary>Whether an address is of one of these networks; no address is of none.</summary>
+    public static bool HaveIn(IReadOnlyList<IPNetwork> networks, IPAddress? address)
+    {
+        var plain = Plain(address);
+        for (var i = 0; plain is not null && i < networks.Count; i++)
+        {
+            if (networks[i].Contains(plain))
+                return true;
+        }
+
+        return false;
+    }
+
     /// <summary>Whether a network is wider than those that hold one site's proxies: /24, or /64 of IPv6.</summary>
     public static bool IsWide(IPNetwork network) =>
         network.PrefixLength < (network.BaseAddress.AddressFamily == AddressFamily.InterNetwork ? 24 : 64);

@@ -103,8 +103,7 @@ internal sealed class Gate(
     public ApiError? Admit(Caller caller, IReadOnlyList<IPNetwork> networks)
     {
         if (networks.Count > 0
-            && !(IPAddress.TryParse(caller.Origin.Remote, out var remote) && networks.Any(
-                network => network.Contains(Networks.Plain(remote)))))
+            && !(IPAddress.TryParse(caller.Origin.Remote, out var remote) && Networks.HaveIn(networks, remote)))
             return Refuse("address_not_allowed", caller, ApiError.AddressNotAllowed());
         if (caller.App is { IsDisabled: true })
             return Refuse("app_disabled", caller, ApiError.AppDisabled());
@@ -123,12 +122,7 @@ internal sealed class Gate(
     {
         if (caller.Tenant is not { } tenant)
             throw Refuse("admin_key_on_secrets", caller, ApiError.AdminKeyOnSecrets());
-        if ((needed & ~caller.Permissions) is not Permissions.None and var missing)
-        {
-            throw Refuse("permission_missing", caller,
-                ApiError.PermissionMissing(missing.Words().First(), caller.Kind == KeyKind.Ephemeral));
-        }
-
+        RequirePermissions(caller, needed);
         if (caller.Kind == KeyKind.Ephemeral && !user.IsEmpty && !user.SequenceEqual(caller.User.Span))
             throw Refuse("another_user", caller, ApiError.AnotherUser());
         return tenant;
@@ -142,12 +136,7 @@ internal sealed class Gate(
     {
         if (caller.Kind != KeyKind.Restricted)
             return RequireKind(caller, KeyKind.Secret);
-        if (!caller.Permissions.HasFlag(needed))
-        {
-            throw Refuse("permission_missing", caller,
-                ApiError.PermissionMissing(needed.Words().First(), ofSession: false));
-        }
-
+        RequirePermissions(caller, needed);
         return (caller.App!, caller.Tenant!);
     }
 
@@ -160,6 +149,9 @@ internal sealed class Gate(
             ? throw Refuse("uninstall_disabled", caller, ApiError.UninstallDisabled())
             : reached;
     }
+
+    /// <summary>The refusal of who acts in an account that is closed.</summary>
+    public ApiError NotInstalled(Caller caller) => Refuse("not_installed", caller, ApiError.NotInstalled());
 
     /// <summary>Whether a caller may do something on the management plane.</summary>
     /// <param name="caller">Who asks.</param>
@@ -195,6 +187,26 @@ internal sealed class Gate(
             return (app, tenant);
         throw Refuse("wrong_kind_of_key", caller,
             kind == KeyKind.Ephemeral ? ApiError.EphemeralKeyRequired() : ApiError.SecretKeyRequired());
+    }
+
+    /// <summary>Whether a caller may do something to an app that is there; that it is not is recorded.</summary>
+    /// <inheritdoc cref="Require"/>
+    public async Task<AppRow> RequireAppAsync(Caller caller, Act act, string app, CancellationToken ct)
+    {
+        Require(caller, act, app);
+        if (await engine.FindAppAsync(app, ct) is { } row)
+            return row;
+        await PassAsync(caller.Entry(act.Name, "absent") with { App = app });
+        throw ApiError.NoSuch("app", app);
+    }
+
+    private void RequirePermissions(Caller caller, Permissions needed)
+    {
+        if ((needed & ~caller.Permissions) is not Permissions.None and var missing)
+        {
+            throw Refuse("permission_missing", caller,
+                ApiError.PermissionMissing(missing.Words().First(), caller.Kind == KeyKind.Ephemeral));
+        }
     }
 
     private ApiError Refuse(string outcome, Caller caller, ApiError error) =>

@@ -101,10 +101,8 @@ internal sealed class DocsPage
         var parameters = Parameters(operation).ToList();
         html.Append($"<pre><code>{Escaped(Command(operation, parameters))}</code></pre>\n");
         if (parameters.Count > 0)
-            html.Append("<h4>Parameters</h4>\n<dl>\n");
-        foreach (var (place, member) in parameters)
-            WriteMember(member, place, isMarked: true);
-        html.Append(parameters.Count > 0 ? "</dl>\n" : "");
+            html.Append("<h4>Parameters</h4>\n");
+        WriteList(parameters, isMarked: true);
 
         html.Append("<h4>Answer</h4>\n");
         foreach (var answer in operation.Json.GetProperty("responses").EnumerateObject().Where(
@@ -136,14 +134,14 @@ internal sealed class DocsPage
 
     private void WriteFields(IEnumerable<Member> fields) => WriteList(fields.Select(field => ("", field)));
 
-    private void WriteList(IEnumerable<(string Place, Member Member)> members)
+    private void WriteList(IEnumerable<(string Place, Member Member)> members, bool isMarked = false)
     {
         var all = members.ToList();
         if (all.Count == 0)
             return;
         html.Append("<dl>\n");
         foreach (var (place, member) in all)
-            WriteMember(member, place, isMarked: false);
+            WriteMember(member, place, isMarked);
         html.Append("</dl>\n");
     }
 

@@ -10,11 +10,13 @@ internal sealed class InstallsApi(Installs installs)
 {
     private const string All = "/v1/apps/installs", One = $"{All}/{{install}}";
 
-    private const string Public = "public", ReceiptHeader = "Coffer-Receipt";
+    private const string ReceiptHeader = "Coffer-Receipt";
 
     private const int ShortestChallenge = 43, LongestChallenge = 128;
 
-    private static readonly string[] Channels = ["private_live", "private_test", Public, "testing"];
+    private static readonly string[] Channels = [
+        Install.PrivateChannel(livemode: true), Install.PrivateChannel(livemode: false), Install.Public, "testing",
+    ];
 
     private static readonly string[] Statuses =
         ["install_failed", Installed, "installing", "uninstall_failed", Uninstalling];
@@ -58,7 +60,7 @@ internal sealed class InstallsApi(Installs installs)
         var form = request.Form;
         form.Only("app", "channel", "code_challenge", "code_challenge_method", "expand");
         RequireExpandable(form, onList: false);
-        var (app, channel) = (RequiredText(form, "app"), ReadOneOf(form, "channel", Channels) ?? Public);
+        var (app, channel) = (RequiredText(form, "app"), ReadOneOf(form, "channel", Channels) ?? Install.Public);
         RequireChallenge(form);
         return AnswerAsync<Install>(request, Write, write => installs.CreateAsync(write, app, channel));
     }

@@ -68,6 +68,17 @@ internal static class Tlv
         return bytes;
     }
 
+    /// <summary>The value of a field that is 0 or 1: one byte.</summary>
+    public static byte[] Bytes(bool flag) => [flag ? (byte)1 : (byte)0];
+
+    /// <summary>A field as a flag; null if it is not there or is no flag.</summary>
+    public static bool? Flag(ReadOnlySpan<byte> fields, byte tag) =>
+        Find(fields, tag) is { } at && fields[at] is [var flag and (0 or 1)] ? flag == 1 : null;
+
+    /// <summary>Whether a field is a flag, or not there.</summary>
+    public static bool IsFlagOrNone(ReadOnlySpan<byte> fields, byte tag) =>
+        Find(fields, tag) is null || Flag(fields, tag) is not null;
+
     /// <summary>A field as a number; null if it is not there or has another length.</summary>
     public static long? Number(ReadOnlySpan<byte> fields, byte tag) =>
         Find(fields, tag) is { } at && fields[at].Length == sizeof(long)

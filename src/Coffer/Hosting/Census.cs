@@ -61,10 +61,9 @@ internal sealed class Census : IDisposable
     {
         var nodes = await engine.ListNodesAsync(ct);
         var (database, log) = await engine.FindSizesAsync(ct);
-        var leads = nodes.Count == 0 || nodes[0].Name == engine.Node;
         last = new Found(Math.Max(nodes.Count, 1), database, log)
         {
-            Counts = leads ? await CountAsync(ct) : null,
+            Counts = engine.Leads(nodes) ? await CountAsync(ct) : null,
         };
         return Rest;
     }
@@ -72,14 +71,10 @@ internal sealed class Census : IDisposable
     private async Task<(Counted Test, Counted Live)> CountAsync(CancellationToken ct)
     {
         var none = new Counted(0, 0, [.. Days.Select(static _ => 0L)]);
-        var (test, live, after, isFull) = (none, none, 0L, true);
-        while (isFull)
+        var (test, live, began) = (none, none, 0L);
+        await foreach (var page in Engine.PagesAsync(
+            Page, 0L, ListAsync, static tenant => tenant.Tenant, Comparer<long>.Default))
         {
-            var began = Stopwatch.GetTimestamp();
-            var now = engine.SecondToRead(time);
-            long Until(int days) => now + (long)TimeSpan.FromDays(days).TotalSeconds;
-            var page = await engine.ListAsync(
-                SecretCount.After, ct, Until(Days[0]), Until(Days[1]), Until(Days[2]), after, Page, now);
             foreach (var tenant in page)
             {
                 if (tenant.Livemode)
@@ -88,14 +83,19 @@ internal sealed class Census : IDisposable
                     test = test.With(tenant);
             }
 
-            isFull = page.Count == Page;
-            if (isFull)
-            {
-                after = page[^1].Tenant;
+            if (page.Count == Page)
                 await Task.Delay(Stopwatch.GetElapsedTime(began) * RestOfWork, time, ct);
-            }
         }
 
         return (test, live);
+
+        ValueTask<IReadOnlyList<SecretCount>> ListAsync(long after, int most)
+        {
+            began = Stopwatch.GetTimestamp();
+            var now = engine.SecondToRead(time);
+            long Until(int days) => now + (long)TimeSpan.FromDays(days).TotalSeconds;
+            return engine.ListAsync(
+                SecretCount.After, ct, Until(Days[0]), Until(Days[1]), Until(Days[2]), after, most, now);
+        }
     }
 }

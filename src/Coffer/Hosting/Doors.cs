@@ -56,7 +56,7 @@ internal sealed class Doors(
     public Task AnswerAsync(HttpContext context)
     {
         if (options.MetricsListen is not null && Listeners.IsOfMetrics(context))
-            return MetricsApi.AnswerAsync(Metrics, context);
+            return Metrics!.AnswerAsync(context);
         return around.Observers.AreThere ? ObserveAsync(context) : AnswerAsync(context, null);
     }
 
@@ -81,7 +81,7 @@ internal sealed class Doors(
         (DocsApi.AdminPages or DocsApi.AdminDocument, not Planes.Public) => DocsApi.WriteAsync(context),
         (AuditKeyApi.Path, _) => auditKey.WriteAsync(context),
         (HealthApi.Check, _) => HealthApi.WriteCheckAsync(context),
-        (MetricsApi.Path, Planes.Admin) when options.MetricsListen is null => MetricsApi.AnswerAsync(Metrics, context),
+        (MetricsApi.Path, Planes.Admin) when options.MetricsListen is null => Metrics!.AnswerAsync(context),
         (HealthApi.Alive, not Planes.Public) => HealthApi.WriteAliveAsync(context),
         (HealthApi.Ready, not Planes.Public) => health.WriteReadyAsync(context),
         ("/", not Planes.Admin) when options.Dev is not null => Fixtures.WriteMockVersionAsync(context),

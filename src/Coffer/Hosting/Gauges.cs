@@ -121,7 +121,8 @@ internal sealed class Gauges(TimeProvider time)
     {
         (string Name, string? Path)[] all =
         [
-            ("data", Options.Data), ("checkpoints", Path.GetDirectoryName(Options.Checkpoints)),
+            ("data", Options.Data),
+            ("checkpoints", Options.Checkpoints is { } file ? Path.GetDirectoryName(Path.GetFullPath(file)) : null),
             ("backups", Options.Backups.Directory), ("receipts", Options.Receipts),
         ];
         foreach (var (name, path) in all)

@@ -148,13 +148,10 @@ internal static class Listeners
         }
         catch (Exception e) when (e is IOException or SocketException)
         {
-            var where = string.Join(" or ",
-                ((string?[])[options.Listen, options.AdminListen, options.MetricsListen]).OfType<string>()
-                    .Select(url => new Uri(url)));
-            var or = (options.AdminListen is null ? "" : " or --admin-listen")
-                + (options.MetricsListen is null ? "" : " or --metrics-listen");
+            var where = string.Join(" or ", options.Addresses.Select(address => new Uri(address.Text)));
+            var settings = string.Join(" or ", options.Addresses.Select(address => $"--{address.Setting}"));
             throw new ConfigurationException($"cannot listen on {where}: {e.Message}",
-                $"Stop the program that listens there, or choose another --listen{or} address.");
+                $"Stop the program that listens there, or choose another {settings} address.");
         }
     }
 
@@ -178,12 +175,8 @@ internal static class Listeners
     /// <summary>How many connections each address may have, so that files are left for everything else.</summary>
     /// <param name="options">What is wanted.</param>
     /// <param name="files">How many files the process may open.</param>
-    public static int ConnectionsOf(CofferOptions options, long files)
-    {
-        var addresses = ((string?[])[options.Listen, options.AdminListen, options.MetricsListen]).Count(
-            url => url is not null);
-        return (int)Math.Clamp((files - OtherFiles) / addresses - Reserve, 1, options.Connections);
-    }
+    public static int ConnectionsOf(CofferOptions options, long files) =>
+        (int)Math.Clamp((files - OtherFiles) / options.Addresses.Count - Reserve, 1, options.Connections);
 
     private static ConnectionGate Gate(
         CofferOptions options, bool hasReserve, TimeProvider time, Observers observers) => new(

@@ -11,12 +11,10 @@ internal sealed class MetricsApi(Gauges gauges)
     public const string Path = "/metrics";
 
     /// <summary>Answers at an address where it is; all but its path is 404.</summary>
-    /// <param name="api">Null is not there.</param>
-    /// <param name="context">The request.</param>
-    public static Task AnswerAsync(MetricsApi? api, HttpContext context)
+    public Task AnswerAsync(HttpContext context)
     {
-        if (api is not null && context.Request.Path.Value == Path)
-            return api.WriteAsync(context);
+        if (context.Request.Path.Value == Path)
+            return WriteAsync(context);
         context.Response.StatusCode = StatusCodes.Status404NotFound;
         context.Response.ContentLength = 0;
         return Task.CompletedTask;

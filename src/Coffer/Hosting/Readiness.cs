@@ -96,8 +96,13 @@ internal sealed class Readiness(
     public IReadOnlyList<Loop> Loops { get; init; } = [];
 
     /// <summary>The parts that are named only while something is wrong with them.</summary>
-    public IEnumerable<string> Beside =>
-        [.. Loops.Select(loop => loop.Name).Distinct(), "backup", "receipts", "certificate"];
+    public IEnumerable<string> Beside => Others.Select(each => each.Part).Distinct();
+
+    private (string Part, string? Trouble)[] Others =>
+    [
+        .. Loops.Select(loop => (loop.Name, loop.Trouble)), ("backup", BackupTrouble()),
+        ("receipts", ReceiptTrouble()), ("certificate", CertificateTrouble()),
+    ];
 
     /// <summary>Tries, and undoes, a write to each table that a set writes.</summary>
     public Func<CancellationToken, ValueTask> TryWrites { get; init; } = static _ => ValueTask.CompletedTask;
@@ -105,16 +110,9 @@ internal sealed class Readiness(
     public void Dispose() => proving.Dispose();
 
     // Of a part that has two troubles both are said, under its one name.
-    private IEnumerable<Check> Behind()
-    {
-        (string Part, string? Trouble)[] all =
-        [
-            .. Loops.Select(loop => (loop.Name, loop.Trouble)), ("backup", BackupTrouble()),
-            ("receipts", ReceiptTrouble()), ("certificate", CertificateTrouble()),
-        ];
-        return all.Where(each => each.Trouble is not null).GroupBy(each => each.Part, each => each.Trouble)
-            .Select(part => new Check(part.Key, null, string.Join(" and ", part)));
-    }
+    private IEnumerable<Check> Behind() => Others
+        .Where(each => each.Trouble is not null).GroupBy(each => each.Part, each => each.Trouble)
+        .Select(part => new Check(part.Key, null, string.Join(" and ", part)));
 
     private async Task<string?> StorageTroubleAsync()
     {

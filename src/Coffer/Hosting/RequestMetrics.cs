@@ -33,7 +33,7 @@ internal sealed class RequestMetrics(int mostApps)
     public void Count(Exchange exchange)
     {
         var kind = (exchange.Method, exchange.Route ?? NoRoute, exchange.Status, exchange.IsHttps);
-        var kept = known.TryGetValue(kind, out var found) ? found : known.GetOrAdd(kind, _ => SeriesOf(exchange));
+        var kept = known.GetOrAdd(kind, static (_, of) => SeriesOf(of), exchange);
         kept.Times.Record(exchange.Duration.TotalSeconds);
         kept.Operations?.Add();
         if (exchange.Reason is { } reason)

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Net;
 using Coffer.Http;
 using Coffer.Telemetry;
 using IPNetwork = System.Net.IPNetwork;
@@ -41,10 +40,9 @@ internal sealed class RequestSpans(Sampling sampling, IReadOnlyList<IPNetwork> t
     {
         if (trusted.Count == 0 || context.Request.Headers.TraceParent is not [{ } sent])
             return default;
-        var address = Networks.Plain(context.Connection.RemoteIpAddress) ?? IPAddress.None;
         var state = context.Request.Headers.TraceState.ToString();
         var isKept = state.Length <= LongestState;
-        return trusted.Any(network => network.Contains(address))
+        return Networks.HaveIn(trusted, context.Connection.RemoteIpAddress)
             && ActivityContext.TryParse(sent, isKept ? state : null, isRemote: true, out var parent)
             ? parent
             : default;

@@ -255,8 +255,7 @@ internal static class RestoredStore
         if ((tenant is not null && !IsBefore(tenant, receipt)) || await store.Engine.FindAppAsync(id.App, ct) is null)
             return false;
         var closed = InstallId.Closed(store.Instance, id);
-        if (tenant is null && await store.Engine.FindAsync(
-            UninstallRow.Of, ct, closed.App, closed.Livemode, closed.Account) is not null)
+        if (tenant is null && await store.Engine.FindUninstallAsync(closed, ct) is not null)
             return false;
         var (number, created) = (tenant?.Number ?? 0, tenant?.Created ?? 0);
         RowWrite[] rows =

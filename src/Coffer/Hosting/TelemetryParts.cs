@@ -32,12 +32,7 @@ internal sealed class TelemetryParts
         var otlp = OtlpSettings.OfProcess();
         var census = around.Parts.Add(new Census(engine, around.Time, around.Log<Census>()));
         if (AreWanted(options, otlp))
-        {
             Metrics.TurnOn();
-            census.Start();
-            around.Loops.Add(census.Loop);
-        }
-
         return new TelemetryParts(options, otlp, around, census);
     }
 
@@ -46,6 +41,8 @@ internal sealed class TelemetryParts
     {
         if (AreWanted(options, sends))
         {
+            Census.Start();
+            around.Loops.Add(Census.Loop);
             around.Observers.Add(new RequestMetrics(options.MetricsApps).Count);
             Api = new MetricsApi(gauges);
         }

@@ -34,7 +34,7 @@ internal sealed class Seats(int most, int perOwner, IReadOnlyList<IPNetwork> exe
     public Seat? TryTake(ConnectionContext connection)
     {
         var address = Networks.Plain((connection.RemoteEndPoint as IPEndPoint)?.Address ?? IPAddress.None);
-        var isExempt = exempt.Any(network => network.Contains(address));
+        var isExempt = Networks.HaveIn(exempt, address);
         var seat = new Seat(this, connection, isExempt ? address : Networks.Owner(address), isExempt);
         IReadOnlyList<Seat> closed = [];
         lock (changing)

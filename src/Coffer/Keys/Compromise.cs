@@ -30,7 +30,7 @@ internal sealed record Compromise(uint Root, uint First, string Rotation, Tenant
         if (Tenants.Account is { } account)
             fields.Add((AccountTag, Encoding.UTF8.GetBytes(account)));
         if (Tenants.Livemode is { } livemode)
-            fields.Add((ModeTag, [livemode ? (byte)1 : (byte)0]));
+            fields.Add((ModeTag, Tlv.Bytes(livemode)));
         return [.. versions, .. Tlv.Of(fields)];
     }
 
@@ -42,18 +42,11 @@ internal sealed record Compromise(uint Root, uint First, string Rotation, Tenant
         var fields = value[(2 * VersionSize)..];
         if (!Tlv.AreSound(fields, [RotationTag, AppTag, AccountTag, ModeTag])
             || Tlv.Text(fields, RotationTag) is not { } rotation
-            || !Tlv.IsTextOrNone(fields, AppTag) || !Tlv.IsTextOrNone(fields, AccountTag))
+            || !Tlv.IsTextOrNone(fields, AppTag) || !Tlv.IsTextOrNone(fields, AccountTag)
+            || !Tlv.IsFlagOrNone(fields, ModeTag))
             return null;
-        bool? livemode = null;
-        if (Tlv.Find(fields, ModeTag) is { } mode)
-        {
-            if (fields[mode] is not [0 or 1])
-                return null;
-            livemode = fields[mode] is [1];
-        }
-
         return new(BinaryPrimitives.ReadUInt32BigEndian(value),
             BinaryPrimitives.ReadUInt32BigEndian(value[VersionSize..]), rotation,
-            new TenantChoice(Tlv.Text(fields, AppTag), Tlv.Text(fields, AccountTag), livemode));
+            new TenantChoice(Tlv.Text(fields, AppTag), Tlv.Text(fields, AccountTag), Tlv.Flag(fields, ModeTag)));
     }
 }

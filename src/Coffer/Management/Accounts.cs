@@ -31,7 +31,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     public async Task<IReadOnlyList<Account>> ListAsync(Caller caller, string app, Cursor? cursor, int limit,
         CancellationToken ct)
     {
-        await RequireAppAsync(caller, Acts.ListAccounts, app, ct);
+        await gate.RequireAppAsync(caller, Acts.ListAccounts, app, ct);
         var rows = await engine.ListAccountsAsync(
             app, cursor?.Id ?? "", cursor is { IsBefore: true }, Now(), limit + 1, ct);
         await gate.PassAsync(
@@ -54,7 +54,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         Caller caller, string app, string account, bool livemode, string reason, string? after, int limit,
             CancellationToken ct)
     {
-        await RequireAppAsync(caller, Acts.Export, app, ct);
+        await gate.RequireAppAsync(caller, Acts.Export, app, ct);
         var id = new TenantId(app, livemode, account);
         if (await tenants.FindAsync(id, ct) is not { } tenant)
         {
@@ -93,7 +93,7 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     public async Task<Owned> RevealAsync(Caller caller, string app, string account, string id, string reason,
         CancellationToken ct)
     {
-        await RequireAppAsync(caller, Acts.Reveal, app, ct);
+        await gate.RequireAppAsync(caller, Acts.Reveal, app, ct);
         foreach (var livemode in (bool[])[false, true])
         {
             var failovers = engine.Failovers;
@@ -181,15 +181,6 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
             Target = row.Id,
             Reason = reason,
         };
-    }
-
-    private async Task RequireAppAsync(Caller caller, Act act, string app, CancellationToken ct)
-    {
-        gate.Require(caller, act, app);
-        if (await engine.FindAppAsync(app, ct) is not null)
-            return;
-        await gate.PassAsync(caller.Entry(act.Name, "absent") with { App = app });
-        throw ApiError.NoSuch("app", app);
     }
 
     private long Now() => engine.SecondToRead(time);

@@ -29,7 +29,10 @@ internal sealed record Install(string Id, App App, TenantId Tenant, long Created
     /// <summary>The one channel in which an app is installed in an account.</summary>
     public static string ChannelOf(App app, TenantId tenant) => tenant.Account == app.Account
         ? PrivateChannel(tenant.Livemode)
-        : "public";
+        : Public;
+
+    /// <summary>That of all accounts but the app's own.</summary>
+    public const string Public = "public";
 
     /// <summary>That of the app's own account.</summary>
     public static string PrivateChannel(bool livemode) => livemode ? "private_live" : "private_test";

@@ -7,6 +7,9 @@ namespace Coffer.Management;
 /// <summary>How installs are found: tenants that are there, and those whose removal is under way.</summary>
 internal sealed partial class Installs
 {
+    private static readonly IComparer<long> Newest =
+        Comparer<long>.Create(static (one, other) => other.CompareTo(one));
+
     /// <summary>
     /// A page of the installs that the app's backend reaches; and one more, not recorded, if there are more.
     /// </summary>
@@ -80,11 +83,12 @@ internal sealed partial class Installs
             // Who acts in an account that is closed learns it, as on all routes.
             if (one is null && account == caller.Account && account != reach.App.Account
                 && await tenants.IsClosedAsync(id, reach.App, ct))
-                throw gate.Refuse("not_installed", caller.KeyId, caller.Origin, ApiError.NotInstalled());
+                throw gate.NotInstalled(caller);
             return one is not null && filter.Takes(one) && IsBeyond(one.Number) ? [one] : [];
         }
 
-        if (filter.IsEmpty)
+        // Another account than the app's own has no other channel.
+        if (filter.IsEmpty || filter.Channel is not (null or Install.Public))
             return [];
         var found = new List<Install>();
         if (filter.IsGoing != true)
@@ -104,13 +108,9 @@ internal sealed partial class Installs
         (long Number, bool Newer) bound, int wanted, CancellationToken ct)
     {
         var (found, damaged, unknown) = (new List<Install>(), new List<DamagedRow>(), new List<InstallRow>());
-        var at = bound.Number;
-        for (var isFull = true; isFull && found.Count < wanted;)
+        await foreach (var rows in PagesAsync(bound.Newer ? InstallRow.Above : InstallRow.Below,
+            static row => row.Number, reach, filter, bound, wanted, ct))
         {
-            var rows = await engine.ListAsync(bound.Newer ? InstallRow.Above : InstallRow.Below, ct,
-                reach.App.Id, reach.Livemode, filter.Created.From, filter.Created.Until, at, wanted);
-            isFull = rows.Count == wanted;
-            at = rows.Count > 0 ? rows[^1].Number : at;
             damaged.AddRange(rows.Where(static row => !row.IsSound).Select(Damage));
             foreach (var row in rows.Where(static row => row.IsSound))
             {
@@ -121,6 +121,9 @@ internal sealed partial class Installs
                 if (row.Install != install.Stored)
                     unknown.Add(row);
             }
+
+            if (found.Count >= wanted)
+                break;
         }
 
         await gate.ReportAsync(damaged, caller.Origin.RequestId);
@@ -131,17 +134,29 @@ internal sealed partial class Installs
     private async Task<IEnumerable<Install>> GoingAsync(Caller caller, Reach reach, InstallFilter filter,
         (long Number, bool Newer) bound, int wanted, CancellationToken ct)
     {
-        var rows = await engine.ListAsync(bound.Newer ? UninstallRow.GoingAbove : UninstallRow.GoingBelow, ct,
-            reach.App.Id, reach.Livemode, filter.Created.From, filter.Created.Until, bound.Number, wanted);
         var found = new List<Install>();
-        foreach (var row in rows)
+        await foreach (var rows in PagesAsync(bound.Newer ? UninstallRow.GoingAbove : UninstallRow.GoingBelow,
+            static row => row.Row.Number, reach, filter, bound, wanted, ct))
         {
-            if (await OpenAsync(reach.App, row, caller.Origin.RequestId) is { } install && filter.Takes(install))
-                found.Add(install);
+            foreach (var row in rows)
+            {
+                if (await OpenAsync(reach.App, row, caller.Origin.RequestId) is { } install && filter.Takes(install))
+                    found.Add(install);
+            }
+
+            if (found.Count >= wanted)
+                break;
         }
 
         return found;
     }
+
+    private IAsyncEnumerable<IReadOnlyList<TRow>> PagesAsync<TRow>(Query<TRow> query, Func<TRow, long> number,
+        Reach reach, InstallFilter filter, (long Number, bool Newer) bound, int wanted, CancellationToken ct) =>
+        Engine.PagesAsync(wanted, bound.Number,
+            (at, most) => engine.ListAsync(query, ct,
+                reach.App.Id, reach.Livemode, filter.Created.From, filter.Created.Until, at, most),
+            number, bound.Newer ? Comparer<long>.Default : Newest);
 
     // What a caller was shown is found by its id from then on. A row of before, or of a node of before, has none yet.
     private Task GiveAsync(List<InstallRow> rows) => rows.Count == 0

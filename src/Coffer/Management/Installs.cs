@@ -151,20 +151,21 @@ internal sealed partial class Installs(
         try
         {
             // A repetition with the same idempotency key is answered also when nothing is there any more.
-            return await management.WriteAsync(request with { IsKeptByStore = true }, at, entry, (found, now) =>
+            var reply = await management.WriteAsync(request with { IsKeptByStore = true }, at, entry, (found, now) =>
             {
                 var decision = Remove(install ?? throw ApiError.NoSuch("install", id), found, now, entry);
                 receipt = decision.Outcome.Receipt;
                 return decision;
             });
+            if (receipt is not null)
+                receipts.Begin(receipt);
+            return reply;
         }
         finally
         {
             // Whatever became of the commit: a tenant that is still there is read again.
             if (install is not null)
                 tenants.Forget(install.Tenant);
-            if (receipt is not null)
-                receipts.Begin(receipt);
         }
     }
 
@@ -216,14 +217,8 @@ internal sealed partial class Installs(
     private static AuditEntry EntryOf(Caller caller, string verb, Install? install, string id) =>
         caller.Entry(verb, "ok") with { Target = id, Tenant = install?.Tenant ?? caller.Tenant };
 
-    private async Task<App> RequireAppAsync(Caller caller, Act act, string app, CancellationToken ct)
-    {
-        gate.Require(caller, act, app);
-        if (await engine.FindAppAsync(app, ct) is { } row)
-            return App.From(row, instance);
-        await gate.PassAsync(caller.Entry(act.Name, "absent") with { App = app });
-        throw ApiError.NoSuch("app", app);
-    }
+    private async Task<App> RequireAppAsync(Caller caller, Act act, string app, CancellationToken ct) =>
+        App.From(await gate.RequireAppAsync(caller, act, app, ct), instance);
 
     private Install Of(App app, TenantId tenant, long created) => new(
         InstallId.Shown(tenant.Livemode, InstallId.Of(instance, tenant, created)), app, tenant, created);

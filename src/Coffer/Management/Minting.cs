@@ -33,7 +33,7 @@ internal sealed class Minting(
             throw ApiError.OutOfRange("expires_in", EphemeralKey.ShortestLife, EphemeralKey.LongestLife);
         if (await tenants.FindAsync(tenant, CancellationToken.None) is null
             && await tenants.IsClosedAsync(tenant, app, CancellationToken.None))
-            throw gate.Refuse("not_installed", caller.KeyId, caller.Origin, ApiError.NotInstalled());
+            throw gate.NotInstalled(caller);
         var entry = caller.Entry("mint_key", "ok");
         var at = new Change.ManagementKey
         {

@@ -100,7 +100,7 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
         if (Install is not null)
         {
             fields.AddRange([(InstallTag, Encoding.ASCII.GetBytes(Install.Id)),
-                (LivemodeTag, [Install.Livemode ? (byte)1 : (byte)0])]);
+                (LivemodeTag, Tlv.Bytes(Install.Livemode))]);
         }
 
         if (Text is not null)
@@ -138,10 +138,10 @@ internal sealed record Receipt(string Id, string App, string Account, long Test,
             : null;
 
         static (bool IsSound, OfInstall? Install) InstallOf(ReadOnlySpan<byte> fields) =>
-            (Tlv.Text(fields, InstallTag), Tlv.Find(fields, LivemodeTag)) switch
+            (Tlv.Text(fields, InstallTag), Tlv.Flag(fields, LivemodeTag)) switch
             {
-                (null, null) => (Tlv.IsTextOrNone(fields, InstallTag), null),
-                ({ } id, { } at) when fields[at] is [0 or 1] => (true, new OfInstall(id, fields[at][0] == 1)),
+                (null, null) => (Tlv.IsTextOrNone(fields, InstallTag) && Tlv.IsFlagOrNone(fields, LivemodeTag), null),
+                ({ } id, { } livemode) => (true, new OfInstall(id, livemode)),
                 _ => (false, null),
             };
 

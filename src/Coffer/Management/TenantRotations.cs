@@ -213,7 +213,7 @@ internal sealed record TenantRotations(IReadOnlyList<TenantRotation> All)
     [
         (IdTag, Encoding.UTF8.GetBytes(rotation.Id)),
         .. IfAny(AppTag, rotation.App), .. IfAny(AccountTag, rotation.Account),
-        .. rotation.Livemode is { } mode ? ((byte, byte[])[])[(ModeTag, [mode ? (byte)1 : (byte)0])] : [],
+        .. rotation.Livemode is { } mode ? ((byte, byte[])[])[(ModeTag, Tlv.Bytes(mode))] : [],
         (CreatedTag, Tlv.Bytes(rotation.Created)), (TenantsTag, Tlv.Bytes(rotation.Tenants)),
         (UpToTag, Tlv.Bytes(rotation.UpTo)), (PlaceTag, Tlv.Bytes(rotation.Place)),
         (DoneTag, Tlv.Bytes(rotation.Done)), (RowsTag, Tlv.Bytes(rotation.Rows)),

@@ -15,7 +15,7 @@ internal sealed partial class SecretStore
         if (await tenants.FindAsync(id, ct) is { } tenant)
             return tenant;
         return await tenants.IsClosedAsync(id, caller.App, ct)
-            ? throw gate.Refuse("not_installed", caller.KeyId, caller.Origin, ApiError.NotInstalled())
+            ? throw gate.NotInstalled(caller)
             : null;
     }
 

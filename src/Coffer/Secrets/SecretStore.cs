@@ -288,14 +288,11 @@ internal sealed partial class SecretStore(
         gate.RequireBudget(caller, keeps: claim is not null);
         for (var tries = 0; tries < MostTries; tries++)
         {
-            var added = adds ? await tenants.FindOrAddAsync(id, caller.App, ct) : null;
-            if ((added ?? await FindTenantAsync(caller, id, ct)) is not { } tenant)
-            {
-                if (adds)
-                    continue; // it was closed a moment ago
+            var found = adds
+                ? await tenants.FindOrAddAsync(id, caller.App, ct) ?? throw gate.NotInstalled(caller)
+                : await FindTenantAsync(caller, id, ct);
+            if (found is not { } tenant)
                 return new WriteOutcome(null, ApiError.NoSuchSecret(request.Name.Text));
-            }
-
             try
             {
                 var quota = caller.App?.SecretsPerScope ?? SecretsPerScope();

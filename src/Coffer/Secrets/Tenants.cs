@@ -160,15 +160,8 @@ internal sealed class Tenants(
     /// Whether an account without a tenant is closed: the app was uninstalled from it, or has to be installed first.
     /// </summary>
     public async ValueTask<bool> IsClosedAsync(TenantId id, App? app, CancellationToken ct) =>
-        app is { AreInstallsExplicit: true } || await FindClosedAsync(id, ct) is not null;
-
-    /// <summary>What is noted of an account that the app was uninstalled from; null if it was not, or is there again.
-    /// </summary>
-    public ValueTask<UninstallRow?> FindClosedAsync(TenantId id, CancellationToken ct)
-    {
-        var (app, livemode, account) = InstallId.Closed(instance, id);
-        return engine.FindAsync(UninstallRow.Of, ct, app, livemode, account);
-    }
+        app is { AreInstallsExplicit: true }
+        || await engine.FindUninstallAsync(InstallId.Closed(instance, id), ct) is not null;
 
     /// <summary>Counts a tenant that is to be made.</summary>
     /// <exception cref="ApiError">429: the app has made too many of late.</exception>

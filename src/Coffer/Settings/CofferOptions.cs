@@ -276,6 +276,15 @@ internal sealed record CofferOptions
                 ? url
                 : null;
 
+    /// <summary>The addresses that it listens at, each with its setting.</summary>
+    public IReadOnlyList<(string Setting, string Text)> Addresses =>
+    [
+        ("listen", Listen), .. If("admin-listen", AdminListen), .. If("metrics-listen", MetricsListen),
+    ];
+
+    private static (string Setting, string Text)[] If(string setting, string? text) =>
+        text is null ? [] : [(setting, text)];
+
     /// <summary>Where a validated URL listens; <c>localhost</c> is 127.0.0.1.</summary>
     public static IPEndPoint EndPoint(Uri url) =>
         new(url.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(url.Host.Trim('[', ']')), url.Port);
@@ -288,20 +297,8 @@ internal sealed record CofferOptions
     {
         var (listen, admin) = (Address(Listen), AdminListen is null ? null : Address(AdminListen));
         var metrics = MetricsListen is null ? null : Address(MetricsListen);
-        foreach (var problem in AddressProblems("listen", Listen, listen))
+        foreach (var problem in Addresses.SelectMany(each => AddressProblems(each.Setting, each.Text)))
             yield return problem;
-        if (AdminListen is not null)
-        {
-            foreach (var problem in AddressProblems("admin-listen", AdminListen, admin))
-                yield return problem;
-        }
-
-        if (MetricsListen is not null)
-        {
-            foreach (var problem in AddressProblems("metrics-listen", MetricsListen, metrics))
-                yield return problem;
-        }
-
         if (AreSame(listen, admin))
         {
             yield return $"{Written("admin-listen")} '{AdminListen}' is also the address of {Written("listen")}: "
@@ -327,9 +324,9 @@ internal sealed record CofferOptions
             yield return TlsKey is null
                 ? $"{Written("tls-cert")} needs --tls-key with it"
                 : $"{Written("tls-key")} needs --tls-cert with it";
-        else if (TlsCert is null && Https(listen, admin, metrics) is { } https)
+        else if (TlsCert is null && FirstHttps is { } https)
             yield return Written(https) + " is https, which needs --tls-cert and --tls-key";
-        else if (TlsCert is not null && Https(listen, admin, metrics) is null)
+        else if (TlsCert is not null && FirstHttps is null)
             yield return $"{Written("tls-cert")} and {Written("tls-key")} are given, but no listening address is https";
     }
 
@@ -337,14 +334,13 @@ internal sealed record CofferOptions
         one is not null && other is not null && one.Port != 0 && EndPoint(one).Equals(EndPoint(other));
 
     // The first setting whose address is https.
-    private static string? Https(Uri? listen, Uri? admin, Uri? metrics) =>
-        ((string, Uri?)[])[("listen", listen), ("admin-listen", admin), ("metrics-listen", metrics)] is var all
-            && all.FirstOrDefault(each => IsTls(each.Item2)) is ({ } name, _) ? name : null;
+    private string? FirstHttps => Addresses.FirstOrDefault(each => IsTls(Address(each.Text))).Setting;
 
     private static bool IsTls(Uri? url) => url?.Scheme == Uri.UriSchemeHttps;
 
-    private IEnumerable<string> AddressProblems(string name, string text, Uri? url)
+    private IEnumerable<string> AddressProblems(string name, string text)
     {
+        var url = Address(text);
         if (url is null)
             yield return $"{Written(name)} '{text}' is not of the form http://IP-ADDRESS:PORT or "
                 + "https://IP-ADDRESS:PORT";

@@ -219,16 +219,9 @@ internal abstract class Change
     /// </summary>
     public sealed class Late(Func<RowWrite?> make) : Change
     {
-        public bool HasWritten { get; private set; }
-
         public override Lane Lane => Lane.Background;
 
-        public override IReadOnlyList<RowWrite> Decide(Found found)
-        {
-            var row = make();
-            HasWritten = row is not null;
-            return row is null ? [] : [row];
-        }
+        public override IReadOnlyList<RowWrite> Decide(Found found) => make() is { } row ? [row] : [];
     }
 
     /// <summary>Rows that need no decision.</summary>

@@ -87,6 +87,10 @@ internal abstract partial class Engine
     public ValueTask<IReadOnlyList<WrappingRow>> ListWrappingsAsync(CancellationToken ct) =>
         ListAsync(WrappingRow.All, ct);
 
+    /// <summary>What is noted of an account that an app was uninstalled from; null if it is not closed.</summary>
+    public ValueTask<UninstallRow?> FindUninstallAsync(UninstallKey of, CancellationToken ct) =>
+        FindAsync(UninstallRow.Of, ct, of.App, of.Livemode, of.Account);
+
     public ValueTask<AppRow?> FindAppAsync(string id, CancellationToken ct) => FindAsync(AppRow.ById, ct, id);
 
     /// <summary>A page of all apps, nearest to the bound first.</summary>

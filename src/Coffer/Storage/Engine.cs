@@ -99,11 +99,10 @@ internal abstract partial class Engine : IDisposable
     /// Whether this node is the one that does what one is enough for: the first of those that run. Two may think so for
     /// a moment.
     /// </summary>
-    public async ValueTask<bool> LeadsAsync(CancellationToken ct)
-    {
-        var nodes = await ListNodesAsync(ct);
-        return nodes.Count == 0 || nodes[0].Name == Node;
-    }
+    public async ValueTask<bool> LeadsAsync(CancellationToken ct) => Leads(await ListNodesAsync(ct));
+
+    /// <summary>The same by the nodes that run.</summary>
+    public bool Leads(IReadOnlyList<LiveNode> nodes) => nodes.Count == 0 || nodes[0].Name == Node;
 
     /// <summary>The kind of database: <c>sqlite</c> or <c>postgresql</c>.</summary>
     public abstract string Name { get; }

@@ -83,7 +83,9 @@ internal abstract class Metric(string name, string unit, string help, IReadOnlyL
                     key = string.Join('\n', values);
                 }
 
-                return all.GetOrAdd(key, _ => (values, make(values))).Series;
+                return all.GetOrAdd(
+                    key, static (_, added) => (added.Values, added.Make(added.Values)), (Values: values, Make: make))
+                    .Series;
             }
         }
     }

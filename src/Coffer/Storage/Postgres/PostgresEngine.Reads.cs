@@ -53,20 +53,21 @@ internal sealed partial class PostgresEngine
 
     // Not cancelled: others wait for the same statement.
     public override ValueTask<TenantRow?> FindTenantAsync(TenantId tenant, CancellationToken ct) =>
-        Traces.Here == default
-            ? new(tenants.FindAsync(tenant))
-            : TracedAsync(TenantsByOwner.Text, () => tenants.FindAsync(tenant));
+        AskAsync(tenants, tenant, TenantsByOwner.Text);
 
     public override ValueTask<SecretLookup?> LookUpSecretAsync(SecretKey key, CancellationToken ct) =>
-        Traces.Here == default
-            ? new(secrets.FindAsync(key))
-            : TracedAsync(SecretLookups.Text, () => secrets.FindAsync(key));
+        AskAsync(secrets, key, SecretLookups.Text);
+
+    private ValueTask<TRow?> AskAsync<TKey, TRow>(PostgresLookup<TKey, TRow> lookup, TKey key, SqlText text)
+        where TRow : class =>
+        Traces.Here == default ? new(lookup.FindAsync(key)) : TracedAsync(lookup, key, text);
 
     // The span of each who asks, from when it waits for the statement that it shares.
-    private async ValueTask<T> TracedAsync<T>(SqlText text, Func<Task<T>> ask)
+    private async ValueTask<TRow?> TracedAsync<TKey, TRow>(PostgresLookup<TKey, TRow> lookup, TKey key, SqlText text)
+        where TRow : class
     {
         using var span = StatementSpan.Begin(Name, text.Postgres);
-        return await ask();
+        return await lookup.FindAsync(key);
     }
 
     public override ValueTask<T?> FindAsync<T>(

@@ -37,7 +37,7 @@ internal sealed partial class SqliteEngine
         }
     }
 
-    private long LogLength => new FileInfo(file + "-wal") is { Exists: true, Length: var length } ? length : 0;
+    private long LogLength => SizeOf($"{file}-wal") ?? 0;
 
     // What is not urgent would use up what was given up for what is.
     private void RequireReserve()
