@@ -120,7 +120,7 @@ public sealed class LeakTests
     public async Task Nothing_is_in_logs_metrics_and_traces_that_say_all_they_can()
     {
         using var data = new TemporaryDirectory();
-        using var receiver = new OtlpReceiver();
+        await using var receiver = new OtlpReceiver();
         await using var coffer = await CofferProcess.StartAsync(
             [
                 "serve", "--data", data.Path, "--access-log", "all", "--log-format", "json", "--metrics-listen",

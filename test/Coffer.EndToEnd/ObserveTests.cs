@@ -77,17 +77,9 @@ public sealed partial class ObserveTests
         [.. Question().Matches(File.ReadAllText(Path.Combine(Needs.Repository, "docs", "observe.md")))
             .Select(match => match.Groups["answer"].Value)];
 
-    private static IReadOnlyList<string> DashboardQueries()
-    {
-        using var json = JsonDocument.Parse(
-            File.ReadAllText(Path.Combine(Needs.Repository, "packaging", "grafana", "coffer.json")));
-        return [.. json.RootElement.GetProperty("panels").EnumerateArray()
-            .Where(panel => panel.TryGetProperty("targets", out _))
-            .SelectMany(panel => panel.GetProperty("targets").EnumerateArray())
-            .Select(target => target.GetProperty("expr").GetString()!
-                .Replace("$__rate_interval", "1m", StringComparison.Ordinal)
-                .Replace("$job", "coffer", StringComparison.Ordinal))];
-    }
+    private static IEnumerable<string> DashboardQueries() => Dashboard.Queries(Needs.Repository).Select(query => query
+        .Replace("$__rate_interval", "1m", StringComparison.Ordinal)
+        .Replace("$job", "coffer", StringComparison.Ordinal));
 
     private static async Task AskAsync(CofferProcess coffer, int round)
     {

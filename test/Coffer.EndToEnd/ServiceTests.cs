@@ -19,12 +19,11 @@ public sealed class ServiceTests : IDisposable
 
     private readonly TemporaryDirectory data = new();
     private readonly TemporaryDirectory own = new();
-    private readonly Socket manager = new(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
 
     [Fact]
     public async Task As_a_service_it_says_how_it_is_and_each_request_is_in_its_log_by_its_id()
     {
-        manager.Bind(new UnixDomainSocketEndPoint(own.File("notify")));
+        using var manager = new NotifySocket(own.File("notify"));
         await File.WriteAllTextAsync(own.File("coffer.conf"), $"data = {data.Path}\naccess-log = failures\n");
         await using var coffer = await CofferProcess.StartAsync(
             [.. Command().Select(word => word.EndsWith(".conf", StringComparison.Ordinal)
@@ -35,9 +34,9 @@ public sealed class ServiceTests : IDisposable
                 ["NOTIFY_SOCKET"] = own.File("notify"),
                 ["WATCHDOG_USEC"] = "400000",
             });
-        Assert.Equal($"READY=1\nSTATUS=It serves {coffer.Url}", await NextAsync());
-        Assert.Equal("WATCHDOG=1", await NextAsync());
-        Assert.Equal("WATCHDOG=1", await NextAsync());
+        Assert.Equal($"READY=1\nSTATUS=It serves {coffer.Url}", await manager.NextAsync());
+        Assert.Equal("WATCHDOG=1", await manager.NextAsync());
+        Assert.Equal("WATCHDOG=1", await manager.NextAsync());
 
         using var client = new WireClient(coffer.Url, coffer.TestKey);
         (await client.SetAsync(Marker, $"{Marker}-payload")).Is(200);
@@ -53,10 +52,10 @@ public sealed class ServiceTests : IDisposable
             await SendAsync(coffer.Url, bytes);
 
         coffer.Signal(Signals.Hup);
-        Assert.Matches("^RELOADING=1\nMONOTONIC_USEC=[0-9]+$", await NextAsync("RELOADING"));
-        Assert.StartsWith("READY=1\n", await NextAsync("READY"), StringComparison.Ordinal);
+        Assert.Matches("^RELOADING=1\nMONOTONIC_USEC=[0-9]+$", await manager.NextAsync("RELOADING"));
+        Assert.StartsWith("READY=1\n", await manager.NextAsync("READY"), StringComparison.Ordinal);
         coffer.Signal();
-        Assert.StartsWith("STOPPING=1\n", await NextAsync("STOPPING"), StringComparison.Ordinal);
+        Assert.StartsWith("STOPPING=1\n", await manager.NextAsync("STOPPING"), StringComparison.Ordinal);
         Assert.Equal(0, await coffer.ExitAsync());
 
         Assert.DoesNotContain(Marker, coffer.Stderr.Replace(data.Path, "", StringComparison.Ordinal),
@@ -88,7 +87,6 @@ public sealed class ServiceTests : IDisposable
 
     public void Dispose()
     {
-        manager.Dispose();
         data.Dispose();
         own.Dispose();
     }
@@ -120,18 +118,5 @@ public sealed class ServiceTests : IDisposable
         await stream.WriteAsync(Encoding.Latin1.GetBytes(request));
         using var reader = new StreamReader(stream, Encoding.UTF8);
         return await reader.ReadToEndAsync();
-    }
-
-    // The next datagram, or the next that begins so.
-    private async Task<string> NextAsync(string begin = "")
-    {
-        var bytes = new byte[1_024];
-        using var late = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-        while (true)
-        {
-            var text = Encoding.UTF8.GetString(bytes, 0, await manager.ReceiveAsync(bytes, late.Token));
-            if (text.StartsWith(begin, StringComparison.Ordinal))
-                return text;
-        }
     }
 }

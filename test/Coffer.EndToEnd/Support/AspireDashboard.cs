@@ -66,9 +66,19 @@ internal sealed class AspireDashboard : IAsyncDisposable
             ["Dashboard__Api__AuthMode"] = "ApiKey",
             ["Dashboard__Api__PrimaryApiKey"] = Reading,
         }, tools.Path);
-        await Until.ListensAsync(grpc, () => dashboard.HasEnded, () => dashboard.Stdout + dashboard.Stderr);
-        await Until.ListensAsync(web, () => dashboard.HasEnded, () => dashboard.Stdout + dashboard.Stderr);
-        return new AspireDashboard(tools, dashboard, new Uri($"http://127.0.0.1:{web}"), $"http://127.0.0.1:{grpc}");
+        var started = new AspireDashboard(
+            tools, dashboard, new Uri($"http://127.0.0.1:{web}"), $"http://127.0.0.1:{grpc}");
+        try
+        {
+            foreach (var port in (int[])[grpc, web])
+                await Until.ListensAsync(port, () => dashboard.HasEnded, () => dashboard.Stdout + dashboard.Stderr);
+            return started;
+        }
+        catch
+        {
+            await started.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>All spans that it was sent, once they are enough.</summary>

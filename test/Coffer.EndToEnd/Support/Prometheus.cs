@@ -25,6 +25,7 @@ internal sealed class Prometheus : IAsyncDisposable
     /// <param name="authority">PEM file with the certificate that it trusts.</param>
     public static async Task<Prometheus> StartAsync(Uri target, string authority)
     {
+        var at = Needs.OnPath("prometheus");
         var (data, port) = (new TemporaryDirectory(), PostgresPrograms.FreePort());
         await File.WriteAllTextAsync(data.File("prometheus.yml"), $$"""
             global: {scrape_interval: 1s, evaluation_interval: 1s}
@@ -35,7 +36,7 @@ internal sealed class Prometheus : IAsyncDisposable
                 tls_config: {ca_file: '{{authority}}'}
                 static_configs: [{targets: ['{{target.Authority}}']}]
             """);
-        var server = Beside.Start(Needs.OnPath("prometheus"),
+        var server = Beside.Start(at,
         [
             $"--config.file={data.File("prometheus.yml")}", $"--storage.tsdb.path={data.File("data")}",
             $"--web.listen-address=127.0.0.1:{port}",

@@ -6,12 +6,8 @@ namespace Coffer.EndToEnd;
 /// <summary>
 /// Another program at the address that somebody wrote: what it answers depends on the first part of the path.
 /// </summary>
-public sealed class WrongServer : IAsyncLifetime
+public sealed class WrongServer : HttpAnswers
 {
-    private readonly HttpListener listener = new();
-    private readonly int port = Coffer.Shared.PostgresPrograms.FreePort();
-    private Task serving = Task.CompletedTask;
-
     /// <summary>How it answers, by name: status, media type, body.</summary>
     public static IReadOnlyDictionary<string, (int Status, string Type, string Body)> Answers { get; } =
         new Dictionary<string, (int, string, string)>
@@ -27,46 +23,18 @@ public sealed class WrongServer : IAsyncLifetime
     /// <summary>How many requests it had for what a redirect names.</summary>
     public int Followed { get; private set; }
 
-    public string Url(string answer) => $"http://127.0.0.1:{port}/{answer}";
+    public string Url(string answer) => $"{Root}/{answer}";
 
-    public ValueTask InitializeAsync()
+    protected override async Task AnswerAsync(HttpListenerContext context)
     {
-        listener.Prefixes.Add($"http://127.0.0.1:{port}/");
-        listener.Start();
-        serving = Task.Run(ServeAsync);
-        return ValueTask.CompletedTask;
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        listener.Stop();
-        await serving;
-        listener.Close();
-    }
-
-    private async Task ServeAsync()
-    {
-        while (listener.IsListening)
-        {
-            HttpListenerContext context;
-            try
-            {
-                context = await listener.GetContextAsync();
-            }
-            catch (Exception e) when (e is HttpListenerException or ObjectDisposedException)
-            {
-                return;
-            }
-
-            var name = context.Request.Url!.Segments[1].Trim('/');
-            if (name == "followed")
-                Followed++;
-            var (status, type, body) = Answers.GetValueOrDefault(name, (500, "text/plain", ""));
-            await context.Request.InputStream.CopyToAsync(Stream.Null);
-            (context.Response.StatusCode, context.Response.ContentType) = (status, type);
-            if (name == "elsewhere")
-                context.Response.Headers["Location"] = $"http://127.0.0.1:{port}/followed{context.Request.RawUrl}";
-            context.Response.Close(Encoding.UTF8.GetBytes(body), willBlock: true);
-        }
+        var name = context.Request.Url!.Segments[1].Trim('/');
+        if (name == "followed")
+            Followed++;
+        var (status, type, body) = Answers.GetValueOrDefault(name, (500, "text/plain", ""));
+        await context.Request.InputStream.CopyToAsync(Stream.Null);
+        (context.Response.StatusCode, context.Response.ContentType) = (status, type);
+        if (name == "elsewhere")
+            context.Response.Headers["Location"] = $"{Root}/followed{context.Request.RawUrl}";
+        context.Response.Close(Encoding.UTF8.GetBytes(body), willBlock: true);
     }
 }

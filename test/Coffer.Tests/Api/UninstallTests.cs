@@ -90,7 +90,7 @@ public sealed class UninstallTests : ServerTests
         (await Installer.Get(Installs)).IsError(403, "account_invalid", null);
         Assert.Empty((await Developer.Get(Installs, ("app", app), ("account", "acct_1"))).Ids());
         var signed = await ReceiptAsync(receipt);
-        var statement = JsonNode.Parse(Base64Url.DecodeFromChars(((string)signed["receipt"]!).Split('.')[1]))!;
+        var statement = signed.Statement();
         Assert.Equal(("account.uninstalled", "acct_1", app, id, false, receipt, 1),
             ((string?)statement["object"], (string?)statement["account"], (string?)statement["app"],
                 (string?)statement["install"], (bool)statement["livemode"]!, (string?)statement["id"],
@@ -270,16 +270,8 @@ public sealed class UninstallTests : ServerTests
     }
 
     // What keeps a receipt from being signed: on SQLite somebody who reads an old state.
-    private Microsoft.Data.Sqlite.SqliteConnection? Blocked()
-    {
-        if (Server.Location.Store is not null)
-            return null;
-        var connection = StoreEdits.Connect(Server.StoreFile);
-        using var command = connection.CreateCommand();
-        command.CommandText = "BEGIN; SELECT count(*) FROM tenants";
-        command.ExecuteScalar();
-        return connection;
-    }
+    private Microsoft.Data.Sqlite.SqliteConnection? Blocked() =>
+        Server.Location.Store is null ? StoreEdits.BeginToRead(Server.StoreFile) : null;
 
     private async Task<JsonNode> ReceiptAsync(string id) =>
         (await Server.Admin.Get($"/admin/v1/receipts/{id}")).IsOk().Json;
@@ -292,7 +284,7 @@ public sealed class UninstallTests : ServerTests
             Server.Time.Move(TimeSpan.FromSeconds(6));
             return (string?)(found = await ReceiptAsync(receipt))["status"] == "signed";
         });
-        return JsonNode.Parse(Base64Url.DecodeFromChars(((string)found["receipt"]!).Split('.')[1]))!["object"];
+        return found.Statement()["object"];
     }
 
     private async Task<string> IdAsync() => (await Installer.Get(Installs)).Ids().Single();

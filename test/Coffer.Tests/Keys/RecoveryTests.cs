@@ -236,8 +236,7 @@ public sealed class RecoveryTests : ServerTests
     {
         using var made = await CreateAsync(2, 3);
         using var directory = new TemporaryDirectory();
-        await using (var file = new StreamWriter(directory.File("audit.jsonl")) { NewLine = "\n" })
-            await AuditArchive.ExportAsync(Server.Location, file, default);
+        await Exports.WriteAsync(Server.Location, directory.File("audit.jsonl"));
         var report = await AuditArchive.VerifyExportAsync(
             directory.File("audit.jsonl"), new KeySettings([WrapperUrl.Of(KeyFilePath)]), null, default);
         Assert.Empty(report.Problems);

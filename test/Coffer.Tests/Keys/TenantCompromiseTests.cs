@@ -78,7 +78,7 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
         var set = (await client.Post("/v1/apps/secrets", Form("c", "payload c"), "set")).IsOk();
         var id = new TenantId(await Server.AppIdAsync(), false, "acct_1");
         await Server.StopAsync();
-        await StepsAsync(async (tenants, committer, engine) =>
+        await Server.StepsAsync(async (tenants, committer, engine) =>
         {
             await BeginAsync(tenants, committer, id);
             var tenant = (await tenants.RereadAsync(id, default))!;
@@ -145,7 +145,7 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
         var set = (await client.Post("/v1/apps/secrets", Form("kept"), "set")).IsOk();
         var id = new TenantId(await Server.AppIdAsync(), false, "acct_1");
         await Server.StopAsync();
-        await StepsAsync(async (tenants, committer, _) =>
+        await Server.StepsAsync(async (tenants, committer, _) =>
         {
             // As it is asked for; nothing of it is carried out yet.
             var number = (await tenants.FindAsync(id, default))!.Number;
@@ -195,7 +195,7 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
         byte[] between = null!;
         SecretRow secret = null!;
         await Server.StopAsync();
-        await StepsAsync(async (tenants, committer, engine) =>
+        await Server.StepsAsync(async (tenants, committer, engine) =>
         {
             row = (await engine.FindTenantAsync(id, default))!;
             (identity, roots) = (tenants.Instance, tenants.Instance.Roots);
@@ -213,7 +213,7 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
         var now = (byte[])Server.Scalar("SELECT sealed_keys FROM tenants")!;
         Assert.False(roots.MayOpen(now));
         await Server.StopAsync();
-        await StepsAsync(async (_, _, engine) =>
+        await Server.StepsAsync(async (_, _, engine) =>
         {
             foreach (var name in (string[])["k", "later"])
                 Assert.Null(await StoredAsync(stolen, engine, name));
@@ -290,7 +290,7 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
         foreach (var account in (string[])["acct_1", "acct_2", "acct_3"])
             (await Server.Client(account: account).Set("k", $"payload of {account}")).IsOk();
         await Server.StopAsync();
-        await StepsAsync(async (tenants, committer, _) => await committer.CommitAsync(
+        await Server.StepsAsync(async (tenants, committer, _) => await committer.CommitAsync(
             new Change.Plain(new TenantRotations([
                 new TenantRotation("tkr_1", app, null, null, Server.Time.Seconds, 3, 3) { IsCompromised = true },
             ]).Write(tenants.Instance))));
@@ -398,14 +398,6 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
             .Where(entry => (string?)entry!["verb"] == "rotate_tenant_keys")
             .Select(entry => $"{entry!["outcome"]} {entry["reason"]}".TrimEnd())];
 
-    // The server's own steps by hand, while it is stopped.
-    private Task StepsAsync(Func<Tenants, Committer, Engine, Task> steps) =>
-        Server.OnStoreAsync(async (engine, committer, instance) =>
-        {
-            await steps(new Tenants(engine, committer, instance, Server.Time, kept: 10), committer, engine);
-            return true;
-        });
-
     private async Task BeginAsync(Tenants tenants, Committer committer, TenantId id)
     {
         var change = new TenantResealing.Beginning(tenants, (await tenants.FindAsync(id, default))!,
@@ -432,7 +424,7 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
     {
         await KilledProcess.AfterOneCommitAsync(Server);
         var state = "";
-        await StepsAsync(async (tenants, _, engine) =>
+        await Server.StepsAsync(async (tenants, _, engine) =>
         {
             var tenant = (await tenants.FindAsync(id, default))!;
             foreach (var name in (string[])["a", "b", "kept"])

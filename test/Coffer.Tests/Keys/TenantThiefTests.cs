@@ -29,7 +29,7 @@ public sealed class TenantThiefTests() : ServerTests
         var old = await RowAsync(id);
         // The root key is made that ends it: all tenants were looked at.
         await UntilAsync((_, _, facts) => Task.FromResult(facts.Roots is [{ Version: 2 }, { Version: 3 }]));
-        await OnStoreAsync(async (tenants, committer, _) =>
+        await Server.StepsAsync(async (tenants, committer, _) =>
         {
             await committer.CommitAsync(new Change.Plain(
                 new RowWrite.PutTenantKeys(old.Id, id, old.SealedKeys, old.Counter, old.Keys)));
@@ -84,7 +84,7 @@ public sealed class TenantThiefTests() : ServerTests
         (await Server.Client(account: "acct_1").Set("k")).IsOk();
         var id = await IdAsync("acct_1");
         await Server.StopAsync();
-        await OnStoreAsync(async (tenants, committer, _) =>
+        await Server.StepsAsync(async (tenants, committer, _) =>
         {
             var row = (await tenants.FindAsync(id, default))!;
             await committer.CommitAsync(new Change.Plain(Made(tenants.Instance, id, row.Number, root: 9)));
@@ -135,7 +135,7 @@ public sealed class TenantThiefTests() : ServerTests
 
     // As it is asked for; nothing of it is carried out yet.
     private Task AskAsync(string app, Func<TenantRotation, TenantRotation>? at = null) =>
-        OnStoreAsync(async (tenants, committer, _) =>
+        Server.StepsAsync(async (tenants, committer, _) =>
         {
             var asked = new TenantRotation("tkr_1", app, null, null, Server.Time.Seconds, 9, 9)
             {
@@ -148,7 +148,7 @@ public sealed class TenantThiefTests() : ServerTests
     private async Task<TenantRow> RowAsync(TenantId id)
     {
         TenantRow row = null!;
-        await OnStoreAsync(async (_, _, engine) => row = (await engine.FindTenantAsync(id, default))!);
+        await Server.StepsAsync(async (_, _, engine) => row = (await engine.FindTenantAsync(id, default))!);
         return row;
     }
 
@@ -170,7 +170,7 @@ public sealed class TenantThiefTests() : ServerTests
         {
             Assert.True(steps < 60, "it does not come so far");
             await KilledProcess.AfterOneCommitAsync(Server);
-            await OnStoreAsync(async (tenants, _, engine) =>
+            await Server.StepsAsync(async (tenants, _, engine) =>
                 so = await isSo(tenants.Instance, engine, tenants.Instance.Facts!));
         }
     }
@@ -182,11 +182,4 @@ public sealed class TenantThiefTests() : ServerTests
         [.. (await Server.Admin.Get("/admin/v1/audit", ("limit", "100"))).IsOk().Json["data"]!.AsArray()
             .Select(entry => entry!).Where(entry => (string?)entry["verb"] == verb
                 && (outcome is null || (string?)entry["outcome"] == outcome))];
-
-    private Task OnStoreAsync(Func<Tenants, Committer, Engine, Task> steps) =>
-        Server.OnStoreAsync(async (engine, committer, instance) =>
-        {
-            await steps(new Tenants(engine, committer, instance, Server.Time, kept: 10), committer, engine);
-            return true;
-        });
 }

@@ -26,7 +26,7 @@ public sealed class LogOutputTests
             gate.Open.Set();
         }
 
-        var lines = gate.Written.Text.Split('\n')[..^1];
+        var lines = gate.Lines;
         Assert.Equal("first", lines[0]);
         Assert.Equal(OfRequests, lines.Count(line => line[0] == 'x'));
         Assert.Equal(Room, lines.Count(line => line == "y"));
@@ -50,44 +50,18 @@ public sealed class LogOutputTests
     private static byte[] Number(long count) => System.Text.Encoding.ASCII.GetBytes($"{count}\n");
 
     /// <summary>Nothing passes until it is open.</summary>
-    private sealed class Gate : Stream
+    private sealed class Gate : WrittenLog
     {
         public ManualResetEventSlim Reached { get; } = new();
 
         public ManualResetEventSlim Open { get; } = new();
 
-        public WrittenLog Written { get; } = new();
-
-        public override bool CanRead => false;
-
-        public override bool CanSeek => false;
-
-        public override bool CanWrite => true;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
-
         public override void Write(byte[] buffer, int offset, int count)
         {
             Reached.Set();
             Open.Wait();
-            Written.Write(buffer, offset, count);
+            base.Write(buffer, offset, count);
         }
-
-        public override void Flush()
-        {
-        }
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
 
         protected override void Dispose(bool disposing)
         {

@@ -1,6 +1,6 @@
 using System.Net.Sockets;
-using System.Text;
 using Coffer.Hosting;
+using Coffer.Shared;
 
 namespace Coffer.Tests.Logs;
 
@@ -9,7 +9,6 @@ namespace Coffer.Tests.Logs;
 public sealed class ServiceManagerTests : IDisposable
 {
     private readonly TemporaryDirectory directory = new();
-    private readonly Socket socket = new(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
     private readonly KeptLog<Server> log = new();
 
     [Theory]
@@ -18,34 +17,34 @@ public sealed class ServiceManagerTests : IDisposable
     public async Task It_learns_of_the_start_of_a_reload_and_of_the_stop(bool isAbstract)
     {
         var path = directory.File("notify");
-        socket.Bind(new UnixDomainSocketEndPoint(isAbstract ? $"\0{path}" : path));
+        using var socket = new NotifySocket(isAbstract ? $"\0{path}" : path);
         using var manager = new ServiceManager(isAbstract ? $"@{path}" : path, null, TimeProvider.System);
         manager.Ready("It serves http://127.0.0.1:1/\nMAINPID=1");
         manager.Reloading();
         manager.Stopping();
         manager.Watch(static () => null, log); // of which it was not asked
-        Assert.Equal("READY=1\nSTATUS=It serves http://127.0.0.1:1/\\u000aMAINPID=1", await NextAsync());
-        Assert.Matches("^RELOADING=1\nMONOTONIC_USEC=[0-9]+$", await NextAsync());
-        Assert.Equal("STOPPING=1\nSTATUS=It stops", await NextAsync());
-        Assert.Equal(0, socket.Available);
+        Assert.Equal("READY=1\nSTATUS=It serves http://127.0.0.1:1/\\u000aMAINPID=1", await socket.NextAsync());
+        Assert.Matches("^RELOADING=1\nMONOTONIC_USEC=[0-9]+$", await socket.NextAsync());
+        Assert.Equal("STOPPING=1\nSTATUS=It stops", await socket.NextAsync());
+        Assert.False(socket.HasMore);
     }
 
     [Fact]
     public async Task It_learns_that_the_server_lives_until_something_has_died()
     {
-        socket.Bind(new UnixDomainSocketEndPoint(directory.File("notify")));
+        using var socket = new NotifySocket(directory.File("notify"));
         using var manager = new ServiceManager(
             directory.File("notify"), TimeSpan.FromMilliseconds(100), TimeProvider.System);
         string? dead = null;
         manager.Watch(() => Volatile.Read(ref dead), log);
         for (var times = 0; times < 3; times++)
-            Assert.Equal("WATCHDOG=1", await NextAsync());
+            Assert.Equal("WATCHDOG=1", await socket.NextAsync());
         Volatile.Write(ref dead, "reaper");
-        await Shared.Until.SoAsync("the log says so", () => log.Lines.Count == 1);
-        while (socket.Available > 0)
-            await NextAsync();
+        await Until.SoAsync("the log says so", () => log.Lines.Count == 1);
+        while (socket.HasMore)
+            await socket.NextAsync();
         await Task.Delay(300); // six times as long as it was silent before
-        Assert.Equal(0, socket.Available);
+        Assert.False(socket.HasMore);
         Assert.Contains("reaper", Assert.Single(log.Texts), StringComparison.Ordinal);
     }
 
@@ -53,7 +52,7 @@ public sealed class ServiceManagerTests : IDisposable
     public void Where_nobody_listens_nothing_fails()
     {
         Assert.Throws<SocketException>(() => new ServiceManager(directory.File("none"), null, TimeProvider.System));
-        socket.Bind(new UnixDomainSocketEndPoint(directory.File("gone")));
+        using var socket = new NotifySocket(directory.File("gone"));
         using var manager = new ServiceManager(directory.File("gone"), null, TimeProvider.System);
         socket.Dispose();
         manager.Ready("");
@@ -84,21 +83,10 @@ public sealed class ServiceManagerTests : IDisposable
         using var dead = new Loop("dead", static _ => throw new IOException("away"), TimeProvider.System,
             new Throwing());
         dead.Start();
-        await Shared.Until.SoAsync("it has died", () => dead.HasDied);
+        await Until.SoAsync("it has died", () => dead.HasDied);
     }
 
-    public void Dispose()
-    {
-        socket.Dispose();
-        directory.Dispose();
-    }
-
-    private async Task<string> NextAsync()
-    {
-        var bytes = new byte[1_024];
-        using var late = new CancellationTokenSource(TimeSpan.FromSeconds(20));
-        return Encoding.UTF8.GetString(bytes, 0, await socket.ReceiveAsync(bytes, late.Token));
-    }
+    public void Dispose() => directory.Dispose();
 
     private sealed class Throwing : Microsoft.Extensions.Logging.ILogger
     {

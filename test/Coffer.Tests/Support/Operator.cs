@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using System.Text.Json.Nodes;
 
 namespace Coffer.Tests.Support;
@@ -29,6 +30,10 @@ internal static class Operator
     public static async Task<Answer> ForgetAsync(this TestServer server, string account,
         string? idempotencyKey = null) =>
         await server.Admin.Post($"{await server.AccountAsync(account)}/forget", [], idempotencyKey);
+
+    /// <summary>What a signed receipt states.</summary>
+    public static JsonNode Statement(this JsonNode receipt) =>
+        JsonNode.Parse(Base64Url.DecodeFromChars(((string)receipt["receipt"]!).Split('.')[1]))!;
 
     public static string Secret(this JsonNode key) => (string)key["secret"]!;
 

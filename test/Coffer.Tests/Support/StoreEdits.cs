@@ -1,6 +1,7 @@
 using System.Buffers.Text;
 using Coffer.Crypto;
 using Coffer.Keys;
+using Coffer.Secrets;
 using Coffer.Storage;
 using Microsoft.Data.Sqlite;
 
@@ -18,6 +19,24 @@ internal static class StoreEdits
         connection.Open();
         return connection;
     }
+
+    /// <summary>Somebody who has begun to read the file of a store, a back-up for example.</summary>
+    public static SqliteConnection BeginToRead(string file)
+    {
+        var connection = Connect(file);
+        using var command = connection.CreateCommand();
+        command.CommandText = "BEGIN; SELECT count(*) FROM tenants";
+        command.ExecuteScalar();
+        return connection;
+    }
+
+    /// <summary>Takes a server's own steps by hand, while it is stopped.</summary>
+    public static Task StepsAsync(this TestServer server, Func<Tenants, Committer, Engine, Task> steps) =>
+        server.OnStoreAsync(async (engine, committer, instance) =>
+        {
+            await steps(new Tenants(engine, committer, instance, server.Time, kept: 10), committer, engine);
+            return true;
+        });
 
     public static int Execute(this TestServer server, string sql, params byte[][] bytes) =>
         Command(server, sql, bytes, command => command.ExecuteNonQuery());

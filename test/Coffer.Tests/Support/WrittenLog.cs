@@ -4,7 +4,7 @@ using System.Text.Json;
 namespace Coffer.Tests.Support;
 
 /// <summary>What a server's log is written to: every byte of it.</summary>
-internal sealed class WrittenLog : Stream
+internal class WrittenLog : Stream
 {
     private readonly MemoryStream written = new();
 

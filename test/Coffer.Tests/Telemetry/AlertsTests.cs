@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Coffer.Shared;
 using Coffer.Telemetry;
 using Coffer.Tests.House;
 
@@ -53,18 +54,8 @@ public sealed partial class AlertsTests
     public void What_alerts_and_the_dashboard_ask_for_is_counted_and_has_the_attributes()
     {
         Assert.Empty(Unknown(Rules));
-        Assert.Empty(Unknown(string.Join('\n', Expressions())));
+        Assert.Empty(Unknown(string.Join('\n', Dashboard.Queries(Repository.File("")))));
         Assert.Equal(["coffer_nothing", "coffer_ready{place}"], Unknown("coffer_nothing + coffer_ready{place=\"x\"}"));
-    }
-
-    /// <summary>What the dashboard asks for.</summary>
-    private static IEnumerable<string> Expressions()
-    {
-        using var dashboard = JsonDocument.Parse(File.ReadAllText(Repository.File("packaging/grafana/coffer.json")));
-        return [.. dashboard.RootElement.GetProperty("panels").EnumerateArray()
-            .Where(panel => panel.TryGetProperty("targets", out _))
-            .SelectMany(panel => panel.GetProperty("targets").EnumerateArray())
-            .Select(target => target.GetProperty("expr").GetString()!)];
     }
 
     private static IEnumerable<string> Unknown(string queries)

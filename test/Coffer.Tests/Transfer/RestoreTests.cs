@@ -286,8 +286,7 @@ public sealed class RestoreTests(PostgresServer postgres) : IDisposable
     private async Task<string> ExportedAsync(TestServer server)
     {
         var log = directory.NewPath();
-        await using var writer = new StreamWriter(log) { NewLine = "\n" };
-        await AuditArchive.ExportAsync(server.Location, writer, default);
+        await Exports.WriteAsync(server.Location, log);
         return log;
     }
 

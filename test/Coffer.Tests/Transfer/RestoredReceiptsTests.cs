@@ -76,8 +76,7 @@ public sealed class RestoredReceiptsTests : ServerTests
         (await Server.Client(account: "acct_kept").Set("k", "kept")).IsOk();
         await Server.StopAsync();
         var (file, log) = (await BackupAsync(), directory.File("log"));
-        await using (var writer = new StreamWriter(log) { NewLine = "\n" })
-            await AuditArchive.ExportAsync(Server.Location, writer, default);
+        await Exports.WriteAsync(Server.Location, log);
         await StartAsync();
         await ForgetAsync("acct_gone");
         await Server.StopAsync();
@@ -111,8 +110,7 @@ public sealed class RestoredReceiptsTests : ServerTests
         (await Server.Client(account: "acct_back").Set("k", "installed again")).IsOk();
         await Server.StopAsync();
         var (file, log) = (await BackupAsync(), directory.File("log"));
-        await using (var writer = new StreamWriter(log) { NewLine = "\n" })
-            await AuditArchive.ExportAsync(Server.Location, writer, default);
+        await Exports.WriteAsync(Server.Location, log);
         await StartAsync();
         await UninstallAsync("acct_gone");
         (await Server.Client(account: "acct_never").Set("k")).IsOk();

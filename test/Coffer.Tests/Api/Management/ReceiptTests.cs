@@ -28,7 +28,7 @@ public sealed class ReceiptTests : ServerTests
     public async Task While_somebody_reads_an_old_state_the_account_is_forgotten_at_once_and_the_receipt_waits()
     {
         var keys = SealedKeys();
-        using var reader = Reader();
+        using var reader = StoreEdits.BeginToRead(Server.StoreFile);
         var asked = Stopwatch.GetTimestamp();
         var forgotten = (await Server.ForgetAsync("acct_1")).IsOk().Json;
         Assert.InRange(Stopwatch.GetElapsedTime(asked), TimeSpan.Zero, AtOnce);
@@ -58,7 +58,7 @@ public sealed class ReceiptTests : ServerTests
             Words(signed["done"]));
         Assert.Empty(Words(signed["pending"]));
         Assert.Equal(["audit_log", "back_ups", "storage_medium", "unused_page_space"], Words(signed["not_reached"]));
-        var statement = Statement(signed);
+        var statement = signed.Statement();
         foreach (var field in (string[])["id", "account", "app", "done", "not_reached", "forgotten_at", "secrets",
             "signed_at"])
             Assert.True(JsonNode.DeepEquals(signed[field], statement[field]), field);
@@ -68,7 +68,7 @@ public sealed class ReceiptTests : ServerTests
     public async Task A_receipt_that_waits_when_the_server_stops_is_signed_after_the_next_start()
     {
         JsonNode forgotten;
-        using (Reader())
+        using (StoreEdits.BeginToRead(Server.StoreFile))
         {
             forgotten = (await Server.ForgetAsync("acct_1")).IsOk().Json;
             Assert.Null((string?)forgotten["receipt"]);
@@ -76,14 +76,14 @@ public sealed class ReceiptTests : ServerTests
         }
 
         await Server.StartAgainAsync();
-        Assert.Equal((string?)forgotten["receipt_id"], (string?)Statement(await SignedAsync(forgotten))["id"]);
+        Assert.Equal((string?)forgotten["receipt_id"], (string?)(await SignedAsync(forgotten)).Statement()["id"]);
     }
 
     [Fact]
     public async Task A_repetition_with_the_idempotency_key_has_the_receipt_as_it_is_by_then()
     {
         JsonNode first;
-        using (Reader())
+        using (StoreEdits.BeginToRead(Server.StoreFile))
             first = (await Server.ForgetAsync("acct_1", "key")).IsOk().Json;
         var signed = await SignedAsync(first);
         (await Client.Set("k")).IsOk();
@@ -98,7 +98,7 @@ public sealed class ReceiptTests : ServerTests
     public async Task Who_can_write_the_database_only_has_nothing_signed()
     {
         JsonNode forgotten;
-        using (Reader())
+        using (StoreEdits.BeginToRead(Server.StoreFile))
         {
             forgotten = (await Server.ForgetAsync("acct_1")).IsOk().Json;
             await Server.StopAsync();
@@ -110,7 +110,7 @@ public sealed class ReceiptTests : ServerTests
         Execute($"UPDATE receipts SET created = created - 1 WHERE id = '{id}'");
         await Server.StartAgainAsync();
         var other = await SignedAsync((await Server.ForgetAsync("acct_2")).IsOk().Json);
-        Assert.Equal("acct_2", (string?)Statement(other)["account"]);
+        Assert.Equal("acct_2", (string?)other.Statement()["account"]);
         foreach (var edited in (string[])[id, "rcpt_copy", "rcpt_made"])
             (await Server.Admin.Get($"/admin/v1/receipts/{edited}")).IsError(500, null, null, type: "api_error");
         Assert.Equal(3L, Scalar("SELECT count(*) FROM receipts WHERE signed IS NULL"));
@@ -148,16 +148,6 @@ public sealed class ReceiptTests : ServerTests
         (await Client.Get($"/admin/v1/receipts/{forgotten["receipt_id"]}")).IsError(403, null, null);
     }
 
-    /// <summary>Somebody who has begun to read the store, a back-up for example.</summary>
-    private SqliteConnection Reader()
-    {
-        var connection = Open();
-        using var command = connection.CreateCommand();
-        command.CommandText = "BEGIN; SELECT count(*) FROM tenants";
-        command.ExecuteScalar();
-        return connection;
-    }
-
     private async Task<JsonNode> ReceiptAsync(JsonNode forgotten) =>
         (await Server.Admin.Get($"/admin/v1/receipts/{forgotten["receipt_id"]}")).IsOk().Json;
 
@@ -168,9 +158,6 @@ public sealed class ReceiptTests : ServerTests
             async () => (string?)(receipt = await ReceiptAsync(forgotten))["status"] == "signed");
         return receipt;
     }
-
-    private static JsonNode Statement(JsonNode receipt) =>
-        JsonNode.Parse(Base64Url.DecodeFromChars(((string)receipt["receipt"]!).Split('.')[1]))!;
 
     private static IEnumerable<string> Words(JsonNode? words) => words!.AsArray().Select(word => (string)word!);
 
