@@ -150,7 +150,7 @@ internal sealed class Gate(
             : reached;
     }
 
-    /// <summary>The refusal of who acts in an account that is closed.</summary>
+    /// <summary>The refusal of someone who acts in an account that is closed.</summary>
     public ApiError NotInstalled(Caller caller) => Refuse("not_installed", caller, ApiError.NotInstalled());
 
     /// <summary>Whether a caller may do something on the management plane.</summary>

@@ -24,7 +24,7 @@ internal sealed class Exchange(HttpContext context, long began)
     public bool IsHttps { get; } = context.Request.IsHttps;
 
     /// <summary>The client: what the connection, or a trusted proxy, says. Null if there is none.</summary>
-    public IPAddress? Address => Networks.Plain(context.Connection.RemoteIpAddress);
+    public IPAddress? Address { get; } = Networks.Plain(context.Connection.RemoteIpAddress);
 
     /// <summary>
     /// What the answer's <c>Request-Id</c> says; null where there is none, as on health and on pages.
