@@ -33,7 +33,7 @@ public sealed class VisibleTextTests
     public void Lines_of_JSON_say_the_same_and_show_it_too()
     {
         const string Name = "a\u202Eb\U000E0041\u0001\"\\é";
-        var line = Terminal.JsonLine(Name);
+        var line = Terminal.JsonLine(System.Text.Json.JsonSerializer.SerializeToElement(Name));
         Assert.DoesNotContain(line, c => c is '\u202E' or '\uDB40' or '\u0001');
         Assert.Contains("é", line, StringComparison.Ordinal);
         Assert.Equal(Name, System.Text.Json.JsonSerializer.Deserialize<string>(line));

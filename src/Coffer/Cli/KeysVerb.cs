@@ -250,17 +250,21 @@ internal static class KeysVerb
     }
 
     // The fields of the API, under its names.
-    private static JsonElement Shape(EphemeralKey key) =>
-        JsonSerializer.SerializeToElement(new Dictionary<string, object>
-        {
-            ["id"] = key.Id,
-            ["object"] = "ephemeral_key",
-            ["account"] = key.Account,
-            ["created"] = key.Created.ToUnixTimeSeconds(),
-            ["expires"] = key.ExpiresSeconds,
-            ["livemode"] = key.Livemode,
-            ["permissions"] = key.Permissions,
-            ["secret"] = key.Secret,
-            ["user"] = key.User,
-        });
+    internal static JsonElement Shape(EphemeralKey key) => JsonElement.Parse(Terminal.Json(json =>
+    {
+        json.WriteStartObject();
+        json.WriteString("id"u8, key.Id);
+        json.WriteString("object"u8, "ephemeral_key"u8);
+        json.WriteString("account"u8, key.Account);
+        json.WriteNumber("created"u8, key.Created.ToUnixTimeSeconds());
+        json.WriteNumber("expires"u8, key.ExpiresSeconds);
+        json.WriteBoolean("livemode"u8, key.Livemode);
+        json.WriteStartArray("permissions"u8);
+        foreach (var permission in key.Permissions)
+            json.WriteStringValue(permission);
+        json.WriteEndArray();
+        json.WriteString("secret"u8, key.Secret);
+        json.WriteString("user"u8, key.User);
+        json.WriteEndObject();
+    }));
 }

@@ -276,21 +276,24 @@ internal static class SecretsVerb
                 + "expired.").Report();
 
     // The fields of the API, under its names.
-    private static JsonElement Shape(StoredSecret secret)
+    internal static JsonElement Shape(StoredSecret secret) => JsonElement.Parse(Terminal.Json(json =>
     {
-        var shape = new Dictionary<string, object?>
-        {
-            ["id"] = secret.Id,
-            ["created"] = secret.CreatedSeconds,
-            ["expires_at"] = secret.ExpiresAtSeconds,
-            ["livemode"] = secret.Livemode,
-            ["name"] = secret.Name,
-            ["scope"] = secret.Scope.User is { } user
-                ? new Dictionary<string, string> { ["type"] = "user", ["user"] = user }
-                : new() { ["type"] = "account" },
-        };
+        json.WriteStartObject();
+        json.WriteString("id"u8, secret.Id);
+        json.WriteNumber("created"u8, secret.CreatedSeconds);
+        if (secret.ExpiresAtSeconds is { } end)
+            json.WriteNumber("expires_at"u8, end);
+        else
+            json.WriteNull("expires_at"u8);
+        json.WriteBoolean("livemode"u8, secret.Livemode);
+        json.WriteString("name"u8, secret.Name);
+        json.WriteStartObject("scope"u8);
+        json.WriteString("type"u8, secret.Scope.User is null ? "account"u8 : "user"u8);
+        if (secret.Scope.User is { } user)
+            json.WriteString("user"u8, user);
+        json.WriteEndObject();
         if (secret.Payload is not null)
-            shape["payload"] = secret.Payload;
-        return JsonSerializer.SerializeToElement(shape);
-    }
+            json.WriteString("payload"u8, secret.Payload);
+        json.WriteEndObject();
+    }));
 }

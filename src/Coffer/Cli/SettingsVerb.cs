@@ -1,6 +1,4 @@
 using System.CommandLine;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using Coffer.Settings;
 using Spectre.Console;
 
@@ -12,12 +10,6 @@ namespace Coffer.Cli;
 /// </summary>
 internal static class SettingsVerb
 {
-    private static readonly JsonSerializerOptions Readable = new()
-    {
-        WriteIndented = true,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    };
-
     public static Command Command()
     {
         var json = new Option<bool>("--json") { Description = "Print JSON, for scripts." };
@@ -35,7 +27,7 @@ internal static class SettingsVerb
         {
             if (parsed.GetValue(json))
             {
-                Console.WriteLine(JsonSerializer.Serialize(SettingsTable.All.Select(Shape), Readable));
+                Console.WriteLine(Json());
                 return ExitCode.Ok;
             }
 
@@ -78,14 +70,23 @@ internal static class SettingsVerb
             });
     }
 
-    private static Dictionary<string, object?> Shape(Setting setting) => new()
+    /// <summary>All settings, for scripts.</summary>
+    public static string Json() => Terminal.Json(json =>
     {
-        ["name"] = setting.Name,
-        ["environment"] = setting.InServe ? setting.Environment : null,
-        ["value"] = setting.Value,
-        ["default"] = setting.Default,
-        ["serve"] = setting.InServe,
-        ["dev"] = setting.InDev,
-        ["help"] = setting.Help,
-    };
+        json.WriteStartArray();
+        foreach (var setting in SettingsTable.All)
+        {
+            json.WriteStartObject();
+            json.WriteString("name"u8, setting.Name);
+            json.WriteString("environment"u8, setting.InServe ? setting.Environment : null);
+            json.WriteString("value"u8, setting.Value);
+            json.WriteString("default"u8, setting.Default);
+            json.WriteBoolean("serve"u8, setting.InServe);
+            json.WriteBoolean("dev"u8, setting.InDev);
+            json.WriteString("help"u8, setting.Help);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+    }, indented: true);
 }

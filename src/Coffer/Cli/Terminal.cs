@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
@@ -11,11 +12,6 @@ namespace Coffer.Cli;
 internal static class Terminal
 {
     private const char EndOfInput = '\u0004'; // Ctrl-D, or the end of what a terminal is fed from
-
-    private static readonly JsonSerializerOptions Json = new()
-    {
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-    };
 
     /// <inheritdoc cref="VisibleText.Of"/>
     public static string Shown(string text) => VisibleText.Of(text);
@@ -37,9 +33,31 @@ internal static class Terminal
     }
 
     /// <summary>One line of JSON, whatever the locale.</summary>
-    public static void WriteJson<T>(T value) => WriteRaw(JsonLine(value) + "\n");
+    public static void WriteJson(JsonElement value) => WriteRaw(JsonLine(value) + "\n");
 
-    public static string JsonLine<T>(T value) => Shown(JsonSerializer.Serialize(value, Json));
+    /// <summary>One line of JSON with an array of these.</summary>
+    public static void WriteJson(IEnumerable<JsonElement> values) => WriteRaw(Shown(Json(json =>
+    {
+        json.WriteStartArray();
+        foreach (var value in values)
+            value.WriteTo(json);
+        json.WriteEndArray();
+    })) + "\n");
+
+    public static string JsonLine(JsonElement value) => Shown(Json(value.WriteTo));
+
+    /// <summary>JSON as people read it: no letter is escaped that needs not be.</summary>
+    public static string Json(Action<Utf8JsonWriter> write, bool indented = false)
+    {
+        var text = new ArrayBufferWriter<byte>();
+        using (var json = new Utf8JsonWriter(text, new JsonWriterOptions
+        {
+            Indented = indented,
+            Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        }))
+            write(json);
+        return Encoding.UTF8.GetString(text.WrittenSpan);
+    }
 
     /// <summary>
     /// Exactly this in UTF-8, at once: past <see cref="Console.Out"/>, which would write it in the locale's encoding.

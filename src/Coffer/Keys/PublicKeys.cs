@@ -23,7 +23,7 @@ internal sealed record SignedKey(uint Number, byte[] Key, byte[] Signature)
     {
         var json = new JsonArray(Number, Base64Url.EncodeToString(Key), Base64Url.EncodeToString(Signature));
         if (Since is not null)
-            json.Add(Since.ToString());
+            json.Add((JsonNode)Since.ToString()); // of a string it would be by reflection
         return json;
     }
 
