@@ -24,17 +24,9 @@ internal static class SameProcess
         int[] closed = [.. Enumerable.Range(0, 3).Where(IsClosed)];
         if (closed.Length == 0)
             return;
-        foreach (var stream in closed)
-        {
-            // The other way round than it is used.
-            var stand = Open("/dev/null", stream == 0 ? Write : Read);
-            if (stand < 0 || (stand != stream && Duplicate(stand, stream) < 0))
-                return;
-        }
-
         try
         {
-            BeginAgain(Words(), []);
+            BeginAgain(Words(), [], closed);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -69,7 +61,9 @@ internal static class SameProcess
     /// </summary>
     /// <param name="words">The program and its arguments, each with the zero that ends it.</param>
     /// <param name="variables">What its environment has beside what this one was given.</param>
-    public static void BeginAgain(IReadOnlyList<byte[]> words, IReadOnlyList<(string Name, string Value)> variables)
+    /// <param name="closed">The standard streams whose every use is to be an error.</param>
+    public static void BeginAgain(IReadOnlyList<byte[]> words, IReadOnlyList<(string Name, string Value)> variables,
+        params int[] closed)
     {
         if (Environment.ProcessPath is not { } program)
             return;
@@ -84,7 +78,11 @@ internal static class SameProcess
         var held = new List<GCHandle>();
         try
         {
-            _ = Execute(program, Addresses(words), Addresses(environment));
+            nint[] arguments = Addresses(words), all = Addresses(environment);
+            // Last of all: what the runtime had opened under these numbers may be its source of random numbers, which
+            // it would read for ever where it ends.
+            if (closed.All(MakeUseless))
+                _ = Execute(program, arguments, all);
         }
         finally
         {
@@ -98,6 +96,12 @@ internal static class SameProcess
             held.AddRange(pinned);
             return [.. pinned.Select(word => word.AddrOfPinnedObject()), 0];
         }
+    }
+
+    private static bool MakeUseless(int stream)
+    {
+        var stand = Open("/dev/null", stream == 0 ? Write : Read); // the other way round than it is used
+        return stand >= 0 && (stand == stream || Duplicate(stand, stream) >= 0);
     }
 
     private static List<byte[]> Split(string file)
