@@ -1,12 +1,13 @@
 # make          locked restore, format check, build (style and analyzers are errors there), all tests: what CI runs
 # make test     installs what the tests need, runs them all, ends with one line of counts
 # make quick    an answer in under 90 seconds: the build and the tests that need no PostgreSQL, browser, Node or crash
-# make proof    the long forms of the crash, failover and stress tests, about half an hour
+# make proof    the long forms of the crash, failover and stress tests, and all of end to end on .NET: an hour
+# make native   compiles the program ahead of time, into artifacts/native: it starts in a tenth of the time
 # make slowest  lists the slowest twenty tests of the last make test
 # make dev      serves a temporary store on http://127.0.0.1:26333
 # make bench    prints Coffer's speed as ratios of a bare Kestrel endpoint
 
-.PHONY: all restore format build test quick proof slowest dev bench
+.PHONY: all restore format build test quick proof native slowest dev bench
 
 # What is left out of make quick: other servers, whole products of cases, and what waits for clocks or floods.
 SLOW = Postgres. Secrets. Access. Migrations. Management. EraseTests StressTests BudgetTests FloodTests Connection \
@@ -33,6 +34,11 @@ quick:
 
 proof:
 	@test/proof
+
+native:
+	dotnet restore src/Coffer --locked-mode --verbosity quiet -p:PublishAot=true
+	dotnet publish src/Coffer -c Release --no-restore --nologo --verbosity quiet -p:PublishAot=true \
+	  -p:RunAnalyzers=false -o artifacts/native
 
 slowest:
 	@test/slowest

@@ -1,4 +1,5 @@
 using System.Reflection;
+using System.Runtime.CompilerServices;
 
 namespace Coffer;
 
@@ -17,6 +18,17 @@ internal static class Product
 
     /// <summary>The .NET runtime that it runs on, such as 10.0.12.</summary>
     public static string Runtime => Environment.Version.ToString();
+
+    /// <summary>Whether it was compiled ahead of time, to a program that brings its runtime.</summary>
+    public static bool IsNative => !RuntimeFeature.IsDynamicCodeSupported;
+
+    /// <summary>How the URLs of wrappers begin that this build lacks: the native one has no library of theirs.</summary>
+    public static IReadOnlyList<string> Lacks { get; } =
+#if NATIVE
+        [WrapperUrl.AzureKeyVault, WrapperUrl.GoogleKms];
+#else
+        [];
+#endif
 
     /// <summary>
     /// The oldest runtime that is fit: the one that all tests have passed on. Earlier ones have known faults, in what

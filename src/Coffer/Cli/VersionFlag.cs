@@ -20,6 +20,8 @@ internal sealed class VersionFlag : SynchronousCommandLineAction
         Console.WriteLine($"commit {Product.Commit ?? "unknown"}");
         Console.WriteLine($"SQLite {OwnSqlite.Release}");
         Console.WriteLine($".NET {Product.Runtime}");
+        if (Product.IsNative)
+            Console.WriteLine($"native, without {string.Join(' ', Product.Lacks)}");
         return ExitCode.Ok;
     }
 }

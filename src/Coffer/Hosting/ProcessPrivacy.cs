@@ -48,8 +48,7 @@ internal static class ProcessPrivacy
         try
         {
             _ = SetLimit(CoreSize, [0, 0]);
-            if (asked is null && args is [var verb, ..]
-                && (Holders.Contains(verb) || args.Contains("--offline") || HasPrivate(args)))
+            if (asked is null && (HasPrivate(args) || (!Product.IsNative && Holds(args))))
                 BeginAgain(args);
             _ = Control(SetDumpable, 0, 0, 0, 0);
             if (asked == "0")
@@ -77,6 +76,10 @@ internal static class ProcessPrivacy
 
         return whole;
     }
+
+    // A native build has no diagnostics to be turned off.
+    private static bool Holds(string[] args) =>
+        args is [var verb, ..] && (Holders.Contains(verb) || args.Contains("--offline"));
 
     private static bool HasPrivate(string[] args) =>
         args.Index().Any(each => ValueAt(args, each.Index) is not null);

@@ -60,8 +60,10 @@ internal sealed class KeyWrappers
         WrapperUrl.Exec => new ExecWrapper(url.Rest, settings.ExecArguments, settings.ExecEnvironment),
         WrapperUrl.Vault => new VaultWrapper(url, settings),
         WrapperUrl.AwsKms => new AwsKmsWrapper(url, settings),
+#if !NATIVE // which refuses these where they are set: Product.Lacks
         WrapperUrl.AzureKeyVault => new AzureKeyVaultWrapper(url, settings),
         WrapperUrl.GoogleKms => new GoogleKmsWrapper(url, settings),
+#endif
         _ => KeyFile.Load(url.File!, isCredential: url.Scheme == WrapperUrl.Credential),
     };
 

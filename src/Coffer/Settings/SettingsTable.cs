@@ -301,8 +301,15 @@ internal static class SettingsTable
             ? url
             : throw new FormatException("is not of the form https://NAME or https://NAME:PORT, without a path");
 
-    private static WrapperUrl Wrapper(string word) => WrapperUrl.Parse(word)
-        ?? throw new FormatException($"is not a list of wrappers: '{word}' is not {WrapperUrl.Forms}");
+    private static WrapperUrl Wrapper(string word)
+    {
+        var url = WrapperUrl.Parse(word)
+            ?? throw new FormatException($"is not a list of wrappers: '{word}' is not {WrapperUrl.Forms}");
+        return Product.Lacks.Contains(url.Scheme)
+            ? throw new FormatException(
+                $"names a wrapper that the native build lacks, {url.Scheme}: run the .NET build of Coffer instead")
+            : url;
+    }
 
     private static IPNetwork Network(string item) => Networks.Parse(item.Trim())
         ?? throw new FormatException(

@@ -11,7 +11,7 @@ internal static partial class DocumentLinks
         ".yml",
     ];
 
-    private static readonly string[] NotOurs = ["bin", "obj", "node_modules", "TestResults", ".git"];
+    private static readonly string[] NotOurs = ["bin", "obj", "node_modules", "TestResults", "artifacts", ".git"];
 
     // Files that the reader of a document makes, or has.
     private static readonly string[] Readers =

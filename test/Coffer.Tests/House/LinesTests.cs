@@ -11,7 +11,8 @@ public sealed class LinesTests
 
     private static readonly string[] Kinds = [".cs", ".md", ".sql", ".http", ".props", ".csproj", ".sh", ".mjs", ".py",
         ".lua", ".html", ".yml", ""];
-    private static readonly string[] NotOurs = ["bin", "obj", "node_modules", "TestResults", ".git", "fixtures"];
+    private static readonly string[] NotOurs =
+        ["bin", "obj", "node_modules", "TestResults", "artifacts", ".git", "fixtures"];
 
     [Fact]
     public void No_line_is_wider_than_120_columns()

@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace Coffer.Tests.House;
 
 /// <summary>Which .NET runtimes are fit (SECURITY.md).</summary>
@@ -20,6 +22,17 @@ public sealed class RuntimeTests
         else
             Assert.Equal($"This .NET runtime is {runtime}, and the oldest that is fit is {Product.OldestRuntime}. "
                 + "Update the runtime", trouble);
+    }
+
+    [Fact]
+    [Trait("Fast", "5")]
+    public void The_native_build_is_made_of_the_oldest_that_is_fit_and_locked()
+    {
+        Assert.Contains($"<RuntimeFrameworkVersion>{Product.OldestRuntime}</RuntimeFrameworkVersion>",
+            File.ReadAllText(Repository.File("src/Coffer/Coffer.csproj")), StringComparison.Ordinal);
+        var locked = JsonElement.Parse(File.ReadAllText(Repository.File("src/Coffer/packages.native.lock.json")))
+            .GetProperty("dependencies").GetProperty("net10.0/linux-x64").GetProperty("Microsoft.DotNet.ILCompiler");
+        Assert.Equal($"{Product.OldestRuntime}", locked.GetProperty("resolved").GetString());
     }
 
     [Fact]
