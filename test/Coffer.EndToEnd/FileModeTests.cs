@@ -31,12 +31,12 @@ public sealed class FileModeTests
         {
             Assert.Equal(Directory700, File.GetUnixFileMode(data.Path));
             Assert.All(files, file => Assert.Equal(File600, File.GetUnixFileMode(data.File(file))));
-            var said = $"{data.Path} could be used by others than its owner (mode 0755). It is now 0700";
-            Assert.Equal(1, Times(said, coffer.Stderr));
-            Assert.All(files, file => Assert.Equal(1, Times($"{data.File(file)} could be used", coffer.Stderr)));
             using var client = new WireClient(coffer.Url, key);
             Assert.Equal("p", (await client.FindAsync("k")).Is(200).Payload);
             Assert.Equal(0, await coffer.StopAsync());
+            var said = $"{data.Path} could be used by others than its owner (mode 0755). It is now 0700";
+            Assert.Equal(1, Times(said, coffer.Stderr));
+            Assert.All(files, file => Assert.Equal(1, Times($"{data.File(file)} could be used", coffer.Stderr)));
         }
 
         await using var again = await CofferProcess.ServeAsync(data);

@@ -1,6 +1,7 @@
 namespace Coffer.EndToEnd;
 
 /// <summary>The program with another SQLite than its own, or with none: it does not start, and it says why.</summary>
+[Trait("Build", "both")]
 [Trait("Firm ground", "1")]
 public sealed class OwnSqliteTests : IDisposable
 {
@@ -14,7 +15,10 @@ public sealed class OwnSqliteTests : IDisposable
     public OwnSqliteTests()
     {
         foreach (var file in Directory.EnumerateFiles(Path.GetDirectoryName(Needs.Program)!))
-            File.Copy(file, program.File(Path.GetFileName(file)));
+        {
+            if (Path.GetFileName(file) != Library) // which lies beside a native build
+                File.Copy(file, program.File(Path.GetFileName(file)));
+        }
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 namespace Coffer.EndToEnd;
 
 /// <summary><c>coffer serve</c>: a store that lasts.</summary>
+[Trait("Build", "both")]
 public sealed class ServeTests
 {
     private const UnixFileMode OwnerReadsAndWrites = UnixFileMode.UserRead | UnixFileMode.UserWrite;

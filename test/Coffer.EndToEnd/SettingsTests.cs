@@ -118,8 +118,8 @@ public sealed class SettingsTests : IDisposable
     }
 
     [Theory]
-    [InlineData("0x8000000", "8192")] // 128 MiB
-    [InlineData("0x40000000", "65536")]
+    [InlineData("8000000", "8192")] // 128 MiB, in hexadecimal
+    [InlineData("40000000", "65536")]
     public async Task As_many_tenants_are_kept_open_as_a_quarter_of_the_memory_holds(string memory, string tenants)
     {
         var json = (await Ran.ProgramAsync(Needs.Program, ["settings", "--json"], new Dictionary<string, string>

@@ -7,6 +7,7 @@ namespace Coffer.EndToEnd;
 
 /// <summary>What a server does at the signals of a system that starts and stops it.</summary>
 [Trait("Firm edges", "6")]
+[Trait("Build", "both")]
 public sealed class SignalsTests
 {
     [Fact]

@@ -20,9 +20,21 @@ public static class Needs
     /// <summary>The folder of the scripts that drive the official SDKs.</summary>
     public static string SdkFolder { get; } = Path.Combine(Project, "sdk");
 
-    /// <summary>The built program, of the configuration that the tests are built in.</summary>
-    public static string Program { get; } =
+    /// <summary>The .NET build of the program, of the configuration that the tests are built in.</summary>
+    public static string DotNetProgram { get; } =
         Path.Combine(Repository, "src", "Coffer", Path.GetRelativePath(Project, AppContext.BaseDirectory), "coffer");
+
+    /// <summary>The program: the file that COFFER_PROGRAM names, such as a native build, or else the .NET one.</summary>
+    public static string Program { get; } =
+        Environment.GetEnvironmentVariable("COFFER_PROGRAM") is { Length: > 0 } given
+            ? Path.GetFullPath(given, Repository)
+            : DotNetProgram;
+
+    /// <summary>
+    /// Whether it is the native build: its runtime is in it, and no file beside it says which one it needs.
+    /// </summary>
+    public static bool IsNative { get; } =
+        !File.Exists(Path.Combine(Path.GetDirectoryName(Program)!, "coffer.runtimeconfig.json"));
 
     /// <summary>Node, with the official SDK installed where the script looks for it.</summary>
     public static string Node()
