@@ -19,6 +19,17 @@ public sealed class WorkflowTests
     }
 
     [Fact]
+    [Trait("Fast", "5")]
+    public void The_end_to_end_tests_run_on_the_native_build_and_each_night_on_the_other()
+    {
+        Assert.Matches("(?m)^  schedule:\n    - cron: \"[0-9]+ [0-9]+ \\* \\* \\*\"", Workflow);
+        Assert.Contains("END_TO_END: ${{ github.event_name == 'schedule' && 'dotnet' || 'native' }}", Workflow,
+            StringComparison.Ordinal);
+        Assert.Contains("build=${END_TO_END:-native}", File.ReadAllText(Repository.File("test/run")),
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Every_action_is_pinned_to_a_commit()
     {
         var used = Regex.Matches(Workflow, @"uses: (?<action>\S+)").Select(use => use.Groups["action"].Value).ToList();
