@@ -106,22 +106,54 @@ public sealed class InstallNodesTests(PostgresServer server)
         var id = (await nodes[0].Get(key, Installs, "acct_1")).Ids().Single();
         (await nodes[0].Post(key, $"{Installs}/{id}/uninstall")).IsOk();
         // As it is between the statements of another node's uninstall and its commit.
-        await using var other = new NpgsqlConnection(nodes.Store);
-        await other.OpenAsync(Ct);
-        await ExecuteAsync("CREATE TEMP TABLE closed AS SELECT * FROM uninstalls; DELETE FROM uninstalls");
-        await ExecuteAsync("BEGIN; SELECT id FROM apps FOR UPDATE; INSERT INTO uninstalls SELECT * FROM closed");
-        var setting = nodes[0].Set(key, "late", account: "acct_1");
-        await Until.SoAsync("it waits", async () => await PostgresServer.ScalarAsync(nodes.Store,
-            "SELECT count(*) FROM pg_locks WHERE NOT granted") is > 0L);
-        await ExecuteAsync("COMMIT");
-        (await setting).IsError(403, "account_invalid", null);
+        await using var other = await OtherAsync(nodes);
+        await ExecuteAsync(other, "DELETE FROM uninstalls");
+        (await MeetingAsync(other, "SELECT id FROM apps FOR UPDATE; INSERT INTO uninstalls SELECT * FROM closed",
+            () => nodes[0].Set(key, "late", account: "acct_1"))).IsError(403, "account_invalid", null);
         Assert.Equal(0L, await PostgresServer.ScalarAsync(nodes.Store, "SELECT count(*) FROM tenants"));
+    }
 
-        async Task ExecuteAsync(string sql)
+    [Fact]
+    public async Task A_mint_that_meets_an_uninstall_between_its_reads_is_refused()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), count: 1);
+        var (key, app) = (nodes.Keys.TestSecretKey, await AppAsync(nodes));
+        await using var other = await OtherAsync(nodes, await InstallAsync(nodes, app));
+        await InstallAsync(nodes, app);
+        // What is minted under a generation that an uninstall has raised would not be ended by it.
+        (await MeetingAsync(other,
+            "LOCK TABLE generations IN ACCESS EXCLUSIVE MODE; INSERT INTO uninstalls SELECT * FROM closed",
+            () => nodes[0].Post(key, Ephemeral, null, "acct_1", ("user", "usr_1"))))
+            .IsError(403, "account_invalid", null);
+    }
+
+    [Fact]
+    public async Task An_uninstall_or_a_create_decides_by_what_was_committed_before_it()
+    {
+        await using var nodes = await Nodes.StartAsync(await server.NewDatabaseAsync(), count: 1);
+        var (key, app) = (nodes.Keys.TestSecretKey, await AppAsync(nodes));
+        await using var other = await OtherAsync(nodes, await InstallAsync(nodes, app));
+
+        // It was uninstalled and installed again meanwhile; then the next one was uninstalled as well.
+        foreach (var (meanwhile, left) in ((string, long)[])[
+            ("UPDATE tenants SET id = DEFAULT, created = created + 1", 1),
+            ("DELETE FROM tenants; INSERT INTO uninstalls SELECT * FROM closed", 0)])
         {
-            await using var command = new NpgsqlCommand(sql, other);
-            await command.ExecuteNonQueryAsync(Ct);
+            var id = await InstallAsync(nodes, app);
+            (await MeetingAsync(other, meanwhile, () => nodes[0].Post(key, $"{Installs}/{id}/uninstall")))
+                .IsError(404, "resource_missing", "id");
+            Assert.Equal(left, await PostgresServer.ScalarAsync(nodes.Store, "SELECT count(*) FROM tenants"));
+            Assert.Equal(1L, await PostgresServer.ScalarAsync(nodes.Store, "SELECT count(*) FROM receipts"));
         }
+
+        // Somebody makes a tenant of the app: the uninstall waits for that.
+        var last = await InstallAsync(nodes, app);
+        (await MeetingAsync(other, "SELECT id FROM apps FOR KEY SHARE",
+            () => nodes[0].Post(key, $"{Installs}/{last}/uninstall"))).IsOk();
+
+        (await MeetingAsync(other, "DELETE FROM api_keys WHERE app IS NOT NULL; DELETE FROM apps",
+            () => nodes[0].Post(nodes.Keys.AdminKey!, $"/admin/v1/apps/{app}/installs", ("account", "acct_2"))))
+            .IsError(403, null, null, "The app of the provided key was deleted. Use a key of another app.");
     }
 
     [Fact]
@@ -143,6 +175,40 @@ public sealed class InstallNodesTests(PostgresServer server)
             Assert.Single(ended.Select(answer => answer.IsOk().Header("Coffer-Receipt")).Distinct());
             Assert.Equal(round + 1L, await PostgresServer.ScalarAsync(nodes.Store, "SELECT count(*) FROM receipts"));
         }
+    }
+
+    private static async Task<string> InstallAsync(Nodes nodes, string app) =>
+        (await nodes[0].Post(nodes.Keys.TestSecretKey, Installs, null, "acct_1", ("app", app))).IsOk().Id!;
+
+    /// <summary>
+    /// Somebody else's connection to their database, to which an account is known that is closed, once an install was
+    /// removed.
+    /// </summary>
+    private static async Task<NpgsqlConnection> OtherAsync(Nodes nodes, string? uninstalled = null)
+    {
+        if (uninstalled is not null)
+            (await nodes[0].Post(nodes.Keys.TestSecretKey, $"{Installs}/{uninstalled}/uninstall")).IsOk();
+        var other = new NpgsqlConnection(nodes.Store);
+        await other.OpenAsync(Ct);
+        await ExecuteAsync(other, "CREATE TEMP TABLE closed AS SELECT * FROM uninstalls");
+        return other;
+    }
+
+    /// <summary>The answer to a request that waits for a transaction of somebody else's, until that commits.</summary>
+    private static async Task<Answer> MeetingAsync(NpgsqlConnection other, string sql, Func<Task<Answer>> asking)
+    {
+        await ExecuteAsync(other, $"BEGIN; {sql}");
+        var answer = asking();
+        await Until.SoAsync("it waits", async () => await PostgresServer.ScalarAsync(other.ConnectionString,
+            "SELECT count(*) FROM pg_locks WHERE NOT granted") is > 0L);
+        await ExecuteAsync(other, "COMMIT");
+        return await answer;
+    }
+
+    private static async Task ExecuteAsync(NpgsqlConnection other, string sql)
+    {
+        await using var command = new NpgsqlCommand(sql, other);
+        await command.ExecuteNonQueryAsync(Ct);
     }
 
     private static async Task<string> AppAsync(Nodes nodes) =>
