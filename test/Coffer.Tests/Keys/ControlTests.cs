@@ -16,6 +16,9 @@ public sealed class ControlTests : IDisposable
     private static readonly JsonElement Vector = JsonDocument.Parse(
         File.ReadAllText(Repository.File("vectors/control-v2.json"))).RootElement;
 
+    /// <summary>As docs/envelope.md has it.</summary>
+    private const byte CompromiseTag = 14;
+
     private readonly TemporaryDirectory directory = new();
 
     public void Dispose() => directory.Dispose();
@@ -111,6 +114,47 @@ public sealed class ControlTests : IDisposable
             control with { Renewal = control.Renewal! with { State = (RenewalState)9 } },
             control with { Heads = control.Heads![1..] }, control with { Heads = [] }])
             Assert.Null(Control.Open(store, wrong.Write(store, root).Value, root));
+    }
+
+    [Fact]
+    [Trait("Keys", "S2")]
+    public void Whose_keys_others_may_know_is_read_as_it_was_written_or_the_control_row_is_not_read()
+    {
+        using var vectors = JsonDocument.Parse(File.ReadAllText(Repository.File("vectors/control-v3.json")));
+        var vector = vectors.RootElement;
+        var (store, root) = (Hex(vector, "store_id"), new RootKeys(new SealingKey(1, Hex(vector, "root_key"))));
+        using var control = Control.Open(store, Hex(vector, "control"), root)!;
+        Compromise[] all =
+        [
+            new(6, 5, "tkr_1", new TenantChoice(null, null, null)),
+            new(6, 5, "tkr_2", new TenantChoice("app_1", null, null)),
+            new(7, 5, "tkr_3", new TenantChoice("app_1", "acct_1", false)),
+            new(uint.MaxValue, 6, "tkr_4", new TenantChoice("app_1", "acct_1", true)),
+        ];
+        var written = (control with { Compromises = all }).Write(store, root).Value;
+        using var again = Control.Open(store, written, root)!;
+        Assert.Equal(all, again.Compromises);
+
+        // Whoever ignores what he cannot read would take over keys of before. Cut, of another form, of no rotation.
+        var whole = all[3].ToBytes();
+        byte[] versions = whole[..8], rotation = StoreEdits.Field(1, "tkr_1"u8.ToArray());
+        using var bound = SealedKind.Control.Bind();
+        bound.Add(store);
+        using var text = root.Open(written, bound.Span)!;
+        foreach (var wrong in (byte[][])[[], versions[1..], versions, whole[1..], whole[..^1],
+            [.. versions, .. rotation, .. rotation], [.. versions, .. rotation, .. StoreEdits.Field(9)],
+            [.. versions, .. StoreEdits.Field(1, 0xff)], [.. versions, .. rotation, .. StoreEdits.Field(2, 0xff)],
+            [.. versions, .. rotation, .. StoreEdits.Field(3, 0xff)],
+            [.. versions, .. rotation, .. StoreEdits.Field(4)], [.. versions, .. rotation, .. StoreEdits.Field(4, 2)]])
+        {
+            Assert.Null(Compromise.Read(wrong));
+            Assert.Null(Control.Open(store, root.Seal(SealedKind.Control,
+                [.. text.Span, .. StoreEdits.Field(CompromiseTag, wrong)], bound.Span), root));
+        }
+
+        using var more = Control.Open(store, root.Seal(SealedKind.Control,
+            [.. text.Span, .. StoreEdits.Field(CompromiseTag, whole)], bound.Span), root)!;
+        Assert.Equal([.. all, all[3]], more.Compromises);
     }
 
     [Fact]
