@@ -194,23 +194,27 @@ internal sealed class TenantKeyRotation : IDisposable
     private async Task<Turn?> RotateAsync(
         TenantRotation rotation, IReadOnlyList<OwnedTenantRow> page, CancellationToken ct)
     {
-        var (turn, left) = (new Turn(), page);
+        var (turn, left, halfway) = (new Turn(), page, new HashSet<long>());
         for (var rounds = 0; rounds < MostRounds && left.Count > 0; rounds++)
         {
             turn.Damaged.Clear();
             // Those whose keys have one more already were begun before a crash.
-            var begun = await OpenAsync(left, turn, ct);
-            await CommitAsync([.. begun.Where(tenant => tenant.Keys.Count == 1 && !HasNewSeed(tenant, rotation))
-                .Select(tenant => new TenantResealing.Beginning(tenants, tenant, Retired(rotation)))], turn, ct);
+            List<Tenant> beginning = [.. (await OpenAsync(left, turn, ct)).Where(tenant =>
+                tenant.Keys.Count == 1 && !HasNewSeed(tenant, rotation) && !IsEnded(tenant))];
+            List<TenantResealing.Beginning> beginnings = [.. beginning.Select(
+                tenant => new TenantResealing.Beginning(tenants, tenant, Retired(rotation)))];
+            await CommitAsync(beginnings, turn, ct);
             var opened = await OpenAsync(left, turn, ct);
             var between = opened.Where(tenant => tenant.Keys.Count > 1).ToList();
+            halfway.UnionWith(beginning.Where((_, i) => beginnings[i].HasChanged).Concat(between)
+                .Select(tenant => tenant.Number));
             foreach (var kind in SealedKind.All.Where(kind => kind.Under == SealedKind.Key.Tenant))
                 await ResealAsync(kind, between, turn, ct);
             List<TenantResealing.Ending> endings =
                 [.. between.Select(tenant => new TenantResealing.Ending(tenants, tenant, turn.DamagedOf(tenant)))];
             await CommitAsync(endings, turn, ct);
             var done = between.Where((tenant, i) => endings[i].HasChanged && IsOf(rotation, tenant))
-                .Concat(opened.Where(tenant => IsDone(tenant, rotation)))
+                .Concat(opened.Where(tenant => IsDone(tenant, rotation) || IsEnded(tenant)))
                 .Select(tenant => tenant.Number).ToHashSet();
             left = [.. left.Where(owned => !done.Contains(owned.Id)
                 && opened.Exists(tenant => tenant.Number == owned.Id))];
@@ -218,6 +222,10 @@ internal sealed class TenantKeyRotation : IDisposable
 
         await gate.ReportAsync([.. turn.Damaged.Select(each => each.Row)], "");
         return left.Count == 0 ? turn : null;
+
+        // By whoever leads by now: begun once more, nobody might end it.
+        bool IsEnded(Tenant tenant) =>
+            !rotation.IsCompromised && tenant.Keys.Count == 1 && halfway.Contains(tenant.Number);
     }
 
     private long? Retired(TenantRotation rotation) =>

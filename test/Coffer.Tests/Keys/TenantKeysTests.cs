@@ -1,7 +1,13 @@
 using System.Text.Json.Nodes;
+using Coffer.Access;
+using Coffer.Audit;
 using Coffer.Crypto;
+using Coffer.Keys;
+using Coffer.Management;
+using Coffer.Secrets;
 using Coffer.Shared;
 using Coffer.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Keys;
 
@@ -293,6 +299,42 @@ public sealed class TenantKeysTests : ServerTests
         Assert.Equal(30, await CountAsync("counter = 7 AND keys = 1"));
     }
 
+    /// <summary>A node that was restarted leads again while the one that led meanwhile is in its turn.</summary>
+    [Fact]
+    public async Task What_another_leader_ends_in_the_middle_of_a_turn_is_not_begun_again()
+    {
+        (await Server.Client(account: "acct_1").Set("k", "payload")).IsOk();
+        var id = new TenantId(await Server.AppIdAsync(), Livemode: false, "acct_1");
+        await Server.StopAsync();
+        await Server.OnStoreAsync(async (engine, committer, instance) =>
+        {
+            var number = (await engine.FindTenantAsync(id, default))!.Id;
+            await committer.CommitAsync(new Change.Plain(new TenantRotations([
+                new TenantRotation("tkr_1", id.App, null, null, Server.Time.Seconds, 1, number)]).Write(instance)));
+            using var refusals = new Refusals(Server.Time);
+            using var other = Rotation(Server.Time);
+            using var late = Rotation(new Interrupted(Server.Time, async () =>
+            {
+                Assert.Equal((2L, 2L), Now(await engine.FindTenantAsync(id, default)));
+                Assert.True(await other.StepAsync(default));
+            }));
+            Assert.False(await late.StepAsync(default)); // that the tenant is done, the other has written
+            Assert.Equal((3L, 1L), Now(await engine.FindTenantAsync(id, default)));
+            return true;
+
+            TenantKeyRotation Rotation(TimeProvider time) => new(engine, committer,
+                new Tenants(engine, committer, instance, time, kept: 10), new Gate(refusals, null!, engine), time,
+                NullLogger<TenantKeyRotation>.Instance)
+            {
+                Roots = new RootRotation(engine, committer, instance,
+                    KeyWrappers.OfFile(Path.Combine(Server.Data, "coffer.key")), time),
+                MostRowsASecond = 100, // so that it rests after each commit
+            };
+        });
+
+        static (long Counter, long Keys) Now(TenantRow? row) => (row!.Counter, row.Keys);
+    }
+
     [Fact]
     public async Task No_more_rotations_wait_than_twenty()
     {
@@ -377,4 +419,23 @@ public sealed class TenantKeysTests : ServerTests
     private async Task<List<string>> OutcomesAsync() =>
         [.. (await EntriesAsync()).Where(entry => (string?)entry["verb"] == "rotate_tenant_keys")
             .Select(entry => (string)entry["outcome"]!)];
+
+    /// <summary>A clock by which something else happens before the first rest.</summary>
+    private sealed class Interrupted(TimeProvider time, Func<Task> meanwhile) : TimeProvider
+    {
+        private Func<Task>? left = meanwhile;
+
+        public override long TimestampFrequency => time.TimestampFrequency;
+
+        public override DateTimeOffset GetUtcNow() => time.GetUtcNow();
+
+        public override long GetTimestamp() => time.GetTimestamp();
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+        {
+            if (Interlocked.Exchange(ref left, null) is { } now)
+                now().GetAwaiter().GetResult();
+            return base.CreateTimer(callback, state, dueTime, period);
+        }
+    }
 }
