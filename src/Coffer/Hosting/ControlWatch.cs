@@ -129,8 +129,22 @@ internal sealed class ControlWatch : IDisposable
         engine.ControlMoved = static () => { };
         stop.Cancel();
         Loop.Dispose();
+        WriteLast();
         stop.Dispose();
         following.Dispose();
+    }
+
+    // What was changed last may not have been followed yet; the next start is to know of it.
+    private void WriteLast()
+    {
+        try
+        {
+            keys.Anchor.Write(instance);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            failing.Begin(LogLevel.Warning, e, "The anchor could not be written");
+        }
     }
 
     private void Tell() => engine.OpenedRoot = instance.Roots.Newest;
