@@ -58,11 +58,10 @@ public sealed class RootKeysTests : ServerTests
             await Server.StartAgainAsync();
         }
 
-        var verbs = await VerbsAsync();
+        var outcomes = await OutcomesAsync("rotate_root_key");
         Assert.Equal(["done", "rewrapping", "sealing", "opened", "made"],
-            verbs.Where(entry => entry is { Verb: "rotate_root_key", Outcome: not "replayed" })
-                .Select(entry => entry.Outcome));
-        Assert.Single(verbs, entry => entry is { Verb: "rotate_root_key", Outcome: "replayed" });
+            outcomes.Where(outcome => outcome != "replayed"));
+        Assert.Single(outcomes, "replayed");
     }
 
     [Theory]
@@ -355,9 +354,9 @@ public sealed class RootKeysTests : ServerTests
         await DoneAsync(version: 2);
         await Server.StopAsync();
         using var directory = new TemporaryDirectory();
-        var report = await StoreCopy.RunAsync(
-            Server.Location, directory.File("copy"), static _ => { }, TimeProvider.System, default);
-        Assert.True(report.IsFinished, string.Join('\n', report.Problems));
+        // On PostgreSQL the sessions of a server that was stopped may end a little later.
+        await Until.SoAsync("the copy is finished", async () => (await StoreCopy.RunAsync(
+            Server.Location, directory.File("copy"), static _ => { }, TimeProvider.System, default)).IsFinished);
         var options = new CofferOptions { Data = directory.File("copy"), Listen = "http://127.0.0.1:0" };
         await using var node = new Nodes.Node(
             await Coffer.Hosting.Server.StartAsync(options, TimeProvider.System, default), "");
@@ -378,7 +377,7 @@ public sealed class RootKeysTests : ServerTests
             Assert.Equal("kept",
                 (await Server.Client(account: "acct_1").Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
             Assert.Equal(8L, (long)(await ShowAsync())["serial"]!);
-            Assert.Equal(7, (await VerbsAsync()).Count(entry => entry.Verb == "raise_level"));
+            Assert.Equal(7, (await OutcomesAsync("raise_level")).Count);
             await Server.StopAsync();
         }
 
@@ -448,7 +447,7 @@ public sealed class RootKeysTests : ServerTests
         return keys;
     }
 
-    private async Task<List<(string Verb, string Outcome)>> VerbsAsync() =>
-        [.. (await Server.Admin.Get("/admin/v1/audit", ("limit", "100"))).IsOk().Json["data"]!.AsArray()
-            .Select(entry => ((string)entry!["verb"]!, (string)entry["outcome"]!))];
+    private async Task<List<string>> OutcomesAsync(string verb) =>
+        [.. (await Server.Admin.Get("/admin/v1/audit", ("verb", verb), ("limit", "100"))).IsOk().Json["data"]!.AsArray()
+            .Select(entry => (string)entry!["outcome"]!)];
 }

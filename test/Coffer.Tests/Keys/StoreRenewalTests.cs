@@ -581,10 +581,21 @@ public sealed class StoreRenewalTests : ServerTests
         return made.GetProperty("secret").GetString()!;
     }
 
-    private async Task<List<string>> EntriesAsync(params string[] verbs) =>
-        [.. (await Server.Admin.Get("/admin/v1/audit", ("limit", "100"))).IsOk().Json["data"]!.AsArray()
-            .Where(entry => verbs.Contains((string)entry!["verb"]!))
-            .Select(entry => $"{entry!["verb"]} {entry["outcome"]}")];
+    // Newest first.
+    private async Task<List<string>> EntriesAsync(params string[] verbs)
+    {
+        var entries = new List<JsonNode>();
+        foreach (var verb in verbs)
+        {
+            entries.AddRange((await Server.Admin.Get("/admin/v1/audit", ("verb", verb), ("limit", "100"))).IsOk()
+                .Json["data"]!.AsArray()!);
+        }
+
+        return [.. entries.OrderByDescending(Place).Select(entry => $"{entry["verb"]} {entry["outcome"]}")];
+
+        static (long Row, long Sequence) Place(JsonNode entry) => ((string)entry["id"]!).Split('_') is [_, var row,
+            var sequence] ? (long.Parse(row), long.Parse(sequence)) : default;
+    }
 
     private Task<bool> AskAsync(uint pepper = 2) => OnStoreAsync(async (_, committer, instance) =>
     {

@@ -20,6 +20,8 @@ public sealed class TenantThiefTests() : ServerTests
     {
         foreach (var account in (string[])["acct_1", "acct_2"])
             (await Server.Client(account: account).Set("k", $"payload of {account}")).IsOk();
+        var other = Server.Client(Server.OtherAppKey, "acct_1");
+        (await other.Set("k", "of another app")).IsOk();
         var id = await IdAsync("acct_1");
         await Server.StopAsync();
         await AskAsync(id.App);
@@ -49,6 +51,8 @@ public sealed class TenantThiefTests() : ServerTests
         (await Server.Client(account: "acct_1").Set("k")).IsError(500, null, null, type: "api_error");
         Assert.Equal("payload of acct_2",
             (await Server.Client(account: "acct_2").Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
+        // Nobody else's keys were said to be known, and those are of before it.
+        Assert.Equal("of another app", (await other.Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
         (await Server.Client(account: "acct_3").Set("k")).IsOk();
         // Which was begun under the second root key, and needed no rotation.
         Assert.Equal($"{(1L << 32) + 1}",
@@ -124,6 +128,31 @@ public sealed class TenantThiefTests() : ServerTests
         }
     }
 
+    [Fact]
+    public async Task A_root_key_takes_over_no_keys_of_before_any_compromise_of_their_tenant()
+    {
+        var id = await IdAsync("acct_1");
+        await Server.StopAsync();
+        await Server.StepsAsync(async (tenants, committer, engine) =>
+        {
+            await tenants.FindOrAddAsync(id, null, default);
+            var owned = new OwnedTenantRow(id, (await engine.FindTenantAsync(id, default))!);
+            foreach (var (compromises, isTaken) in ((Compromise[], bool)[])[([], true), ([Of(1)], true),
+                ([Of(2)], false), ([Of(1), Of(2)], false), ([Of(2), Of(1)], false), ([Of(2, Server.OtherApp)], true),
+                ([Of(2, account: "acct_2")], true), ([Of(2, livemode: true)], true),
+                ([Of(2, id.App, "acct_1", false)], false)])
+            {
+                await committer.CommitAsync(new ControlChange(
+                    tenants.Instance, control => control with { Compromises = compromises }, [], []));
+                Assert.Equal(isTaken, Tenants.Rewrap(tenants.Instance, owned, out var damage) is not null);
+                Assert.Equal(isTaken ? null : "its keys, which are of before a compromise", damage?.Fault);
+            }
+        });
+
+        static Compromise Of(uint first, string? app = null, string? account = null, bool? livemode = null) =>
+            new(9, first, "tkr_1", new TenantChoice(app, account, livemode));
+    }
+
     private async Task<TenantId> IdAsync(string account) => new(await Server.AppIdAsync(), Livemode: false, account);
 
     private async Task DoneAsync() => await Until.SoAsync("the rotation is done", async () =>
@@ -179,7 +208,6 @@ public sealed class TenantThiefTests() : ServerTests
         TenantRotations.Read(instance, await engine.FindMetaAsync(TenantRotations.MetaKey, default));
 
     private async Task<List<System.Text.Json.Nodes.JsonNode>> EntriesAsync(string verb, string? outcome) =>
-        [.. (await Server.Admin.Get("/admin/v1/audit", ("limit", "100"))).IsOk().Json["data"]!.AsArray()
-            .Select(entry => entry!).Where(entry => (string?)entry["verb"] == verb
-                && (outcome is null || (string?)entry["outcome"] == outcome))];
+        [.. (await Server.Admin.Get("/admin/v1/audit", ("verb", verb), ("limit", "100"))).IsOk().Json["data"]!.AsArray()
+            .Select(entry => entry!).Where(entry => outcome is null || (string?)entry["outcome"] == outcome)];
 }
