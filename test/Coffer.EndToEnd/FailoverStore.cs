@@ -115,13 +115,22 @@ internal sealed class FailoverStore : IAsyncDisposable
             await running; // a writer has failed, and says why
     }
 
-    /// <summary>Returns once more was acknowledged: enough that each account has something.</summary>
-    public async Task UntilAcknowledgedAsync()
+    /// <summary>Has each writer rest after each operation from now on.</summary>
+    public void Slow(TimeSpan rest)
     {
-        var enough = Tally.Acknowledged + 80;
+        foreach (var writer in writers)
+            writer.Rest = rest;
+    }
+
+    /// <summary>
+    /// Returns once as many more were acknowledged; as it is, enough that each account has something.
+    /// </summary>
+    public async Task UntilAcknowledgedAsync(int more = 80)
+    {
+        var enough = Tally.Acknowledged + more;
+        var longest = TimeSpan.FromSeconds(30 + more / 20);
         for (var waited = Stopwatch.StartNew(); Tally.Acknowledged < enough; await RunAsync(0.1))
-            Assert.True(waited.Elapsed < TimeSpan.FromSeconds(30),
-                $"too little is acknowledged while all is well: {Tally}");
+            Assert.True(waited.Elapsed < longest, $"too little is acknowledged while all is well: {Tally}");
     }
 
     /// <summary>

@@ -11,7 +11,7 @@ namespace Coffer.EndToEnd;
 internal sealed class FailoverWriter(int number, Random random)
 {
     private static readonly string[] Accounts = ["", "acct_one", "acct_two"];
-    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan BeforeRetry = TimeSpan.FromMilliseconds(50);
 
     private readonly Dictionary<Place, State?> expected = (
         from account in Accounts
@@ -19,6 +19,9 @@ internal sealed class FailoverWriter(int number, Random random)
         select new Place(account, $"writer {number} name {name}")).ToDictionary(place => place, _ => (State?)null);
 
     private int operations;
+
+    /// <summary>How long it rests after each operation.</summary>
+    public TimeSpan Rest { get; set; }
 
     private sealed record Place(string Account, string Name);
 
@@ -40,6 +43,8 @@ internal sealed class FailoverWriter(int number, Random random)
                 random.Next(4) == 0 ? null : $"{key} {new string('x', random.Next(4_500))} {key}");
             var read = expected.Keys.ElementAt(random.Next(expected.Count));
             Same(read, expected[read], expected[read], await TryFindAsync(Any(nodes), tally, read));
+            if (Rest > TimeSpan.Zero)
+                await Task.Delay(Rest, CancellationToken.None);
         }
     }
 
@@ -63,7 +68,8 @@ internal sealed class FailoverWriter(int number, Random random)
         var before = expected[place];
         var after = payload is null ? null : new State(payload, (before?.Version ?? 0) + 1);
         var isSeen = false;
-        for (var waited = Stopwatch.StartNew(); ; await Task.Delay(Pause, TestContext.Current.CancellationToken))
+        for (var waited = Stopwatch.StartNew(); ;
+            await Task.Delay(BeforeRetry, TestContext.Current.CancellationToken))
         {
             Assert.True(waited.Elapsed < TimeSpan.FromSeconds(60), $"{key} is refused for {waited.Elapsed}");
             var node = Any(nodes);
