@@ -213,9 +213,9 @@ public sealed class RootKeysTests : ServerTests
     }
 
     [Fact]
+    [Trait("Engine", "SQLite")] // SQLite keeps bytes where text belongs, and broken text
     public async Task Apps_that_are_planted_with_ids_that_read_alike_are_each_named_and_keep_no_rotation_from_its_end()
     {
-        Assert.SkipWhen(PostgresServer.IsChosen, "SQLite keeps bytes where text belongs, and broken text");
         string[] ids =
         [
             "x'ff'", "x'fe'", "CAST(x'61ff' AS TEXT)", "CAST(x'61fe' AS TEXT)", "CAST(x'610062' AS TEXT)",

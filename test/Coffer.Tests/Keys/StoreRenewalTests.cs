@@ -130,9 +130,9 @@ public sealed class StoreRenewalTests : ServerTests
     }
 
     [Fact]
+    [Trait("Engine", "SQLite")] // rows are planted in the file
     public async Task The_thief_who_has_the_root_key_the_pepper_and_every_copy_forges_nothing_once_it_is_listed()
     {
-        Assert.SkipWhen(PostgresServer.IsChosen, "rows are planted in the file");
         var client = Server.Client(account: "acct_1");
         (await client.Set("k", "payload")).IsOk();
         var app = await Server.AppIdAsync();
@@ -207,9 +207,9 @@ public sealed class StoreRenewalTests : ServerTests
     }
 
     [Fact]
+    [Trait("Engine", "SQLite")] // rows are planted in the file
     public async Task The_log_is_believed_as_far_as_it_had_come_and_no_further()
     {
-        Assert.SkipWhen(PostgresServer.IsChosen, "rows are planted in the file");
         (await Server.Client(account: "acct_1").Set("k", "payload")).IsOk();
         await Server.StopAsync();
         var thief = await StealAsync();
@@ -271,9 +271,9 @@ public sealed class StoreRenewalTests : ServerTests
 
     /// <summary>While the second proves rows again, the last two peppers are believed, and the first is not.</summary>
     [Fact]
+    [Trait("Engine", "SQLite")] // rows are planted in the file
     public async Task The_log_is_whole_on_every_step_of_a_second_renewal_and_nothing_of_the_first_pepper_is_added()
     {
-        Assert.SkipWhen(PostgresServer.IsChosen, "rows are planted in the file");
         (await Server.Client(account: "acct_1").Set("k", "payload")).IsOk();
         await Server.StopAsync();
         var thief = await StealAsync();
@@ -360,6 +360,7 @@ public sealed class StoreRenewalTests : ServerTests
 
     /// <summary>SQLite keeps what it is given, and gives what is of another type in no order.</summary>
     [Theory]
+    [Trait("Engine", "SQLite")] // rows are planted in the file
     [InlineData("UPDATE meta SET value = CAST(value AS TEXT) WHERE key = 'ephemeral keys of format 1'", null)]
     [InlineData("INSERT INTO meta (key, value) VALUES ('ephemeral keys of format 12', x'00')", null)]
     [InlineData("INSERT INTO meta (key, value) VALUES ('tenant rotations', x'00')", "meta tenant rotations")]
@@ -372,7 +373,6 @@ public sealed class StoreRenewalTests : ServerTests
     public async Task What_was_put_into_the_tables_neither_holds_it_up_nor_leads_it_past_an_app(
         string sql, string? damaged)
     {
-        Assert.SkipWhen(PostgresServer.IsChosen, "rows are planted in the file");
         (await Server.Client(account: "acct_1").Set("k", "payload")).IsOk();
         var own = await Server.AppIdAsync();
         await Server.StopAsync();
@@ -419,9 +419,9 @@ public sealed class StoreRenewalTests : ServerTests
     }
 
     [Fact]
+    [Trait("Engine", "SQLite")] // SQLite keeps text and numbers where bytes belong
     public async Task An_end_of_a_key_that_is_planted_where_no_page_begins_is_named()
     {
-        Assert.SkipWhen(PostgresServer.IsChosen, "SQLite keeps text and numbers where bytes belong");
         foreach (var mac in (string[])["'text'", "7", "x''", "x'01'"])
         {
             Server.Execute($"""
@@ -440,9 +440,9 @@ public sealed class StoreRenewalTests : ServerTests
 
     /// <summary>As on a node that had handed it in, and follows another only then.</summary>
     [Fact]
+    [Trait("Engine", "SQLite")] // what is read there is not read at once
     public async Task What_waits_while_a_pepper_begins_is_proven_by_that_one()
     {
-        Assert.SkipWhen(PostgresServer.IsChosen, "what is read there is not read at once");
         await Server.StopAsync();
         await OnStoreAsync(async (engine, committer, instance) =>
         {

@@ -180,9 +180,9 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
     }
 
     [Fact]
+    [Trait("Engine", "SQLite")] // the file is edited
     public async Task Who_has_the_keys_of_before_and_a_copy_of_the_store_forges_nothing_and_opens_nothing_new()
     {
-        Assert.SkipWhen(PostgresServer.IsChosen, "the file is edited");
         var client = Server.Client(account: "acct_1");
         (await client.Set("k", "payload")).IsOk();
         var (app, scope) = (await Server.AppIdAsync(), Scope.Account);
@@ -261,9 +261,9 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
     }
 
     [Fact]
+    [Trait("Engine", "SQLite")] // the file is edited
     public async Task A_damaged_secret_stays_damaged_where_it_stood_and_one_root_key_ends_several_rotations()
     {
-        Assert.SkipWhen(PostgresServer.IsChosen, "the file is edited");
         var client = Server.Client(account: "acct_1");
         (await client.Set("whole", "kept")).IsOk();
         (await client.Set("damaged")).IsOk();
@@ -283,9 +283,9 @@ public sealed class TenantCompromiseTests() : ServerTests(secretsPerScope: 4)
     }
 
     [Fact]
+    [Trait("Engine", "SQLite")] // the file is edited
     public async Task A_tenant_that_is_given_another_number_meanwhile_is_not_left_out()
     {
-        Assert.SkipWhen(PostgresServer.IsChosen, "the file is edited");
         var app = await Server.AppIdAsync();
         foreach (var account in (string[])["acct_1", "acct_2", "acct_3"])
             (await Server.Client(account: account).Set("k", $"payload of {account}")).IsOk();
