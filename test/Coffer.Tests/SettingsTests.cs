@@ -73,6 +73,7 @@ public sealed class SettingsTests : IDisposable
     [InlineData("connections", "7")]
     [InlineData("connections-per-address", "9")]
     [InlineData("trusted-proxies", "192.0.2.0/24")]
+    [InlineData("webhook-networks", "10.0.0.0/8")]
     [InlineData("rate-per-key", "0")]
     [InlineData("rate-per-address", "0")]
     [InlineData("waiting-per-app", "0")]

@@ -27,15 +27,15 @@ internal sealed record App(string Id, string Name, string Account, long Created)
     // Programs before there were two modes read and write 1 to 4 only: to them a test secret is not there.
     private const byte DisabledTag = 1, QuotaTag = 2, OriginTag = 3, LiveSigningTag = 4, TestSigningTag = 6,
         GenerationTag = 16, AccountPatternTag = 17, AccountRequiredTag = 18, SecretsEndedTag = 19,
-        ExplicitInstallsTag = 20, UninstallDisabledTag = 21;
+        ExplicitInstallsTag = 20, UninstallDisabledTag = 21, EventsTag = 22;
     private static ReadOnlySpan<byte> OnceTags =>
     [
         DisabledTag, QuotaTag, GenerationTag, AccountPatternTag, AccountRequiredTag, SecretsEndedTag,
-        ExplicitInstallsTag, UninstallDisabledTag,
+        ExplicitInstallsTag, UninstallDisabledTag, EventsTag,
     ];
 
     private static ReadOnlySpan<byte> FlagTags =>
-        [DisabledTag, AccountRequiredTag, ExplicitInstallsTag, UninstallDisabledTag];
+        [DisabledTag, AccountRequiredTag, ExplicitInstallsTag, UninstallDisabledTag, EventsTag];
 
     private static ReadOnlySpan<byte> OftenTags => [OriginTag, LiveSigningTag, TestSigningTag];
 
@@ -59,6 +59,9 @@ internal sealed record App(string Id, string Name, string Account, long Created)
 
     /// <summary>Whether its keys may not uninstall it.</summary>
     public bool IsUninstallDisabled { get; init; }
+
+    /// <summary>Whether what happens to its secrets, keys and accounts is kept as events.</summary>
+    public bool HasEvents { get; init; }
 
     /// <summary>The web origins from which browsers may use the app's keys; empty is any.</summary>
     public IReadOnlyList<string> Origins { get; init; } = [];
@@ -154,7 +157,8 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         .Text("account_pattern", before?.AccountPattern, after.AccountPattern)
         .Flag("account_required", before?.IsAccountRequired ?? false, after.IsAccountRequired)
         .Text("installs", before is null ? null : Word(before), Word(after))
-        .Flag("uninstall_disabled", before?.IsUninstallDisabled ?? false, after.IsUninstallDisabled).Json;
+        .Flag("uninstall_disabled", before?.IsUninstallDisabled ?? false, after.IsUninstallDisabled)
+        .Flag("events", before?.HasEvents ?? false, after.HasEvents).Json;
 
     /// <summary>What an app says of installs, as the API has it.</summary>
     public const string ExplicitInstalls = "explicit", ImplicitInstalls = "implicit";
@@ -169,6 +173,8 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             throw ApiError.OlderNodesRun("rules for accounts");
         if ((AreInstallsExplicit || IsUninstallDisabled) && instance.Level < Control.Installs)
             throw ApiError.OlderNodesRun("rules for installs");
+        if (HasEvents && instance.Level < Control.Events)
+            throw ApiError.OlderNodesRun("events");
         var fields = new List<(byte Tag, ReadOnlyMemory<byte> Value)>();
         if (IsDisabled)
             fields.Add((DisabledTag, default));
@@ -198,6 +204,8 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             fields.Add((ExplicitInstallsTag, default));
         if (IsUninstallDisabled)
             fields.Add((UninstallDisabledTag, default));
+        if (HasEvents)
+            fields.Add((EventsTag, default));
         if (SecretsEnded > 0)
         {
             var value = new byte[sizeof(uint)];
@@ -304,6 +312,7 @@ internal sealed record App(string Id, string Name, string Account, long Created)
             IsAccountRequired = Tlv.Find(fields.Span, AccountRequiredTag) is not null,
             AreInstallsExplicit = Tlv.Find(fields.Span, ExplicitInstallsTag) is not null,
             IsUninstallDisabled = Tlv.Find(fields.Span, UninstallDisabledTag) is not null,
+            HasEvents = Tlv.Find(fields.Span, EventsTag) is not null,
             Origins = [.. origins.Select(origin => Encoding.UTF8.GetString(fields.Span[origin]))],
             LiveSigningSecrets = live,
             TestSigningSecrets = test,

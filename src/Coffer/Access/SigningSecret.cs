@@ -6,13 +6,14 @@ using Coffer.Crypto;
 namespace Coffer.Access;
 
 /// <summary>
-/// A key that an app's backend shares with this store in one mode, <c>absec_…</c>: what is signed with it comes from
-/// here, and from that mode. Its text is the key, as with Stripe's. Stored as expiry (8 bytes, big-endian, 0 for none)
-/// and text.
+/// A key that an app's backend shares with this store in one mode, <c>absec_…</c>, or that a receiver of webhooks does,
+/// <c>whsec_…</c>: what is signed with it comes from here, and from that mode. Its text is the key, as with Stripe's.
+/// Stored as expiry (8 bytes, big-endian, 0 for none) and text.
 /// </summary>
 internal sealed class SigningSecret
 {
-    private const string Prefix = "absec_";
+    /// <summary>The prefix of those of apps.</summary>
+    public const string OfApps = "absec_";
 
     private readonly SecretBytes stored;
 
@@ -23,14 +24,14 @@ internal sealed class SigningSecret
 
     public ReadOnlyMemory<byte> Stored => stored.Memory;
 
-    public static (SigningSecret Secret, string Text) Generate()
+    public static (SigningSecret Secret, string Text) Generate(string prefix = OfApps)
     {
-        var text = Tokens.Generate(Prefix);
+        var text = Tokens.Generate(prefix);
         return (new SigningSecret([0, 0, 0, 0, 0, 0, 0, 0, .. Encoding.ASCII.GetBytes(text)]), text);
     }
 
     /// <returns>Null if the bytes are not in the stored form.</returns>
-    public static SigningSecret? Parse(ReadOnlySpan<byte> stored)
+    public static SigningSecret? Parse(ReadOnlySpan<byte> stored, string prefix = OfApps)
     {
         if (stored.Length <= sizeof(long) || !UnixTime.IsStorable(BinaryPrimitives.ReadInt64BigEndian(stored)))
             return null;
@@ -40,7 +41,7 @@ internal sealed class SigningSecret
         if (!Ascii.IsValid(stored[sizeof(long)..]))
             return null;
         var length = Encoding.ASCII.GetChars(stored[sizeof(long)..], text);
-        var isToken = text.StartsWith(Prefix) && Tokens.IsWellFormed(text[..length]);
+        var isToken = text.StartsWith(prefix) && Tokens.IsWellFormed(text[..length]);
         text.Clear();
         return isToken ? new SigningSecret(stored) : null;
     }

@@ -87,19 +87,20 @@ internal static class AppsVerb
         {
             Description = "Accept the app's keys from pages of any origin again.",
         };
-        var (pattern, required) = (PatternOption(), RequiredOption());
+        var (pattern, required, events) = (PatternOption(), RequiredOption(), EventsOption());
         var (installs, uninstall) = (InstallsOption(), UninstallOption());
         var command = new Command("set",
-            "Change the quota of an app, the accounts that its requests may name, how it is installed, or the web "
-                + "origins from which its keys are accepted: the given origins replace all earlier ones.\n\n" +
+            "Change the quota of an app, the accounts that its requests may name, whether events of it are kept, how "
+                + "it is installed, or the web origins from which its keys are accepted: the given origins replace all "
+                + "earlier ones.\n\n" +
             "Example: coffer apps set app_1 --account-pattern \"acct_*\" --account-required yes")
-        { app, quota, origins, any, pattern, required, installs, uninstall };
+        { app, quota, origins, any, pattern, required, events, installs, uninstall };
         command.Validators.Add(parsed =>
         {
-            if (((Option[])[quota, origins, pattern, required, installs, uninstall])
+            if (((Option[])[quota, origins, pattern, required, events, installs, uninstall])
                 .All(option => parsed.GetResult(option) is null) && !parsed.GetValue(any))
                 parsed.AddError("Give --secrets-per-scope, --origin, --any-origin, --account-pattern, "
-                    + "--account-required, --installs or --uninstall");
+                    + "--account-required, --events, --installs or --uninstall");
             else if (parsed.GetResult(origins) is not null && parsed.GetValue(any))
                 parsed.AddError("Give --origin or --any-origin, not both");
         });
@@ -110,6 +111,7 @@ internal static class AppsVerb
             .. Parameters.Elements("origins", parsed.GetValue(origins)),
             ("account_pattern", parsed.GetValue(pattern) is "*" ? "" : parsed.GetValue(pattern)),
             ("account_required", RequiredValue(parsed.GetValue(required))),
+            ("events", RequiredValue(parsed.GetValue(events))),
             ("installs", parsed.GetValue(installs)),
             ("uninstall_disabled", parsed.GetValue(uninstall) switch { null => null, "no" => "true", _ => "false" }),
         ]);
@@ -273,6 +275,12 @@ internal static class AppsVerb
         };
         return uninstall.AcceptOnlyFromAmong("yes", "no");
     }
+
+    private static Option<string?> EventsOption() => new Option<string?>("--events")
+    {
+        Description = "Whether what happens to its secrets, keys and accounts is kept as events, for 30 days.",
+        HelpName = "yes|no",
+    }.AcceptOnlyFromAmong("yes", "no");
 
     private static Option<string[]> OriginsOption() => new("--origin")
     {

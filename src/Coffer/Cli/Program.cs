@@ -10,9 +10,8 @@ if (SameProcess.FirstForeign(args) is { } foreign)
     return Failure.Foreign(foreign).Report();
 args = ProcessPrivacy.Enter(args);
 
-var root = new RootCommand(
-    "Coffer, a self-hosted secret store for app platforms. It speaks the wire protocol of the Stripe Apps Secret "
-        + "Store.")
+var root = new RootCommand("Coffer, a self-hosted secret store for app platforms. "
+    + "It speaks the wire protocol of the Stripe Apps Secret Store.")
 {
     DevVerb.Command(),
     ServeVerb.Command(),
@@ -26,6 +25,7 @@ var root = new RootCommand(
     AccountsVerb.Command(),
     InstallsVerb.Command(),
     ReceiptVerb.Command(),
+    WebhooksVerb.Command(),
     AuditVerb.Command(),
     RootKeysVerb.Command(),
     TenantKeysVerb.Command(),

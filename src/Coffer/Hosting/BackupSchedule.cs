@@ -3,6 +3,7 @@ using System.Globalization;
 using Coffer.Audit;
 using Coffer.Keys;
 using Coffer.Management;
+using Coffer.Secrets;
 using Coffer.Settings;
 using Coffer.Storage;
 using Coffer.Transfer;
@@ -33,6 +34,7 @@ internal sealed class BackupSchedule : IDisposable
     private readonly ILogger<BackupSchedule> log;
     private readonly LastingFailure failing;
     private long newest;
+    private bool isFailureTold;
 
     public BackupSchedule(StoreLocation store, Instance instance, Committer committer, Plan plan, TimeProvider time,
         ILogger<BackupSchedule> log)
@@ -210,13 +212,37 @@ internal sealed class BackupSchedule : IDisposable
         {
             await RunOnceAsync(ct);
             failing.End();
+            isFailureTold = false;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ApiError
             or ConfigurationException)
         {
             failing.Begin(LogLevel.Error, e, "A back-up could not be made");
+            await TellFailureAsync();
         }
 
         return Rest;
+    }
+
+    // Once for each row of failures, as soon as the store can be written.
+    private async Task TellFailureAsync()
+    {
+        if (isFailureTold)
+            return;
+        try
+        {
+            await committer.CommitAsync(new Change.Late(() => instance.Level < Control.Events ? null : Event.Put(
+                instance, Event.Owner.Store, EventKinds.BackupFailed, static json =>
+                {
+                    json.WriteStartObject();
+                    json.WriteString("object"u8, "backup"u8);
+                    json.WriteEndObject();
+                }, request: null, time.GetUtcNow())));
+            isFailureTold = true;
+        }
+        catch (ApiError e) when (e.IsFault)
+        {
+            // The store is what fails: the next round tells it.
+        }
     }
 }

@@ -40,6 +40,7 @@ internal sealed class Doors(
             .. new SecretsApi(secrets.Store, teaches: options.Dev is not null).Routes,
             .. new EphemeralKeysApi(management.Minting, signatures).Routes,
             .. new InstallsApi(management.Installs).Routes,
+            .. new EventsApi(management.Events).Routes,
         ];
         var faults = around.Parts.Add(new Faults(health.HasStorageAsync, around.Time, around.Log<Faults>()));
         if (options.Dev is { SeedFixtures: true })

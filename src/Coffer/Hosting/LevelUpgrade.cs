@@ -11,7 +11,8 @@ namespace Coffer.Hosting;
 /// form by two levels: from the first on they are written in it; from the second on they are believed in no other, once
 /// all are. An admin key of before becomes an owner's. From the next level on a tenant may have seeds that are retired;
 /// from the next on the store keeps settings, of which the first are those that a server is started with; from the next
-/// on its pepper may be renewed; and from the last one on accounts may be uninstalled.
+/// on its pepper may be renewed; from the next on accounts may be uninstalled; and from the last one on there are
+/// events.
 /// </summary>
 /// <param name="engine">Where the store is.</param>
 /// <param name="committer">Commits.</param>
@@ -33,7 +34,9 @@ internal sealed class LevelUpgrade(
         if (instance.Level == Control.SecondKeyRows)
             await RaiseAsync(Control.OnlySecondKeyRows, await RewriteAsync(ct));
         foreach (var level in (long[])
-            [Control.RetiredSeeds, Control.StoredSettings, Control.RenewedPeppers, Control.Installs])
+            [
+                Control.RetiredSeeds, Control.StoredSettings, Control.RenewedPeppers, Control.Installs, Control.Events,
+            ])
         {
             if (instance.Level == level - 1 && !await HasNodesOfBeforeAsync(ct))
                 await RaiseAsync(level, null);

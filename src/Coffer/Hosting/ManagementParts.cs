@@ -3,6 +3,7 @@ using Coffer.Api.Admin;
 using Coffer.Access;
 using Coffer.Http;
 using Coffer.Management;
+using Coffer.Secrets;
 using Coffer.Storage;
 
 namespace Coffer.Hosting;
@@ -10,6 +11,9 @@ namespace Coffer.Hosting;
 /// <summary>Writes of the management plane, with the routes that lead to them.</summary>
 internal sealed record ManagementParts(Minting Minting, Installs Installs, IReadOnlyList<ApiRoute> AdminRoutes)
 {
+    /// <summary>What happened.</summary>
+    public required EventList Events { get; init; }
+
     /// <summary>Where receipts outlive the store, or null.</summary>
     public ReceiptFolder? Folder { get; private init; }
 
@@ -42,6 +46,7 @@ internal sealed record ManagementParts(Minting Minting, Installs Installs, IRead
         instance.WhenRenewed += tenantKeys.Wake;
         tenantKeys.Start();
         around.Loops.Add(tenantKeys.Loop);
+        var events = new EventList(engine, secrets.Tenants, gate);
         var scans = around.Parts.Add(new Scans());
         var accounts = new Accounts(engine, instance, gate, writer, secrets.Tenants, time)
         {
@@ -64,10 +69,14 @@ internal sealed record ManagementParts(Minting Minting, Installs Installs, IRead
                     Backups = KnownBackups,
                 }).Routes,
             .. new TenantKeysApi(new ManagedTenantKeys(engine, instance, tenantKeys, gate, writer)).Routes,
+            .. new ManagedEventsApi(events).Routes,
+            .. new WebhookEndpointsApi(new ManagedEndpoints(
+                engine, instance, gate, writer, new Destinations(options.WebhookNetworks))).Routes,
             .. new StatusApi(gate, new NodeStatus(engine, time), () => policy.InForce).Routes,
         ])
         {
             Folder = folder,
+            Events = events,
         };
 
         KnownBackups? KnownBackups() => plan?.Known(instance.Id);

@@ -1,5 +1,7 @@
 
+using Coffer.Access;
 using Coffer.Audit;
+using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Secrets;
 using Coffer.Storage;
@@ -54,6 +56,9 @@ internal sealed class Reaper : IDisposable
     /// <summary>What else is removed at a Unix second, as seldom as kept replies; null is nothing.</summary>
     public Func<long, CancellationToken, Task>? SweepsKeys { get; init; }
 
+    /// <summary>What opens tenants whose apps keep events; null keeps none.</summary>
+    public Tenants? Tenants { get; init; }
+
     /// <summary>Whether the store was restored, and nothing is removed from it yet.</summary>
     public Func<bool> IsHeld { get; init; } = static () => false;
 
@@ -73,8 +78,15 @@ internal sealed class Reaper : IDisposable
         {
             var expired = await engine.ListExpiredAsync(now, Batch, ct);
             var owners = await OwnersAsync(expired, ct);
+            var watched = await WatchedAsync(owners, ct);
             List<Reaping> reapings =
-                [.. expired.Select(key => new Reaping(key, owners.GetValueOrDefault(key.Tenant), now))];
+            [
+                .. expired.Select(key => new Reaping(key, owners.GetValueOrDefault(key.Tenant), now)
+                {
+                    EventsOf = watched.GetValueOrDefault(key.Tenant),
+                    Instance = Tenants?.Instance,
+                }),
+            ];
             await Task.WhenAll(reapings.Select(committer.CommitAsync));
             // Another node may have been quicker, or all were set again: otherwise the storage lists what it does not
             // hold.
@@ -87,6 +99,14 @@ internal sealed class Reaper : IDisposable
         while (records.Goes(await engine.FindOldestIdempotencyAsync(ct), tooOld))
         {
             var row = new RowWrite.PruneIdempotency(tooOld, Batch);
+            await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
+        }
+
+        var oldEvents = now - (long)Event.KeptFor.TotalSeconds;
+        var events = new Progress();
+        while (events.Goes(await engine.FindOldestEventAsync(ct), oldEvents))
+        {
+            var row = new RowWrite.PruneEvents(oldEvents, Batch);
             await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
         }
 
@@ -124,6 +144,29 @@ internal sealed class Reaper : IDisposable
         }
 
         return owners;
+    }
+
+    // Those of these tenants whose apps keep events, opened.
+    private async Task<Dictionary<long, Tenant>> WatchedAsync(Dictionary<long, TenantId> owners, CancellationToken ct)
+    {
+        var watched = new Dictionary<long, Tenant>();
+        if (Tenants is null || Tenants.Instance.Level < Control.Events)
+            return watched;
+        var apps = new Dictionary<string, bool>(StringComparer.Ordinal);
+        foreach (var (number, id) in owners)
+        {
+            if (!apps.TryGetValue(id.App, out var keeps))
+            {
+                keeps = await engine.FindAppAsync(id.App, ct) is { } row
+                    && App.Inspect(row, Tenants.Instance).HasEvents;
+                apps.Add(id.App, keeps);
+            }
+
+            if (keeps && await Tenants.RereadOrNullAsync(id, ct) is { } tenant && tenant.Number == number)
+                watched.Add(number, tenant);
+        }
+
+        return watched;
     }
 
     private async Task SweepRevocationsAsync(long now, CancellationToken ct)
@@ -174,6 +217,11 @@ internal sealed class Reaper : IDisposable
 
         public override SecretKey? SecretAt => key;
 
+        /// <summary>The tenant, if its app keeps events.</summary>
+        public Tenant? EventsOf { get; init; }
+
+        public Instance? Instance { get; init; }
+
         private SecretRow? reaped;
 
         public bool HasReaped => reaped is not null;
@@ -181,7 +229,18 @@ internal sealed class Reaper : IDisposable
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
             reaped = found.Secret is { } row && !row.IsLiveAt(now) ? row : null;
-            return reaped is null ? [] : [new RowWrite.DeleteSecret(key)];
+            if (reaped is null)
+                return [];
+            if (EventsOf is null)
+                return [new RowWrite.DeleteSecret(key)];
+            if (found.Counter != EventsOf.Counter)
+            {
+                reaped = null; // its keys are others by now: the next round opens them
+                return [];
+            }
+
+            var told = Event.OfStored(Instance!, EventsOf, EventKinds.SecretExpired, reaped, UnixTime.Date(now));
+            return [new RowWrite.DeleteSecret(key), .. told is null ? Array.Empty<RowWrite>() : [told]];
         }
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) => reaped is null ? [] :

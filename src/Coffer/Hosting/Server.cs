@@ -8,6 +8,7 @@ using Coffer.Secrets;
 using Coffer.Settings;
 using Coffer.Storage;
 using Coffer.Transfer;
+using Coffer.Webhooks;
 
 namespace Coffer.Hosting;
 
@@ -112,7 +113,8 @@ internal sealed class Server : IAsyncDisposable
                 await Fixtures.SeedAsync(secrets.Store, FirstStart.DevCaller, ct);
             var management = await ManagementParts.OpenAsync(
                 storage, policy, keys, audit, access, secrets, around, ct);
-            StartReaper(storage, policy, audit, access, clock, around);
+            StartReaper(storage, policy, audit, access, secrets, clock, around);
+            StartWebhooks(storage, audit, management.Events, options, around);
             var certificate = StartCertificate(app, around);
             var backups = StartBackups(instance, audit, options, around);
             if (storage.Engine.Loop is { } node)
@@ -219,12 +221,13 @@ internal sealed class Server : IAsyncDisposable
     }
 
     private static void StartReaper(
-        StorageParts storage, StorePolicy policy, AuditParts audit, AccessParts access, ClockWatch clock,
-        Surroundings around)
+        StorageParts storage, StorePolicy policy, AuditParts audit, AccessParts access, SecretsParts secrets,
+        ClockWatch clock, Surroundings around)
     {
         var instance = policy.Instance;
         var rows = new LevelUpgrade(storage.Engine, audit.Committer, instance, policy.Told);
         var ended = new EndedKeys(storage.Engine, audit.Committer, instance);
+        var notices = new ExpiryNotices(storage.Engine, audit.Committer, secrets.Tenants);
         var reaper = around.Parts.Add(new Reaper(
             storage.Engine, audit.Committer, audit.Retention, around.Time, around.Log<Reaper>(), clock)
         {
@@ -232,12 +235,25 @@ internal sealed class Server : IAsyncDisposable
             {
                 await access.Endings.SweepAsync(audit.Committer, ct);
                 await rows.RunAsync(ct);
+                await notices.SweepAsync(storage.Engine.SecondToRead(around.Time), ct);
             },
+            Tenants = secrets.Tenants,
             SweepsKeys = ended.SweepAsync,
             IsHeld = () => instance.IsHeld,
         });
         reaper.Start();
         around.Loops.Add(reaper.Loop);
+    }
+
+    private static void StartWebhooks(
+        StorageParts storage, AuditParts audit, EventList events, CofferOptions options, Surroundings around)
+    {
+        var sender = new Sender(new Destinations(options.WebhookNetworks), around.Time);
+        var deliveries = around.Parts.Add(new Deliveries(
+            storage.Engine, audit.Committer, events, sender, around.Time, around.Log<Deliveries>()));
+        storage.Engine.Changed += deliveries.Wake;
+        deliveries.Start();
+        around.Loops.Add(deliveries.Loop);
     }
 
     private static TlsCertificate? StartCertificate(WebApplication web, Surroundings around)

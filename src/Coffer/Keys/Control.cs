@@ -24,11 +24,11 @@ internal sealed record Control : IDisposable
     /// <summary>
     /// The first level with this row; from which on rows of API keys are proven in their second form; from which on
     /// they are believed in no other; from which on tenants may have retired seeds, and apps rules for accounts; from
-    /// which on it has settings; from which on there may be a second pepper; and from which on accounts may be closed,
-    /// apps have rules for installs, and keys permissions for them.
+    /// which on it has settings; from which on there may be a second pepper; from which on accounts may be closed, apps
+    /// have rules for installs, and keys permissions for them; and from which on there are events.
     /// </summary>
     public const long FirstLevel = 2, SecondKeyRows = 3, OnlySecondKeyRows = 4, RetiredSeeds = 5, AccountRules = 5,
-        StoredSettings = 6, RenewedPeppers = 7, Installs = 8;
+        StoredSettings = 6, RenewedPeppers = 7, Installs = 8, Events = 9;
 
     private const byte SerialTag = 1, LevelTag = 2, GenerationTag = 3, HeldTag = 4, RootTag = 5, WrappingTag = 6,
         RemovedTag = 7, PepperTag = 8, SigningKeyTag = 9, SettingTag = 10, EraTag = 11, RenewalTag = 12, HeadsTag = 13,

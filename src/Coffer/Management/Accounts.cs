@@ -154,6 +154,9 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
                     Generations.Raise(instance, new TenantId(app, livemode, account), found.Number, now)),
                 Endings.EndsFormatOne(app, Revocations.Of(app, account), now),
                 receipt.ToRow(instance),
+                .. App.Inspect(found.App, instance).HasEvents
+                    ? found.Tenants.Select(tenant => Forgotten(receipt, tenant, request.Caller, now))
+                    : [],
             ];
             return new(receipt, rows, entry with { Count = test + live });
         }
@@ -161,6 +164,18 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
         static long Count(IReadOnlyList<CountedTenantRow> tenants, bool livemode) =>
             tenants.Where(tenant => tenant.Livemode == livemode).Sum(tenant => tenant.Secrets);
     }
+
+    // Its keys are gone with it: what it had is not in the event.
+    private RowWrite.PutEvent Forgotten(Receipt receipt, CountedTenantRow tenant, Caller caller, long now) => Event.Put(
+        instance, new Event.Owner(receipt.App, tenant.Livemode, receipt.Account), EventKinds.AccountForgotten, json =>
+        {
+            json.WriteStartObject();
+            json.WriteString("id"u8, receipt.Account);
+            json.WriteString("object"u8, "account"u8);
+            json.WriteString("receipt"u8, receipt.Id);
+            json.WriteNumber("secrets"u8, tenant.Secrets);
+            json.WriteEndObject();
+        }, caller.Origin.RequestId, UnixTime.Date(now));
 
     // Null if they are to be read again. What is damaged is among them, and recorded as that.
     private async Task<IReadOnlyList<Owned>?> RevealAsync(Caller caller, string verb, long failovers, Tenant tenant,

@@ -122,7 +122,12 @@ internal sealed partial class Installs(
             // Another second than that of the install before: so it has another id.
             var created = Math.Max(now, found.Uninstalled?.Created + 1 ?? 0);
             RowWrite[] opened = found.Uninstalled is null ? [] : [new RowWrite.DeleteUninstall(closed)];
-            return new(Of(app, id, created), [.. opened, tenants.New(id, created)], entry) { Owner = id };
+            var made = Of(app, id, created);
+            return new(made,
+                [.. opened, tenants.New(id, created), .. InstallEvents.Of(instance, made, request.Caller, now)], entry)
+            {
+                Owner = id,
+            };
         });
 
         ManagementWriter.Decision<Install> Unchanged(long number, long created, string? known)
@@ -153,7 +158,8 @@ internal sealed partial class Installs(
             // A repetition with the same idempotency key is answered also when nothing is there any more.
             var reply = await management.WriteAsync(request with { IsKeptByStore = true }, at, entry, (found, now) =>
             {
-                var decision = Remove(install ?? throw ApiError.NoSuch("install", id), found, now, entry);
+                var decision = Remove(
+                    install ?? throw ApiError.NoSuch("install", id), found, now, request.Caller, entry);
                 receipt = decision.Outcome.Receipt;
                 return decision;
             });
@@ -170,7 +176,7 @@ internal sealed partial class Installs(
     }
 
     private ManagementWriter.Decision<Install> Remove(
-        Install install, Change.ManagementFound found, long now, AuditEntry entry)
+        Install install, Change.ManagementFound found, long now, Caller caller, AuditEntry entry)
     {
         var tenant = install.Tenant;
         if (found.Tenants.FirstOrDefault(each => each.Id == install.Number) is not { } there)
@@ -188,6 +194,7 @@ internal sealed partial class Installs(
         {
             Install = new Receipt.OfInstall(install.Id, tenant.Livemode),
         };
+        var removed = install with { Receipt = receipt.Id };
         RowWrite[] rows =
         [
             new RowWrite.ShredTenant(there.Id, tenant),
@@ -197,8 +204,9 @@ internal sealed partial class Installs(
             receipt.ToRow(instance),
             new RowWrite.PutUninstall(new UninstallRow(
                 InstallId.Closed(instance, tenant), install.Stored, there.Id, there.Created, receipt.Id)),
+            .. InstallEvents.Of(instance, removed, caller, now),
         ];
-        return new(install with { Receipt = receipt.Id }, rows, entry with { Count = there.Secrets })
+        return new(removed, rows, entry with { Count = there.Secrets })
         {
             Owner = tenant,
         };

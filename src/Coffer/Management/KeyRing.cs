@@ -95,7 +95,9 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
                     Apps = wanted.Apps.Count > 0 ? string.Join(',', wanted.Apps) : null,
                     CreatedBy = request.Caller.KeyId,
                 });
-            return new(new KeyAnswer(new ApiKey(row), token), [new RowWrite.PutApiKey(row)],
+            var keeps = found.App is null ? KeepsOfStore : App.Inspect(found.App, instance).HasEvents;
+            return new(new KeyAnswer(new ApiKey(row), token),
+                [new RowWrite.PutApiKey(row), .. KeyEvents.Of(keeps, instance, request.Caller, "created", row, now)],
                 entry with { Target = row.Id, Changed = ApiKey.Made(row) });
         });
     }
@@ -109,12 +111,13 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// <exception cref="ApiError">
     /// 404: there is no such key. 400: it has expired, or was rolled already and is in its grace period.
     /// </exception>
-    public Task<Reply> RollAsync(ManagementWriter.Request<KeyAnswer> request, string id, long grace)
+    public async Task<Reply> RollAsync(ManagementWriter.Request<KeyAnswer> request, string id, long grace)
     {
         gate.Require(request.Caller, Acts.RollKey);
         var entry = request.Caller.Entry("roll_key", "ok") with { Target = id };
         var at = new Change.ManagementKey { ApiKey = id };
-        return management.WriteAsync(request, at, entry, (found, now) =>
+        var keeps = await KeepsEventsAsync(id);
+        return await management.WriteAsync(request, at, entry, (found, now) =>
         {
             RequireUnfrozen(request.Caller);
             var key = ApiKey.From(instance, Require(request.Caller, found, id));
@@ -147,6 +150,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
                     : new RowWrite.PutApiKey(ApiKey.Prove(
                         instance, old with { ExpiresAt = end }, key.MadeUnder)),
                 new RowWrite.PutApiKey(row), .. grace == 0 ? EndMinted(old, now) : [],
+                .. KeyEvents.Of(keeps, instance, request.Caller, "rolled", old with { ExpiresAt = end }, now, row.Id),
             ];
             return new(new KeyAnswer(new ApiKey(row), token), rows,
                 entry with
@@ -163,11 +167,12 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
     /// cref="Epoch.Bound"/> on the others.
     /// </summary>
     /// <exception cref="ApiError">404: there is no such key. 400: it is the last admin key.</exception>
-    public Task<Reply> RevokeAsync(ManagementWriter.Request<KeyAnswer> request, string id)
+    public async Task<Reply> RevokeAsync(ManagementWriter.Request<KeyAnswer> request, string id)
     {
         gate.Require(request.Caller, Acts.RevokeKey);
         var entry = request.Caller.Entry("revoke_key", "ok") with { Target = id };
-        return management.WriteAsync(request, new Change.ManagementKey { ApiKey = id }, entry, (found, now) =>
+        var keeps = await KeepsEventsAsync(id);
+        return await management.WriteAsync(request, new Change.ManagementKey { ApiKey = id }, entry, (found, now) =>
         {
             var key = ApiKey.Inspect(instance, Require(request.Caller, found, id));
             if (key is { Role: Role.Owner, EndsAt: null, Row.Addresses: null, IsDamaged: false }
@@ -177,6 +182,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
                 [
                     EndedKey.Put(instance, key.Row, now, EndedKeyRow.Revoked), new RowWrite.DeleteApiKey(id),
                     .. EndMinted(key.Row, now, key.IsDamaged),
+                    .. KeyEvents.Of(keeps && !key.IsDamaged, instance, request.Caller, "revoked", key.Row, now),
                 ],
                 entry with { Tenant = Tenant(key.Row), Changed = ApiKey.Ends(now) });
         });
@@ -208,6 +214,17 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         foreach (var held in caller.Apps.Where(held => app is null || app == held))
             found.AddRange(await engine.ListApiKeysAsync(held, bound, newer, limit, ct));
         return found.Page(static row => new Place(row.Created, row.Id), bound, newer, limit);
+    }
+
+    private bool KeepsOfStore => instance.Level >= Control.Events;
+
+    // Whether the app of a key keeps events; of one that is no app's, whether the store does.
+    private async ValueTask<bool> KeepsEventsAsync(string id)
+    {
+        var ct = CancellationToken.None;
+        if (await engine.FindApiKeyAsync(id, ct) is not { App: { } app })
+            return KeepsOfStore;
+        return await engine.FindAppAsync(app, ct) is { } row && App.Inspect(row, instance).HasEvents;
     }
 
     // Only secret keys mint; of a damaged row nobody knows what it was.

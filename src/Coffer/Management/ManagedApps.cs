@@ -18,8 +18,9 @@ internal sealed class ManagedApps(
     /// <param name="IsDisabled">Whether its keys are refused.</param>
     /// <param name="AccountPattern">What accounts that requests name look like; empty is any.</param>
     /// <param name="IsAccountRequired">Whether requests have to name an account.</param>
+    /// <param name="HasEvents">Whether events of it are kept; those that are there stay for their time.</param>
     public sealed record Edit(string? Name, int? SecretsPerScope, IReadOnlyList<string>? Origins, bool? IsDisabled,
-        string? AccountPattern, bool? IsAccountRequired)
+        string? AccountPattern, bool? IsAccountRequired, bool? HasEvents = null)
     {
         /// <summary>Whether an account has to be installed first.</summary>
         public bool? AreInstallsExplicit { get; init; }
@@ -47,6 +48,7 @@ internal sealed class ManagedApps(
             IsAccountRequired = IsAccountRequired ?? app.IsAccountRequired,
             AreInstallsExplicit = AreInstallsExplicit ?? app.AreInstallsExplicit,
             IsUninstallDisabled = IsUninstallDisabled ?? app.IsUninstallDisabled,
+            HasEvents = HasEvents ?? app.HasEvents,
         };
     }
 

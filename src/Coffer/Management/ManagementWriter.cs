@@ -40,7 +40,7 @@ internal sealed class ManagementWriter(
         "revoke_key", "roll_key", "disable_app", "enable_app", "change_app", "roll_signing_secret", "delete_app",
         "forget_account", "rotate_root_key", "remove_root_key", "rewrap_root_keys", "add_root_key_wrapper",
         "remove_root_key_wrapper", "create_recovery_shares", "rotate_tenant_keys", "change_settings", "renew_store",
-        "confirm_renewal", "uninstall");
+        "confirm_renewal", "uninstall", "change_webhook_endpoint", "delete_webhook_endpoint", "roll_webhook_secret");
 
     private readonly Tenants tenants = tenants;
     private readonly Instance instance = tenants.Instance;

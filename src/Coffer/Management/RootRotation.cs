@@ -19,6 +19,9 @@ internal sealed partial class RootRotation(
     /// <summary>How many rows are sealed again at a time.</summary>
     private const int Batch = 200;
 
+    /// <summary>Which root key's rotation was the last to be an event.</summary>
+    private const string ToldKey = "root key told";
+
     /// <summary>Rows that do not open under the root key that they name, as of the last scan.</summary>
     public IReadOnlyList<DamagedRow> Damaged { get; private set; } = [];
 
@@ -39,7 +42,9 @@ internal sealed partial class RootRotation(
     {
         var under = Under;
         return (await engine.ListAsync(TenantRow.CountNotUnder, ct, under))[0]
-            + (await engine.ListAsync(AppRow.CountNotUnder, ct, under))[0];
+            + (await engine.ListAsync(AppRow.CountNotUnder, ct, under))[0]
+            + (await engine.ListAsync(EventRow.CountNotUnderRoot, ct, under))[0]
+            + (await engine.ListAsync(EndpointRow.CountNotUnder, ct, under))[0];
     }
 
     /// <summary>Takes the next step, if there is one now and it is for this node to take.</summary>
@@ -60,9 +65,34 @@ internal sealed partial class RootRotation(
                 return await AdvanceAsync(root.Version, RootState.Rewrapping);
             default:
                 await RewrapAsync(ct);
-                return await CountLeftAsync(ct) == Damaged.Count
-                    && await AdvanceAsync(root.Version, RootState.Done);
+                if (await CountLeftAsync(ct) != Damaged.Count)
+                    return false;
+                await TellAsync(root.Version, ct);
+                return await AdvanceAsync(root.Version, RootState.Done);
         }
+    }
+
+    // Before the step, for what is under a root key is not written with it; once, whoever takes that.
+    private async Task TellAsync(uint version, CancellationToken ct)
+    {
+        var told = Tlv.Bytes(version);
+        if (instance.Level < Control.Events
+            || (await engine.FindMetaAsync(ToldKey, ct) is { } last && last.AsSpan().SequenceEqual(told)))
+            return;
+        await committer.CommitAsync(new Change.Plain(Rows) { In = Lane.Background });
+
+        RowWrite[] Rows() =>
+        [
+            Event.Put(instance, Event.Owner.Store, EventKinds.RootKeyRotated, json =>
+            {
+                json.WriteStartObject();
+                json.WriteString("id"u8, $"{version}");
+                json.WriteString("object"u8, "root_key"u8);
+                json.WriteNumber("damaged"u8, Damaged.Count);
+                json.WriteEndObject();
+            }, request: null, time.GetUtcNow()),
+            new RowWrite.PutMeta(ToldKey, told),
+        ];
     }
 
     private async Task<bool> AdvanceAsync(uint version, RootState to)
@@ -108,6 +138,8 @@ internal sealed partial class RootRotation(
     {
         _ when kind == SealedKind.TenantKeys => RewrapTenantsAsync(damaged, ct),
         _ when kind == SealedKind.App => RewrapAppsAsync(damaged, ct),
+        _ when kind == SealedKind.StoreEvent => RewrapEventsAsync(damaged, ct),
+        _ when kind == SealedKind.Endpoint => RewrapEndpointsAsync(damaged, ct),
         // In the same table; in the row that each step seals again; nowhere; or outside the store, where the root key
         // that it names is beside it.
         _ when kind == SealedKind.TenantKeysOne || kind == SealedKind.Control || kind == SealedKind.IdentityOne
@@ -127,6 +159,18 @@ internal sealed partial class RootRotation(
         row => App.Rewrap(instance, row) is { } settings
             ? (new RowWrite.RewrapApp(row.Id, row.Sealed!, settings), null)
             : (null, AppRow.Damage(row.Id, row.IsSound ? "its proof" : DamagedRow.Columns, row.Shown)), damaged);
+
+    private Task RewrapEventsAsync(HashSet<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
+        engine.EventsNotUnderAsync(Under, Batch, ct),
+        row => Event.Reseal(instance, null, row) is { } again
+            ? (new RowWrite.ResealEvent(row, again), null)
+            : (null, Event.Damage(row)), damaged);
+
+    private Task RewrapEndpointsAsync(HashSet<DamagedRow> damaged, CancellationToken ct) => RewrapAsync(
+        engine.EndpointsNotUnderAsync(Under, Batch, ct),
+        row => WebhookEndpoint.Rewrap(instance, row) is { } again
+            ? (new RowWrite.RewrapEndpoint(row.Id, row.Sealed, again), null)
+            : (null, WebhookEndpoint.DamageOf(row)), damaged);
 
     private async Task RewrapAsync<TRow>(IAsyncEnumerable<IReadOnlyList<TRow>> pages,
         Func<TRow, (RowWrite? Row, DamagedRow? Damage)> rewrap, HashSet<DamagedRow> damaged)

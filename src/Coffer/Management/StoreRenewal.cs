@@ -96,6 +96,7 @@ internal sealed class StoreRenewal(
         damaged.UnionWith((await engine.ListAsync(EndedKeyRow.Misplaced, ct, Array.Empty<byte>(), Batch))
             .Select(row => row.Damage));
         await EndSecretsAsync(damaged, ct);
+        await EndEndpointSecretsAsync(damaged, ct);
         await gate.ReportAsync(damaged, "");
         return damaged;
     }
@@ -169,6 +170,19 @@ internal sealed class StoreRenewal(
             damaged.UnionWith(apps.Select(app => app.Damage).OfType<DamagedRow>());
             await Task.WhenAll(apps.Where(app => !app.IsDamaged && app.WithoutSecretsOf(pepper) is not null).ToList()
                 .Select(app => committer.CommitAsync(new EndingSecrets(app.Id, instance))));
+        }
+    }
+
+    // By their ids, like those of apps.
+    private async Task EndEndpointSecretsAsync(HashSet<DamagedRow> damaged, CancellationToken ct)
+    {
+        var pepper = instance.Peppers.Newest;
+        await foreach (var rows in engine.EndpointsAsync(Batch, ct))
+        {
+            List<WebhookEndpoint> endpoints = [.. rows.Select(row => WebhookEndpoint.Inspect(instance, row))];
+            damaged.UnionWith(endpoints.Select(each => each.Damage).OfType<DamagedRow>());
+            await Task.WhenAll(endpoints.Where(each => !each.IsDamaged && each.WithoutSecretsOf(pepper) is not null)
+                .ToList().Select(each => committer.CommitAsync(new EndingEndpointSecrets(each.Id, instance))));
         }
     }
 
@@ -248,6 +262,29 @@ internal sealed class StoreRenewal(
 
         public override IReadOnlyList<Note> NotesOn(Exception? refusal) => hasEnded
             ? [new AuditEntry("end_signing_secrets", "ok") { App = id, Reason = "compromised" }]
+            : [];
+    }
+
+    private sealed class EndingEndpointSecrets(string id, Instance instance) : Change
+    {
+        private bool hasEnded;
+
+        public override Lane Lane => Lane.Background;
+
+        public override ManagementKey ManagementAt { get; } = new() { Endpoint = id };
+
+        public override IReadOnlyList<RowWrite> Decide(Found found)
+        {
+            var endpoint = found.Management!.Endpoint is { } row ? WebhookEndpoint.Inspect(instance, row) : null;
+            var next = endpoint is { IsDamaged: false }
+                ? endpoint.WithoutSecretsOf(instance.Peppers.Newest)
+                : null;
+            hasEnded = next is not null;
+            return next is null ? [] : [new RowWrite.PutEndpoint(next.ToRow(instance))];
+        }
+
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => hasEnded
+            ? [new AuditEntry("end_signing_secrets", "ok") { Target = id, Reason = "compromised" }]
             : [];
     }
 }

@@ -271,6 +271,8 @@ internal sealed class TenantKeyRotation : IDisposable
                 key => new(new TenantResealing.OfOutcome(tenants, tenant, key)), ct),
             _ when kind == SealedKind.Reply => ListAsync(ReplyRow.NotUnder, tenant, key => key,
                 key => new(new TenantResealing.OfReply(tenants, tenant, key)), ct),
+            _ when kind == SealedKind.Event => ListAsync(EventRow.NotUnder, tenant, row => row.Number,
+                row => new(new TenantResealing.OfEvent(tenants, tenant, row)), ct, first: -1L),
             _ => throw new InvalidOperationException($"nothing seals a {kind.Name} again when a tenant's keys rotate"),
         };
 
@@ -285,10 +287,10 @@ internal sealed class TenantKeyRotation : IDisposable
     }
 
     private async IAsyncEnumerable<TenantResealing> ListAsync<TKey>(
-        Query<TKey> query, Tenant tenant, Func<TKey, byte[]> place, Func<TKey, ValueTask<TenantResealing>> change,
-        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)
+        Query<TKey> query, Tenant tenant, Func<TKey, SqlValue> place, Func<TKey, ValueTask<TenantResealing>> change,
+        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct, SqlValue? first = null)
     {
-        var (after, newest) = ((byte[])[], tenant.Keys.NewestVersion);
+        var (after, newest) = (first ?? Array.Empty<byte>(), tenant.Keys.NewestVersion);
         while (await engine.ListAsync(query, ct, tenant.Number, after, newest, RowsAtOnce) is { Count: > 0 } keys)
         {
             foreach (var key in keys)

@@ -145,6 +145,15 @@ internal abstract class TenantResealing(Tenants tenants, Tenant tenant) : Change
         }
     }
 
+    /// <summary>Seals an event again, which nothing changes but this.</summary>
+    public sealed class OfEvent(Tenants tenants, Tenant tenant, EventRow row) : TenantResealing(tenants, tenant)
+    {
+        protected override IReadOnlyList<RowWrite> Next(Found found) =>
+            Event.Reseal(Own.Instance, Of, row) is { } again
+                ? [new RowWrite.ResealEvent(row, again)]
+                : Left(Event.Damage(row));
+    }
+
     private Tenants Own => tenants;
 
     private RowWrite.PutTenantKeys Keys(SecretBytes stored)

@@ -96,6 +96,8 @@ internal abstract class SecretChange : Change
             rows.AddRange(old.Where(each => write is RowWrite.PutSecret || each != live)
                 .Select(each => new RowWrite.DeleteSecret(each.Key)));
             rows.Add(write);
+            if (Given.Caller.App is { HasEvents: true })
+                rows.AddRange(EventsOf(write, found, now));
         }
 
         rows.AddRange(((RowWrite?[])[outcome, Mark]).OfType<RowWrite>());
@@ -125,6 +127,18 @@ internal abstract class SecretChange : Change
         (_, { Error: not null }) => "quota_reached",
         _ => "ok",
     };
+
+    // A row that has expired and was not removed yet is gone with the set that puts another in its stead.
+    private IEnumerable<RowWrite.PutEvent> EventsOf(RowWrite write, Found found, long now)
+    {
+        var moment = Given.Time.GetUtcNow() - found.Ahead;
+        if (write is RowWrite.PutSecret && found.Secret is { IsSound: true } row && !row.IsLiveAt(now)
+            && Event.OfStored(Given.Instance, Given.Tenant, EventKinds.SecretExpired, row, moment) is { } expired)
+            yield return expired;
+        var kind = write is RowWrite.PutSecret ? EventKinds.SecretSet : EventKinds.SecretDeleted;
+        yield return Event.OfSecret(
+            Given.Instance, Given.Tenant, kind, Outcome!.Secret!, Given.Caller.Origin.RequestId, moment);
+    }
 
     protected abstract (WriteOutcome Outcome, RowWrite? Write) Execute(SecretRow? live, Found found, long now);
 

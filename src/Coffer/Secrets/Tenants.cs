@@ -79,6 +79,19 @@ internal sealed class Tenants(
         return ReadAsync(id, ct);
     }
 
+    /// <summary>The same as it is stored now; null also if its keys do not open.</summary>
+    public async ValueTask<Tenant?> RereadOrNullAsync(TenantId id, CancellationToken ct)
+    {
+        try
+        {
+            return await RereadAsync(id, ct);
+        }
+        catch (ApiError e) when (e.Damage is not null)
+        {
+            return null;
+        }
+    }
+
     /// <summary>
     /// The tenant as it is stored now, if rows that were read are under keys that it has not and those are others by
     /// now: the rows are to be read again. Else null.

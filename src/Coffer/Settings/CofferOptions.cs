@@ -146,6 +146,9 @@ internal sealed record CofferOptions
     /// <summary>Whose <c>X-Forwarded-For</c> is believed; empty is nobody's.</summary>
     public IReadOnlyList<IPNetwork> TrustedProxies { get; init; } = [];
 
+    /// <summary>Networks that webhooks may be sent to besides the public internet, and by http too.</summary>
+    public IReadOnlyList<IPNetwork> WebhookNetworks { get; init; } = [];
+
     /// <summary>Requests a second that each key may send, 0 to 1,000,000; 0 is no limit.</summary>
     public int RatePerKey { get; init; } = DefaultRatePerKey;
 

@@ -215,6 +215,9 @@ internal static class SettingsTable
         Number("backup-keep", CofferOptions.BackupOptions.DefaultDays, 1, LongestRetentionDays,
             "Days for which a back-up is kept. The newest is kept in any case.",
             (options, number) => options with { Backups = options.Backups with { Days = number } }),
+        new("webhook-networks", "NETWORKS", "none", "Networks that webhooks may be sent to, by http too, besides the "
+            + "public internet by https: addresses, or networks such as 10.0.0.8/29, with commas between them.",
+            (options, text) => options with { WebhookNetworks = [.. text.Split(',').Select(Network)] }),
         Text("ready-file", "FILE", "none", "JSON file to write (mode 0600) once the server answers requests: url, "
             + "pid, and the keys if they were just created.",
             (options, text) => options with { ReadyFile = text }) with { InDev = true },

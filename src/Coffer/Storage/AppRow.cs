@@ -113,12 +113,18 @@ internal abstract partial record RowWrite
         public override bool IsUnderRoot => true;
     }
 
-    /// <summary>Removes an app that has no tenants, with its keys and what is noted of closed accounts.</summary>
+    /// <summary>
+    /// Removes an app that has no tenants, with its keys, its events, where they are sent, and what is noted of closed
+    /// accounts.
+    /// </summary>
     public sealed record DeleteApp(string Id) : RowWrite
     {
         public override IReadOnlyList<Statement> Statements =>
-            [new(AppRow.DeleteKeys, Id), new(UninstallRow.DeleteOfApp, Id), new(AppRow.Delete, Id)];
+        [
+            new(AppRow.DeleteKeys, Id), new(DeliveryRow.DeleteOfApp, Id), new(EventRow.DeleteOfApp, Id),
+            new(EndpointRow.DeleteOfApp, Id), new(UninstallRow.DeleteOfApp, Id), new(AppRow.Delete, Id),
+        ];
 
-        public override Sources Writes => Sources.Apps | Sources.ApiKeys | Sources.Uninstalls;
+        public override Sources Writes => Sources.Apps | Sources.ApiKeys | Sources.Uninstalls | Sources.Endpoints;
     }
 }

@@ -146,6 +146,9 @@ internal abstract class Change
         /// <summary>What <c>meta</c> holds under a key.</summary>
         public string? Meta { get; init; }
 
+        /// <summary>The id of a webhook endpoint.</summary>
+        public string? Endpoint { get; init; }
+
         /// <summary>
         /// Where it is noted that an account is closed. With nothing else of the management plane but a mint, none of
         /// that is held, but the app: nothing is noted of its accounts until the change is durable.
@@ -183,6 +186,9 @@ internal abstract class Change
 
         /// <summary>What <c>meta</c> holds under the key that was asked for, or null.</summary>
         public byte[]? Meta { get; init; }
+
+        /// <summary>The webhook endpoint that was asked for, or null.</summary>
+        public EndpointRow? Endpoint { get; init; }
 
         /// <summary>The number of this commit, if it was asked for.</summary>
         public long Number { get; init; }

@@ -72,6 +72,19 @@ internal abstract partial class Engine
         byte[] under, int most, CancellationToken ct) => PagesAsync(
         most, (after, limit) => ListAsync(AppRow.NotUnder, ct, under, after, limit), static row => row.Id);
 
+    /// <summary>All events that are under root keys, but not under this one.</summary>
+    /// <inheritdoc cref="TenantsNotUnderAsync"/>
+    public IAsyncEnumerable<IReadOnlyList<EventRow>> EventsNotUnderAsync(
+        byte[] under, int most, CancellationToken ct) => PagesAsync(
+        most, -1L, (after, limit) => ListAsync(EventRow.NotUnderRoot, ct, under, after, limit),
+        static row => row.Number, Comparer<long>.Default);
+
+    /// <summary>All webhook endpoints whose settings are not.</summary>
+    /// <inheritdoc cref="TenantsNotUnderAsync"/>
+    public IAsyncEnumerable<IReadOnlyList<EndpointRow>> EndpointsNotUnderAsync(
+        byte[] under, int most, CancellationToken ct) => PagesAsync(
+        most, (after, limit) => ListAsync(EndpointRow.NotUnder, ct, under, after, limit), static row => row.Id);
+
     /// <summary>What <c>meta</c> holds under a key, or null.</summary>
     public ValueTask<byte[]?> FindMetaAsync(string key, CancellationToken ct) => FindAsync(MetaRow.ByKey, ct, key);
 
@@ -277,6 +290,16 @@ internal abstract partial class Engine
 
     /// <summary>When the oldest kept reply was made (Unix seconds), or null if there is none.</summary>
     public ValueTask<long?> FindOldestReplyAsync(CancellationToken ct) => FindNumberAsync(ReplyRow.Oldest, ct);
+
+    /// <summary>When the oldest event was made (Unix seconds), or null if there is none.</summary>
+    public ValueTask<long?> FindOldestEventAsync(CancellationToken ct) => FindNumberAsync(EventRow.Oldest, ct);
+
+    /// <summary>The number of the newest event, or null if there is none.</summary>
+    public ValueTask<long?> FindNewestEventAsync(CancellationToken ct) => FindNumberAsync(EventRow.Newest, ct);
+
+    /// <summary>All webhook endpoints, by their ids.</summary>
+    public IAsyncEnumerable<IReadOnlyList<EndpointRow>> EndpointsAsync(int most, CancellationToken ct) => PagesAsync(
+        most, (after, limit) => ListAsync(EndpointRow.AfterId, ct, after, limit), static row => row.Id);
 
     public ValueTask<ReceiptRow?> FindReceiptAsync(string id, CancellationToken ct) =>
         FindAsync(ReceiptRow.ById, ct, id);

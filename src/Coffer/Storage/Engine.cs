@@ -60,7 +60,7 @@ internal abstract partial class Engine : IDisposable
     public virtual ValueTask TryWritesAsync(CancellationToken ct) => ValueTask.CompletedTask;
 
     /// <summary>The newest level of stored forms that this program reads and writes.</summary>
-    public const long KnownLevel = 8;
+    public const long KnownLevel = 9;
 
     /// <summary>The newest root key that this process has opened, for other nodes to see; 0 is not said.</summary>
     public long OpenedRoot { get; set; }

@@ -12,14 +12,21 @@ internal sealed class News
     private const int Most = 1_000;
 
     private const string Key = "key ", App = "app ", Tenant = "tenant ", RevocationsAdded = "revocations",
-        GenerationsAdded = "generations", GenerationsRemoved = "generations removed", ControlChanged = "control";
+        GenerationsAdded = "generations", GenerationsRemoved = "generations removed", ControlChanged = "control",
+        EventsAdded = "events";
 
     private readonly HashSet<string> keys = new(StringComparer.Ordinal);
     private readonly HashSet<string> apps = new(StringComparer.Ordinal);
     private readonly HashSet<TenantId> tenants = [];
 
     /// <summary>Anything may have changed.</summary>
-    public static News Everything => new() { IsAllAccess = true, IsAllTenants = true, HasControl = true };
+    public static News Everything => new()
+    {
+        IsAllAccess = true,
+        IsAllTenants = true,
+        HasControl = true,
+        HasEvents = true,
+    };
 
     /// <summary>Any app, key or revocation may have changed.</summary>
     public static News AllAccess => new() { IsAllAccess = true };
@@ -51,11 +58,14 @@ internal sealed class News
     /// <summary>Whether the control row was changed.</summary>
     public bool HasControl { get; private set; }
 
+    /// <summary>Whether events were added.</summary>
+    public bool HasEvents { get; private set; }
+
     /// <summary>Whether it says anything of apps, keys or revocations.</summary>
     public bool IsOfAccess => IsAllAccess || HasRevocations || HasGenerations || HasRemovedGenerations
         || keys.Count + apps.Count > 0;
 
-    public bool IsEmpty => !IsOfAccess && !IsAllTenants && !HasControl && tenants.Count == 0;
+    public bool IsEmpty => !IsOfAccess && !IsAllTenants && !HasControl && !HasEvents && tenants.Count == 0;
 
     /// <summary>That a row is written.</summary>
     public void Add(RowWrite row)
@@ -64,6 +74,9 @@ internal sealed class News
         {
             case RowWrite.PutMeta { Key: MetaRow.Control }:
                 HasControl = true;
+                break;
+            case RowWrite.PutEvent:
+                HasEvents = true;
                 break;
             case RowWrite.PutApp { Row.Id: var id }:
                 apps.Add(id);
@@ -111,6 +124,8 @@ internal sealed class News
         {
             if (line == ControlChanged)
                 news.HasControl = true;
+            else if (line == EventsAdded)
+                news.HasEvents = true;
             else if (line == RevocationsAdded)
                 news.HasRevocations = true;
             else if (line == GenerationsAdded)
@@ -138,6 +153,8 @@ internal sealed class News
         var text = new StringBuilder();
         if (HasControl)
             text.Append(ControlChanged).Append('\n');
+        if (HasEvents)
+            text.Append(EventsAdded).Append('\n');
         if (HasRevocations)
             text.Append(RevocationsAdded).Append('\n');
         if (HasGenerations)

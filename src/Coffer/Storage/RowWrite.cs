@@ -42,4 +42,5 @@ internal enum Sources
     Generations = 32,
     Meta = 64,
     Uninstalls = 128,
+    Endpoints = 256,
 }

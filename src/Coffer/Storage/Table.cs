@@ -117,7 +117,10 @@ internal sealed class Table
 
     /// <summary>A statement that deletes, of the $1 rows with the lowest numbers, those created by $2.</summary>
     public string DeleteOldest() =>
-        $"DELETE FROM {Name} WHERE {Numbered} IN (SELECT {Numbered} FROM {Oldest} WHERE created <= $2)";
+        $"DELETE FROM {Name} WHERE {Numbered} IN ({SelectOldest()})";
+
+    /// <summary>The numbers of the rows that <see cref="DeleteOldest"/> deletes.</summary>
+    public string SelectOldest() => $"SELECT {Numbered} FROM {Oldest} WHERE created <= $2";
 
     /// <summary>How many rows <see cref="DeleteOldest"/> is to delete.</summary>
     public Query<long> CountOldest() =>

@@ -11,7 +11,7 @@ internal static class Tables
     [
         MetaRow.Table, RootKeyRow.Table, WrappingRow.Table, AppRow.Table, ApiKeyRow.Table, EndedKeyRow.Table,
         TenantRow.Table, SecretRow.Table, IdempotencyRow.Table, RevocationRow.Table, GenerationRow.Table, Epoch,
-        ReplyRow.Table, ReceiptRow.Table, UninstallRow.Table,
+        ReplyRow.Table, ReceiptRow.Table, UninstallRow.Table, EventRow.Table, EndpointRow.Table, DeliveryRow.Table,
         AuditRow.Table,
     ];
 }

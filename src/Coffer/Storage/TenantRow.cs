@@ -100,6 +100,7 @@ internal sealed record TenantRow(long Id, byte[] SealedKeys)
         SELECT (SELECT count(*) FROM secrets WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2 AND name > $3)
             + (SELECT count(*) FROM idempotency WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2 AND key > $3)
             + (SELECT count(*) FROM replies WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2 AND key > $3)
+            + (SELECT count(*) FROM events WHERE tenant = $1 AND substr(sealed, 3, 4) <> $2 AND seq > -1)
         """, static row => row.Number(0));
 
     /// <summary>Of a tenant whose row is held.</summary>
@@ -255,7 +256,11 @@ internal abstract partial record RowWrite
         public override IReadOnlyList<Statement> Statements =>
         [
             new(TenantRow.DeleteSecrets, Number), new(TenantRow.DeleteIdempotency, Number),
-            new(TenantRow.DeleteReplies, Number), new(TenantRow.Delete, Number),
+            new(TenantRow.DeleteReplies, Number),
+            new(DeliveryRow.DeleteOfTenant, Number), new(EventRow.DeleteOfTenant, Number),
+            new(DeliveryRow.DeleteOfAccount, Tenant.App, Tenant.Livemode, Tenant.Account),
+            new(EventRow.DeleteOfAccount, Tenant.App, Tenant.Livemode, Tenant.Account),
+            new(TenantRow.Delete, Number),
         ];
 
         public override Sources Writes => Sources.Tenants | Sources.Secrets;

@@ -55,10 +55,15 @@ internal static class WriteProof
             "SELECT 1 FROM idempotency WHERE sealed <> $1 AND tenant = $2 AND key = $3 AND sealed = $4 LIMIT 1",
         ReplyRow.Reseal => "SELECT 1 FROM replies WHERE sealed <> $1 AND key = $2 AND sealed = $3 LIMIT 1",
         AppRow.Rewrap => "SELECT 1 FROM apps WHERE sealed <> $1 AND id = $2 AND sealed = $3 LIMIT 1",
+        EventRow.Reseal => "SELECT 1 FROM events WHERE sealed <> $1 AND seq = $2 AND sealed = $3 LIMIT 1",
+        EndpointRow.Rewrap =>
+            "SELECT 1 FROM webhook_endpoints WHERE sealed <> $1 AND id = $2 AND sealed = $3 LIMIT 1",
+        EndpointRow.Move =>
+            "SELECT 1 FROM webhook_endpoints WHERE (position <> $1 OR delivered <> $2) AND id = $3 LIMIT 1",
         GenerationRow.Keep =>
             "SELECT 1 FROM generations WHERE kept_until < $1 AND app = $2 AND livemode = $3 AND account = $4 LIMIT 1",
         // How many it removes depends on what others remove: who calls it sees whether it gets on.
-        _ when sql.Contains(" LIMIT ", StringComparison.Ordinal) => null,
+        _ when sql != DeliveryRow.Prune && sql.Contains(" LIMIT ", StringComparison.Ordinal) => null,
         _ when sql.StartsWith("DELETE FROM ", StringComparison.Ordinal) =>
             $"SELECT 1 {sql["DELETE ".Length..]} LIMIT 1",
         _ => null,

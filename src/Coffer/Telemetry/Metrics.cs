@@ -113,6 +113,12 @@ internal static class Metrics
     public static readonly Gauge BackupPeriod = new("coffer.backup.period", "s",
         "How old the newest back-up of the schedule is to become, at most");
 
+    public static readonly Counter WebhookAttempts = new("coffer.webhooks.attempts", "{attempt}",
+        "What became of attempts to send an event: accepted, not_accepted by its answer, or unanswered", Outcome);
+
+    public static readonly Counter WebhooksGivenUp = new("coffer.webhooks.given_up", "{event}",
+        "Events that an endpoint did not accept in three days, and is not sent any more");
+
     public static readonly Gauge Ready = new("coffer.ready", "{part}",
         "1 for each part that is proven to work, 0 for one that is not, as /readyz says", Part);
 
@@ -137,6 +143,7 @@ internal static class Metrics
         WrapperTime, RootKey, RotationAge,
         Nodes, NodeLag, ClockOffset,
         CertificateLeft, BackupAge, BackupPeriod,
+        WebhookAttempts, WebhooksGivenUp,
         Ready, Warning,
         ProcessorTime, Memory, Uptime,
     ];

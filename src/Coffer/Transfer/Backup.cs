@@ -17,6 +17,9 @@ internal static class Backup
     // Wrapped in the header, or of no use in another life of the store.
     private static readonly Table[] Left = [RootKeyRow.Table, WrappingRow.Table, ReplyRow.Table];
 
+    // Events of this life of the store, sent or not: their numbers continue, and they do not come back.
+    private static readonly Table[] Emptied = [EventRow.Table, DeliveryRow.Table];
+
     /// <summary>What was written.</summary>
     /// <param name="Header">That of the data.</param>
     /// <param name="Rows">How many rows.</param>
@@ -82,7 +85,8 @@ internal static class Backup
             BackupRows.WriteTable(writer, BackupKeys.WithoutKeys(table),
                 table.Numbered is null ? 0 : store.Position(table));
             var (done, total) = (0L, store.Count(table));
-            foreach (var row in store.Read(table).Where(row => table != MetaRow.Table || (string)row[0]! != Proof))
+            var rowsOf = Emptied.Contains(table) ? [] : store.Read(table);
+            foreach (var row in rowsOf.Where(row => table != MetaRow.Table || (string)row[0]! != Proof))
             {
                 BackupRows.WriteRow(writer, isTenants ? BackupKeys.Without(row) : row);
                 if (table == AuditRow.Table && AuditRow.From(new ReadRow(row)) is var entries)

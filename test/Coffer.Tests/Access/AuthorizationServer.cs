@@ -107,13 +107,24 @@ public sealed class AuthorizationServer : IAsyncLifetime
         return JsonNode.Parse(answer.Body)!;
     }
 
+    /// <summary>Something that happened to an app in a mode.</summary>
+    internal async Task<string> EventAsync(string app, bool live)
+    {
+        await AdminAsync("POST", $"apps/{AppId(app)}", "events=true");
+        await AdminAsync("POST", "api_keys", $"type=secret&app={AppId(app)}&livemode={(live ? "true" : "false")}");
+        return await LastEventAsync(AppId(app));
+    }
+
+    private async Task<string> LastEventAsync(string app) =>
+        (string)(await AdminAsync("GET", $"events?limit=1&app={app}"))["data"]![0]!["id"]!;
+
     /// <summary>
     /// A new app and a secret key of it, and with <paramref name="stores"/> a secret of an account too: the ids that
     /// paths are about.
     /// </summary>
     internal async Task<Dictionary<string, string>> MakeAppAsync(bool stores)
     {
-        var app = (string)(await AdminAsync("POST", "apps", "name=made"))["id"]!;
+        var app = (string)(await AdminAsync("POST", "apps", "name=made&events=true"))["id"]!;
         var key = await AdminAsync("POST", "api_keys", $"type=secret&app={app}");
         var forgotten = await AdminAsync("POST", $"apps/{app}/accounts/acct_never/forget");
         var ids = new Dictionary<string, string>
@@ -125,6 +136,9 @@ public sealed class AuthorizationServer : IAsyncLifetime
             ["version"] = "1",
             ["wrapper"] = $"file:{OtherKeyFile}",
             ["shares"] = shares ??= await MakeSharesAsync(),
+            ["event"] = await LastEventAsync(app),
+            ["endpoint"] = (string)(await AdminAsync("POST", "webhook_endpoints",
+                $"app={app}&livemode=false&url=https://hooks.invalid/"))["id"]!,
         };
         if (stores)
         {

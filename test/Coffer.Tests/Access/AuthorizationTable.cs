@@ -36,6 +36,8 @@ internal static class AuthorizationTable
         POST   /v1/ephemeral_keys                          |401     |403   |403  |200   |403|403    |403|403|403    |403
         DELETE /v1/ephemeral_keys/{key}                    |401     |403   |403  |200   |403|403    |403|403|403    |403
         GET    /v1/apps/app_embedded_backend_signature     |401     |403   |403  |403   |403|403    |403|200|200    |200
+        GET    /v1/events                                  |401     |403   |403  |200   |403|403    |403|403|403    |403
+        GET    /v1/events/{event}                          |401     |403   |403  |200   |403|403    |403|403|403    |403
         POST   /admin/v1/apps                              |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/apps                              |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    ~                                           |401     |403   |200  |403   |403|403    |403|403|403    |403
@@ -71,6 +73,16 @@ internal static class AuthorizationTable
         POST   /admin/v1/tenant_keys/rotate                |401     |403   |200  |403   |403|403    |403|403|403    |403
         GET    /admin/v1/settings                          |401     |403   |200  |403   |403|403    |403|403|403    |403
         POST   /admin/v1/settings                          |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/events                            |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/events/{event}                    |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/webhook_endpoints                 |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/webhook_endpoints                 |401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/webhook_endpoints/{endpoint}      |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/webhook_endpoints/{endpoint}      |401     |403   |200  |403   |403|403    |403|403|403    |403
+        DELETE /admin/v1/webhook_endpoints/{endpoint}      |401     |403   |200  |403   |403|403    |403|403|403    |403
+        POST   /admin/v1/webhook_endpoints/{endpoint}/secret/roll|401|403|200|403|403|403|403|403|403|403
+        POST   /admin/v1/webhook_endpoints/{endpoint}/retry|401     |403   |200  |403   |403|403    |403|403|403    |403
+        GET    /admin/v1/webhook_endpoints/{endpoint}/deliveries |401|403|200|403|403|403|403|403|403|403
         GET    /admin/v1/status                            |401     |403   |200  |403   |403|403    |403|403|403    |403
         """;
 
@@ -101,6 +113,9 @@ internal static class AuthorizationTable
         POST   /admin/v1/root_keys/shares                  |shares={shares}
         POST   /admin/v1/tenant_keys/rotate                |app={app}
         POST   /admin/v1/settings                          |name=audit&value=default
+        POST   /admin/v1/webhook_endpoints                 |app={app}&livemode=false&url=https://hooks.invalid/
+        POST   /admin/v1/webhook_endpoints/{endpoint}      |disabled=true
+        POST   /admin/v1/webhook_endpoints/{endpoint}/retry|event={event}
         """;
 
     /// <summary>

@@ -97,8 +97,8 @@ public sealed class KeyRowsTests : ServerTests
             key => (string)key!["type"]! == "admin")!;
         Assert.Null(admin["damaged"]);
         var raised = await EntriesAsync("raise_level");
-        Assert.Equal(["8", "7", "6", "5", "4", "3", "2"], raised.Select(entry => (string)entry!["target"]!));
-        Assert.Equal(5, (long)raised[4]!["count"]!);
+        Assert.Equal(["9", "8", "7", "6", "5", "4", "3", "2"], raised.Select(entry => (string)entry!["target"]!));
+        Assert.Equal(5, (long)raised[5]!["count"]!);
 
         var row = await OnRowsAsync(engine => engine.FindApiKeyAsync(admin.Id(), default).AsTask());
         Assert.Equal("owner", row!.Role);

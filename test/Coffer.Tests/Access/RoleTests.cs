@@ -52,6 +52,16 @@ public sealed class RoleTests : ServerTests
         POST   /admin/v1/tenant_keys/rotate                  |owner   |app=app_absent
         GET    /admin/v1/settings                            |owner   |
         POST   /admin/v1/settings                            |owner   |name=audit&value=default
+        GET    /admin/v1/events                              |viewer  |
+        GET    /admin/v1/events/{event}                      |viewer  |
+        POST   /admin/v1/webhook_endpoints                   |operator|livemode=false&app={app}&url=https://a.invalid
+        GET    /admin/v1/webhook_endpoints                   |viewer  |app={app}
+        GET    /admin/v1/webhook_endpoints/{endpoint}        |viewer  |
+        POST   /admin/v1/webhook_endpoints/{endpoint}        |operator|disabled=true
+        DELETE /admin/v1/webhook_endpoints/{endpoint}        |operator|
+        POST   /admin/v1/webhook_endpoints/{endpoint}/secret/roll|operator|grace_period=0
+        POST   /admin/v1/webhook_endpoints/{endpoint}/retry  |operator|event=evt_absent
+        GET    /admin/v1/webhook_endpoints/{endpoint}/deliveries|viewer  |
         GET    /admin/v1/status                              |viewer  |
         """;
 
@@ -66,6 +76,8 @@ public sealed class RoleTests : ServerTests
         ["install"] = "appinst_absent",
         ["receipt"] = "rcpt_absent",
         ["version"] = "99",
+        ["event"] = "evt_absent",
+        ["endpoint"] = "we_absent",
     };
 
     private static IEnumerable<(string Method, string Path, string Least, string With)> Routes => Rows.Split('\n')

@@ -39,7 +39,8 @@ public sealed class HouseTests
         ["Api"] = ["Http", "Management", "Secrets", "Access", "Settings"],
         ["Api.Admin"] = ["Api", "Http", "Management", "Secrets", "Access", "Settings"],
         ["Transfer"] = Transfer,
-        ["Hosting"] = ["Api", "Api.Admin", "Http", "Settings", "Transfer", .. Transfer],
+        ["Webhooks"] = ["Management", .. Management],
+        ["Hosting"] = ["Api", "Api.Admin", "Http", "Settings", "Transfer", "Webhooks", .. Transfer],
         ["Checks"] = ["Hosting", "Settings", "Transfer", .. Transfer],
         ["Cli"] = ["Checks", "Hosting", "Settings", "Transfer"],
     };

@@ -376,8 +376,8 @@ public sealed class RootKeysTests : ServerTests
             await Server.StartAgainAsync();
             Assert.Equal("kept",
                 (await Server.Client(account: "acct_1").Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
-            Assert.Equal(8L, (long)(await ShowAsync())["serial"]!);
-            Assert.Equal(7, (await OutcomesAsync("raise_level")).Count);
+            Assert.Equal(9L, (long)(await ShowAsync())["serial"]!);
+            Assert.Equal(8, (await OutcomesAsync("raise_level")).Count);
             await Server.StopAsync();
         }
 

@@ -98,6 +98,8 @@ public sealed partial class DocumentedRoutesTests
     [InlineData("POST /admin/v1/apps", "name", "maxLength", App.LongestName)]
     [InlineData("POST /admin/v1/api_keys", "addresses", "maxItems", ApiKey.MostAddresses)]
     [InlineData("POST /admin/v1/api_keys", "apps", "maxItems", ApiKey.MostApps)]
+    [InlineData("POST /admin/v1/webhook_endpoints", "url", "maxLength", WebhookEndpoint.LongestUrl)]
+    [InlineData("POST /admin/v1/webhook_endpoints", "api_version", "maxLength", WebhookEndpoint.LongestVersion)]
     [InlineData("POST /admin/v1/api_keys/{key}/roll", "grace_period", "maximum", ManagementWire.LongestGrace)]
     [InlineData("POST /admin/v1/apps/{app}/accounts/{account}/export", "reason", "maxLength", Accounts.LongestReason)]
     public void A_limit_is_that_of_the_program(string operation, string name, string limit, int value) =>

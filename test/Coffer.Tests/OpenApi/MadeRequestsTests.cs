@@ -79,7 +79,7 @@ public sealed class MadeRequestsTests : ServerTests
         .OrderBy(operation => operation switch
         {
             { Path: var path } when path.Contains("root_keys", StringComparison.Ordinal) => 2,
-            { Method: "DELETE", Path: "/admin/v1/apps/{app}" } => 1,
+            { Method: "DELETE", Path: "/admin/v1/apps/{app}" or "/admin/v1/webhook_endpoints/{endpoint}" } => 1,
             { Path: var path } when path.EndsWith("/forget", StringComparison.Ordinal)
                 || path.EndsWith("}/installs/{install}/uninstall", StringComparison.Ordinal) => 1,
             _ => 0,
@@ -92,14 +92,19 @@ public sealed class MadeRequestsTests : ServerTests
 
     private async Task BeginAsync()
     {
+        var app = await Server.AppIdAsync();
+        (await Server.Admin.Post($"{Operator.Apps}/{app}", [("events", "true")])).IsOk();
         var client = Server.Client(account: "acct_1");
         var kept = (await client.Set("kept")).IsOk().Id!;
         (await client.Set("my-api-key")).IsOk();
         ephemeral = await Server.MintAsync("usr_1", "acct_1");
         ephemeralId = (await client.Post(Operator.Ephemeral, [("user", "usr_1")])).IsOk().Id!;
-        var (app, keys) = (await Server.AppIdAsync(), new List<string>());
+        var (keys, endpoints) = (new List<string>(), new List<string>());
         for (var i = 0; i < 8; i++)
             keys.Add((await Server.NewKeyAsync("secret", app)).Id());
+        for (var i = 0; i < 3; i++)
+            endpoints.Add((await Server.Admin.Post("/admin/v1/webhook_endpoints",
+                [("app", app), ("livemode", "false"), ("url", "https://hooks.invalid/")])).IsOk().Id!);
         var installs = new List<string>();
         foreach (var account in (string[])["acct_1", Leaving, "acct_4", "acct_5"])
             installs.Add((await Server.Client(account: account).Post("/v1/apps/installs", [("app", app)])).IsOk().Id!);
@@ -112,6 +117,8 @@ public sealed class MadeRequestsTests : ServerTests
             ["starting_after"] = [kept],
             ["key"] = [.. keys],
             ["install"] = [.. installs],
+            ["event"] = [.. (await client.Get("/v1/events")).Ids()],
+            ["endpoint"] = [.. endpoints],
             ["receipt"] = [(string)(await Server.ForgetAsync("acct_2")).IsOk().Json["receipt_id"]!],
             ["version"] = ["1", "2"],
         };

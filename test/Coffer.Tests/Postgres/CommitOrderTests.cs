@@ -76,6 +76,30 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
     }
 
     [Fact]
+    [Trait("Events", "outbox")]
+    public async Task An_event_waits_for_a_commit_that_has_its_number_and_is_told_of_to_other_nodes()
+    {
+        var store = await server.NewDatabaseAsync();
+        Engine[] engines = [await OpenAsync(store), await JoinAsync(store)];
+        var received = Receive(engines[1]);
+        using var held = new ManualResetEventSlim();
+        using var running = new ManualResetEventSlim();
+        var slow = Task.Run(() => engines[0].Write([new Holding(held, running, Happened("evt_slow"))], _ => null),
+            TestContext.Current.CancellationToken);
+        running.Wait(TestContext.Current.CancellationToken);
+        var quick = Task.Run(
+            () => AsCommitter(() => engines[1].Write([new Change.Plain(Happened("evt_quick"))], _ => null)),
+            TestContext.Current.CancellationToken);
+        await Task.Delay(300, TestContext.Current.CancellationToken);
+        Assert.False(quick.IsCompleted);
+        held.Set();
+        await Task.WhenAll(slow, quick);
+        Assert.Equal(["evt_slow", "evt_quick"],
+            (await engines[1].ListAsync(EventRow.Newer, default, 0L, 10)).Select(row => row.Id));
+        Assert.Equal("events\n", await NextAsync(received));
+    }
+
+    [Fact]
     public async Task Nodes_hear_what_a_commit_changed_and_nothing_else()
     {
         var store = await server.NewDatabaseAsync();
@@ -250,7 +274,11 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         await command.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
     }
 
-    private sealed class Holding(ManualResetEventSlim held, ManualResetEventSlim running) : Change
+    private static RowWrite.PutEvent Happened(string id) =>
+        new(new EventRow(id, null, Livemode: true, null, null, "key.created", 1, [1]));
+
+    private sealed class Holding(ManualResetEventSlim held, ManualResetEventSlim running, RowWrite? write = null)
+        : Change
     {
         public override ManagementKey ManagementAt => new() { NeedsNumber = true };
 
@@ -258,7 +286,7 @@ public sealed class CommitOrderTests(PostgresServer server) : IDisposable
         {
             running.Set();
             held.Wait();
-            return [Revoke("slow")];
+            return [write ?? Revoke("slow")];
         }
     }
 }

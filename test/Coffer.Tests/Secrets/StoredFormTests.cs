@@ -31,7 +31,7 @@ public sealed class StoredFormTests
         using var root = new SealingKey(1, wrapped.AsSpan()[^32..]);
         var control = Open(root, Blob("SELECT value FROM meta WHERE key = 'control'"), Utf8("coffer v2 control"),
             instance);
-        Assert.Equal([1, .. Length(Number(1)), .. Number(1), 2, .. Length(Number(8)), .. Number(8)], control[..26]);
+        Assert.Equal([1, .. Length(Number(1)), .. Number(1), 2, .. Length(Number(9)), .. Number(9)], control[..26]);
         var app = Encoding.UTF8.GetString(Blob("SELECT app FROM tenants"));
         var tenant = Open(root, Blob("SELECT sealed_keys FROM tenants"), Utf8("coffer v2 tenant keys"), instance,
             Utf8(app), Number(0), Utf8("acct_1"), Number(1), Number(1));

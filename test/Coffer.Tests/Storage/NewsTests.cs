@@ -15,12 +15,13 @@ public sealed class NewsTests
         var news = Of(new RowWrite.PutApp(new AppRow("app_1", "", "", 0)), new RowWrite.DeleteApiKey("key_1"),
             new RowWrite.ShredTenant(1, Tenant),
             new RowWrite.PutRevocation(new RevocationRow("x", 1, 2)),
-                new RowWrite.PutGeneration(new GenerationRow(Tenant, 1, 2, [])));
+                new RowWrite.PutGeneration(new GenerationRow(Tenant, 1, 2, [])),
+            new RowWrite.PutEvent(new EventRow("evt_1", null, true, null, null, "key.created", 1, [])));
         var read = News.Parse(news.ToString());
         Assert.Equal(news.ToString(), read.ToString());
         Assert.Equal(("app_1", "key_1"), (read.Apps.Single(), read.Keys.Single()));
-        Assert.True(read.HasRevocations && read.HasGenerations && !read.HasRemovedGenerations && !read.IsAllAccess
-            && !read.IsAllTenants);
+        Assert.True(read.HasEvents && read.HasRevocations && read.HasGenerations && !read.HasRemovedGenerations
+            && !read.IsAllAccess && !read.IsAllTenants);
         Assert.Equal(Tenant, Assert.Single(read.Tenants));
         Assert.True(News.Parse("").IsEmpty);
     }

@@ -37,7 +37,9 @@ public sealed class WriteProofTests : IDisposable
             ("receipts", "INSERT"), ("receipts", "UPDATE"), ("receipts", "DELETE"), ("meta", "UPDATE"),
             ("uninstalls", "INSERT"), ("uninstalls", "DELETE"),
             ("ended_keys", "INSERT"), ("ended_keys", "UPDATE"),
-            ("ended_keys", "DELETE")])
+            ("ended_keys", "DELETE"), ("events", "INSERT"), ("events", "UPDATE"), ("events", "DELETE"),
+            ("webhook_endpoints", "INSERT"), ("webhook_endpoints", "UPDATE"), ("webhook_endpoints", "DELETE"),
+            ("deliveries", "INSERT"), ("deliveries", "DELETE")])
         {
             tricks.Add($"{verb} ON {table}", "BEFORE {0} BEGIN SELECT RAISE(IGNORE); END");
             tricks.Add($"{verb} ON {table}", "AFTER {0} BEGIN UPDATE meta SET value = x'00' WHERE key = 'other'; END");
@@ -113,6 +115,9 @@ public sealed class WriteProofTests : IDisposable
         EndedKeyRow Ended(byte mac) => new([mac], $"key_{mac}", null, "admin", true, 1, 2, "revoked", [1]);
         RowWrite.PutReply Reply(byte key) => new(new ReplyRow([key], [key], [1], 1, [1]));
         AppRow App(string id) => new(id, "app", "acct", 1);
+        EventRow Event(string id) => new(id, "app_1", false, null, null, "key.created", 1, [1]);
+        EndpointRow Endpoint(string id) => new(id, "app_1", false, 1, [1]);
+        DeliveryRow Delivery(string endpoint) => new(endpoint, 1, "", 1, 0, 1, 0);
         TenantId Of(string account) => new("app_1", false, account);
         RowWrite.PutGeneration Generation(string account) => new(new GenerationRow(Of(account), 1, 2, [1]));
 
@@ -183,6 +188,20 @@ public sealed class WriteProofTests : IDisposable
             new RowWrite.ReproveEndedKey([4], [1], [2]));
         yield return ("generations", "UPDATE", Generation("acct_4"),
             new RowWrite.ReproveGeneration(Of("acct_4"), [1], [2]));
+        yield return ("events", "INSERT", null, new RowWrite.PutEvent(Event("evt_1")));
+        yield return ("events", "UPDATE", new RowWrite.PutEvent(Event("evt_2")),
+            new RowWrite.ResealEvent(Event("evt_2") with { Number = 1 }, [2]));
+        yield return ("events", "DELETE", new RowWrite.PutEvent(Event("evt_3")), new RowWrite.PruneEvents(1, 1_000));
+        yield return ("webhook_endpoints", "INSERT", null, new RowWrite.PutEndpoint(Endpoint("we_1")));
+        yield return ("webhook_endpoints", "UPDATE", new RowWrite.PutEndpoint(Endpoint("we_2")),
+            new RowWrite.MoveEndpoint("we_2", 7, 8));
+        yield return ("webhook_endpoints", "UPDATE", new RowWrite.PutEndpoint(Endpoint("we_3")),
+            new RowWrite.RewrapEndpoint("we_3", [1], [2]));
+        yield return ("webhook_endpoints", "DELETE", new RowWrite.PutEndpoint(Endpoint("we_4")),
+            new RowWrite.DeleteEndpoint("we_4"));
+        yield return ("deliveries", "INSERT", null, new RowWrite.PutDelivery(Delivery("we_1")));
+        yield return ("deliveries", "DELETE", new RowWrite.PutDelivery(Delivery("we_5")),
+            new RowWrite.DeleteDelivery("we_5", 1));
     }
 
     private static UninstallRow Closed(byte account) =>

@@ -35,8 +35,8 @@ internal sealed class AppsApi(ManagedApps apps)
 
     private ValueTask<ApiError?> CreateAsync(ApiRequest request)
     {
-        request.Form.Only("name", "secrets_per_scope", "origins", "account_pattern", "account_required", "installs",
-            "uninstall_disabled");
+        request.Form.Only("name", "secrets_per_scope", "origins", "account_pattern", "account_required", "events",
+            "installs", "uninstall_disabled");
         var settings = ReadSettings(request.Form);
         if (settings.Name is null)
             throw ApiError.ParameterMissing("name");
@@ -61,7 +61,7 @@ internal sealed class AppsApi(ManagedApps apps)
     private ValueTask<ApiError?> ChangeAsync(ApiRequest request)
     {
         request.Form.Only("name", "secrets_per_scope", "origins", "account_pattern", "account_required", "disabled",
-            "installs", "uninstall_disabled");
+            "events", "installs", "uninstall_disabled");
         var settings = ReadSettings(request.Form) with { IsDisabled = request.Form.Boolean("disabled") };
         return AnswerAsync<ManagedApps.AppAnswer>(request, Write,
             write => apps.ChangeAsync(write, request.Target.Id("app"), settings));
@@ -91,7 +91,8 @@ internal sealed class AppsApi(ManagedApps apps)
             _ => throw ApiError.OutOfRange("secrets_per_scope", 1, CofferOptions.MostSecretsPerScope),
         };
         return new ManagedApps.Edit(Text(form, "name", App.LongestName), quota,
-            form.Has("origins") ? ReadOrigins(form) : null, null, ReadPattern(form), form.Boolean("account_required"))
+            form.Has("origins") ? ReadOrigins(form) : null, null, ReadPattern(form), form.Boolean("account_required"),
+            form.Boolean("events"))
         {
             AreInstallsExplicit = Text(form, "installs") switch
             {
@@ -150,6 +151,7 @@ internal sealed class AppsApi(ManagedApps apps)
         if (shown.IsDeleted)
             json.WriteBoolean("deleted"u8, true);
         json.WriteBoolean("disabled"u8, app.IsDisabled);
+        json.WriteBoolean("events"u8, app.HasEvents);
         json.WriteString("installs"u8, app.AreInstallsExplicit ? App.ExplicitInstalls : App.ImplicitInstalls);
         json.WriteString("name"u8, app.Name);
         WriteStrings(json, "origins", app.Origins);

@@ -49,6 +49,8 @@ internal sealed class PostgresOverlay
 
         public byte[]? Meta { get; set; }
 
+        public EndpointRow? Endpoint { get; set; }
+
         public GenerationRow? Generation { get; set; }
 
         public long Last { get; set; }
@@ -328,6 +330,7 @@ internal sealed class PostgresOverlay
         {
             OldestAudit = rows.OldestAudit,
             Meta = rows.Meta,
+            Endpoint = rows.Endpoint,
             Number = at.NeedsNumber ? Number!.Value : 0,
             Uninstalled = rows.Uninstalled,
         };
@@ -341,6 +344,7 @@ internal sealed class PostgresOverlay
         | (at.AsksOldestAudit ? Sources.Audit : Sources.None)
         | (at.Meta is null ? Sources.None : Sources.Meta)
         | (at.Closed is null ? Sources.None : Sources.Uninstalls)
+        | (at.Endpoint is null ? Sources.None : Sources.Endpoints)
         | (at.Mint is not null ? Sources.ApiKeys | Sources.Apps | Sources.Generations : Sources.None);
 
     private bool MayAdd(Change change) =>

@@ -284,6 +284,8 @@ internal sealed partial class PostgresTransaction(
             Ask(AuditRow.Oldest, oldest => into.OldestAudit = oldest);
         if (at.Meta is { } meta)
             Ask(MetaRow.ByKey, value => into.Meta = value, meta);
+        if (at.Endpoint is { } endpoint)
+            Ask(EndpointRow.ById, row => into.Endpoint = row, endpoint);
     }
 
     // Secrets and idempotency records are written at the end, each in its last state, and single rows that nothing else

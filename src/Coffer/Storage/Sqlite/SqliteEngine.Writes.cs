@@ -144,6 +144,7 @@ internal sealed partial class SqliteEngine
     {
         OldestAudit = at.AsksOldestAudit ? Number(AuditRow.Oldest) : 0,
         Meta = at.Meta is { } meta ? First(writer, MetaRow.ByKey, meta) : null,
+        Endpoint = at.Endpoint is { } endpoint ? First(writer, EndpointRow.ById, endpoint) : null,
         Number = at.NeedsNumber ? TakeNumber() : 0,
         Mint = at.Mint is { } mint ? FindFor(mint.Key, mint.Tenant) : null,
         Uninstalled = at.Closed is { } closed

@@ -61,8 +61,8 @@ internal sealed class SqliteTables : StoredTables
 
     protected override void Remember(Table table, long position)
     {
-        // Of the tables, one remembers more than its greatest number.
-        if (table != TenantRow.Table)
+        // Of the tables, two remember more than their greatest number.
+        if (table != TenantRow.Table && table != EventRow.Table)
             return;
         Command("DELETE FROM sqlite_sequence WHERE name = $1", table.Name).ExecuteNonQuery();
         Command("INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)", table.Name, position).ExecuteNonQuery();

@@ -7,7 +7,7 @@ namespace Coffer.Tests.Api.Management;
 /// <summary>Apps as an operator's tools send and see them (docs/management.md, "Apps").</summary>
 public sealed class AppsTests : ServerTests
 {
-    private const string Shown = "id object account account_pattern account_required created disabled installs "
+    private const string Shown = "id object account account_pattern account_required created disabled events installs "
         + "name origins secrets_per_scope";
 
     private TestServer.Caller Admin => Server.Admin;
@@ -36,6 +36,7 @@ public sealed class AppsTests : ServerTests
               "account_required": false,
               "created": {{Server.Time.Seconds}},
               "disabled": false,
+              "events": false,
               "installs": "implicit",
               "name": "Acme CRM",
               "origins": [
