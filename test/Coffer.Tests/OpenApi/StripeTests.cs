@@ -71,6 +71,25 @@ public sealed class StripeTests
             "+ apps.install.status is one of installed, uninstalling",
             "- GET /v1/apps/installs status has at most 5000 characters",
         ]),
+        ("Of events there is no filter yet, and nothing to expand; names are for those who ask", [
+            "- GET /v1/events takes created", "- GET /v1/events takes delivery_success",
+            "- GET /v1/events takes type", "- GET /v1/events takes types", "- GET /v1/events takes expand",
+            "- GET /v1/events/{event} takes expand", "+ GET /v1/events takes names",
+            "+ GET /v1/events/{event} takes names", "- GET /v1/events/{event} event has at most 5000 characters",
+        ]),
+        ("An event is an app's, and always has its version and what did it; how far it is sent operators see", [
+            "+ event has app", "- event has context", "+ event always has api_version",
+            "- event.api_version is string or null", "+ event.api_version is string",
+            "- event.pending_webhooks is integer", "+ event.pending_webhooks is one of 0",
+            "+ event always has request", "- event.request is null", "+ event.request is object",
+            "+ event.request has id", "+ event.request always has id", "+ event.request has idempotency_key",
+            "+ event.request always has idempotency_key",
+        ]),
+        ("What it happened to is one of a few kinds, of which the document says the fields; none has earlier values", [
+            "- event.data has previous_attributes", "+ event.data.object always has object",
+            .. Fields("event.data.object", "account app channel created damaged deleted expires_at id livemode name "
+                + "object receipt receipt_id replaced_by scope secrets status type version"),
+        ]),
         ("Only both policies can be expanded", [
             .. Expandable("GET /v1/apps/installs",
                 "data, data.content_security_policy_granted, data.content_security_policy_pending"),
@@ -104,12 +123,16 @@ public sealed class StripeTests
         Assert.Equal((string)ApiDocument.Stripe.Root["info"]!["version"]!,
             (string)ApiDocument.Api.Root["info"]!["version"]!);
 
-    // An install has a name in our paths, and is an id in Stripe's.
-    private static string Named(ApiOperation operation) =>
-        $"{operation}".Replace("/installs/{id}", "/installs/{install}", StringComparison.Ordinal);
+    // An install and an event have names in our paths, and are ids in Stripe's.
+    private static string Named(ApiOperation operation) => $"{operation}"
+        .Replace("/installs/{id}", "/installs/{install}", StringComparison.Ordinal)
+        .Replace("/events/{id}", "/events/{event}", StringComparison.Ordinal);
 
     private static string[] Expandable(string operation, string words) =>
         [$"- {operation} expand[] has at most 5000 characters", $"+ {operation} expand[] is one of {words}"];
+
+    private static IEnumerable<string> Fields(string of, string names) =>
+        names.Split(' ').Select(name => $"+ {of} has {name}");
 
     // Of what only one of them has, what it is like says nothing more.
     private static IEnumerable<string> Whole(IEnumerable<string> facts)
@@ -134,7 +157,9 @@ public sealed class StripeTests
             var called = Named(operation);
             foreach (var parameter in operation.Parameters.Where(parameter => parameter.In != "header"))
             {
-                var name = parameter is { In: "path", Name: "id" } ? "install" : parameter.Name;
+                var name = parameter is { In: "path", Name: "id" }
+                    ? called.Split('{', '}')[1]
+                    : parameter.Name;
                 facts.Add($"{called} takes {name}");
                 if (parameter.IsRequired)
                     facts.Add($"{called} needs {name}");
