@@ -1,6 +1,7 @@
 #pragma warning disable RS0030 // Random: nothing here is a secret.
 
 using System.Diagnostics;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -29,7 +30,8 @@ internal sealed class FailoverNode(string name, string store, TemporaryDirectory
     public async Task StartAsync()
     {
         await StopAsync();
-        Process = await CofferProcess.ServeAsync(Data, "--store", Store, "--secrets-per-scope", "100");
+        Process = await CofferProcess.ServeAsync(
+            Data, "--store", Store, "--secrets-per-scope", "100", "--webhook-networks", "127.0.0.1");
         if (Key.Length == 0)
             Key = Process.TestKey;
         Clients = new AccountClients(Process.Url, Key);
@@ -86,15 +88,24 @@ internal sealed class FailoverStore : IAsyncDisposable
 
     public FailoverTally Tally { get; } = new();
 
+    private Receiver? Receiver { get; init; }
+
     /// <summary>Starts both nodes and the load on them.</summary>
     /// <param name="store">What the first node is given as its store.</param>
     /// <param name="second">What the second one is given, if that is another way to the same.</param>
-    public static async Task<FailoverStore> StartAsync(string store, string? second = null)
+    /// <param name="receiver">What is sent all that happens; null keeps no events.</param>
+    public static async Task<FailoverStore> StartAsync(string store, string? second = null, Receiver? receiver = null)
     {
-        var started = new FailoverStore();
+        var started = new FailoverStore { Receiver = receiver };
         try
         {
             await started.AddNodeAsync("first node", store, "");
+            if (receiver is not null)
+            {
+                var node = started.Nodes[0].Process;
+                await SentEvents.ListenAsync(node.Url, node.AdminKey, receiver);
+            }
+
             await started.AddNodeAsync("second node", second ?? store, started.Nodes[0].Key);
             started.Load();
             return started;
@@ -169,7 +180,20 @@ internal sealed class FailoverStore : IAsyncDisposable
         await stop!.CancelAsync();
         await running;
         await Task.WhenAll(writers.Select(writer => writer.CheckAsync(Nodes, Tally)));
+        if (Receiver is not null)
+            await AssertSentAsync(Receiver);
         Assert.All(await Task.WhenAll(Nodes.Select(node => node.EndAsync())), exit => Assert.Equal(0, exit));
+    }
+
+    // As many events as changes, and each was sent, in order.
+    private async Task AssertSentAsync(Receiver receiver)
+    {
+        var listed = await SentEvents.AssertAllAsync(Nodes[0].Process.Url, Nodes[0].Key, receiver);
+        var kinds = listed.CountBy(static each => each.Type).ToDictionary();
+        Assert.Equal((Tally.Sets, Tally.Deletes),
+            (kinds.GetValueOrDefault("secret.set"), kinds.GetValueOrDefault("secret.deleted")));
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            $"{listed.Count} events, {receiver.All.Count} deliveries");
     }
 
     public async ValueTask DisposeAsync()

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -13,7 +14,8 @@ namespace Coffer.EndToEnd;
 public sealed class FailoverTests
 {
     [Fact]
-    public async Task A_killed_primary_whose_synchronous_standby_takes_over_loses_nothing_that_was_acknowledged()
+    [Trait("Events", "delivery")]
+    public async Task A_killed_primary_whose_standby_takes_over_loses_nothing_acknowledged_and_no_event()
     {
         var rounds = Environment.GetEnvironmentVariable("FAILOVER_ROUNDS") is { Length: > 0 } text
             ? int.Parse(text)
@@ -23,7 +25,8 @@ public sealed class FailoverTests
         for (var round = 1; round <= rounds; round++)
         {
             await using var cluster = await PostgresCluster.StartAsync(hasStandby: true);
-            await using var store = await FailoverStore.StartAsync(cluster.Store());
+            await using var receiver = await Receiver.StartAsync();
+            await using var store = await FailoverStore.StartAsync(cluster.Store(), receiver: receiver);
             await store.UntilAcknowledgedAsync();
             var before = store.Tally.Acknowledged;
             cluster.Crash(cluster.Primary);

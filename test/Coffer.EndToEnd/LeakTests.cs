@@ -117,14 +117,16 @@ public sealed class LeakTests
 
     [Fact]
     [Trait("Telemetry", "6")]
-    public async Task Nothing_is_in_logs_metrics_and_traces_that_say_all_they_can()
+    [Trait("Events", "S26")]
+    public async Task Nothing_is_in_logs_metrics_and_traces_that_say_all_they_can_nor_in_webhooks()
     {
         using var data = new TemporaryDirectory();
         await using var receiver = new OtlpReceiver();
+        await using var webhooks = await Receiver.StartAsync();
         await using var coffer = await CofferProcess.StartAsync(
             [
                 "serve", "--data", data.Path, "--access-log", "all", "--log-format", "json", "--metrics-listen",
-                "http://127.0.0.1:0", "--metrics-apps", "10",
+                "http://127.0.0.1:0", "--metrics-apps", "10", "--webhook-networks", "127.0.0.1",
             ],
             environment: new Dictionary<string, string>
             {
@@ -135,14 +137,15 @@ public sealed class LeakTests
                 ["OTEL_TRACES_SAMPLER"] = "always_on",
             });
         var key = canaries.Watch("test key", coffer.TestKey);
+        using var operating = new WireClient(coffer.Url, canaries.Watch("admin key", coffer.AdminKey));
+        var app = (await operating.GetAsync("/admin/v1/apps")).Is(200).Body.GetProperty("data")[0]
+            .GetProperty("id").GetString()!;
+        await ListenAsync(operating, app, webhooks);
         await SucceedAsync(coffer.Url, key, canaries.Plant("name"), canaries.Plant("user id"));
-        await FailAsync(coffer.Url, key, canaries.Watch("admin key", coffer.AdminKey));
+        await FailAsync(coffer.Url, key, coffer.AdminKey);
         var installing = canaries.Plant("idempotency key of an install");
         using (var backend = new WireClient(coffer.Url, key, "acct_9"))
-        using (var operating = new WireClient(coffer.Url, coffer.AdminKey))
         {
-            var app = (await operating.GetAsync("/admin/v1/apps")).Is(200).Body.GetProperty("data")[0]
-                .GetProperty("id").GetString()!;
             var install = (await backend.PostAsync("/v1/apps/installs", [("app", app)], installing)).Is(200).Body
                 .GetProperty("id").GetString()!;
             (await backend.SetAsync(canaries.Plant("name of an install"), canaries.Plant("its payload"))).Is(200);
@@ -157,6 +160,12 @@ public sealed class LeakTests
         {
             "coffer.commit.wait", "GET /v1/apps/secrets/find", "POST /v1/apps/installs",
         }.All(word => receiver.Text.Contains(word, StringComparison.Ordinal)));
+        // By what the last step does: whatever it is about is sent before.
+        await Until.SoAsync("webhooks come",
+            () => webhooks.All.Any(static each => each.Type == "apps.install.deleted"));
+        Assert.Contains(webhooks.All, static each => each.Type == "secret.deleted");
+        canaries.AssertNotIn("webhooks", string.Concat(
+            webhooks.All.Select(static each => $"{each.Body}{string.Concat(each.Headers)}\n")));
         canaries.AssertNotIn("metrics", scraped);
         canaries.AssertNotIn("OTLP", receiver.Text);
         Assert.Contains("unknown_route", coffer.Stderr, StringComparison.Ordinal);
@@ -164,6 +173,20 @@ public sealed class LeakTests
         await coffer.CrashAsync();
         canaries.AssertNotIn("the log after the crash", coffer.Stderr);
         canaries.AssertNotIn(data.Contents());
+    }
+
+    // Switches events on, and has them sent by ids.
+    private async Task ListenAsync(WireClient admin, string app, Receiver receiver)
+    {
+        (await admin.PostAsync($"/admin/v1/apps/{app}", [("events", "true")])).Is(200);
+        var url = new Uri(receiver.Url, $"?token={canaries.Plant("token of a receiver")}");
+        var made = (await admin.PostAsync("/admin/v1/webhook_endpoints",
+            [("app", app), ("livemode", "false"), ("url", $"{url}")], canaries.Plant("idempotency key of an endpoint")))
+            .Is(200).Body;
+        canaries.Watch("secret of an endpoint", made.GetProperty("secret").GetString()!);
+        var rolled = (await admin.PostAsync(
+            $"/admin/v1/webhook_endpoints/{made.GetProperty("id").GetString()}/secret/roll", [])).Is(200).Body;
+        canaries.Watch("rolled secret of an endpoint", rolled.GetProperty("secret").GetString()!);
     }
 
     [Fact]
