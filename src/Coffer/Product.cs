@@ -22,7 +22,7 @@ internal static class Product
     /// <summary>Whether it was compiled ahead of time, to a program that brings its runtime.</summary>
     public static bool IsNative => !RuntimeFeature.IsDynamicCodeSupported;
 
-    /// <summary>How the URLs of wrappers begin that this build lacks: the native one has no library of theirs.</summary>
+    /// <summary>How the URLs of wrappers begin that this build lacks: it has no library of theirs.</summary>
     public static IReadOnlyList<string> Lacks { get; } =
 #if NATIVE
         [WrapperUrl.AzureKeyVault, WrapperUrl.GoogleKms];

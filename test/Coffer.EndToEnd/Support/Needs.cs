@@ -24,9 +24,9 @@ public static class Needs
     public static string DotNetProgram { get; } =
         Path.Combine(Repository, "src", "Coffer", Path.GetRelativePath(Project, AppContext.BaseDirectory), "coffer");
 
-    /// <summary>The program: the file that COFFER_PROGRAM names, such as a native build, or else the .NET one.</summary>
+    /// <summary>The program: the file that TEST_PROGRAM names, such as a native build, or else the .NET one.</summary>
     public static string Program { get; } =
-        Environment.GetEnvironmentVariable("COFFER_PROGRAM") is { Length: > 0 } given
+        Environment.GetEnvironmentVariable("TEST_PROGRAM") is { Length: > 0 } given
             ? Path.GetFullPath(given, Repository)
             : DotNetProgram;
 
