@@ -66,6 +66,20 @@ internal static class AdminAnswers
         Number("forgotten_at"), Texts("not_reached"), Texts("pending"), Secrets, Number("signed_at").OrNull(),
         OneOf("status", "pending", "signed"), Receipt("status"));
 
+    private static readonly AnswerForm Endpoint = new("webhook_endpoint", Token("id"), Text("api_version"),
+        Text("app").OrNull(), Number("created"), Thing("deliveries", Number("failed"), Number("waiting")),
+        Text("description"), Texts("enabled_events"), Number("last_delivered").OrNull(), Flag("livemode"),
+        Flag("names"), Number("secrets"), OneOf("status", "enabled", "disabled", "failed"), Text("url"))
+    { MayBeDamaged = true };
+
+    private static readonly AnswerForm Delivery = new("webhook_delivery", Token("id"), Text("account").OrNull(),
+        Number("attempts"), Number("created"), Number("failed").OrNull(), Number("last_status").OrNull(),
+        Number("next_attempt").OrNull(), Flag("out_of_order"), Text("type"));
+
+    private static readonly AnswerForm Event = new("event", Token("id"), Text("api_version"), Number("created"),
+        Thing("data", Thing("object")), Flag("livemode"), Number("pending_webhooks"),
+        Thing("request", Text("id").OrNull()), Text("type"));
+
     // A segment in braces is the field of the answer that must say the same, or {} if none does.
     private static readonly (string Route, AnswerForm Form)[] Forms =
     [
@@ -89,6 +103,16 @@ internal static class AdminAnswers
         ("POST api_keys/{}/roll", ApiKey.With(Token("secret"))),
         ("POST api_keys/{id}/revoke", ApiKey.With(True("revoked"))),
         ("GET receipts/{id}", Proof),
+        ("POST webhook_endpoints", Endpoint.With(Token("secret"))),
+        ("GET webhook_endpoints", Endpoint),
+        ("GET webhook_endpoints/{id}", Endpoint),
+        ("POST webhook_endpoints/{id}", Endpoint),
+        ("DELETE webhook_endpoints/{id}", Endpoint.With(True("deleted"))),
+        ("POST webhook_endpoints/{id}/secret/roll", Endpoint.With(Token("secret"))),
+        ("POST webhook_endpoints/{id}/retry", Endpoint),
+        ("GET webhook_endpoints/{}/deliveries", Delivery),
+        ("GET events", Event),
+        ("GET events/{id}", Event),
         ("GET audit", new("audit_entry", Token("id"))),
         ("GET root_keys", RootKeys),
         ("POST root_keys/rotate", RootKeys),

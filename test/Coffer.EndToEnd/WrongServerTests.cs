@@ -23,6 +23,10 @@ public sealed partial class WrongServerTests(WrongServer server) : IClassFixture
         "root-keys status", "root-keys add exec:/w", "root-keys rotate", "root-keys confirm", "root-keys rewrap",
         "root-keys remove exec:/w --yes", "root-keys shares create --out .", "root-keys shares verify",
         "tenant-keys status", "tenant-keys rotate --app app_1", "audit public-key", "settings set audit durable",
+        "webhooks create --test --to https://a.example", "webhooks list", "webhooks show we_1",
+        "webhooks update we_1 --names no", "webhooks enable we_1", "webhooks disable we_1",
+        "webhooks delete we_1 --yes", "webhooks roll-secret we_1 --grace 0", "webhooks deliveries we_1",
+        "webhooks retry we_1 evt_1",
     ];
 
     public static TheoryData<string> All() => [.. Commands];

@@ -53,7 +53,7 @@ internal static class WebhooksVerb
         var (kinds, names, version, description) = (KindsOption(), NamesOption(), VersionOption(), DescriptionOption());
         var command = new Command("create",
             "Create an endpoint for one mode. Its secret, which proves the sender, is shown once.\n\n"
-                + "Example: coffer webhooks create --app app_1 --live --url https://hooks.example.com/coffer")
+                + "Example: coffer webhooks create --app app_1 --live --to https://hooks.example.com/coffer")
         { url, app, live, test, kinds, names, version, description };
         command.Validators.Add(parsed =>
         {
@@ -108,7 +108,7 @@ internal static class WebhooksVerb
         command.Validators.Add(parsed =>
         {
             if (((Option[])[url, kinds, names, version, description]).All(each => parsed.GetResult(each) is null))
-                parsed.AddError("Give --url, --event, --names, --api-version or --description");
+                parsed.AddError("Give --to, --event, --names, --api-version or --description");
         });
         return Change(command, endpoint, "", parsed => Fields(parsed, url, kinds, names, version, description));
     }
@@ -203,7 +203,7 @@ internal static class WebhooksVerb
     private static Argument<string> EndpointArgument() =>
         Parameters.IdArgument("endpoint", "ENDPOINT", "The endpoint's id, we_….");
 
-    private static Option<string?> UrlOption(bool required) => new("--url")
+    private static Option<string?> UrlOption(bool required) => new("--to")
     {
         Description = "Where events are sent: https, at the public internet or where --webhook-networks allows.",
         HelpName = "URL",

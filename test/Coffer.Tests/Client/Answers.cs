@@ -28,6 +28,18 @@ internal static class Answers
         "livemode": false
         """;
 
+    private const string EndpointFields = """
+        "object": "webhook_endpoint", "api_version": "2026-01-28.clover", "app": "app_1", "created": 1763712000,
+        "deliveries": {"failed": 0, "waiting": 0}, "description": "", "enabled_events": ["*"], "last_delivered": null,
+        "livemode": false, "names": false, "secrets": 1, "status": "enabled", "url": "https://a.example/"
+        """;
+
+    private const string Event = """
+        {"id": "evt_1", "object": "event", "api_version": "2026-01-28.clover", "created": 1763712000,
+        "data": {"object": {}}, "livemode": false, "pending_webhooks": 0,
+        "request": {"id": "req_1", "idempotency_key": null}, "type": "secret.created"}
+        """;
+
     private const string SettingsFields = """
         "settings": [{"name": "listen", "source": "default", "value": null}], "version": "0.1.0"
         """;
@@ -102,6 +114,22 @@ internal static class Answers
             {"id": "rcpt_1", "object": "receipt", "not_reached": [], "signed_at": 1, "status": "signed",
             {{ReceiptFields}}}
             """,
+        ["POST webhook_endpoints"] = $$"""{"id": "we_1", "secret": "whsec_1", {{EndpointFields}}}""",
+        ["GET webhook_endpoints"] = $$"""{"id": "we_1", {{EndpointFields}}}""",
+        ["GET webhook_endpoints/{id}"] = $$"""{"id": "we_1", {{EndpointFields}}}""",
+        ["POST webhook_endpoints/{id}"] = $$"""{"id": "we_1", {{EndpointFields}}}""",
+        ["DELETE webhook_endpoints/{id}"] = $$"""{"id": "we_1", "deleted": true, {{EndpointFields}}}""",
+        ["POST webhook_endpoints/{id}/secret/roll"] = $$"""
+            {"id": "we_1", "secret": "whsec_2", {{EndpointFields}}}
+            """,
+        ["POST webhook_endpoints/{id}/retry"] = $$"""{"id": "we_1", {{EndpointFields}}}""",
+        ["GET webhook_endpoints/{}/deliveries"] = """
+            {"id": "evt_1", "object": "webhook_delivery", "account": "acct_1", "attempts": 1, "created": 1763712000,
+            "failed": null, "last_status": 500, "next_attempt": 1763712010, "out_of_order": false,
+            "type": "secret.created"}
+            """,
+        ["GET events"] = Event,
+        ["GET events/{id}"] = Event,
         ["GET audit"] = """{"id": "node_1.1", "object": "audit_entry", "verb": "set"}""",
         ["GET root_keys"] = RootKeys,
         ["POST root_keys/rotate"] = RootKeys,

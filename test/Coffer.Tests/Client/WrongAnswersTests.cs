@@ -39,6 +39,19 @@ public sealed class WrongAnswersTests
         ["POST api_keys/{}/roll"] = admin => admin.ChangeAsync("api_keys/key_1/roll"),
         ["POST api_keys/{id}/revoke"] = admin => admin.ChangeAsync("api_keys/key_1/revoke"),
         ["GET receipts/{id}"] = admin => admin.FindAsync("receipts/rcpt_1"),
+        ["POST webhook_endpoints"] = admin => admin.ChangeAsync("webhook_endpoints", [("url", "https://a.example")]),
+        ["GET webhook_endpoints"] = admin => admin.ListAsync("webhook_endpoints").ToListAsync().AsTask(),
+        ["GET webhook_endpoints/{id}"] = admin => admin.FindAsync("webhook_endpoints/we_1"),
+        ["POST webhook_endpoints/{id}"] = admin => admin.ChangeAsync("webhook_endpoints/we_1"),
+        ["DELETE webhook_endpoints/{id}"] = admin => admin.DeleteAsync("webhook_endpoints/we_1"),
+        ["POST webhook_endpoints/{id}/secret/roll"] = admin =>
+            admin.ChangeAsync("webhook_endpoints/we_1/secret/roll"),
+        ["POST webhook_endpoints/{id}/retry"] = admin =>
+            admin.ChangeAsync("webhook_endpoints/we_1/retry", [("event", "evt_1")]),
+        ["GET webhook_endpoints/{}/deliveries"] = admin =>
+            admin.ListAsync("webhook_endpoints/we_1/deliveries").ToListAsync().AsTask(),
+        ["GET events"] = admin => admin.ListAsync("events").ToListAsync().AsTask(),
+        ["GET events/{id}"] = admin => admin.FindAsync("events/evt_1"),
         ["GET audit"] = admin => admin.ListAsync("audit").ToListAsync().AsTask(),
         ["GET root_keys"] = admin => admin.FindAsync("root_keys"),
         ["POST root_keys/rotate"] = admin => admin.ChangeAsync("root_keys/rotate"),
@@ -183,8 +196,9 @@ public sealed class WrongAnswersTests
     {
         if (Secrets.TryGetValue(asked, out var secrets))
             return (secrets.Right, AskSecretsAsync);
-        var isList = asked is "GET apps" or "GET audit" or "GET api_keys" or "GET secrets/search"
-            || asked.EndsWith("/accounts", StringComparison.Ordinal) || asked == "GET apps/{app}/installs"
+        var isList = asked is "GET apps" or "GET audit" or "GET api_keys" or "GET secrets/search" or "GET events"
+                or "GET webhook_endpoints" or "GET webhook_endpoints/{}/deliveries" or "GET apps/{app}/installs"
+            || asked.EndsWith("/accounts", StringComparison.Ordinal)
             || asked.EndsWith("/export", StringComparison.Ordinal);
         var right = isList ? Answers.List(asked, hasMore: false, "key_1") : Answers.Of(asked);
         return (right, AskManagementAsync);
@@ -231,7 +245,7 @@ public sealed class WrongAnswersTests
         yield return (500, """{"error": "down"}""");
         yield return (400, """{"error": {"message": 1, "code": [], "param": {}}}""");
         var whole = JsonNode.Parse(right)!.AsObject();
-        foreach (var wrong in whole.ContainsKey("data") ? Changed(asked, whole, list => list["data"]![0]!) : [])
+        foreach (var wrong in whole["data"] is JsonArray ? Changed(asked, whole, list => list["data"]![0]!) : [])
             yield return (200, wrong);
         foreach (var wrong in Changed(asked, whole, thing => thing))
             yield return (200, wrong);
