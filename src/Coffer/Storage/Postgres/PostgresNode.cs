@@ -122,7 +122,10 @@ internal sealed class PostgresNode : IDisposable
             // A bell that never rings, on a link that is gone for example, is not waited for: what is read, is read
             // all the same.
             await connection.WaitAsync(Period, ct);
-            await PostgresCall.BoundAsync(PollAsync(connection, isFirst: false), patience, connection, ct);
+            // At a stop what is being read is waited for, since the farewell goes by the same connection.
+            using var end = new CancellationTokenSource();
+            await using var ending = ct.Register(() => end.CancelAfter(LongestFarewell));
+            await PostgresCall.BoundAsync(PollAsync(connection, isFirst: false), patience, connection, end.Token);
             Volatile.Write(ref lastProven, Stopwatch.GetTimestamp());
             await Task.Delay(Pace, ct);
             return TimeSpan.Zero;
