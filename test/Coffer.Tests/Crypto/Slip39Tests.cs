@@ -115,7 +115,7 @@ public sealed class Slip39Tests
         var refused = Assert.Throws<FormatException>(
             () => Read(string.Join(' ', [.. words[..2], typed, .. words[3..]]), 33));
         Assert.Contains(says, refused.Message, StringComparison.Ordinal);
-        Assert.Empty(words[3..].Except([word, "that", "have"]).Intersect(refused.Message.Split(' ')));
+        Assert.Empty(words[3..].Except([word, "amazing", "that", "have"]).Intersect(refused.Message.Split(' ')));
     }
 
     [Fact]

@@ -164,7 +164,9 @@ public sealed class PostgresServer : IAsyncDisposable
         await (bouncer?.DisposeAsync() ?? default);
         await (shared?.DisposeAsync() ?? default);
         await StopAsync();
-        Directory.Delete(directory, recursive: true);
+        // Some hundred databases are a hundred thousand files, and nobody has to wait until they are gone.
+        using var removal = Process.Start("/bin/sh", ["-c", "rm -rf \"$0\" </dev/null >/dev/null 2>&1 &", directory]);
+        await removal.WaitForExitAsync();
     }
 
     private async Task<string> CreateAsync(string template)
