@@ -167,7 +167,7 @@ public sealed class DeliveryTests : ServerTests
         var attempts = 1;
         foreach (var pause in Deliveries.Pauses.Concat(Enumerable.Repeat(Deliveries.Pauses[^1], 5)))
         {
-            await DeliveriesAsync(endpoint, all => (int)all[0]!["attempts"]! == attempts);
+            await DeliveriesAsync(endpoint, all => all.Count > 0 && (int)all[0]!["attempts"]! == attempts);
             if ((await DeliveriesAsync(endpoint, _ => true))[0]!["failed"] is not null)
                 break;
             Server.Time.Move(pause);
