@@ -164,9 +164,7 @@ public sealed class PostgresServer : IAsyncDisposable
         await (bouncer?.DisposeAsync() ?? default);
         await (shared?.DisposeAsync() ?? default);
         await StopAsync();
-        // Some hundred databases are a hundred thousand files, and nobody has to wait until they are gone.
-        using var removal = Process.Start("/bin/sh", ["-c", "rm -rf \"$0\" </dev/null >/dev/null 2>&1 &", directory]);
-        await removal.WaitForExitAsync();
+        // Some hundred databases are a hundred thousand files: who watches removes them, and nobody waits for it.
     }
 
     private async Task<string> CreateAsync(string template)
