@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Text;
-using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -10,33 +9,15 @@ namespace Coffer.EndToEnd;
 /// credentials in its environment, and that who does not use them does not load them.
 /// </summary>
 [Trait("Keys", "S19")]
-public sealed class KeyServiceTests : IAsyncLifetime
+public sealed class KeyServiceTests
 {
     private const string Key = "projects/p/locations/eu/keyRings/r/cryptoKeys/k", Token = "token-of-the-machine";
-
-    private readonly HttpListener listener = new();
-    private readonly ConcurrentQueue<string> asked = new();
-    private readonly string url = $"http://127.0.0.1:{PostgresPrograms.FreePort()}";
-    private Task serving = Task.CompletedTask;
-
-    public ValueTask InitializeAsync()
-    {
-        listener.Prefixes.Add($"{url}/");
-        listener.Start();
-        serving = Task.Run(ServeAsync);
-        return ValueTask.CompletedTask;
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        listener.Stop();
-        await serving;
-        listener.Close();
-    }
 
     [Fact]
     public async Task A_machines_identity_gives_tokens_and_libraries_are_loaded_when_they_are_asked()
     {
+        await using var services = new Services();
+        var (url, asked) = (services.Url, services.Asked);
         using var data = new TemporaryDirectory();
         string admin;
         await using (var first = await CofferProcess.ServeAsync(data))
@@ -74,23 +55,17 @@ public sealed class KeyServiceTests : IAsyncLifetime
         File.ReadAllTextAsync($"/proc/{coffer.Pid}/maps", TestContext.Current.CancellationToken);
 
     // As "App Service managed identity" and "About VM metadata" have them, and two services that refuse.
-    private async Task ServeAsync()
+    private sealed class Services : HttpAnswers
     {
-        while (listener.IsListening)
-        {
-            HttpListenerContext context;
-            try
-            {
-                context = await listener.GetContextAsync();
-            }
-            catch (Exception e) when (e is HttpListenerException or ObjectDisposedException)
-            {
-                return;
-            }
+        public string Url => Root;
 
+        public ConcurrentQueue<string> Asked { get; } = new();
+
+        protected override Task AnswerAsync(HttpListenerContext context)
+        {
             var (request, response) = (context.Request, context.Response);
             var path = request.Url!.AbsolutePath;
-            asked.Enqueue($"{path} {request.Headers["Authorization"]}");
+            Asked.Enqueue($"{path} {request.Headers["Authorization"]}");
             var isOfMachine = path == "/identity" ? request.Headers["X-IDENTITY-HEADER"] == "h"
                 : request.Headers["Metadata-Flavor"] == "Google";
             var until = TimeProvider.System.GetUtcNow().AddHours(2).ToUnixTimeSeconds();
@@ -100,8 +75,8 @@ public sealed class KeyServiceTests : IAsyncLifetime
             var body = isOfMachine
                 ? $$"""{"access_token":"{{Token}}","expires_on":"{{until}}","expires_in":3600,"token_type":"Bearer"}"""
                 : """{"error":{"code":"NO","message":"not today"}}""";
-            response.OutputStream.Write(Encoding.UTF8.GetBytes(body));
-            response.Close();
+            response.Close(Encoding.UTF8.GetBytes(body), willBlock: true);
+            return Task.CompletedTask;
         }
     }
 }
