@@ -43,11 +43,11 @@ internal sealed class Destinations(IReadOnlyList<IPNetwork> named)
     public bool May(IPAddress address, bool isTls) =>
         FormsOf(Networks.Plain(address)).All(form => IsNamed(form) || (isTls && IsGlobal(form)));
 
-    private bool IsNamed(IPAddress address) => named.Any(network => network.Contains(address));
+    private bool IsNamed(IPAddress address) => Networks.HaveIn(named, address);
 
     private static bool IsGlobal(IPAddress address) =>
         (address.AddressFamily == AddressFamily.InterNetwork || GlobalUnicast.Contains(address))
-        && !NotGlobal.Any(network => network.Contains(address));
+        && !Networks.HaveIn(NotGlobal, address);
 
     // What it counts as: each of them has to be allowed.
     private static IEnumerable<IPAddress> FormsOf(IPAddress address)

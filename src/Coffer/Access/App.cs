@@ -160,6 +160,11 @@ internal sealed record App(string Id, string Name, string Account, long Created)
         .Flag("uninstall_disabled", before?.IsUninstallDisabled ?? false, after.IsUninstallDisabled)
         .Flag("events", before?.HasEvents ?? false, after.HasEvents).Json;
 
+    /// <summary>Whether events of an app are kept; of none that is not there.</summary>
+    public static async ValueTask<bool> HasEventsAsync(
+        Engine engine, Instance instance, string app, CancellationToken ct) =>
+        await engine.FindAppAsync(app, ct) is { } row && Inspect(row, instance).HasEvents;
+
     /// <summary>What an app says of installs, as the API has it.</summary>
     public const string ExplicitInstalls = "explicit", ImplicitInstalls = "implicit";
 

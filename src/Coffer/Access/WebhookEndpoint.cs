@@ -74,8 +74,11 @@ internal sealed record WebhookEndpoint(string Id, string? App, bool Livemode, lo
     /// <summary>What signs at a Unix second, newest first.</summary>
     public IEnumerable<SigningSecret> SecretsAt(long now) => Secrets.Where(secret => !(secret.ExpiresAt <= now));
 
+    /// <summary>Whether something that happened is of its app and mode.</summary>
+    public bool IsFor(EventRow row) => row.Livemode == Livemode && (App is null || App == row.App);
+
     /// <summary>Whether it is to be sent something that happened.</summary>
-    public bool Wants(EventRow row) => row.Livemode == Livemode && (App is null || App == row.App)
+    public bool Wants(EventRow row) => IsFor(row)
         && (Kinds.Count == 0 || Kinds.Contains(row.Kind, StringComparer.Ordinal));
 
     /// <summary>The endpoint with a new secret, beside which the last one signs until then; null ends it.</summary>

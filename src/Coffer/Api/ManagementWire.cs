@@ -100,14 +100,6 @@ internal static class ManagementWire
             : throw ApiError.NotOneOf("permissions", [.. most.Words()]);
     }
 
-    public static void WriteTime(Utf8JsonWriter json, string name, long? at)
-    {
-        if (at is { } seconds)
-            json.WriteNumber(name, seconds);
-        else
-            json.WriteNull(name);
-    }
-
     public static void WriteStrings(Utf8JsonWriter json, string name, IEnumerable<string> values)
     {
         json.WriteStartArray(name);

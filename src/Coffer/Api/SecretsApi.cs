@@ -193,9 +193,9 @@ internal sealed class SecretsApi(SecretStore store, bool teaches)
         json.WriteString("object"u8, "apps.secret"u8);
         json.WriteString("account"u8, owned.Account);
         json.WriteString("app"u8, owned.App);
-        ManagementWire.WriteTime(json, "created", owned.Created);
+        json.WriteNumberOrNull("created"u8, owned.Created);
         json.WriteBoolean("damaged"u8, true);
-        ManagementWire.WriteTime(json, "expires_at", owned.ExpiresAt);
+        json.WriteNumberOrNull("expires_at"u8, owned.ExpiresAt);
         json.WriteBoolean("livemode"u8, owned.Livemode);
         json.WriteNull("name"u8);
         json.WriteNull("scope"u8);
@@ -219,10 +219,7 @@ internal sealed class SecretsApi(SecretStore store, bool teaches)
         json.WriteNumber("created"u8, secret.Created);
         if (deleted)
             json.WriteBoolean("deleted"u8, true);
-        if (secret.ExpiresAt is { } at)
-            json.WriteNumber("expires_at"u8, at);
-        else
-            json.WriteNull("expires_at"u8);
+        json.WriteNumberOrNull("expires_at"u8, secret.ExpiresAt);
         json.WriteBoolean("livemode"u8, secret.Livemode);
         json.WriteString("name"u8, secret.Name.Utf8.Span);
         if (wantsPayload)

@@ -110,14 +110,12 @@ internal static class AppsVerb
             ("origins", parsed.GetValue(any) ? "" : null), // an empty value clears
             .. Parameters.Elements("origins", parsed.GetValue(origins)),
             ("account_pattern", parsed.GetValue(pattern) is "*" ? "" : parsed.GetValue(pattern)),
-            ("account_required", RequiredValue(parsed.GetValue(required))),
-            ("events", RequiredValue(parsed.GetValue(events))),
+            ("account_required", Parameters.Boolean(parsed.GetValue(required))),
+            ("events", Parameters.Boolean(parsed.GetValue(events))),
             ("installs", parsed.GetValue(installs)),
             ("uninstall_disabled", parsed.GetValue(uninstall) switch { null => null, "no" => "true", _ => "false" }),
         ]);
     }
-
-    private static string? RequiredValue(string? word) => word switch { null => null, "yes" => "true", _ => "false" };
 
     private static Command Switch(string name, string description, string disabled)
     {
@@ -244,16 +242,9 @@ internal static class AppsVerb
         HelpName = "PATTERN",
     };
 
-    private static Option<string?> RequiredOption()
-    {
-        var required = new Option<string?>("--account-required")
-        {
-            Description = "Whether requests have to name an account: with yes one that forgets it is refused, and "
-                + "stores nothing in the app's own account.",
-            HelpName = "yes|no",
-        };
-        return required.AcceptOnlyFromAmong("yes", "no");
-    }
+    private static Option<string?> RequiredOption() => Parameters.YesOrNo("--account-required",
+        "Whether requests have to name an account: with yes one that forgets it is refused, and stores nothing in the "
+            + "app's own account.");
 
     private static Option<string?> InstallsOption()
     {
@@ -266,21 +257,11 @@ internal static class AppsVerb
         return installs.AcceptOnlyFromAmong("implicit", "explicit");
     }
 
-    private static Option<string?> UninstallOption()
-    {
-        var uninstall = new Option<string?>("--uninstall")
-        {
-            Description = "Whether the app's own secret keys may uninstall it, which destroys an account's secrets.",
-            HelpName = "yes|no",
-        };
-        return uninstall.AcceptOnlyFromAmong("yes", "no");
-    }
+    private static Option<string?> UninstallOption() => Parameters.YesOrNo("--uninstall",
+        "Whether the app's own secret keys may uninstall it, which destroys an account's secrets.");
 
-    private static Option<string?> EventsOption() => new Option<string?>("--events")
-    {
-        Description = "Whether what happens to its secrets, keys and accounts is kept as events, for 30 days.",
-        HelpName = "yes|no",
-    }.AcceptOnlyFromAmong("yes", "no");
+    private static Option<string?> EventsOption() => Parameters.YesOrNo("--events",
+        "Whether what happens to its secrets, keys and accounts is kept as events, for 30 days.");
 
     private static Option<string[]> OriginsOption() => new("--origin")
     {

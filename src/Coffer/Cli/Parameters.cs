@@ -227,6 +227,16 @@ internal static class Parameters
     public static string? Seconds(TimeSpan? span) =>
         span is { } given ? ((long)given.TotalSeconds).ToString(CultureInfo.InvariantCulture) : null;
 
+    /// <summary>An option that is yes or no.</summary>
+    public static Option<string?> YesOrNo(string name, string description) => new Option<string?>(name)
+    {
+        Description = description,
+        HelpName = "yes|no",
+    }.AcceptOnlyFromAmong("yes", "no");
+
+    /// <summary>What a form has for it; null if it was not given.</summary>
+    public static string? Boolean(string? yesOrNo) => yesOrNo switch { null => null, "yes" => "true", _ => "false" };
+
     /// <summary>The elements of an array as a field of the API.</summary>
     public static IEnumerable<(string Name, string? Value)> Elements(string name, IEnumerable<string>? values) =>
         (values ?? []).Select(value => ($"{name}[]", (string?)value));

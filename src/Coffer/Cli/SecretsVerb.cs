@@ -281,10 +281,7 @@ internal static class SecretsVerb
         json.WriteStartObject();
         json.WriteString("id"u8, secret.Id);
         json.WriteNumber("created"u8, secret.CreatedSeconds);
-        if (secret.ExpiresAtSeconds is { } end)
-            json.WriteNumber("expires_at"u8, end);
-        else
-            json.WriteNull("expires_at"u8);
+        json.WriteNumberOrNull("expires_at"u8, secret.ExpiresAtSeconds);
         json.WriteBoolean("livemode"u8, secret.Livemode);
         json.WriteString("name"u8, secret.Name);
         json.WriteStartObject("scope"u8);

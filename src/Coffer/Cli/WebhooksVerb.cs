@@ -192,7 +192,7 @@ internal static class WebhooksVerb
         Option<string[]> kinds, Option<string?> names, Option<string?> version, Option<string?> description) =>
     [
         ("url", parsed.GetValue(url)), .. Parameters.Elements("enabled_events", parsed.GetValue(kinds)),
-        ("names", parsed.GetValue(names) switch { null => null, "yes" => "true", _ => "false" }),
+        ("names", Parameters.Boolean(parsed.GetValue(names))),
         ("api_version", parsed.GetValue(version)), ("description", parsed.GetValue(description)),
     ];
 
@@ -216,11 +216,8 @@ internal static class WebhooksVerb
         HelpName = "TYPE",
     };
 
-    private static Option<string?> NamesOption() => new Option<string?>("--names")
-    {
-        Description = "Whether names of secrets and user ids are sent too; the default is ids only.",
-        HelpName = "yes|no",
-    }.AcceptOnlyFromAmong("yes", "no");
+    private static Option<string?> NamesOption() => Parameters.YesOrNo(
+        "--names", "Whether names of secrets and user ids are sent too; the default is ids only.");
 
     private static Option<string?> VersionOption() => new("--api-version")
     {

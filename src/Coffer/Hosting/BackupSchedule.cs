@@ -232,12 +232,8 @@ internal sealed class BackupSchedule : IDisposable
         try
         {
             await committer.CommitAsync(new Change.Late(() => instance.Level < Control.Events ? null : Event.Put(
-                instance, Event.Owner.Store, EventKinds.BackupFailed, static json =>
-                {
-                    json.WriteStartObject();
-                    json.WriteString("object"u8, "backup"u8);
-                    json.WriteEndObject();
-                }, request: null, time.GetUtcNow())));
+                instance, Event.Owner.Store, EventKinds.BackupFailed,
+                static json => json.WriteString("object"u8, "backup"u8), request: null, time.GetUtcNow())));
             isFailureTold = true;
         }
         catch (ApiError e) when (e.IsFault)

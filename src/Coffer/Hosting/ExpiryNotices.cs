@@ -94,7 +94,7 @@ internal sealed class ExpiryNotices(Engine engine, Committer committer, Tenants 
     {
         if (known.TryGetValue(app, out var keeps))
             return keeps;
-        keeps = await engine.FindAppAsync(app, ct) is { } row && App.Inspect(row, tenants.Instance).HasEvents;
+        keeps = await App.HasEventsAsync(engine, tenants.Instance, app, ct);
         known.Add(app, keeps);
         return keeps;
     }

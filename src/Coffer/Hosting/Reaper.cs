@@ -97,19 +97,12 @@ internal sealed class Reaper : IDisposable
         var tooOld = now - (long)Idempotency.KeptFor.TotalSeconds;
         var records = new Progress();
         while (records.Goes(await engine.FindOldestIdempotencyAsync(ct), tooOld))
-        {
-            var row = new RowWrite.PruneIdempotency(tooOld, Batch);
-            await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
-        }
+            await BackgroundAsync(new RowWrite.PruneIdempotency(tooOld, Batch), Batch);
 
         var oldEvents = now - (long)Event.KeptFor.TotalSeconds;
         var events = new Progress();
         while (events.Goes(await engine.FindOldestEventAsync(ct), oldEvents))
-        {
-            var row = new RowWrite.PruneEvents(oldEvents, Batch);
-            await committer.CommitAsync(new Change.Plain(row) { In = Lane.Background, Rows = Batch });
-        }
-
+            await BackgroundAsync(new RowWrite.PruneEvents(oldEvents, Batch), Batch);
         // Few, and no burden: an idle server need not write for them at each sweep.
         if (now - pruned >= (long)ManagementRest.TotalSeconds || now < pruned)
         {
@@ -152,18 +145,15 @@ internal sealed class Reaper : IDisposable
         var watched = new Dictionary<long, Tenant>();
         if (Tenants is null || Tenants.Instance.Level < Control.Events)
             return watched;
-        var apps = new Dictionary<string, bool>(StringComparer.Ordinal);
-        foreach (var (number, id) in owners)
+        foreach (var app in owners.GroupBy(static owner => owner.Value.App, StringComparer.Ordinal))
         {
-            if (!apps.TryGetValue(id.App, out var keeps))
+            if (!await App.HasEventsAsync(engine, Tenants.Instance, app.Key, ct))
+                continue;
+            foreach (var (number, id) in app)
             {
-                keeps = await engine.FindAppAsync(id.App, ct) is { } row
-                    && App.Inspect(row, Tenants.Instance).HasEvents;
-                apps.Add(id.App, keeps);
+                if (await Tenants.RereadOrNullAsync(id, ct) is { } tenant && tenant.Number == number)
+                    watched.Add(number, tenant);
             }
-
-            if (keeps && await Tenants.RereadOrNullAsync(id, ct) is { } tenant && tenant.Number == number)
-                watched.Add(number, tenant);
         }
 
         return watched;

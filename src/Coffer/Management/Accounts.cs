@@ -169,12 +169,10 @@ internal sealed class Accounts(Engine engine, Instance instance, Gate gate, Mana
     private RowWrite.PutEvent Forgotten(Receipt receipt, CountedTenantRow tenant, Caller caller, long now) => Event.Put(
         instance, new Event.Owner(receipt.App, tenant.Livemode, receipt.Account), EventKinds.AccountForgotten, json =>
         {
-            json.WriteStartObject();
             json.WriteString("id"u8, receipt.Account);
             json.WriteString("object"u8, "account"u8);
             json.WriteString("receipt"u8, receipt.Id);
             json.WriteNumber("secrets"u8, tenant.Secrets);
-            json.WriteEndObject();
         }, caller.Origin.RequestId, UnixTime.Date(now));
 
     // Null if they are to be read again. What is damaged is among them, and recorded as that.

@@ -19,7 +19,6 @@ internal static class InstallEvents
         Event.Put(instance, new Event.Owner(install.Tenant.App, install.Livemode, install.Account),
             install.Receipt is null ? EventKinds.InstallCreated : EventKinds.InstallDeleted, json =>
         {
-            json.WriteStartObject();
             json.WriteString("id"u8, install.Id);
             json.WriteString("object"u8, "apps.install"u8);
             json.WriteString("account"u8, install.Account);
@@ -30,7 +29,6 @@ internal static class InstallEvents
             if (install.Receipt is not null)
                 json.WriteString("receipt_id"u8, install.Receipt);
             json.WriteString("status"u8, install.Receipt is null ? "installed"u8 : "uninstalling"u8);
-            json.WriteEndObject();
         }, caller.Origin.RequestId, UnixTime.Date(now)),
     ];
 }

@@ -20,19 +20,14 @@ internal static class KeyEvents
     [
         Event.Put(instance, new Event.Owner(key.App, key.Livemode, key.PinnedAccount), $"key.{what}", json =>
         {
-            json.WriteStartObject();
             json.WriteString("id"u8, key.Id);
             json.WriteString("object"u8, "api_key"u8);
             json.WriteNumber("created"u8, key.Created);
-            if (key.ExpiresAt is { } expires)
-                json.WriteNumber("expires_at"u8, expires);
-            else
-                json.WriteNull("expires_at"u8);
+            json.WriteNumberOrNull("expires_at"u8, key.ExpiresAt);
             json.WriteBoolean("livemode"u8, key.Livemode);
             if (successor is not null)
                 json.WriteString("replaced_by"u8, successor);
             json.WriteString("type"u8, key.Kind);
-            json.WriteEndObject();
         }, caller.Origin.RequestId, UnixTime.Date(now)),
     ];
 }

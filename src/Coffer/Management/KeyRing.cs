@@ -224,7 +224,7 @@ internal sealed class KeyRing(Engine engine, Instance instance, Gate gate, Manag
         var ct = CancellationToken.None;
         if (await engine.FindApiKeyAsync(id, ct) is not { App: { } app })
             return KeepsOfStore;
-        return await engine.FindAppAsync(app, ct) is { } row && App.Inspect(row, instance).HasEvents;
+        return await App.HasEventsAsync(engine, instance, app, ct);
     }
 
     // Only secret keys mint; of a damaged row nobody knows what it was.

@@ -101,8 +101,7 @@ internal sealed class ManagedEndpoints(
         foreach (var delivery in found.Take(limit))
         {
             // What was forgotten is gone from the list with the next turn of sending.
-            var events = await engine.ListAsync(EventRow.Newer, ct, delivery.Event - 1, 1);
-            if (events is [var happened] && happened.Number == delivery.Event)
+            if (await engine.FindAsync(EventRow.ByNumber, ct, delivery.Event) is { } happened)
             {
                 page.Add(new Delivery(happened.Id, happened.Kind, happened.Account, happened.Created)
                 {
@@ -195,15 +194,13 @@ internal sealed class ManagedEndpoints(
         ManagementWriter.Request<EndpointAnswer> request, string id, string eventId, CancellationToken ct)
     {
         var happened = await engine.FindAsync(EventRow.ById, ct, eventId);
-        var known = happened is null ? []
-            : await engine.ListAsync(DeliveryRow.After, ct, id, happened.Number - 1, 1);
+        var known = happened is null ? null : await engine.FindAsync(DeliveryRow.Of, ct, id, happened.Number);
         return await WriteAsync(request, Acts.RetryDelivery, id, (endpoint, now) =>
         {
-            if (happened is null || !(endpoint with { Kinds = [] }).Wants(happened))
+            if (happened is null || !endpoint.IsFor(happened))
                 throw ApiError.Unusable("event", "there is no such event of the endpoint's app and mode");
-            var row = known is [var waiting] && waiting.Event == happened.Number
-                ? waiting
-                : new DeliveryRow(id, happened.Number, happened.Account ?? "", now, 0, now, 0) { IsOvertaken = true };
+            var row = known
+                ?? new DeliveryRow(id, happened.Number, happened.Account ?? "", now, 0, now, 0) { IsOvertaken = true };
             return (endpoint, null,
                 [new RowWrite.PutDelivery(row with { Created = now, Due = now, Failed = null })], null);
         }, ct);

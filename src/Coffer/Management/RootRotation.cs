@@ -85,11 +85,9 @@ internal sealed partial class RootRotation(
         [
             Event.Put(instance, Event.Owner.Store, EventKinds.RootKeyRotated, json =>
             {
-                json.WriteStartObject();
                 json.WriteString("id"u8, $"{version}");
                 json.WriteString("object"u8, "root_key"u8);
                 json.WriteNumber("damaged"u8, Damaged.Count);
-                json.WriteEndObject();
             }, request: null, time.GetUtcNow()),
             new RowWrite.PutMeta(ToldKey, told),
         ];

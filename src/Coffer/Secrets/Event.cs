@@ -54,22 +54,17 @@ internal sealed class Event
         Instance instance, Tenant tenant, string kind, Secret secret, string? request, DateTimeOffset now) =>
         Put(instance, tenant, kind, json =>
         {
-            json.WriteStartObject();
             json.WriteString("id"u8, secret.Id);
             json.WriteString("object"u8, "apps.secret"u8);
             json.WriteNumber("created"u8, secret.Created);
             if (kind == EventKinds.SecretDeleted)
                 json.WriteBoolean("deleted"u8, true);
-            if (secret.ExpiresAt is { } expires)
-                json.WriteNumber("expires_at"u8, expires);
-            else
-                json.WriteNull("expires_at"u8);
+            json.WriteNumberOrNull("expires_at"u8, secret.ExpiresAt);
             json.WriteBoolean("livemode"u8, secret.Livemode);
             json.WriteStartObject("scope"u8);
             json.WriteString("type"u8, secret.Scope.Type);
             json.WriteEndObject();
             json.WriteNumber("version"u8, secret.Version);
-            json.WriteEndObject();
         }, (secret.Name.Utf8, secret.Scope.User), request, now);
 
     /// <summary>The same of a row that the caller has not opened; null if it does not open.</summary>
@@ -91,7 +86,7 @@ internal sealed class Event
     /// <param name="instance">Whose store it is.</param>
     /// <param name="tenant">Whose it is, by the keys that the change has compared.</param>
     /// <param name="kind">What.</param>
-    /// <param name="shape">Writes what it happened to: an object of ids, times and numbers.</param>
+    /// <param name="shape">Writes the fields of what it happened to: ids, times and numbers.</param>
     /// <param name="named">Name and user, as exact UTF-8 bytes, which are given only to those who asked.</param>
     /// <param name="request">The request that did it; null is the store itself.</param>
     /// <param name="now">When.</param>
@@ -109,7 +104,7 @@ internal sealed class Event
     /// <param name="instance">Whose store it is.</param>
     /// <param name="owner">Whose it is.</param>
     /// <param name="kind">What.</param>
-    /// <param name="shape">Writes what it happened to: an object of ids, times and numbers.</param>
+    /// <param name="shape">Writes the fields of what it happened to: ids, times and numbers.</param>
     /// <param name="request">The request that did it; null is the store itself.</param>
     /// <param name="now">When.</param>
     public static RowWrite.PutEvent Put(Instance instance, Owner owner, string kind, Action<Utf8JsonWriter> shape,
@@ -229,7 +224,12 @@ internal sealed class Event
     {
         var written = new System.Buffers.ArrayBufferWriter<byte>(512);
         using (var json = new Utf8JsonWriter(written, Compact))
+        {
+            json.WriteStartObject();
             shape(json);
+            json.WriteEndObject();
+        }
+
         var id = Encoding.UTF8.GetBytes(request ?? "");
         var plaintext = SecretBytes.Rent(Tlv.SizeOf(written.WrittenSpan) + Size(named.Name.Span)
             + Size(named.User.Span) + Size(id));

@@ -7,10 +7,8 @@ namespace Coffer.Secrets;
 /// <summary>What happened, for a secret key of the app that it happened to, and for the management plane.</summary>
 internal sealed class EventList(Engine engine, Tenants tenants, Gate gate)
 {
-    private readonly Instance instance = tenants.Instance;
-
     /// <summary>Whose store it is.</summary>
-    public Instance Instance => instance;
+    public Instance Instance { get; } = tenants.Instance;
 
     /// <summary>Where a page begins, and which way it is read.</summary>
     /// <param name="Bound">A number that is not itself in the page.</param>
@@ -89,16 +87,16 @@ internal sealed class EventList(Engine engine, Tenants tenants, Gate gate)
     public async ValueTask<Event?> OpenAsync(EventRow row, CancellationToken ct)
     {
         if (row.Tenant is null)
-            return Event.Open(instance, null, row);
+            return Event.Open(Instance, null, row);
         if (row is not { App: { } app, Account: { } account })
             return null;
         var id = new TenantId(app, row.Livemode, account);
         if (await tenants.FindAsync(id, ct) is not { } tenant)
             return null;
-        if (Event.Open(instance, tenant, row) is { } opened)
+        if (Event.Open(Instance, tenant, row) is { } opened)
             return opened;
         // Its keys may be others by now.
-        return await tenants.RereadAsync(id, ct) is { } now ? Event.Open(instance, now, row) : null;
+        return await tenants.RereadAsync(id, ct) is { } now ? Event.Open(Instance, now, row) : null;
     }
 
     /// <summary>The same; one that does not open and was not forgotten is reported.</summary>

@@ -29,6 +29,9 @@ internal sealed record DeliveryRow(
     public static readonly Query<DeliveryRow> OfAccount = new(
         $"{Columns} WHERE endpoint = $1 AND account = $2 AND failed IS NULL ORDER BY event LIMIT $3", From);
 
+    /// <summary>That of an event, given up or not.</summary>
+    public static readonly Query<DeliveryRow> Of = new($"{Columns} WHERE endpoint = $1 AND event = $2", From);
+
     /// <summary>Those of an endpoint after an event, given up or not.</summary>
     public static readonly Query<DeliveryRow> After = new(
         $"{Columns} WHERE endpoint = $1 AND event > $2 ORDER BY event LIMIT $3", From);

@@ -24,6 +24,8 @@ internal sealed record EventRow(string Id, string? App, bool Livemode, string? A
 
     public static readonly Query<EventRow> ById = new($"{Columns} WHERE id = $1", From);
 
+    public static readonly Query<EventRow> ByNumber = new($"{Columns} WHERE seq = $1", From);
+
     /// <summary>The number of the last one whose id is not after another; ids are in order of time.</summary>
     public static readonly Query<long> NumberUpTo = new(
         "SELECT seq FROM events WHERE id <= $1 ORDER BY id DESC LIMIT 1", static row => row.Number(0));

@@ -217,8 +217,7 @@ internal sealed class Deliveries : IDisposable
         {
             var now = Now();
             var isFirst = waiting.Count == 0 || waiting[0].Event >= row.Event;
-            var found = await engine.ListAsync(EventRow.Newer, ct, row.Event - 1, 1);
-            var status = found is [var happened] && happened.Number == row.Event
+            var status = await engine.FindAsync(EventRow.ByNumber, ct, row.Event) is { } happened
                 ? await TryAsync(endpoint, happened, !isFirst || row.IsOvertaken, ct)
                 : null;
             if (status is { } failed && !IsAccepted(failed))

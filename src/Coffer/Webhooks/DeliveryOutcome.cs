@@ -14,7 +14,6 @@ internal sealed class DeliveryOutcome(Instance instance, WebhookEndpoint endpoin
     private readonly Lock adding = new();
     private readonly List<RowWrite> rows = [];
     private readonly List<AuditEntry> entries = [];
-    private bool isStored;
     private long? nothingSince;
 
     public override Lane Lane => Lane.Background;
@@ -45,7 +44,7 @@ internal sealed class DeliveryOutcome(Instance instance, WebhookEndpoint endpoin
     public bool IsEmpty => rows.Count == 0 && Position == endpoint.Position && Delivered == endpoint.Delivered;
 
     /// <summary>Whether it was stored.</summary>
-    public bool IsStored => isStored;
+    public bool IsStored { get; private set; }
 
     public void Add(RowWrite row)
     {
@@ -76,8 +75,8 @@ internal sealed class DeliveryOutcome(Instance instance, WebhookEndpoint endpoin
 
     public override IReadOnlyList<RowWrite> Decide(Found found)
     {
-        isStored = found.Management!.Endpoint is { } row && row.Position == endpoint.Position;
-        if (!isStored)
+        IsStored = found.Management!.Endpoint is { } row && row.Position == endpoint.Position;
+        if (!IsStored)
             return [];
         var written = new List<RowWrite>(rows);
         if (Position != endpoint.Position || Delivered != endpoint.Delivered)
@@ -90,7 +89,7 @@ internal sealed class DeliveryOutcome(Instance instance, WebhookEndpoint endpoin
 
     public override IReadOnlyList<Note> NotesOn(Exception? refusal)
     {
-        if (!isStored || refusal is not null)
+        if (!IsStored || refusal is not null)
             return [];
         return Disables ? [.. entries, Entry("disable_webhook_endpoint", "failed")] : [.. entries];
     }

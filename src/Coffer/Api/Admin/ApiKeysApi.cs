@@ -144,8 +144,8 @@ internal sealed class ApiKeysApi(KeyRing keys)
         json.WriteString("created_by"u8, key.CreatedBy);
         if (key.IsDamaged)
             json.WriteBoolean("damaged"u8, true);
-        WriteTime(json, "expires_at", key.EndsAt);
-        WriteTime(json, "last_used", key.LastUsed);
+        json.WriteNumberOrNull("expires_at"u8, key.EndsAt);
+        json.WriteNumberOrNull("last_used"u8, key.LastUsed);
         if (kind == KeyKind.Admin)
             json.WriteNull("livemode"u8);
         else

@@ -155,7 +155,7 @@ internal sealed class AppsApi(ManagedApps apps)
         json.WriteString("installs"u8, app.AreInstallsExplicit ? App.ExplicitInstalls : App.ImplicitInstalls);
         json.WriteString("name"u8, app.Name);
         WriteStrings(json, "origins", app.Origins);
-        WriteTime(json, "secrets_per_scope", app.SecretsPerScope);
+        json.WriteNumberOrNull("secrets_per_scope"u8, app.SecretsPerScope);
         if (shown.New?.Live is { } live)
             json.WriteString("signing_secret_live"u8, live);
         if (shown.New?.Test is { } test)

@@ -35,7 +35,7 @@ internal sealed class ReceiptsApi(Receipts receipts)
         WriteStrings(json, "pending", pending);
         json.WriteString("receipt"u8, receipt.Text);
         WriteCounts(json, receipt.Test, receipt.Live);
-        WriteTime(json, "signed_at", receipt.SignedAt);
+        json.WriteNumberOrNull("signed_at"u8, receipt.SignedAt);
         json.WriteString("status"u8, Status(receipt));
         json.WriteEndObject();
         return null;

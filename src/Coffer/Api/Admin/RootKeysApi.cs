@@ -117,20 +117,12 @@ internal sealed class RootKeysApi(ManagedRootKeys keys)
         json.WriteStartObject();
         json.WriteString("object"u8, "recovery_shares"u8);
         json.WriteString("anchor"u8, answer.Anchor);
-        WriteNumber("count"u8, answer.Count);
+        json.WriteNumberOrNull("count"u8, answer.Count);
         json.WriteString("id"u8, answer.Id);
         json.WriteString("shares"u8, answer.Shares);
         json.WriteString("store"u8, answer.Store);
-        WriteNumber("threshold"u8, answer.Threshold);
+        json.WriteNumberOrNull("threshold"u8, answer.Threshold);
         json.WriteEndObject();
-
-        void WriteNumber(ReadOnlySpan<byte> name, int? number)
-        {
-            if (number is { } value)
-                json.WriteNumber(name, value);
-            else
-                json.WriteNull(name);
-        }
     }
 
     private static void Write(Utf8JsonWriter json, ManagedRootKeys.Answer answer)

@@ -51,7 +51,7 @@ internal sealed class TenantKeysApi(ManagedTenantKeys keys)
             json.WriteBoolean("compromised"u8, rotation.IsCompromised);
             json.WriteNumber("created"u8, rotation.Created);
             json.WriteNumber("damaged"u8, rotation.Damaged);
-            WriteTime(json, "ended", rotation.Ended);
+            json.WriteNumberOrNull("ended"u8, rotation.Ended);
             if (rotation.Livemode is { } livemode)
                 json.WriteBoolean("livemode"u8, livemode);
             else

@@ -142,7 +142,7 @@ internal sealed partial class WebhookEndpointsApi(ManagedEndpoints endpoints)
         json.WriteEndObject();
         json.WriteString("description"u8, endpoint.Description);
         WriteStrings(json, "enabled_events", endpoint.Kinds.Count == 0 ? [Every] : endpoint.Kinds);
-        WriteTime(json, "last_delivered", endpoint.Delivered > 0 ? endpoint.Delivered : null);
+        json.WriteNumberOrNull("last_delivered"u8, endpoint.Delivered > 0 ? endpoint.Delivered : null);
         json.WriteBoolean("livemode"u8, endpoint.Livemode);
         json.WriteBoolean("names"u8, endpoint.HasNames);
         if (shown.Secret is not null)
@@ -168,9 +168,9 @@ internal sealed partial class WebhookEndpointsApi(ManagedEndpoints endpoints)
         json.WriteString("account"u8, shown.Account);
         json.WriteNumber("attempts"u8, shown.Attempts);
         json.WriteNumber("created"u8, shown.Created);
-        WriteTime(json, "failed", shown.Failed);
-        WriteTime(json, "last_status", shown.Status);
-        WriteTime(json, "next_attempt", shown.Due);
+        json.WriteNumberOrNull("failed"u8, shown.Failed);
+        json.WriteNumberOrNull("last_status"u8, shown.Status);
+        json.WriteNumberOrNull("next_attempt"u8, shown.Due);
         json.WriteBoolean("out_of_order"u8, shown.IsOutOfOrder);
         json.WriteString("type"u8, shown.Kind);
         json.WriteEndObject();
