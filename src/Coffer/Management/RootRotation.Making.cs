@@ -73,11 +73,10 @@ internal sealed partial class RootRotation
     /// Whether a root key has ended a rotation for a compromise: none is left that took over anything before.
     /// </summary>
     /// <param name="rotation">Its id.</param>
-    /// <param name="first">The root key that it began with.</param>
-    public bool HasEnded(string rotation, long? first)
+    public bool HasEnded(string rotation)
     {
         var facts = instance.FactsInForce;
-        return facts.Compromises.Any(each => each.Rotation == rotation && each.First == first
+        return facts.Compromises.Any(each => each.Rotation == rotation
             && facts.Roots.All(root => root.Version >= each.Root));
     }
 

@@ -62,8 +62,7 @@ internal sealed class StoreRenewal(
         using var signing = instance.Signing.Next(instance.Id, generation);
         using var fresh = SecretBytes.ForKey(RandomNumberGenerator.GetBytes(Control.PepperSize));
         var change = new ControlChange(instance,
-            control => control.Renewal == renewal && control.Peppers[^1].Number == renewal.Pepper - 1
-                && signing.AddTo(control) is { } signed
+            control => control.Renewal == renewal && signing.AddTo(control) is { } signed
                 ? signed with
                 {
                     Generation = generation,

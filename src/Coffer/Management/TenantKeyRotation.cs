@@ -95,7 +95,7 @@ internal sealed class TenantKeyRotation : IDisposable
         if (rotation.Place >= rotation.UpTo)
         {
             // A root key that somebody else has made took over what it found: there is to be another.
-            if (rotation.IsCompromised && !Roots.HasEnded(rotation.Id, rotation.FirstRoot))
+            if (rotation.IsCompromised && !Roots.HasEnded(rotation.Id))
                 return await SaveAsync(rotation, rotation with { LastRoot = null });
             // What was dropped is not to be left in the files, as far as the engine rules them.
             return await engine.EraseAsync(ct) && await SaveAsync(rotation,
@@ -176,7 +176,7 @@ internal sealed class TenantKeyRotation : IDisposable
         if (rotation.Root is { } version)
         {
             return await Roots.ReplaceAsync(version, made => rotations.All
-                .Where(each => each.Ended is null && each.Place >= each.UpTo && each.LastRoot == version)
+                .Where(each => each.LastRoot == version)
                 .Select(each => new Compromise(made, (uint)each.FirstRoot!.Value, each.Id, each.Chosen)), ct);
         }
 
@@ -213,7 +213,8 @@ internal sealed class TenantKeyRotation : IDisposable
             List<TenantResealing.Ending> endings =
                 [.. between.Select(tenant => new TenantResealing.Ending(tenants, tenant, turn.DamagedOf(tenant)))];
             await CommitAsync(endings, turn, ct);
-            var done = between.Where((tenant, i) => endings[i].HasChanged && IsOf(rotation, tenant))
+            // One that was between two keys before a compromise, the sweep finds again.
+            var done = between.Where((_, i) => endings[i].HasChanged)
                 .Concat(opened.Where(tenant => IsDone(tenant, rotation) || IsEnded(tenant)))
                 .Select(tenant => tenant.Number).ToHashSet();
             left = [.. left.Where(owned => !done.Contains(owned.Id)
@@ -237,10 +238,6 @@ internal sealed class TenantKeyRotation : IDisposable
 
     private static bool IsDone(Tenant tenant, TenantRotation rotation) =>
         tenant.Keys.Count == 1 && HasNewSeed(tenant, rotation);
-
-    // Whether this rotation has added the key that it has more: one of before keeps a seed that this one is to renew.
-    private static bool IsOf(TenantRotation rotation, Tenant tenant) =>
-        !rotation.IsCompromised || HasNewSeed(tenant, rotation);
 
     // Of all these tenants, so that those with little share a commit.
     private async Task ResealAsync(

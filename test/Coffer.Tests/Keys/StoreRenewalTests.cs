@@ -6,6 +6,7 @@ using Coffer.Keys;
 using Coffer.Management;
 using Coffer.Secrets;
 using Coffer.Settings;
+using Coffer.Shared;
 using Coffer.Storage;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -499,6 +500,66 @@ public sealed class StoreRenewalTests : ServerTests
             Assert.True(accepting.IsAcceptedAt(Server.Time.Seconds));
             Assert.Single(await engine.ListMetaAsync(AuditCut.MetaPrefix, default), row =>
                 AuditCut.Read(AuditKeys.Of(instance).Proof, "node_1", row.Value) is not null);
+            return true;
+        });
+    }
+
+    /// <summary>As by a node that leads no more, and does not know it yet.</summary>
+    [Fact]
+    public async Task Two_that_take_a_step_at_once_take_it_once_and_it_waits_for_each_rotation_of_its_own()
+    {
+        await Server.StopAsync();
+        await OnStoreAsync(async (engine, committer, instance) =>
+        {
+            await committer.CommitAsync(new ControlChange(instance, control => control with
+            {
+                Renewal = new Renewal(RenewalState.Asked, instance.Facts!.NewestVersion, 2, Server.Time.Seconds),
+            }, [], []));
+            using var refusals = new Refusals(Server.Time);
+            var roots = new RootRotation(engine, committer, instance, KeyWrappers.OfFile(KeyFilePath), Server.Time);
+            StoreRenewal Node() => new(
+                engine, committer, instance, roots, new Gate(refusals, null!, engine), Server.Time);
+            var (one, other) = (Node(), Node());
+            foreach (var state in (RenewalState[])[RenewalState.Proving, RenewalState.Listed, RenewalState.Listed])
+            {
+                bool?[] taken = [.. (await Task.WhenAll(one.StepAsync(default), other.StepAsync(default))).Order()];
+                Assert.Equal([false, true], taken);
+                Assert.Equal(state, instance.Facts!.Renewal!.State);
+            }
+
+            Assert.Equal((2u, 2u), (instance.Peppers.Newest.Number, instance.Signing.Number));
+            var asked = Assert.Single(TenantRotations.Read(
+                instance, await engine.FindMetaAsync(TenantRotations.MetaKey, default)).All);
+            Assert.Null(await one.StepAsync(default)); // it is the turn of the tenants
+            // Two, as in a store that was restored meanwhile.
+            await committer.CommitAsync(new Change.Plain(
+                new TenantRotations([asked with { Ended = 1 }, asked with { Id = "tkr_2" }]).Write(instance)));
+            Assert.Null(await one.StepAsync(default));
+            await committer.CommitAsync(new Change.Plain(
+                new TenantRotations([asked with { Ended = 1 }]).Write(instance)));
+            Assert.True(await one.StepAsync(default));
+            Assert.Equal(RenewalState.Waiting, instance.Facts!.Renewal!.State);
+            return true;
+        });
+    }
+
+    [Fact]
+    public async Task A_node_that_is_behind_does_not_take_root_keys_for_removed()
+    {
+        (await Server.Admin.Post($"{Root}/rotate", [])).IsOk();
+        await Until.SoAsync("the root key seals", async () =>
+            (string?)(await ShowAsync())["keys"]!.AsArray()[^1]!["state"] == "done");
+        await Server.StopAsync();
+        await OnStoreAsync(async (engine, committer, instance) =>
+        {
+            var behind = await Instance.OpenAsync(engine, KeyWrappers.OfFile(KeyFilePath), default);
+            await committer.CommitAsync(new ControlChange(instance, control => control with { }, [], []));
+            foreach (var (node, isSo) in ((Instance, bool)[])[(behind, false), (instance, true)])
+            {
+                var roots = new RootRotation(engine, committer, node, KeyWrappers.OfFile(KeyFilePath), Server.Time);
+                Assert.Equal(isSo, await roots.ReplaceAsync(2, null, default));
+            }
+
             return true;
         });
     }

@@ -299,6 +299,54 @@ public sealed class TenantKeysTests : ServerTests
         Assert.Equal(30, await CountAsync("counter = 7 AND keys = 1"));
     }
 
+    /// <summary>What a node has not recorded is done once more by the next, and nothing is lost by it.</summary>
+    [Fact]
+    public async Task A_node_that_takes_over_before_a_tenant_is_recorded_and_is_killed_too_is_followed_by_another()
+    {
+        var client = Server.Client(account: "acct_1");
+        (await client.Set("k", "payload")).IsOk();
+        var set = (await client.Post("/v1/apps/secrets", Form("kept"), "set")).IsOk();
+        (await client.Post(Minting, [("user", "usr_1")], "mint")).IsOk();
+        var id = new TenantId(await Server.AppIdAsync(), Livemode: false, "acct_1");
+        await Server.StopAsync();
+        await Server.StepsAsync(async (tenants, committer, engine) =>
+        {
+            var number = (await engine.FindTenantAsync(id, default))!.Id;
+            await committer.CommitAsync(new Change.Plain(new TenantRotations([
+                new TenantRotation("tkr_1", id.App, null, null, Server.Time.Seconds, 1, number)])
+                .Write(tenants.Instance)));
+        });
+        // Each lives for one commit: the last of these drops the key before, and the rotation does not say so.
+        for (var steps = 0; await StoredAsync() != (3, 1, 0, null); steps++)
+        {
+            Assert.InRange(steps, 0, 10);
+            await KilledProcess.AfterOneCommitAsync(Server);
+        }
+
+        await KilledProcess.AfterOneCommitAsync(Server);
+        Assert.Equal((4, 2, 0, null), await StoredAsync());
+        await Server.StartAgainAsync();
+        var rotation = await DoneAsync();
+        Assert.Equal((1, 0), ((int)rotation["tenants_done"]!, (int)rotation["damaged"]!));
+        Assert.Equal((5L, 1L), await KeysAsync());
+        await AssertUnderAsync(3);
+        Assert.Equal("payload", (await FoundAsync(client, "k")).Payload);
+        Assert.Equal(set.Text, (await client.Post("/v1/apps/secrets", Form("kept"), "set")).IsOk().Text);
+
+        async Task<(long Counter, long Keys, long Done, long? Ended)> StoredAsync()
+        {
+            (long, long, long, long?) stored = default;
+            await Server.StepsAsync(async (tenants, _, engine) =>
+            {
+                var row = (await engine.FindTenantAsync(id, default))!;
+                var asked = TenantRotations.Read(
+                    tenants.Instance, await engine.FindMetaAsync(TenantRotations.MetaKey, default)).All[0];
+                stored = (row.Counter, row.Keys, asked.Done, asked.Ended);
+            });
+            return stored;
+        }
+    }
+
     /// <summary>A node that was restarted leads again while the one that led meanwhile is in its turn.</summary>
     [Fact]
     public async Task What_another_leader_ends_in_the_middle_of_a_turn_is_not_begun_again()

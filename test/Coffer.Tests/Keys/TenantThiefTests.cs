@@ -1,3 +1,4 @@
+using Coffer.Access;
 using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Keys;
@@ -5,6 +6,7 @@ using Coffer.Management;
 using Coffer.Secrets;
 using Coffer.Shared;
 using Coffer.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Coffer.Tests.Keys;
 
@@ -80,6 +82,74 @@ public sealed class TenantThiefTests() : ServerTests
         await Server.StartAgainAsync();
         Assert.Equal("payload",
             (await Server.Client(account: "acct_1").Find("k", more: ("expand[]", "payload"))).IsOk().Payload);
+    }
+
+    [Fact]
+    public async Task Nor_is_it_by_one_that_ended_another_or_while_one_of_before_is_there()
+    {
+        (await Server.Client(account: "acct_1").Set("k")).IsOk();
+        var id = await IdAsync("acct_1");
+        await Server.StopAsync();
+        await AskAsync(id.App);
+        await UntilAsync((_, _, facts) => Task.FromResult(
+            facts.Roots is [{ Version: 2 }, { Version: 3, State: RootState.Done }]));
+        // Records of another time: no root key is older than this one names, but one is than that which ends it.
+        await AskAsync(id.App, rotation => rotation with { Place = rotation.UpTo, FirstRoot = 2, LastRoot = 2 });
+        await UntilAsync(EndedAsync);
+        Assert.Equal([4], await RootsAsync());
+        await AskAsync(id.App, rotation => rotation with
+        {
+            Id = "tkr_2",
+            Place = rotation.UpTo,
+            FirstRoot = 2,
+            LastRoot = 4,
+        });
+        await UntilAsync(EndedAsync);
+        Assert.Equal([5], await RootsAsync());
+    }
+
+    [Fact]
+    public async Task A_rotation_that_comes_between_neither_undoes_nor_repeats_what_has_ended_the_one_before()
+    {
+        (await Server.Client(account: "acct_1").Set("k")).IsOk();
+        (await Server.Client(Server.OtherAppKey, "acct_1").Set("k")).IsOk();
+        var id = await IdAsync("acct_1");
+        await Server.StopAsync();
+        await AskAsync(id.App);
+        await UntilAsync((_, _, facts) => Task.FromResult(
+            facts.Roots is [{ Version: 2 }, { Version: 3, State: RootState.Done }]));
+        Assert.Equal(1, (await RowAsync(id with { App = Server.OtherApp })).Counter); // which nobody asked for
+        Assert.Equal("replacing_root_key", await StateAsync()); // one that is older is there
+        await AskMoreAsync(Server.OtherApp);
+        await UntilAsync((_, _, facts) => Task.FromResult(facts.Roots[^1].Version == 4));
+        await UntilAsync((_, _, facts) => Task.FromResult(facts.Compromises is [{ Rotation: "tkr_1", Root: 3 }]));
+        await UntilAsync(EndedAsync);
+        var all = await AllAsync();
+        Assert.Equal((3, 4, 5), (all[0].LastRoot, all[1].FirstRoot, all[1].LastRoot));
+        Assert.Equal([5], await RootsAsync());
+        // What ended the first is of no use any more.
+        await UntilAsync((_, _, facts) => Task.FromResult(facts.Compromises is [{ Rotation: "tkr_2", Root: 5 }]));
+    }
+
+    [Fact]
+    public async Task Of_one_that_is_not_swept_yet_a_root_key_that_begins_another_takes_over_the_keys()
+    {
+        (await Server.Client(account: "acct_1").Set("k")).IsOk();
+        (await Server.Client(Server.OtherAppKey, "acct_1").Set("k")).IsOk();
+        var id = await IdAsync("acct_1");
+        await Server.StopAsync();
+        await AskAsync(id.App);
+        await UntilAsync(async (instance, engine, _) =>
+            (await RotationsAsync(instance, engine)).All[0].IsBeforeLastRoot);
+        await AskMoreAsync(Server.OtherApp);
+        await UntilAsync((_, _, facts) =>
+        {
+            Assert.Empty(facts.Compromises);
+            return Task.FromResult(facts.Roots is [{ Version: 3 }]);
+        });
+        await UntilAsync(EndedAsync);
+        Assert.Equal([4, 4], (await AllAsync()).Select(each => each.LastRoot));
+        Assert.Equal([4], await RootsAsync());
     }
 
     [Fact]
@@ -173,6 +243,58 @@ public sealed class TenantThiefTests() : ServerTests
             await committer.CommitAsync(new Change.Plain(
                 new TenantRotations([at?.Invoke(asked) ?? asked]).Write(tenants.Instance)));
         });
+
+    // The same beside it, of another app.
+    private Task AskMoreAsync(string app) => Server.StepsAsync(async (tenants, committer, engine) =>
+    {
+        var asked = new TenantRotation("tkr_2", app, null, null, Server.Time.Seconds, 9, 9) { IsCompromised = true };
+        await committer.CommitAsync(new Change.Plain(
+            (await RotationsAsync(tenants.Instance, engine)).With(asked).Write(tenants.Instance)));
+    });
+
+    private static async Task<bool> EndedAsync(Instance instance, Engine engine, ControlFacts facts) =>
+        (await RotationsAsync(instance, engine)).All.All(each => each.Ended is not null);
+
+    private async Task<IReadOnlyList<TenantRotation>> AllAsync()
+    {
+        IReadOnlyList<TenantRotation> all = [];
+        await Server.StepsAsync(async (tenants, _, engine) =>
+            all = (await RotationsAsync(tenants.Instance, engine)).All);
+        return all;
+    }
+
+    // Of the first, as an owner is shown it.
+    private async Task<string> StateAsync()
+    {
+        var state = "";
+        await Server.StepsAsync(async (tenants, committer, engine) =>
+        {
+            using var refusals = new Refusals(Server.Time);
+            var gate = new Gate(refusals, new Recorder(committer, static () => new AuditPolicy(Buffered: false,
+                MetadataReads: false), NullLogger<Recorder>.Instance), engine);
+            using var rotation = new TenantKeyRotation(
+                engine, committer, tenants, gate, Server.Time, NullLogger<TenantKeyRotation>.Instance)
+            {
+                Roots = null!,
+            };
+            var keys = new ManagedTenantKeys(
+                engine, tenants.Instance, rotation, gate, new ManagementWriter(committer, tenants, Server.Time));
+            var owner = new Caller("key_1", KeyKind.Admin, null, Origin.Internal) { Role = Role.Owner };
+            state = (await keys.ShowAsync(owner, default)).Rotations[0].State;
+        });
+        return state;
+    }
+
+    private async Task<List<int>> RootsAsync()
+    {
+        List<int> roots = [];
+        await Server.StepsAsync((tenants, _, _) =>
+        {
+            roots.AddRange(tenants.Instance.Facts!.Roots.Select(root => (int)root.Version));
+            return Task.CompletedTask;
+        });
+        return roots;
+    }
 
     private async Task<TenantRow> RowAsync(TenantId id)
     {
