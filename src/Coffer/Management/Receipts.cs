@@ -104,11 +104,9 @@ internal sealed class Receipts : IDisposable
         var round = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         lock (locking)
         {
-            mine.Add(id);
             waiting.Add(round);
+            Begin(id);
         }
-
-        Loop.Wake();
 
         await Task.WhenAny(round.Task, Task.Delay(LongestSettling, time, ct));
         return await engine.FindReceiptAsync(id, ct) is { } row ? Receipt.From(row, instance) : null;

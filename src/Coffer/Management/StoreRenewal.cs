@@ -20,6 +20,8 @@ internal sealed class StoreRenewal(
     /// <summary>How many rows are proven again at a time.</summary>
     private const int Batch = 200;
 
+    private static readonly AuditEntry Ended = new("end_signing_secrets", "ok") { Reason = "compromised" };
+
     private readonly AuditKeys log = AuditKeys.Of(instance);
 
     /// <summary>Takes the next step, if there is one now and it is for this node to take.</summary>
@@ -95,7 +97,6 @@ internal sealed class StoreRenewal(
         damaged.UnionWith((await engine.ListAsync(EndedKeyRow.Misplaced, ct, Array.Empty<byte>(), Batch))
             .Select(row => row.Damage));
         await EndSecretsAsync(damaged, ct);
-        await EndEndpointSecretsAsync(damaged, ct);
         await gate.ReportAsync(damaged, "");
         return damaged;
     }
@@ -157,33 +158,45 @@ internal sealed class StoreRenewal(
         Task.WhenAll(rows.Where(row => prove(row) is not null).ToList()
             .Select(row => committer.CommitAsync(new Change.Late(() => prove(row)))));
 
-    // What they signed, a thief who has them signs too: an app has none until its owner has rolled it. By their ids:
-    // who writes the database may have given others any time.
+    // What they signed, a thief who has them signs too: neither an app nor an endpoint has any until its owner has
+    // rolled it. By their ids: who writes the database may have given others any time.
     private async Task EndSecretsAsync(HashSet<DamagedRow> damaged, CancellationToken ct)
     {
-        var pepper = instance.Peppers.Newest;
-        await foreach (var rows in Engine.PagesAsync(
-            Batch, (after, most) => engine.ListAsync(AppRow.AfterId, ct, after, most), static row => row.Id))
+        await EndSecretsAsync(
+            Engine.PagesAsync(
+                Batch, (after, most) => engine.ListAsync(AppRow.AfterId, ct, after, most), static row => row.Id),
+            row => App.Inspect(row, instance).Damage,
+            row => WithoutSecrets(row) is null ? null : new EndingSecrets(new() { App = row.Id },
+                found => WithoutSecrets(found.App), Ended with { App = row.Id }), damaged);
+        await EndSecretsAsync(
+            engine.EndpointsAsync(Batch, ct),
+            row => WebhookEndpoint.Inspect(instance, row).Damage,
+            row => WithoutSecrets(row) is null ? null : new EndingSecrets(new() { Endpoint = row.Id },
+                found => WithoutSecrets(found.Endpoint), Ended with { Target = row.Id }), damaged);
+    }
+
+    private async Task EndSecretsAsync<TRow>(IAsyncEnumerable<IReadOnlyList<TRow>> pages,
+        Func<TRow, DamagedRow?> damage, Func<TRow, EndingSecrets?> end, HashSet<DamagedRow> damaged)
+    {
+        await foreach (var rows in pages)
         {
-            List<App> apps = [.. rows.Select(row => App.Inspect(row, instance))];
-            damaged.UnionWith(apps.Select(app => app.Damage).OfType<DamagedRow>());
-            await Task.WhenAll(apps.Where(app => !app.IsDamaged && app.WithoutSecretsOf(pepper) is not null).ToList()
-                .Select(app => committer.CommitAsync(new EndingSecrets(app.Id, instance))));
+            damaged.UnionWith(rows.Select(damage).OfType<DamagedRow>());
+            await Task.WhenAll(rows.Select(end).OfType<EndingSecrets>().Select(committer.CommitAsync));
         }
     }
 
-    // By their ids, like those of apps.
-    private async Task EndEndpointSecretsAsync(HashSet<DamagedRow> damaged, CancellationToken ct)
-    {
-        var pepper = instance.Peppers.Newest;
-        await foreach (var rows in engine.EndpointsAsync(Batch, ct))
-        {
-            List<WebhookEndpoint> endpoints = [.. rows.Select(row => WebhookEndpoint.Inspect(instance, row))];
-            damaged.UnionWith(endpoints.Select(each => each.Damage).OfType<DamagedRow>());
-            await Task.WhenAll(endpoints.Where(each => !each.IsDamaged && each.WithoutSecretsOf(pepper) is not null)
-                .ToList().Select(each => committer.CommitAsync(new EndingEndpointSecrets(each.Id, instance))));
-        }
-    }
+    // Null if it has none of before, or is damaged.
+    private RowWrite.PutApp? WithoutSecrets(AppRow? row) =>
+        row is not null && App.Inspect(row, instance) is { IsDamaged: false } app
+            && app.WithoutSecretsOf(instance.Peppers.Newest) is { } next
+            ? new(next.ToRow(instance))
+            : null;
+
+    private RowWrite.PutEndpoint? WithoutSecrets(EndpointRow? row) =>
+        row is not null && WebhookEndpoint.Inspect(instance, row) is { IsDamaged: false } endpoint
+            && endpoint.WithoutSecretsOf(instance.Peppers.Newest) is { } next
+            ? new(next.ToRow(instance))
+            : null;
 
     // From then on what the pepper before proves is believed no more, in the log neither.
     private async Task<bool> ListAsync(
@@ -243,47 +256,23 @@ internal sealed class StoreRenewal(
 
     private long Now() => time.GetUtcNow().ToUnixTimeSeconds();
 
-    private sealed class EndingSecrets(string id, Instance instance) : Change
+    /// <summary>Ends what signs for an app or an endpoint, as it is stored then.</summary>
+    private sealed class EndingSecrets(
+        Change.ManagementKey at, Func<Change.ManagementFound, RowWrite?> next, AuditEntry ended) : Change
     {
         private bool hasEnded;
 
         public override Lane Lane => Lane.Background;
 
-        public override ManagementKey ManagementAt { get; } = new() { App = id };
+        public override ManagementKey ManagementAt => at;
 
         public override IReadOnlyList<RowWrite> Decide(Found found)
         {
-            var app = found.Management!.App is { } row ? App.Inspect(row, instance) : null;
-            var next = app is { IsDamaged: false } ? app.WithoutSecretsOf(instance.Peppers.Newest) : null;
-            hasEnded = next is not null;
-            return next is null ? [] : [new RowWrite.PutApp(next.ToRow(instance))];
+            var row = next(found.Management!);
+            hasEnded = row is not null;
+            return row is null ? [] : [row];
         }
 
-        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => hasEnded
-            ? [new AuditEntry("end_signing_secrets", "ok") { App = id, Reason = "compromised" }]
-            : [];
-    }
-
-    private sealed class EndingEndpointSecrets(string id, Instance instance) : Change
-    {
-        private bool hasEnded;
-
-        public override Lane Lane => Lane.Background;
-
-        public override ManagementKey ManagementAt { get; } = new() { Endpoint = id };
-
-        public override IReadOnlyList<RowWrite> Decide(Found found)
-        {
-            var endpoint = found.Management!.Endpoint is { } row ? WebhookEndpoint.Inspect(instance, row) : null;
-            var next = endpoint is { IsDamaged: false }
-                ? endpoint.WithoutSecretsOf(instance.Peppers.Newest)
-                : null;
-            hasEnded = next is not null;
-            return next is null ? [] : [new RowWrite.PutEndpoint(next.ToRow(instance))];
-        }
-
-        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => hasEnded
-            ? [new AuditEntry("end_signing_secrets", "ok") { Target = id, Reason = "compromised" }]
-            : [];
+        public override IReadOnlyList<Note> NotesOn(Exception? refusal) => hasEnded ? [ended] : [];
     }
 }
