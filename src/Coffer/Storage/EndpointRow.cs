@@ -59,9 +59,6 @@ internal sealed record EndpointRow(string Id, string? App, bool Livemode, long C
     /// <summary>When it accepted something last, in Unix seconds; 0 is never.</summary>
     public long Delivered { get; init; }
 
-    /// <summary>Whether what happens to an app in a mode, or in the store, may be for it.</summary>
-    public bool IsFor(string? app, bool livemode) => Livemode == livemode && (App is null || App == app);
-
     /// <inheritdoc cref="AppRow.IsSound"/>
     public bool IsSound { get; init; } = true;
 

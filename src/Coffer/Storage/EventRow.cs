@@ -35,9 +35,9 @@ internal sealed record EventRow(string Id, string? App, bool Livemode, string? A
         "SELECT seq FROM events ORDER BY seq DESC LIMIT 1", static row => row.Number(0));
 
     /// <summary>Whose those after a number are, and the last number of each.</summary>
-    public static readonly Query<(string? App, bool Livemode, long Last)> OwnersAfter = new(
-        "SELECT app, livemode, max(seq) FROM events WHERE seq > $1 GROUP BY app, livemode",
-        static row => (row.TextOrNull(0), row.Number(1) != 0, row.Number(2)));
+    public static readonly Query<(string? App, long Last)> OwnersAfter = new(
+        "SELECT app, max(seq) FROM events WHERE seq > $1 GROUP BY app",
+        static row => (row.TextOrNull(0), row.Number(1)));
 
     // Of an app in a mode.
     public static readonly Query<EventRow> OfAppOlder = new(

@@ -94,7 +94,7 @@ internal sealed class Deliveries : IDisposable
 
     private async Task<TimeSpan> RoundAsync(CancellationToken ct)
     {
-        if (instance.IsHeld || instance.Level < Control.Events || !await engine.LeadsAsync(ct))
+        if (instance.IsHeld || !await engine.LeadsAsync(ct))
         {
             seen = null;
             return IdleRest;
@@ -112,7 +112,7 @@ internal sealed class Deliveries : IDisposable
                 known.Add(row.Id);
                 if (!turns.TryGetValue(row.Id, out var turn))
                     turns.Add(row.Id, turn = new Turn());
-                if (isFirst || due.Contains(row.Id) || happened.Any(each => row.IsFor(each.App, each.Livemode)))
+                if (isFirst || due.Contains(row.Id) || happened.Any(each => row.App is null || row.App == each.App))
                     turn.Asked++;
                 if (turn.IsIdle || !turn.Running.IsCompleted || Stopwatch.GetTimestamp() < turn.RestsUntil)
                     continue;
@@ -193,8 +193,7 @@ internal sealed class Deliveries : IDisposable
             var delivery = new DeliveryRow(endpoint.Id, row.Number, account, now, 0, 0, 0);
             if (isBehind)
             {
-                var until = Math.Max(row.Created + (long)Order.TotalSeconds, now);
-                outcome.Add(new RowWrite.PutDelivery(delivery with { Due = until }));
+                outcome.Add(new RowWrite.PutDelivery(delivery with { Due = row.Created + (long)Order.TotalSeconds }));
                 continue;
             }
 
@@ -225,7 +224,7 @@ internal sealed class Deliveries : IDisposable
                 var after = After(row, endpoint, failed, now);
                 outcome.Fail(after);
                 if (after.Failed is not null)
-                    Remove(row, isFirst, now);
+                    Remove(row, now);
                 else if (waiting.FindIndex(each => each.Event == row.Event) is var at and >= 0)
                     waiting[at] = after;
                 continue;
@@ -243,14 +242,14 @@ internal sealed class Deliveries : IDisposable
                 }
             }
 
-            Remove(row, isFirst, now);
+            Remove(row, now);
         }
 
         // The next is due once the one before it is out of its way, unless it waits for a try of its own.
-        void Remove(DeliveryRow row, bool isFirst, long now)
+        void Remove(DeliveryRow row, long now)
         {
             waiting.RemoveAll(each => each.Event == row.Event);
-            if (isFirst && waiting is [{ Attempts: 0 } next, ..] && next.Due > now)
+            if (waiting is [{ Attempts: 0 } next, ..] && next.Due > now)
                 outcome.Add(new RowWrite.PutDelivery(waiting[0] = next with { Due = now }));
         }
     }

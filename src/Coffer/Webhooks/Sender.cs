@@ -19,7 +19,7 @@ namespace Coffer.Webhooks;
 internal sealed class Sender : IDisposable
 {
     /// <summary>How long an attempt takes at most.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>
     /// Says that a later event of the account was sent before, or an earlier one was not accepted yet.

@@ -1,10 +1,13 @@
+using Coffer.Audit;
 using Coffer.Hosting;
 using Coffer.Keys;
+using Coffer.Management;
 using Coffer.Secrets;
 using Coffer.Shared;
 using Coffer.Storage;
 using Microsoft.Extensions.Logging.Abstractions;
 using static Coffer.Tests.Support.Operator;
+using Gate = Coffer.Access.Gate;
 
 namespace Coffer.Tests.Api;
 
@@ -98,6 +101,11 @@ public sealed class EventsTests : ServerTests
         Assert.Equal([other], (await held.Get(Managed)).Ids());
         (await held.Get($"{Managed}/{live}")).IsError(404, "resource_missing", "id");
         (await held.Get(Managed, ("app", await Server.AppIdAsync()))).IsError(404, "resource_missing", "id");
+        // Both modes are in one order.
+        await Server.NewKeyAsync("secret", Server.OtherApp, ("livemode", "true"));
+        (await Server.Client(Server.OtherAppKey, "acct_1").Set("k")).IsOk();
+        Assert.Equal(["secret.set", "key.created", "secret.set"], Types(await held.Get(Managed)));
+        Assert.Equal(["secret.set", "key.created"], Types(await held.Get(Managed, ("ending_before", other))));
     }
 
     [Fact]
@@ -299,6 +307,41 @@ public sealed class EventsTests : ServerTests
             await Server.OnTheSideAsync($"SELECT DISTINCT {hex} FROM events") == "00000002"
             && Types(await Server.Admin.Get(Managed)).Contains("root_key.rotated"));
         Assert.Equal(before, (await Client.Get(Path, ("names", "true"))).IsOk().Text);
+    }
+
+    [Fact]
+    public async Task What_another_node_has_sealed_again_is_opened_and_what_it_has_forgotten_is_no_damage()
+    {
+        await SwitchAsync();
+        (await Server.Client(account: "acct_1").Set("k")).IsOk();
+        var id = new TenantId(await Server.AppIdAsync(), Livemode: false, "acct_1");
+        await Server.StopAsync();
+        await Server.StepsAsync(async (other, committer, engine) =>
+        {
+            using var refusals = new Refusals(Server.Time);
+            var recorder = new Recorder(committer, static () => new AuditPolicy(Buffered: false, MetadataReads: false),
+                NullLogger<Recorder>.Instance);
+            var gate = new Gate(refusals, recorder, engine,
+                new Damages(recorder, Server.Time, NullLogger<Damages>.Instance));
+            EventList Node() => new(engine, new Tenants(engine, committer, other.Instance, Server.Time, 10), gate);
+            var node = Node();
+            var before = await RowAsync();
+            Assert.NotNull(await node.OpenAsync(before, default)); // whose keys it keeps
+            await committer.CommitAsync(
+                new TenantResealing.Beginning(other, (await other.FindAsync(id, default))!, retired: null));
+            await committer.CommitAsync(
+                new TenantResealing.OfEvent(other, (await other.RereadAsync(id, default))!, before));
+            var after = await RowAsync();
+            Assert.NotEqual(before.Sealed, after.Sealed);
+            Assert.NotNull(await node.OpenOrReportAsync(after, default));
+            await committer.CommitAsync(new Change.Plain(new RowWrite.ShredTenant(after.Tenant!.Value, id)));
+            Assert.Null(await Node().OpenOrReportAsync(after, default));
+
+            async Task<EventRow> RowAsync() => Assert.Single(
+                await engine.ListAsync(EventRow.Newer, default, 0L, 10), static row => row.Tenant is not null);
+        });
+        await Server.StartAgainAsync();
+        Assert.Empty((await Server.Admin.Get("/admin/v1/audit", ("verb", "check_row"))).Ids());
     }
 
     private async Task<Answer> SwitchAsync(string on = "true") =>

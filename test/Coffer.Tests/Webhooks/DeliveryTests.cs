@@ -4,42 +4,20 @@ using Coffer.Shared;
 using Coffer.Telemetry;
 using Coffer.Webhooks;
 using static Coffer.Tests.Support.Operator;
-using WebhookEndpoint = Coffer.Access.WebhookEndpoint;
 
 namespace Coffer.Tests.Webhooks;
 
 /// <summary>What happens is sent to endpoints, in its order, until it is accepted (docs/events.md).</summary>
 [Trait("Events", "delivery")]
-public sealed class DeliveryTests : ServerTests
+public sealed class DeliveryTests : WebhookTests
 {
-    private const string Endpoints = "/admin/v1/webhook_endpoints";
-
-    private Receiver receiver = null!;
-
-    private string app = "";
-
-    public override async ValueTask InitializeAsync()
-    {
-        await base.InitializeAsync();
-        receiver = await Receiver.StartAsync();
-        await AgainAsync();
-        app = await Server.AppIdAsync();
-        (await Server.Admin.Post($"{Apps}/{app}", [("events", "true")])).IsOk();
-    }
-
-    public override async ValueTask DisposeAsync()
-    {
-        await base.DisposeAsync();
-        await receiver.DisposeAsync();
-    }
-
     [Fact]
     public async Task An_event_arrives_signed_for_its_endpoint_and_mode_with_ids_only()
     {
         var (endpoint, secret) = await CreateAsync();
         var (_, live) = await CreateAsync(livemode: "true");
         (await Server.Client(account: "acct_1").Set("the name", user: "usr_1")).IsOk();
-        var received = Assert.Single(await receiver.WaitAsync(1));
+        var received = Assert.Single(await Receiver.WaitAsync(1));
         Assert.Equal(("secret.set", "acct_1"), (received.Type, received.Account));
         Assert.True(received.IsSignedBy(secret, Server.Time.Seconds));
         Assert.False(received.IsSignedBy(live, Server.Time.Seconds));
@@ -61,26 +39,31 @@ public sealed class DeliveryTests : ServerTests
         var client = Server.Client(account: "acct_1");
         (await client.Set("the name", user: "usr_1")).IsOk();
         (await client.Delete("the name", "usr_1")).IsOk();
-        var received = Assert.Single(await receiver.WaitAsync(1));
+        var received = Assert.Single(await Receiver.WaitAsync(1));
         Assert.Equal(("secret.deleted", "the name", "usr_1", "2030-01-01.next"), (received.Type,
             (string)received.Object["name"]!, (string)received.Object["scope"]!["user"]!,
             (string)received.Json["api_version"]!));
+        // Past what it does not want it goes as well, and that is stored.
+        (await client.Set("unwanted")).IsOk();
+        await Until.SoAsync("it has come to the last event", async () => "0" == await Server.OnTheSideAsync(
+            "SELECT (SELECT max(seq) FROM events) - position FROM webhook_endpoints"));
         // Of one that is no app's never.
-        (await Server.Admin.Post(Endpoints, [("livemode", "false"), ("url", $"{receiver.Url}"), ("names", "true")]))
+        (await Server.Admin.Post(Endpoints, [("livemode", "false"), ("url", $"{Receiver.Url}"), ("names", "true")]))
             .IsError(400, null, "names");
     }
 
     [Fact]
     public async Task The_operators_endpoint_is_sent_what_happens_in_the_store_by_ids()
     {
-        await CreateAsync(livemode: "true", of: null);
+        var (endpoint, _) = await CreateAsync(livemode: "true", of: null);
+        await EditAsync(endpoint, static endpoint => endpoint with { HasNames = true }); // which it may not have
         (await Server.Client(Server.Keys.LiveSecretKey, "acct_1").Set("the name")).IsOk();
         (await Server.Client(account: "acct_1").Set("of test mode")).IsOk();
         var admin = (await Server.NewKeyAsync("admin", null, ("role", "viewer"))).Id();
         // What is no account's keeps no order with what is.
-        Receiver.Received[] all = [.. (await receiver.WaitAsync(2)).OrderBy(each => each.Type, StringComparer.Ordinal)];
+        Receiver.Received[] all = [.. (await Receiver.WaitAsync(2)).OrderBy(each => each.Type, StringComparer.Ordinal)];
         Assert.Equal(["key.created", "secret.set"], all.Select(each => each.Type));
-        Assert.Equal((app, admin), ((string)all[1].Json["app"]!, (string)all[0].Object["id"]!));
+        Assert.Equal((OwnApp, admin), ((string)all[1].Json["app"]!, (string)all[0].Object["id"]!));
         Assert.DoesNotContain("the name", all[1].Body, StringComparison.Ordinal);
     }
 
@@ -88,20 +71,20 @@ public sealed class DeliveryTests : ServerTests
     public async Task What_is_not_accepted_is_tried_again_and_the_next_of_its_account_waits()
     {
         var (endpoint, secret) = await CreateAsync();
-        receiver.Answers = received => received.Account == "acct_1" ? 500 : 204;
+        Receiver.Answers = received => received.Account == "acct_1" ? 500 : 204;
         (await Server.Client(account: "acct_1").Set("a")).IsOk();
-        await receiver.WaitAsync(1);
+        await Receiver.WaitAsync(1);
         (await Server.Client(account: "acct_1").Set("b")).IsOk();
         (await Server.Client(account: "acct_2").Set("c")).IsOk();
-        var two = await receiver.WaitAsync(2);
+        var two = await Receiver.WaitAsync(2);
         Assert.Equal(["acct_1", "acct_2"], two.Select(each => each.Account));
         var waiting = await DeliveriesAsync(endpoint, all => all.Count == 2);
         Assert.Equal((1, 500), ((int)waiting[0]!["attempts"]!, (int)waiting[0]!["last_status"]!));
         Assert.Equal((0, null), ((int)waiting[1]!["attempts"]!, (int?)waiting[1]!["last_status"]));
 
-        receiver.Answers = static _ => 200;
+        Receiver.Answers = static _ => 200;
         Server.Time.Move(TimeSpan.FromSeconds(10));
-        var all = await receiver.WaitAsync(4);
+        var all = await Receiver.WaitAsync(4);
         Assert.Equal([all[0].Id, all[1].Id, all[0].Id], all.Take(3).Select(each => each.Id));
         Assert.Equal((string)waiting[1]!["id"]!, all[3].Id);
         Assert.All(all, each => Assert.False(each.IsOutOfOrder));
@@ -118,10 +101,10 @@ public sealed class DeliveryTests : ServerTests
         Metrics.TurnOn();
         var before = (Accepted: Counted("accepted"), Not: Counted("not_accepted"));
         await CreateAsync();
-        receiver.Answers = static received => received.Account == "acct_1" ? 500 : 200;
+        Receiver.Answers = static received => received.Account == "acct_1" ? 500 : 200;
         (await Server.Client(account: "acct_1").Set("a")).IsOk();
         (await Server.Client(account: "acct_2").Set("b")).IsOk();
-        await receiver.WaitAsync(2);
+        await Receiver.WaitAsync(2);
         await Until.SoAsync("both are counted", () => Task.FromResult(
             Counted("accepted") > before.Accepted && Counted("not_accepted") > before.Not), TimeSpan.FromSeconds(30));
 
@@ -133,24 +116,24 @@ public sealed class DeliveryTests : ServerTests
     public async Task After_an_hour_order_gives_way_and_the_delivery_says_so()
     {
         var (endpoint, _) = await CreateAsync();
-        receiver.Answers = static _ => 500;
+        Receiver.Answers = static _ => 500;
         (await Server.Client(account: "acct_1").Set("a")).IsOk();
-        var first = (await receiver.WaitAsync(1))[0].Id;
+        var first = (await Receiver.WaitAsync(1))[0].Id;
         await DeliveriesAsync(endpoint, all => all.Count == 1 && (int)all[0]!["attempts"]! == 1);
-        receiver.Answers = received => received.Id == first ? 500 : 200;
-        var before = receiver.All.Count;
+        Receiver.Answers = received => received.Id == first ? 500 : 200;
+        var before = Receiver.All.Count;
         (await Server.Client(account: "acct_1").Set("b")).IsOk();
         await DeliveriesAsync(endpoint, all => all.Count == 2);
         Server.Time.Move(TimeSpan.FromHours(1) - TimeSpan.FromSeconds(1));
-        await receiver.WaitAsync(before + 1); // the first, again in vain
-        Assert.Equal(first, receiver.All[^1].Id);
+        await Receiver.WaitAsync(before + 1); // the first, again in vain
+        Assert.Equal(first, Receiver.All[^1].Id);
         Server.Time.Move(TimeSpan.FromSeconds(1));
-        var second = (await receiver.WaitAsync(before + 2))[^1];
+        var second = (await Receiver.WaitAsync(before + 2))[^1];
         Assert.NotEqual(first, second.Id);
         Assert.True(second.IsOutOfOrder);
-        receiver.Answers = static _ => 200;
+        Receiver.Answers = static _ => 200;
         Server.Time.Move(TimeSpan.FromHours(12));
-        var last = (await receiver.WaitAsync(before + 3))[^1];
+        var last = (await Receiver.WaitAsync(before + 3))[^1];
         Assert.Equal((first, true), (last.Id, last.IsOutOfOrder));
     }
 
@@ -158,9 +141,9 @@ public sealed class DeliveryTests : ServerTests
     public async Task After_three_days_an_endpoint_that_accepts_nothing_is_disabled_and_continues_when_it_is_enabled()
     {
         var (endpoint, _) = await CreateAsync();
-        receiver.Answers = static _ => 503;
+        Receiver.Answers = static _ => 503;
         (await Server.Client(account: "acct_1").Set("a")).IsOk();
-        await receiver.WaitAsync(1);
+        await Receiver.WaitAsync(1);
         var attempts = 1;
         foreach (var pause in Deliveries.Pauses.Concat(Enumerable.Repeat(Deliveries.Pauses[^1], 5)))
         {
@@ -169,21 +152,21 @@ public sealed class DeliveryTests : ServerTests
                 break;
             Server.Time.Move(pause);
             await AgainAsync(); // nothing of it is in memory; and nobody waits for a rest
-            await receiver.WaitAsync(++attempts);
+            await Receiver.WaitAsync(++attempts);
         }
 
         Assert.Equal(13, attempts);
         await ShownAsync(endpoint, shown => (string)shown["status"]! == "failed");
         var entries = (await Server.Admin.Get("/admin/v1/audit", ("verb", "disable_webhook_endpoint"))).IsOk();
         var entry = Assert.Single(entries.Json["data"]!.AsArray())!;
-        Assert.Equal((endpoint, app), ((string)entry["target"]!, (string)entry["app"]!));
+        Assert.Equal((endpoint, OwnApp), ((string)entry["target"]!, (string)entry["app"]!));
         (await Server.Client(account: "acct_1").Set("b")).IsOk();
-        receiver.Answers = static _ => 200;
+        Receiver.Answers = static _ => 200;
         (await Server.Admin.Post($"{Endpoints}/{endpoint}", [("disabled", "false")])).IsOk();
-        Assert.NotEqual(receiver.All[0].Id, (await receiver.WaitAsync(attempts + 1))[^1].Id);
+        Assert.NotEqual(Receiver.All[0].Id, (await Receiver.WaitAsync(attempts + 1))[^1].Id);
         // What was given up is sent again by hand.
-        (await Server.Admin.Post($"{Endpoints}/{endpoint}/retry", [("event", receiver.All[0].Id)])).IsOk();
-        Assert.Equal(receiver.All[0].Id, (await receiver.WaitAsync(attempts + 2))[^1].Id);
+        (await Server.Admin.Post($"{Endpoints}/{endpoint}/retry", [("event", Receiver.All[0].Id)])).IsOk();
+        Assert.Equal(Receiver.All[0].Id, (await Receiver.WaitAsync(attempts + 2))[^1].Id);
         await DeliveriesAsync(endpoint, all => all.Count == 0);
     }
 
@@ -191,18 +174,22 @@ public sealed class DeliveryTests : ServerTests
     public async Task What_is_forgotten_is_not_sent_though_it_waits()
     {
         var (endpoint, _) = await CreateAsync();
-        receiver.Answers = static _ => 500;
-        (await Server.Client(account: "acct_1").Set("a")).IsOk();
-        await receiver.WaitAsync(1);
-        await DeliveriesAsync(endpoint, all => all.Count == 1);
-        receiver.Answers = static _ => 200;
+        Receiver.Answers = static _ => 500;
+        var account = Server.Client(account: "acct_1");
+        // One that is not under the account's keys, and one that is.
+        (await account.Post("/v1/apps/installs", [("app", OwnApp)])).IsOk();
+        await Receiver.WaitAsync(1);
+        (await account.Set("a")).IsOk();
+        await DeliveriesAsync(endpoint, all => all.Count == 2);
+        Receiver.Answers = static _ => 200;
         (await Server.ForgetAsync("acct_1")).IsOk();
-        Assert.Equal("0", await Server.OnTheSideAsync("SELECT count(*) FROM deliveries WHERE attempts > 0"));
+        Assert.Equal("0", await Server.OnTheSideAsync(
+            "SELECT count(*) FROM deliveries WHERE event NOT IN (SELECT seq FROM events)"));
         Server.Time.Move(TimeSpan.FromHours(1));
-        var second = (await receiver.WaitAsync(2))[1];
+        var second = (await Receiver.WaitAsync(2))[1];
         Assert.Equal(("account.forgotten", "acct_1"), (second.Type, (string)second.Object["id"]!));
         await DeliveriesAsync(endpoint, all => all.Count == 0);
-        Assert.Equal(2, receiver.All.Count);
+        Assert.Equal(2, Receiver.All.Count);
     }
 
     [Fact]
@@ -213,11 +200,11 @@ public sealed class DeliveryTests : ServerTests
         var secret = (string)rolled["secret"]!;
         Assert.Equal(2, (int)rolled["secrets"]!);
         (await Server.Client(account: "acct_1").Set("a")).IsOk();
-        var first = (await receiver.WaitAsync(1))[0];
+        var first = (await Receiver.WaitAsync(1))[0];
         Assert.True(first.IsSignedBy(secret, Server.Time.Seconds) && first.IsSignedBy(old, Server.Time.Seconds));
         Server.Time.Move(TimeSpan.FromHours(24));
         (await Server.Client(account: "acct_1").Set("b")).IsOk();
-        var second = (await receiver.WaitAsync(2))[1];
+        var second = (await Receiver.WaitAsync(2))[1];
         Assert.True(second.IsSignedBy(secret, Server.Time.Seconds) && !second.IsSignedBy(old, Server.Time.Seconds));
         (await Server.Admin.Post($"{Endpoints}/{endpoint}/secret/roll", [("grace_period", "86401")]))
             .IsError(400, "parameter_invalid_integer", "grace_period");
@@ -227,19 +214,19 @@ public sealed class DeliveryTests : ServerTests
     public async Task A_redirect_is_not_followed_and_a_long_answer_is_cut()
     {
         var (endpoint, _) = await CreateAsync();
-        receiver.Answers = static _ => 302;
-        receiver.Writes = context =>
+        Receiver.Answers = static _ => 302;
+        Receiver.Writes = context =>
         {
             context.Response.Headers.Location = "/elsewhere";
             return Task.CompletedTask;
         };
         (await Server.Client(account: "acct_1").Set("a")).IsOk();
-        await receiver.WaitAsync(1);
+        await Receiver.WaitAsync(1);
         var waiting = await DeliveriesAsync(endpoint, all => all.Count == 1);
         Assert.Equal(302, (int)waiting[0]!["last_status"]!);
 
-        receiver.Answers = static _ => 200;
-        receiver.Writes = static async context =>
+        Receiver.Answers = static _ => 200;
+        Receiver.Writes = static async context =>
         {
             var block = new byte[64 * 1024];
             while (!context.RequestAborted.IsCancellationRequested)
@@ -247,13 +234,13 @@ public sealed class DeliveryTests : ServerTests
         };
         Server.Time.Move(TimeSpan.FromSeconds(10));
         await DeliveriesAsync(endpoint, all => all.Count == 0); // though the answer had no end
-        Assert.Equal(2, receiver.All.Count);
+        Assert.Equal(2, Receiver.All.Count);
     }
 
     [Fact]
     public async Task What_an_endpoint_cannot_be_is_refused()
     {
-        (string, string)[] good = [("app", app), ("livemode", "false"), ("url", $"{receiver.Url}")];
+        (string, string)[] good = [("app", OwnApp), ("livemode", "false"), ("url", $"{Receiver.Url}")];
         foreach (var (param, value) in ((string, string)[])[
             ("url", "http://10.0.0.1/"), ("url", "https://u:p@example.com/"), ("enabled_events[]", "secret.read"),
             ("api_version", "yesterday"), ("app", "app_none"), ("app", Server.OtherApp)])
@@ -266,7 +253,17 @@ public sealed class DeliveryTests : ServerTests
         (await Server.Admin.Post(Endpoints, [.. good[..2]])).IsError(400, "parameter_missing", "url");
         (await Server.Admin.Post(Endpoints, [good[0], good[2]])).IsError(400, "parameter_missing", "livemode");
         var (endpoint, _) = await CreateAsync();
-        (await Server.Admin.Post($"{Endpoints}/{endpoint}/retry", [("event", "evt_none")])).IsError(400, null, "event");
+        // Of its own app and mode alone, whatever there is.
+        (await Server.Admin.Post($"{Apps}/{Server.OtherApp}", [("events", "true")])).IsOk();
+        var events = new List<string> { "evt_none" };
+        foreach (var other in (string[])[Server.Keys.LiveSecretKey!, Server.OtherAppKey])
+        {
+            (await Server.Client(other).Set("k")).IsOk();
+            events.Add(Assert.Single((await Server.Client(other).Get("/v1/events")).Ids()));
+        }
+
+        foreach (var id in events)
+            (await Server.Admin.Post($"{Endpoints}/{endpoint}/retry", [("event", id)])).IsError(400, null, "event");
         foreach (var (method, path) in ((HttpMethod, string)[])[
             (HttpMethod.Get, ""), (HttpMethod.Get, "/deliveries"), (HttpMethod.Delete, "")])
             (await Server.Admin.Raw(method, $"{Endpoints}/we_none{path}", null)).IsError(404, "resource_missing", "id");
@@ -287,7 +284,7 @@ public sealed class DeliveryTests : ServerTests
         var (store, _) = await CreateAsync(livemode: "true", of: null);
         var held = Server.Client((await Server.NewKeyAsync("admin", null, ("role", "operator"), ("apps[]", mine)))
             .Secret());
-        var own = (await held.Post(Endpoints, [("app", mine), ("livemode", "false"), ("url", $"{receiver.Url}")]))
+        var own = (await held.Post(Endpoints, [("app", mine), ("livemode", "false"), ("url", $"{Receiver.Url}")]))
             .IsOk();
         Assert.Equal([own.Id], (await held.Get(Endpoints)).Ids());
         foreach (var other in (string[])[theirs, store])
@@ -298,72 +295,10 @@ public sealed class DeliveryTests : ServerTests
             (await held.Post($"{Endpoints}/{other}/secret/roll", [])).IsError(404, "resource_missing", "id");
         }
 
-        (await held.Post(Endpoints, [("livemode", "true"), ("url", $"{receiver.Url}")])).IsError(403, null, null);
+        (await held.Post(Endpoints, [("livemode", "true"), ("url", $"{Receiver.Url}")])).IsError(403, null, null);
         // One of all apps does not reach what is the store's, which an owner sees to.
         var free = Server.Client((await Server.NewKeyAsync("admin", null, ("role", "operator"))).Secret());
         (await free.Post($"{Endpoints}/{store}", [("disabled", "true")])).IsError(403, null, null);
         (await free.Post($"{Endpoints}/{theirs}", [("disabled", "true")])).IsOk();
     }
-
-    [Fact]
-    public async Task A_name_of_which_one_address_is_refused_is_called_at_none()
-    {
-        var connected = 0;
-        using var sender = new Sender(new Destinations([IPNetwork.Parse("127.0.0.1/32")]), Server.Time)
-        {
-            Resolve = (_, _) =>
-            {
-                connected++;
-                return Task.FromResult<IPAddress[]>([IPAddress.Loopback, IPAddress.Parse("127.0.0.2")]);
-            },
-        };
-        var endpoint = new WebhookEndpoint("we_1", null, false, 1)
-        {
-            Url = $"http://receiver.example:{receiver.Url.Port}/",
-        };
-        Assert.Equal(0, await sender.SendAsync(endpoint, "{}"u8.ToArray(), false, default));
-        Assert.Equal((1, 0), (connected, receiver.All.Count));
-        using var allowed = new Sender(new Destinations([IPNetwork.Parse("127.0.0.0/8")]), Server.Time)
-        {
-            Resolve = sender.Resolve,
-        };
-        Assert.Equal(200, await allowed.SendAsync(endpoint, """{"id":"evt_1","type":"t"}"""u8.ToArray(), false,
-            default));
-        Assert.Equal($"receiver.example:{receiver.Url.Port}", Assert.Single(receiver.All).Headers["Host"]);
-    }
-
-    private async Task<(string Id, string Secret)> CreateAsync(
-        string livemode = "false", string? of = "", params (string, string)[] more)
-    {
-        (string, string)[] whose = of is null ? [] : [("app", app)];
-        var made = (await Server.Admin.Post(Endpoints,
-            [.. whose, ("livemode", livemode), ("url", $"{receiver.Url}"), .. more])).IsOk().Json;
-        Assert.StartsWith("whsec_cfr", made.Secret(), StringComparison.Ordinal);
-        return (made.Id(), made.Secret());
-    }
-
-    // Starts again, with this machine as a place to send to.
-    private async Task AgainAsync()
-    {
-        await Server.StopAsync();
-        await Server.StartAgainAsync(with: static options => options with
-        {
-            WebhookNetworks = [IPNetwork.Parse("127.0.0.1/32")],
-        });
-    }
-
-    private async Task<JsonArray> DeliveriesAsync(string endpoint, Func<JsonArray, bool> isSo)
-    {
-        JsonArray all = [];
-        await Until.SoAsync("the deliveries are as they should be", async () =>
-        {
-            all = (await Server.Admin.Get($"{Endpoints}/{endpoint}/deliveries")).IsOk().Json["data"]!.AsArray();
-            return isSo(all);
-        }, TimeSpan.FromSeconds(30), () => all.ToJsonString());
-        return all;
-    }
-
-    private Task ShownAsync(string endpoint, Func<JsonNode, bool> isSo) => Until.SoAsync(
-        "the endpoint is as it should be",
-        async () => isSo((await Server.Admin.Get($"{Endpoints}/{endpoint}")).IsOk().Json), TimeSpan.FromSeconds(30));
 }
