@@ -279,6 +279,9 @@ public sealed class InstallsTests : ServerTests
         await Server.OnTheSideAsync("UPDATE tenants SET install = NULL");
         (await Installer.Get(Installs)).IsOk();
         (await Developer.Get($"{Installs}/{ids.Item1}")).IsOk();
+        await Server.OnTheSideAsync("UPDATE tenants SET install = NULL");
+        Assert.Equal(ids.Item1, (await Installer.Post(Installs, [("app", app)])).IsOk().Id);
+        (await Developer.Get($"{Installs}/{ids.Item1}")).IsOk();
 
         async Task ListedAsync()
         {
@@ -286,6 +289,22 @@ public sealed class InstallsTests : ServerTests
             foreach (var id in (string[])[ids.Item1, ids.Item2])
                 Assert.Equal(id, (await Developer.Get($"{Installs}/{id}")).IsOk().Id);
         }
+    }
+
+    [Fact]
+    [Trait("Engine", "SQLite")] // which keeps what it is given
+    public async Task A_row_of_other_types_is_no_install_and_is_reported()
+    {
+        foreach (var account in (string[])["acct_1", "acct_2"])
+            (await Server.Client(account: account).Set("k")).IsOk();
+        var ids = (await IdOfAsync("acct_1"), await IdOfAsync("acct_2"));
+        Server.Execute("UPDATE tenants SET account = CAST(account AS BLOB) WHERE account = 'acct_1'");
+        (await Developer.Get($"{Installs}/{ids.Item1}")).IsError(404, "resource_missing", "id");
+        Server.Execute("UPDATE tenants SET account = CAST(account AS TEXT), install = x'01' WHERE account <> 'acct_2'");
+        Assert.Equal([ids.Item2], (await Developer.Get(Installs, ("app", app))).Ids());
+        Assert.Contains("tenants ", (await Server.Admin.Get("/admin/v1/audit", ("verb", "check_row"))).IsOk().Text,
+            StringComparison.Ordinal);
+        (await Installer.Get(Installs)).IsError(500, null, null, type: "api_error");
     }
 
     [Fact]

@@ -119,6 +119,11 @@ public sealed class BudgetTests
         // A delete that keeps its outcome makes a tenant as well, to keep it under.
         (await server.Client(account: "acct_new").Post(Delete, Nothing, "key")).IsError(429, "rate_limit", null);
         (await server.Client(account: "acct_new").Delete("k")).IsError(404, "resource_missing", "name");
+        // So does an install, unless an operator makes it.
+        var app = await server.AppIdAsync();
+        (await server.Client(account: "acct_new").Post("/v1/apps/installs", [("app", app)]))
+            .IsError(429, "rate_limit", null);
+        (await server.Admin.Post($"{Operator.Apps}/{app}/installs", [("account", "acct_new")])).IsOk();
         (await server.Client(account: "acct_1").Set("another")).IsOk();
         (await server.Client(server.OtherAppKey, "acct_new").Set("k")).IsOk();
         server.Time.Move(TimeSpan.FromSeconds(1));
