@@ -41,12 +41,14 @@ internal sealed class Nodes : IAsyncDisposable
     /// <param name="secretsPerScope">The quota.</param>
     /// <param name="time">Its clock; null is the machine's.</param>
     /// <param name="port">Where it reaches the database, if not at the database's own port.</param>
-    public async Task<Node> AddAsync(int secretsPerScope = 10, TimeProvider? time = null, int? port = null)
+    /// <param name="with">What else it is set to.</param>
+    public async Task<Node> AddAsync(int secretsPerScope = 10, TimeProvider? time = null, int? port = null,
+        Func<CofferOptions, CofferOptions>? with = null)
     {
         var data = NewData();
         if (running.Count > 0)
             File.Copy(Path.Combine(running[0].Data, "coffer.key"), Path.Combine(data, "coffer.key"));
-        var node = new Node(await StartAsync(data, secretsPerScope, time, port), data);
+        var node = new Node(await StartAsync(data, secretsPerScope, time, port, with), data);
         Keys ??= node.Server.FirstKeys!;
         running.Add(node);
         return node;
@@ -67,7 +69,8 @@ internal sealed class Nodes : IAsyncDisposable
         return data;
     }
 
-    public Task<Server> StartAsync(string data, int secretsPerScope = 10, TimeProvider? time = null, int? port = null)
+    public Task<Server> StartAsync(string data, int secretsPerScope = 10, TimeProvider? time = null, int? port = null,
+        Func<CofferOptions, CofferOptions>? with = null)
     {
         var store = new NpgsqlConnectionStringBuilder(Store);
         store.Port = port ?? store.Port;
@@ -80,7 +83,7 @@ internal sealed class Nodes : IAsyncDisposable
             RatePerKey = 0,
             RatePerAddress = 0
         };
-        return Server.StartAsync(options, time ?? TimeProvider.System, default);
+        return Server.StartAsync(with?.Invoke(options) ?? options, time ?? TimeProvider.System, default);
     }
 
     public async ValueTask DisposeAsync()
