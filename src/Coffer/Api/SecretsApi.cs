@@ -140,12 +140,13 @@ internal sealed class SecretsApi(SecretStore store, bool teaches)
 
     private static bool WantsPayload(StripeForm form, bool onList)
     {
-        var (prefix, wants) = (onList ? "data." : "", false);
+        var (payload, scope) = onList ? ("data.payload", "data.scope") : ("payload", "scope");
+        var wants = false;
         foreach (var property in form.Strings("expand"))
         {
-            if (property == $"{prefix}payload")
+            if (property == payload)
                 wants = true;
-            else if (property != $"{prefix}scope" && !(onList && property == "data")) // both are there anyway
+            else if (property != scope && !(onList && property == "data")) // both are there anyway
                 throw ApiError.NotExpandable(property, onList);
         }
 

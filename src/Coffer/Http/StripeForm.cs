@@ -16,6 +16,13 @@ internal sealed class StripeForm : IDisposable
     /// <summary>How many parameters are read; a client needs fewer than twenty.</summary>
     public const int MostFields = 200;
 
+    // The parameters of secrets: their names are not made again for each request.
+    private static readonly Parameter[] Known =
+    [
+        .. ((string[])["name", "scope[type]", "scope[user]", "payload", "expand[]", "expand[0]", "expires_at",
+            "if_version"]).Select(static name => Parameter.Of(Encoding.UTF8.GetBytes(name))!),
+    ];
+
     private readonly SecretBytes buffer;
     private readonly List<Field> fields = [];
 
@@ -146,7 +153,16 @@ internal sealed class StripeForm : IDisposable
     }
 
     /// <summary>Whether anything was sent under a name, as a value or as an object or array.</summary>
-    public bool Has(string root) => fields.Exists(field => field.Root == root);
+    public bool Has(string root)
+    {
+        foreach (var field in fields)
+        {
+            if (field.Root == root)
+                return true;
+        }
+
+        return false;
+    }
 
     /// <summary>Whether something was sent within a name: as an object or array.</summary>
     public bool IsNested(string root) => fields.Exists(field => field.Root == root && field.Name != root);
@@ -245,41 +261,28 @@ internal sealed class StripeForm : IDisposable
         var sent = bytes[from..nameEnd];
         if (!IsEscaped(sent))
             throw ApiError.MalformedParameterName(Encoding.UTF8.GetString(sent));
-        var decoded = sent[..Decode(sent)];
-        var name = Encoding.UTF8.GetString(decoded);
-        if (!Utf8.IsValid(decoded) || !TrySplit(name, out var root, out var key, out var depth))
-            throw ApiError.MalformedParameterName(name);
+        ReadOnlySpan<byte> decoded = sent[..Decode(sent)];
+        var param = KnownOrNull(decoded) ?? Parameter.Of(decoded)
+            ?? throw ApiError.MalformedParameterName(Encoding.UTF8.GetString(decoded));
 
         var value = bytes[valueFrom..valueEnd];
         if (!IsEscaped(value))
-            throw ApiError.MalformedEscape(name);
+            throw ApiError.MalformedEscape(param.Name);
         var length = Decode(value);
         if (!Utf8.IsValid(value[..length]))
-            throw ApiError.InvalidUtf8(name);
-        return new Field(name, root, key, depth, valueFrom, valueFrom + length);
+            throw ApiError.InvalidUtf8(param.Name);
+        return new Field(param, valueFrom, valueFrom + length);
     }
 
-    // name = root *( "[" key "]" ), where a root is not empty and neither root nor key holds a bracket.
-    private static bool TrySplit(string name, out string root, out string? key, out int depth)
+    private static Parameter? KnownOrNull(ReadOnlySpan<byte> name)
     {
-        (root, key, depth) = (name, null, 0);
-        var at = name.AsSpan().IndexOfAny('[', ']');
-        if (at < 0)
-            return name.Length > 0;
-        if (at == 0)
-            return false;
-        root = name[..at];
-        while (at < name.Length)
+        foreach (var known in Known)
         {
-            var close = name[at] == '[' ? name.AsSpan(at + 1).IndexOfAny('[', ']') : -1;
-            if (close < 0 || name[at + 1 + close] != ']')
-                return false;
-            key ??= name.Substring(at + 1, close);
-            depth++;
-            at += close + 2;
+            if (name.SequenceEqual(known.Utf8))
+                return known;
         }
 
-        return true;
+        return null;
     }
 
     // Whether each '%' has its two hexadecimal digits.
@@ -299,8 +302,10 @@ internal sealed class StripeForm : IDisposable
     // Decoding never lengthens, so it is done where the text stands. Returns how long it is then.
     private static int Decode(Span<byte> text)
     {
-        var length = 0;
-        for (var i = 0; i < text.Length; i++)
+        var length = text.IndexOfAny((byte)'%', (byte)'+');
+        if (length < 0)
+            return text.Length;
+        for (var i = length; i < text.Length; i++)
         {
             var b = text[i];
             if (b == '%')
@@ -321,15 +326,61 @@ internal sealed class StripeForm : IDisposable
 
     private static int Nibble(byte hex) => hex <= '9' ? hex - '0' : (hex | 0x20) - 'a' + 10;
 
+    /// <param name="Of">What it is called.</param>
+    /// <param name="From">Where the value begins in the buffer.</param>
+    /// <param name="To">Where it ends.</param>
+    private readonly record struct Field(Parameter Of, int From, int To)
+    {
+        public string Name => Of.Name;
+
+        public string Root => Of.Root;
+
+        public string? Key => Of.Key;
+
+        public int Depth => Of.Depth;
+
+        public bool IsWithin(string param) =>
+            Name.Length > param.Length && Name[param.Length] == '[' && Name.StartsWith(param, StringComparison.Ordinal);
+    }
+
     /// <param name="Name">The whole name, decoded: <c>scope[type]</c>.</param>
     /// <param name="Root">What stands before the first bracket.</param>
     /// <param name="Key">What stands in the first brackets, or null if there are none.</param>
     /// <param name="Depth">How many brackets there are.</param>
-    /// <param name="From">Where the value begins in the buffer.</param>
-    /// <param name="To">Where it ends.</param>
-    private readonly record struct Field(string Name, string Root, string? Key, int Depth, int From, int To)
+    private sealed record Parameter(string Name, string Root, string? Key, int Depth)
     {
-        public bool IsWithin(string param) =>
-            Name.Length > param.Length && Name[param.Length] == '[' && Name.StartsWith(param, StringComparison.Ordinal);
+        public required byte[] Utf8 { get; init; }
+
+        /// <returns>Null if it is no name.</returns>
+        public static Parameter? Of(ReadOnlySpan<byte> decoded)
+        {
+            var name = Encoding.UTF8.GetString(decoded);
+            return System.Text.Unicode.Utf8.IsValid(decoded) && TrySplit(name, out var root, out var key, out var depth)
+                ? new Parameter(name, root, key, depth) { Utf8 = decoded.ToArray() }
+                : null;
+        }
+
+        // name = root *( "[" key "]" ), where a root is not empty and neither root nor key holds a bracket.
+        private static bool TrySplit(string name, out string root, out string? key, out int depth)
+        {
+            (root, key, depth) = (name, null, 0);
+            var at = name.AsSpan().IndexOfAny('[', ']');
+            if (at < 0)
+                return name.Length > 0;
+            if (at == 0)
+                return false;
+            root = name[..at];
+            while (at < name.Length)
+            {
+                var close = name[at] == '[' ? name.AsSpan(at + 1).IndexOfAny('[', ']') : -1;
+                if (close < 0 || name[at + 1 + close] != ']')
+                    return false;
+                key ??= name.Substring(at + 1, close);
+                depth++;
+                at += close + 2;
+            }
+
+            return true;
+        }
     }
 }
