@@ -129,12 +129,22 @@ internal sealed record Caller(string KeyId, KeyKind Kind, TenantId? Tenant, Orig
     public bool IsBeside(Caller other) => Tenant == other.Tenant;
 
     /// <summary>An audit entry about something that this caller asked for.</summary>
-    public AuditEntry Entry(string verb, string outcome) => new(verb, outcome)
-    {
-        Request = Origin.RequestId,
-        Remote = Origin.Remote,
-        Key = KeyId,
-        Tenant = Tenant,
-        Payer = Payer,
-    };
+    /// <param name="verb">What.</param>
+    /// <param name="outcome">What became of it.</param>
+    /// <param name="scope">The word of the scope, if it is about one.</param>
+    /// <param name="name">The blind index of the name, if it is about one.</param>
+    /// <param name="version">The version, if it is about one.</param>
+    public AuditEntry Entry(
+        string verb, string outcome, string? scope = null, byte[]? name = null, long? version = null) =>
+        new(verb, outcome)
+        {
+            Scope = scope,
+            Name = name,
+            Version = version,
+            Request = Origin.RequestId,
+            Remote = Origin.Remote,
+            Key = KeyId,
+            Tenant = Tenant,
+            Payer = Payer,
+        };
 }

@@ -20,6 +20,7 @@ internal abstract class SecretChange : Change
     {
         (Given, Request, this.ifVersion) = (terms, request, ifVersion);
         SecretAt = SealedSecret.KeyOf(terms.Tenant, terms.Tenant.Keys.Seed, request.Scope, request.Name);
+        Payer = terms.Caller.Payer;
     }
 
     /// <summary>What a change decides by.</summary>
@@ -41,7 +42,7 @@ internal abstract class SecretChange : Change
     /// <summary>How many bytes are kept under the idempotency key.</summary>
     public int Kept { get; private set; }
 
-    public override Payer? Payer => Given.Caller.Payer;
+    public override Payer? Payer { get; }
 
     public override int Size => UsualSize + Request.Name.Utf8.Length + (Request.Payload?.Length ?? 0);
 
@@ -106,8 +107,7 @@ internal abstract class SecretChange : Change
 
     public sealed override IReadOnlyList<Note> NotesOn(Exception? refusal) => refusal is Tenants.MovedException ? [] :
     [
-        Given.Caller.Entry(Verb, Word(refusal)) with { Scope = Request.Scope.Word, Name = SecretAt!.Value.Name,
-            Version = Outcome?.Secret?.Version },
+        Given.Caller.Entry(Verb, Word(refusal), Request.Scope.Word, SecretAt!.Value.Name, Outcome?.Secret?.Version),
     ];
 
     protected abstract string Verb { get; }
@@ -169,10 +169,11 @@ internal abstract class SecretChange : Change
             {
                 // What is carried over from the old row is proven first: a replacement must not launder an edit.
                 SealedSecret.Prove(Given.Instance, Given.Tenant, live, Request.Scope, Request.Name);
+                // Under the only seed that its tenant ever had it stands where it stood, which is proven with it.
                 row = live with
                 {
                     Key = SecretAt!.Value,
-                    Scope = ScopeAt!.Value.Scope,
+                    Scope = Given.Tenant.Keys.Retired.Count == 0 ? live.Scope : ScopeAt!.Value.Scope,
                     Version = live.Version + 1,
                     ExpiresAt = Request.ExpiresAt,
                 };

@@ -3,6 +3,7 @@
 
 using System.Collections.Concurrent;
 using Coffer.Access;
+using Coffer.Audit;
 using Coffer.Crypto;
 using Coffer.Keys;
 using Coffer.Storage;
@@ -66,23 +67,17 @@ internal sealed partial class SecretStore(
             if (row is null || (row.IsSound && !row.IsLiveAt(Now())))
             {
                 if (gate.TakesMetadata)
-                    await gate.PassAsync(caller.Entry("find", "absent") with { Scope = scope.Word, Name = key.Name });
+                    await gate.PassAsync(caller.Entry("find", "absent", scope.Word, key.Name));
                 return null;
             }
 
             var secret = wantsPayload
                 ? SealedSecret.Open(instance, tenant, row, scope, wantsPayload: true)
                 : SealedSecret.Prove(instance, tenant, row, scope, name);
-            if (wantsPayload && !await PassAsync(caller, "find", failovers, [row], [secret]))
+            if (wantsPayload && !await gate.PassAsync([secret], failovers, Entry(caller, "find", row, secret)))
                 continue;
             if (!wantsPayload && gate.TakesMetadata)
-                await gate.PassAsync(
-                    caller.Entry("find_metadata", "ok") with
-                    {
-                        Scope = scope.Word,
-                        Name = row.Key.Name,
-                        Version = row.Version
-                    });
+                await gate.PassAsync(Entry(caller, "find_metadata", row, secret));
             return secret;
         }
 
@@ -94,11 +89,10 @@ internal sealed partial class SecretStore(
         IReadOnlyList<Secret> secrets) =>
         gate.PassAsync(
             secrets, failovers,
-            [.. rows.Zip(
-                secrets,
-                (row, secret) =>
-                    caller.Entry(verb, "ok") with { Scope = secret.Scope.Word, Name = row.Key.Name,
-                        Version = row.Version })]);
+            [.. rows.Zip(secrets, (row, secret) => Entry(caller, verb, row, secret))]);
+
+    private static AuditEntry Entry(Caller caller, string verb, SecretRow row, Secret secret) =>
+        caller.Entry(verb, "ok", secret.Scope.Word, row.Key.Name, row.Version);
 
     /// <summary>A page of a scope: the newest, or those next to a cursor.</summary>
     /// <param name="caller">Who asks.</param>
