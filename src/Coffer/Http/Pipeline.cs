@@ -24,6 +24,7 @@ internal sealed partial class Pipeline
     private const string OwnStripeVersion = "2026-09-30.endive";
 
     private const int LongestIdempotencyKey = 255;
+    private const string RequestIdPrefix = "req_";
     private const string RequestIdAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
     private readonly Routes routes;
@@ -59,7 +60,7 @@ internal sealed partial class Pipeline
     /// <param name="exchange">What observers are given of it; null if there are none.</param>
     public async Task RunAsync(HttpContext context, Exchange? exchange = null)
     {
-        var requestId = "req_" + NewRequestId();
+        var requestId = NewRequestId();
         exchange?.RequestId = requestId;
         // Whatever the log has from here on, the framework's lines too, has this id.
         CurrentRequest.Id = context.TraceIdentifier = requestId;
@@ -119,8 +120,7 @@ internal sealed partial class Pipeline
         var body = json.Finish();
         context.Response.ContentType = "application/json";
         context.Response.ContentLength = body.Length;
-        context.Response.BodyWriter.Write(body.Span);
-        await context.Response.BodyWriter.FlushAsync(context.RequestAborted);
+        await context.Response.BodyWriter.WriteAsync(body, context.RequestAborted);
     }
 
     private async ValueTask<ApiError?> AnswerAsync(
@@ -216,7 +216,11 @@ internal sealed partial class Pipeline
     }
 
 #pragma warning disable RS0030 // A request id is a name, not a secret: it need not be unguessable.
-    private static string NewRequestId() => Random.Shared.GetString(RequestIdAlphabet, 14);
+    private static string NewRequestId() => string.Create(RequestIdPrefix.Length + 14, 0, static (id, _) =>
+    {
+        RequestIdPrefix.CopyTo(id);
+        Random.Shared.GetItems(RequestIdAlphabet, id[RequestIdPrefix.Length..]);
+    });
 #pragma warning restore RS0030
 
     private static async ValueTask<SecretBytes?> ReadBodyAsync(HttpRequest request, CancellationToken ct)
