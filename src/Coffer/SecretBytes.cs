@@ -14,6 +14,7 @@ internal sealed class SecretBytes : IDisposable
     private static readonly ConcurrentQueue<SecretBytes> Pool = new();
     private const int PooledSize = 8 * 1024;
     private const int PooledMost = 256;
+    private static int pooledNow;
 
     // Keys come and go with the tenants that are in use. Each has a place in a block: pinned memory of its own would
     // cost a collection of all memory to get back.
@@ -52,6 +53,7 @@ internal sealed class SecretBytes : IDisposable
     {
         if (length <= PooledSize && Pool.TryDequeue(out var pooled))
         {
+            Interlocked.Decrement(ref pooledNow);
             pooled.Length = pooled.used = length;
             pooled.rented = 1;
             return pooled;
@@ -95,10 +97,25 @@ internal sealed class SecretBytes : IDisposable
     {
         if (!GiveBack())
             return;
-        if (!isKey && bytes.Length == PooledSize && Pool.Count < PooledMost)
+        if (!isKey && bytes.Length == PooledSize && Volatile.Read(ref pooledNow) < PooledMost)
+        {
+            Interlocked.Increment(ref pooledNow); // the pool's own count is slow
             Pool.Enqueue(this);
+        }
         else
+        {
             GC.SuppressFinalize(this);
+        }
+    }
+
+    /// <summary>Uses more bytes from now on, if there is room where it is. What was never in use is zero.</summary>
+    public bool TryGrow(int length)
+    {
+        if (isKey || length > Held.Length)
+            return false;
+        Length = Math.Max(Length, length);
+        used = Math.Max(used, length);
+        return true;
     }
 
     /// <summary>Uses fewer bytes from now on.</summary>

@@ -71,7 +71,7 @@ internal sealed partial class Pipeline
             return;
         }
 
-        using var json = new StripeJson();
+        using var json = StripeJson.Begin();
         ApiError? error;
         try
         {

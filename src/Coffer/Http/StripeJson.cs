@@ -6,7 +6,7 @@ namespace Coffer.Http;
 
 /// <summary>
 /// An answer's body as Stripe writes it: two-space indent, a line feed at the end, null fields left out. It is built in
-/// a buffer that is cleared when it is disposed of.
+/// a buffer that is cleared when it is disposed of. The writer alone serves the next answer of the thread.
 /// </summary>
 internal sealed class StripeJson : IBufferWriter<byte>, IDisposable
 {
@@ -19,10 +19,25 @@ internal sealed class StripeJson : IBufferWriter<byte>, IDisposable
         SkipValidation = true,
     };
 
-    private SecretBytes buffer = SecretBytes.Rent(4 * 1024);
+    /// <summary>More than most answers have, in bytes; what is rented is cleared.</summary>
+    private const int Usual = 1024;
+
+    [ThreadStatic]
+    private static StripeJson? spare;
+
+    private SecretBytes? rented;
     private int length;
 
-    public StripeJson() => Writer = new Utf8JsonWriter(this, Options);
+    private StripeJson() => Writer = new Utf8JsonWriter(this, Options);
+
+    /// <summary>An empty body, for the caller to dispose of, once.</summary>
+    public static StripeJson Begin()
+    {
+        var json = spare ?? new StripeJson();
+        spare = null;
+        (json.rented, json.length) = (SecretBytes.Rent(Usual), 0);
+        return json;
+    }
 
     public Utf8JsonWriter Writer { get; }
 
@@ -32,16 +47,16 @@ internal sealed class StripeJson : IBufferWriter<byte>, IDisposable
         Writer.Flush();
         GetSpan(1)[0] = (byte)'\n';
         Advance(1);
-        return buffer.Memory[..length];
+        return Buffer.Memory[..length];
     }
 
     /// <summary>What was written, apart from the answer that it may become, for the caller to dispose of.</summary>
     public static SecretBytes Written(Action<Utf8JsonWriter> write)
     {
-        using var json = new StripeJson();
+        using var json = Begin();
         write(json.Writer);
         json.Writer.Flush();
-        return SecretBytes.Copy(json.buffer.Span[..json.length]);
+        return SecretBytes.Copy(json.Buffer.Span[..json.length]);
     }
 
     /// <summary>An error's body: its keys in alphabetical order, as recorded.</summary>
@@ -72,28 +87,37 @@ internal sealed class StripeJson : IBufferWriter<byte>, IDisposable
     public Memory<byte> GetMemory(int sizeHint = 0)
     {
         Ensure(sizeHint);
-        return buffer.Memory[length..];
+        return Buffer.Memory[length..];
     }
 
     public Span<byte> GetSpan(int sizeHint = 0)
     {
         Ensure(sizeHint);
-        return buffer.Span[length..];
+        return Buffer.Span[length..];
     }
 
     public void Dispose()
     {
-        Writer.Dispose();
-        buffer.Dispose();
+        if (rented is null)
+            return;
+        Writer.Reset(); // it refers to the buffer, and to nothing else of what was written
+        rented.Dispose();
+        rented = null;
+        spare ??= this;
     }
+
+    private SecretBytes Buffer => rented ?? throw new ObjectDisposedException(nameof(StripeJson));
 
     private void Ensure(int more)
     {
-        if (buffer.Length - length >= Math.Max(more, 1))
+        if (Buffer.Length - length >= Math.Max(more, 1))
             return;
-        var larger = SecretBytes.Rent(Math.Max(2 * buffer.Length, length + more));
-        buffer.Span[..length].CopyTo(larger.Span);
-        buffer.Dispose();
-        buffer = larger;
+        var wanted = Math.Max(2 * Buffer.Length, length + more);
+        if (Buffer.TryGrow(wanted))
+            return;
+        var larger = SecretBytes.Rent(wanted);
+        Buffer.Span[..length].CopyTo(larger.Span);
+        Buffer.Dispose();
+        rented = larger;
     }
 }
