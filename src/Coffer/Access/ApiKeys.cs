@@ -32,15 +32,25 @@ internal sealed class ApiKeys(
     public bool IsPossible(string token) => token.Length <= LongestToken && (Tokens.IsWellFormed(token) || IsDev);
 
     /// <summary>Who holds a token that has no prefix of another kind of key.</summary>
-    public async ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(
+    public ValueTask<(Caller? Caller, ApiError? Refusal)> FindCallerAsync(
+        string token, string? account, Origin origin, CancellationToken ct) => FindProven(token) is { } key
+            ? new(CallerOf(key, token, account, origin))
+            : LookUpCallerAsync(token, account, origin, ct);
+
+    public void Dispose() => proven.Dispose();
+
+    private async ValueTask<(Caller? Caller, ApiError? Refusal)> LookUpCallerAsync(
         string token, string? account, Origin origin, CancellationToken ct)
     {
         if (!IsPossible(token))
-            return Refuse("unknown_key", null, ApiError.InvalidApiKey(Tokens.Redact(token)));
+            return (null, gate.Refuse("unknown_key", null, origin, ApiError.InvalidApiKey(Tokens.Redact(token))));
+        return await LookUpAsync(token, ct) is { } key
+            ? CallerOf(key, token, account, origin)
+            : await RefuseAbsentAsync(token, origin, ct);
+    }
 
-        var key = await FindAsync(token, ct);
-        if (key is null)
-            return await RefuseAbsentAsync(token, origin, ct);
+    private (Caller? Caller, ApiError? Refusal) CallerOf(Proven key, string token, string? account, Origin origin)
+    {
         var (row, now) = (key.Row, time.GetUtcNow().ToUnixTimeSeconds());
         if (IsDev && row is { App: not null, Livemode: true })
             return Refuse("live_key_in_dev_mode", row.Id, ApiError.InvalidApiKey(Tokens.Redact(token)));
@@ -53,7 +63,8 @@ internal sealed class ApiKeys(
         if (row.PinnedAccount is { } pinned && account is not null && account != pinned)
             return Refuse("another_account", row.Id, ApiError.AnotherAccount());
 
-        var caller = new Caller(row.Id, key.Kind, TenantOf(row, account), origin)
+        var tenant = account is null ? key.Tenant : TenantOf(row, account);
+        var caller = new Caller(row.Id, key.Kind, tenant, origin)
         {
             App = key.App,
             Permissions = key.Permissions,
@@ -67,8 +78,6 @@ internal sealed class ApiKeys(
         (Caller?, ApiError?) Refuse(string outcome, string? id, ApiError error) =>
             (null, gate.Refuse(outcome, id, origin, error));
     }
-
-    public void Dispose() => proven.Dispose();
 
     // Of a key that ended by itself, or was replaced, the answer says so; of one that was revoked it says nothing.
     private async ValueTask<(Caller?, ApiError?)> RefuseAbsentAsync(string token, Origin origin, CancellationToken ct)
@@ -89,13 +98,15 @@ internal sealed class ApiKeys(
 
     // A key that was proven lately is compared with itself, which spares the MAC and the look-up. An unknown one always
     // costs both.
-    private async ValueTask<Proven?> FindAsync(string token, CancellationToken ct)
+    private Proven? FindProven(string token) =>
+        proven.TryGetValue(CacheKey(token), out Proven? cached) && IsUnchanged(cached!)
+            && CryptographicOperations.FixedTimeEquals(cached!.Token.Span, Characters(token))
+                ? cached
+                : null;
+
+    private async ValueTask<Proven?> LookUpAsync(string token, CancellationToken ct)
     {
         var epoch = apps.Epoch.Current;
-        if (proven.TryGetValue(CacheKey(token), out Proven? cached) && IsUnchanged(cached!)
-            && CryptographicOperations.FixedTimeEquals(cached!.Token.Span, Characters(token)))
-            return cached;
-
         var mac = ApiKey.Mac(instance, token);
         if (await ApiKey.FindAsync(instance, () => engine.FindApiKeyAsync(mac, ct), ct) is not { Row: var row } key)
             return null;
@@ -129,6 +140,9 @@ internal sealed class ApiKeys(
         SecretBytes Token, ApiKeyRow Row, App? App, KeyKind Kind, Permissions Permissions,
         IReadOnlyList<IPNetwork> Networks, long Epoch)
     {
+        /// <summary>Where it acts without being told an account.</summary>
+        public TenantId? Tenant { get; } = TenantOf(Row, account: null);
+
         public Role? Role { get; init; }
 
         public IReadOnlyList<string>? Apps { get; init; }
