@@ -67,7 +67,8 @@ public sealed partial class PlansTests(PostgresServer server)
             SET plan_cache_mode = {plan};
             PREPARE find(bigint, bytea) AS {SecretRow.ByKey.Text.Postgres};
             PREPARE kept(bigint, bytea) AS {IdempotencyRow.ByKey.Text.Postgres};
-            PREPARE batch(bigint[], bytea[]) AS {PostgresEngine.SecretsByKey.Text.Postgres};
+            PREPARE batch(bigint[], bytea[], bytea[], bigint[]) AS
+                {PostgresTransaction.SecretsInScopes.Text.Postgres};
             """);
         foreach (var tenant in (long[])[3, 4, 5])
         {
@@ -81,8 +82,13 @@ public sealed partial class PlansTests(PostgresServer server)
         await ExecuteAsync(connection, $"BEGIN; SELECT {PostgresSettings.ByKey}");
         var expected = (string)(await PostgresServer.ScalarAsync(store,
             "SELECT string_agg(DISTINCT tableoid::regclass::text, ' ') FROM secrets WHERE tenant IN (3, 4, 5)"))!;
-        Assert.Equal(expected.Split(' ').Order(),
-            await ReadAsync(connection, "batch('{3,4,5}', ARRAY[int4send(7), int4send(7), int4send(7)])"));
+        const string Batch = "batch('{3,4,5}', ARRAY[int4send(7), int4send(7), int4send(7)], "
+            + @"array_fill('\x08'::bytea, ARRAY[3]), ";
+        var each = expected.Split(' ').Order(StringComparer.Ordinal).ToList();
+        Assert.Equal(each, await ReadAsync(connection, $"{Batch}'{{0,0,0}}')"));
+        // And the scopes of each, in the same ones.
+        Assert.Equal(each.Concat(each).Order(StringComparer.Ordinal),
+            await ReadAsync(connection, $"{Batch}'{{1,1,1}}')"));
     }
 
     private async Task<string> NewStoreAsync(bool partitioned)

@@ -10,15 +10,8 @@ namespace Coffer.Storage.Postgres;
 internal sealed partial class PostgresEngine
 {
     // The rows of arrays of keys, and at the end which of them each is, counted from 1. What is asked of each key by
-    // itself is joined in no other way, whatever the tables hold when it is planned.
-    public static readonly Query<(long Place, SecretRow Row)> SecretsByKey = new($"""
-        SELECT {SecretRow.Table.Names(before: "s.")}, asked.place
-        FROM unnest($1, $2) WITH ORDINALITY AS asked (tenant, name, place)
-        CROSS JOIN LATERAL (
-            SELECT * FROM secrets WHERE tenant = asked.tenant AND name = asked.name OFFSET 0) AS s
-        """, static row => (row.Number(SecretRow.Table.Columns.Count), SecretRow.From(row)));
-
-    // With the counter of the tenant's keys, whether or not there is a row.
+    // itself is joined in no other way, whatever the tables hold when it is planned. With the counter of the tenant's
+    // keys, whether or not there is a row.
     public static readonly Query<(long Place, SecretLookup Row)> SecretLookups = new($"""
         SELECT t.counter, {SecretRow.Table.Names(before: "s.")}, asked.place
         FROM unnest($1, $2) WITH ORDINALITY AS asked (tenant, name, place)

@@ -38,14 +38,17 @@ internal static class PostgresProof
         $"SELECT ('{MovedMark}.' || pg_backend_pid())::int WHERE EXISTS ({MetaRow.OtherControl})";
 
     /// <summary>
-    /// Fails if the last row of a node before an entry does not end where the entry begins: the database went back
-    /// under the connection, as when a copy is restored in its place. Of a log that retention has cut away there is
-    /// none.
+    /// Adds a row of a node's log. Fails if it was not added, or if the last row before its first entry does not end
+    /// where that begins: the database went back under the connection, as when a copy is restored in its place. Of a
+    /// log that retention has cut away there is none.
     /// </summary>
     public const string LogContinues = $"""
-        SELECT ('{Mark}audit.' || pg_backend_pid())::int WHERE $2 > 1 AND coalesce(
-            (SELECT last FROM audit WHERE node = $1 AND first < $2 ORDER BY first DESC LIMIT 1) <> $2 - 1,
-            NOT EXISTS (SELECT 1 FROM meta WHERE key = '{AuditRow.CutPrefix}' || $1))
+        WITH written AS ({AuditRow.Put} RETURNING 1)
+        SELECT CASE WHEN count(*) <> 1 OR ($2 > 1 AND coalesce(
+                (SELECT last FROM audit WHERE node = $1 AND first < $2 ORDER BY first DESC LIMIT 1) <> $2 - 1,
+                NOT EXISTS (SELECT 1 FROM meta WHERE key = '{AuditRow.CutPrefix}' || $1)))
+            THEN ('{Mark}audit.' || count(*))::int END
+        FROM written
         """;
 
     /// <summary>Whether a failure is that of <see cref="ControlIsKnown"/>.</summary>

@@ -20,15 +20,28 @@ internal sealed partial class PostgresTransaction
         JOIN idempotency i ON i.tenant = asked.tenant AND i.key = asked.key
         """, IdempotencyRow.From);
 
-    // Of scopes to which something may be added: to replace what is there and never expires adds nothing.
-    private static readonly Query<(long Place, long? ExpiresAt, long Count)> LiveInScopes = new("""
-        SELECT asked.place, s.expires_at, count(*)
-        FROM unnest($1, $2, $3) WITH ORDINALITY AS asked (tenant, scope, name, place)
-        JOIN secrets s ON s.tenant = asked.tenant AND s.scope = asked.scope
-        WHERE NOT EXISTS (
-            SELECT FROM secrets r WHERE r.tenant = asked.tenant AND r.name = asked.name AND r.expires_at IS NULL)
-        GROUP BY asked.place, s.expires_at
-        """, static row => (row.Number(0), row.NumberOrNull(1), row.Number(2)));
+    /// <summary>
+    /// The secrets of arrays of keys, and how many there are in a scope for each expiry: of scopes to which something
+    /// may be added, or that are wanted whatever is found. To replace what is there and never expires adds nothing.
+    /// Each place has a row at least. What is asked of each place by itself is joined in no other way, whatever the
+    /// tables hold when it is planned.
+    /// </summary>
+    public static readonly Query<(long Place, SecretRow? Row, long? ExpiresAt, long? Count)> SecretsInScopes = new($"""
+        SELECT {SecretRow.Table.Names(before: "s.")}, asked.place, live.expires_at, live.secrets
+        FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS asked (tenant, name, scope, always, place)
+        LEFT JOIN LATERAL (
+            SELECT * FROM secrets WHERE tenant = asked.tenant AND name = asked.name OFFSET 0) AS s ON true
+        LEFT JOIN LATERAL (
+            SELECT expires_at, count(*) AS secrets FROM secrets
+            WHERE (asked.always = 1 OR s.tenant IS NULL OR s.expires_at IS NOT NULL)
+                AND tenant = asked.tenant AND scope = asked.scope
+            GROUP BY expires_at OFFSET 0) AS live ON true
+        """, static row =>
+        {
+            var after = SecretRow.Table.Columns.Count;
+            return (row.Number(after), row.NumberOrNull(0) is null ? null : SecretRow.From(row),
+                row.NumberOrNull(after + 1), row.NumberOrNull(after + 2));
+        });
 
     private static readonly string PutSecrets = $"{AddRows(SecretRow.Table)} {SecretRow.Table.OnConflict}";
 

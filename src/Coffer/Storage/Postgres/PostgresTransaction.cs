@@ -67,9 +67,10 @@ internal sealed partial class PostgresTransaction(
         Flush();
         if (chain(notes) is { } audit)
         {
-            if (audit is RowWrite.PutAudit { Row: var row })
-                Send(PostgresProof.LogContinues, Nothing, row.Node, row.First);
-            Apply(audit);
+            if (audit is RowWrite.PutAudit)
+                Send(PostgresProof.LogContinues, Nothing, audit.Statements[0].Values);
+            else
+                Apply(audit);
         }
 
         if (hasBegun || pending.Count + numbered.Count > 0)
@@ -125,31 +126,26 @@ internal sealed partial class PostgresTransaction(
     private void Read(IReadOnlyList<Change> changes, int from)
     {
         Flush();
-        var (secrets, keys) = (new List<SecretKey>(), new List<IdempotencyKey>());
-        var scopes = new List<(Change Change, ScopeKey At)>();
+        var (places, keys) = (new List<Asked>(), new List<IdempotencyKey>());
         var (management, replies) = (new List<(Change Change, Change.ManagementKey At)>(), new List<byte[]>());
         var (held, counting, needsNumber) = (new List<long>(), new List<Change>(), false);
         for (var i = from; i < changes.Count; i++)
         {
             var change = changes[i];
-            if (change.SecretAt is { } secret)
-                secrets.Add(secret);
+            if (change.SecretAt is not null || change.ScopeAt is not null)
+                places.Add(new Asked(change, change.SecretAt, change.ScopeAt, IsOlder: false));
             if (change.TenantAt is { } tenant)
                 held.Add(tenant);
             if (change.CountsNotUnder is not null)
                 counting.Add(change);
             if (change.IdempotencyAt is { } key)
                 keys.Add(key);
-            if (change.ScopeAt is { } scope)
-                scopes.Add((change, scope));
             foreach (var older in change.OlderAt)
             {
-                if (older.Secret is { } oldSecret)
-                    secrets.Add(oldSecret);
+                if (older.Secret is not null || older.Scope is not null)
+                    places.Add(new Asked(change, older.Secret, older.Scope, IsOlder: true));
                 if (older.Idempotency is { } oldKey)
                     keys.Add(oldKey);
-                if (older.Scope is { } oldScope)
-                    scopes.Add((change, oldScope));
             }
 
             if (change.ManagementAt is not { } at)
@@ -164,25 +160,24 @@ internal sealed partial class PostgresTransaction(
         SortedSet<long> tenants =
         [
             .. held, .. keys.Select(key => key.Tenant),
-            .. scopes.Select(scope => scope.At.Tenant),
+            .. places.Select(place => place.Scope).OfType<ScopeKey>().Select(scope => scope.Tenant),
         ];
-        overlay.Expect(tenants, secrets, keys, replies);
+        overlay.Expect(tenants, places.Select(place => place.Secret).OfType<SecretKey>(), keys, replies);
         Lock(tenants, management, replies);
-        if (secrets.Count > 0)
+        if (places.Count > 0)
         {
-            Ask(PostgresEngine.SecretsByKey, found => overlay.Read(found.Row),
-                Each(secrets, key => key.Tenant), Each(secrets, key => key.Name));
+            Ask(SecretsInScopes, found =>
+            {
+                if (found.Row is not null)
+                    overlay.Read(found.Row);
+                if (found.Count is { } count && places[(int)found.Place - 1].Scope is { } scope)
+                    overlay.Read(scope, found.ExpiresAt, count);
+            }, Each(places, place => place.Tenant), Each(places, place => place.Secret?.Name ?? []),
+                Each(places, place => place.Scope?.Scope ?? []), Each(places, place => place.IsOlder ? 1L : 0));
         }
 
         if (keys.Count > 0)
             Ask(IdempotencyByKey, overlay.Read, Each(keys, key => key.Tenant), Each(keys, key => key.Key));
-        if (scopes.Count > 0)
-        {
-            Ask(LiveInScopes, live => overlay.Read(scopes[(int)live.Place - 1].At, live.ExpiresAt, live.Count),
-                Each(scopes, scope => scope.At.Tenant), Each(scopes, scope => scope.At.Scope),
-                Each(scopes, scope => NameInScope(scope.Change)));
-        }
-
         foreach (var reply in replies)
             Ask(ReplyRow.ByKey, overlay.Read, reply);
         foreach (var (tenant, version) in counting.Select(change => (change.TenantAt!.Value, change.CountsNotUnder!)))
@@ -203,13 +198,15 @@ internal sealed partial class PostgresTransaction(
         Send();
         if (needsNumber && overlay.Number is null)
             throw WriteProof.Broken("epoch");
-        foreach (var (change, at) in scopes)
-            overlay.ReadScope(change, at);
+        foreach (var place in places.Where(place => place.Scope is not null))
+            overlay.ReadScope(place.Change, place.Scope!.Value);
     }
 
-    // Which secret a change may replace in its scope.
-    private static byte[] NameInScope(Change change) =>
-        change.SecretAt is { } at && at.Tenant == change.ScopeAt!.Value.Tenant ? at.Name : [];
+    /// <summary>A place of a change: what stands there, and how many beside it.</summary>
+    private readonly record struct Asked(Change Change, SecretKey? Secret, ScopeKey? Scope, bool IsOlder)
+    {
+        public long Tenant => Secret?.Tenant ?? Scope!.Value.Tenant;
+    }
 
     // On all nodes in the same order: the management plane, replies, tenants by their ids, apps. Each statement sees
     // what was committed before it began, so what is read after a lock is what the one who held it left.
