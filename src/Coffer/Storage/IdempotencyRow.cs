@@ -35,6 +35,10 @@ internal sealed record IdempotencyRow(IdempotencyKey Key, byte[] Fingerprint, lo
     public static readonly Query<long> Oldest = new(
         "SELECT created FROM idempotency ORDER BY seq LIMIT 1", static row => row.Number(0));
 
+    /// <summary>Adds what is not there.</summary>
+    public const string Add = "INSERT INTO idempotency (tenant, key, fingerprint, created, sealed) "
+        + "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+
     // A key that is used again after its record is too old gets a new place in the order of time.
     public const string Put =
         "INSERT OR REPLACE INTO idempotency (tenant, key, fingerprint, created, sealed) VALUES ($1, $2, $3, $4, $5)";
@@ -62,6 +66,9 @@ internal abstract partial record RowWrite
     {
         public override IReadOnlyList<Statement> Statements =>
             [new(IdempotencyRow.Put, Row.Key.Tenant, Row.Key.Key, Row.Fingerprint, Row.Created, Row.Sealed)];
+
+        public override Statement? Usual =>
+            new(IdempotencyRow.Add, Row.Key.Tenant, Row.Key.Key, Row.Fingerprint, Row.Created, Row.Sealed);
     }
 
     /// <summary>Puts an outcome under another key of its tenant, unless it is another one by now.</summary>

@@ -10,6 +10,12 @@ internal abstract partial record RowWrite
     public abstract IReadOnlyList<Statement> Statements { get; }
 
     /// <summary>
+    /// What writes it for less where nobody else writes the store, if it is the usual case: it changes one row then,
+    /// and none if it is not. Null is that there is nothing cheaper.
+    /// </summary>
+    public virtual Statement? Usual => null;
+
+    /// <summary>
     /// Names the row that it writes, if it is one and nothing else of a transaction depends on when: such rows are
     /// written at the end in the order of these names, so that nodes do not wait for each other in circles. Null is
     /// written in the order of the changes.

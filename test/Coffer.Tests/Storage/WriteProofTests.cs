@@ -133,6 +133,8 @@ public sealed class WriteProofTests : IDisposable
         yield return ("generations", "DELETE", Generation("acct_3"), new RowWrite.DeleteGeneration(Of("acct_3"), 1, 2));
         yield return ("secrets", "INSERT", null, new RowWrite.PutSecret(Secret(1)));
         yield return ("secrets", "UPDATE", new RowWrite.PutSecret(Secret(2)), new RowWrite.PutSecret(Secret(2)));
+        yield return ("secrets", "UPDATE", new RowWrite.PutSecret(Secret(4)),
+            new RowWrite.PutSecret(Secret(4) with { Version = 2 }));
         yield return ("secrets", "DELETE", new RowWrite.PutSecret(Secret(3)),
             new RowWrite.DeleteSecret(new SecretKey(tenant, [3])));
         yield return ("tenants", "INSERT", null, new RowWrite.AddTenant(new TenantId("app_1", true, "acct_2"), 1, [1]));

@@ -179,6 +179,8 @@ internal sealed partial class SqliteEngine
         isUnderRoot |= write.IsUnderRoot;
         if (write.IsNumbered)
             TakeNumber();
+        if (write.Usual is { } usual && writer.RunsOne(usual.Text.Sqlite, usual.Values))
+            return;
         foreach (var statement in write.Statements)
         {
             if (statement.Count is not { } count)

@@ -82,6 +82,15 @@ internal sealed class SqliteSession : IDisposable
             throw WriteProof.Broken(WriteProof.TableOf(sql));
     }
 
+    /// <summary>Runs a statement that writes one row or none, and tells whether it did.</summary>
+    /// <inheritdoc cref="Run"/>
+    public bool RunsOne(string sql, params ReadOnlySpan<SqlValue> values) => Change(sql, values) switch
+    {
+        0 => false,
+        1 => true,
+        _ => throw WriteProof.Broken(WriteProof.TableOf(sql)),
+    };
+
     // How many rows it changed; triggers and what they changed count in the total only.
     private int Change(string sql, ReadOnlySpan<SqlValue> values)
     {
