@@ -165,38 +165,44 @@ internal sealed class StoreRenewal(
         await EndSecretsAsync(
             Engine.PagesAsync(
                 Batch, (after, most) => engine.ListAsync(AppRow.AfterId, ct, after, most), static row => row.Id),
-            row => App.Inspect(row, instance).Damage,
-            row => WithoutSecrets(row) is null ? null : new EndingSecrets(new() { App = row.Id },
-                found => WithoutSecrets(found.App), Ended with { App = row.Id }), damaged);
+            row =>
+            {
+                var app = App.Inspect(row, instance);
+                return (app.Damage, WithoutSecrets(app) is null ? null : new EndingSecrets(new() { App = row.Id },
+                    found => found.App is { } stored && WithoutSecrets(App.Inspect(stored, instance)) is { } next
+                        ? new RowWrite.PutApp(next.ToRow(instance))
+                        : null, Ended with { App = row.Id }));
+            }, damaged);
         await EndSecretsAsync(
             engine.EndpointsAsync(Batch, ct),
-            row => WebhookEndpoint.Inspect(instance, row).Damage,
-            row => WithoutSecrets(row) is null ? null : new EndingSecrets(new() { Endpoint = row.Id },
-                found => WithoutSecrets(found.Endpoint), Ended with { Target = row.Id }), damaged);
+            row =>
+            {
+                var endpoint = WebhookEndpoint.Inspect(instance, row);
+                return (endpoint.Damage, WithoutSecrets(endpoint) is null ? null : new EndingSecrets(
+                    new() { Endpoint = row.Id }, found => found.Endpoint is { } stored
+                        && WithoutSecrets(WebhookEndpoint.Inspect(instance, stored)) is { } next
+                        ? new RowWrite.PutEndpoint(next.ToRow(instance))
+                        : null, Ended with { Target = row.Id }));
+            }, damaged);
     }
 
     private async Task EndSecretsAsync<TRow>(IAsyncEnumerable<IReadOnlyList<TRow>> pages,
-        Func<TRow, DamagedRow?> damage, Func<TRow, EndingSecrets?> end, HashSet<DamagedRow> damaged)
+        Func<TRow, (DamagedRow? Damage, EndingSecrets? Ending)> look, HashSet<DamagedRow> damaged)
     {
         await foreach (var rows in pages)
         {
-            damaged.UnionWith(rows.Select(damage).OfType<DamagedRow>());
-            await Task.WhenAll(rows.Select(end).OfType<EndingSecrets>().Select(committer.CommitAsync));
+            var seen = rows.Select(look).ToList();
+            damaged.UnionWith(seen.Select(static each => each.Damage).OfType<DamagedRow>());
+            await Task.WhenAll(seen.Select(static each => each.Ending).OfType<EndingSecrets>()
+                .Select(committer.CommitAsync));
         }
     }
 
     // Null if it has none of before, or is damaged.
-    private RowWrite.PutApp? WithoutSecrets(AppRow? row) =>
-        row is not null && App.Inspect(row, instance) is { IsDamaged: false } app
-            && app.WithoutSecretsOf(instance.Peppers.Newest) is { } next
-            ? new(next.ToRow(instance))
-            : null;
+    private App? WithoutSecrets(App app) => app.IsDamaged ? null : app.WithoutSecretsOf(instance.Peppers.Newest);
 
-    private RowWrite.PutEndpoint? WithoutSecrets(EndpointRow? row) =>
-        row is not null && WebhookEndpoint.Inspect(instance, row) is { IsDamaged: false } endpoint
-            && endpoint.WithoutSecretsOf(instance.Peppers.Newest) is { } next
-            ? new(next.ToRow(instance))
-            : null;
+    private WebhookEndpoint? WithoutSecrets(WebhookEndpoint endpoint) =>
+        endpoint.IsDamaged ? null : endpoint.WithoutSecretsOf(instance.Peppers.Newest);
 
     // From then on what the pepper before proves is believed no more, in the log neither.
     private async Task<bool> ListAsync(
