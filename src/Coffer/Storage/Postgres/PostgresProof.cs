@@ -42,7 +42,7 @@ internal static class PostgresProof
     /// where that begins: the database went back under the connection, as when a copy is restored in its place. Of a
     /// log that retention has cut away there is none.
     /// </summary>
-    public const string LogContinues = $"""
+    public const string PutAudit = $"""
         WITH written AS ({AuditRow.Put} RETURNING 1)
         SELECT CASE WHEN count(*) <> 1 OR ($2 > 1 AND coalesce(
                 (SELECT last FROM audit WHERE node = $1 AND first < $2 ORDER BY first DESC LIMIT 1) <> $2 - 1,

@@ -68,7 +68,7 @@ internal sealed partial class PostgresTransaction(
         if (chain(notes) is { } audit)
         {
             if (audit is RowWrite.PutAudit)
-                Send(PostgresProof.LogContinues, Nothing, audit.Statements[0].Values);
+                Send(PostgresProof.PutAudit, Nothing, audit.Statements[0].Values);
             else
                 Apply(audit);
         }
