@@ -1,8 +1,9 @@
--- verb: load, set or find. Of all secrets the one with number i is name i/1000%10 of account i/10000*1000 + i%1000: a
--- thousand accounts at a time get ten secrets each. load sets those from..total-1, once each; set and find take any
--- below total, evenly.
+-- verb: load, set, find or find-with-payload. So many accounts at a time, a thousand if nothing is said, get ten
+-- secrets each: with a thousand, the secret with number i is name i/1000%10 of account i/10000*1000 + i%1000. load sets
+-- those from..total-1, once each; the others take any below total, evenly.
 local verb, total = os.getenv("verb"), tonumber(os.getenv("total"))
-local from = tonumber(os.getenv("from") or 0)
+local from, accounts = tonumber(os.getenv("from") or 0), tonumber(os.getenv("accounts") or 1000)
+local tail = verb == "find-with-payload" and "&expand[]=payload" or ""
 local payload = "&payload=" .. string.rep("p", 200)
 local headers = {
   ["Authorization"] = "Bearer " .. os.getenv("key"),
@@ -14,9 +15,11 @@ math.randomseed(os.time())
 request = function()
   local i = verb == "load" and math.max(from, math.min(n, total - 1)) or math.random(0, total - 1)
   n = n + 1
-  headers["Stripe-Account"] = string.format("acct_%d", math.floor(i / 10000) * 1000 + i % 1000)
-  local where = string.format("name=name-%d&scope[type]=account", math.floor(i / 1000) % 10)
-  if verb == "find" then return wrk.format("GET", "/v1/apps/secrets/find?" .. where, headers) end
+  headers["Stripe-Account"] = string.format("acct_%d", math.floor(i / (10 * accounts)) * accounts + i % accounts)
+  local where = string.format("name=name-%d&scope[type]=account", math.floor(i / accounts) % 10)
+  if verb == "find" or verb == "find-with-payload" then
+    return wrk.format("GET", "/v1/apps/secrets/find?" .. where .. tail, headers)
+  end
   return wrk.format("POST", "/v1/apps/secrets", headers, where .. payload)
 end
 
