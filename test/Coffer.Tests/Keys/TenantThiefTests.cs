@@ -111,11 +111,7 @@ public sealed class TenantThiefTests() : ServerTests
     [Fact]
     public async Task A_rotation_that_comes_between_neither_undoes_nor_repeats_what_has_ended_the_one_before()
     {
-        (await Server.Client(account: "acct_1").Set("k")).IsOk();
-        (await Server.Client(Server.OtherAppKey, "acct_1").Set("k")).IsOk();
-        var id = await IdAsync("acct_1");
-        await Server.StopAsync();
-        await AskAsync(id.App);
+        var id = await AskBesideAnotherAsync();
         await UntilAsync((_, _, facts) => Task.FromResult(
             facts.Roots is [{ Version: 2 }, { Version: 3, State: RootState.Done }]));
         Assert.Equal(1, (await RowAsync(id with { App = Server.OtherApp })).Counter); // which nobody asked for
@@ -134,11 +130,7 @@ public sealed class TenantThiefTests() : ServerTests
     [Fact]
     public async Task Of_one_that_is_not_swept_yet_a_root_key_that_begins_another_takes_over_the_keys()
     {
-        (await Server.Client(account: "acct_1").Set("k")).IsOk();
-        (await Server.Client(Server.OtherAppKey, "acct_1").Set("k")).IsOk();
-        var id = await IdAsync("acct_1");
-        await Server.StopAsync();
-        await AskAsync(id.App);
+        await AskBesideAnotherAsync();
         await UntilAsync(async (instance, engine, _) =>
             (await RotationsAsync(instance, engine)).All[0].IsBeforeLastRoot);
         await AskMoreAsync(Server.OtherApp);
@@ -243,6 +235,17 @@ public sealed class TenantThiefTests() : ServerTests
             await committer.CommitAsync(new Change.Plain(
                 new TenantRotations([at?.Invoke(asked) ?? asked]).Write(tenants.Instance)));
         });
+
+    // The same of an account that another app has too.
+    private async Task<TenantId> AskBesideAnotherAsync()
+    {
+        (await Server.Client(account: "acct_1").Set("k")).IsOk();
+        (await Server.Client(Server.OtherAppKey, "acct_1").Set("k")).IsOk();
+        var id = await IdAsync("acct_1");
+        await Server.StopAsync();
+        await AskAsync(id.App);
+        return id;
+    }
 
     // The same beside it, of another app.
     private Task AskMoreAsync(string app) => Server.StepsAsync(async (tenants, committer, engine) =>
