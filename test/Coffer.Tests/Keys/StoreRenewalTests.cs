@@ -522,8 +522,16 @@ public sealed class StoreRenewalTests : ServerTests
             var (one, other) = (Node(), Node());
             foreach (var state in (RenewalState[])[RenewalState.Proving, RenewalState.Listed, RenewalState.Listed])
             {
-                bool?[] taken = [.. (await Task.WhenAll(one.StepAsync(default), other.StepAsync(default))).Order()];
-                Assert.Equal([false, true], taken);
+                // Neither is stored before both have decided on what they read.
+                using var held = new ManualResetEventSlim();
+                var blocking = new BlockingChange(held);
+                _ = committer.CommitAsync(blocking);
+                blocking.Running.Wait();
+                var steps = Task.WhenAll(one.StepAsync(default), other.StepAsync(default));
+                await Until.SoAsync("both have handed in", () =>
+                    Task.FromResult(committer.Depths.Sum(static lane => lane.Count) >= 2));
+                held.Set();
+                Assert.Equal([false, true], (await steps).Order());
                 Assert.Equal(state, instance.Facts!.Renewal!.State);
             }
 
