@@ -37,7 +37,7 @@ internal static class Envelope
     {
         kind.RequireBound(associatedData);
         Span<byte> nonce = stackalloc byte[Xaes256Gcm.NonceSize];
-        RandomNumberGenerator.Fill(nonce);
+        Nonces.Next(nonce);
         return Seal(key, plaintext, associatedData, nonce);
     }
 
