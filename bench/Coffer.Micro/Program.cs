@@ -45,6 +45,19 @@ await CompareAsync("MAC of 100 bytes: context kept, set up each time", 20_000,
     i => hotMac.Compute(mac, plain.AsSpan(0, 100)),
     i => coldMacs[i].Compute(mac, plain.AsSpan(0, 100)));
 
+using var twice = IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, RandomNumberGenerator.GetBytes(32));
+await CompareAsync("MAC of 28 and 150 bytes: in one call, in two", 20_000,
+    i => hotMac.Compute(mac, plain.AsSpan(0, 28), plain.AsSpan(28, 150)),
+    i =>
+    {
+        twice.AppendData(plain.AsSpan(0, 28));
+        twice.AppendData(plain.AsSpan(28, 150));
+        twice.GetHashAndReset(mac);
+    });
+await CompareAsync("a nonce: of a block, by itself", 20_000,
+    i => Nonces.Next(nonce),
+    i => RandomNumberGenerator.Fill(nonce));
+
 // The keys of tenants come and go by the ten thousand; a collection of all memory is part of what that costs.
 await CompareAsync("memory of a key, with its collection: a place in a block, pinned memory of its own", 50_000,
     i => SecretBytes.ForKeys(96).Dispose(),
