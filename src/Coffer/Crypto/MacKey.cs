@@ -37,42 +37,43 @@ internal sealed class MacKey : IDisposable
         new(from, label, memory, start, isOwner: false);
 
     /// <summary>Writes the 32 bytes of the MAC.</summary>
-    public void Compute(Span<byte> destination, ReadOnlySpan<byte> message)
-    {
-        var isHot = heat.Use();
-        var context = Interlocked.Exchange(ref spare, null);
-        if (isHot || message.Length > MostAtOnce)
-        {
-            context ??= Prepare();
-            context.AppendData(message);
-            context.GetHashAndReset(destination);
-            (isHot ? Interlocked.Exchange(ref spare, context) : context)?.Dispose();
-            return;
-        }
-
-        context?.Dispose();
-        HMACSHA256.HashData(memory.Span.Slice(start, Size), message, destination);
-        GC.KeepAlive(memory);
-    }
+    public void Compute(Span<byte> destination, ReadOnlySpan<byte> message) => Compute(destination, message, default);
 
     /// <summary>The same, over a head and a tail that follow each other.</summary>
-    public void Compute(Span<byte> destination, ReadOnlySpan<byte> head, ReadOnlySpan<byte> tail)
+    public void Compute(Span<byte> destination, scoped ReadOnlySpan<byte> head, scoped ReadOnlySpan<byte> tail)
     {
         var length = head.Length + tail.Length;
-        if (length <= MostAtOnce)
+        var isShort = length <= MostAtOnce;
+        if (isShort && !tail.IsEmpty)
         {
             // To copy so little takes less than another call into OpenSSL.
             Span<byte> message = stackalloc byte[MostAtOnce];
             head.CopyTo(message);
             tail.CopyTo(message[head.Length..]);
-            Compute(destination, message[..length]);
+            head = message[..length];
+            tail = default;
+        }
+
+        var isHot = heat.Use();
+        var context = Interlocked.Exchange(ref spare, null);
+        if (!isHot && isShort)
+        {
+            context?.Dispose();
+            HMACSHA256.HashData(memory.Span.Slice(start, Size), head, destination);
+            GC.KeepAlive(memory);
             return;
         }
 
-        using var context = Prepare();
+        if (context is null)
+        {
+            context = IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, memory.Span.Slice(start, Size));
+            GC.KeepAlive(memory);
+        }
+
         context.AppendData(head);
         context.AppendData(tail);
         context.GetHashAndReset(destination);
+        (isHot ? Interlocked.Exchange(ref spare, context) : context)?.Dispose();
     }
 
     /// <summary>The first <paramref name="length"/> bytes of the MAC, 32 at the most.</summary>
@@ -91,11 +92,4 @@ internal sealed class MacKey : IDisposable
     }
 
     public override string ToString() => "[redacted]";
-
-    private IncrementalHash Prepare()
-    {
-        var context = IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, memory.Span.Slice(start, Size));
-        GC.KeepAlive(memory);
-        return context;
-    }
 }
