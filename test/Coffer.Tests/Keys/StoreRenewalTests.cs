@@ -528,8 +528,8 @@ public sealed class StoreRenewalTests : ServerTests
                 _ = committer.CommitAsync(blocking);
                 blocking.Running.Wait();
                 var steps = Task.WhenAll(one.StepAsync(default), other.StepAsync(default));
-                await Until.SoAsync("both have handed in", () =>
-                    Task.FromResult(committer.Depths.Sum(static lane => lane.Count) >= 2));
+                await Until.SoAsync("both have handed in",
+                    () => committer.Depths.Sum(static lane => lane.Count) >= 2);
                 held.Set();
                 Assert.Equal([false, true], (await steps).Order());
                 Assert.Equal(state, instance.Facts!.Renewal!.State);
