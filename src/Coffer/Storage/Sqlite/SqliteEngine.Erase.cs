@@ -27,6 +27,7 @@ internal sealed partial class SqliteEngine
 
     public override ValueTask<bool> EraseAsync(CancellationToken ct)
     {
+        using var released = mark?.Release();
         lock (writing)
         {
             if (reserve is { IsGivenUp: true })

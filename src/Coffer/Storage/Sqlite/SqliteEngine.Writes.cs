@@ -20,6 +20,7 @@ internal sealed partial class SqliteEngine
     {
         lock (writing)
         {
+            using var released = mark?.Release();
             RequireOwn();
             var isUrgent = !IsServing || changes.Any(static change => change.Lane == Lane.Urgent);
             if (!isUrgent)

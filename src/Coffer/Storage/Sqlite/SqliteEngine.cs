@@ -13,13 +13,17 @@ internal sealed partial class SqliteEngine : Engine
     private readonly SqliteSession writer;
     private readonly ConcurrentBag<SqliteSession> readers = [];
     private readonly SqliteGuard? guard;
+    private readonly SqliteReadMark? mark;
     private long looked;
     private volatile string? trouble, givenUp;
 
     private SqliteCopy? copied;
 
-    private SqliteEngine(string file, SqliteSession writer, SqliteGuard? guard) =>
+    private SqliteEngine(string file, SqliteSession writer, SqliteGuard? guard)
+    {
         (this.file, this.writer, this.guard) = (file, writer, guard);
+        mark = guard is null ? null : new SqliteReadMark(file);
+    }
 
     /// <summary>Opens the file, or makes it, and brings its schema up to date.</summary>
     /// <param name="file">The file.</param>
@@ -78,6 +82,7 @@ internal sealed partial class SqliteEngine : Engine
 
     public override void Dispose()
     {
+        mark?.Dispose();
         writer.Dispose();
         while (readers.TryTake(out var session))
             session.Dispose();
@@ -182,6 +187,7 @@ internal sealed partial class SqliteEngine : Engine
         }
 
         RequireWell();
+        mark?.Read();
         try
         {
             return readers.TryTake(out var session) ? session : new SqliteSession(file);
