@@ -24,10 +24,10 @@ internal sealed class SecretsApi(SecretStore store, bool teaches)
 
     public IEnumerable<ApiRoute> Routes =>
     [
-        new("POST", Root, SetAsync),
+        new("POST", Root, SetAsync) { IsBrief = true },
         new("GET", Root, ListAsync),
-        new("GET", $"{Root}/find", FindAsync),
-        new("POST", $"{Root}/delete", DeleteAsync),
+        new("GET", $"{Root}/find", FindAsync) { IsBrief = true },
+        new("POST", $"{Root}/delete", DeleteAsync) { IsBrief = true },
     ];
 
     private async ValueTask<ApiError?> SetAsync(ApiRequest request)

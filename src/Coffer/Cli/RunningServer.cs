@@ -56,6 +56,8 @@ internal static class RunningServer
     public static async Task<int> RunAsync(
         CofferOptions options, Action<Started> announce, Action<Started>? showKeys, StopSignals signals)
     {
+        if (options.Store is null)
+            ReadingThread.Use();
         using var manager = ServiceManager.OfEnvironment(TimeProvider.System);
         var ready = ReadyFile.At(options.ReadyFile);
         var steps = new StartSteps

@@ -38,6 +38,7 @@ internal sealed partial class HealthApi(Readiness readiness, Draining draining)
 
     public async Task WriteReadyAsync(HttpContext context)
     {
+        await ReadingThread.LeaveAsync();
         var checks = await readiness.ProveAsync(context.RequestAborted);
         await WriteAsync(context, draining.IsOn ? [.. checks, Stopping] : checks);
     }

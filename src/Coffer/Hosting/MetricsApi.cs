@@ -29,6 +29,7 @@ internal sealed class MetricsApi(Gauges gauges)
             return;
         }
 
+        await ReadingThread.LeaveAsync();
         var readings = await gauges.ReadAsync(context.RequestAborted);
         context.Response.ContentType = PrometheusText.ContentType;
         context.Response.Headers.CacheControl = "no-cache, no-store";

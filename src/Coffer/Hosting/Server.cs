@@ -216,6 +216,7 @@ internal sealed class Server : IAsyncDisposable
     {
         await web.StopAsync(ct);
         await web.DisposeAsync();
+        await ReadingThread.LeaveAsync(); // some of what ends now is waited for, and by whom else would it be read?
         surroundings.Parts.Dispose();
         lines.Dispose();
     }

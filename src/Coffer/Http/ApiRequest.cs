@@ -68,6 +68,12 @@ internal sealed record ApiRoute(string Method, string Path, Handler Handler)
     /// </summary>
     public bool IsUrgent { get; init; }
 
+    /// <summary>
+    /// Whether an embedded store answers it within microseconds, but for what is waited for: it may begin where the
+    /// connection is read (<see cref="ReadingThread"/>).
+    /// </summary>
+    public bool IsBrief { get; init; }
+
     /// <summary>What it does, on the management plane; null elsewhere.</summary>
     public Act? Act { get; init; }
 }

@@ -23,6 +23,12 @@ internal sealed class ConnectionGate(
 {
     private const int LongestReservePath = 1024;
 
+    /// <summary>
+    /// After so many requests of a connection others have a turn: a client may send thousands at once, which one thread
+    /// would answer in a row.
+    /// </summary>
+    private const int MostInARow = 16;
+
     private static readonly byte[] NoRoom =
     [
         .. "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"u8,
@@ -106,9 +112,11 @@ internal sealed class ConnectionGate(
 
         if (seat.IsReserve)
             context.Response.Headers.Connection = "close";
-        seat.Begin();
+        var count = seat.Begin();
         try
         {
+            if (count % MostInARow == 0)
+                await Task.Yield();
             await next(context);
         }
         finally

@@ -140,6 +140,8 @@ internal sealed partial class Pipeline
         if (routes.Find(request.Method, path) is not var (route, about))
             return ApiError.UnknownRoute(request.Method, path);
         exchange?.Route = route.Path;
+        if (!route.IsBrief)
+            await ReadingThread.LeaveAsync();
 
         // 2.
         var (caller, refusal) = await authentication.FindCallerAsync(

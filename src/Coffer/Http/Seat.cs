@@ -13,6 +13,7 @@ internal sealed class Seat(Seats seats, ConnectionContext connection, IPAddress 
     private ITimer? timer;
     private bool isFree;
     private int underWay;
+    private int count;
     private long lastUse = Interlocked.Increment(ref uses);
 
     /// <summary>Who is connected: an address, or of IPv6 a network of one client.</summary>
@@ -36,11 +37,12 @@ internal sealed class Seat(Seats seats, ConnectionContext connection, IPAddress 
     /// <summary>Greater is later: when a request last began or ended here, or the connection was made.</summary>
     public long LastUse => Volatile.Read(ref lastUse);
 
-    /// <summary>A request begins.</summary>
-    public void Begin()
+    /// <summary>A request begins: the how manieth of the connection. On HTTP/2, where several may, about.</summary>
+    public int Begin()
     {
         Interlocked.Increment(ref underWay);
         Volatile.Write(ref lastUse, Interlocked.Increment(ref uses));
+        return ++count;
     }
 
     /// <summary>A request was answered.</summary>

@@ -1,0 +1,93 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+using System.Text;
+
+namespace Coffer.EndToEnd;
+
+/// <summary>With an embedded store the threads that read connections answer by themselves what is brief.</summary>
+[Trait("Build", "both")]
+[Trait("Fast", "1")]
+public sealed class ReadingThreadTests
+{
+    private const string Switch = "DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS";
+
+    [Fact]
+    public async Task There_is_one_for_each_processor_unless_who_starts_the_program_or_the_store_has_it_otherwise()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "It is Linux that names threads.");
+        Assert.SkipUnless(Environment.ProcessorCount is > 1 and < 32, "The runtime has one anyway, or several.");
+        Assert.Equal(Environment.ProcessorCount, await ReadersAsync(null));
+        Assert.Equal(1, await ReadersAsync("0"));
+        await using var cluster = await PostgresCluster.StartAsync(hasStandby: false);
+        Assert.Equal(1, await ReadersAsync(null, "--store", cluster.Store()));
+    }
+
+    [Fact]
+    public async Task Who_sends_requests_without_end_on_one_connection_keeps_nobody_else_waiting()
+    {
+        using var data = new TemporaryDirectory();
+        await using var coffer = await CofferProcess.ServeAsync(data, "--rate-per-key", "1000000");
+        using var client = new WireClient(coffer.Url, coffer.TestKey);
+        (await client.SetAsync("k", "p")).Is(200);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        // More of them than threads that read, so that all of those have some.
+        var floods = Enumerable.Range(0, 2 * Environment.ProcessorCount).Select(_ => FloodAsync(coffer, stop.Token))
+            .ToList();
+        await Task.Delay(TimeSpan.FromSeconds(1), stop.Token);
+        var slowest = TimeSpan.Zero;
+        for (var round = 0; round < 20; round++)
+        {
+            using var other = new WireClient(coffer.Url, coffer.TestKey); // by a new connection each time
+            var began = Stopwatch.GetTimestamp();
+            (await other.FindBareAsync("k")).Is(200);
+            var took = Stopwatch.GetElapsedTime(began);
+            slowest = took > slowest ? took : slowest;
+        }
+
+        await stop.CancelAsync();
+        var answered = await Task.WhenAll(floods);
+        Assert.All(answered, bytes => Assert.InRange(bytes, 1_000_000, long.MaxValue));
+        Assert.InRange(slowest, TimeSpan.Zero, TimeSpan.FromSeconds(2));
+    }
+
+    // Sends finds as fast as the server reads them, and reads what comes: how many bytes.
+    private static async Task<long> FloodAsync(CofferProcess coffer, CancellationToken ct)
+    {
+        var request = "GET /v1/apps/secrets/find?name=k&scope[type]=account HTTP/1.1\r\nHost: a\r\n"
+            + $"Authorization: Bearer {coffer.TestKey}\r\n\r\n";
+        var many = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat(request, 200)));
+        using var connection = new TcpClient();
+        await connection.ConnectAsync(coffer.Url.Host, coffer.Url.Port, ct);
+        var stream = connection.GetStream();
+        var (read, buffer) = (0L, new byte[64 * 1024]);
+        var sending = Task.Run(async () =>
+        {
+            while (!ct.IsCancellationRequested)
+                await stream.WriteAsync(many, ct);
+        }, CancellationToken.None);
+        try
+        {
+            while (await stream.ReadAsync(buffer, ct) is var count and > 0)
+                read += count;
+        }
+        catch (OperationCanceledException)
+        {
+            // It is over.
+        }
+
+        await sending.ContinueWith(static _ => { }, TaskScheduler.Default);
+        return read;
+    }
+
+    private static async Task<int> ReadersAsync(string? asked, params string[] more)
+    {
+        using var data = new TemporaryDirectory();
+        await using var coffer = await CofferProcess.StartAsync(["serve", "--data", data.Path, .. more],
+            environment: asked is null ? null : new Dictionary<string, string> { [Switch] = asked });
+        using var client = new WireClient(coffer.Url, coffer.TestKey);
+        (await client.SetAsync("k", "p")).Is(200);
+        return Directory.EnumerateDirectories($"/proc/{coffer.Pid}/task")
+            .Select(thread => File.ReadAllText(Path.Combine(thread, "comm")))
+            .Count(name => name.StartsWith(".NET Sockets", StringComparison.Ordinal));
+    }
+}
