@@ -7,13 +7,16 @@
 # make dev      serves a temporary store on http://127.0.0.1:26333
 # make bench    prints Coffer's speed as ratios of a bare Kestrel endpoint
 
-.PHONY: all restore format build test quick proof native slowest dev bench
+.PHONY: all restore format build needs test quick proof native slowest dev bench
 
 # What is left out of make quick: other servers, whole products of cases, and what waits for clocks or floods.
 SLOW = Postgres. Secrets. Access. Migrations. Management. EraseTests StressTests BudgetTests FloodTests Connection \
   FrameReaderTests Rollback
 
-all: restore format build test
+# The compiler has work for one processor: what it does not need goes beside it.
+all:
+	@$(MAKE) --no-print-directory --output-sync --jobs=3 build format needs
+	@$(MAKE) --no-print-directory test
 
 restore:
 	dotnet restore Coffer.slnx --locked-mode --verbosity quiet
@@ -23,6 +26,9 @@ format: restore
 
 build: restore
 	dotnet build Coffer.slnx -c Release --no-restore --nologo --verbosity quiet
+
+needs:
+	@bash test/install
 
 test:
 	@test/run
