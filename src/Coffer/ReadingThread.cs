@@ -9,8 +9,8 @@ namespace Coffer;
 /// </summary>
 internal static class ReadingThread
 {
-    /// <summary>The runtime's own switch, which whoever starts the program may set to 0 or 1.</summary>
-    public const string Variable = "DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS";
+    /// <summary>The runtime's own switch, which whoever starts the program may set to 0.</summary>
+    private const string Variable = "DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS";
 
     /// <summary>Whether it answers: the server's own scheduling is to be as the runtime's.</summary>
     public static bool Answers => Environment.GetEnvironmentVariable(Variable) == "1";
