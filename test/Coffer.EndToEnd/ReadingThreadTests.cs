@@ -1,6 +1,6 @@
-using System.Diagnostics;
 using System.Net.Sockets;
 using System.Text;
+using Coffer.Shared;
 
 namespace Coffer.EndToEnd;
 
@@ -10,6 +10,8 @@ namespace Coffer.EndToEnd;
 public sealed class ReadingThreadTests
 {
     private const string Switch = "DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS";
+
+    private const long MostMeanwhile = 10_000_000;
 
     [Fact]
     public async Task There_is_one_for_each_processor_unless_who_starts_the_program_or_the_store_has_it_otherwise()
@@ -31,52 +33,59 @@ public sealed class ReadingThreadTests
         (await client.SetAsync("k", "p")).Is(200);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         // More of them than threads that read, so that all of those have some.
-        var floods = Enumerable.Range(0, 2 * Environment.ProcessorCount).Select(_ => FloodAsync(coffer, stop.Token))
-            .ToList();
-        await Task.Delay(TimeSpan.FromSeconds(1), stop.Token);
-        var slowest = TimeSpan.Zero;
+        var flood = new Flood();
+        var floods = Enumerable.Range(0, 2 * Environment.ProcessorCount)
+            .Select(_ => flood.RunAsync(coffer, stop.Token)).ToList();
+        await Until.SoAsync("all are answered", () => flood.Bytes > 1_000_000);
+        var most = 0L;
         for (var round = 0; round < 20; round++)
         {
             using var other = new WireClient(coffer.Url, coffer.TestKey); // by a new connection each time
-            var began = Stopwatch.GetTimestamp();
+            var before = flood.Bytes;
             (await other.FindBareAsync("k")).Is(200);
-            var took = Stopwatch.GetElapsedTime(began);
-            slowest = took > slowest ? took : slowest;
+            most = Math.Max(most, flood.Bytes - before);
         }
 
         await stop.CancelAsync();
-        var answered = await Task.WhenAll(floods);
-        Assert.All(answered, bytes => Assert.InRange(bytes, 1_000_000, long.MaxValue));
-        Assert.InRange(slowest, TimeSpan.Zero, TimeSpan.FromSeconds(2));
+        await Task.WhenAll(floods);
+        TestContext.Current.TestOutputHelper?.WriteLine($"at most {most} bytes of answers meanwhile");
+        // Not by the clock: what slows this down slows them too. An answer has about 1,300 bytes.
+        Assert.InRange(most, 0, MostMeanwhile);
     }
 
-    // Sends finds as fast as the server reads them, and reads what comes: how many bytes.
-    private static async Task<long> FloodAsync(CofferProcess coffer, CancellationToken ct)
+    // Sends finds as fast as the server reads them, and reads what comes.
+    private sealed class Flood
     {
-        var request = "GET /v1/apps/secrets/find?name=k&scope[type]=account HTTP/1.1\r\nHost: a\r\n"
-            + $"Authorization: Bearer {coffer.TestKey}\r\n\r\n";
-        var many = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat(request, 200)));
-        using var connection = new TcpClient();
-        await connection.ConnectAsync(coffer.Url.Host, coffer.Url.Port, ct);
-        var stream = connection.GetStream();
-        var (read, buffer) = (0L, new byte[64 * 1024]);
-        var sending = Task.Run(async () =>
-        {
-            while (!ct.IsCancellationRequested)
-                await stream.WriteAsync(many, ct);
-        }, CancellationToken.None);
-        try
-        {
-            while (await stream.ReadAsync(buffer, ct) is var count and > 0)
-                read += count;
-        }
-        catch (OperationCanceledException)
-        {
-            // It is over.
-        }
+        private long bytes;
 
-        await sending.ContinueWith(static _ => { }, TaskScheduler.Default);
-        return read;
+        public long Bytes => Volatile.Read(ref bytes);
+
+        public async Task RunAsync(CofferProcess coffer, CancellationToken ct)
+        {
+            var request = "GET /v1/apps/secrets/find?name=k&scope[type]=account HTTP/1.1\r\nHost: a\r\n"
+                + $"Authorization: Bearer {coffer.TestKey}\r\n\r\n";
+            var many = Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat(request, 200)));
+            using var connection = new TcpClient();
+            await connection.ConnectAsync(coffer.Url.Host, coffer.Url.Port, ct);
+            var stream = connection.GetStream();
+            var buffer = new byte[64 * 1024];
+            var sending = Task.Run(async () =>
+            {
+                while (!ct.IsCancellationRequested)
+                    await stream.WriteAsync(many, ct);
+            }, CancellationToken.None);
+            try
+            {
+                while (await stream.ReadAsync(buffer, ct) is var count and > 0)
+                    Interlocked.Add(ref bytes, count);
+            }
+            catch (OperationCanceledException)
+            {
+                // It is over.
+            }
+
+            await sending.ContinueWith(static _ => { }, TaskScheduler.Default);
+        }
     }
 
     private static async Task<int> ReadersAsync(string? asked, params string[] more)
