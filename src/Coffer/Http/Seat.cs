@@ -37,7 +37,8 @@ internal sealed class Seat(Seats seats, ConnectionContext connection, IPAddress 
     /// <summary>Greater is later: when a request last began or ended here, or the connection was made.</summary>
     public long LastUse => Volatile.Read(ref lastUse);
 
-    /// <summary>A request begins: the how manieth of the connection. On HTTP/2, where several may, about.</summary>
+    /// <summary>A request begins.</summary>
+    /// <returns>How many have begun on the connection; on HTTP/2, where several may at once, about so many.</returns>
     public int Begin()
     {
         Interlocked.Increment(ref underWay);

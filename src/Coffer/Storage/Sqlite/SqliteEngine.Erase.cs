@@ -97,8 +97,7 @@ internal sealed partial class SqliteEngine
                 return false;
             if (!Beside(session, () => IsEmptied(session, isWhole)))
                 return false;
-            session.Run("BEGIN");
-            session.Scalar("SELECT count(*) FROM sqlite_master");
+            session.BeginReading();
             if (LogLength == 0)
                 return true;
             session.Run("ROLLBACK");

@@ -87,14 +87,12 @@ internal sealed partial class SqliteEngine
         }
     }
 
-    // From here on it reads one state, whatever is committed meanwhile.
     private static SqliteSession Begin(string address)
     {
         var session = new SqliteSession(address);
         try
         {
-            session.Execute("BEGIN");
-            session.Scalar("SELECT count(*) FROM sqlite_master");
+            session.BeginReading();
             return session;
         }
         catch

@@ -44,7 +44,7 @@ internal sealed class SqliteReadMark(string file) : IDisposable
     public void Dispose()
     {
         _ = Release();
-        session?.Dispose();
+        Close();
     }
 
     private void Hold()
@@ -56,16 +56,13 @@ internal sealed class SqliteReadMark(string file) : IDisposable
             try
             {
                 session ??= new SqliteSession(file);
-                session.Run("BEGIN");
+                session.BeginReading();
                 isHeld = true;
-                using var row = session.Query("SELECT 1 FROM sqlite_master LIMIT 1");
-                row.Read();
             }
             catch (SqliteException)
             {
                 // Reads are made without it, and say what is wrong. The next commit has it tried again.
-                if (isHeld)
-                    End();
+                Close();
             }
         }
     }
@@ -79,9 +76,15 @@ internal sealed class SqliteReadMark(string file) : IDisposable
         }
         catch (SqliteException)
         {
-            session!.Dispose();
-            session = null;
+            Close();
         }
+    }
+
+    // It ends whatever transaction there is.
+    private void Close()
+    {
+        session?.Dispose();
+        session = null;
     }
 
     private void Resume()

@@ -43,6 +43,15 @@ internal sealed class SqliteSession : IDisposable
         return opened;
     }
 
+    /// <summary>Begins a transaction that reads one state from here on, whatever is committed meanwhile.</summary>
+    public void BeginReading()
+    {
+        Run("BEGIN");
+        // SQLite decides which state at the first read.
+        using var row = Query("SELECT 1 FROM sqlite_master LIMIT 1");
+        row.Read();
+    }
+
     /// <summary>Runs SQL that is not worth preparing.</summary>
     public void Execute(string sql)
     {
