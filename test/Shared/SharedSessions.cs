@@ -14,7 +14,7 @@ namespace Coffer.Shared;
 /// </summary>
 internal sealed class SharedSessions : IAsyncDisposable
 {
-    private const int Kept = 12;
+    private const int Kept = 6;
 
     private readonly TcpListener listener = new(IPAddress.Loopback, 0);
     private readonly ConcurrentDictionary<string, Pool> pools = new(StringComparer.Ordinal);
