@@ -29,14 +29,14 @@ internal sealed class Counter : Metric
     /// <summary>A series of it. Any thread may add.</summary>
     public sealed class Count
     {
-        private long value;
+        private readonly Stripes value = new(1);
 
-        public long Value => Interlocked.Read(ref value);
+        public long Value => value.Sum(0);
 
         public void Add(long more = 1)
         {
             if (Metrics.AreOn)
-                Interlocked.Add(ref value, more);
+                value.Add(0, more);
         }
     }
 }
