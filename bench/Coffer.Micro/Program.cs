@@ -1,6 +1,7 @@
 // What the parts that are cleverer than they would have to be are worth: each beside the plain way to do the same, in
 // turn, in one process. Prints the median of the rounds, in nanoseconds, and the ratio. Or what the parts of a request
-// take and allocate. Usage: bench/micro [ROUNDS, 9], or bench/micro parts
+// take and allocate; or what metrics and traces cost a find. Usage: bench/micro [ROUNDS, 9], bench/micro parts, or by
+// bench/telemetry
 using System.Diagnostics;
 using System.Security.Cryptography;
 using BenchmarkDotNet.Configs;
@@ -10,6 +11,12 @@ using BenchmarkDotNet.Toolchains.InProcess.NoEmit;
 using Coffer;
 using Coffer.Crypto;
 using Coffer.Micro;
+
+if (args is ["telemetry", var pairs, var seconds, var warm, var collector])
+{
+    await TelemetryCosts.RunAsync(int.Parse(pairs, null), int.Parse(seconds, null), int.Parse(warm, null), collector);
+    return;
+}
 
 if (args is ["parts"])
 {
