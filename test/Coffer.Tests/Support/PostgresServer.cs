@@ -171,14 +171,32 @@ public sealed class PostgresServer : IAsyncDisposable
     {
         await StartAsync();
         var name = $"coffer_{Interlocked.Increment(ref databases)}";
-        // Files are copied faster than they are logged; servers before 15 do nothing else.
-        await using var admin = new NpgsqlConnection(
-            new NpgsqlConnectionStringBuilder(Admin) { Pooling = true, MaxPoolSize = 1 }.ConnectionString);
+        try
+        {
+            await CreateAsync(name, template);
+        }
+        catch (NpgsqlException e) when (e is not PostgresException || e.SqlState == PostgresErrorCodes.AdminShutdown)
+        {
+            await CreateAsync(name, template); // the session was of a server that was stopped since
+        }
+
+        return $"Host=127.0.0.1;Port={port};Username=postgres;Database={name}";
+    }
+
+    // Files are copied faster than they are logged, as they would be; servers before 15 do nothing else.
+    private async Task CreateAsync(string name, string template)
+    {
+        await using var admin = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(Admin)
+        {
+            Pooling = true,
+            MaxPoolSize = 1,
+            Timeout = 120,
+            CommandTimeout = 120,
+        }.ConnectionString);
         await admin.OpenAsync();
         var strategy = admin.PostgreSqlVersion.Major < 15 ? "" : "STRATEGY file_copy";
         await using var create = new NpgsqlCommand($"CREATE DATABASE {name} TEMPLATE {template} {strategy}", admin);
         await create.ExecuteNonQueryAsync();
-        return $"Host=127.0.0.1;Port={port};Username=postgres;Database={name}";
     }
 
     private static string At(string database, int port) =>
