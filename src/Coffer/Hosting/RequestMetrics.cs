@@ -22,15 +22,8 @@ internal sealed class RequestMetrics(int mostApps)
         }.ToFrozenDictionary();
 
     // All of these are the program's: there are as many as routes times what they answer.
-    private readonly ConcurrentDictionary<Kind, Kept> known = new();
+    private readonly ConcurrentDictionary<(string Method, string Route, int Status, bool IsHttps), Kept> known = new();
     private readonly ConcurrentDictionary<string, Counter.Count> apps = new(StringComparer.Ordinal);
-
-    private readonly record struct Kind(string Method, string Route, int Status, bool IsHttps)
-    {
-        // The letters would take longer than everything else that is done to count.
-        public override int GetHashCode() =>
-            (Method.Length << 24) ^ (Route.Length << 16) ^ (Status << 1) ^ (IsHttps ? 1 : 0);
-    }
 
     /// <summary>The series of one kind of request.</summary>
     private sealed record Kept(Distribution.Series Times, Counter.Count? Operations);
@@ -39,7 +32,7 @@ internal sealed class RequestMetrics(int mostApps)
 
     public void Count(Exchange exchange)
     {
-        var kind = new Kind(exchange.Method, exchange.Route ?? NoRoute, exchange.Status, exchange.IsHttps);
+        var kind = (exchange.Method, exchange.Route ?? NoRoute, exchange.Status, exchange.IsHttps);
         var kept = known.GetOrAdd(kind, static (_, of) => SeriesOf(of), exchange);
         kept.Times.Record(exchange.Duration.TotalSeconds);
         kept.Operations?.Add();

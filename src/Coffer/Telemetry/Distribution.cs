@@ -41,13 +41,13 @@ internal sealed class Distribution : Metric
     public sealed class Series(Distribution owner, KeyValuePair<string, object?>[] tags)
     {
         private readonly double[] bounds = (double[])owner.Bounds;
-        // A number for each bucket, and then the sum of all values.
-        private readonly Stripes kept = new(owner.Bounds.Count + 2);
+        private readonly long[] buckets = new long[owner.Bounds.Count + 1];
+        private double sum;
 
         /// <summary>How many values are in each bucket, the last above all bounds.</summary>
-        public long[] Buckets => [.. Enumerable.Range(0, bounds.Length + 1).Select(kept.Sum)];
+        public long[] Buckets => (long[])buckets.Clone();
 
-        public double Sum => kept.FractionalSum(bounds.Length + 1);
+        public double Sum => Volatile.Read(ref sum);
 
         /// <summary>Records the time since a timestamp of <see cref="Stopwatch"/>, in seconds.</summary>
         public void RecordSince(long timestamp)
@@ -63,8 +63,14 @@ internal sealed class Distribution : Metric
             var at = 0;
             while (at < bounds.Length && value > bounds[at])
                 at++;
-            kept.Add(at, 1);
-            kept.Add(bounds.Length + 1, value);
+            Interlocked.Increment(ref buckets[at]);
+            double seen, next;
+            do
+            {
+                seen = Volatile.Read(ref sum);
+                next = seen + value;
+            }
+            while (!Interlocked.CompareExchange(ref sum, next, seen).Equals(seen));
             if (owner.instrument.Enabled)
                 owner.instrument.Record(value, tags);
         }
