@@ -152,8 +152,13 @@ public sealed class PostgresServer : IAsyncDisposable
             + $"-c fsync={(IsSynced ? "on" : "off")} -c autovacuum=off -c max_connections=400 "
             + "-c wal_level=logical", "start");
 
-    public Task StopAsync() =>
-        PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-m", "immediate", "stop");
+    public async Task StopAsync()
+    {
+        await PostgresPrograms.RunAsync(directory!, "pg_ctl", "-D", Data(directory!), "-w", "-s", "-m", "immediate",
+            "stop");
+        await using var maker = Maker();
+        NpgsqlConnection.ClearPool(maker); // it is of no use after a start
+    }
 
     public async ValueTask DisposeAsync()
     {
@@ -171,33 +176,23 @@ public sealed class PostgresServer : IAsyncDisposable
     {
         await StartAsync();
         var name = $"coffer_{Interlocked.Increment(ref databases)}";
-        try
-        {
-            await CreateAsync(name, template);
-        }
-        catch (NpgsqlException e) when (e is not PostgresException || e.SqlState == PostgresErrorCodes.AdminShutdown)
-        {
-            await CreateAsync(name, template); // the session was of a server that was stopped since
-        }
-
+        await using var maker = Maker();
+        await maker.OpenAsync();
+        // Files are copied faster than they are logged, as they would be; servers before 15 do nothing else.
+        var strategy = maker.PostgreSqlVersion.Major < 15 ? "" : "STRATEGY file_copy";
+        await using var create = new NpgsqlCommand($"CREATE DATABASE {name} TEMPLATE {template} {strategy}", maker);
+        await create.ExecuteNonQueryAsync();
         return $"Host=127.0.0.1;Port={port};Username=postgres;Database={name}";
     }
 
-    // Files are copied faster than they are logged, as they would be; servers before 15 do nothing else.
-    private async Task CreateAsync(string name, string template)
+    // The one session that makes databases.
+    private NpgsqlConnection Maker() => new(new NpgsqlConnectionStringBuilder(Admin)
     {
-        await using var admin = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(Admin)
-        {
-            Pooling = true,
-            MaxPoolSize = 1,
-            Timeout = 120,
-            CommandTimeout = 120,
-        }.ConnectionString);
-        await admin.OpenAsync();
-        var strategy = admin.PostgreSqlVersion.Major < 15 ? "" : "STRATEGY file_copy";
-        await using var create = new NpgsqlCommand($"CREATE DATABASE {name} TEMPLATE {template} {strategy}", admin);
-        await create.ExecuteNonQueryAsync();
-    }
+        Pooling = true,
+        MaxPoolSize = 1,
+        Timeout = 120,
+        CommandTimeout = 120,
+    }.ConnectionString);
 
     private static string At(string database, int port) =>
         new NpgsqlConnectionStringBuilder(database) { Port = port }.ConnectionString;
