@@ -101,9 +101,8 @@ internal sealed class TelemetryCosts(int seconds, string collector)
         sent += Sent() - before;
         metrics.Add(took["metrics"] / took["none"]);
         traces.Add(took["traces"] / took["none"]);
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{pair + 1,-5} {took["none"],9:F2} {took["metrics"],9:F2} {metrics[^1],9:F3} {took["traces"],9:F2}")
-            + string.Create(CultureInfo.InvariantCulture, $" {traces[^1],9:F3}"));
+        Console.WriteLine($"{pair + 1,-5} {took["none"],9:F2} {took["metrics"],9:F2} {metrics[^1],9:F3} "
+            + $"{took["traces"],9:F2} {traces[^1],9:F3}");
     }
 
     private void Show()
@@ -111,13 +110,11 @@ internal sealed class TelemetryCosts(int seconds, string collector)
         foreach (var (name, ratios) in new[] { ("metrics", metrics), ("traces", traces) })
         {
             ratios.Sort();
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"{name}, median of the ratios and quartiles: {At(ratios, 0.5):F3} {At(ratios, 0.25):F3}")
-                + string.Create(CultureInfo.InvariantCulture, $" {At(ratios, 0.75):F3}"));
+            Console.WriteLine($"{name}, median of the ratios and quartiles: {At(ratios, 0.5):F3} "
+                + $"{At(ratios, 0.25):F3} {At(ratios, 0.75):F3}");
         }
 
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"the thread that sends: {sent / 1000 / finds:F3} us a find"));
+        Console.WriteLine($"the thread that sends: {sent / 1000 / finds:F3} us a find");
     }
 
     // Each comes first as often as the others.
