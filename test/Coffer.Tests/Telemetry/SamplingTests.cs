@@ -57,9 +57,10 @@ public sealed class SamplingTests
     public async Task A_context_is_continued_only_of_clients_that_are_trusted(
         string address, string traceparent, bool isContinued)
     {
+        var own = Traces.Source; // made before anybody is asked whether to listen to it
         using var listener = new ActivityListener
         {
-            ShouldListenTo = source => source == Traces.Source,
+            ShouldListenTo = source => source == own,
             Sample = static (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData,
         };
         ActivitySource.AddActivityListener(listener);
