@@ -48,7 +48,8 @@ internal static class ProcessPrivacy
         try
         {
             _ = SetLimit(CoreSize, [0, 0]);
-            if (asked is null && (HasPrivate(args) || (!Product.IsNative && Holds(args))))
+            if ((asked is null && HasPrivate(args))
+                || (!Product.IsNative && Holds(args) && (asked is null || YoungMemory.Variable is not null)))
                 BeginAgain(args);
             _ = Control(SetDumpable, 0, 0, 0, 0);
             if (asked == "0")
@@ -105,6 +106,8 @@ internal static class ProcessPrivacy
     {
         var words = SameProcess.Words();
         var variables = new List<(string, string)> { (Asked, "0") };
+        if (YoungMemory.Variable is { } young)
+            variables.Add(young);
         var before = words.Count - args.Length; // the program itself
         for (var i = 0; i < args.Length; i++)
         {
