@@ -11,6 +11,15 @@ public sealed class ReadmeTests
 
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
 
+    /// <summary>The project is read as the first command reads it; what it builds is there already.</summary>
+    [Fact]
+    public async Task The_first_command_finds_a_project_that_can_be_run()
+    {
+        var ran = await Ran.ProgramAsync(Needs.OnPath("dotnet"), ["run", "--no-build", "--project",
+            Path.Combine(Needs.Repository, "src", "Coffer"), "-c", "Release", "--", "--version"]);
+        Assert.StartsWith("coffer ", ran.EndedWith(0).Stdout, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("README.md", "")]
     [InlineData("docs/sdks.md", Listed)]
