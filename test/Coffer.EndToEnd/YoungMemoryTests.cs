@@ -19,7 +19,7 @@ public sealed class YoungMemoryTests
         if (diagnostics is not null)
             given["DOTNET_EnableDiagnostics"] = diagnostics;
         await using var coffer = await CofferProcess.StartAsync([verb, "--data", data.Path], environment: given);
-        // The native build keeps less, and gives less of it back: there is nothing that it is to be told.
+        // The native build has it inside.
         Assert.Equal(Needs.IsNative ? null : "1000000", Told(coffer)); // 16 MB
         Assert.Equal(Needs.IsNative ? diagnostics : "0", Of(coffer, "DOTNET_EnableDiagnostics"));
     }

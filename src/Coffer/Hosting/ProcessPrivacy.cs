@@ -48,8 +48,8 @@ internal static class ProcessPrivacy
         try
         {
             _ = SetLimit(CoreSize, [0, 0]);
-            if ((asked is null && HasPrivate(args))
-                || (!Product.IsNative && Holds(args) && (asked is null || YoungMemory.Variable is not null)))
+            if ((asked is null && (HasPrivate(args) || (!Product.IsNative && Holds(args))))
+                || (YoungMemory.Variable is not null && Holds(args)))
                 BeginAgain(args);
             _ = Control(SetDumpable, 0, 0, 0, 0);
             if (asked == "0")
